@@ -1,0 +1,536 @@
+//! The catalog: what a statement may name.
+//!
+//! A [`Catalog`] is immutable and belongs to the log index that made it; a change makes a new one that shares what did
+//! not change. Storage keeps the versions that an open snapshot may still ask for, so a statement always meets the
+//! catalog of its own snapshot. Objects have persistent oids and go to disk as JSON.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{IndexId, LogIndex, Oid, TableId, TenantId};
+use crate::sql_type::SqlType;
+use crate::value::Value;
+
+/// The first oid of an object that a user made.
+pub const FIRST_USER_OID: u32 = 16_384;
+/// Oid of the schema `pg_catalog`.
+pub const PG_CATALOG_SCHEMA: Oid = Oid(11);
+/// Oid of the schema `public`.
+pub const PUBLIC_SCHEMA: Oid = Oid(2200);
+/// Oid of the schema `information_schema`.
+pub const INFORMATION_SCHEMA: Oid = Oid(13_182);
+/// Oid of the first superuser.
+pub const BOOTSTRAP_ROLE: Oid = Oid(10);
+/// Oid of the database `postgres`.
+pub const BOOTSTRAP_DATABASE: Oid = Oid(5);
+
+/// A schema (namespace).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Schema {
+    /// Its oid.
+    pub oid: Oid,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its name.
+    pub name: String,
+    /// The role that owns it.
+    pub owner: Oid,
+}
+
+/// Where a column's value comes from when an INSERT does not give one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ColumnDefault {
+    /// An SQL expression, evaluated for each row on the leader.
+    Expression(String),
+    /// `nextval` of a sequence (serial and identity columns).
+    Sequence(Oid),
+}
+
+/// A column of a table. Chunks know columns by `number`, so that dropping one moves no data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// `attnum`: from 1, never reused in the table.
+    pub number: u16,
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: SqlType,
+    /// Whether NULL is refused.
+    pub not_null: bool,
+    /// What an INSERT without a value writes.
+    pub default: Option<ColumnDefault>,
+    /// What rows that are older than the column hold in it.
+    pub missing: Value,
+    /// For identity columns: whether it is GENERATED ALWAYS (else BY DEFAULT).
+    #[serde(default)]
+    pub identity_always: Option<bool>,
+    /// Comment.
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+/// A CHECK constraint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// Its oid.
+    pub oid: Oid,
+    /// Its name.
+    pub name: String,
+    /// The SQL expression.
+    pub expression: String,
+}
+
+/// A table. `columns` holds the live ones in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// Its oid.
+    pub oid: TableId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its schema.
+    pub schema: Oid,
+    /// Its name.
+    pub name: String,
+    /// The role that owns it.
+    pub owner: Oid,
+    /// Raised by each change of the columns.
+    pub version: u32,
+    /// Names the rows: TRUNCATE gives a new one, and the rows of the old are dropped.
+    pub storage: Oid,
+    /// The live columns, in order.
+    pub columns: Vec<Column>,
+    /// The number for the next new column.
+    pub next_column: u16,
+    /// The index of the primary key.
+    pub primary_key: Option<IndexId>,
+    /// All indexes, the primary key's too, by oid.
+    pub indexes: Vec<IndexId>,
+    /// CHECK constraints.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+    /// Storage options as given in WITH (…).
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// Comment.
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+impl Table {
+    /// The place of a column in `columns` by name.
+    #[must_use]
+    pub fn column_position(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|c| c.name == name)
+    }
+
+    /// The place of a column in `columns` by number.
+    #[must_use]
+    pub fn number_position(&self, number: u16) -> Option<usize> {
+        self.columns.iter().position(|c| c.number == number)
+    }
+}
+
+/// Whether an index may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IndexState {
+    /// Maintained by apply, not yet filled from older rows.
+    Building,
+    /// Complete.
+    Valid,
+}
+
+/// An index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Index {
+    /// Its oid.
+    pub oid: IndexId,
+    /// Its table.
+    pub table: TableId,
+    /// Its schema.
+    pub schema: Oid,
+    /// Its name.
+    pub name: String,
+    /// Numbers of the key columns, in order.
+    pub columns: Vec<u16>,
+    /// Whether two rows may not share a key. Keys with a NULL in them never collide.
+    pub unique: bool,
+    /// Whether it stands for a constraint (PRIMARY KEY or UNIQUE) and goes with it.
+    pub constraint: bool,
+    /// Whether it may be read.
+    pub state: IndexState,
+    /// Comment.
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+/// A sequence. Its position is not part of the catalog.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sequence {
+    /// Its oid.
+    pub oid: Oid,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its schema.
+    pub schema: Oid,
+    /// Its name.
+    pub name: String,
+    /// The role that owns it.
+    pub owner: Oid,
+    /// Type of the values.
+    pub ty: SqlType,
+    /// First value.
+    pub start: i64,
+    /// Step.
+    pub increment: i64,
+    /// Smallest value.
+    pub minimum: i64,
+    /// Greatest value.
+    pub maximum: i64,
+    /// Whether it starts again at the end.
+    pub cycle: bool,
+    /// The table column that it belongs to and goes with: (table, column number).
+    pub owned_by: Option<(TableId, u16)>,
+}
+
+/// A view.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// Its oid.
+    pub oid: Oid,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its schema.
+    pub schema: Oid,
+    /// Its name.
+    pub name: String,
+    /// The role that owns it.
+    pub owner: Oid,
+    /// The query's text.
+    pub query: String,
+    /// Names and types of its columns.
+    pub columns: Vec<(String, SqlType)>,
+    /// Tables and views that it reads; they cannot be dropped without it.
+    pub depends_on: Vec<Oid>,
+    /// Comment.
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+/// A role.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Role {
+    /// Its oid.
+    pub oid: Oid,
+    /// Its name.
+    pub name: String,
+    /// May do everything.
+    pub superuser: bool,
+    /// May connect.
+    pub login: bool,
+    /// `SCRAM-SHA-256$…`, where a password is set.
+    pub password: Option<String>,
+}
+
+/// A database; Perigee's tenant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Database {
+    /// Its oid.
+    pub oid: Oid,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its name.
+    pub name: String,
+    /// The role that owns it.
+    pub owner: Oid,
+}
+
+/// Any object of the catalog.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Object {
+    /// A database.
+    Database(Arc<Database>),
+    /// A schema.
+    Schema(Arc<Schema>),
+    /// A table.
+    Table(Arc<Table>),
+    /// An index.
+    Index(Arc<Index>),
+    /// A sequence.
+    Sequence(Arc<Sequence>),
+    /// A view.
+    View(Arc<View>),
+    /// A role.
+    Role(Arc<Role>),
+}
+
+impl Object {
+    /// Its oid.
+    #[must_use]
+    pub fn oid(&self) -> Oid {
+        match self {
+            Object::Database(o) => o.oid,
+            Object::Schema(o) => o.oid,
+            Object::Table(o) => o.oid,
+            Object::Index(o) => o.oid,
+            Object::Sequence(o) => o.oid,
+            Object::View(o) => o.oid,
+            Object::Role(o) => o.oid,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Object::Database(o) => &o.name,
+            Object::Schema(o) => &o.name,
+            Object::Table(o) => &o.name,
+            Object::Index(o) => &o.name,
+            Object::Sequence(o) => &o.name,
+            Object::View(o) => &o.name,
+            Object::Role(o) => &o.name,
+        }
+    }
+
+    /// Schema and name, for what shares the name space of tables.
+    fn relation_name(&self) -> Option<(Oid, &str)> {
+        match self {
+            Object::Table(o) => Some((o.schema, &o.name)),
+            Object::Index(o) => Some((o.schema, &o.name)),
+            Object::Sequence(o) => Some((o.schema, &o.name)),
+            Object::View(o) => Some((o.schema, &o.name)),
+            Object::Database(_) | Object::Schema(_) | Object::Role(_) => None,
+        }
+    }
+}
+
+/// One change of the catalog, as it stands in the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum CatalogChange {
+    /// The object is new or replaces the one with its oid.
+    Put(Object),
+    /// The object with this oid is gone.
+    Remove(Oid),
+}
+
+/// The catalog as of one log index. Cheap to clone behind an [`Arc`]; objects are shared between versions.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    /// The index of the entry that made this version.
+    pub version: LogIndex,
+    objects: BTreeMap<Oid, Object>,
+    relations: HashMap<(Oid, String), Oid>,
+    next_oid: u32,
+}
+
+impl Catalog {
+    /// The catalog of a new cluster: database `postgres`, the system schemas and `public`, and one superuser.
+    #[must_use]
+    pub fn bootstrap(superuser: &str) -> Self {
+        let schema = |oid, name: &str| {
+            Object::Schema(Arc::new(Schema { oid, tenant: TenantId(1), name: name.to_owned(), owner: BOOTSTRAP_ROLE }))
+        };
+        Self::from_objects(
+            LogIndex(0),
+            [
+                Object::Database(Arc::new(Database {
+                    oid: BOOTSTRAP_DATABASE,
+                    tenant: TenantId(1),
+                    name: "postgres".to_owned(),
+                    owner: BOOTSTRAP_ROLE,
+                })),
+                schema(PG_CATALOG_SCHEMA, "pg_catalog"),
+                schema(INFORMATION_SCHEMA, "information_schema"),
+                schema(PUBLIC_SCHEMA, "public"),
+                Object::Role(Arc::new(Role {
+                    oid: BOOTSTRAP_ROLE,
+                    name: superuser.to_owned(),
+                    superuser: true,
+                    login: true,
+                    password: None,
+                })),
+            ],
+        )
+    }
+
+    /// A catalog of these objects.
+    #[must_use]
+    pub fn from_objects(version: LogIndex, objects: impl IntoIterator<Item = Object>) -> Self {
+        let mut catalog =
+            Self { version, objects: BTreeMap::new(), relations: HashMap::new(), next_oid: FIRST_USER_OID };
+        for object in objects {
+            catalog.put(object);
+        }
+        catalog
+    }
+
+    /// This catalog with `changes`, as of `version`.
+    #[must_use]
+    pub fn with_changes(&self, changes: &[CatalogChange], version: LogIndex) -> Self {
+        let mut next = self.clone();
+        next.version = version;
+        for change in changes {
+            match change {
+                CatalogChange::Put(object) => next.put(object.clone()),
+                CatalogChange::Remove(oid) => next.remove(*oid),
+            }
+        }
+        next
+    }
+
+    fn put(&mut self, object: Object) {
+        self.remove(object.oid());
+        if let Some((schema, name)) = object.relation_name() {
+            self.relations.insert((schema, name.to_owned()), object.oid());
+        }
+        // A table's storage and constraints draw from the same numbers.
+        let mut highest = object.oid().0;
+        if let Object::Table(table) = &object {
+            highest = highest.max(table.storage.0);
+            highest = table.checks.iter().map(|c| c.oid.0).fold(highest, u32::max);
+        }
+        self.next_oid = self.next_oid.max(highest.saturating_add(1));
+        self.objects.insert(object.oid(), object);
+    }
+
+    fn remove(&mut self, oid: Oid) {
+        if let Some((schema, name)) = self.objects.remove(&oid).as_ref().and_then(Object::relation_name) {
+            self.relations.remove(&(schema, name.to_owned()));
+        }
+    }
+
+    /// The smallest oid that no object has had in this version's history.
+    #[must_use]
+    pub fn next_oid(&self) -> u32 {
+        self.next_oid
+    }
+
+    /// Never hands out an oid below `next` again: what the checkpoint kept of dropped objects.
+    pub fn reserve_oids(&mut self, next: u32) {
+        self.next_oid = self.next_oid.max(next);
+    }
+
+    /// All objects, by oid.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.objects.values()
+    }
+
+    /// An object by oid.
+    #[must_use]
+    pub fn object(&self, oid: Oid) -> Option<&Object> {
+        self.objects.get(&oid)
+    }
+
+    /// A table, index, sequence or view by schema and name: they share one name space.
+    #[must_use]
+    pub fn relation(&self, schema: Oid, name: &str) -> Option<&Object> {
+        // HashMap<(Oid, String)> wants an owned key; relations are looked up when planning, not per row.
+        self.objects.get(self.relations.get(&(schema, name.to_owned()))?)
+    }
+
+    /// A table by oid.
+    #[must_use]
+    pub fn table(&self, oid: TableId) -> Option<&Arc<Table>> {
+        match self.objects.get(&oid) {
+            Some(Object::Table(table)) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// An index by oid.
+    #[must_use]
+    pub fn index(&self, oid: IndexId) -> Option<&Arc<Index>> {
+        match self.objects.get(&oid) {
+            Some(Object::Index(index)) => Some(index),
+            _ => None,
+        }
+    }
+
+    /// A sequence by oid.
+    #[must_use]
+    pub fn sequence(&self, oid: Oid) -> Option<&Arc<Sequence>> {
+        match self.objects.get(&oid) {
+            Some(Object::Sequence(sequence)) => Some(sequence),
+            _ => None,
+        }
+    }
+
+    /// The indexes of a table, by oid.
+    pub fn indexes_of<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a Arc<Index>> {
+        table.indexes.iter().filter_map(|oid| self.index(*oid))
+    }
+
+    /// A schema by name.
+    #[must_use]
+    pub fn schema(&self, tenant: TenantId, name: &str) -> Option<&Arc<Schema>> {
+        self.objects.values().find_map(|object| match object {
+            Object::Schema(schema) if schema.tenant == tenant && schema.name == name => Some(schema),
+            _ => None,
+        })
+    }
+
+    /// A role by name.
+    #[must_use]
+    pub fn role(&self, name: &str) -> Option<&Arc<Role>> {
+        self.objects.values().find_map(|object| match object {
+            Object::Role(role) if role.name == name => Some(role),
+            _ => None,
+        })
+    }
+
+    /// A database by name.
+    #[must_use]
+    pub fn database(&self, name: &str) -> Option<&Arc<Database>> {
+        self.objects.values().find_map(|object| match object {
+            Object::Database(database) if database.name == name => Some(database),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(oid: u32, name: &str) -> Object {
+        Object::Table(Arc::new(Table {
+            oid: Oid(oid),
+            tenant: TenantId(1),
+            schema: PUBLIC_SCHEMA,
+            name: name.to_owned(),
+            owner: BOOTSTRAP_ROLE,
+            version: 1,
+            storage: Oid(oid),
+            columns: Vec::new(),
+            next_column: 1,
+            primary_key: None,
+            indexes: Vec::new(),
+            checks: Vec::new(),
+            options: BTreeMap::new(),
+            comment: None,
+        }))
+    }
+
+    #[test]
+    fn a_change_leaves_older_versions_alone() {
+        let old = Catalog::bootstrap("postgres");
+        let new = old.with_changes(&[CatalogChange::Put(table(16_384, "t"))], LogIndex(5));
+        assert!(old.relation(PUBLIC_SCHEMA, "t").is_none());
+        assert!(new.relation(PUBLIC_SCHEMA, "t").is_some());
+        let renamed = new.with_changes(&[CatalogChange::Put(table(16_384, "u"))], LogIndex(6));
+        assert!(renamed.relation(PUBLIC_SCHEMA, "t").is_none());
+        assert!(renamed.relation(PUBLIC_SCHEMA, "u").is_some());
+        let gone = renamed.with_changes(&[CatalogChange::Remove(Oid(16_384))], LogIndex(7));
+        assert!(gone.relation(PUBLIC_SCHEMA, "u").is_none());
+        assert_eq!(gone.next_oid(), 16_385, "oids are not handed out twice");
+    }
+
+    #[test]
+    fn objects_come_back_from_json() {
+        let object = table(16_384, "t");
+        let json = serde_json::to_vec(&object).unwrap();
+        assert_eq!(serde_json::from_slice::<Object>(&json).unwrap(), object);
+    }
+}

@@ -1,0 +1,167 @@
+//! Order-preserving encoding of keys: comparing the bytes compares the values.
+//!
+//! Each value is one marker byte and its data. NULL sorts behind every value, as PostgreSQL orders by default.
+//!
+//! | value | bytes behind the marker |
+//! | --- | --- |
+//! | integers, dates, times, timestamps | 8, big endian, sign bit flipped |
+//! | oid | as integers |
+//! | floats | 8, big endian, IEEE order made total; NaN last, both zeros alike |
+//! | numeric | 16, unscaled at the column's scale, big endian, sign bit flipped |
+//! | text, bytea | bytes with `00` as `00 ff`, then `00 00` |
+//! | boolean | 1 |
+//! | uuid | 16 |
+//! | interval | 16, its length as PostgreSQL compares it |
+//! | arrays | elements, then `00` |
+
+use crate::error::{SqlError, SqlResult, SqlState};
+use crate::value::Value;
+
+/// The longest key of an index, in bytes; PostgreSQL's own limit is near it.
+pub const KEY_BYTES_MAX: usize = 2_700;
+
+const VALUE: u8 = 0x01;
+const NULL: u8 = 0x02;
+
+/// Appends the key of `values` to `out`.
+pub fn encode<'a>(values: impl IntoIterator<Item = &'a Value>, out: &mut Vec<u8>) {
+    for value in values {
+        encode_value(value, out);
+    }
+}
+
+/// The key of `values`, refused where it is too long for an index.
+///
+/// # Errors
+/// `54000` past [`KEY_BYTES_MAX`].
+pub fn encode_checked<'a>(values: impl IntoIterator<Item = &'a Value>) -> SqlResult<Vec<u8>> {
+    let mut out = Vec::with_capacity(16);
+    encode(values, &mut out);
+    if out.len() > KEY_BYTES_MAX {
+        return Err(SqlError::new(
+            SqlState::ProgramLimitExceeded,
+            format!("index row size {} exceeds maximum {KEY_BYTES_MAX}", out.len()),
+        ));
+    }
+    Ok(out)
+}
+
+/// Appends the key of one value.
+pub fn encode_value(value: &Value, out: &mut Vec<u8>) {
+    if value.is_null() {
+        out.push(NULL);
+        return;
+    }
+    out.push(VALUE);
+    match value {
+        Value::Null => {}
+        Value::Bool(v) => out.push(u8::from(*v)),
+        Value::Int2(v) => signed(i64::from(*v), out),
+        Value::Int4(v) | Value::Date(v) => signed(i64::from(*v), out),
+        Value::Int8(v) | Value::Time(v) | Value::Timestamp(v) | Value::Timestamptz(v) => signed(*v, out),
+        Value::Oid(v) => signed(i64::from(*v), out),
+        Value::Float4(v) => float(f64::from(*v), out),
+        Value::Float8(v) => float(*v, out),
+        Value::Numeric(v, _) => wide(*v, out),
+        Value::Interval(v) => wide(v.approximate_micros(), out),
+        Value::Text(v) => escaped(v.as_bytes(), out),
+        Value::Bytea(v) => escaped(v, out),
+        Value::Uuid(v) => out.extend_from_slice(v),
+        Value::Array(v) => {
+            for element in v {
+                encode_value(element, out);
+            }
+            out.push(0);
+        }
+    }
+}
+
+/// The smallest byte string greater than every key that starts with `prefix`; `None` where there is none.
+#[must_use]
+pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
+fn signed(v: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&((v as u64) ^ (1 << 63)).to_be_bytes());
+}
+
+fn wide(v: i128, out: &mut Vec<u8>) {
+    out.extend_from_slice(&((v as u128) ^ (1 << 127)).to_be_bytes());
+}
+
+fn float(v: f64, out: &mut Vec<u8>) {
+    let v = if v == 0.0 {
+        0.0
+    } else if v.is_nan() {
+        f64::NAN
+    } else {
+        v
+    };
+    let bits = v.to_bits();
+    let ordered = if bits >> 63 == 1 { !bits } else { bits ^ (1 << 63) };
+    out.extend_from_slice(&ordered.to_be_bytes());
+}
+
+fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    for &byte in bytes {
+        out.push(byte);
+        if byte == 0 {
+            out.push(0xff);
+        }
+    }
+    out.extend_from_slice(&[0, 0]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(values: &[Value]) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(values, &mut out);
+        out
+    }
+
+    #[test]
+    fn bytes_order_as_values_do() {
+        let ascending: &[&[Value]] =
+            &[&[Value::Int4(-5)], &[Value::Int8(-1)], &[Value::Int2(0)], &[Value::Int8(i64::MAX)], &[Value::Null]];
+        for pair in ascending.windows(2) {
+            assert!(key(pair[0]) < key(pair[1]), "{pair:?}");
+        }
+        for (a, b) in [
+            (Value::Text("a".into()), Value::Text("a\0".into())),
+            (Value::Text("a\0b".into()), Value::Text("aa".into())),
+            (Value::Text(String::new()), Value::Text("\0".into())),
+            (Value::Float8(-1.5), Value::Float8(-0.5)),
+            (Value::Float8(f64::INFINITY), Value::Float8(f64::NAN)),
+            (Value::Numeric(-1, 2), Value::Numeric(1, 2)),
+            (Value::Array(vec![Value::Int4(1)]), Value::Array(vec![Value::Int4(1), Value::Int4(0)])),
+        ] {
+            assert!(key(std::slice::from_ref(&a)) < key(std::slice::from_ref(&b)), "{a:?} {b:?}");
+        }
+        assert_eq!(key(&[Value::Float8(0.0)]), key(&[Value::Float8(-0.0)]));
+    }
+
+    #[test]
+    fn columns_do_not_run_into_each_other() {
+        let a = key(&[Value::Text("a".into()), Value::Text("b".into())]);
+        let b = key(&[Value::Text("ab".into()), Value::Text(String::new())]);
+        assert_ne!(a, b);
+        assert!(a < b);
+    }
+
+    #[test]
+    fn a_prefix_ends_behind_its_last_key() {
+        assert_eq!(prefix_end(&[1, 0xff]), Some(vec![2]));
+        assert_eq!(prefix_end(&[0xff]), None);
+    }
+}

@@ -1,0 +1,24 @@
+//! The words that every layer shares: ids, values, SQL types, table schemas, the catalog, errors.
+//!
+//! Nothing here does I/O, reads a clock or knows a protocol.
+//!
+//! - [`ids`]: log index, term, object ids, row version numbers, hybrid logical time
+//! - [`sql_type`]: SQL types and the Arrow type each one is stored as
+//! - [`value`]: one datum outside of Arrow
+//! - [`key`]: order-preserving key encoding
+//! - [`row`]: compact row encoding, as it stands in the log
+//! - [`catalog`]: schemas, tables, indexes, sequences, views, roles, and their versions
+//! - [`error`]: SQLSTATE and the error that reaches a client
+
+pub mod catalog;
+pub mod error;
+pub mod ids;
+pub mod key;
+pub mod row;
+pub mod sql_type;
+pub mod value;
+
+pub use error::{SqlError, SqlResult, SqlState};
+pub use ids::{Hlc, IndexId, LogIndex, Oid, TableId, TenantId, Term, TransactionId, Vid};
+pub use sql_type::SqlType;
+pub use value::{Interval, Row, Value};

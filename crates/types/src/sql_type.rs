@@ -1,0 +1,428 @@
+//! SQL types, their PostgreSQL identity and the Arrow type each one is stored as.
+//!
+//! A type that Arrow cannot tell apart (jsonb from text, varchar(40) from text) stands in the field's metadata under
+//! [`FIELD_METADATA_KEY`].
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use serde::{Deserialize, Serialize};
+
+/// Key of an Arrow field's metadata under which the SQL type stands, as [`SqlType`]'s JSON.
+pub const FIELD_METADATA_KEY: &str = "perigee.type";
+
+/// The zone of every timestamptz column: values are stored in UTC.
+pub const UTC: &str = "+00:00";
+
+/// Precision and scale of a numeric that was declared without them.
+pub const NUMERIC_DEFAULT: (u8, i8) = (38, 10);
+
+/// An SQL type.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SqlType {
+    /// boolean
+    Bool,
+    /// smallint
+    Int2,
+    /// integer
+    Int4,
+    /// bigint
+    Int8,
+    /// real
+    Float4,
+    /// double precision
+    Float8,
+    /// numeric, with precision and scale where they were declared
+    Numeric(Option<(u8, i8)>),
+    /// text
+    Text,
+    /// character varying, with its length in characters where it was declared
+    Varchar(Option<u32>),
+    /// character(n), padded with blanks
+    Char(u32),
+    /// name: an identifier in the catalog
+    Name,
+    /// "char": one byte, in the catalog
+    InternalChar,
+    /// bytea
+    Bytea,
+    /// date
+    Date,
+    /// time without time zone
+    Time,
+    /// timestamp without time zone
+    Timestamp,
+    /// timestamp with time zone
+    Timestamptz,
+    /// interval
+    Interval,
+    /// uuid
+    Uuid,
+    /// json
+    Json,
+    /// jsonb
+    Jsonb,
+    /// oid
+    Oid,
+    /// regclass
+    Regclass,
+    /// regtype
+    Regtype,
+    /// regproc
+    Regproc,
+    /// a one-dimensional array
+    Array(Box<SqlType>),
+    /// the type of a literal that nothing has given a type yet
+    Unknown,
+    /// the result of a function that returns nothing
+    Void,
+}
+
+impl SqlType {
+    /// The Arrow type that values are stored and computed as.
+    #[must_use]
+    pub fn arrow(&self) -> DataType {
+        match self {
+            SqlType::Bool => DataType::Boolean,
+            SqlType::Int2 => DataType::Int16,
+            SqlType::Int4 => DataType::Int32,
+            SqlType::Int8 => DataType::Int64,
+            SqlType::Float4 => DataType::Float32,
+            SqlType::Float8 => DataType::Float64,
+            SqlType::Numeric(p) => {
+                let (precision, scale) = p.unwrap_or(NUMERIC_DEFAULT);
+                DataType::Decimal128(precision, scale)
+            }
+            SqlType::Text
+            | SqlType::Varchar(_)
+            | SqlType::Char(_)
+            | SqlType::Name
+            | SqlType::InternalChar
+            | SqlType::Json
+            | SqlType::Jsonb
+            | SqlType::Unknown
+            | SqlType::Void => DataType::Utf8View,
+            SqlType::Bytea => DataType::BinaryView,
+            SqlType::Date => DataType::Date32,
+            SqlType::Time => DataType::Time64(TimeUnit::Microsecond),
+            SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            SqlType::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
+            SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            SqlType::Uuid => DataType::FixedSizeBinary(16),
+            SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => DataType::UInt32,
+            SqlType::Array(of) => DataType::List(Arc::new(of.field("item", true))),
+        }
+    }
+
+    /// An Arrow field of this type that remembers it.
+    #[must_use]
+    pub fn field(&self, name: impl Into<String>, nullable: bool) -> Field {
+        let field = Field::new(name, self.arrow(), nullable);
+        if SqlType::of_arrow(field.data_type()).as_ref() == Some(self) {
+            return field;
+        }
+        let json = serde_json::to_string(self).unwrap_or_default();
+        field.with_metadata(HashMap::from([(FIELD_METADATA_KEY.to_owned(), json)]))
+    }
+
+    /// The SQL type of an Arrow field: what its metadata says, else what fits its Arrow type.
+    #[must_use]
+    pub fn of_field(field: &Field) -> SqlType {
+        if let Some(ty) = field.metadata().get(FIELD_METADATA_KEY).and_then(|json| serde_json::from_str(json).ok()) {
+            return ty;
+        }
+        match field.data_type() {
+            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+                SqlType::Array(Box::new(SqlType::of_field(item)))
+            }
+            other => SqlType::of_arrow(other).unwrap_or(SqlType::Text),
+        }
+    }
+
+    /// The SQL type that an Arrow type stands for by itself, `None` where there is no such type.
+    #[must_use]
+    pub fn of_arrow(ty: &DataType) -> Option<SqlType> {
+        Some(match ty {
+            DataType::Boolean => SqlType::Bool,
+            DataType::Int8 | DataType::Int16 | DataType::UInt8 => SqlType::Int2,
+            DataType::Int32 | DataType::UInt16 => SqlType::Int4,
+            DataType::Int64 => SqlType::Int8,
+            DataType::UInt32 => SqlType::Oid,
+            DataType::UInt64 => SqlType::Numeric(Some((20, 0))),
+            DataType::Float16 | DataType::Float32 => SqlType::Float4,
+            DataType::Float64 => SqlType::Float8,
+            DataType::Decimal32(p, s)
+            | DataType::Decimal64(p, s)
+            | DataType::Decimal128(p, s)
+            | DataType::Decimal256(p, s) => {
+                if (*p, *s) == NUMERIC_DEFAULT {
+                    SqlType::Numeric(None)
+                } else {
+                    SqlType::Numeric(Some((*p, *s)))
+                }
+            }
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => SqlType::Text,
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => SqlType::Bytea,
+            DataType::FixedSizeBinary(16) => SqlType::Uuid,
+            DataType::FixedSizeBinary(_) => SqlType::Bytea,
+            DataType::Date32 | DataType::Date64 => SqlType::Date,
+            DataType::Time32(_) | DataType::Time64(_) => SqlType::Time,
+            DataType::Timestamp(_, None) => SqlType::Timestamp,
+            DataType::Timestamp(_, Some(_)) => SqlType::Timestamptz,
+            DataType::Interval(_) | DataType::Duration(_) => SqlType::Interval,
+            DataType::Null => SqlType::Text,
+            DataType::Dictionary(_, of) => return SqlType::of_arrow(of),
+            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+                SqlType::Array(Box::new(SqlType::of_arrow(item.data_type())?))
+            }
+            _ => return None,
+        })
+    }
+
+    /// The oid of the type in `pg_type`.
+    #[must_use]
+    pub fn oid(&self) -> u32 {
+        match self {
+            SqlType::Bool => 16,
+            SqlType::Bytea => 17,
+            SqlType::InternalChar => 18,
+            SqlType::Name => 19,
+            SqlType::Int8 => 20,
+            SqlType::Int2 => 21,
+            SqlType::Int4 => 23,
+            SqlType::Regproc => 24,
+            SqlType::Text => 25,
+            SqlType::Oid => 26,
+            SqlType::Json => 114,
+            SqlType::Float4 => 700,
+            SqlType::Float8 => 701,
+            SqlType::Unknown => 705,
+            SqlType::Char(_) => 1042,
+            SqlType::Varchar(_) => 1043,
+            SqlType::Date => 1082,
+            SqlType::Time => 1083,
+            SqlType::Timestamp => 1114,
+            SqlType::Timestamptz => 1184,
+            SqlType::Interval => 1186,
+            SqlType::Numeric(_) => 1700,
+            SqlType::Regclass => 2205,
+            SqlType::Regtype => 2206,
+            SqlType::Void => 2278,
+            SqlType::Uuid => 2950,
+            SqlType::Jsonb => 3802,
+            SqlType::Array(of) => match **of {
+                SqlType::Bool => 1000,
+                SqlType::Bytea => 1001,
+                SqlType::InternalChar => 1002,
+                SqlType::Name => 1003,
+                SqlType::Int2 => 1005,
+                SqlType::Int4 => 1007,
+                SqlType::Regproc => 1008,
+                SqlType::Char(_) => 1014,
+                SqlType::Varchar(_) => 1015,
+                SqlType::Int8 => 1016,
+                SqlType::Float4 => 1021,
+                SqlType::Float8 => 1022,
+                SqlType::Oid => 1028,
+                SqlType::Timestamp => 1115,
+                SqlType::Date => 1182,
+                SqlType::Time => 1183,
+                SqlType::Timestamptz => 1185,
+                SqlType::Interval => 1187,
+                SqlType::Numeric(_) => 1231,
+                SqlType::Regclass => 2210,
+                SqlType::Regtype => 2211,
+                SqlType::Uuid => 2951,
+                SqlType::Json => 199,
+                SqlType::Jsonb => 3807,
+                SqlType::Text | SqlType::Unknown | SqlType::Void | SqlType::Array(_) => 1009,
+            },
+        }
+    }
+
+    /// The type with an oid of `pg_type`, without a modifier; `None` for types that Perigee does not have.
+    #[must_use]
+    pub fn from_oid(oid: u32) -> Option<SqlType> {
+        let simple = [
+            SqlType::Bool,
+            SqlType::Bytea,
+            SqlType::InternalChar,
+            SqlType::Name,
+            SqlType::Int8,
+            SqlType::Int2,
+            SqlType::Int4,
+            SqlType::Regproc,
+            SqlType::Text,
+            SqlType::Oid,
+            SqlType::Json,
+            SqlType::Float4,
+            SqlType::Float8,
+            SqlType::Unknown,
+            SqlType::Char(1),
+            SqlType::Varchar(None),
+            SqlType::Date,
+            SqlType::Time,
+            SqlType::Timestamp,
+            SqlType::Timestamptz,
+            SqlType::Interval,
+            SqlType::Numeric(None),
+            SqlType::Regclass,
+            SqlType::Regtype,
+            SqlType::Void,
+            SqlType::Uuid,
+            SqlType::Jsonb,
+        ];
+        if let Some(found) = simple.iter().find(|t| t.oid() == oid) {
+            return Some(found.clone());
+        }
+        simple.into_iter().map(|t| SqlType::Array(Box::new(t))).find(|t| t.oid() == oid)
+    }
+
+    /// `typlen`: bytes of a value, -1 where it varies.
+    #[must_use]
+    pub fn type_length(&self) -> i16 {
+        match self {
+            SqlType::Bool | SqlType::InternalChar => 1,
+            SqlType::Int2 => 2,
+            SqlType::Int4 | SqlType::Float4 | SqlType::Date | SqlType::Void => 4,
+            SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => 4,
+            SqlType::Int8 | SqlType::Float8 | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz => 8,
+            SqlType::Interval | SqlType::Uuid => 16,
+            SqlType::Name => 64,
+            SqlType::Unknown => -2,
+            _ => -1,
+        }
+    }
+
+    /// `atttypmod`: the modifier as PostgreSQL writes it, -1 without one.
+    #[must_use]
+    pub fn modifier(&self) -> i32 {
+        match self {
+            SqlType::Numeric(Some((precision, scale))) => {
+                ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7ff)) + 4
+            }
+            SqlType::Varchar(Some(n)) | SqlType::Char(n) => *n as i32 + 4,
+            SqlType::Array(of) => of.modifier(),
+            _ => -1,
+        }
+    }
+
+    /// `typname` in `pg_type`.
+    #[must_use]
+    pub fn internal_name(&self) -> String {
+        match self {
+            SqlType::Bool => "bool",
+            SqlType::Int2 => "int2",
+            SqlType::Int4 => "int4",
+            SqlType::Int8 => "int8",
+            SqlType::Float4 => "float4",
+            SqlType::Float8 => "float8",
+            SqlType::Numeric(_) => "numeric",
+            SqlType::Text => "text",
+            SqlType::Varchar(_) => "varchar",
+            SqlType::Char(_) => "bpchar",
+            SqlType::Name => "name",
+            SqlType::InternalChar => "char",
+            SqlType::Bytea => "bytea",
+            SqlType::Date => "date",
+            SqlType::Time => "time",
+            SqlType::Timestamp => "timestamp",
+            SqlType::Timestamptz => "timestamptz",
+            SqlType::Interval => "interval",
+            SqlType::Uuid => "uuid",
+            SqlType::Json => "json",
+            SqlType::Jsonb => "jsonb",
+            SqlType::Oid => "oid",
+            SqlType::Regclass => "regclass",
+            SqlType::Regtype => "regtype",
+            SqlType::Regproc => "regproc",
+            SqlType::Unknown => "unknown",
+            SqlType::Void => "void",
+            SqlType::Array(of) => return format!("_{}", of.internal_name()),
+        }
+        .to_owned()
+    }
+
+    /// Whether it is one of the string types.
+    #[must_use]
+    pub fn is_string(&self) -> bool {
+        matches!(self, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name | SqlType::Unknown)
+    }
+
+    /// Whether it is one of the integer types.
+    #[must_use]
+    pub fn is_integer(&self) -> bool {
+        matches!(self, SqlType::Int2 | SqlType::Int4 | SqlType::Int8)
+    }
+
+    /// Whether it is one of the number types.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        self.is_integer() || matches!(self, SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_))
+    }
+}
+
+/// The name as `format_type` prints it.
+impl fmt::Display for SqlType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SqlType::Bool => f.write_str("boolean"),
+            SqlType::Int2 => f.write_str("smallint"),
+            SqlType::Int4 => f.write_str("integer"),
+            SqlType::Int8 => f.write_str("bigint"),
+            SqlType::Float4 => f.write_str("real"),
+            SqlType::Float8 => f.write_str("double precision"),
+            SqlType::Numeric(Some((p, s))) => write!(f, "numeric({p},{s})"),
+            SqlType::Varchar(Some(n)) => write!(f, "character varying({n})"),
+            SqlType::Varchar(None) => f.write_str("character varying"),
+            SqlType::Char(n) => write!(f, "character({n})"),
+            SqlType::InternalChar => f.write_str("\"char\""),
+            SqlType::Time => f.write_str("time without time zone"),
+            SqlType::Timestamp => f.write_str("timestamp without time zone"),
+            SqlType::Timestamptz => f.write_str("timestamp with time zone"),
+            SqlType::Array(of) => write!(f, "{of}[]"),
+            other => f.write_str(&other.internal_name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_remembers_its_type() {
+        for ty in [
+            SqlType::Int4,
+            SqlType::Jsonb,
+            SqlType::Varchar(Some(40)),
+            SqlType::Char(1),
+            SqlType::Numeric(None),
+            SqlType::Numeric(Some((15, 2))),
+            SqlType::Timestamptz,
+            SqlType::Uuid,
+            SqlType::Array(Box::new(SqlType::Uuid)),
+            SqlType::Array(Box::new(SqlType::Text)),
+            SqlType::Regclass,
+        ] {
+            assert_eq!(SqlType::of_field(&ty.field("c", true)), ty);
+        }
+    }
+
+    #[test]
+    fn oids_come_back() {
+        for oid in [16, 20, 21, 23, 25, 700, 701, 1043, 1082, 1184, 1700, 2950, 3802, 1007, 1009, 1231] {
+            assert_eq!(SqlType::from_oid(oid).map(|t| t.oid()), Some(oid));
+        }
+        assert_eq!(SqlType::from_oid(600), None);
+    }
+
+    #[test]
+    fn modifiers_are_postgresqls() {
+        assert_eq!(SqlType::Varchar(Some(40)).modifier(), 44);
+        assert_eq!(SqlType::Numeric(Some((15, 2))).modifier(), (15 << 16 | 2) + 4);
+        assert_eq!(SqlType::Text.modifier(), -1);
+    }
+}
