@@ -1,1 +1,77 @@
-//! placeholder
+//! The common logical plan: what every protocol's statement becomes before anything runs.
+//!
+//! Plans name catalog objects and carry expressions; they hold no data and no snapshot, so one plan serves many
+//! executions with other parameters.
+//!
+//! - [`point`]: reads and writes of one row by key; they run straight on storage
+//! - [`expr`]: the scalar expressions of point plans
+//! - [`relational`]: queries and writes that DataFusion evaluates
+//! - [`ddl`]: changes of the catalog
+//! - [`command`]: transactions, sessions, COPY, EXPLAIN, maintenance
+
+pub mod command;
+pub mod ddl;
+pub mod expr;
+pub mod point;
+pub mod relational;
+
+use std::sync::Arc;
+
+use perigee_types::{LogIndex, Oid, SqlType};
+
+pub use command::{Admin, Copy, Explain, SessionCommand, TransactionCommand};
+pub use ddl::Ddl;
+pub use expr::Expr;
+pub use point::Point;
+pub use relational::{Query, Write};
+
+/// One statement, ready to run.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// One row by key, straight on storage.
+    Point(Point),
+    /// Anything relational that only reads.
+    Query(Query),
+    /// Rows or a query feeding a table.
+    Write(Write),
+    /// A change of the catalog.
+    Ddl(Ddl),
+    /// BEGIN, COMMIT, …
+    Transaction(TransactionCommand),
+    /// SET, SHOW, PREPARE, …
+    Session(SessionCommand),
+    /// COPY.
+    Copy(Copy),
+    /// EXPLAIN.
+    Explain(Explain),
+    /// VACUUM, ANALYZE, CHECKPOINT.
+    Admin(Admin),
+}
+
+/// A column of a result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResultColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: SqlType,
+    /// The table column that it shows unchanged: (table, column number).
+    pub source: Option<(Oid, u16)>,
+}
+
+/// A planned statement: what the protocols describe and the engine runs.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// What to do.
+    pub plan: Plan,
+    /// Types of the parameters `$1`, `$2`, …
+    pub parameters: Vec<SqlType>,
+    /// Columns of the result; `None` for statements without one.
+    pub columns: Option<Arc<[ResultColumn]>>,
+    /// The catalog that it was planned against; another one makes it stale.
+    pub catalog_version: LogIndex,
+    /// The command's name in its completion tag, e.g. `SELECT`, `INSERT`, `CREATE TABLE`.
+    pub tag: &'static str,
+    /// The statement's text.
+    pub text: Arc<str>,
+}

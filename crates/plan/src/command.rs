@@ -1,0 +1,197 @@
+//! Transactions, sessions, COPY, EXPLAIN, maintenance.
+
+use std::sync::Arc;
+
+use perigee_types::catalog::Table;
+use perigee_types::{SqlType, Value};
+
+use crate::Prepared;
+use crate::relational::Query;
+
+/// How much a transaction sees of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Each statement has a snapshot of its own. READ UNCOMMITTED is the same.
+    ReadCommitted,
+    /// One snapshot for the transaction.
+    RepeatableRead,
+    /// As if transactions ran one behind the other.
+    Serializable,
+}
+
+/// What BEGIN or SET TRANSACTION asks for; `None` leaves the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransactionModes {
+    /// ISOLATION LEVEL
+    pub isolation: Option<Isolation>,
+    /// READ ONLY or READ WRITE
+    pub read_only: Option<bool>,
+    /// DEFERRABLE
+    pub deferrable: Option<bool>,
+}
+
+/// Control of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransactionCommand {
+    /// BEGIN, START TRANSACTION
+    Begin(TransactionModes),
+    /// COMMIT, END; `chain`: AND CHAIN
+    Commit {
+        /// AND CHAIN
+        chain: bool,
+    },
+    /// ROLLBACK, ABORT
+    Rollback {
+        /// AND CHAIN
+        chain: bool,
+    },
+    /// SAVEPOINT
+    Savepoint(String),
+    /// RELEASE SAVEPOINT
+    Release(String),
+    /// ROLLBACK TO SAVEPOINT
+    RollbackTo(String),
+    /// SET TRANSACTION
+    Set(TransactionModes),
+    /// SET SESSION CHARACTERISTICS AS TRANSACTION
+    SetDefault(TransactionModes),
+}
+
+/// A change of the session, or a look at it.
+#[derive(Clone, Debug)]
+pub enum SessionCommand {
+    /// SET name = value; `None` is DEFAULT.
+    Set {
+        /// The setting, lower case.
+        name: String,
+        /// The value as text; lists joined with `, `.
+        value: Option<String>,
+        /// SET LOCAL
+        local: bool,
+    },
+    /// SHOW name
+    Show(String),
+    /// SHOW ALL
+    ShowAll,
+    /// RESET name; `None` is ALL.
+    Reset(Option<String>),
+    /// DISCARD ALL, PLANS, SEQUENCES or TEMP
+    Discard(Discard),
+    /// PREPARE
+    Prepare {
+        /// Its name.
+        name: String,
+        /// Declared parameter types.
+        parameters: Vec<Option<SqlType>>,
+        /// The statement's text.
+        statement: Arc<str>,
+    },
+    /// EXECUTE
+    Execute {
+        /// Its name.
+        name: String,
+        /// The parameters' values.
+        parameters: Vec<Value>,
+    },
+    /// DEALLOCATE; `None` is ALL.
+    Deallocate(Option<String>),
+}
+
+/// What DISCARD drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discard {
+    /// Everything of the session.
+    All,
+    /// Cached plans.
+    Plans,
+    /// Sequence values taken ahead.
+    Sequences,
+    /// Temporary tables.
+    Temp,
+}
+
+/// The format of a COPY.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyFormat {
+    /// text, CSV or binary.
+    pub kind: CopyKind,
+    /// DELIMITER
+    pub delimiter: u8,
+    /// NULL
+    pub null: String,
+    /// HEADER
+    pub header: bool,
+    /// QUOTE
+    pub quote: u8,
+    /// ESCAPE
+    pub escape: u8,
+    /// FORCE_QUOTE: places in the copied columns; all with `*`.
+    pub force_quote: Vec<usize>,
+    /// FORCE_NOT_NULL: places in the copied columns.
+    pub force_not_null: Vec<usize>,
+    /// FORCE_NULL: places in the copied columns.
+    pub force_null: Vec<usize>,
+}
+
+/// The three formats of COPY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyKind {
+    /// PostgreSQL's own text format.
+    Text,
+    /// CSV.
+    Csv,
+    /// PostgreSQL's binary format.
+    Binary,
+}
+
+/// COPY.
+#[derive(Clone, Debug)]
+pub enum Copy {
+    /// COPY table FROM STDIN
+    FromStdin {
+        /// The table as planned.
+        table: Arc<Table>,
+        /// Places in `table.columns` of the columns that the data holds, in order.
+        columns: Vec<usize>,
+        /// How the data is written.
+        format: CopyFormat,
+    },
+    /// COPY table or (query) TO STDOUT
+    ToStdout {
+        /// Yields the rows.
+        query: Query,
+        /// Names and types of its columns.
+        columns: Arc<[crate::ResultColumn]>,
+        /// How to write the data.
+        format: CopyFormat,
+    },
+}
+
+/// EXPLAIN.
+#[derive(Clone, Debug)]
+pub struct Explain {
+    /// What to explain.
+    pub statement: Arc<Prepared>,
+    /// Run it and show rows and times.
+    pub analyze: bool,
+    /// VERBOSE
+    pub verbose: bool,
+    /// FORMAT JSON instead of text.
+    pub json: bool,
+}
+
+/// Maintenance.
+#[derive(Clone, Debug)]
+pub enum Admin {
+    /// VACUUM: drops dead row versions now. Empty: all tables.
+    Vacuum {
+        /// The tables.
+        tables: Vec<Arc<Table>>,
+        /// Also ANALYZE.
+        analyze: bool,
+    },
+    /// ANALYZE. Empty: all tables.
+    Analyze(Vec<Arc<Table>>),
+    /// CHECKPOINT
+    Checkpoint,
+}

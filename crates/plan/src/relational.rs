@@ -1,0 +1,81 @@
+//! Queries and writes that DataFusion evaluates.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::LogicalPlan;
+use perigee_types::catalog::Table;
+use perigee_types::{Oid, TableId};
+
+/// Name of the hidden column that names a row's version: UInt64, last in a scan that asks for it.
+pub const VID_COLUMN: &str = "_vid";
+
+/// A query: an optimized DataFusion plan with placeholders `$1`, `$2`, … for parameters.
+///
+/// Its table scans name tables by oid; the snapshot comes at execution.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// The plan.
+    pub logical: Arc<LogicalPlan>,
+    /// Tables and views that it reads, for privileges.
+    pub reads: Vec<Oid>,
+    /// Whether its plan must be optimized again after the parameters are known.
+    pub replan: bool,
+    /// FOR UPDATE or FOR SHARE of the rows of one table.
+    pub row_lock: Option<RowLock>,
+}
+
+/// What SELECT … FOR UPDATE asks for.
+#[derive(Clone, Debug)]
+pub struct RowLock {
+    /// The table whose rows are locked. The query's last column is its [`VID_COLUMN`], not part of the result.
+    pub table: TableId,
+    /// FOR SHARE instead of FOR UPDATE.
+    pub shared: bool,
+    /// What to do about a row that another transaction holds.
+    pub wait: RowLockWait,
+}
+
+/// What to do about a row that another transaction holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowLockWait {
+    /// Wait for it.
+    Block,
+    /// Fail with 55P03.
+    NoWait,
+    /// Leave it out.
+    SkipLocked,
+}
+
+/// A write whose rows a query yields.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The table as planned.
+    pub table: Arc<Table>,
+    /// What to do with the rows.
+    pub kind: WriteKind,
+    /// Yields the rows; see [`WriteKind`] for its columns.
+    pub source: Query,
+    /// RETURNING: a plan over one scan, named [`RETURNING_TABLE`], whose columns are the table's live columns (the new
+    /// rows; for DELETE the old ones).
+    pub returning: Option<Arc<LogicalPlan>>,
+}
+
+/// Name of the in-memory relation that a RETURNING plan reads.
+pub const RETURNING_TABLE: &str = "_returning";
+
+/// What a [`Write`] does with its source's rows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WriteKind {
+    /// Source: one column for each live column of the table, in order, cast to its type; defaults filled in.
+    Insert {
+        /// ON CONFLICT DO NOTHING, over any unique index.
+        ignore_conflicts: bool,
+    },
+    /// Source: the table's live columns (old values), then a new value for each of `assigned`, then [`VID_COLUMN`].
+    Update {
+        /// Places of the assigned columns in `table.columns`.
+        assigned: Vec<usize>,
+    },
+    /// Source: the table's live columns, then [`VID_COLUMN`].
+    Delete,
+}
