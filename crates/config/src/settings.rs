@@ -1,0 +1,296 @@
+//! Every setting with its default. `config/perigee.toml` says what each is for in a user's words.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, ByteSize, Peers, Secret, Span};
+
+/// The whole configuration of a node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Who the node is and where its data lies.
+    pub node: Node,
+    /// Where the doors listen.
+    pub listen: Listen,
+    /// How much memory there is for what.
+    pub memory: Memory,
+    /// The log: durability and files.
+    pub log: Log,
+    /// Tables: checkpoints, tiers, disk.
+    pub storage: Storage,
+    /// Queries.
+    pub query: Query,
+    /// Sessions.
+    pub sessions: Sessions,
+    /// Who may come in.
+    pub security: Security,
+    /// What the node says about itself.
+    pub telemetry: Telemetry,
+}
+
+/// `[node]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Node {
+    /// The node's name in its cluster.
+    pub id: String,
+    /// The node's own folder; `./data/<id>` when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// The members of the cluster; empty for a single node.
+    pub peers: Peers,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { id: "n1".to_owned(), data_dir: None, peers: Peers::default() }
+    }
+}
+
+impl Node {
+    /// The node's own folder.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| PathBuf::from("data").join(&self.id))
+    }
+}
+
+/// `[listen]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// PostgreSQL's protocol.
+    pub pg: Address,
+    /// Redis's protocol.
+    pub redis: Address,
+    /// REST and the web console.
+    pub rest: Address,
+    /// gRPC.
+    pub grpc: Address,
+    /// The other members of the cluster.
+    pub cluster: Address,
+    /// Health, readiness, metrics.
+    pub ops: Address,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            pg: Address::At("127.0.0.1:5432".to_owned()),
+            redis: Address::Off,
+            rest: Address::Off,
+            grpc: Address::Off,
+            cluster: Address::Off,
+            ops: Address::At("127.0.0.1:9090".to_owned()),
+        }
+    }
+}
+
+impl Listen {
+    /// All doors by name.
+    #[must_use]
+    pub fn doors(&self) -> [(&'static str, &Address); 6] {
+        [
+            ("pg", &self.pg),
+            ("redis", &self.redis),
+            ("rest", &self.rest),
+            ("grpc", &self.grpc),
+            ("cluster", &self.cluster),
+            ("ops", &self.ops),
+        ]
+    }
+}
+
+/// `[memory]`; the rules are [`crate::MemoryPlan`]'s.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Memory {
+    /// The root budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<ByteSize>,
+    /// Its hot share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hot: Option<ByteSize>,
+}
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// After its log entry is on disk.
+    #[default]
+    Fsync,
+    /// At once; its log entry is on disk at most `sync_interval` later. One voter only.
+    Interval,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// When a write is acknowledged.
+    pub durability: Durability,
+    /// With durability `interval`: how much time a power loss may cost.
+    pub sync_interval: Span,
+    /// Size of a segment file.
+    pub segment_size: ByteSize,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { durability: Durability::Fsync, sync_interval: Span::from_secs(1), segment_size: ByteSize::mb(64) }
+    }
+}
+
+/// `[storage]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// How much changed data forces a checkpoint.
+    pub checkpoint_size: ByteSize,
+    /// How old changed data may get before a checkpoint; a node without changes makes none.
+    pub checkpoint_interval: Span,
+    /// How long rows stay in memory while there is room; `off` for as long as there is room.
+    pub hot_retention: Span,
+    /// How long ended row versions are kept for snapshots of the past.
+    pub history_retention: Span,
+    /// Writes are refused when less disk is free than this or 2 % of it, whichever is more.
+    pub disk_reserve: ByteSize,
+    /// The LSM's block cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lsm_cache: Option<ByteSize>,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            checkpoint_size: ByteSize::mb(64),
+            checkpoint_interval: Span::from_secs(60),
+            hot_retention: Span::OFF,
+            history_retention: Span::OFF,
+            disk_reserve: ByteSize::mb(256),
+            lsm_cache: None,
+        }
+    }
+}
+
+/// `[query]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Query {
+    /// Threads for queries; 0 for one per processor.
+    #[serde(deserialize_with = "crate::lenient::number")]
+    pub threads: usize,
+    /// How much of the disk queries may use for what does not fit their memory.
+    pub spill_size: ByteSize,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self { threads: 0, spill_size: ByteSize::mb(100 << 10) }
+    }
+}
+
+/// `[sessions]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sessions {
+    /// Sessions at a time; one more is refused with 53300.
+    #[serde(deserialize_with = "crate::lenient::number")]
+    pub max: usize,
+    /// How long a graceful stop waits for open transactions.
+    pub stop_timeout: Span,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { max: 500, stop_timeout: Span::from_secs(10) }
+    }
+}
+
+/// How a client proves who it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authentication {
+    /// Not at all. Listens on loopback only, unless `insecure` is set.
+    #[default]
+    Trust,
+    /// By a password, with SCRAM-SHA-256.
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+}
+
+impl Authentication {
+    /// The name in configuration files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trust => "trust",
+            Self::ScramSha256 => "scram-sha-256",
+        }
+    }
+}
+
+/// `[security]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Security {
+    /// How a client proves who it is.
+    pub authentication: Authentication,
+    /// The role that may do everything in a new data directory.
+    pub superuser: String,
+    /// Its password, or the `SCRAM-SHA-256$…` verifier of one; set at every start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub superuser_password: Option<Secret>,
+    /// PEM file with the server's certificate and its chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file with the certificate's private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Allows a public address without authentication.
+    #[serde(deserialize_with = "crate::lenient::boolean")]
+    pub insecure: bool,
+}
+
+impl Default for Security {
+    fn default() -> Self {
+        Self {
+            authentication: Authentication::Trust,
+            superuser: "postgres".to_owned(),
+            superuser_password: None,
+            tls_certificate: None,
+            tls_key: None,
+            insecure: false,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `[telemetry]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// Which lines are written: a level, or a filter such as `info,perigee_storage=debug`.
+    pub level: String,
+    /// How they look.
+    pub format: LogFormat,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}

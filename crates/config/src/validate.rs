@@ -1,0 +1,161 @@
+//! What settings must fulfil together.
+
+use std::net::IpAddr;
+
+use crate::{Authentication, ByteSize, Config, ConfigError, Durability, MemoryPlan, available_memory};
+
+impl Config {
+    /// Checks what no single setting can: that they can stand together on this machine.
+    ///
+    /// # Errors
+    /// [`ConfigError::Conflict`] with what to change.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.check_node()?;
+        self.check_log()?;
+        self.check_security()?;
+        self.memory_plan()?;
+        if self.sessions.max == 0 {
+            return conflict("sessions.max is 0: no session could be opened");
+        }
+        if self.storage.checkpoint_interval.get().is_none() {
+            return conflict("storage.checkpoint_interval cannot be off: the log would never be cut on a quiet node");
+        }
+        if self.storage.checkpoint_size < ByteSize::mb(1) {
+            return conflict("storage.checkpoint_size must be at least 1MB");
+        }
+        Ok(())
+    }
+
+    /// How this machine's memory is shared out.
+    ///
+    /// # Errors
+    /// [`ConfigError::Conflict`] when the shares do not fit.
+    pub fn memory_plan(&self) -> Result<MemoryPlan, ConfigError> {
+        MemoryPlan::new(&self.memory, available_memory())
+    }
+
+    fn check_node(&self) -> Result<(), ConfigError> {
+        let id = &self.node.id;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';
+        if id.is_empty() || id.len() > 63 || !id.chars().all(allowed) || id.starts_with('.') {
+            return conflict(format!(
+                "node.id (--id) is {id:?}: use 1 to 63 letters, digits, '-', '_' or '.', not starting with '.'"
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_log(&self) -> Result<(), ConfigError> {
+        let voters = self.node.peers.voters(&self.node.id);
+        if self.log.durability == Durability::Interval {
+            // A voter that forgets what it acknowledged can elect a leader without committed entries.
+            if voters > 1 {
+                return conflict(format!(
+                    "log.durability (--durability) is interval with {voters} voters: only a single node may \
+                     acknowledge before fsync"
+                ));
+            }
+            if self.log.sync_interval.get().is_none() {
+                return conflict("log.sync_interval cannot be off with durability interval");
+            }
+        }
+        let segment = self.log.segment_size;
+        if segment < ByteSize::mb(4) || segment > ByteSize::mb(4096) {
+            return conflict(format!("log.segment_size is {segment}: use 4MB to 4GB"));
+        }
+        Ok(())
+    }
+
+    fn check_security(&self) -> Result<(), ConfigError> {
+        let security = &self.security;
+        if security.tls_certificate.is_some() != security.tls_key.is_some() {
+            return conflict("security.tls_certificate and security.tls_key go together: set both or neither");
+        }
+        if security.superuser.is_empty() || security.superuser.len() > 63 {
+            return conflict("security.superuser must be a role name of 1 to 63 bytes");
+        }
+        if security.authentication == Authentication::Trust && security.superuser_password.is_some() {
+            return conflict(
+                "security.superuser_password is set but security.authentication is trust: set it to scram-sha-256",
+            );
+        }
+        if security.authentication != Authentication::Trust || security.insecure {
+            return Ok(());
+        }
+        for (door, address) in self.listen.doors() {
+            let Some(text) = address.get() else { continue };
+            let addresses = address
+                .resolve()
+                .map_err(|error| ConfigError::Conflict(format!("listen.{door}: cannot resolve {text:?}: {error}")))?;
+            if let Some(public) = addresses.iter().find(|address| !is_loopback(address.ip())) {
+                return conflict(format!(
+                    "listen.{door} (--{door}-address) is {text} ({}), which others can reach, and \
+                     security.authentication is trust: configure authentication, listen on loopback, or accept \
+                     the risk with --insecure",
+                    public.ip()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|address| address.is_loopback())
+        }
+    }
+}
+
+fn conflict<T>(text: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::Conflict(text.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    fn check(settings: &[(&'static str, &str)], expected: Result<(), &str>) {
+        let flags = settings.iter().map(|(setting, value)| ("--test", *setting, (*value).to_owned())).collect();
+        let layers = crate::Layers { flags, ..crate::Layers::default() };
+        match (layers.load(), expected) {
+            (Ok(_), Ok(())) => {}
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{settings:?}: {error}"),
+            (result, _) => panic!("{settings:?}: {result:?}"),
+        }
+    }
+
+    #[test]
+    fn a_public_address_needs_authentication() {
+        check(&[("listen.pg", "0.0.0.0:5432")], Err("--insecure"));
+        check(&[("listen.pg", "[::]:5432")], Err("--insecure"));
+        check(&[("listen.pg", "0.0.0.0:5432"), ("security.insecure", "true")], Ok(()));
+        check(&[("listen.pg", "0.0.0.0:5432"), ("security.authentication", "scram-sha-256")], Ok(()));
+        check(&[("listen.pg", "[::1]:5432")], Ok(()));
+        check(&[("listen.pg", "127.8.9.10:5432")], Ok(()));
+        check(&[("listen.ops", "0.0.0.0:9090")], Err("--ops-address"));
+        check(&[("listen.pg", "off")], Ok(()));
+    }
+
+    #[test]
+    fn interval_is_for_one_voter() {
+        check(&[("log.durability", "interval")], Ok(()));
+        check(&[("log.durability", "interval"), ("node.peers", "n1=a:1")], Ok(()));
+        check(&[("log.durability", "interval"), ("node.peers", "n1=a:1,n2=b:1")], Err("voters"));
+        check(&[("log.durability", "interval"), ("node.peers", "n2=b:1")], Err("voters"));
+        check(&[("log.durability", "fsync"), ("node.peers", "n1=a:1,n2=b:1")], Ok(()));
+        check(&[("log.durability", "async")], Err("async"));
+    }
+
+    #[test]
+    fn the_rest_is_checked_too() {
+        check(&[("node.id", "../up")], Err("node.id"));
+        check(&[("node.id", "")], Err("node.id"));
+        check(&[("security.tls_key", "key.pem")], Err("go together"));
+        check(&[("security.superuser_password", "x")], Err("scram-sha-256"));
+        check(&[("log.segment_size", "1kB")], Err("log.segment_size"));
+        check(&[("sessions.max", "0")], Err("sessions.max"));
+        check(&[("memory.root", "1MB")], Err("memory.root"));
+        check(&[("storage.checkpoint_interval", "off")], Err("checkpoint_interval"));
+    }
+}
