@@ -1,1 +1,15 @@
-//! placeholder
+//! Where data lives: columns in memory, the same columns in the LSM, and what both cost.
+//!
+//! Knows no wire, no session and no SQL. All of it is a function of the log; nothing here is ever logged.
+//!
+//! - [`kv`]: the LSM behind a small trait: fjall, and a twin in memory
+//! - [`encoding`]: an Arrow column as bytes, and its statistics
+//! - [`arrow_value`]: single values and rows into Arrow and out of it
+//! - [`budget`]: who may hold how many bytes of memory
+//! - [`disk`]: when writes are refused because the disk is nearly full
+
+pub mod arrow_value;
+pub mod budget;
+pub mod disk;
+pub mod encoding;
+pub mod kv;

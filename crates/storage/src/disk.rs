@@ -1,0 +1,1 @@
+//! When writes are refused because the disk is nearly full. (follows)
