@@ -1,0 +1,1 @@
+//! Checkpoints: what changed, as one run into the LSM. (skeleton)

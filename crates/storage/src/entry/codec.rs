@@ -1,0 +1,307 @@
+//! Entries as bytes.
+//!
+//! ```text
+//! version u8 = 1 | kind u8 | fields
+//!
+//! transaction   staged: 0, or 1 + id | catalog: JSON | changes | sequences
+//! stage         id | part | changes
+//! stage table   id | table: JSON | indexes: JSON
+//! abort         id
+//! attest        index | chain hash, 32 bytes | digest, 32 bytes
+//!
+//! changes       count, then each: storage | columns | ended | 0 + rows, or 1 + record-batch message
+//! ended         count, then each: vid (difference to the one before, zigzag) | values | row
+//! ```
+//!
+//! Numbers are varints; rows are [`perigee_types::row`]; JSON stands behind its length, empty for none.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use perigee_types::catalog::{CatalogChange, Index, Object, Table};
+use perigee_types::row::{self, get_bytes, get_varint, put_bytes, put_varint, take};
+use perigee_types::{LogIndex, Oid, Row, SqlType, TransactionId, Vid};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::batch;
+use super::{EndedRow, Entry, EntryError, RowBlock, SequenceChange, TableChange, Transaction};
+
+/// The types of columns, by storage oid and column numbers; `None` where one of them does not exist.
+pub type SchemaOf<'a> = dyn Fn(Oid, &[u16]) -> Option<Vec<SqlType>> + 'a;
+
+const VERSION: u8 = 1;
+
+mod kind {
+    pub(super) const TRANSACTION: u8 = 1;
+    pub(super) const STAGE: u8 = 2;
+    pub(super) const ABORT: u8 = 3;
+    pub(super) const ATTEST: u8 = 4;
+    pub(super) const STAGE_TABLE: u8 = 5;
+}
+
+const ROWS: u8 = 0;
+const BATCH: u8 = 1;
+
+impl Entry {
+    /// The entry as bytes.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::with_capacity(64);
+        out.push(VERSION);
+        match self {
+            Entry::Transaction(transaction) => {
+                out.push(kind::TRANSACTION);
+                encode_transaction(transaction, &mut out);
+            }
+            Entry::Stage { transaction, part, changes } => {
+                out.push(kind::STAGE);
+                put_varint(transaction.0, &mut out);
+                put_varint(u64::from(*part), &mut out);
+                encode_changes(changes, &mut out);
+            }
+            Entry::StageTable { transaction, table, indexes } => {
+                out.push(kind::STAGE_TABLE);
+                put_varint(transaction.0, &mut out);
+                put_json(table, &mut out);
+                put_json(indexes, &mut out);
+            }
+            Entry::Abort { transaction } => {
+                out.push(kind::ABORT);
+                put_varint(transaction.0, &mut out);
+            }
+            Entry::Attest { index, chain_hash, digest } => {
+                out.push(kind::ATTEST);
+                put_varint(index.0, &mut out);
+                out.extend_from_slice(chain_hash);
+                out.extend_from_slice(digest);
+            }
+        }
+        Bytes::from(out)
+    }
+
+    /// Reads an entry.
+    ///
+    /// `schemas` gives the types of record batches; tables that the entry itself creates are looked up in it first.
+    ///
+    /// # Errors
+    /// [`EntryError`] where the bytes are not an entry.
+    pub fn decode(bytes: &[u8], schemas: &SchemaOf<'_>) -> Result<Entry, EntryError> {
+        let mut rest = bytes;
+        let version = get_u8(&mut rest)?;
+        if version != VERSION {
+            return Err(EntryError::UnknownVersion(version));
+        }
+        let entry = match get_u8(&mut rest)? {
+            kind::TRANSACTION => Entry::Transaction(decode_transaction(&mut rest, schemas)?),
+            kind::STAGE => Entry::Stage {
+                transaction: TransactionId(get_varint(&mut rest)?),
+                part: get_u32(&mut rest, "part")?,
+                changes: decode_changes(&mut rest, schemas)?,
+            },
+            kind::STAGE_TABLE => Entry::StageTable {
+                transaction: TransactionId(get_varint(&mut rest)?),
+                table: get_json::<Arc<Table>>(&mut rest)?,
+                indexes: get_json::<Vec<Arc<Index>>>(&mut rest)?,
+            },
+            kind::ABORT => Entry::Abort { transaction: TransactionId(get_varint(&mut rest)?) },
+            kind::ATTEST => Entry::Attest {
+                index: LogIndex(get_varint(&mut rest)?),
+                chain_hash: get_hash(&mut rest)?,
+                digest: get_hash(&mut rest)?,
+            },
+            other => return Err(EntryError::UnknownKind(other)),
+        };
+        if !rest.is_empty() {
+            return Err(EntryError::Trailing(rest.len()));
+        }
+        Ok(entry)
+    }
+}
+
+fn encode_transaction(transaction: &Transaction, out: &mut Vec<u8>) {
+    match transaction.staged {
+        None => out.push(0),
+        Some(id) => {
+            out.push(1);
+            put_varint(id.0, out);
+        }
+    }
+    if transaction.catalog.is_empty() {
+        put_bytes(&[], out);
+    } else {
+        put_json(&transaction.catalog, out);
+    }
+    encode_changes(&transaction.changes, out);
+    put_varint(transaction.sequences.len() as u64, out);
+    for change in &transaction.sequences {
+        put_varint(u64::from(change.sequence.0), out);
+        put_varint(zigzag(change.next), out);
+        out.push(u8::from(change.called));
+    }
+}
+
+fn decode_transaction(rest: &mut &[u8], schemas: &SchemaOf<'_>) -> Result<Transaction, EntryError> {
+    let staged = match get_u8(rest)? {
+        0 => None,
+        1 => Some(TransactionId(get_varint(rest)?)),
+        _ => return Err(EntryError::OutOfRange("staged")),
+    };
+    let json = get_bytes(rest)?;
+    let catalog: Vec<CatalogChange> = if json.is_empty() { Vec::new() } else { parse_json(json)? };
+    let changes = decode_changes(rest, &|storage, columns| {
+        own_schema(&catalog, storage, columns).or_else(|| schemas(storage, columns))
+    })?;
+    let count = get_count(rest)?;
+    let mut sequences = Vec::with_capacity(count);
+    for _ in 0..count {
+        sequences.push(SequenceChange {
+            sequence: Oid(get_u32(rest, "sequence")?),
+            next: unzigzag(get_varint(rest)?),
+            called: get_u8(rest)? != 0,
+        });
+    }
+    Ok(Transaction { staged, changes, catalog, sequences })
+}
+
+/// The types of a table that the entry itself puts.
+fn own_schema(catalog: &[CatalogChange], storage: Oid, columns: &[u16]) -> Option<Vec<SqlType>> {
+    catalog.iter().rev().find_map(|change| match change {
+        CatalogChange::Put(Object::Table(table)) if table.storage == storage => columns
+            .iter()
+            .map(|number| table.number_position(*number).map(|at| table.columns[at].ty.clone()))
+            .collect(),
+        _ => None,
+    })
+}
+
+fn encode_changes(changes: &[TableChange], out: &mut Vec<u8>) {
+    put_varint(changes.len() as u64, out);
+    for change in changes {
+        put_varint(u64::from(change.storage.0), out);
+        put_varint(change.columns.len() as u64, out);
+        for number in &change.columns {
+            put_varint(u64::from(*number), out);
+        }
+        encode_ended(&change.ended, out);
+        match &change.rows {
+            RowBlock::Rows(rows) => {
+                out.push(ROWS);
+                put_varint(rows.len() as u64, out);
+                for row in rows {
+                    debug_assert_eq!(row.len(), change.columns.len(), "a row has every column named");
+                    row::encode(row, out);
+                }
+            }
+            RowBlock::Batch(batch) => {
+                out.push(BATCH);
+                batch::encode(batch, out);
+            }
+        }
+    }
+}
+
+fn decode_changes(rest: &mut &[u8], schemas: &SchemaOf<'_>) -> Result<Vec<TableChange>, EntryError> {
+    let count = get_count(rest)?;
+    let mut changes = Vec::with_capacity(count);
+    for _ in 0..count {
+        let storage = Oid(get_u32(rest, "storage")?);
+        let width = get_count(rest)?;
+        let mut columns = Vec::with_capacity(width);
+        for _ in 0..width {
+            columns.push(u16::try_from(get_varint(rest)?).map_err(|_| EntryError::OutOfRange("column"))?);
+        }
+        let ended = decode_ended(rest)?;
+        let rows = match get_u8(rest)? {
+            ROWS => RowBlock::Rows(decode_rows(rest, width)?),
+            BATCH => {
+                let types = schemas(storage, &columns).ok_or(EntryError::UnknownColumns(storage))?;
+                RowBlock::Batch(batch::decode(rest, &types)?)
+            }
+            other => return Err(EntryError::UnknownKind(other)),
+        };
+        changes.push(TableChange { storage, columns, ended, rows });
+    }
+    Ok(changes)
+}
+
+fn decode_rows(rest: &mut &[u8], width: usize) -> Result<Vec<Row>, EntryError> {
+    let count = if width == 0 {
+        // Rows without a column take no byte, so nothing else bounds their count.
+        let count = get_varint(rest)? as usize;
+        if count > super::BATCH_ROWS_MIN {
+            return Err(EntryError::OutOfRange("rows"));
+        }
+        count
+    } else {
+        get_count(rest)?
+    };
+    let mut rows = Vec::with_capacity(count);
+    for _ in 0..count {
+        rows.push(row::decode(rest, width)?);
+    }
+    Ok(rows)
+}
+
+fn encode_ended(ended: &[EndedRow], out: &mut Vec<u8>) {
+    put_varint(ended.len() as u64, out);
+    let mut before = 0u64;
+    for one in ended {
+        put_varint(zigzag(one.vid.0.wrapping_sub(before) as i64), out);
+        before = one.vid.0;
+        put_varint(one.key.len() as u64, out);
+        row::encode(&one.key, out);
+    }
+}
+
+fn decode_ended(rest: &mut &[u8]) -> Result<Vec<EndedRow>, EntryError> {
+    let count = get_count(rest)?;
+    let mut ended = Vec::with_capacity(count);
+    let mut before = 0u64;
+    for _ in 0..count {
+        let vid = before.wrapping_add(unzigzag(get_varint(rest)?) as u64);
+        before = vid;
+        let width = get_count(rest)?;
+        ended.push(EndedRow { vid: Vid(vid), key: row::decode(rest, width)? });
+    }
+    Ok(ended)
+}
+
+fn put_json(value: &impl Serialize, out: &mut Vec<u8>) {
+    // Catalog objects are plain data with string keys; their serialization has no failing case.
+    put_bytes(&serde_json::to_vec(value).unwrap_or_default(), out);
+}
+
+fn get_json<T: DeserializeOwned>(rest: &mut &[u8]) -> Result<T, EntryError> {
+    parse_json(get_bytes(rest)?)
+}
+
+fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EntryError> {
+    serde_json::from_slice(bytes).map_err(|error| EntryError::Catalog(error.to_string()))
+}
+
+fn get_u8(rest: &mut &[u8]) -> Result<u8, EntryError> {
+    Ok(take(rest, 1)?[0])
+}
+
+fn get_u32(rest: &mut &[u8], what: &'static str) -> Result<u32, EntryError> {
+    u32::try_from(get_varint(rest)?).map_err(|_| EntryError::OutOfRange(what))
+}
+
+/// A count of things of which each takes at least one byte: more than the bytes that are left is damage.
+fn get_count(rest: &mut &[u8]) -> Result<usize, EntryError> {
+    let count = get_varint(rest)?;
+    usize::try_from(count).ok().filter(|count| *count <= rest.len()).ok_or(EntryError::OutOfRange("count"))
+}
+
+fn get_hash(rest: &mut &[u8]) -> Result<[u8; 32], EntryError> {
+    take(rest, 32)?.try_into().map_err(|_| EntryError::OutOfRange("hash"))
+}
+
+fn zigzag(v: i64) -> u64 {
+    ((v << 1) ^ (v >> 63)) as u64
+}
+
+fn unzigzag(v: u64) -> i64 {
+    (v >> 1) as i64 ^ -((v & 1) as i64)
+}
