@@ -1,1 +1,12 @@
-//! placeholder
+//! Who may come in, and over what: passwords and TLS.
+//!
+//! - [`scram`]: SCRAM-SHA-256 verifiers in PostgreSQL's format
+//! - [`tls`]: server configurations from PEM files; one crypto provider, ring
+//!
+//! That a public address needs authentication is a rule of `perigee-config`, which sees both.
+
+pub mod scram;
+pub mod tls;
+
+pub use scram::ScramVerifier;
+pub use tls::{ServerTls, TlsError, install_crypto_provider};

@@ -1,1 +1,31 @@
-//! placeholder
+//! What a node says about itself: log lines and metrics.
+//!
+//! - [`logs`]: `tracing` to standard error, as text or JSON, with a filter
+//! - [`Metrics`]: the recorder behind the `metrics` macros, rendered in Prometheus' text format
+//! - [`names`]: every metric with its meaning; other crates record under these names
+
+pub mod logs;
+mod metrics;
+pub mod names;
+
+pub use self::logs::LogFormat;
+pub use self::metrics::Metrics;
+
+/// Why telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is not one.
+    #[error("telemetry.level is {filter:?}: {reason}")]
+    Filter {
+        /// As given.
+        filter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Somebody was first.
+    #[error("{0} is already set up in this process")]
+    Twice(&'static str),
+    /// The histogram bounds are not accepted.
+    #[error("metrics: {0}")]
+    Metrics(String),
+}

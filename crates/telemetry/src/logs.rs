@@ -1,0 +1,128 @@
+//! Log lines to standard error.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+use crate::TelemetryError;
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line: `timestamp`, `level`, `target`, `message` and the event's fields.
+    Json,
+}
+
+/// Sends the process's log lines to standard error.
+///
+/// `filter` is a level or directives as in `info,perigee_storage=debug`.
+///
+/// # Errors
+/// [`TelemetryError::Filter`] for a filter that does not parse, [`TelemetryError::Twice`] on a second call.
+pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
+    let color = std::io::stderr().is_terminal();
+    let layer = layer(filter, format, std::io::stderr, color)?;
+    tracing_subscriber::registry().with(layer).try_init().map_err(|_| TelemetryError::Twice("logging"))
+}
+
+/// Checks a filter without setting anything up.
+///
+/// # Errors
+/// [`TelemetryError::Filter`].
+pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
+    parse(filter).map(drop)
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    let wrong = |reason: String| TelemetryError::Filter { filter: filter.to_owned(), reason };
+    // A misspelt level such as "inof" would be read as the name of a target, and silence everything.
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    for part in filter.split(',').map(str::trim) {
+        if !part.contains(['=', ':', '[', '_']) && !levels.contains(&part.to_ascii_lowercase().as_str()) {
+            return Err(wrong(format!("{part:?} is no level; use one of {}", levels.join(", "))));
+        }
+    }
+    EnvFilter::builder().parse(filter).map_err(|error| wrong(error.to_string()))
+}
+
+fn layer<W>(
+    filter: &str,
+    format: LogFormat,
+    writer: W,
+    color: bool,
+) -> Result<Box<dyn Layer<Registry> + Send + Sync>, TelemetryError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = parse(filter)?;
+    let layer = fmt::layer().with_writer(writer).with_ansi(color);
+    Ok(match format {
+        LogFormat::Text => layer.with_filter(filter).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn lines(filter: &str, format: LogFormat) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let layer = layer(filter, format, move || writer.clone(), false).unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::info!(index = 7, "checkpoint done");
+            tracing::debug!("detail");
+        });
+        let bytes = sink.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn text_lines_carry_fields() {
+        let text = lines("info", LogFormat::Text);
+        assert!(text.contains("INFO") && text.contains("checkpoint done") && text.contains("index=7"), "{text}");
+        assert!(!text.contains("detail"), "{text}");
+    }
+
+    #[test]
+    fn json_lines_are_objects() {
+        let text = lines("debug", LogFormat::Json);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        let first = text.lines().next().unwrap();
+        assert!(first.starts_with('{') && first.ends_with('}'), "{first}");
+        assert!(first.contains("\"message\":\"checkpoint done\"") && first.contains("\"index\":7"), "{first}");
+    }
+
+    #[test]
+    fn filters_are_checked() {
+        for good in ["info", "WARN", "info,perigee_storage=debug", "perigee_log=trace"] {
+            assert!(check_filter(good).is_ok(), "{good}");
+        }
+        for bad in ["inof", "info,perigee_log=loud", ""] {
+            assert!(check_filter(bad).is_err(), "{bad}");
+        }
+    }
+}
