@@ -5,12 +5,14 @@
 //!
 //! - [`point`]: reads and writes of one row by key; they run straight on storage
 //! - [`expr`]: the scalar expressions of point plans
+//! - [`evaluate`]: their values
 //! - [`relational`]: queries and writes that DataFusion evaluates
 //! - [`ddl`]: changes of the catalog
 //! - [`command`]: transactions, sessions, COPY, EXPLAIN, maintenance
 
 pub mod command;
 pub mod ddl;
+pub mod evaluate;
 pub mod expr;
 pub mod point;
 pub mod relational;
@@ -21,6 +23,7 @@ use perigee_types::{LogIndex, Oid, SqlType};
 
 pub use command::{Admin, Copy, Explain, SessionCommand, TransactionCommand};
 pub use ddl::Ddl;
+pub use evaluate::EvaluationContext;
 pub use expr::Expr;
 pub use point::Point;
 pub use relational::{Query, Write};

@@ -1,1 +1,22 @@
-//! SQL text to plans.
+//! SQL text to [`perigee_plan::Plan`].
+//!
+//! ```text
+//! text -- StatementCache: literals lifted by a scanner --> hit: Arc<Prepared> + values
+//!           |
+//!           +-- miss -- parse --> Statement -- plan --> Arc<Prepared>
+//! ```
+//!
+//! - [`statement`]: one statement and what it may be
+//! - [`context`]: what planning asks of a session
+//! - [`cache`]: plans by normalized text
+//! - [`normalize`]: the scanner that lifts literals
+
+pub mod cache;
+pub mod context;
+pub mod normalize;
+pub mod statement;
+
+pub use cache::StatementCache;
+pub use context::PlanContext;
+pub use perigee_plan::Prepared;
+pub use statement::{Ast, Statement, parse, plan};

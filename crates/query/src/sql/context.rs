@@ -1,0 +1,27 @@
+//! What planning asks of a session.
+
+use std::sync::Arc;
+
+use perigee_types::catalog::Catalog;
+use perigee_types::{Oid, SqlType, TenantId};
+
+/// The session and the catalog that a statement is planned for.
+#[derive(Clone, Copy)]
+pub struct PlanContext<'a> {
+    /// The catalog of the statement's snapshot (with the transaction's own changes).
+    pub catalog: &'a Arc<Catalog>,
+    /// The tenant of the session's database.
+    pub tenant: TenantId,
+    /// The session's database.
+    pub database: &'a str,
+    /// Schemas for bare names, in order, without the implicit `pg_catalog`.
+    pub search_path: &'a [String],
+    /// `current_user`
+    pub user: &'a str,
+    /// Oid of the current role.
+    pub role: Oid,
+    /// A setting by lower-case name.
+    pub settings: &'a dyn Fn(&str) -> Option<String>,
+    /// Parameter types that the client declared, from `$1`.
+    pub declared: &'a [Option<SqlType>],
+}

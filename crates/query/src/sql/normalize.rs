@@ -1,0 +1,1 @@
+//! The scanner that lifts literals of a simple statement to parameters.
