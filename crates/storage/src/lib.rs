@@ -5,11 +5,19 @@
 //! - [`kv`]: the LSM behind a small trait: fjall, and a twin in memory
 //! - [`encoding`]: an Arrow column as bytes, and its statistics
 //! - [`arrow_value`]: single values and rows into Arrow and out of it
+//! - [`entry`]: what one entry of the log says about tables
+//! - [`store`]: all tables, catalog and sequences; apply, snapshots, maintenance
+//! - [`table`]: one table: chunks, open rows, indexes
+//! - [`checkpoint`]: what changed, as one run into the LSM, and back
 //! - [`budget`]: who may hold how many bytes of memory
 //! - [`disk`]: when writes are refused because the disk is nearly full
 
 pub mod arrow_value;
 pub mod budget;
+pub mod checkpoint;
 pub mod disk;
 pub mod encoding;
+pub mod entry;
 pub mod kv;
+pub mod store;
+pub mod table;
