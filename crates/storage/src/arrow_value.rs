@@ -1,9 +1,25 @@
-//! Single values and rows into Arrow and out of it. (skeleton: signatures only)
+//! Single values and rows into Arrow and out of it.
+//!
+//! - [`value_at`]: one value of an array
+//! - [`ColumnBuilder`]: a column that grows by single values and can be read while it grows: what table tails are made of
+//! - [`rows_to_batch`], [`batch_to_rows`]: whole rows
+//!
+//! The physical form is [`perigee_types::SqlType::arrow`]'s; what it means to a client stays with the column's type.
 
-use arrow::array::ArrayRef;
-use arrow::record_batch::RecordBatch;
-use perigee_types::{Row, SqlType, Value};
+mod builder;
+mod read;
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
+use arrow::error::ArrowError;
+use perigee_types::{SqlType, Value};
 use thiserror::Error;
+
+pub use builder::ColumnBuilder;
+pub use read::value_at;
+pub use rows::{batch_to_rows, repeat, rows_to_batch, schema_of};
 
 /// Why a value does not fit a column.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -19,66 +35,53 @@ pub enum ValueError {
     /// A value beyond what the column's form holds.
     #[error("a value is out of range for type {0}")]
     OutOfRange(SqlType),
-    /// Arrow refused.
-    #[error("{0}")]
+    /// A row with fewer or more values than there are columns.
+    #[error("a row has {found} values where there are {columns} columns")]
+    Width {
+        /// Count of columns.
+        columns: usize,
+        /// Count of values.
+        found: usize,
+    },
+    /// An array of another form than the column's.
+    #[error("an array of type {found} does not fit a column of type {column}")]
+    Array {
+        /// The column's type.
+        column: SqlType,
+        /// The array's type.
+        found: String,
+    },
+    /// Arrow refused what was built.
+    #[error("arrow: {0}")]
     Arrow(String),
 }
 
-/// The value of a row of an array.
-pub fn value_at(_array: &ArrayRef, _row: usize, _ty: &SqlType) -> Value {
-    Value::Null
-}
-
-/// A column that grows by single values and can be read while it grows.
-pub struct ColumnBuilder {}
-
-impl ColumnBuilder {
-    /// An empty column with room for `capacity` rows.
-    pub fn new(_ty: &SqlType, _capacity: usize) -> Self {
-        Self {}
-    }
-    /// Appends a value. On an error nothing is appended.
-    pub fn push(&mut self, _value: &Value) -> Result<(), ValueError> {
-        Ok(())
-    }
-    /// Appends NULL.
-    pub fn push_null(&mut self) {}
-    /// Appends a whole array of the column's Arrow type.
-    pub fn append_array(&mut self, _array: &ArrayRef) -> Result<(), ValueError> {
-        Ok(())
-    }
-    /// Count of rows.
-    pub fn len(&self) -> usize {
-        0
-    }
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        true
-    }
-    /// The value of a row that was pushed.
-    pub fn value(&self, _row: usize) -> Value {
-        Value::Null
-    }
-    /// Bytes in use.
-    pub fn size_bytes(&self) -> usize {
-        0
-    }
-    /// The rows so far as an array; the builder goes on. String bytes are shared, not copied, where blocks are full.
-    pub fn finish_cloned(&self) -> ArrayRef {
-        arrow::array::new_empty_array(&arrow::datatypes::DataType::Int32)
-    }
-    /// The rows as an array; the builder is empty then.
-    pub fn finish(&mut self) -> ArrayRef {
-        self.finish_cloned()
+impl From<ArrowError> for ValueError {
+    fn from(error: ArrowError) -> Self {
+        ValueError::Arrow(error.to_string())
     }
 }
 
-/// Rows as a batch with the schema that the columns (number, type, name) give.
-pub fn rows_to_batch(_columns: &[(u16, &SqlType, &str)], _rows: &[Row]) -> Result<RecordBatch, ValueError> {
-    Ok(RecordBatch::new_empty(std::sync::Arc::new(arrow::datatypes::Schema::empty())))
-}
-
-/// The rows of a batch, by the SQL types of its fields.
-pub fn batch_to_rows(_batch: &RecordBatch) -> Vec<Row> {
-    Vec::new()
+/// The name of a value's variant, for messages.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Int2(_) => "int2",
+        Value::Int4(_) => "int4",
+        Value::Int8(_) => "int8",
+        Value::Oid(_) => "oid",
+        Value::Float4(_) => "float4",
+        Value::Float8(_) => "float8",
+        Value::Numeric(..) => "numeric",
+        Value::Text(_) => "text",
+        Value::Bytea(_) => "bytea",
+        Value::Date(_) => "date",
+        Value::Time(_) => "time",
+        Value::Timestamp(_) => "timestamp",
+        Value::Timestamptz(_) => "timestamptz",
+        Value::Interval(_) => "interval",
+        Value::Uuid(_) => "uuid",
+        Value::Array(_) => "array",
+    }
 }
