@@ -1,1 +1,40 @@
-//! DataFusion over storage.
+//! DataFusion over storage: what runs a [`perigee_plan::Query`].
+//!
+//! Planning and running are apart. Planning needs a catalog and no data: [`Planning`] resolves names for DataFusion's
+//! SQL planner and [`optimize`] makes the plan that the statement cache keeps. Running needs a [`ReadView`]: which
+//! snapshot, which uncommitted rows, whose session. Nothing in a plan points at either; table scans and session values
+//! (`now()`, `current_user`) take them from the view when a [`QueryRuntime`] binds the plan.
+//!
+//! ```text
+//! SQL --SqlToRel over Planning--> LogicalPlan --optimize--> cached
+//!                                                              |
+//!            parameters, ReadView --> bind --> physical plan --+--> BatchStream
+//! ```
+//!
+//! - [`view`]: what a statement reads
+//! - [`planning`]: names, functions and types for the SQL planner
+//! - [`runtime`]: threads, memory, binding and running
+//! - [`stream`]: batches on their way to the caller
+//! - [`explain`]: plans as text
+//! - [`error`]: DataFusion's errors as SQLSTATEs
+
+pub mod error;
+pub mod explain;
+pub mod planning;
+pub mod runtime;
+pub mod stream;
+mod scan;
+pub mod system;
+mod scalar;
+mod table;
+mod template;
+pub mod type_planner;
+pub mod view;
+
+pub use error::sql_error;
+pub use planning::{Planning, PlanningOptions, ViewPlanner, optimize};
+pub use runtime::{QueryOptions, QueryRuntime};
+pub use stream::BatchStream;
+pub use system::SystemTables;
+pub use type_planner::sql_type_of;
+pub use view::{ReadView, SessionFacts, SessionServices};

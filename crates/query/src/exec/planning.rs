@@ -1,0 +1,234 @@
+//! What DataFusion's SQL planner asks: tables by name, functions, operators, types.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::TableFunctionArgs;
+use datafusion::common::{DFSchema, TableReference};
+use datafusion::config::ConfigOptions;
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::error::Result;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::sql::planner::{NullOrdering, ParserOptions};
+use parking_lot::Mutex;
+use perigee_types::catalog::{Catalog, Object, Table, View};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, TableId, TenantId};
+
+use super::error::{from_sql, sql_error};
+use super::system::SystemTables;
+use super::table::CatalogTable;
+use super::template;
+
+/// Plans the query of a view. The SQL front implements it, because views are kept as text.
+pub trait ViewPlanner {
+    /// The view's query, analyzed or not, with the view's column names.
+    ///
+    /// # Errors
+    /// What planning its text gives.
+    fn plan_view(&self, view: &View) -> SqlResult<LogicalPlan>;
+}
+
+/// Against what names are resolved.
+#[derive(Clone)]
+pub struct PlanningOptions<'a> {
+    /// The catalog of the statement's snapshot.
+    pub catalog: Arc<Catalog>,
+    /// The tenant of the session's database.
+    pub tenant: TenantId,
+    /// The session's database; `database.schema.table` may name it.
+    pub database: &'a str,
+    /// Schemas for bare names, in order; `pg_catalog` comes first by itself where it is not listed.
+    pub search_path: &'a [String],
+    /// Plans views; without one a view is unknown.
+    pub views: Option<&'a dyn ViewPlanner>,
+    /// Tables whose scans end with the hidden [`perigee_plan::relational::VID_COLUMN`].
+    pub with_vid: &'a [TableId],
+}
+
+/// A [`ContextProvider`] over a catalog. Serves one statement.
+pub struct Planning<'a> {
+    options: PlanningOptions<'a>,
+    system: Arc<dyn SystemTables>,
+    state: &'static SessionState,
+    reads: Mutex<BTreeSet<Oid>>,
+}
+
+impl<'a> Planning<'a> {
+    /// Resolves names as `options` say.
+    #[must_use]
+    pub fn new(options: PlanningOptions<'a>) -> Self {
+        Self { options, system: super::system::system_tables(), state: template::planning(), reads: Mutex::default() }
+    }
+
+    /// Options for [`datafusion::sql::planner::SqlToRel::new_with_options`].
+    #[must_use]
+    pub fn parser_options(&self) -> ParserOptions {
+        ParserOptions::new()
+            .with_parse_float_as_decimal(true)
+            .with_enable_ident_normalization(true)
+            .with_default_null_ordering(NullOrdering::NullsMax)
+    }
+
+    /// The tables and views that names were resolved to so far.
+    #[must_use]
+    pub fn reads(&self) -> Vec<Oid> {
+        self.reads.lock().iter().copied().collect()
+    }
+
+    /// A table as a source for [`datafusion::logical_expr::LogicalPlanBuilder::scan`].
+    #[must_use]
+    pub fn source(&self, table: &Arc<Table>, with_vid: bool) -> Arc<dyn TableSource> {
+        self.reads.lock().insert(table.oid);
+        let unique = self.options.catalog.indexes_of(table).filter(|i| i.unique).cloned().collect::<Vec<_>>();
+        provider_as_source(Arc::new(CatalogTable::new(Arc::clone(table), &unique, with_vid)))
+    }
+
+    fn find(&self, name: &TableReference) -> SqlResult<Arc<dyn TableSource>> {
+        if let Some(catalog) = name.catalog()
+            && catalog != self.options.database
+        {
+            return Err(SqlError::unsupported(format_args!("cross-database reference \"{name}\"")));
+        }
+        if let Some(schema) = name.schema() {
+            if self.options.catalog.schema(self.options.tenant, schema).is_none() && !is_system(schema) {
+                return Err(undefined_table(name));
+            }
+            return self.find_in(schema, name.table())?.ok_or_else(|| undefined_table(name));
+        }
+        let listed = self.options.search_path.iter().any(|s| s == "pg_catalog");
+        let implicit = (!listed).then_some("pg_catalog");
+        for schema in implicit.into_iter().chain(self.options.search_path.iter().map(String::as_str)) {
+            if let Some(found) = self.find_in(schema, name.table())? {
+                return Ok(found);
+            }
+        }
+        Err(undefined_table(name))
+    }
+
+    fn find_in(&self, schema: &str, name: &str) -> SqlResult<Option<Arc<dyn TableSource>>> {
+        if is_system(schema) {
+            return Ok(self.system.table(schema, name).map(provider_as_source));
+        }
+        let catalog = &self.options.catalog;
+        let Some(schema) = catalog.schema(self.options.tenant, schema) else { return Ok(None) };
+        match catalog.relation(schema.oid, name) {
+            Some(Object::Table(table)) => Ok(Some(self.source(table, self.options.with_vid.contains(&table.oid)))),
+            Some(Object::View(view)) => self.view(view).map(Some),
+            Some(Object::Index(_)) => {
+                Err(SqlError::new(SqlState::WrongObjectType, format!("cannot open relation \"{name}\""))
+                    .detail("This operation is not supported for indexes."))
+            }
+            Some(Object::Sequence(_)) => Err(SqlError::unsupported(format_args!("SELECT from sequence \"{name}\""))),
+            _ => Ok(None),
+        }
+    }
+
+    fn view(&self, view: &View) -> SqlResult<Arc<dyn TableSource>> {
+        let Some(planner) = self.options.views else {
+            return Err(SqlError::unsupported(format_args!("view \"{}\" here", view.name)));
+        };
+        self.reads.lock().insert(view.oid);
+        let plan = planner.plan_view(view)?;
+        Ok(provider_as_source(Arc::new(ViewTable::new(plan, Some(view.query.clone())))))
+    }
+}
+
+/// Analyzes and optimizes a plan for the statement cache: placeholders and session values stay in it.
+///
+/// # Errors
+/// What the plan's types, names or constants refuse.
+pub fn optimize(plan: &LogicalPlan) -> SqlResult<LogicalPlan> {
+    template::planning().optimize(plan).map_err(sql_error)
+}
+
+fn is_system(schema: &str) -> bool {
+    matches!(schema, "pg_catalog" | "information_schema")
+}
+
+fn undefined_table(name: &TableReference) -> SqlError {
+    SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
+}
+
+impl ContextProvider for Planning<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        self.find(&name).map_err(from_sql)
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
+        let function = self.state.table_functions().get(name).ok_or_else(|| {
+            from_sql(SqlError::new(SqlState::UndefinedFunction, format!("function {name} does not exist")))
+        })?;
+        let simplifier = ExprSimplifier::new(
+            SimplifyContext::builder().with_config_options(Arc::clone(self.state.config_options())).build(),
+        );
+        let schema = DFSchema::empty();
+        let args = args
+            .into_iter()
+            .map(|arg| simplifier.coerce(arg, &schema).and_then(|e| simplifier.simplify(e)))
+            .collect::<Result<Vec<_>>>()?;
+        let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
+        Ok(provider_as_source(provider))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        self.state.relation_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(template::type_planner())
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.state.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}

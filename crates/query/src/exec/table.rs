@@ -1,0 +1,92 @@
+//! A table of the catalog as DataFusion sees it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Constraint, Constraints};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use perigee_plan::relational::VID_COLUMN;
+use perigee_types::catalog::{Index, Table};
+
+use super::scan;
+
+/// A table. Holds no rows: they come from the [`super::ReadView`] of the statement that scans it.
+pub(super) struct CatalogTable {
+    table: Arc<Table>,
+    schema: SchemaRef,
+    constraints: Constraints,
+    with_vid: bool,
+}
+
+impl CatalogTable {
+    /// `unique`: its unique indexes. `with_vid`: the schema ends with the hidden column.
+    pub(super) fn new(table: Arc<Table>, unique: &[Arc<Index>], with_vid: bool) -> Self {
+        let mut fields: Vec<Field> =
+            table.columns.iter().map(|c| c.ty.field(c.name.clone(), !c.not_null)).collect();
+        if with_vid {
+            fields.push(Field::new(VID_COLUMN, DataType::UInt64, false));
+        }
+        let constraints = unique.iter().filter_map(|index| {
+            let positions: Option<Vec<usize>> = index.columns.iter().map(|n| table.number_position(*n)).collect();
+            let positions = positions?;
+            Some(if table.primary_key == Some(index.oid) {
+                Constraint::PrimaryKey(positions)
+            } else {
+                Constraint::Unique(positions)
+            })
+        });
+        let constraints = Constraints::new_unverified(constraints.collect());
+        Self { schema: Arc::new(Schema::new(fields)), constraints, table, with_vid }
+    }
+
+    /// The table as planned.
+    pub(super) fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// Whether the last column is the hidden one.
+    pub(super) fn with_vid(&self) -> bool {
+        self.with_vid
+    }
+}
+
+impl fmt::Debug for CatalogTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CatalogTable").field("oid", &self.table.oid).field("name", &self.table.name).finish()
+    }
+}
+
+#[async_trait]
+impl TableProvider for CatalogTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.constraints)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        // Filters choose chunks; rows are filtered above the scan.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        scan::plan(self, state, projection, filters, limit)
+    }
+}

@@ -1,0 +1,56 @@
+//! The immutable DataFusion states: one to plan with, one to run with.
+//!
+//! The planning state knows every function and rule and is made once for the process. The running state knows none,
+//! because an optimized plan carries its functions, so a copy of it for a statement is cheap.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::config::ConfigOptions;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SessionState, SessionStateDefaults};
+use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::prelude::SessionConfig;
+
+use super::type_planner::PostgresTypes;
+
+/// Rows of a batch, the largest.
+pub(super) const BATCH_ROWS: usize = 8192;
+
+/// The state that every statement is planned and optimized with.
+pub(super) fn planning() -> &'static SessionState {
+    static STATE: LazyLock<SessionState> = LazyLock::new(|| {
+        SessionStateBuilder::new()
+            .with_config(config(1))
+            .with_expr_planners(SessionStateDefaults::default_expr_planners())
+            .with_type_planner(type_planner())
+            .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+            .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+            .with_window_functions(SessionStateDefaults::default_window_functions())
+            .with_table_function_list(SessionStateDefaults::default_table_functions())
+            .build()
+    });
+    &STATE
+}
+
+/// A state to run with on `threads` threads.
+pub(super) fn running(runtime: Arc<RuntimeEnv>, threads: usize) -> SessionState {
+    SessionStateBuilder::new().with_config(config(threads)).with_runtime_env(runtime).build()
+}
+
+/// The types of SQL text.
+pub(super) fn type_planner() -> Arc<dyn TypePlanner> {
+    Arc::new(PostgresTypes)
+}
+
+fn config(threads: usize) -> SessionConfig {
+    let mut options = ConfigOptions::default();
+    options.catalog.create_default_catalog_and_schema = false;
+    options.catalog.information_schema = false;
+    options.sql_parser.dialect = datafusion::common::config::Dialect::PostgreSQL;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.execution.target_partitions = threads;
+    // Timestamps mean UTC unless an expression names the session's zone.
+    options.execution.time_zone = Some("+00:00".to_owned());
+    SessionConfig::from(options).with_batch_size(BATCH_ROWS)
+}

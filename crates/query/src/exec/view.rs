@@ -1,0 +1,117 @@
+//! What a statement reads: a snapshot, its transaction's own rows, its session.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use perigee_storage::store::{Overlay, Snapshot};
+use perigee_types::{Oid, SqlResult, TenantId};
+use tokio_util::sync::CancellationToken;
+
+/// Everything that a running statement may see. Plans hold none of it.
+pub struct ReadView {
+    /// The committed rows and the catalog.
+    pub snapshot: Arc<Snapshot>,
+    /// Rows that the statement's own transaction has ended or written.
+    pub overlay: Option<Arc<Overlay>>,
+    /// The session.
+    pub session: Arc<SessionFacts>,
+    /// Fires when the statement shall stop.
+    pub cancel: CancellationToken,
+}
+
+impl fmt::Debug for ReadView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadView").field("index", &self.snapshot.index).finish_non_exhaustive()
+    }
+}
+
+/// What functions may ask about the session. Fixed for a statement.
+#[derive(Clone)]
+pub struct SessionFacts {
+    /// `current_user`
+    pub user: String,
+    /// `session_user`
+    pub session_user: String,
+    /// Oid of the current role.
+    pub role: Oid,
+    /// `current_database()`
+    pub database: String,
+    /// The tenant of the database.
+    pub tenant: TenantId,
+    /// The schemas of `search_path` that exist, in order, without the implicit `pg_catalog`.
+    pub search_path: Vec<String>,
+    /// Setting `TimeZone`: an IANA name or an offset.
+    pub time_zone: String,
+    /// `now()`: microseconds since 1970 UTC at the start of the transaction.
+    pub transaction_time: i64,
+    /// `statement_timestamp()`: microseconds since 1970 UTC at the start of the statement.
+    pub statement_time: i64,
+    /// All settings, by lower-case name, for `current_setting`.
+    pub settings: Arc<HashMap<String, String>>,
+    /// `pg_backend_pid()`
+    pub process_id: i32,
+    /// What functions may do to the session; `None` where they may not.
+    pub services: Option<Arc<dyn SessionServices>>,
+}
+
+impl SessionFacts {
+    /// Facts of a session that is not there: UTC, `public`, time zero. For tests and for constants.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self {
+            user: "postgres".to_owned(),
+            session_user: "postgres".to_owned(),
+            role: perigee_types::catalog::BOOTSTRAP_ROLE,
+            database: "postgres".to_owned(),
+            tenant: TenantId(1),
+            search_path: vec!["public".to_owned()],
+            time_zone: "UTC".to_owned(),
+            transaction_time: 0,
+            statement_time: 0,
+            settings: Arc::default(),
+            process_id: 0,
+            services: None,
+        }
+    }
+}
+
+/// Functions with an effect. The engine implements it; calls come from query threads and may block.
+pub trait SessionServices: Send + Sync {
+    /// `nextval`
+    ///
+    /// # Errors
+    /// What the sequence or the log refuses.
+    fn next_value(&self, sequence: Oid) -> SqlResult<i64>;
+    /// `currval`
+    ///
+    /// # Errors
+    /// `55000` before the session's first `nextval`.
+    fn current_value(&self, sequence: Oid) -> SqlResult<i64>;
+    /// `lastval`
+    ///
+    /// # Errors
+    /// `55000` before the session's first `nextval`.
+    fn last_value(&self) -> SqlResult<i64>;
+    /// `setval`
+    ///
+    /// # Errors
+    /// What the sequence or the log refuses.
+    fn set_value(&self, sequence: Oid, value: i64, called: bool) -> SqlResult<i64>;
+    /// `set_config`; gives the new value.
+    ///
+    /// # Errors
+    /// As SET.
+    fn set_config(&self, name: &str, value: &str, local: bool) -> SqlResult<String>;
+}
+
+/// The view of the statement that `session` plans or runs.
+///
+/// # Errors
+/// Internal, where a plan is run outside of [`crate::exec::QueryRuntime`].
+pub fn read_view(session: &dyn datafusion::catalog::Session) -> datafusion::error::Result<Arc<ReadView>> {
+    session
+        .config()
+        .get_extension::<ReadView>()
+        .ok_or_else(|| datafusion::error::DataFusionError::Internal("no read view in this session".to_owned()))
+}
