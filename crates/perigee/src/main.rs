@@ -1,1 +1,43 @@
-fn main() {}
+//! The `perigee` binary: command line, assembly of a node, signals.
+//!
+//! - `cli`: the command line; scripts depend on it
+//! - `node`: the life of a node, from its data directory to its last fsync
+//! - `assembly`: log, consensus, storage, engine and doors, put together
+//! - `ops`: health, readiness, metrics over HTTP
+//! - `failure`: why the process ends, and with which exit code
+
+mod assembly;
+mod banner;
+mod cli;
+mod config_command;
+mod data_dir;
+mod failure;
+mod log_command;
+mod node;
+mod ops;
+mod shutdown;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command, ConfigCommand, LogCommand};
+
+// The system's allocator fragments under many threads that free what others allocated.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    perigee_security::install_crypto_provider();
+    let result = match Cli::parse().command {
+        Command::Node(arguments) => node::run(&arguments),
+        Command::Config(ConfigCommand::Check(settings)) => config_command::check(&settings),
+        Command::Config(ConfigCommand::Print(settings)) => config_command::print(&settings),
+        Command::Log(LogCommand::Verify(arguments)) => log_command::verify(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,76 @@
+//! What a person sees after starting a node.
+
+use std::net::SocketAddr;
+
+use perigee_config::{Authentication, Config, MemoryPlan};
+
+/// Where the doors really listen: port 0 has become a number.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Open {
+    /// PostgreSQL.
+    pub(crate) pg: Option<SocketAddr>,
+    /// Operations.
+    pub(crate) ops: Option<SocketAddr>,
+}
+
+/// How to connect, on standard output.
+pub(crate) fn print(config: &Config, plan: &MemoryPlan, open: Open) {
+    print!("{}", text(config, plan, open));
+}
+
+fn text(config: &Config, plan: &MemoryPlan, open: Open) -> String {
+    let mut lines = vec![
+        format!("Perigee {} is ready.", env!("CARGO_PKG_VERSION")),
+        format!("  node        {}, data in {}", config.node.id, config.node.data_dir().display()),
+        format!("  memory      {}, {} of it for table data", plan.root, plan.hot),
+        format!("  durability  {}", durability(config)),
+    ];
+    if let Some(ops) = open.ops {
+        lines.push(format!("  operations  http://{ops}/health"));
+    }
+    if let Some(pg) = open.pg {
+        let user = &config.security.superuser;
+        lines.push(String::new());
+        lines.push("Connect with:".to_owned());
+        lines.push(format!("  psql -h {} -p {} -U {user} -d postgres", host(pg), pg.port()));
+        if config.security.authentication == Authentication::Trust {
+            lines.push("No password is asked: no authentication is configured.".to_owned());
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn durability(config: &Config) -> String {
+    match config.log.durability {
+        perigee_config::Durability::Fsync => "fsync: a write is acknowledged when it is on disk".to_owned(),
+        perigee_config::Durability::Interval => {
+            format!("interval: a power loss may cost the last {}", config.log.sync_interval)
+        }
+    }
+}
+
+/// An address to connect to: what listens everywhere is reached on loopback.
+fn host(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => "127.0.0.1".to_owned(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => "::1".to_owned(),
+        other => other.ip().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_says_how_to_connect() {
+        let config = Config::default();
+        let plan = config.memory_plan().unwrap();
+        let open = Open { pg: Some("0.0.0.0:5433".parse().unwrap()), ops: None };
+        let text = text(&config, &plan, open);
+        assert!(text.contains("psql -h 127.0.0.1 -p 5433 -U postgres -d postgres"), "{text}");
+        assert!(text.contains("No password"), "{text}");
+        assert!(text.ends_with('\n'), "{text}");
+    }
+}

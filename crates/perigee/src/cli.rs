@@ -1,0 +1,205 @@
+//! The command line. Scripts depend on it: names and meanings stay.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use perigee_config::Layers;
+
+/// A database server for data that has a time.
+#[derive(Debug, Parser)]
+#[command(name = "perigee", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node until SIGTERM or SIGINT.
+    Node(NodeArguments),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look at the log.
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+/// `perigee config …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check file, environment and flags; say what is wrong.
+    Check(SettingArguments),
+    /// Print the settings that a node would run with, as TOML. Passwords are not printed.
+    Print(SettingArguments),
+}
+
+/// `perigee log …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Recompute the hash chain of a data directory's log, from its first record to the last attestation and on.
+    Verify(VerifyArguments),
+}
+
+/// `perigee log verify`
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// The node's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// `perigee node`
+#[derive(Debug, Args)]
+pub(crate) struct NodeArguments {
+    #[command(flatten)]
+    pub(crate) settings: SettingArguments,
+
+    /// Empty the data directory first. Refused for a folder that is not Perigee's.
+    #[arg(long)]
+    pub(crate) clean: bool,
+
+    /// Go on as a single node although the other voters are gone. What only they had is lost.
+    #[arg(long)]
+    pub(crate) force_recover: bool,
+
+    /// Do not apply this log entry: the last resort when applying it ends the process.
+    #[arg(long, value_name = "INDEX", requires = "i_lose_data")]
+    pub(crate) skip_entry: Option<u64>,
+
+    /// Confirms that what --skip-entry skips is lost.
+    #[arg(long, requires = "skip_entry")]
+    pub(crate) i_lose_data: bool,
+}
+
+/// Flags that are settings. The file and the environment know more of them.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SettingArguments {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Name of the node [default: n1].
+    #[arg(long, value_name = "NAME")]
+    id: Option<String>,
+
+    /// The node's own folder [default: ./data/<id>].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+
+    /// Where PostgreSQL's protocol listens, or "off" [default: 127.0.0.1:5432].
+    #[arg(long, value_name = "HOST:PORT")]
+    pg_address: Option<String>,
+
+    /// Where Redis's protocol listens, or "off".
+    #[arg(long, value_name = "HOST:PORT")]
+    redis_address: Option<String>,
+
+    /// Where REST and the web console listen, or "off".
+    #[arg(long, value_name = "HOST:PORT")]
+    rest_address: Option<String>,
+
+    /// Where gRPC listens, or "off".
+    #[arg(long, value_name = "HOST:PORT")]
+    grpc_address: Option<String>,
+
+    /// Where the node listens for the other members of the cluster, or "off".
+    #[arg(long, value_name = "HOST:PORT")]
+    cluster_address: Option<String>,
+
+    /// Where /health, /ready and /metrics are served, or "off" [default: 127.0.0.1:9090].
+    #[arg(long, value_name = "HOST:PORT")]
+    ops_address: Option<String>,
+
+    /// Members of the cluster: id=host:port,...
+    #[arg(long, value_name = "PEERS")]
+    peers: Option<String>,
+
+    /// When a write is acknowledged [default: fsync].
+    #[arg(long, value_enum)]
+    durability: Option<DurabilityArgument>,
+
+    /// The root memory budget [default: half of the machine's or control group's memory].
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+
+    /// Its share for table data [default: half of the root]. Alone, it makes the root: SIZE + max(SIZE, 512MB).
+    #[arg(long, value_name = "SIZE")]
+    hot_memory: Option<String>,
+
+    /// Allow a public address without authentication.
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// `--durability`
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DurabilityArgument {
+    /// When its log entry is on disk.
+    Fsync,
+    /// At once; on disk within log.sync_interval. A single node only.
+    Interval,
+}
+
+impl SettingArguments {
+    /// File, environment and these flags.
+    pub(crate) fn layers(&self) -> Layers {
+        let durability = self.durability.map(|value| match value {
+            DurabilityArgument::Fsync => "fsync".to_owned(),
+            DurabilityArgument::Interval => "interval".to_owned(),
+        });
+        let flags = [
+            ("--id", "node.id", self.id.clone()),
+            ("--data-dir", "node.data_dir", self.data_dir.clone()),
+            ("--pg-address", "listen.pg", self.pg_address.clone()),
+            ("--redis-address", "listen.redis", self.redis_address.clone()),
+            ("--rest-address", "listen.rest", self.rest_address.clone()),
+            ("--grpc-address", "listen.grpc", self.grpc_address.clone()),
+            ("--cluster-address", "listen.cluster", self.cluster_address.clone()),
+            ("--ops-address", "listen.ops", self.ops_address.clone()),
+            ("--peers", "node.peers", self.peers.clone()),
+            ("--durability", "log.durability", durability),
+            ("--memory", "memory.root", self.memory.clone()),
+            ("--hot-memory", "memory.hot", self.hot_memory.clone()),
+            ("--insecure", "security.insecure", self.insecure.then(|| "true".to_owned())),
+        ];
+        let given = flags.into_iter().filter_map(|(flag, setting, value)| Some((flag, setting, value?)));
+        Layers::from_process(self.config.clone(), given.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_that_scripts_use_is_there() {
+        let line = "perigee node --id a --data-dir d --pg-address 127.0.0.1:1 --redis-address off --rest-address off \
+             --grpc-address off --cluster-address off --ops-address 127.0.0.1:2 --peers a=h:1 --config f --clean \
+             --durability interval --memory 1GB --hot-memory 256MB --insecure --force-recover --skip-entry 7 \
+             --i-lose-data";
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Node(arguments) = cli.command else { panic!("not a node") };
+        assert!(arguments.clean && arguments.force_recover && arguments.i_lose_data);
+        assert_eq!(arguments.skip_entry, Some(7));
+        let layers = arguments.settings.layers();
+        assert_eq!(layers.flags.len(), 13);
+        assert!(layers.file.is_some());
+    }
+
+    #[test]
+    fn an_entry_is_skipped_only_with_the_confirmation() {
+        assert!(Cli::try_parse_from(["perigee", "node", "--skip-entry", "7"]).is_err());
+        assert!(Cli::try_parse_from(["perigee", "node", "--i-lose-data"]).is_err());
+        assert!(Cli::try_parse_from(["perigee", "node", "--durability", "async"]).is_err());
+    }
+}

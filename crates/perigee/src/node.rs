@@ -1,0 +1,114 @@
+//! The life of a node.
+//!
+//! ```text
+//! configuration -> data directory (lock) -> listeners bound, operations door open (/health: starting)
+//!   -> recovery -> doors open (/health: ok, /ready) -> SIGTERM | SIGINT | failure
+//!   -> doors closed -> sessions end -> final checkpoint -> log closed
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use perigee_config::{Address, Config, LogFormat};
+use perigee_runtime::{Runtime, SystemFiles};
+use perigee_telemetry::{Metrics, logs};
+use tokio::net::TcpListener;
+
+use crate::assembly::{Assembly, Overrides};
+use crate::banner;
+use crate::cli::NodeArguments;
+use crate::config_command;
+use crate::data_dir::DataDir;
+use crate::failure::Failure;
+use crate::ops;
+use crate::shutdown::StopSignals;
+use crate::status::Status;
+
+/// Runs a node until it is told to stop.
+pub(crate) fn run(arguments: &NodeArguments) -> Result<(), Failure> {
+    let config = config_command::load(&arguments.settings)?;
+    let format = match config.telemetry.format {
+        LogFormat::Text => logs::LogFormat::Text,
+        LogFormat::Json => logs::LogFormat::Json,
+    };
+    logs::init(&config.telemetry.level, format)?;
+    let metrics = Metrics::install()?;
+    let dir = DataDir::open(&SystemFiles, &config.node.data_dir(), arguments.clean)?;
+    let overrides = Overrides { force_recover: arguments.force_recover, skip_entry: arguments.skip_entry };
+    // The doors' own threads. Queries, consensus and the log writer have theirs.
+    let network = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("network")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::fatal(format!("cannot start threads: {error}")))?;
+    let result = network.block_on(live(&config, &dir, metrics, overrides));
+    // Connections that a client keeps open must not keep the process.
+    network.shutdown_background();
+    result
+}
+
+async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: Overrides) -> Result<(), Failure> {
+    let plan = config.memory_plan()?;
+    let mut signals = StopSignals::new()?;
+    warn_of_closed_doors(config);
+    // Bound before recovery, so that an address in use is found at once.
+    let ops_listener = bind("ops", &config.listen.ops).await?;
+    let pg_listener = bind("pg", &config.listen.pg).await?;
+    let open = banner::Open { pg: address(pg_listener.as_ref()), ops: address(ops_listener.as_ref()) };
+
+    let status = Arc::new(Status::new(&config.node.id, metrics));
+    if let Some(listener) = ops_listener {
+        tokio::spawn(ops::serve(listener, Arc::clone(&status)));
+    }
+
+    let started = std::time::Instant::now();
+    let starting = Assembly::start(config, &plan, dir, Runtime::system(), overrides);
+    let assembly = tokio::select! {
+        assembly = starting => assembly?,
+        signal = signals.next() => {
+            // Recovery only reads, apart from what is safe to repeat.
+            tracing::info!(signal, "stopped during recovery");
+            return Ok(());
+        }
+    };
+    tracing::info!(seconds = started.elapsed().as_secs_f64(), "recovered");
+    status.serving(Arc::clone(&assembly));
+    drop(pg_listener);
+    banner::print(config, &plan, open);
+
+    let result = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            Ok(())
+        }
+        failure = assembly.failed() => Err(failure),
+    };
+    status.stopping();
+    // What has failed cannot be closed in order; the log's own recovery is the way back.
+    result?;
+    tokio::select! {
+        stopped = assembly.stop() => stopped?,
+        signal = signals.next() => tracing::warn!(signal, "not waiting for the end of the graceful stop"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Says so when a door is configured that this release does not have.
+fn warn_of_closed_doors(config: &Config) {
+    for (door, address) in config.listen.doors() {
+        if let (Some(address), false) = (address.get(), matches!(door, "pg" | "ops")) {
+            tracing::warn!(door, address, "this release does not have this door: it stays closed");
+        }
+    }
+}
+
+async fn bind(door: &'static str, address: &Address) -> Result<Option<TcpListener>, Failure> {
+    let Some(text) = address.get() else { return Ok(None) };
+    let listener = TcpListener::bind(text).await;
+    listener.map(Some).map_err(|source| Failure::Listen { door, address: text.to_owned(), source })
+}
+
+fn address(listener: Option<&TcpListener>) -> Option<SocketAddr> {
+    listener.and_then(|listener| listener.local_addr().ok())
+}
