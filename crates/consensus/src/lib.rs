@@ -1,1 +1,46 @@
-//! placeholder
+//! Consensus: entries go into one replicated log and come out committed, in the same order everywhere.
+//!
+//! This crate knows entries, not what they mean: what an entry does is behind [`StateMachine`], the bytes on disk are behind `perigee-log`.
+//! Raft itself is openraft; nothing of openraft is visible outside of this crate.
+//!
+//! ```text
+//!   propose() --> core (openraft) --> log writer: one frame, one fdatasync for all that waits
+//!       ^            |     ^              |
+//!       |            |     +-- flushed ---+
+//!       |            v committed
+//!       +---------- apply (StateMachine)
+//! ```
+//!
+//! - [`Consensus`]: the handle; propose, who leads, what is synced, checkpoints, shutdown
+//! - [`StateMachine`]: what the applying side implements
+//! - [`ConsensusOptions`]: times, durability, limits
+//!
+//! A single node runs the same path with one voter. Positions: openraft counts entries from 0, everything outside of this crate from 1
+//! (zero stands before the first entry), see `raft_types`.
+
+mod answer;
+mod apply;
+mod consensus;
+mod error;
+mod housekeeping;
+mod leadership;
+mod log_store;
+mod machine;
+mod membership;
+mod metrics;
+mod network;
+mod options;
+mod raft_types;
+mod recent;
+mod start;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use answer::Proposal;
+pub use consensus::Consensus;
+pub use error::{ConsensusError, MachineError, ProposeError};
+pub use machine::{Applied, Committed, CommittedEntry, EntryKind, Outcome, StateMachine};
+pub use metrics::ConsensusMetrics;
+pub use options::{ConsensusOptions, Durability, Node};

@@ -1,0 +1,235 @@
+//! The handle to a node's consensus.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use openraft::Raft;
+use openraft::async_runtime::WatchReceiver;
+use parking_lot::Mutex;
+use perigee_log::{Log, LogError, Meta};
+use perigee_runtime::{Clock, Runtime};
+use perigee_types::{LogIndex, Term};
+use tokio::sync::watch;
+
+use crate::answer::{Answer, InFlight, InFlightCount, Proposal};
+use crate::apply::{Apply, ApplyState};
+use crate::log_store::Shared;
+use crate::raft_types::{Command, PREFIX, TypeConfig};
+use crate::start;
+use crate::writer::{Work, WriterQueue};
+use crate::{ConsensusError, ConsensusMetrics, ConsensusOptions, ProposeError, StateMachine};
+
+/// How long a shutdown waits for proposals in flight.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A node's consensus. Cheap to clone; the last clone that drops ends it without waiting.
+#[derive(Clone)]
+pub struct Consensus {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What the clones share.
+pub(crate) struct Inner {
+    pub(crate) raft: Raft<TypeConfig, Apply>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) state: Arc<ApplyState>,
+    pub(crate) queue: WriterQueue,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) in_flight: Arc<InFlightCount>,
+    pub(crate) checkpointed: watch::Sender<LogIndex>,
+    pub(crate) stopped: watch::Receiver<bool>,
+    pub(crate) closing: AtomicBool,
+    pub(crate) entry_bytes_max: usize,
+    pub(crate) in_flight_bytes_max: usize,
+    /// The threads of core and apply; none when they run on the caller's runtime.
+    pub(crate) threads: Mutex<Option<tokio::runtime::Runtime>>,
+}
+
+impl Consensus {
+    /// Starts the node over its log: replays what is committed, takes part, and with one voter leads when this returns.
+    ///
+    /// `log` is used by this node alone from here on; others may read it.
+    ///
+    /// # Errors
+    /// When log, meta and checkpoint do not fit together, or cannot be read or written.
+    pub async fn start(
+        options: ConsensusOptions,
+        runtime: Runtime,
+        log: Arc<Log>,
+        meta: Arc<Meta>,
+        machine: impl StateMachine,
+    ) -> Result<Self, ConsensusError> {
+        start::start(options, runtime, log, meta, Box::new(machine)).await
+    }
+
+    /// Proposes `payload`, which was evaluated in `term`.
+    ///
+    /// Handed over before this returns: calls made one after the other stand in the log in that order. The future gives
+    /// the outcome once the entry is applied here.
+    ///
+    /// # Errors
+    /// The future's error says whether the entry may still take effect: see [`ProposeError`].
+    pub fn propose(&self, term: Term, payload: Bytes) -> Proposal {
+        let inner = &*self.inner;
+        if payload.len() > inner.entry_bytes_max {
+            return Proposal::refused(ProposeError::TooLarge { bytes: payload.len(), max: inner.entry_bytes_max });
+        }
+        if inner.closing.load(Ordering::Acquire) {
+            return Proposal::refused(ProposeError::Stopped);
+        }
+        let Some(in_flight) = InFlight::take(&inner.in_flight, PREFIX + payload.len(), inner.in_flight_bytes_max) else {
+            return Proposal::refused(ProposeError::Busy);
+        };
+        let (answer, rx) = Answer::new(in_flight);
+        let request = inner.raft.write(Command::new(term, &payload)).with_leader(start::leader_id(term)).responder(answer);
+        // Sending needs no wait while core's queue has room. Not under the caller's tokio budget: a task that has used
+        // it up would seem to find the queue full.
+        match tokio::task::unconstrained(request.into_future()).now_or_never() {
+            Some(Ok(())) => Proposal::waiting(rx),
+            Some(Err(_)) => Proposal::refused(match inner.shared.failure.get() {
+                Some(reason) => ProposeError::Storage(reason),
+                None => ProposeError::Stopped,
+            }),
+            None => Proposal::refused(ProposeError::Busy),
+        }
+    }
+
+    /// The term in which this node leads and has applied its first entry; before that nothing may be served or locked.
+    #[must_use]
+    pub fn leader_term(&self) -> Option<Term> {
+        self.inner.state.leadership.term()
+    }
+
+    /// Follows [`leader_term`](Self::leader_term).
+    #[must_use]
+    pub fn watch_leader(&self) -> watch::Receiver<Option<Term>> {
+        self.inner.state.leadership.watch()
+    }
+
+    /// Last entry that is durable here. A checkpoint must not be above it.
+    #[must_use]
+    pub fn synced_index(&self) -> LogIndex {
+        LogIndex(self.inner.shared.log.synced_index())
+    }
+
+    /// Largest index known to be committed.
+    #[must_use]
+    pub fn committed_index(&self) -> LogIndex {
+        LogIndex(self.inner.shared.committed.load(Ordering::Acquire))
+    }
+
+    /// Last index applied and published here.
+    #[must_use]
+    pub fn applied_index(&self) -> LogIndex {
+        self.inner.state.applied()
+    }
+
+    /// Makes everything written durable; at once with [`crate::Durability::Fsync`], as it is already.
+    ///
+    /// # Errors
+    /// When the log cannot be synced; the node stops.
+    pub async fn sync(&self) -> Result<(), ProposeError> {
+        self.inner
+            .queue
+            .call(|done| Work::Sync { done: Some(done) })
+            .await
+            .map_err(|error| ProposeError::Storage(error.to_string()))
+    }
+
+    /// The state machine's checkpoint at `index` is durable: the log is no longer needed up to there.
+    ///
+    /// Returns at once. The log keeps `keep_entries` behind the checkpoint, and the chain hash at `index` is kept in meta.
+    pub fn checkpointed(&self, index: LogIndex) {
+        self.inner.checkpointed.send_if_modified(|last| {
+            let newer = index > *last;
+            *last = index.max(*last);
+            newer
+        });
+    }
+
+    /// SHA-256 over the log up to `index`.
+    ///
+    /// # Errors
+    /// When the log does not hold the entry, or cannot be read.
+    pub fn chain_hash(&self, index: LogIndex) -> Result<[u8; 32], LogError> {
+        self.inner.shared.log.chain_hash(index.0)
+    }
+
+    /// A reading of all counters and positions.
+    #[must_use]
+    pub fn metrics(&self) -> ConsensusMetrics {
+        let inner = &*self.inner;
+        let mut metrics = ConsensusMetrics {
+            serving: self.leader_term().is_some(),
+            committed: self.committed_index(),
+            applied: self.applied_index(),
+            synced: self.synced_index(),
+            checkpointed: *inner.checkpointed.borrow(),
+            in_flight: inner.in_flight.proposals.load(Ordering::Relaxed),
+            in_flight_bytes: inner.in_flight.bytes.load(Ordering::Relaxed),
+            disk_bytes: inner.shared.log.disk_bytes(),
+            ..ConsensusMetrics::default()
+        };
+        inner.shared.counters.fill(&mut metrics);
+        {
+            let recent = inner.shared.recent.lock();
+            // openraft's "next" index is our last one.
+            metrics.first = LogIndex(recent.first() + 1);
+            metrics.last = LogIndex(recent.next());
+        }
+        let raft = inner.raft.server_metrics();
+        let raft = raft.borrow_watched();
+        metrics.term = Term(raft.vote.leader_id.term);
+        metrics.leader = raft.current_leader;
+        metrics.voters = raft.membership_config.voter_ids().count();
+        metrics
+    }
+
+    /// Completes when the node has stopped by itself or by [`shutdown`](Self::shutdown), with the reason of a failure.
+    ///
+    /// After a failure the process has to end: what is on disk may be in doubt.
+    pub async fn stopped(&self) -> Option<String> {
+        let mut stopped = self.inner.stopped.clone();
+        // An error means that the watcher is gone, and core with it.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+        self.inner.shared.failure.get()
+    }
+
+    /// Takes no more proposals, waits a little for those in flight, syncs and closes the log.
+    pub async fn shutdown(&self) {
+        let inner = &*self.inner;
+        if inner.closing.swap(true, Ordering::AcqRel) {
+            let _ = self.stopped().await;
+            return;
+        }
+        let started = inner.clock.monotonic();
+        while inner.in_flight.proposals.load(Ordering::Relaxed) > 0
+            && inner.shared.failure.get().is_none()
+            && inner.clock.monotonic().saturating_sub(started) < DRAIN
+        {
+            inner.clock.sleep(Duration::from_millis(1)).await;
+        }
+        let _ = inner.raft.shutdown().await;
+        inner.shared.closed.store(true, Ordering::Release);
+        if let Err(error) = inner.queue.call(|done| Work::Close { done }).await {
+            tracing::warn!(%error, "the log was not closed in order");
+        }
+        if let Some(threads) = inner.threads.lock().take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        if let Some(threads) = self.threads.lock().take() {
+            // A plain drop would block, which tokio forbids where this may run.
+            threads.shutdown_background();
+        }
+    }
+}

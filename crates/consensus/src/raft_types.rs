@@ -1,0 +1,223 @@
+//! The types openraft is instantiated with, and how entries stand in the log.
+//!
+//! openraft counts entries from 0, the log and everything outside of this crate from 1: [`to_index`] and [`to_raft`] are the only places
+//! where the two meet. There is one leader per term (`leader_id_std`), so a term names its leader's entries and a log id is (term, index).
+//!
+//! Payload of a record by kind: blank: nothing; normal: 8 bytes `proposed_in` (little endian), then what was proposed; membership: see
+//! [`crate::membership`].
+
+use std::fmt;
+use std::io;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use openraft::{EntryPayload, RaftTypeConfig};
+use openraft::entry::RaftEntry;
+use openraft::impls::leader_id_std;
+use perigee_log::Record;
+use perigee_types::{Hlc, LogIndex, Term};
+use serde::{Deserialize, Serialize};
+
+use crate::answer::Answer;
+use crate::machine::{CommittedEntry, EntryKind, Outcome};
+use crate::membership;
+use crate::options::Node;
+
+/// The instance of Raft that this server runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TypeConfig;
+
+impl RaftTypeConfig for TypeConfig {
+    type D = Command;
+    type R = Reply;
+    type NodeId = u64;
+    type Node = Node;
+    type Term = u64;
+    type LeaderId = leader_id_std::LeaderId<u64, u64>;
+    type Vote = openraft::impls::Vote<Self::LeaderId>;
+    type Payload = Payload;
+    type Entry = Entry;
+    type AsyncRuntime = openraft_rt_tokio::TokioRuntime;
+    type Responder<T>
+        = Answer<T>
+    where
+        T: Send + 'static;
+    type Batch<T>
+        = openraft::impls::InlineBatch<T>
+    where
+        T: Send + 'static;
+    type ErrorSource = openraft::impls::BoxedErrorSource;
+}
+
+pub(crate) type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
+pub(crate) type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
+pub(crate) type LeaderId = openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>;
+pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
+pub(crate) type Membership = openraft::Membership<u64, Node>;
+type Payload = EntryPayload<Command, u64, Node>;
+
+/// Record kinds in the log. Numbers on disk: never reused.
+pub(crate) mod kind {
+    pub(crate) const BLANK: u8 = 0;
+    pub(crate) const NORMAL: u8 = 1;
+    pub(crate) const MEMBERSHIP: u8 = 2;
+}
+
+/// Bytes in front of what was proposed.
+pub(crate) const PREFIX: usize = 8;
+
+/// A proposal as it stands in the log: the term it was evaluated in, then the payload.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Command(pub(crate) Bytes);
+
+impl Command {
+    /// `payload`, evaluated in `term`.
+    pub(crate) fn new(term: Term, payload: &[u8]) -> Self {
+        let mut bytes = BytesMut::with_capacity(PREFIX + payload.len());
+        bytes.put_u64_le(term.0);
+        bytes.put_slice(payload);
+        Self(bytes.freeze())
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Command({} bytes)", self.0.len())
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+/// What apply answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reply {
+    pub(crate) time: Hlc,
+    pub(crate) outcome: Outcome,
+}
+
+/// One entry between openraft and the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) id: LogId,
+    /// Zero until the leader's log store gives it one.
+    pub(crate) time: Hlc,
+    pub(crate) payload: Payload,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.id, self.payload)
+    }
+}
+
+impl RaftEntry for Entry {
+    type CommittedLeaderId = LeaderId;
+    type Payload = Payload;
+
+    fn new(id: LogId, payload: Payload) -> Self {
+        Self { id, time: Hlc::default(), payload }
+    }
+
+    fn log_id_parts(&self) -> (&LeaderId, u64) {
+        (&self.id.leader_id, self.id.index)
+    }
+
+    fn set_log_id(&mut self, id: LogId) {
+        self.id = id;
+    }
+
+    fn get_membership(&self) -> Option<Membership> {
+        match &self.payload {
+            EntryPayload::Membership(membership) => Some(membership.clone()),
+            EntryPayload::Blank | EntryPayload::Normal(_) => None,
+        }
+    }
+}
+
+impl Entry {
+    /// Bytes this entry holds in memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let payload = match &self.payload {
+            EntryPayload::Normal(command) => command.0.len(),
+            EntryPayload::Blank => 0,
+            EntryPayload::Membership(_) => 1024,
+        };
+        size_of::<Self>() + payload
+    }
+
+    /// Whether it changes the members.
+    pub(crate) fn is_membership(&self) -> bool {
+        matches!(self.payload, EntryPayload::Membership(_))
+    }
+
+    /// The record that is written; shares the payload.
+    pub(crate) fn to_record(&self) -> io::Result<Record> {
+        let (kind, payload) = match &self.payload {
+            EntryPayload::Blank => (kind::BLANK, Bytes::new()),
+            EntryPayload::Normal(command) => (kind::NORMAL, command.0.clone()),
+            EntryPayload::Membership(members) => (kind::MEMBERSHIP, membership::encode(self.id, members)?.into()),
+        };
+        Ok(Record { term: term_of(self.id).0, index: to_index(self.id.index).0, time: self.time, kind, payload })
+    }
+
+    /// The entry of a stored record.
+    pub(crate) fn from_record(record: Record) -> io::Result<Self> {
+        let id = log_id(Term(record.term), LogIndex(record.index))?;
+        let payload = match record.kind {
+            kind::BLANK => EntryPayload::Blank,
+            kind::NORMAL => EntryPayload::Normal(Command(record.payload)),
+            kind::MEMBERSHIP => EntryPayload::Membership(membership::decode(&record.payload)?.1),
+            other => return Err(damaged(format!("entry {} has the unknown kind {other}", record.index))),
+        };
+        Ok(Self { id, time: record.time, payload })
+    }
+
+    /// What the state machine is given.
+    pub(crate) fn into_committed(self) -> io::Result<CommittedEntry> {
+        let term = term_of(self.id);
+        let index = to_index(self.id.index);
+        let (kind, payload, proposed_in) = match self.payload {
+            EntryPayload::Blank => (EntryKind::Blank, Bytes::new(), term),
+            EntryPayload::Membership(members) => {
+                (EntryKind::Membership, membership::encode(self.id, &members)?.into(), term)
+            }
+            EntryPayload::Normal(Command(bytes)) => {
+                let Some(prefix) = bytes.first_chunk::<PREFIX>() else {
+                    return Err(damaged(format!("entry {index} is shorter than its prefix")));
+                };
+                let proposed_in = Term(u64::from_le_bytes(*prefix));
+                (EntryKind::Normal, bytes.slice(PREFIX..), proposed_in)
+            }
+        };
+        Ok(CommittedEntry { index, term, time: self.time, kind, payload, proposed_in })
+    }
+}
+
+/// openraft's index as ours.
+pub(crate) fn to_index(raft: u64) -> LogIndex {
+    LogIndex(raft + 1)
+}
+
+/// Our index as openraft's; `None` for the place before the first entry.
+pub(crate) fn to_raft(index: LogIndex) -> Option<u64> {
+    index.0.checked_sub(1)
+}
+
+/// The log id of an entry.
+pub(crate) fn log_id(term: Term, index: LogIndex) -> io::Result<LogId> {
+    let raft = to_raft(index).ok_or_else(|| damaged("an entry has index 0".to_owned()))?;
+    Ok(LogId::new(LeaderId::new(term.0), raft))
+}
+
+/// The term of a log id.
+pub(crate) fn term_of(id: LogId) -> Term {
+    Term(*id.leader_id)
+}
+
+/// An error for stored bytes that make no sense.
+pub(crate) fn damaged(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}

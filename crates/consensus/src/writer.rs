@@ -1,0 +1,307 @@
+//! The log writer: everything that changes the log or the vote goes through one queue and one thread.
+//!
+//! All appends that wait become one frame and one fdatasync, then their callbacks complete: the slower the disk, the more
+//! entries share a sync. Votes, truncation and purges are taken in their place of the queue, behind a sync of what came
+//! before, as Raft wants its writes in order.
+//!
+//! ```text
+//!   queue:  A A A V A A S        A append, V vote, S sync
+//!           [frame+sync][vote][frame+sync]
+//! ```
+//!
+//! After a write or sync that failed nothing is written any more and every request fails: what is on disk is in doubt.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use openraft::storage::IOFlushed;
+use perigee_log::{Anchor, LogError, Meta, Record};
+use perigee_runtime::Clock;
+use perigee_types::LogIndex;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::log_store::Shared;
+use crate::options::Durability;
+use crate::raft_types::{LogId, TypeConfig, term_of, to_index};
+
+/// Payload bytes from which waiting entries are written without looking for more.
+const FRAME_BYTES: usize = 4 << 20;
+/// Requests taken from the queue at once.
+const TAKE: usize = 4096;
+
+type Done = oneshot::Sender<io::Result<()>>;
+
+/// A request to the writer.
+pub(crate) enum Work {
+    /// Write these records; `done` completes when they are as durable as the setting says.
+    Append { records: Vec<Record>, bytes: usize, must_sync: bool, done: IOFlushed<TypeConfig> },
+    /// Store the vote, durably.
+    Vote { vote: Vec<u8>, done: Done },
+    /// Drop the records behind `after`.
+    Truncate { after: LogIndex, done: Done },
+    /// Drop the records up to `upto`.
+    Purge { upto: LogId, done: Done },
+    /// Sync what was written.
+    Sync { done: Option<Done> },
+    /// Keep the chain hash of this record.
+    Anchor { index: LogIndex },
+    /// Sync, close the log, end.
+    Close { done: Done },
+}
+
+/// The writing side of the queue.
+#[derive(Clone)]
+pub(crate) struct WriterQueue(mpsc::UnboundedSender<Work>);
+
+impl WriterQueue {
+    /// A queue and what the writer takes from. Unbounded: what may wait in it is bounded by the proposals in flight.
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Work>) {
+        let (tx, rx) = mpsc::unbounded_channel();
+        (Self(tx), rx)
+    }
+
+    /// Hands over `work`; when the writer is gone, `work` is dropped and with it its callback.
+    pub(crate) fn send(&self, work: Work) -> io::Result<()> {
+        self.0.send(work).map_err(|_| gone())
+    }
+
+    /// Hands over a request and waits for it.
+    pub(crate) async fn call(&self, request: impl FnOnce(Done) -> Work) -> io::Result<()> {
+        let (tx, rx) = oneshot::channel();
+        self.send(request(tx))?;
+        rx.await.map_err(|_| gone())?
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the log writer has ended")
+}
+
+/// The writer.
+pub(crate) struct Writer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) meta: Arc<Meta>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) queue: mpsc::UnboundedReceiver<Work>,
+    pub(crate) durability: Durability,
+    /// Lets other tasks run between write and sync: in a simulation, where the writer has no thread of its own.
+    pub(crate) yields: bool,
+    pub(crate) frame: Frame,
+}
+
+/// What waits for the next write.
+#[derive(Default)]
+pub(crate) struct Frame {
+    records: Vec<Record>,
+    bytes: usize,
+    must_sync: bool,
+    done: Vec<IOFlushed<TypeConfig>>,
+}
+
+impl Writer {
+    /// Runs until the queue closes or a `Close` comes.
+    pub(crate) async fn run(mut self) {
+        let mut taken = Vec::with_capacity(64);
+        while self.queue.recv_many(&mut taken, TAKE).await > 0 {
+            for work in taken.drain(..) {
+                match work {
+                    Work::Append { records, bytes, must_sync, done } => {
+                        self.frame.add(records, bytes, must_sync, done);
+                        if self.frame.bytes >= FRAME_BYTES {
+                            self.flush().await;
+                        }
+                    }
+                    Work::Close { done } => {
+                        self.flush().await;
+                        // Nothing comes behind a close; a request that still does fails with its callback.
+                        let _ = done.send(self.close());
+                        return;
+                    }
+                    other => {
+                        self.flush().await;
+                        self.run_one(other);
+                    }
+                }
+            }
+            self.flush().await;
+        }
+        let _ = self.close();
+    }
+
+    /// Writes and syncs what waits, and completes its callbacks.
+    async fn flush(&mut self) {
+        if self.frame.done.is_empty() {
+            return;
+        }
+        let result = self.write_frame().await;
+        self.frame.complete(&result);
+    }
+
+    async fn write_frame(&mut self) -> io::Result<()> {
+        self.usable()?;
+        let Some(last) = self.frame.records.last().map(|record| record.index) else { return Ok(()) };
+        // A committed index may name entries of this very frame only when others committed them; the log wants a mark
+        // that it can check.
+        let committed = self.shared.committed.load(Ordering::Acquire).min(last);
+        let started = self.clock.monotonic();
+        let written = self.shared.log.append(&self.frame.records, committed);
+        self.check(written)?;
+        self.shared.recent.lock().written_to(last);
+        if self.yields {
+            tokio::task::yield_now().await;
+        }
+        if self.durability == Durability::Fsync || self.frame.must_sync {
+            self.sync()?;
+        } else {
+            self.shared.unsynced.store(true, Ordering::Release);
+        }
+        self.shared.counters.frame(self.frame.records.len(), self.clock.monotonic().saturating_sub(started));
+        Ok(())
+    }
+
+    fn run_one(&mut self, work: Work) {
+        match work {
+            Work::Append { .. } | Work::Close { .. } => unreachable!("handled by run"),
+            Work::Vote { vote, done } => {
+                let result = self.before_change().and_then(|()| self.check(self.meta.save_vote(&vote)));
+                let _ = done.send(result);
+            }
+            Work::Truncate { after, done } => {
+                let result = self.before_change().and_then(|()| self.check(self.shared.log.truncate_after(after.0)));
+                let _ = done.send(result);
+            }
+            Work::Purge { upto, done } => {
+                let result = self.before_change().and_then(|()| self.purge(upto));
+                let _ = done.send(result);
+            }
+            Work::Sync { done } => {
+                let result = self.usable().and_then(|()| self.sync_if_needed());
+                if let Some(done) = done {
+                    let _ = done.send(result);
+                }
+            }
+            Work::Anchor { index } => self.anchor(index),
+        }
+    }
+
+    /// A vote or a cut must not become durable before the entries written ahead of it.
+    fn before_change(&mut self) -> io::Result<()> {
+        self.usable()?;
+        self.sync_if_needed()
+    }
+
+    fn sync_if_needed(&mut self) -> io::Result<()> {
+        if self.shared.unsynced.load(Ordering::Acquire) { self.sync() } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let started = self.clock.monotonic();
+        let synced = self.shared.log.sync();
+        self.check(synced)?;
+        self.shared.unsynced.store(false, Ordering::Release);
+        self.shared.counters.sync(self.clock.monotonic().saturating_sub(started));
+        Ok(())
+    }
+
+    fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        let index = to_index(upto.index).0;
+        if self.shared.log.last().is_some_and(|(_, last)| index <= last) {
+            return self.check(self.shared.log.purge_to(index));
+        }
+        // Only an installed snapshot may move the log past its end, as it brings the chain hash that stands there.
+        match self.shared.reset_hash {
+            Some(hash) => self.check(self.shared.log.reset_to(term_of(upto).0, index, hash)),
+            None => Err(io::Error::other(format!("cannot purge the log to {index}, which is behind its end"))),
+        }
+    }
+
+    /// An anchor that cannot be kept is no reason to stop: the chain is proved by the one before it.
+    fn anchor(&mut self, index: LogIndex) {
+        let kept = self.shared.log.chain_hash(index.0).and_then(|hash| {
+            let anchor = Anchor { index: index.0, hash };
+            self.meta.push_anchor(anchor)
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%index, %error, "the chain hash of a checkpoint was not kept");
+        }
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.usable()?;
+        self.check(self.shared.log.close())
+    }
+
+    fn usable(&self) -> io::Result<()> {
+        match self.shared.failure.get() {
+            None => Ok(()),
+            Some(reason) => Err(io::Error::other(reason)),
+        }
+    }
+
+    /// Remembers the first failure for ever.
+    fn check(&self, result: Result<(), LogError>) -> io::Result<()> {
+        result.map_err(|error| {
+            tracing::error!(%error, "the log cannot be written; this node stops");
+            self.shared.failure.set(error.to_string());
+            io::Error::other(error)
+        })
+    }
+}
+
+impl Frame {
+    fn add(&mut self, mut records: Vec<Record>, bytes: usize, must_sync: bool, done: IOFlushed<TypeConfig>) {
+        if self.records.is_empty() {
+            self.records = records;
+        } else {
+            self.records.append(&mut records);
+        }
+        self.bytes += bytes;
+        self.must_sync |= must_sync;
+        self.done.push(done);
+    }
+
+    /// Completes all callbacks and is empty again.
+    fn complete(&mut self, result: &io::Result<()>) {
+        self.records.clear();
+        self.bytes = 0;
+        self.must_sync = false;
+        let mut last = None;
+        for done in self.done.drain(..) {
+            match done {
+                // Core reads a watermark: the last of a frame says it for all, and wakes core once.
+                IOFlushed::Notify(_) => last = Some(done),
+                IOFlushed::Noop | IOFlushed::Signal(_) => done.io_completed(copy(result)),
+            }
+        }
+        if let Some(done) = last {
+            done.io_completed(copy(result));
+        }
+    }
+}
+
+fn copy(result: &io::Result<()>) -> io::Result<()> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+    }
+}
+
+/// Asks for a sync at every interval, until the writer ends.
+pub(crate) async fn sync_at_intervals(
+    shared: Arc<Shared>,
+    queue: WriterQueue,
+    clock: Arc<dyn Clock>,
+    interval: Duration,
+) {
+    loop {
+        clock.sleep(interval).await;
+        if shared.unsynced.load(Ordering::Acquire) && queue.send(Work::Sync { done: None }).is_err() {
+            return;
+        }
+        if shared.closed.load(Ordering::Acquire) {
+            return;
+        }
+    }
+}
