@@ -112,6 +112,12 @@ impl ScramVerifier {
     }
 }
 
+/// The text of [`ScramVerifier::decoy`]: what a login of a role that does not exist is tried against.
+#[must_use]
+pub fn mock_verifier(secret: &[u8], role: &str) -> String {
+    ScramVerifier::decoy(role, secret).to_string()
+}
+
 /// SASLprep, or the password as it is when that refuses it, as PostgreSQL does.
 fn prepare(password: &str) -> Cow<'_, str> {
     stringprep::saslprep(password).unwrap_or(Cow::Borrowed(password))
