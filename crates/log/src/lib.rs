@@ -17,14 +17,23 @@
 //!
 //! The files are described byte by byte in `docs/formats/log.md`.
 
+mod cache;
+mod control;
+mod cut;
 mod error;
+mod format;
 mod log;
 mod meta;
+mod read;
 mod record;
+mod recovery;
+mod scan;
+mod sealed;
+mod segment;
 mod verify;
 
 pub use error::LogError;
 pub use log::Log;
-pub use meta::{Meta, NodeIdentity};
+pub use meta::{Meta, NodeIdentity, random_id};
 pub use record::{Anchor, CHAIN_START, ChainHash, LogOptions, Record, Recovery, SEGMENT_BYTES, TornTail};
 pub use verify::{VerifyReport, verify};

@@ -1,33 +1,245 @@
-//! Small facts of a node in `DIR/meta`. (Skeleton: signatures first.)
-#![allow(missing_docs, unused_variables, clippy::unimplemented, reason = "skeleton")]
-use std::path::Path;
+//! Small facts of a node, in `DIR/meta`: who it is, what it voted, what was attested.
+//!
+//! Each fact is a file of its own with a checksum, replaced as a whole; anchors are appended to one file.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use perigee_runtime::Files;
-use crate::{Anchor, LogError};
 
+use parking_lot::Mutex;
+use perigee_runtime::{File, Files};
+
+use crate::error::LogError;
+use crate::record::Anchor;
+use crate::sealed;
+
+const MAGIC: [u8; 8] = *b"PERIMETA";
+const ANCHOR_BYTES: usize = 44;
+const IDENTITY_BYTES: usize = 40;
+
+/// Who a node is. The incarnation is made with the data directory: an empty disk makes a new member, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeIdentity { pub node_id: u64, pub incarnation: u128, pub cluster_id: u128 }
-
-impl NodeIdentity {
-    /// A new incarnation (random) of node_id in cluster_id.
-    pub fn new(node_id: u64, cluster_id: u128) -> Self { unimplemented!() }
+pub struct NodeIdentity {
+    /// Its number in the cluster.
+    pub node_id: u64,
+    /// Random, made with the data directory.
+    pub incarnation: u128,
+    /// The cluster that it belongs to.
+    pub cluster_id: u128,
 }
 
-pub struct Meta;
+impl NodeIdentity {
+    /// A new incarnation, from the system's randomness.
+    #[must_use]
+    pub fn new(node_id: u64, cluster_id: u128) -> Self {
+        Self { node_id, incarnation: random_id(), cluster_id }
+    }
+
+    fn encode(&self) -> [u8; IDENTITY_BYTES] {
+        let mut out = [0; IDENTITY_BYTES];
+        out[0..8].copy_from_slice(&self.node_id.to_le_bytes());
+        out[8..24].copy_from_slice(&self.incarnation.to_le_bytes());
+        out[24..40].copy_from_slice(&self.cluster_id.to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (node_id, rest) = bytes.split_first_chunk()?;
+        let (incarnation, rest) = rest.split_first_chunk()?;
+        let (cluster_id, rest) = rest.split_first_chunk()?;
+        rest.is_empty().then_some(Self {
+            node_id: u64::from_le_bytes(*node_id),
+            incarnation: u128::from_le_bytes(*incarnation),
+            cluster_id: u128::from_le_bytes(*cluster_id),
+        })
+    }
+}
+
+/// A new id that no one else has: for incarnations and clusters.
+#[must_use]
+pub fn random_id() -> u128 {
+    uuid::Uuid::new_v4().as_u128()
+}
+
+/// The facts of one node. Safe to share; writes are durable on return.
+pub struct Meta {
+    files: Arc<dyn Files>,
+    dir: PathBuf,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    identity: Option<NodeIdentity>,
+    vote: Option<Vec<u8>>,
+    anchors: Arc<dyn File>,
+    anchor_count: u64,
+    last_anchor: Option<Anchor>,
+    /// An append of an anchor failed: what the file holds at its end is in doubt.
+    anchors_failed: bool,
+}
 
 impl Meta {
-    pub fn open(files: Arc<dyn Files>, dir: &Path) -> Result<Meta, LogError> { unimplemented!() }
-    pub fn identity(&self) -> Option<NodeIdentity> { unimplemented!() }
-    pub fn set_identity(&self, identity: NodeIdentity) -> Result<(), LogError> { unimplemented!() }
-    /// The encoded vote, opaque.
-    pub fn vote(&self) -> Option<Vec<u8>> { unimplemented!() }
-    /// Durable on return.
-    pub fn save_vote(&self, vote: &[u8]) -> Result<(), LogError> { unimplemented!() }
-    /// Any other small fact: [a-z_]+ names. Durable on return.
-    pub fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, LogError> { unimplemented!() }
-    pub fn save_fact(&self, name: &str, bytes: &[u8]) -> Result<(), LogError> { unimplemented!() }
-    /// Appends an attested anchor; kept for ever. Durable on return.
-    pub fn push_anchor(&self, anchor: Anchor) -> Result<(), LogError> { unimplemented!() }
-    pub fn last_anchor(&self) -> Option<Anchor> { unimplemented!() }
-    pub fn anchors(&self) -> Result<Vec<Anchor>, LogError> { unimplemented!() }
+    /// Opens the facts in `dir`, made where there is none.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`] when a fact is not what was written: a vote is never guessed.
+    pub fn open(files: Arc<dyn Files>, dir: &Path) -> Result<Meta, LogError> {
+        files.create_dir_all(dir).map_err(|e| LogError::io("cannot make", dir, e))?;
+        let identity = match sealed::read(&*files, &dir.join("identity"), MAGIC)? {
+            None => None,
+            Some(bytes) => Some(
+                NodeIdentity::decode(&bytes)
+                    .ok_or_else(|| LogError::damaged(&dir.join("identity"), 0, "its fields do not make sense"))?,
+            ),
+        };
+        let vote = sealed::read(&*files, &dir.join("vote"), MAGIC)?;
+        let path = dir.join("anchors");
+        let anchors = files.open(&path, true).map_err(|e| LogError::io("cannot open", &path, e))?;
+        files.sync_dir(dir).map_err(|e| LogError::io("cannot sync", dir, e))?;
+        let known = read_anchors(&*files, &path)?;
+        let (anchor_count, last_anchor) = (known.len() as u64, known.last().copied());
+        // A torn last anchor would stand before the next one; anchors are made again every few seconds.
+        let cut = || {
+            anchors.set_len(anchor_count * ANCHOR_BYTES as u64)?;
+            anchors.sync_data()
+        };
+        cut().map_err(|e| LogError::io("cannot cut", &path, e))?;
+        let known = Known { identity, vote, anchors, anchor_count, last_anchor, anchors_failed: false };
+        Ok(Meta { files, dir: dir.to_owned(), known: Mutex::new(known) })
+    }
+
+    /// Who this node is; `None` before [`Meta::set_identity`].
+    #[must_use]
+    pub fn identity(&self) -> Option<NodeIdentity> {
+        self.known.lock().identity
+    }
+
+    /// Says who this node is, once for its data directory.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old identity stays.
+    pub fn set_identity(&self, identity: NodeIdentity) -> Result<(), LogError> {
+        let mut known = self.known.lock();
+        sealed::write(&*self.files, &self.dir.join("identity"), MAGIC, &identity.encode())?;
+        known.identity = Some(identity);
+        Ok(())
+    }
+
+    /// The vote that was saved last, as its owner encoded it.
+    #[must_use]
+    pub fn vote(&self) -> Option<Vec<u8>> {
+        self.known.lock().vote.clone()
+    }
+
+    /// Saves a vote.
+    ///
+    /// # Errors
+    /// When it cannot be written: which of the two votes is on disk is then not known, and the process has to end.
+    pub fn save_vote(&self, vote: &[u8]) -> Result<(), LogError> {
+        let mut known = self.known.lock();
+        sealed::write(&*self.files, &self.dir.join("vote"), MAGIC, vote)?;
+        known.vote = Some(vote.to_owned());
+        Ok(())
+    }
+
+    /// Another small fact, by a name of `a-z` and `_`.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`] when it is not what was written.
+    pub fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, LogError> {
+        sealed::read(&*self.files, &self.fact_path(name)?, MAGIC)
+    }
+
+    /// Saves a small fact.
+    ///
+    /// # Errors
+    /// When the name is none, or it cannot be written.
+    pub fn save_fact(&self, name: &str, bytes: &[u8]) -> Result<(), LogError> {
+        let path = self.fact_path(name)?;
+        // Two writers of one fact would share a temporary file.
+        let _alone = self.known.lock();
+        sealed::write(&*self.files, &path, MAGIC, bytes)
+    }
+
+    fn fact_path(&self, name: &str) -> Result<PathBuf, LogError> {
+        let path = self.dir.join(format!("{name}.fact"));
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+            let reason = io::Error::new(io::ErrorKind::InvalidInput, "names of facts are of a-z and _");
+            return Err(LogError::io("cannot name", &path, reason));
+        }
+        Ok(path)
+    }
+
+    /// Keeps an anchor for ever. Only what is committed is ever attested.
+    ///
+    /// # Errors
+    /// When it cannot be written; no anchor is taken afterwards.
+    pub fn push_anchor(&self, anchor: Anchor) -> Result<(), LogError> {
+        let mut known = self.known.lock();
+        let path = self.dir.join("anchors");
+        if known.anchors_failed {
+            return Err(LogError::Poisoned(format!("an anchor could not be written to {}", path.display())));
+        }
+        let offset = known.anchor_count * ANCHOR_BYTES as u64;
+        let written =
+            known.anchors.write_all_at(offset, &encode_anchor(&anchor)).and_then(|()| known.anchors.sync_data());
+        if let Err(e) = written {
+            known.anchors_failed = true;
+            return Err(LogError::io("cannot write", &path, e));
+        }
+        known.anchor_count += 1;
+        known.last_anchor = Some(anchor);
+        Ok(())
+    }
+
+    /// The anchor that was kept last.
+    #[must_use]
+    pub fn last_anchor(&self) -> Option<Anchor> {
+        self.known.lock().last_anchor
+    }
+
+    /// All anchors, oldest first.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`] when one that is not the last is broken.
+    pub fn anchors(&self) -> Result<Vec<Anchor>, LogError> {
+        read_anchors(&*self.files, &self.dir.join("anchors"))
+    }
+}
+
+impl fmt::Debug for Meta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meta").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+fn encode_anchor(anchor: &Anchor) -> [u8; ANCHOR_BYTES] {
+    let mut out = [0; ANCHOR_BYTES];
+    out[0..8].copy_from_slice(&anchor.index.to_le_bytes());
+    out[8..40].copy_from_slice(&anchor.hash);
+    let crc = crc32c::crc32c(&out[..40]);
+    out[40..44].copy_from_slice(&crc.to_le_bytes());
+    out
+}
+
+fn decode_anchor(bytes: &[u8]) -> Option<Anchor> {
+    let (index, rest) = bytes.split_first_chunk()?;
+    let (hash, rest) = rest.split_first_chunk()?;
+    let crc = u32::from_le_bytes(*rest.first_chunk()?);
+    (crc == crc32c::crc32c(&bytes[..40])).then_some(Anchor { index: u64::from_le_bytes(*index), hash: *hash })
+}
+
+/// The anchors of a file. Broken bytes at the end, as long as one anchor at most, are one that a crash has torn.
+fn read_anchors(files: &dyn Files, path: &Path) -> Result<Vec<Anchor>, LogError> {
+    let bytes = files.read(path).map_err(|e| LogError::io("cannot read", path, e))?;
+    let mut anchors = Vec::with_capacity(bytes.len() / ANCHOR_BYTES);
+    for (i, chunk) in bytes.chunks(ANCHOR_BYTES).enumerate() {
+        match decode_anchor(chunk) {
+            Some(anchor) => anchors.push(anchor),
+            None if (i + 1) * ANCHOR_BYTES >= bytes.len() => break,
+            None => return Err(LogError::damaged(path, (i * ANCHOR_BYTES) as u64, "an anchor's checksum is wrong")),
+        }
+    }
+    Ok(anchors)
 }
