@@ -214,6 +214,8 @@ impl Consensus {
             inner.clock.sleep(Duration::from_millis(1)).await;
         }
         let _ = inner.raft.shutdown().await;
+        // So that nobody sees this node lead after it returns.
+        let _ = inner.stopped.clone().wait_for(|stopped| *stopped).await;
         inner.shared.closed.store(true, Ordering::Release);
         if let Err(error) = inner.queue.call(|done| Work::Close { done }).await {
             tracing::warn!(%error, "the log was not closed in order");

@@ -4,6 +4,7 @@
 //! before it. openraft purges nothing that no snapshot holds, so nothing is ever cut that the state machine still needs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::Raft;
@@ -33,7 +34,7 @@ impl Housekeeping {
         while checkpoints.changed().await.is_ok() {
             let index = *checkpoints.borrow_and_update();
             if let Err(error) = self.checkpointed(index).await {
-                if self.shared.closed.load(std::sync::atomic::Ordering::Acquire) {
+                if self.shared.closed.load(Ordering::Acquire) {
                     return;
                 }
                 // The log stays longer than it must; the next checkpoint tries again.

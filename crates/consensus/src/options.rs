@@ -21,7 +21,7 @@ pub enum Durability {
 /// A member: a name and the incarnation of its data directory.
 ///
 /// An empty or replaced disk is a new incarnation and so another member, which has no vote until it is added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Name given by the operator.
     pub name: String,

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
@@ -57,6 +57,7 @@ pub(crate) async fn start(
     let (apply, state) =
         Apply::new(machine, Arc::clone(&shared), Arc::clone(&clock)).map_err(damage("checkpoint position"))?;
     check_positions(&shared, &apply, last)?;
+    shared.committed.fetch_max(state.applied().0, Ordering::AcqRel);
 
     let threads = match options.threads {
         0 => None,
@@ -194,7 +195,7 @@ impl Starting {
 
     /// Applies what is known to be committed. What follows in the log is Raft's to decide.
     fn replay(&self, apply: &mut Apply) -> Result<(), ConsensusError> {
-        let to = self.shared.committed.load(std::sync::atomic::Ordering::Acquire);
+        let to = self.shared.committed.load(Ordering::Acquire);
         loop {
             let from = apply.last().map_or(0, |id| id.index + 1);
             if from >= to {

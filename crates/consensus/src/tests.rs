@@ -1,1 +1,8 @@
-//! Tests of the crate.
+//! Tests of the crate: against openraft's own suite, on real threads, and in simulation.
+
+mod faults;
+mod propose;
+mod restart;
+mod sim;
+mod suite;
+mod support;
