@@ -1,1 +1,54 @@
-//! placeholder
+//! Real servers for tests: started as processes, used through their doors, killed, started again.
+//!
+//! - [`Server`]: a `perigee node` on free loopback ports with a data directory of its own
+//! - [`binary`]: which binary; built when need be
+//! - [`Client`]: tokio-postgres with its connection task
+//! - [`slt`]: sqllogictest files against a server
+//! - [`trace`], [`image`]: what the preloaded `perigee-faults` has recorded, and the folders that a crash may leave
+//!
+//! Everything is removed on drop: processes by their own id, folders unless the test fails.
+
+pub mod binary;
+mod client;
+pub mod http;
+pub mod image;
+mod server;
+pub mod slt;
+pub mod trace;
+
+pub use client::Client;
+pub use server::{Exit, Server, ServerOptions, copy_folder};
+
+/// Why a test's equipment does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum TestkitError {
+    /// The system.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The server did not become ready, or ended by itself.
+    #[error("{reason}\n--- log of the server ---\n{log}")]
+    Server {
+        /// What happened.
+        reason: String,
+        /// The end of its log.
+        log: String,
+    },
+    /// A binary could not be built.
+    #[error("cannot build {0}")]
+    Build(String),
+    /// A connection.
+    #[error("{0}")]
+    Postgres(#[from] tokio_postgres::Error),
+}
+
+impl TestkitError {
+    fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}

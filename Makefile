@@ -1,0 +1,68 @@
+# Perigee. `make run` starts a node, `make test` is what every change passes.
+#
+#   make build        release binary in target/release/perigee
+#   make run          build it and start a node      (PROFILE=dev for a debug build, ARGS="--clean" for more flags)
+#   make test         all tests of the workspace, and the checks of the repository
+#   make lint         formatting and clippy, warnings are errors
+#   make integration  real clients, TPC-H, crashes at every fsync; takes long
+#   make bench        side by side with PostgreSQL; prints ratios
+
+SHELL   := bash
+PROFILE ?= release
+CARGO   ?= cargo
+ARGS    ?=
+SF      ?= 1
+
+# cargo calls the dev profile's folder "debug".
+FOLDER := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+PERIGEE_BIN ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/$(FOLDER)/perigee
+export PERIGEE_BIN
+
+.PHONY: all build run test test-rust lint fmt integration bench tools tools-bench check-aarch64 clean
+
+all: build
+
+build: tools-cc
+	$(CARGO) build --locked --profile $(PROFILE) -p perigee
+
+run: build
+	$(PERIGEE_BIN) node $(ARGS)
+
+# Tests start the binary of the dev profile, which they build themselves.
+test: tools
+	$(CARGO) run --locked -q -p xtask -- tidy
+	env -u PERIGEE_BIN $(CARGO) test --locked --workspace --no-fail-fast
+
+lint: tools-cc
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) run --locked -q -p xtask -- tidy
+
+fmt:
+	$(CARGO) fmt --all
+
+integration: tools build
+	integration/crash/run
+	integration/pgbench/run
+	integration/memory/run
+	integration/tpch/run $(SF)
+	$(MAKE) check-aarch64
+
+bench: tools build
+	integration/bench/pg
+
+# ring, zstd and mimalloc bring C; a type check for another processor needs its C compiler and library.
+check-aarch64:
+	integration/tools aarch64
+	rustup target add aarch64-unknown-linux-gnu
+	$(CARGO) check --locked -p perigee --target aarch64-unknown-linux-gnu
+
+.PHONY: tools-cc
+tools-cc:
+	@integration/tools cc
+
+tools:
+	@integration/tools cc psql pgbench python
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,346 @@
+//! A node as a process.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::{Client, TestkitError, binary, http};
+
+/// How long a node may take to become ready, and to stop. Generous: machines of tests are slow and busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+const LOG_SHOWN_BYTES: usize = 8 << 10;
+
+/// How a server is to be started.
+#[derive(Clone, Debug, Default)]
+pub struct ServerOptions {
+    /// Flags behind those for addresses and folder.
+    pub flags: Vec<String>,
+    /// Environment variables.
+    pub environment: Vec<(String, String)>,
+    /// The data directory; a temporary one when not given.
+    pub data_dir: Option<PathBuf>,
+    /// Preloads the fault library.
+    pub faults: bool,
+}
+
+impl ServerOptions {
+    /// Adds a flag, or a flag and its value.
+    #[must_use]
+    pub fn flag(mut self, parts: &[&str]) -> Self {
+        self.flags.extend(parts.iter().map(|part| (*part).to_owned()));
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Preloads the fault library, which listens to `PERIGEE_FAULTS_*`.
+    #[must_use]
+    pub fn with_faults(mut self) -> Self {
+        self.faults = true;
+        self
+    }
+
+    /// Uses this data directory, and leaves it there.
+    #[must_use]
+    pub fn on(mut self, data_dir: &Path) -> Self {
+        self.data_dir = Some(data_dir.to_owned());
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`TestkitError`], with the server's log.
+    pub fn start(self) -> Result<Server, TestkitError> {
+        Server::with(self)
+    }
+}
+
+/// How a server ended.
+#[derive(Clone, Debug)]
+pub struct Exit {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// All of its log.
+    pub log: String,
+}
+
+/// A running, or stopped, node.
+pub struct Server {
+    options: ServerOptions,
+    folder: TempDir,
+    child: Option<Child>,
+    pg: SocketAddr,
+    ops: SocketAddr,
+}
+
+impl Server {
+    /// A node with defaults on an empty data directory.
+    ///
+    /// # Errors
+    /// [`TestkitError`], with the server's log.
+    pub fn start() -> Result<Self, TestkitError> {
+        Self::with(ServerOptions::default())
+    }
+
+    fn with(options: ServerOptions) -> Result<Self, TestkitError> {
+        let mut server = Self::prepare(options)?;
+        // Ports are free until someone else is quicker.
+        for attempt in 0.. {
+            match server.restart() {
+                Err(TestkitError::Server { log, .. }) if attempt < 5 && log.contains("cannot listen on") => {
+                    (server.pg, server.ops) = free_addresses()?;
+                }
+                other => return other.map(|()| server),
+            }
+        }
+        unreachable!("the loop returns")
+    }
+
+    /// A server that is not started yet; see [`Server::restart`].
+    ///
+    /// # Errors
+    /// When there is no folder or no port for it.
+    pub fn prepare(options: ServerOptions) -> Result<Self, TestkitError> {
+        let folder = TempDir::with_prefix("perigee-test-").map_err(TestkitError::io("a temporary folder"))?;
+        let (pg, ops) = free_addresses()?;
+        Ok(Self { options, folder, child: None, pg, ops })
+    }
+
+    /// Starts the process again on the same data and the same ports, and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`TestkitError`], with the server's log.
+    pub fn restart(&mut self) -> Result<(), TestkitError> {
+        self.spawn()?;
+        self.wait_ready()
+    }
+
+    /// Starts the process without waiting for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&mut self) -> Result<(), TestkitError> {
+        self.kill();
+        let log = OpenOptions::new().create(true).append(true).open(self.log_path());
+        let log = log.map_err(TestkitError::io("the server's log"))?;
+        let output = log.try_clone().map_err(TestkitError::io("the server's log"))?;
+        let mut command = Command::new(binary::perigee()?);
+        command.arg("node").arg("--data-dir").arg(self.data_dir());
+        command.args(["--pg-address", &self.pg.to_string(), "--ops-address", &self.ops.to_string()]);
+        command.args(&self.options.flags);
+        // Settings of whoever runs the tests are not the test's.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PERIGEE_") {
+                command.env_remove(name);
+            }
+        }
+        command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
+        if self.options.faults {
+            command.env("LD_PRELOAD", binary::faults()?).env("PERIGEE_FAULTS_DIR", canonical(&self.data_dir())?);
+        }
+        command.stdin(Stdio::null()).stdout(output).stderr(log);
+        self.child = Some(command.spawn().map_err(TestkitError::io("starting perigee"))?);
+        Ok(())
+    }
+
+    /// Waits until `/ready` answers 200.
+    ///
+    /// # Errors
+    /// [`TestkitError::Server`] when the process ends or takes too long.
+    pub fn wait_ready(&mut self) -> Result<(), TestkitError> {
+        let started = Instant::now();
+        loop {
+            if matches!(http::get(self.ops, "/ready"), Ok((200, _))) {
+                return Ok(());
+            }
+            if let Some(status) = self.poll() {
+                return Err(self.failed(format!("the server ended with {status}")));
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(self.failed(format!("the server is not ready after {PATIENCE:?}")));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Where PostgreSQL's protocol is spoken.
+    #[must_use]
+    pub fn pg(&self) -> SocketAddr {
+        self.pg
+    }
+
+    /// Where health and metrics are.
+    #[must_use]
+    pub fn ops(&self) -> SocketAddr {
+        self.ops
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.options.data_dir.clone().unwrap_or_else(|| self.folder.path().join("data"))
+    }
+
+    /// A folder for the test, removed with the server.
+    #[must_use]
+    pub fn scratch(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// How it will be started the next time.
+    pub fn options_mut(&mut self) -> &mut ServerOptions {
+        &mut self.options
+    }
+
+    /// The process's id, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Everything that it has written, over all of its starts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// A session.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn client(&self) -> Result<Client, TestkitError> {
+        Client::connect(self.pg).await
+    }
+
+    /// The exit status, if the process has ended by itself.
+    pub fn poll(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())
+    }
+
+    /// Waits for the process to end by itself.
+    ///
+    /// # Errors
+    /// [`TestkitError::Server`] when it does not.
+    pub fn wait_exit(&mut self, patience: Duration) -> Result<Exit, TestkitError> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.poll() {
+                self.child = None;
+                return Ok(Exit { status, log: self.log() });
+            }
+            if started.elapsed() > patience {
+                return Err(self.failed(format!("the server has not ended after {patience:?}")));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Sends a signal: `TERM`, `INT`, `STOP`, `CONT`.
+    ///
+    /// # Errors
+    /// When there is no process.
+    pub fn signal(&self, name: &str) -> Result<(), TestkitError> {
+        let none = || TestkitError::io("a signal")(io::Error::other("the server does not run"));
+        let pid = self.pid().ok_or_else(none)?;
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+        match sent.map_err(TestkitError::io("kill"))?.success() {
+            true => Ok(()),
+            false => Err(none()),
+        }
+    }
+
+    /// Asks it to stop, as a supervisor does, and waits for its end.
+    ///
+    /// # Errors
+    /// [`TestkitError::Server`] when it does not end.
+    pub fn stop(&mut self) -> Result<Exit, TestkitError> {
+        self.signal("TERM")?;
+        self.wait_exit(PATIENCE)
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+
+    /// Resident memory of the process in bytes.
+    #[must_use]
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid()?)).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kb| kb << 10)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("server.log")
+    }
+
+    fn failed(&self, reason: String) -> TestkitError {
+        let log = self.log();
+        let mut start = log.len().saturating_sub(LOG_SHOWN_BYTES);
+        while !log.is_char_boundary(start) {
+            start += 1;
+        }
+        TestkitError::Server { reason, log: log[start..].to_owned() }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("--- end of the log of the server ---\n{}", self.failed(String::new()));
+            eprintln!("the server's data is kept in {}", self.folder.path().display());
+            self.folder.disable_cleanup(true);
+        }
+    }
+}
+
+/// The folder without links in it; made where there is none, empty as it is then.
+fn canonical(dir: &Path) -> Result<PathBuf, TestkitError> {
+    let made = fs::create_dir_all(dir).and_then(|()| dir.canonicalize());
+    made.map_err(TestkitError::io(dir.display().to_string()))
+}
+
+/// Two loopback addresses that nobody listens on.
+fn free_addresses() -> Result<(SocketAddr, SocketAddr), TestkitError> {
+    let bind = || TcpListener::bind("127.0.0.1:0").map_err(TestkitError::io("a free port"));
+    // Both at once, so that they differ.
+    let (first, second) = (bind()?, bind()?);
+    let address = |listener: &TcpListener| listener.local_addr().map_err(TestkitError::io("a free port"));
+    Ok((address(&first)?, address(&second)?))
+}
+
+/// Copies a folder with all that is in it.
+///
+/// # Errors
+/// What the system says.
+pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    File::open(to)?.sync_all()
+}

@@ -1,0 +1,1 @@
+//! Whole-server tests live in the test targets of this crate.
