@@ -8,6 +8,7 @@
 //! - [`key`]: order-preserving key encoding
 //! - [`row`]: compact row encoding, as it stands in the log
 //! - [`catalog`]: schemas, tables, indexes, sequences, views, roles, and their versions
+//! - [`text`]: the text form of values, in and out
 //! - [`error`]: SQLSTATE and the error that reaches a client
 
 pub mod catalog;
@@ -16,6 +17,7 @@ pub mod ids;
 pub mod key;
 pub mod row;
 pub mod sql_type;
+pub mod text;
 pub mod value;
 
 pub use error::{SqlError, SqlResult, SqlState};
