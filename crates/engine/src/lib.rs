@@ -1,1 +1,64 @@
-//! placeholder
+//! Sessions, transactions, locks, authorization and the writing side of every statement: the one API that protocols call.
+//!
+//! ```text
+//! door --> Session::{split, plan, execute, finish}
+//!             |
+//!             +-- point       one row by key, straight on storage
+//!             +-- execute     queries through perigee-query
+//!             +-- write       rows that a query yields, copy: rows that a client sends
+//!             |      `-- rows: locks, constraints --> write_set --> commit --> consensus --> machine --> storage
+//!             `-- ddl         changes of the catalog, in the same write set
+//! ```
+//!
+//! - [`api`]: what a door sees of a statement
+//! - [`engine`]: what all sessions share; [`session`]: one client
+//! - [`locks`]: the leader's lock table; [`write_set`]: what a transaction has not logged yet
+//! - [`machine`]: the state machine that consensus drives
+//! - [`maintenance`]: checkpoints, eviction
+//! - [`settings`]: SET and SHOW; [`registry`]: who is connected
+
+pub mod api;
+mod commit;
+mod copy;
+mod ddl;
+pub mod engine;
+mod error;
+mod execute;
+mod explain;
+pub mod locks;
+pub mod machine;
+pub mod maintenance;
+mod point;
+pub mod registry;
+mod rows;
+mod sequences;
+mod services;
+pub mod session;
+mod session_command;
+pub mod settings;
+mod stage;
+mod transaction;
+mod write;
+pub mod write_set;
+
+use std::sync::Arc;
+
+use perigee_plan::Prepared;
+use perigee_types::Value;
+
+pub use api::{
+    Authentication, CommandTag, ConnectRequest, CopyIn, CopyOut, Notice, Outcome, RowBlock, RowStream, Severity,
+    TransactionStatus,
+};
+pub use engine::{Engine, EngineOptions};
+pub use machine::Machine;
+pub use session::Session;
+
+/// A statement that may run: planned, with values for the literals that planning lifted out of its text.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// The plan.
+    pub prepared: Arc<Prepared>,
+    /// Values of the parameters that stand for literals of the text; empty where the client gives the parameters.
+    pub literals: Vec<Value>,
+}

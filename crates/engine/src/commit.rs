@@ -1,0 +1,153 @@
+//! COMMIT: what a transaction has buffered becomes one entry of the log.
+
+use std::sync::Arc;
+
+use perigee_storage::arrow_value::rows_to_batch;
+use perigee_storage::entry::{BATCH_ROWS_MIN, EndedRow, Entry, RowBlock, TableChange, Transaction as Logged};
+use perigee_types::catalog::{CatalogChange, Object};
+use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, Value};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::stage::{STAGE_BYTES, Staging};
+use crate::transaction::Transaction;
+use crate::write_set::TableWrites;
+
+/// Logs a transaction and waits until it is applied. Its locks are given up by the caller, behind that.
+pub(crate) async fn commit(
+    engine: &Arc<Engine>,
+    transaction: &mut Transaction,
+    cancel: &CancellationToken,
+) -> SqlResult<()> {
+    if transaction.writes.is_empty() && transaction.staging.is_none() {
+        return Ok(());
+    }
+    if cancel.is_cancelled() {
+        return Err(SqlError::new(SqlState::QueryCanceled, "canceling statement due to user request"));
+    }
+    let large = transaction.writes.size_bytes() > STAGE_BYTES;
+    let catalog = transaction.writes.catalog().cloned();
+    let catalog_changes = std::mem::take(&mut transaction.writes.catalog_changes);
+    let mut changes: Vec<(Oid, TableChange)> = Vec::new();
+    let mut appends = false;
+    for (storage, writes) in transaction.writes.take_tables() {
+        let table = writes.table.oid;
+        let change = table_change(storage, writes)?;
+        if change.ended.is_empty() && change.rows.is_empty() {
+            continue;
+        }
+        appends |= !change.rows.is_empty();
+        changes.push((table, change));
+    }
+    if appends {
+        engine.check_disk()?;
+    }
+    engine.wait_for_memory().await;
+    if large {
+        let staging =
+            transaction.staging.get_or_insert_with(|| Staging::new(transaction.holder, transaction.term));
+        for (table_oid, change) in changes.drain(..) {
+            if let Some(catalog) = &catalog
+                && let Some(table) = new_table(&catalog_changes, change.storage)
+            {
+                staging.table(engine, &table, catalog).await?;
+            }
+            staging.push(engine, table_oid, change).await?;
+        }
+    }
+    if let Some(staging) = &mut transaction.staging {
+        staging.settle().await?;
+    }
+    let forgotten = catalog_changes.iter().filter_map(|change| match change {
+        CatalogChange::Remove(oid) => Some(*oid),
+        CatalogChange::Put(Object::Sequence(sequence)) => Some(sequence.oid),
+        CatalogChange::Put(_) => None,
+    });
+    for sequence in forgotten {
+        engine.sequences.forget(sequence);
+    }
+    let entry = Entry::Transaction(Logged {
+        staged: transaction.staging.as_ref().map(|s| s.id),
+        changes: changes.into_iter().map(|(_, change)| change).collect(),
+        catalog: catalog_changes,
+        sequences: std::mem::take(&mut transaction.sequences),
+    });
+    engine.propose(transaction.term, &entry).await?;
+    // It is committed: what was staged is no longer to be dropped.
+    transaction.staging = None;
+    for index in std::mem::take(&mut transaction.backfill) {
+        backfill(engine, index).await?;
+    }
+    Ok(())
+}
+
+/// The table that these changes make with a storage of its own.
+fn new_table(changes: &[CatalogChange], storage: Oid) -> Option<Arc<perigee_types::catalog::Table>> {
+    changes.iter().rev().find_map(|change| match change {
+        CatalogChange::Put(Object::Table(table)) if table.storage == storage => Some(table.clone()),
+        _ => None,
+    })
+}
+
+fn table_change(storage: Oid, writes: TableWrites) -> SqlResult<TableChange> {
+    let mut ended: Vec<EndedRow> = writes.ended.into_iter().map(|(vid, key)| EndedRow { vid, key }).collect();
+    ended.sort_by_key(|row| row.vid);
+    let rows: Vec<Row> = writes.inserted.into_iter().flatten().collect();
+    let columns: Vec<u16> = writes.table.columns.iter().map(|c| c.number).collect();
+    let rows = if rows.len() >= BATCH_ROWS_MIN {
+        let fields: Vec<_> = writes.table.columns.iter().map(|c| (c.number, &c.ty, c.name.as_str())).collect();
+        RowBlock::Batch(rows_to_batch(&fields, &rows).map_err(SqlError::internal)?)
+    } else {
+        RowBlock::Rows(rows)
+    };
+    Ok(TableChange { storage, columns, ended, rows })
+}
+
+/// Fills a new index from the rows that were there before it. Runs where it may block.
+async fn backfill(engine: &Arc<Engine>, index: Oid) -> SqlResult<()> {
+    let store = engine.store.clone();
+    tokio::task::spawn_blocking(move || store.backfill_index(index))
+        .await
+        .map_err(SqlError::internal)?
+        .map_err(crate::error::storage)
+}
+
+/// Refuses a NULL where a column may not be NULL.
+pub(crate) fn check_not_null(table: &perigee_types::catalog::Table, schema: &str, row: &[Value]) -> SqlResult<()> {
+    for (column, value) in table.columns.iter().zip(row) {
+        if column.not_null && value.is_null() {
+            return Err(SqlError::new(
+                SqlState::NotNullViolation,
+                format!(
+                    "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+                    column.name, table.name
+                ),
+            )
+            .detail(format!("Failing row contains ({}).", describe(table, row)))
+            .table(schema, &table.name)
+            .column(&column.name));
+        }
+    }
+    Ok(())
+}
+
+/// A row for an error's detail, cut where it is long.
+pub(crate) fn describe(table: &perigee_types::catalog::Table, row: &[Value]) -> String {
+    let settings = perigee_types::text::OutputSettings::default();
+    let values: Vec<String> = table
+        .columns
+        .iter()
+        .zip(row)
+        .map(|(column, value)| match value {
+            Value::Null => "null".to_owned(),
+            value => {
+                let text = perigee_types::text::format(value, &column.ty, &settings);
+                match text.char_indices().nth(64) {
+                    Some((end, _)) => format!("{}...", &text[..end]),
+                    None => text,
+                }
+            }
+        })
+        .collect();
+    values.join(", ")
+}

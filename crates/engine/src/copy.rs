@@ -1,0 +1,272 @@
+//! COPY … FROM STDIN: batches from the door become rows of the table, staged in the log as they come.
+//!
+//! What fits into one entry is buffered as other writes are; beyond that full batches go to the log while the client is
+//! still sending, so the size of a COPY is bounded by the disk, not by memory.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef};
+use arrow::record_batch::RecordBatch;
+use perigee_plan::command::CopyFormat;
+use perigee_plan::Expr;
+use perigee_storage::arrow_value::{batch_to_rows, repeat, rows_to_batch, schema_of};
+use perigee_storage::entry::{RowBlock as LogRows, TableChange};
+use perigee_types::catalog::Table;
+use perigee_types::{SqlError, SqlResult, SqlType, Value, key};
+
+use crate::api::{CommandTag, CopyIn, Outcome};
+use crate::commit::check_not_null;
+use crate::locks::{LockKey, LockMode};
+use crate::rows::{Target, column_numbers, schema_name};
+use crate::session::Session;
+use crate::stage::{STAGE_BYTES, Staging, batch_bytes};
+
+/// A COPY that the client is sending.
+pub(crate) struct CopyState {
+    target: Target,
+    /// Places in the table's columns of the columns that the data holds.
+    columns: Vec<usize>,
+    /// Defaults of the others, by place.
+    defaults: Vec<Option<Expr>>,
+    rows: u64,
+    /// Rows of this COPY that are not in the write set: they are staged.
+    staged: bool,
+}
+
+impl Session {
+    pub(crate) async fn copy_from(
+        &mut self,
+        table: &Arc<Table>,
+        columns: &[usize],
+        format: &CopyFormat,
+    ) -> SqlResult<Outcome> {
+        let target = self.target(table, "COPY FROM").await?;
+        let catalog = self.planning_catalog();
+        let mut defaults = Vec::new();
+        for (position, column) in target.table.columns.iter().enumerate() {
+            defaults.push(if columns.contains(&position) {
+                None
+            } else {
+                default_expression(column, &catalog)?
+            });
+        }
+        let wanted: Vec<(String, SqlType)> = columns
+            .iter()
+            .filter_map(|position| target.table.columns.get(*position))
+            .map(|column| (column.name.clone(), column.ty.clone()))
+            .collect();
+        let outcome =
+            CopyIn { format: format.clone(), table: target.table.name.clone(), columns: wanted.into() };
+        self.copy = Some(CopyState { target, columns: columns.to_vec(), defaults, rows: 0, staged: false });
+        Ok(Outcome::CopyIn(outcome))
+    }
+
+    /// Rows of the running COPY, with the columns that [`CopyIn`] names.
+    ///
+    /// # Errors
+    /// What the rows violate; the COPY is over then and the transaction has failed.
+    pub async fn copy_write(&mut self, batch: RecordBatch) -> SqlResult<()> {
+        let Some(mut copy) = self.copy.take() else {
+            return Err(SqlError::internal("no COPY is running"));
+        };
+        let result = self.copy_batch(&mut copy, batch).await;
+        match result {
+            Ok(()) => self.copy = Some(copy),
+            Err(_) => self.fail(),
+        }
+        result
+    }
+
+    async fn copy_batch(&mut self, copy: &mut CopyState, batch: RecordBatch) -> SqlResult<()> {
+        if self.cancel.is_cancelled() {
+            return Err(self.explain_cancel(SqlError::new(
+                perigee_types::SqlState::QueryCanceled,
+                "canceling statement due to user request",
+            )));
+        }
+        let batch = self.complete(copy, &batch)?;
+        let rows = batch.num_rows();
+        copy.rows += rows as u64;
+        let buffered = self.transaction()?.writes.size_bytes();
+        if !copy.staged && buffered + batch_bytes(&batch) * 3 < STAGE_BYTES {
+            for row in batch_to_rows(&batch) {
+                self.transaction()?.insert_row(&copy.target, row, false).await?;
+            }
+            return Ok(());
+        }
+        // From here on the rows go to the log, those before them first.
+        if !copy.staged {
+            self.stage_if_large_at(&copy.target, 0).await?;
+            copy.staged = true;
+        }
+        self.stage_batch(&mut copy.target, batch).await
+    }
+
+    /// The batch with all columns of the table, in its order.
+    fn complete(&self, copy: &CopyState, batch: &RecordBatch) -> SqlResult<RecordBatch> {
+        let table = &copy.target.table;
+        let rows = batch.num_rows();
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(table.columns.len());
+        for (position, column) in table.columns.iter().enumerate() {
+            if let Some(place) = copy.columns.iter().position(|p| *p == position) {
+                arrays.push(batch.column(place).clone());
+                continue;
+            }
+            let array = match copy.defaults.get(position).and_then(Option::as_ref) {
+                None => repeat(&Value::Null, &column.ty, rows),
+                Some(Expr::Literal(value)) => repeat(value, &column.ty, rows),
+                Some(expr) => {
+                    let values: Vec<Vec<Value>> =
+                        (0..rows).map(|_| Ok(vec![self.evaluate(expr, &[], &[])?])).collect::<SqlResult<_>>()?;
+                    let fields = [(column.number, &column.ty, column.name.as_str())];
+                    rows_to_batch(&fields, &values).map(|b| b.column(0).clone())
+                }
+            };
+            arrays.push(array.map_err(SqlError::internal)?);
+        }
+        let fields: Vec<_> = table.columns.iter().map(|c| (c.number, &c.ty, c.name.as_str())).collect();
+        RecordBatch::try_new(schema_of(&fields), arrays).map_err(SqlError::internal)
+    }
+
+    /// Checks a batch and sends it to the log, hidden until COMMIT.
+    async fn stage_batch(&mut self, target: &mut Target, batch: RecordBatch) -> SqlResult<()> {
+        for (column, array) in target.table.columns.iter().zip(batch.columns()) {
+            if column.not_null && array.null_count() > 0 {
+                let row = batch_to_rows(&batch).into_iter().find(|row| check_not_null(&target.table, &target.schema, row).is_err());
+                if let Some(row) = row {
+                    check_not_null(&target.table, &target.schema, &row)?;
+                }
+            }
+        }
+        self.claim_batch_keys(target, &batch).await?;
+        let engine = self.engine.clone();
+        engine.check_disk()?;
+        let catalog = self.planning_catalog();
+        let transaction = self.transaction()?;
+        let staging = transaction.staging.get_or_insert_with(|| Staging::new(transaction.holder, transaction.term));
+        if target.store.is_none() {
+            staging.table(&engine, &target.table, &catalog).await?;
+            target.store = engine.store.table(target.table.storage);
+        }
+        let change = TableChange {
+            storage: target.table.storage,
+            columns: column_numbers(&target.table),
+            ended: Vec::new(),
+            rows: LogRows::Batch(batch),
+        };
+        staging.push(&engine, target.table.oid, change).await?;
+        // Keys of the next batch are looked up among the staged rows.
+        if !target.unique.0.is_empty() {
+            staging.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that nobody has the keys of these rows, and that nobody takes them before COMMIT.
+    ///
+    /// One lock stands for all rows of a large load: the table itself.
+    async fn claim_batch_keys(&mut self, target: &Target, batch: &RecordBatch) -> SqlResult<()> {
+        if target.unique.0.is_empty() {
+            return Ok(());
+        }
+        let (wait, cancel) = (target.wait, target.cancel.clone());
+        let transaction = self.transaction()?;
+        if !transaction.holds_table(target.table.oid) {
+            transaction.lock(LockKey::Table(target.table.oid), LockMode::Exclusive, None, wait, &cancel).await?;
+        }
+        let staged = transaction.staging.as_ref().map(|s| s.id);
+        for unique in target.unique.0.iter() {
+            let columns: Vec<(&ArrayRef, &SqlType)> = unique
+                .positions
+                .iter()
+                .filter_map(|p| Some((batch.columns().get(*p)?, &target.table.columns.get(*p)?.ty)))
+                .collect();
+            let mut seen = rustc_hash::FxHashSet::default();
+            let mut bytes = Vec::with_capacity(32);
+            for at in 0..batch.num_rows() {
+                bytes.clear();
+                if columns.iter().any(|(array, _)| array.is_null(at)) {
+                    continue;
+                }
+                for (array, ty) in &columns {
+                    key::encode_value(&perigee_storage::arrow_value::value_at(array, at, ty), &mut bytes);
+                }
+                if bytes.len() > key::KEY_BYTES_MAX {
+                    return Err(crate::rows::key_too_long(unique, bytes.len()));
+                }
+                let taken = match &target.store {
+                    Some(store) => store
+                        .get_with_staged(unique.index.oid, &bytes, perigee_storage::table::LATEST, staged)
+                        .map_err(crate::error::storage)?
+                        .is_some_and(|vid| !transaction.writes.has_ended(target.table.storage, vid)),
+                    None => false,
+                };
+                if taken || !seen.insert(bytes.clone()) {
+                    let row = batch_to_rows(&batch.slice(at, 1)).pop().unwrap_or_default();
+                    return Err(crate::rows::duplicate_key(target, unique, &row));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends buffered rows of a table to the log once they are too many to keep. Not where they must be seen again.
+    pub(crate) async fn stage_if_large(&mut self, target: &Target, keep: bool) -> SqlResult<()> {
+        let limit = if keep { usize::MAX } else { self.engine.options.transaction_bytes_max };
+        self.stage_if_large_at(target, limit).await
+    }
+
+    async fn stage_if_large_at(&mut self, target: &Target, limit: usize) -> SqlResult<()> {
+        let engine = self.engine.clone();
+        let catalog = self.planning_catalog();
+        let transaction = self.transaction()?;
+        if transaction.writes.size_bytes() <= limit {
+            return Ok(());
+        }
+        let rows = transaction.writes.take_inserted(target.table.storage);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        engine.check_disk()?;
+        let staging = transaction.staging.get_or_insert_with(|| Staging::new(transaction.holder, transaction.term));
+        staging.table(&engine, &target.table, &catalog).await?;
+        let fields: Vec<_> = target.table.columns.iter().map(|c| (c.number, &c.ty, c.name.as_str())).collect();
+        for rows in rows.chunks(8_192) {
+            let change = TableChange {
+                storage: target.table.storage,
+                columns: column_numbers(&target.table),
+                ended: Vec::new(),
+                rows: LogRows::Batch(rows_to_batch(&fields, rows).map_err(SqlError::internal)?),
+            };
+            staging.push(&engine, target.table.oid, change).await?;
+        }
+        staging.settle().await
+    }
+
+    /// The client has sent everything.
+    ///
+    /// # Errors
+    /// Where no COPY is running.
+    pub async fn copy_finish(&mut self) -> SqlResult<CommandTag> {
+        let copy = self.copy.take().ok_or_else(|| SqlError::internal("no COPY is running"))?;
+        tracing::debug!(
+            table = %copy.target.table.name,
+            schema = %schema_name(&self.planning_catalog(), &copy.target.table),
+            rows = copy.rows,
+            "copied"
+        );
+        Ok(CommandTag { name: "COPY", rows: Some(copy.rows) })
+    }
+}
+
+fn default_expression(
+    column: &perigee_types::catalog::Column,
+    _catalog: &perigee_types::catalog::Catalog,
+) -> SqlResult<Option<Expr>> {
+    use perigee_types::catalog::ColumnDefault;
+    match &column.default {
+        None => Ok(None),
+        Some(ColumnDefault::Sequence(sequence)) => Ok(Some(Expr::NextValue(*sequence))),
+        Some(ColumnDefault::Expression(_)) => Err(SqlError::unsupported("COPY with a default expression")),
+    }
+}

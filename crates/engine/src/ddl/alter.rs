@@ -1,0 +1,255 @@
+//! ALTER TABLE.
+
+use std::sync::Arc;
+
+use perigee_plan::ddl::{AlterTable, ColumnDefinition};
+use perigee_types::catalog::{CatalogChange, ColumnDefault, Index, Object, Table};
+use perigee_types::{SqlError, SqlResult, SqlState, Value};
+
+use super::Oids;
+use super::create::new_key;
+use crate::session::Session;
+
+impl Session {
+    pub(super) async fn alter_table(&mut self, table: &Arc<Table>, actions: &[AlterTable]) -> SqlResult<()> {
+        let mut current = self.lock_table(table.oid, &table.name).await?;
+        for action in actions {
+            self.alter(&current, action).await?;
+            // The next action builds on this one.
+            current = self.lock_table(table.oid, &table.name).await?;
+        }
+        Ok(())
+    }
+
+    async fn alter(&mut self, table: &Arc<Table>, action: &AlterTable) -> SqlResult<()> {
+        match action {
+            AlterTable::AddColumn { column, if_not_exists, key } => {
+                self.add_column(table, column, *if_not_exists)?;
+                if let Some(key) = key {
+                    let current = self.lock_table(table.oid, &table.name).await?;
+                    Box::pin(self.alter(&current, &AlterTable::AddKey(key.clone()))).await?;
+                }
+                Ok(())
+            }
+            AlterTable::DropColumn { name, if_exists, cascade } => self.drop_column(table, name, *if_exists, *cascade),
+            AlterTable::RenameColumn { from, to } => {
+                if table.column_position(to).is_some() {
+                    return Err(SqlError::new(
+                        SqlState::DuplicateColumn,
+                        format!("column \"{to}\" of relation \"{}\" already exists", table.name),
+                    ));
+                }
+                self.refuse_dependent_views(table, from)?;
+                self.edit_column(table, from, |column| column.name.clone_from(to))
+            }
+            AlterTable::Rename { to } => {
+                let catalog = self.latest_catalog();
+                if self.name_is_taken(&catalog, table.schema, to, false)? {
+                    return Ok(());
+                }
+                self.refuse_dependent_views(table, &table.name)?;
+                let mut changed = Table::clone(table);
+                changed.name.clone_from(to);
+                self.put(changed)
+            }
+            AlterTable::SetNotNull { column, not_null } => {
+                let number = number_of(table, column)?;
+                if *not_null {
+                    self.refuse_nulls(table, number, column).await?;
+                } else if self.in_primary_key(table, number) {
+                    return Err(SqlError::new(
+                        SqlState::InvalidTableDefinition,
+                        format!("column \"{column}\" is in a primary key"),
+                    ));
+                }
+                self.edit_column(table, column, |c| c.not_null = *not_null)
+            }
+            AlterTable::SetDefault { column, default } => {
+                self.edit_column(table, column, |c| c.default = default.clone().map(ColumnDefault::Expression))
+            }
+            AlterTable::AddKey(key) => {
+                let catalog = self.latest_catalog();
+                if key.primary {
+                    for name in &key.columns {
+                        let number = number_of(table, name)?;
+                        self.refuse_nulls(table, number, name).await?;
+                    }
+                }
+                let mut changed = Table::clone(table);
+                changed.version += 1;
+                let index = new_key(&catalog, &mut changed, key, Oids::new(&catalog).next(), &mut Vec::new())?;
+                self.add_index(Arc::new(changed), index).await
+            }
+            AlterTable::DropConstraint { name, if_exists } => {
+                let catalog = self.latest_catalog();
+                let found: Option<Index> =
+                    catalog.indexes_of(table).find(|i| i.constraint && i.name == *name).map(|i| (**i).clone());
+                match found {
+                    Some(index) => self.remove_index(table, &index),
+                    None if *if_exists => {
+                        self.notify(format!(
+                            "constraint \"{name}\" of relation \"{}\" does not exist, skipping",
+                            table.name
+                        ));
+                        Ok(())
+                    }
+                    None => Err(SqlError::new(
+                        SqlState::UndefinedObject,
+                        format!("constraint \"{name}\" of relation \"{}\" does not exist", table.name),
+                    )),
+                }
+            }
+            AlterTable::SetOptions(options) => {
+                let mut changed = Table::clone(table);
+                changed.options.extend(options.clone());
+                self.put(changed)
+            }
+            AlterTable::Owner(role) => {
+                let catalog = self.latest_catalog();
+                let owner = catalog.role(role).ok_or_else(|| {
+                    SqlError::new(SqlState::UndefinedObject, format!("role \"{role}\" does not exist"))
+                })?;
+                let mut changed = Table::clone(table);
+                changed.owner = owner.oid;
+                self.put(changed)
+            }
+        }
+    }
+
+    fn put(&mut self, mut table: Table) -> SqlResult<()> {
+        table.version += 1;
+        self.change_table(Arc::new(table), Vec::new(), |row| row)
+    }
+
+    fn edit_column(
+        &mut self,
+        table: &Table,
+        name: &str,
+        edit: impl FnOnce(&mut perigee_types::catalog::Column),
+    ) -> SqlResult<()> {
+        let mut changed = table.clone();
+        let number = number_of(table, name)?;
+        if let Some(column) = changed.columns.iter_mut().find(|c| c.number == number) {
+            edit(column);
+        }
+        self.put(changed)
+    }
+
+    fn in_primary_key(&self, table: &Table, number: u16) -> bool {
+        let catalog = self.latest_catalog();
+        table.primary_key.and_then(|oid| catalog.index(oid)).is_some_and(|index| index.columns.contains(&number))
+    }
+
+    fn add_column(&mut self, table: &Arc<Table>, definition: &ColumnDefinition, if_not_exists: bool) -> SqlResult<()> {
+        if table.column_position(&definition.name).is_some() {
+            let text = format!("column \"{}\" of relation \"{}\" already exists", definition.name, table.name);
+            if !if_not_exists {
+                return Err(SqlError::new(SqlState::DuplicateColumn, text));
+            }
+            self.notify(format!("{text}, skipping"));
+            return Ok(());
+        }
+        let catalog = self.latest_catalog();
+        let has_rows = self.engine.store.table(table.storage).is_some_and(|t| t.row_count() > 0);
+        if has_rows && definition.sequence.is_some() {
+            return Err(SqlError::unsupported("adding a serial or identity column to a table with rows"));
+        }
+        if has_rows && definition.default.is_some() && definition.default_value.is_none() {
+            return Err(SqlError::unsupported("adding a column with a volatile default to a table with rows"));
+        }
+        let missing = definition.default_value.clone().unwrap_or(Value::Null);
+        if has_rows && definition.not_null && missing.is_null() {
+            return Err(SqlError::new(
+                SqlState::NotNullViolation,
+                format!("column \"{}\" of relation \"{}\" contains null values", definition.name, table.name),
+            ));
+        }
+        let mut changed = Table::clone(table);
+        changed.version += 1;
+        let (mut column, sequence) = self.new_column(&catalog, &mut changed, definition, &mut Oids::new(&catalog));
+        column.missing = missing.clone();
+        changed.columns.push(column);
+        self.change_table(Arc::new(changed), sequence.into_iter().collect(), |mut row| {
+            row.push(missing.clone());
+            row
+        })
+    }
+
+    fn drop_column(&mut self, table: &Arc<Table>, name: &str, if_exists: bool, cascade: bool) -> SqlResult<()> {
+        let Some(position) = table.column_position(name) else {
+            let text = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
+            if !if_exists {
+                return Err(SqlError::new(SqlState::UndefinedColumn, text));
+            }
+            self.notify(format!("{text}, skipping"));
+            return Ok(());
+        };
+        if !cascade {
+            self.refuse_dependent_views(table, name)?;
+        }
+        let number = number_of(table, name)?;
+        let catalog = self.latest_catalog();
+        let mut changed = Table::clone(table);
+        changed.version += 1;
+        changed.columns.remove(position);
+        let mut others = Vec::new();
+        for index in catalog.indexes_of(table).filter(|i| i.columns.contains(&number)) {
+            changed.indexes.retain(|oid| *oid != index.oid);
+            if changed.primary_key == Some(index.oid) {
+                changed.primary_key = None;
+            }
+            others.push(CatalogChange::Remove(index.oid));
+        }
+        for object in catalog.objects() {
+            if let Object::Sequence(sequence) = object
+                && sequence.owned_by == Some((table.oid, number))
+            {
+                others.push(CatalogChange::Remove(sequence.oid));
+            }
+        }
+        self.change_table(Arc::new(changed), others, |mut row| {
+            if position < row.len() {
+                row.remove(position);
+            }
+            row
+        })
+    }
+
+    /// Takes an index off a table that this transaction holds.
+    pub(super) fn remove_index(&mut self, table: &Arc<Table>, index: &Index) -> SqlResult<()> {
+        let mut changed = Table::clone(table);
+        changed.version += 1;
+        changed.indexes.retain(|oid| *oid != index.oid);
+        if changed.primary_key == Some(index.oid) {
+            changed.primary_key = None;
+        }
+        self.change_table(Arc::new(changed), vec![CatalogChange::Remove(index.oid)], |row| row)
+    }
+
+    /// Views are kept as text: what they name may not change under them.
+    fn refuse_dependent_views(&self, table: &Table, what: &str) -> SqlResult<()> {
+        let catalog = self.latest_catalog();
+        let view = catalog.objects().find_map(|object| match object {
+            Object::View(view) if view.depends_on.contains(&table.oid) => Some(view.clone()),
+            _ => None,
+        });
+        match view {
+            Some(view) => Err(SqlError::new(
+                SqlState::DependentObjectsStillExist,
+                format!("cannot change {what} because other objects depend on it"),
+            )
+            .detail(format!("view {} depends on table {}", view.name, table.name))
+            .hint("drop the view first")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn number_of(table: &Table, name: &str) -> SqlResult<u16> {
+    table.columns.iter().find(|c| c.name == name).map(|c| c.number).ok_or_else(|| {
+        SqlError::new(
+            SqlState::UndefinedColumn,
+            format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
+        )
+    })
+}

@@ -1,0 +1,209 @@
+//! DROP TABLE, VIEW, INDEX, SEQUENCE, SCHEMA.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use perigee_plan::ddl::DropKind;
+use perigee_types::catalog::{Catalog, CatalogChange, Object, Table};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState};
+
+use crate::session::Session;
+
+impl Session {
+    pub(super) async fn drop_objects(
+        &mut self,
+        kind: DropKind,
+        names: &[(Option<String>, String)],
+        if_exists: bool,
+        cascade: bool,
+    ) -> SqlResult<()> {
+        let mut wanted = Vec::new();
+        for (schema, name) in names {
+            let catalog = self.latest_catalog();
+            match self.find_to_drop(&catalog, kind, schema.as_deref(), name)? {
+                Some(object) => wanted.push(object),
+                None if if_exists => self.notify(format!("{} \"{name}\" does not exist, skipping", noun(kind))),
+                None => return Err(missing(kind, name)),
+            }
+        }
+        for object in &wanted {
+            if let Object::Table(table) = object {
+                self.lock_table(table.oid, &table.name).await?;
+            }
+            if let Object::Index(index) = object {
+                let name = index.name.clone();
+                self.lock_table(index.table, &name).await?;
+            }
+        }
+        let catalog = self.latest_catalog();
+        let (gone, edited) = closure(&catalog, &wanted, cascade)?;
+        for oid in &gone {
+            if let Some(table) = catalog.table(*oid)
+                && !wanted.iter().any(|o| o.oid() == *oid)
+            {
+                self.lock_table(table.oid, &table.name.clone()).await?;
+            }
+        }
+        for table in edited {
+            self.change_table(Arc::new(table), Vec::new(), |row| row)?;
+        }
+        let storages: Vec<Oid> = gone.iter().filter_map(|oid| catalog.table(*oid)).map(|t| t.storage).collect();
+        self.change(gone.into_iter().map(CatalogChange::Remove).collect())?;
+        for storage in storages {
+            self.transaction()?.writes.forget(storage);
+        }
+        Ok(())
+    }
+
+    fn find_to_drop(
+        &self,
+        catalog: &Catalog,
+        kind: DropKind,
+        schema: Option<&str>,
+        name: &str,
+    ) -> SqlResult<Option<Object>> {
+        if kind == DropKind::Schema {
+            return match catalog.schema(self.tenant, name) {
+                Some(schema) if schema.oid.0 < perigee_types::catalog::FIRST_USER_OID && schema.name != "public" => {
+                    Err(SqlError::new(
+                        SqlState::InsufficientPrivilege,
+                        format!("permission denied to drop schema \"{name}\": it is a system schema"),
+                    ))
+                }
+                found => Ok(found.cloned().map(Object::Schema)),
+            };
+        }
+        let path = match schema {
+            Some(schema) => vec![schema.to_owned()],
+            None => self.search_path(catalog),
+        };
+        for schema in path {
+            let Some(schema) = catalog.schema(self.tenant, &schema) else { continue };
+            if let Some(object) = catalog.relation(schema.oid, name) {
+                let fits = matches!(
+                    (kind, object),
+                    (DropKind::Table, Object::Table(_))
+                        | (DropKind::View, Object::View(_))
+                        | (DropKind::Index, Object::Index(_))
+                        | (DropKind::Sequence, Object::Sequence(_))
+                );
+                if !fits {
+                    return Err(SqlError::new(
+                        SqlState::WrongObjectType,
+                        format!("\"{name}\" is not {}", article(kind)),
+                    ));
+                }
+                if let Object::Index(index) = object
+                    && index.constraint
+                {
+                    return Err(SqlError::new(
+                        SqlState::DependentObjectsStillExist,
+                        format!("cannot drop index {name} because constraint {name} requires it"),
+                    )
+                    .hint(format!("You can drop constraint {name} instead.")));
+                }
+                return Ok(Some(object.clone()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// All that goes with the wanted objects, and tables that only lose an index or a default.
+fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BTreeSet<Oid>, Vec<Table>)> {
+    let mut gone: BTreeSet<Oid> = wanted.iter().map(Object::oid).collect();
+    loop {
+        let before = gone.len();
+        for object in catalog.objects() {
+            let oid = object.oid();
+            if gone.contains(&oid) {
+                continue;
+            }
+            // What belongs to an object goes with it; what merely uses it needs CASCADE.
+            let belongs = match object {
+                Object::Index(index) => gone.contains(&index.table),
+                Object::Sequence(sequence) => sequence.owned_by.is_some_and(|(table, _)| gone.contains(&table)),
+                _ => false,
+            };
+            let uses = match object {
+                Object::View(view) => view.depends_on.iter().chain([&view.schema]).find(|o| gone.contains(o)),
+                Object::Table(table) => gone.get(&table.schema),
+                Object::Sequence(sequence) => gone.get(&sequence.schema),
+                _ => None,
+            };
+            if let (Some(on), false) = (uses, cascade || belongs) {
+                let on = catalog.object(*on).map(Object::name).unwrap_or_default().to_owned();
+                return Err(SqlError::new(
+                    SqlState::DependentObjectsStillExist,
+                    format!("cannot drop {on} because other objects depend on it"),
+                )
+                .detail(format!("{} depends on {on}", object.name()))
+                .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+            }
+            if belongs || uses.is_some() {
+                gone.insert(oid);
+            }
+        }
+        if gone.len() == before {
+            break;
+        }
+    }
+    let mut edited = Vec::new();
+    for object in catalog.objects() {
+        let Object::Table(table) = object else { continue };
+        if gone.contains(&table.oid) {
+            continue;
+        }
+        let mut changed = Table::clone(table);
+        changed.indexes.retain(|oid| !gone.contains(oid));
+        for column in &mut changed.columns {
+            if let Some(perigee_types::catalog::ColumnDefault::Sequence(sequence)) = &column.default
+                && gone.contains(sequence)
+            {
+                if !cascade {
+                    return Err(SqlError::new(
+                        SqlState::DependentObjectsStillExist,
+                        "cannot drop the sequence because other objects depend on it",
+                    )
+                    .detail(format!("default value for column {} of table {} depends on it", column.name, table.name))
+                    .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+                }
+                column.default = None;
+            }
+        }
+        if changed != **table {
+            changed.version += 1;
+            edited.push(changed);
+        }
+    }
+    Ok((gone, edited))
+}
+
+fn noun(kind: DropKind) -> &'static str {
+    match kind {
+        DropKind::Table => "table",
+        DropKind::View => "view",
+        DropKind::Index => "index",
+        DropKind::Sequence => "sequence",
+        DropKind::Schema => "schema",
+    }
+}
+
+fn article(kind: DropKind) -> &'static str {
+    match kind {
+        DropKind::Table => "a table",
+        DropKind::View => "a view",
+        DropKind::Index => "an index",
+        DropKind::Sequence => "a sequence",
+        DropKind::Schema => "a schema",
+    }
+}
+
+fn missing(kind: DropKind, name: &str) -> SqlError {
+    let state = match kind {
+        DropKind::Table | DropKind::View | DropKind::Sequence => SqlState::UndefinedTable,
+        DropKind::Index => SqlState::UndefinedObject,
+        DropKind::Schema => SqlState::InvalidSchemaName,
+    };
+    SqlError::new(state, format!("{} \"{name}\" does not exist", noun(kind)))
+}

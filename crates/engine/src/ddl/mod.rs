@@ -1,0 +1,148 @@
+//! Changes of the catalog: CREATE, ALTER, DROP, TRUNCATE, COMMENT.
+//!
+//! DDL is transactional: its changes are buffered beside the rows and logged with them in one entry. One transaction at a
+//! time changes the catalog (it holds [`LockKey::Catalog`] to its end), so it always builds on the latest version, and
+//! whoever changes a table holds it exclusively, so no row is written under it meanwhile.
+
+mod alter;
+mod create;
+mod drop;
+mod index;
+mod names;
+mod truncate;
+
+use std::sync::Arc;
+
+use perigee_plan::{Ddl, Prepared};
+use perigee_types::catalog::{Catalog, CatalogChange, Object, Table};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, Value};
+
+use crate::api::{CommandTag, Outcome, Severity};
+use crate::locks::{LockKey, LockMode};
+use crate::session::Session;
+use crate::write_set::UniqueKeys;
+
+impl Session {
+    pub(crate) async fn run_ddl(
+        &mut self,
+        prepared: &Prepared,
+        ddl: &Ddl,
+        parameters: &[Value],
+    ) -> SqlResult<Outcome> {
+        self.lock_catalog(prepared.tag).await?;
+        let mut rows = None;
+        match ddl {
+            Ddl::CreateTable { .. } => rows = self.create_table(ddl, parameters).await?,
+            Ddl::CreateView { .. } => self.create_view(ddl)?,
+            Ddl::CreateSchema { name, if_not_exists } => self.create_schema(name, *if_not_exists)?,
+            Ddl::CreateSequence { .. } => self.create_sequence(ddl)?,
+            Ddl::CreateIndex { .. } => self.create_index(ddl).await?,
+            Ddl::AlterTable { table, actions } => match table {
+                Some(table) => self.alter_table(table, actions).await?,
+                None => self.notify("relation does not exist, skipping"),
+            },
+            Ddl::Drop { kind, names, if_exists, cascade } => {
+                self.drop_objects(*kind, names, *if_exists, *cascade).await?;
+            }
+            Ddl::Truncate { tables, restart_identity } => self.truncate(tables, *restart_identity).await?,
+            Ddl::Comment { object, column, text } => self.comment(*object, *column, text.clone())?,
+        }
+        let tag = CommandTag { name: if rows.is_some() { "SELECT" } else { prepared.tag }, rows };
+        Ok(Outcome::Command(tag))
+    }
+
+    async fn lock_catalog(&mut self, command: &str) -> SqlResult<()> {
+        let (wait, cancel) = (self.lock_wait(), self.cancel.clone());
+        let transaction = self.transaction()?;
+        transaction.check_writable(command)?;
+        transaction.has_run = true;
+        transaction.lock(LockKey::Catalog, LockMode::Exclusive, None, wait, &cancel).await?;
+        Ok(())
+    }
+
+    /// Takes a table for itself and gives its latest definition.
+    async fn lock_table(&mut self, oid: Oid, name: &str) -> SqlResult<Arc<Table>> {
+        let (wait, cancel) = (self.lock_wait(), self.cancel.clone());
+        let transaction = self.transaction()?;
+        transaction.lock(LockKey::Table(oid), LockMode::Exclusive, None, wait, &cancel).await?;
+        self.latest_catalog().table(oid).cloned().ok_or_else(|| {
+            SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
+        })
+    }
+
+    /// The committed catalog with this transaction's own changes.
+    fn latest_catalog(&self) -> Arc<Catalog> {
+        match self.transaction.as_ref().and_then(|t| t.writes.catalog()) {
+            Some(own) => own.clone(),
+            None => self.engine.store.catalog(),
+        }
+    }
+
+    fn change(&mut self, changes: Vec<CatalogChange>) -> SqlResult<()> {
+        let base = self.engine.store.catalog();
+        self.transaction()?.writes.change_catalog(&base, changes);
+        Ok(())
+    }
+
+    /// Puts a changed table, and makes the transaction's own rows follow it.
+    fn change_table(
+        &mut self,
+        table: Arc<Table>,
+        mut others: Vec<CatalogChange>,
+        convert: impl Fn(perigee_types::Row) -> perigee_types::Row,
+    ) -> SqlResult<()> {
+        let mut changes = vec![CatalogChange::Put(Object::Table(table.clone()))];
+        changes.append(&mut others);
+        self.change(changes)?;
+        let catalog = self.latest_catalog();
+        let unique = UniqueKeys::of(&table, &catalog);
+        self.transaction()?.writes.retarget(&table, &unique, convert).map_err(|index| {
+            SqlError::new(SqlState::UniqueViolation, format!("could not create unique index \"{index}\""))
+        })
+    }
+
+    fn notify(&mut self, text: impl Into<String>) {
+        self.notice(Severity::Notice, SqlError::new(SqlState::Warning, text));
+    }
+
+    fn comment(&mut self, oid: Oid, column: Option<u16>, text: Option<String>) -> SqlResult<()> {
+        let catalog = self.latest_catalog();
+        let object = match catalog.object(oid) {
+            Some(Object::Table(table)) => {
+                let mut table = Table::clone(table);
+                match column {
+                    Some(number) => {
+                        if let Some(column) = table.columns.iter_mut().find(|c| c.number == number) {
+                            column.comment = text;
+                        }
+                    }
+                    None => table.comment = text,
+                }
+                Object::Table(Arc::new(table))
+            }
+            Some(Object::Index(index)) => {
+                Object::Index(Arc::new(perigee_types::catalog::Index { comment: text, ..(**index).clone() }))
+            }
+            Some(Object::View(view)) => {
+                Object::View(Arc::new(perigee_types::catalog::View { comment: text, ..(**view).clone() }))
+            }
+            _ => return Err(SqlError::unsupported("COMMENT ON this kind of object")),
+        };
+        self.change(vec![CatalogChange::Put(object)])
+    }
+}
+
+/// Oids for new objects of one statement.
+struct Oids(u32);
+
+impl Oids {
+    fn new(catalog: &Catalog) -> Self {
+        Self(catalog.next_oid())
+    }
+
+    fn next(&mut self) -> Oid {
+        let oid = Oid(self.0);
+        self.0 += 1;
+        oid
+    }
+}

@@ -1,0 +1,69 @@
+//! Names that PostgreSQL makes for what has none.
+
+use perigee_types::Oid;
+use perigee_types::catalog::Catalog;
+
+/// Bytes of an identifier.
+const NAME_BYTES_MAX: usize = 63;
+
+/// `first_second_label`, shortened to fit and numbered until it is free in the schema.
+pub(super) fn choose(
+    catalog: &Catalog,
+    schema: Oid,
+    taken: &[String],
+    first: &str,
+    second: &str,
+    label: &str,
+) -> String {
+    for number in 0.. {
+        let label = if number == 0 { label.to_owned() } else { format!("{label}{number}") };
+        let name = make(first, second, &label);
+        if catalog.relation(schema, &name).is_none() && !taken.contains(&name) {
+            return name;
+        }
+    }
+    unreachable!("numbers do not end")
+}
+
+/// Shortens the longer of the two parts first, as PostgreSQL's makeObjectName does.
+fn make(first: &str, second: &str, label: &str) -> String {
+    let overhead = usize::from(!second.is_empty()) + 1 + label.len();
+    let room = NAME_BYTES_MAX.saturating_sub(overhead);
+    let (mut a, mut b) = (first.len(), second.len());
+    while a + b > room {
+        if a > b { a -= 1 } else { b -= 1 }
+    }
+    let cut = |text: &str, mut end: usize| {
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.get(..end).unwrap_or_default().to_owned()
+    };
+    let mut name = cut(first, a);
+    if !second.is_empty() {
+        name.push('_');
+        name.push_str(&cut(second, b));
+    }
+    name.push('_');
+    name.push_str(label);
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_postgresqls() {
+        let catalog = Catalog::bootstrap("postgres");
+        let choose = |taken: &[String], first: &str, second: &str, label: &str| {
+            super::choose(&catalog, perigee_types::catalog::PUBLIC_SCHEMA, taken, first, second, label)
+        };
+        assert_eq!(choose(&[], "t", "", "pkey"), "t_pkey");
+        assert_eq!(choose(&[], "t", "a_b", "key"), "t_a_b_key");
+        assert_eq!(choose(&["t_a_idx".to_owned()], "t", "a", "idx"), "t_a_idx1");
+        let long = choose(&[], &"x".repeat(60), &"y".repeat(60), "idx");
+        assert_eq!(long.len(), 63);
+        assert!(long.ends_with("_idx"));
+    }
+}

@@ -1,0 +1,249 @@
+//! The engine of one node: what all sessions share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use perigee_consensus::{Committed, Consensus, Outcome, ProposeError};
+use perigee_query::exec::QueryRuntime;
+use perigee_query::sql::StatementCache;
+use perigee_runtime::Runtime;
+use perigee_storage::budget::{MemoryBudget, Pressure};
+use perigee_storage::disk::DiskReserve;
+use perigee_storage::entry::Entry;
+use perigee_storage::store::Store;
+use perigee_types::{Hlc, LogIndex, SqlError, SqlResult, SqlState, Term};
+
+use crate::api::{Authentication, ConnectRequest};
+use crate::locks::{Holder, LockManager};
+use crate::registry::Registry;
+use crate::sequences::Sequences;
+use crate::session::Session;
+
+/// What an engine is told when it starts.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Sessions that may be open.
+    pub connections_max: usize,
+    /// Statements whose plans are kept.
+    pub statement_cache_entries: usize,
+    /// Whether roles prove themselves; without it loopback is trusted.
+    pub authentication: bool,
+    /// `SHOW durability`
+    pub durability: String,
+    /// Perigee's version, told to clients.
+    pub version: String,
+    /// Bytes of one transaction that are buffered before its rows are staged in the log.
+    pub transaction_bytes_max: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            connections_max: 1_000,
+            statement_cache_entries: 4_096,
+            authentication: false,
+            durability: "fsync".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            transaction_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// The engine of one node. Doors share it.
+pub struct Engine {
+    pub(crate) options: EngineOptions,
+    pub(crate) runtime: Runtime,
+    pub(crate) store: Arc<Store>,
+    pub(crate) consensus: Consensus,
+    pub(crate) query: Arc<QueryRuntime>,
+    pub(crate) disk: Arc<DiskReserve>,
+    pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) locks: LockManager,
+    pub(crate) statements: StatementCache,
+    pub(crate) sequences: Sequences,
+    pub(crate) sessions: Registry,
+    holders: AtomicU64,
+    /// Answers for roles that do not exist differ per cluster and stay the same per name.
+    mock_secret: [u8; 32],
+    started_micros: i64,
+}
+
+impl Engine {
+    /// An engine over a store that consensus applies to.
+    #[must_use]
+    pub fn new(
+        options: EngineOptions,
+        runtime: Runtime,
+        store: Arc<Store>,
+        consensus: Consensus,
+        query: Arc<QueryRuntime>,
+        disk: Arc<DiskReserve>,
+        budget: Arc<MemoryBudget>,
+    ) -> Arc<Self> {
+        let started_micros = runtime.clock.now_micros() as i64;
+        Arc::new(Self {
+            statements: StatementCache::new(options.statement_cache_entries),
+            options,
+            runtime,
+            store,
+            consensus,
+            query,
+            disk,
+            budget,
+            locks: LockManager::default(),
+            sequences: Sequences::default(),
+            sessions: Registry::default(),
+            holders: AtomicU64::new(1),
+            mock_secret: rand::random(),
+            started_micros,
+        })
+    }
+
+    /// How a role must prove itself. Roles that do not exist get a verifier that no password fits.
+    ///
+    /// # Errors
+    /// None so far; rules that refuse an address will.
+    pub fn authentication(&self, user: &str, _peer: Option<SocketAddr>) -> SqlResult<Authentication> {
+        if !self.options.authentication {
+            return Ok(Authentication::Trust);
+        }
+        let catalog = self.store.catalog();
+        Ok(Authentication::Scram(match catalog.role(user).and_then(|role| role.password.clone()) {
+            Some(verifier) => verifier,
+            None => perigee_security::scram::ScramVerifier::decoy(user, &self.mock_secret).to_string(),
+        }))
+    }
+
+    /// Opens a session for a client that has proved itself.
+    ///
+    /// # Errors
+    /// `28000` no such role, `3D000` no such database, `53300` too many sessions, `57P03` not ready, and what the
+    /// start-up settings give.
+    pub async fn connect(self: &Arc<Self>, request: ConnectRequest) -> SqlResult<Session> {
+        if self.consensus.leader_term().is_none() {
+            return Err(crate::transaction::no_leader());
+        }
+        Session::open(self, request)
+    }
+
+    /// Cancels the running statement of a session, if the secret is its own.
+    pub fn cancel(&self, process_id: i32, secret: i32) {
+        match self.sessions.get(process_id) {
+            Some(session) if session.secret == secret => session.cancel(),
+            _ => tracing::debug!(process_id, "cancel request for no session"),
+        }
+    }
+
+    /// The sessions of this node.
+    #[must_use]
+    pub fn sessions(&self) -> &Registry {
+        &self.sessions
+    }
+
+    /// The store, for statistics and maintenance.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// When the engine was made: microseconds since 1970 UTC.
+    #[must_use]
+    pub fn started_micros(&self) -> i64 {
+        self.started_micros
+    }
+
+    /// Whether reads and writes can be served.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.consensus.leader_term().is_some()
+    }
+
+    pub(crate) fn next_holder(&self) -> Holder {
+        Holder(self.holders.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Microseconds since 1970 UTC.
+    pub(crate) fn now_micros(&self) -> i64 {
+        self.runtime.clock.now_micros() as i64
+    }
+
+    /// Refuses writes that need room when the disk is nearly full.
+    pub(crate) fn check_disk(&self) -> SqlResult<()> {
+        if self.disk.writable() {
+            return Ok(());
+        }
+        Err(SqlError::new(SqlState::DiskFull, "the disk is nearly full: writes are refused")
+            .hint("DELETE, DROP and TRUNCATE are still possible"))
+    }
+
+    /// Logs an entry and waits until it is applied here.
+    pub(crate) async fn propose(&self, term: Term, entry: &Entry) -> SqlResult<(LogIndex, Hlc)> {
+        self.propose_bytes(term, entry.encode()).await
+    }
+
+    pub(crate) async fn propose_bytes(&self, term: Term, payload: Bytes) -> SqlResult<(LogIndex, Hlc)> {
+        result(self.consensus.propose(term, payload).await)
+    }
+
+    /// Hands an entry to the log now; the result comes later. Calls are logged in their order.
+    pub(crate) fn propose_later(
+        &self,
+        term: Term,
+        payload: Bytes,
+    ) -> futures::future::BoxFuture<'static, SqlResult<(LogIndex, Hlc)>> {
+        let proposal = self.consensus.propose(term, payload);
+        Box::pin(async move { result(proposal.await) })
+    }
+
+    /// Waits while more was written than the next checkpoints have taken away.
+    pub(crate) async fn wait_for_memory(&self) {
+        if self.budget.dirty.pressure() < Pressure::Critical {
+            return;
+        }
+        metrics::counter!("perigee_write_stalls_total").increment(1);
+        self.budget.dirty.relieved(Pressure::High).await;
+    }
+
+    /// The same from a thread that may block. On a thread of a tokio pool others take over meanwhile.
+    pub(crate) fn propose_blocking(&self, term: Term, entry: &Entry) -> SqlResult<()> {
+        let proposal = self.consensus.propose(term, entry.encode());
+        let wait = || result(futures::executor::block_on(proposal)).map(|_| ());
+        match tokio::runtime::Handle::try_current() {
+            Ok(handle) if handle.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread => {
+                tokio::task::block_in_place(wait)
+            }
+            _ => wait(),
+        }
+    }
+}
+
+fn result(result: Result<Committed, ProposeError>) -> SqlResult<(LogIndex, Hlc)> {
+    match result {
+        Ok(Committed { index, time, outcome: Outcome::Applied }) => Ok((index, time)),
+        Ok(Committed { outcome: Outcome::Fenced, .. }) | Err(ProposeError::NotLeader) => Err(SqlError::new(
+            SqlState::SerializationFailure,
+            "could not commit: the leader has changed; nothing was written",
+        )
+        .hint("retry the transaction")),
+        Err(ProposeError::Unknown) => Err(SqlError::new(
+            SqlState::TransactionResolutionUnknown,
+            "the outcome of the commit is not known",
+        )
+        .hint("look for its effects before trying again")),
+        Err(ProposeError::Busy) => Err(SqlError::new(
+            SqlState::InsufficientResources,
+            "too many writes are waiting for the log; nothing was written",
+        )
+        .hint("retry the transaction")),
+        Err(ProposeError::TooLarge { bytes, max }) => Err(SqlError::new(
+            SqlState::ProgramLimitExceeded,
+            format!("an entry of {bytes} bytes is above the limit of {max}"),
+        )),
+        Err(ProposeError::Stopped) => {
+            Err(SqlError::new(SqlState::AdminShutdown, "the node is stopping; nothing was written"))
+        }
+        Err(ProposeError::Storage(text)) => Err(SqlError::new(SqlState::IoError, format!("cannot write the log: {text}"))),
+    }
+}

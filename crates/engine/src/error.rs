@@ -1,0 +1,10 @@
+//! Storage's errors as clients see them.
+
+use perigee_storage::store::StoreError;
+use perigee_types::{SqlError, SqlState};
+
+/// An error of storage below a statement. Damage is told as damage: it is never served.
+pub(crate) fn storage(error: StoreError) -> SqlError {
+    tracing::error!(%error, "storage failed below a statement");
+    SqlError::new(SqlState::DataCorrupted, error.to_string())
+}

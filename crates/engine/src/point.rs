@@ -1,0 +1,224 @@
+//! Reads and writes of one row by key: straight on storage, without DataFusion.
+
+use perigee_plan::command::Isolation;
+use perigee_plan::evaluate::EvaluationContext;
+use perigee_plan::point::{KeyLookup, Point};
+use perigee_plan::{Expr, Prepared};
+use perigee_storage::table::LATEST;
+use perigee_types::{Row, SqlError, SqlResult, Value, key};
+
+use crate::api::{CommandTag, Outcome, RowBlock, RowStream};
+use crate::error::storage;
+use crate::locks::LockMode;
+use crate::rows::{Target, column_numbers};
+use crate::session::Session;
+use crate::write_set::UniqueKey;
+
+impl Session {
+    pub(crate) async fn run_point(
+        &mut self,
+        prepared: &Prepared,
+        point: &Point,
+        parameters: &[Value],
+    ) -> SqlResult<Outcome> {
+        match point {
+            Point::Select { lookup, output, for_update: false } => {
+                let row = self.read_by_key(lookup, parameters)?;
+                let rows = match row {
+                    Some(row) => vec![self.evaluate_all(output, &row, parameters)?],
+                    None => Vec::new(),
+                };
+                Ok(rows_outcome(prepared, rows))
+            }
+            Point::Select { lookup, output, for_update: true } => {
+                let target = self.target(&lookup.table, "SELECT FOR UPDATE").await?;
+                let found = self.find_for_write(&target, lookup, parameters).await?;
+                let rows = match found {
+                    Some((_, row)) => vec![self.evaluate_all(output, &row, parameters)?],
+                    None => Vec::new(),
+                };
+                Ok(rows_outcome(prepared, rows))
+            }
+            Point::Insert { table, rows, returning } => {
+                let target = self.target(table, "INSERT").await?;
+                let mut returned = Vec::new();
+                let count = rows.len();
+                for row in rows {
+                    let row = self.evaluate_all(row, &[], parameters)?;
+                    if let Some(returning) = returning {
+                        returned.push(self.evaluate_all(returning, &row, parameters)?);
+                    }
+                    self.transaction()?.insert_row(&target, row, false).await?;
+                }
+                Ok(self.written(prepared, count as u64, returning.is_some().then_some(returned)))
+            }
+            Point::Update { lookup, assignments, returning } => {
+                let target = self.target(&lookup.table, "UPDATE").await?;
+                let mut returned = Vec::new();
+                let mut count = 0;
+                if let Some((vid, old)) = self.find_for_write(&target, lookup, parameters).await? {
+                    let mut new = old.clone();
+                    for (position, expr) in assignments {
+                        let value = self.evaluate(expr, &old, parameters)?;
+                        *new.get_mut(*position).ok_or_else(|| SqlError::internal("assignment past the row"))? = value;
+                    }
+                    if let Some(returning) = returning {
+                        returned.push(self.evaluate_all(returning, &new, parameters)?);
+                    }
+                    self.transaction()?.replace_rows(&target, vec![(vid, old, new)]).await?;
+                    count = 1;
+                }
+                Ok(self.written(prepared, count, returning.is_some().then_some(returned)))
+            }
+            Point::Delete { lookup, returning } => {
+                let target = self.target(&lookup.table, "DELETE").await?;
+                let mut returned = Vec::new();
+                let mut count = 0;
+                if let Some((vid, old)) = self.find_for_write(&target, lookup, parameters).await? {
+                    if let Some(returning) = returning {
+                        returned.push(self.evaluate_all(returning, &old, parameters)?);
+                    }
+                    self.transaction()?.writes.end(&target.table, &target.unique, vid, &old);
+                    count = 1;
+                }
+                Ok(self.written(prepared, count, returning.is_some().then_some(returned)))
+            }
+        }
+    }
+
+    /// The row that the statement's snapshot and the transaction's own writes show.
+    fn read_by_key(&mut self, lookup: &KeyLookup, parameters: &[Value]) -> SqlResult<Option<Row>> {
+        let Some(bytes) = self.key(&lookup.key, parameters)? else { return Ok(None) };
+        let engine = self.engine.clone();
+        let table = &lookup.table;
+        // A single SELECT outside of a block needs no transaction: one snapshot, nothing to commit.
+        let at = match &mut self.transaction {
+            Some(transaction) => {
+                if let Some((_, row)) = transaction.writes.find(table.storage, lookup.index, &bytes) {
+                    let row = row.clone();
+                    return self.filter(lookup, row, parameters);
+                }
+                match transaction.isolation {
+                    Isolation::ReadCommitted => {
+                        transaction.has_run = true;
+                        LATEST
+                    }
+                    _ => transaction.begin_statement(&engine).index,
+                }
+            }
+            None => LATEST,
+        };
+        let Some(store) = engine.store.table(table.storage) else { return Ok(None) };
+        let columns = column_numbers(table);
+        // A version may be ended and dropped between the two steps; a newer one is there then.
+        loop {
+            let Some(vid) = store.get(lookup.index, &bytes, at).map_err(storage)? else { return Ok(None) };
+            if self.transaction.as_ref().is_some_and(|t| t.writes.has_ended(table.storage, vid)) {
+                return Ok(None);
+            }
+            if let Some(row) = store.row(vid, &columns).map_err(storage)? {
+                return self.filter(lookup, row, parameters);
+            }
+            if at != LATEST {
+                return Err(SqlError::internal("a row version of an open snapshot is gone"));
+            }
+        }
+    }
+
+    fn filter(&self, lookup: &KeyLookup, row: Row, parameters: &[Value]) -> SqlResult<Option<Row>> {
+        match &lookup.residual {
+            Some(residual) if self.evaluate(residual, &row, parameters)? != Value::Bool(true) => Ok(None),
+            _ => Ok(Some(row)),
+        }
+    }
+
+    /// The row to write, locked, at its latest version.
+    async fn find_for_write(
+        &mut self,
+        target: &Target,
+        lookup: &KeyLookup,
+        parameters: &[Value],
+    ) -> SqlResult<Option<(perigee_types::Vid, Row)>> {
+        let Some(bytes) = self.key(&lookup.key, parameters)? else { return Ok(None) };
+        let unique: UniqueKey = target
+            .unique
+            .0
+            .iter()
+            .find(|u| u.index.oid == lookup.index)
+            .cloned()
+            .ok_or_else(|| SqlError::internal("the plan's index is gone"))?;
+        let engine = self.engine.clone();
+        let transaction = self.transaction()?;
+        transaction.begin_statement_for_write(&engine);
+        let Some((vid, row)) =
+            transaction.find_and_lock(&engine, target, &unique, &bytes, LockMode::Exclusive).await?
+        else {
+            return Ok(None);
+        };
+        Ok(self.filter(lookup, row, parameters)?.map(|row| (vid, row)))
+    }
+
+    /// The key's bytes; `None` with a NULL in it, which equals nothing.
+    fn key(&self, exprs: &[Expr], parameters: &[Value]) -> SqlResult<Option<Vec<u8>>> {
+        let mut bytes = Vec::with_capacity(16);
+        for expr in exprs {
+            // Parameters are the usual case and need no copy.
+            let owned;
+            let value = match expr {
+                Expr::Parameter(n) => parameters.get(*n).ok_or_else(|| SqlError::internal("missing parameter"))?,
+                other => {
+                    owned = self.evaluate(other, &[], parameters)?;
+                    &owned
+                }
+            };
+            if value.is_null() {
+                return Ok(None);
+            }
+            key::encode_value(value, &mut bytes);
+        }
+        Ok(Some(bytes))
+    }
+
+    pub(crate) fn evaluate(&self, expr: &Expr, row: &[Value], parameters: &[Value]) -> SqlResult<Value> {
+        match expr {
+            Expr::Column(n) => {
+                return row.get(*n).cloned().ok_or_else(|| SqlError::internal("column past the row"));
+            }
+            Expr::Literal(value) => return Ok(value.clone()),
+            Expr::Parameter(n) => {
+                return parameters.get(*n).cloned().ok_or_else(|| SqlError::internal("missing parameter"));
+            }
+            _ => {}
+        }
+        let started = self.transaction.as_ref().map(|t| t.started_micros);
+        let now = self.engine.now_micros();
+        let settings = self.settings.output();
+        expr.evaluate(
+            row,
+            parameters,
+            &EvaluationContext {
+                transaction_time: started.unwrap_or(now),
+                statement_time: now,
+                settings: &settings,
+                next_value: &|sequence| self.services.next_value_of(sequence),
+                random_uuid: &|| rand::random(),
+            },
+        )
+    }
+
+    fn evaluate_all(&self, exprs: &[Expr], row: &[Value], parameters: &[Value]) -> SqlResult<Row> {
+        exprs.iter().map(|expr| self.evaluate(expr, row, parameters)).collect()
+    }
+
+    fn written(&self, prepared: &Prepared, count: u64, returned: Option<Vec<Row>>) -> Outcome {
+        match returned {
+            Some(rows) => rows_outcome(prepared, rows),
+            None => Outcome::Command(CommandTag { name: prepared.tag, rows: Some(count) }),
+        }
+    }
+}
+
+fn rows_outcome(prepared: &Prepared, rows: Vec<Row>) -> Outcome {
+    let columns = prepared.columns.clone().unwrap_or_else(|| Vec::new().into());
+    Outcome::Rows(columns, RowStream::ready(prepared.tag, RowBlock::Values(rows)))
+}

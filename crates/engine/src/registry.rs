@@ -1,0 +1,140 @@
+//! The sessions of this node: for cancellation, `pg_stat_activity`, the limit of connections and shutdown.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use parking_lot::Mutex;
+use perigee_types::{SqlError, SqlResult, SqlState};
+use rustc_hash::FxHashMap;
+use tokio_util::sync::CancellationToken;
+
+/// What others may see of a session, and do to it.
+#[derive(Debug)]
+pub struct SessionEntry {
+    /// `pg_backend_pid()`.
+    pub process_id: i32,
+    /// What a cancel request must know.
+    pub secret: i32,
+    /// The role.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// Where the client is.
+    pub peer: Option<SocketAddr>,
+    /// When it connected: microseconds since 1970 UTC.
+    pub connected_micros: i64,
+    /// What it does.
+    pub activity: Mutex<Activity>,
+    /// Ends the session.
+    pub terminated: CancellationToken,
+    cancel: Mutex<CancellationToken>,
+}
+
+/// What a session does.
+#[derive(Clone, Debug, Default)]
+pub struct Activity {
+    /// `application_name`
+    pub application_name: String,
+    /// The text of the last statement.
+    pub query: Arc<str>,
+    /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`
+    pub state: &'static str,
+    /// When the last statement began: microseconds since 1970 UTC.
+    pub query_start_micros: i64,
+    /// When the transaction began.
+    pub transaction_start_micros: Option<i64>,
+    /// When `state` changed.
+    pub state_change_micros: i64,
+}
+
+impl SessionEntry {
+    /// A token for a statement that begins now; an older one has no effect any more.
+    pub fn begin_statement(&self) -> CancellationToken {
+        let token = self.terminated.child_token();
+        *self.cancel.lock() = token.clone();
+        token
+    }
+
+    /// Cancels the running statement.
+    pub fn cancel(&self) {
+        self.cancel.lock().cancel();
+    }
+}
+
+/// All sessions of the node.
+#[derive(Debug, Default)]
+pub struct Registry {
+    sessions: Mutex<FxHashMap<i32, Arc<SessionEntry>>>,
+    next: AtomicI32,
+    closing: CancellationToken,
+}
+
+impl Registry {
+    /// Enters a session.
+    ///
+    /// # Errors
+    /// `53300` above `limit` sessions, `57P01` once the node stops.
+    pub(crate) fn enter(
+        &self,
+        limit: usize,
+        user: &str,
+        database: &str,
+        peer: Option<SocketAddr>,
+        now_micros: i64,
+    ) -> SqlResult<Arc<SessionEntry>> {
+        if self.closing.is_cancelled() {
+            return Err(SqlError::new(SqlState::CannotConnectNow, "the database system is shutting down"));
+        }
+        let mut sessions = self.sessions.lock();
+        if sessions.len() >= limit {
+            return Err(SqlError::new(SqlState::TooManyConnections, "sorry, too many clients already"));
+        }
+        let process_id = loop {
+            let id = self.next.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX;
+            if id != 0 && !sessions.contains_key(&id) {
+                break id;
+            }
+        };
+        let terminated = self.closing.child_token();
+        let entry = Arc::new(SessionEntry {
+            process_id,
+            secret: rand::random(),
+            user: user.to_owned(),
+            database: database.to_owned(),
+            peer,
+            connected_micros: now_micros,
+            activity: Mutex::new(Activity { state: "idle", state_change_micros: now_micros, ..Activity::default() }),
+            cancel: Mutex::new(terminated.child_token()),
+            terminated,
+        });
+        sessions.insert(process_id, entry.clone());
+        metrics::gauge!("perigee_sessions").set(sessions.len() as f64);
+        Ok(entry)
+    }
+
+    pub(crate) fn leave(&self, process_id: i32) {
+        let mut sessions = self.sessions.lock();
+        sessions.remove(&process_id);
+        metrics::gauge!("perigee_sessions").set(sessions.len() as f64);
+    }
+
+    /// A session by its process id.
+    #[must_use]
+    pub fn get(&self, process_id: i32) -> Option<Arc<SessionEntry>> {
+        self.sessions.lock().get(&process_id).cloned()
+    }
+
+    /// All sessions, by process id.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<SessionEntry>> {
+        let mut all: Vec<_> = self.sessions.lock().values().cloned().collect();
+        all.sort_by_key(|s| s.process_id);
+        all
+    }
+
+    /// Ends all sessions and lets no new one in.
+    pub fn close(&self) {
+        self.closing.cancel();
+    }
+}

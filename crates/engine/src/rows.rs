@@ -1,0 +1,308 @@
+//! Writing rows: locks, constraints, the write set. Every INSERT, UPDATE and DELETE of every door ends here.
+//!
+//! What names a row in the lock table is its primary key, or its vid where the table has none. Whoever wants to write a
+//! row takes that lock, then looks at the latest applied state: what a snapshot showed may be gone by then.
+
+use std::sync::Arc;
+
+use perigee_plan::command::Isolation;
+use perigee_storage::table::{LATEST, TableStore};
+use perigee_types::catalog::{Catalog, Table};
+use perigee_types::{Row, SqlError, SqlResult, SqlState, Value, Vid, key};
+use tokio_util::sync::CancellationToken;
+
+use crate::commit::check_not_null;
+use crate::engine::Engine;
+use crate::error::storage;
+use crate::locks::{Acquired, LockKey, LockMode, LockWait};
+use crate::session::Session;
+use crate::transaction::Transaction;
+use crate::write_set::{UniqueKey, UniqueKeys};
+
+/// A table that a statement writes to, and what it needs for that.
+pub(crate) struct Target {
+    pub(crate) table: Arc<Table>,
+    pub(crate) schema: String,
+    pub(crate) unique: UniqueKeys,
+    /// `None` for a table that this transaction has made.
+    pub(crate) store: Option<Arc<TableStore>>,
+    pub(crate) wait: LockWait,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// What became of a row that a snapshot showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Locked {
+    /// It is still the latest version.
+    Unchanged,
+    /// Another transaction has changed or deleted it since.
+    Changed,
+}
+
+impl Session {
+    /// Locks a table against DDL and gets ready to write to it.
+    ///
+    /// # Errors
+    /// `42P01` when it has been dropped meanwhile, and what locks give.
+    pub(crate) async fn target(&mut self, table: &Arc<Table>, command: &str) -> SqlResult<Target> {
+        let (wait, cancel) = (self.lock_wait(), self.cancel.clone());
+        let engine = self.engine.clone();
+        let transaction = self.transaction()?;
+        transaction.check_writable(command)?;
+        transaction.lock(LockKey::Table(table.oid), LockMode::Shared, None, wait, &cancel).await?;
+        let catalog = transaction.catalog(&engine);
+        // The plan may be older than the lock.
+        let current = catalog.table(table.oid).cloned();
+        let Some(current) = current else {
+            self.stale_plan = true;
+            return Err(dropped(table));
+        };
+        if current.version != table.version || current.storage != table.storage || current.indexes != table.indexes {
+            self.stale_plan = true;
+            return Err(SqlError::new(
+                SqlState::SerializationFailure,
+                format!("table \"{}\" was changed while the statement was planned", table.name),
+            ));
+        }
+        Ok(Target {
+            schema: schema_name(&catalog, table),
+            unique: UniqueKeys::of(&current, &catalog),
+            store: engine.store.table(current.storage),
+            table: current,
+            wait,
+            cancel,
+        })
+    }
+}
+
+pub(crate) fn schema_name(catalog: &Catalog, table: &Table) -> String {
+    catalog.object(table.schema).map(|s| s.name().to_owned()).unwrap_or_default()
+}
+
+fn dropped(table: &Table) -> SqlError {
+    SqlError::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", table.name))
+}
+
+/// The lock that stands for a row.
+fn row_lock(target: &Target, vid: Vid, row: &[Value]) -> LockKey {
+    match target.unique.primary(&target.table).and_then(|primary| Some((primary, primary.of_row(row)?))) {
+        Some((primary, key)) => LockKey::Key(primary.index.oid, key.into()),
+        None => LockKey::Row(target.table.oid, vid),
+    }
+}
+
+impl Transaction {
+    /// Locks a row that the statement's snapshot shows, to end it. `row` holds the table's live columns.
+    ///
+    /// # Errors
+    /// `40001` in REPEATABLE READ when the row has changed since the snapshot; what locks give.
+    pub(crate) async fn lock_row(
+        &mut self,
+        target: &Target,
+        vid: Vid,
+        row: &[Value],
+        mode: LockMode,
+    ) -> SqlResult<Locked> {
+        if vid.is_local() {
+            return Ok(Locked::Unchanged);
+        }
+        let key = row_lock(target, vid, row);
+        self.lock(key, mode, Some(target.table.oid), target.wait, &target.cancel).await?;
+        let ended = target.store.as_ref().is_some_and(|store| store.ended(vid).is_some());
+        if ended && self.isolation != Isolation::ReadCommitted {
+            return Err(concurrent_update());
+        }
+        Ok(if ended { Locked::Changed } else { Locked::Unchanged })
+    }
+
+    /// Finds a row by the key of a unique index at its latest version and locks it: what an UPDATE by key wants.
+    /// Gives its vid and its live columns; `None` when there is none.
+    pub(crate) async fn find_and_lock(
+        &mut self,
+        engine: &Engine,
+        target: &Target,
+        unique: &UniqueKey,
+        key: &[u8],
+        mode: LockMode,
+    ) -> SqlResult<Option<(Vid, Row)>> {
+        let storage_oid = target.table.storage;
+        if let Some((vid, row)) = self.writes.find(storage_oid, unique.index.oid, key) {
+            return Ok(Some((vid, row.clone())));
+        }
+        let Some(store) = &target.store else { return Ok(None) };
+        let columns = column_numbers(&target.table);
+        let primary = Some(unique.index.oid) == target.table.primary_key;
+        loop {
+            let Some(vid) = store.get(unique.index.oid, key, LATEST).map_err(storage)? else {
+                // In REPEATABLE READ a row that the snapshot shows may have been deleted since.
+                self.check_unchanged(engine, store, unique, key, None)?;
+                return Ok(None);
+            };
+            if self.writes.has_ended(storage_oid, vid) {
+                return Ok(None);
+            }
+            let mut row = None;
+            let lock = if primary {
+                LockKey::Key(unique.index.oid, key.into())
+            } else {
+                row = store.row(vid, &columns).map_err(storage)?;
+                match &row {
+                    Some(row) => row_lock(target, vid, row),
+                    None => continue,
+                }
+            };
+            let acquired = self.lock(lock, mode, Some(target.table.oid), target.wait, &target.cancel).await?;
+            if acquired == Acquired::AfterWait || store.ended(vid).is_some() {
+                // Whoever held it has written it: look again, now that nobody else can.
+                if store.get(unique.index.oid, key, LATEST).map_err(storage)? != Some(vid) {
+                    self.check_unchanged(engine, store, unique, key, Some(vid))?;
+                    continue;
+                }
+            }
+            self.check_unchanged(engine, store, unique, key, Some(vid))?;
+            let row = match row {
+                Some(row) => Some(row),
+                None => store.row(vid, &columns).map_err(storage)?,
+            };
+            if let Some(row) = row {
+                return Ok(Some((vid, row)));
+            }
+        }
+    }
+
+    /// In REPEATABLE READ the latest version of a row must be the one that the snapshot shows.
+    fn check_unchanged(
+        &mut self,
+        engine: &Engine,
+        store: &TableStore,
+        unique: &UniqueKey,
+        key: &[u8],
+        latest: Option<Vid>,
+    ) -> SqlResult<()> {
+        if self.isolation == Isolation::ReadCommitted {
+            return Ok(());
+        }
+        let at = self.snapshot(engine).index;
+        let seen = store.get(unique.index.oid, key, at).map_err(storage)?;
+        match seen {
+            Some(vid) if Some(vid) != latest && !self.writes.has_ended(store.storage(), vid) => {
+                Err(concurrent_update())
+            }
+            // A row that is newer than the snapshot is not there for it.
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends a row: one value for each live column. Whether it was written: with `ignore_conflicts` a row whose key is
+    /// taken is left out.
+    ///
+    /// # Errors
+    /// `23502`, `23505`, and what locks give.
+    pub(crate) async fn insert_row(&mut self, target: &Target, row: Row, ignore_conflicts: bool) -> SqlResult<bool> {
+        check_not_null(&target.table, &target.schema, &row)?;
+        for unique in target.unique.0.iter() {
+            if !self.claim_key(target, unique, &row, ignore_conflicts).await? {
+                return Ok(false);
+            }
+        }
+        self.writes.insert(&target.table, &target.unique, row);
+        Ok(true)
+    }
+
+    /// Locks a row's key in a unique index and makes sure that nobody has it.
+    async fn claim_key(
+        &mut self,
+        target: &Target,
+        unique: &UniqueKey,
+        row: &[Value],
+        ignore_conflicts: bool,
+    ) -> SqlResult<bool> {
+        let Some(bytes) = unique.of_row(row) else { return Ok(true) };
+        if bytes.len() > key::KEY_BYTES_MAX {
+            return Err(key_too_long(unique, bytes.len()));
+        }
+        let storage_oid = target.table.storage;
+        let own = self.writes.find(storage_oid, unique.index.oid, &bytes).is_some();
+        if !own {
+            let lock = LockKey::Key(unique.index.oid, bytes.clone().into());
+            self.lock(lock, LockMode::Exclusive, Some(target.table.oid), target.wait, &target.cancel).await?;
+        }
+        let staged = self.staging.as_ref().map(|s| s.id);
+        let taken = own
+            || match &target.store {
+                Some(store) => store
+                    .get_with_staged(unique.index.oid, &bytes, LATEST, staged)
+                    .map_err(storage)?
+                    .is_some_and(|vid| !self.writes.has_ended(storage_oid, vid)),
+                None => false,
+            };
+        if !taken {
+            return Ok(true);
+        }
+        if ignore_conflicts {
+            return Ok(false);
+        }
+        Err(duplicate_key(target, unique, row))
+    }
+
+    /// Ends the rows and appends their new versions, as one statement: keys may move between the rows.
+    ///
+    /// # Errors
+    /// As [`Transaction::insert_row`].
+    pub(crate) async fn replace_rows(&mut self, target: &Target, rows: Vec<(Vid, Row, Row)>) -> SqlResult<()> {
+        for (vid, old, _) in &rows {
+            self.writes.end(&target.table, &target.unique, *vid, old);
+        }
+        for (_, old, new) in rows {
+            check_not_null(&target.table, &target.schema, &new)?;
+            for unique in target.unique.0.iter() {
+                // The old version's key is locked by this transaction; nobody else can have taken it.
+                let moved = unique.positions.iter().any(|p| old.get(*p) != new.get(*p));
+                let taken_by_own = || {
+                    unique
+                        .of_row(&new)
+                        .is_some_and(|k| self.writes.find(target.table.storage, unique.index.oid, &k).is_some())
+                };
+                if moved || taken_by_own() {
+                    self.claim_key(target, unique, &new, false).await?;
+                }
+            }
+            self.writes.insert(&target.table, &target.unique, new);
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn column_numbers(table: &Table) -> Vec<u16> {
+    table.columns.iter().map(|c| c.number).collect()
+}
+
+fn concurrent_update() -> SqlError {
+    SqlError::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
+}
+
+pub(crate) fn key_too_long(unique: &UniqueKey, bytes: usize) -> SqlError {
+    SqlError::new(
+        SqlState::ProgramLimitExceeded,
+        format!("index row size {bytes} exceeds maximum {} for index \"{}\"", key::KEY_BYTES_MAX, unique.index.name),
+    )
+}
+
+pub(crate) fn duplicate_key(target: &Target, unique: &UniqueKey, row: &[Value]) -> SqlError {
+    let settings = perigee_types::text::OutputSettings::default();
+    let (mut names, mut values) = (Vec::new(), Vec::new());
+    for position in &unique.positions {
+        if let (Some(column), Some(value)) = (target.table.columns.get(*position), row.get(*position)) {
+            names.push(column.name.clone());
+            values.push(perigee_types::text::format(value, &column.ty, &settings));
+        }
+    }
+    SqlError::new(
+        SqlState::UniqueViolation,
+        format!("duplicate key value violates unique constraint \"{}\"", unique.index.name),
+    )
+    .detail(format!("Key ({})=({}) already exists.", names.join(", "), values.join(", ")))
+    .table(&target.schema, &target.table.name)
+    .constraint(&unique.index.name)
+}
+

@@ -1,0 +1,120 @@
+//! `nextval` on the leader: values are taken from the log in blocks, so that most calls cost nothing.
+//!
+//! A block that was logged and not used up is lost with its leader: gaps are fine, a value twice is not.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use perigee_storage::entry::{Entry, SequenceChange, Transaction};
+use perigee_types::catalog::Sequence;
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, Term};
+use rustc_hash::FxHashMap;
+
+use crate::engine::Engine;
+
+/// Values that one entry takes.
+const BLOCK: i64 = 32;
+
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    /// The term that it was taken in: another leader takes its own.
+    term: Term,
+    /// What the next call gives.
+    next: i64,
+    /// How many are left.
+    left: i64,
+}
+
+/// Blocks that this leader has taken and not used up.
+#[derive(Debug, Default)]
+pub(crate) struct Sequences {
+    blocks: Mutex<FxHashMap<Oid, Arc<Mutex<Option<Block>>>>>,
+}
+
+impl Sequences {
+    fn block(&self, sequence: Oid) -> Arc<Mutex<Option<Block>>> {
+        self.blocks.lock().entry(sequence).or_default().clone()
+    }
+
+    /// Forgets what was taken of a sequence that is changed or dropped.
+    pub(crate) fn forget(&self, sequence: Oid) {
+        self.blocks.lock().remove(&sequence);
+    }
+
+    /// The next value. Blocks the thread for a commit when a new block is needed.
+    pub(crate) fn next_value(&self, engine: &Engine, sequence: &Sequence) -> SqlResult<i64> {
+        let term = engine.consensus.leader_term().ok_or_else(crate::transaction::no_leader)?;
+        let block = self.block(sequence.oid);
+        // Held over the commit of a new block: others who want this sequence wait for the same entry.
+        let mut block = block.lock();
+        if let Some(current) = block.as_mut()
+            && current.term == term
+            && current.left > 0
+        {
+            let value = current.next;
+            current.left -= 1;
+            current.next = value.saturating_add(sequence.increment);
+            return Ok(value);
+        }
+        let taken = take(engine, sequence, term)?;
+        let value = taken.next;
+        *block = Some(Block { next: value.saturating_add(sequence.increment), left: taken.left - 1, term });
+        Ok(value)
+    }
+
+    /// `setval`: the next call gives `value` (or, `called`, the one behind it).
+    pub(crate) fn set_value(&self, engine: &Engine, sequence: &Sequence, value: i64, called: bool) -> SqlResult<()> {
+        if value < sequence.minimum || value > sequence.maximum {
+            return Err(SqlError::new(
+                SqlState::NumericValueOutOfRange,
+                format!(
+                    "setval: value {value} is out of bounds for sequence \"{}\" ({}..{})",
+                    sequence.name, sequence.minimum, sequence.maximum
+                ),
+            ));
+        }
+        let term = engine.consensus.leader_term().ok_or_else(crate::transaction::no_leader)?;
+        let block = self.block(sequence.oid);
+        let mut block = block.lock();
+        let next = if called { value.saturating_add(sequence.increment) } else { value };
+        log(engine, term, SequenceChange { sequence: sequence.oid, next, called })?;
+        *block = None;
+        Ok(())
+    }
+}
+
+/// Takes a block from the log.
+fn take(engine: &Engine, sequence: &Sequence, term: Term) -> SqlResult<Block> {
+    let mut next = engine.store.sequence(sequence.oid).map_or(sequence.start, |state| state.next);
+    let past = |value: i64| value > sequence.maximum || value < sequence.minimum;
+    if past(next) {
+        if !sequence.cycle {
+            let (what, bound) = if sequence.increment > 0 {
+                ("maximum", sequence.maximum)
+            } else {
+                ("minimum", sequence.minimum)
+            };
+            return Err(SqlError::new(
+                SqlState::ObjectNotInPrerequisiteState,
+                format!("nextval: reached {what} value of sequence \"{}\" ({bound})", sequence.name),
+            ));
+        }
+        next = if sequence.increment > 0 { sequence.minimum } else { sequence.maximum };
+    }
+    let room = if sequence.increment > 0 {
+        (i128::from(sequence.maximum) - i128::from(next)) / i128::from(sequence.increment)
+    } else {
+        (i128::from(next) - i128::from(sequence.minimum)) / -i128::from(sequence.increment)
+    };
+    let left = (room + 1).min(i128::from(BLOCK)) as i64;
+    let behind = i128::from(next) + i128::from(sequence.increment) * i128::from(left);
+    // A sequence that ends at the end of its type has nothing behind it: any value out of its range says so.
+    let behind = i64::try_from(behind).unwrap_or(if sequence.increment > 0 { i64::MAX } else { i64::MIN });
+    log(engine, term, SequenceChange { sequence: sequence.oid, next: behind, called: true })?;
+    Ok(Block { term, next, left })
+}
+
+fn log(engine: &Engine, term: Term, change: SequenceChange) -> SqlResult<()> {
+    let entry = Entry::Transaction(Transaction { sequences: vec![change], ..Transaction::default() });
+    engine.propose_blocking(term, &entry)
+}

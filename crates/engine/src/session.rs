@@ -1,0 +1,893 @@
+//! One client's session: its settings, its transaction, its prepared statements.
+//!
+//! The life of a transaction:
+//!
+//! ```text
+//!            execute                      finish / COMMIT
+//!   idle ---------------> open (implicit) ----------------> idle
+//!     |   BEGIN                                               ^
+//!     +---------> open (explicit) ---- COMMIT, ROLLBACK ------+
+//!                     | error                                 |
+//!                     v                                       |
+//!                  failed -------- ROLLBACK, COMMIT ----------+
+//! ```
+//!
+//! An implicit transaction ends with [`Session::finish`]: at Sync, or behind the last statement of a simple query.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use perigee_plan::command::{Isolation, TransactionModes};
+use perigee_plan::{Plan, TransactionCommand};
+use perigee_query::exec::{ReadView, SessionFacts};
+use perigee_query::sql::{self, PlanContext};
+use perigee_types::catalog::{BOOTSTRAP_ROLE, Catalog};
+use perigee_types::text::OutputSettings;
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, TenantId, Value};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::Statement;
+use crate::api::{CommandTag, ConnectRequest, Notice, Outcome, Severity, TransactionStatus};
+use crate::copy::CopyState;
+use crate::engine::Engine;
+use crate::locks::LockWait;
+use crate::registry::SessionEntry;
+use crate::services::Services;
+use crate::settings::{Settings, definition};
+use crate::transaction::Transaction;
+
+/// One client's session.
+pub struct Session {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) entry: Arc<SessionEntry>,
+    pub(crate) user: String,
+    pub(crate) role: Oid,
+    pub(crate) superuser: bool,
+    pub(crate) database: String,
+    pub(crate) tenant: TenantId,
+    pub(crate) settings: Settings,
+    /// Settings as ROLLBACK and COMMIT would leave them; kept while a transaction is open.
+    settings_behind: Option<SettingsBehind>,
+    pub(crate) transaction: Option<Transaction>,
+    /// Several statements of one simple query share an implicit transaction.
+    shared_implicit: bool,
+    statements: HashMap<String, Statement>,
+    pub(crate) notices: Vec<Notice>,
+    parameter_changes: Vec<(String, String)>,
+    pub(crate) copy: Option<CopyState>,
+    pub(crate) services: Arc<Services>,
+    pub(crate) cancel: CancellationToken,
+    /// The running statement's plan names something that has changed since.
+    pub(crate) stale_plan: bool,
+    timer: Option<AbortOnDropHandle<()>>,
+    timed_out: Arc<std::sync::atomic::AtomicBool>,
+}
+
+struct SettingsBehind {
+    rollback: Settings,
+    commit: Settings,
+}
+
+impl Session {
+    pub(crate) fn open(engine: &Arc<Engine>, request: ConnectRequest) -> SqlResult<Self> {
+        let catalog = engine.store.catalog();
+        let role = catalog.role(&request.user).filter(|role| role.login).cloned().ok_or_else(|| {
+            SqlError::new(
+                SqlState::InvalidAuthorizationSpecification,
+                format!("role \"{}\" does not exist", request.user),
+            )
+        })?;
+        let name = if request.database.is_empty() { &request.user } else { &request.database };
+        let database = catalog.database(name).cloned().ok_or_else(|| {
+            SqlError::new(SqlState::InvalidCatalogName, format!("database \"{name}\" does not exist"))
+        })?;
+        let mut settings = Settings::default();
+        settings.set_base("durability", &engine.options.durability)?;
+        settings.set_base("max_connections", &engine.options.connections_max.to_string())?;
+        settings.set_base("is_superuser", if role.superuser { "on" } else { "off" })?;
+        for (name, value) in &request.settings {
+            match definition(name) {
+                Some(d) if matches!(d.kind, crate::settings::Kind::Fixed) => {
+                    settings.set(name, Some(value))?;
+                }
+                _ => settings.set_base(name, value)?,
+            }
+        }
+        let now = engine.now_micros();
+        let limit = engine.options.connections_max;
+        let entry = engine.sessions.enter(limit, &role.name, &database.name, request.peer, now)?;
+        entry.activity.lock().application_name = settings.get("application_name").unwrap_or_default().to_owned();
+        Ok(Self {
+            services: Services::new(engine),
+            cancel: entry.begin_statement(),
+            engine: engine.clone(),
+            entry,
+            user: role.name.clone(),
+            role: role.oid,
+            superuser: role.superuser,
+            database: database.name.clone(),
+            tenant: database.tenant,
+            settings,
+            settings_behind: None,
+            transaction: None,
+            shared_implicit: false,
+            statements: HashMap::new(),
+            notices: Vec::new(),
+            parameter_changes: Vec::new(),
+            copy: None,
+            stale_plan: false,
+            timer: None,
+            timed_out: Arc::default(),
+        })
+    }
+
+    /// `pg_backend_pid()`.
+    #[must_use]
+    pub fn process_id(&self) -> i32 {
+        self.entry.process_id
+    }
+
+    /// What a cancel request must know.
+    #[must_use]
+    pub fn secret(&self) -> i32 {
+        self.entry.secret
+    }
+
+    /// What clients are told when the session begins.
+    #[must_use]
+    pub fn parameters(&self) -> Vec<(String, String)> {
+        let mut all: Vec<(String, String)> = crate::settings::DEFINITIONS
+            .iter()
+            .filter(|d| d.reported || d.name == "is_superuser")
+            .map(|d| (d.name.to_owned(), self.settings.show(d.name).unwrap_or_default()))
+            .collect();
+        all.push(("session_authorization".to_owned(), self.user.clone()));
+        all.push(("perigee_version".to_owned(), self.engine.options.version.clone()));
+        all
+    }
+
+    /// Settings that have changed and that clients are told of, since the last call.
+    pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.parameter_changes)
+    }
+
+    /// Messages since the last call that the client wants to see.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        if self.notices.is_empty() {
+            return Vec::new();
+        }
+        let least = match self.settings.get("client_min_messages") {
+            Some("error") => None,
+            Some("warning") => Some(Severity::Warning),
+            _ => Some(Severity::Notice),
+        };
+        let mut notices = std::mem::take(&mut self.notices);
+        notices.retain(|n| least.is_some_and(|least| least == Severity::Notice || n.severity == Severity::Warning));
+        notices
+    }
+
+    pub(crate) fn notice(&mut self, severity: Severity, error: SqlError) {
+        self.notices.push(Notice { severity, error });
+    }
+
+    /// Where the session stands between statements.
+    #[must_use]
+    pub fn status(&self) -> TransactionStatus {
+        match &self.transaction {
+            Some(t) if t.explicit && t.failed => TransactionStatus::Failed,
+            Some(t) if t.explicit => TransactionStatus::InTransaction,
+            _ => TransactionStatus::Idle,
+        }
+    }
+
+    /// Fires when the session shall end: the node stops, or `pg_terminate_backend`.
+    #[must_use]
+    pub fn terminated(&self) -> CancellationToken {
+        self.entry.terminated.clone()
+    }
+
+    /// How values are written as text.
+    #[must_use]
+    pub fn output_settings(&self) -> OutputSettings {
+        OutputSettings {
+            now: Some(self.transaction.as_ref().map_or_else(|| self.engine.now_micros(), |t| t.started_micros)),
+            ..self.settings.output()
+        }
+    }
+
+    /// How long the session may idle where it stands now.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Option<(Duration, SqlError)> {
+        let (name, state, text) = if self.transaction.as_ref().is_some_and(|t| t.explicit) {
+            (
+                "idle_in_transaction_session_timeout",
+                SqlState::IdleInTransactionSessionTimeout,
+                "terminating connection due to idle-in-transaction timeout",
+            )
+        } else {
+            ("idle_session_timeout", SqlState::AdminShutdown, "terminating connection due to idle-session timeout")
+        };
+        Some((self.settings.duration(name)?, SqlError::new(state, text)))
+    }
+
+    /// Splits a simple query's text into statements. A syntax error anywhere is an error of all.
+    ///
+    /// # Errors
+    /// `42601`
+    pub fn split(&mut self, sql: &str) -> SqlResult<Vec<sql::Statement>> {
+        sql::parse(sql)
+    }
+
+    /// The plan of a text that holds one statement and was planned before; literals were lifted out of it.
+    pub fn cached(&mut self, sql: &str) -> Option<Statement> {
+        if self.transaction.as_ref().is_some_and(|t| t.failed) {
+            return None;
+        }
+        let found = self.with_plan_context(&[], |engine, context| engine.statements.lookup(sql, context));
+        match found {
+            Ok(Some((prepared, literals))) => Some(Statement { prepared, literals }),
+            // A literal that does not fit is reported by the long way.
+            Ok(None) | Err(_) => None,
+        }
+    }
+
+    /// Plans a statement. `declared` are parameter types that the client gave.
+    ///
+    /// # Errors
+    /// `25P02` in a failed transaction, and what analysis refuses.
+    pub async fn plan(
+        &mut self,
+        statement: &sql::Statement,
+        declared: &[Option<SqlType>],
+    ) -> SqlResult<Statement> {
+        let planned =
+            self.with_plan_context(declared, |engine, context| engine.statements.plan(statement, context));
+        match planned {
+            Ok((prepared, literals)) => {
+                self.refuse_in_failed(&prepared.plan)?;
+                Ok(Statement { prepared, literals })
+            }
+            // Names are not looked up in a failed block: PostgreSQL refuses the statement before.
+            Err(_) if self.is_failed() => Err(in_failed_transaction()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Plans a statement whose parameters are the client's own.
+    pub(crate) fn plan_unlifted(
+        &self,
+        statement: &sql::Statement,
+        declared: &[Option<SqlType>],
+    ) -> SqlResult<Statement> {
+        let prepared = self.with_plan_context(declared, |_, context| sql::plan(statement, context))?;
+        Ok(Statement { prepared, literals: Vec::new() })
+    }
+
+    fn with_plan_context<T>(
+        &self,
+        declared: &[Option<SqlType>],
+        run: impl FnOnce(&Engine, &PlanContext) -> SqlResult<T>,
+    ) -> SqlResult<T> {
+        let catalog = self.planning_catalog();
+        let search_path = self.search_path(&catalog);
+        let settings = |name: &str| self.settings.get(name).map(str::to_owned);
+        run(
+            &self.engine,
+            &PlanContext {
+                catalog: &catalog,
+                tenant: self.tenant,
+                database: &self.database,
+                search_path: &search_path,
+                user: &self.user,
+                role: self.role,
+                settings: &settings,
+                declared,
+            },
+        )
+    }
+
+    /// The catalog that a statement beginning now is planned against.
+    pub(crate) fn planning_catalog(&self) -> Arc<Catalog> {
+        match &self.transaction {
+            Some(transaction) => transaction.catalog(&self.engine),
+            None => self.engine.store.catalog(),
+        }
+    }
+
+    pub(crate) fn search_path(&self, catalog: &Catalog) -> Vec<String> {
+        let mut path = self.settings.search_path(&self.user);
+        path.retain(|name| catalog.schema(self.tenant, name).is_some());
+        path
+    }
+
+    /// Runs a planned statement in the open transaction or a new implicit one.
+    ///
+    /// # Errors
+    /// Whatever stops the statement; the transaction has then failed.
+    pub async fn execute(&mut self, statement: &Statement, parameters: &[Value]) -> SqlResult<Outcome> {
+        let parameters = if statement.literals.is_empty() { parameters } else { &statement.literals };
+        self.begin_activity(&statement.prepared.text);
+        let result = match self.refuse_in_failed(&statement.prepared.plan) {
+            Ok(()) => Box::pin(self.run(&statement.prepared, parameters)).await,
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| {
+            let error = self.explain_cancel(error);
+            self.fail();
+            error
+        })
+    }
+
+    /// The door calls this for an error of a row stream, so that a time-out is told from a cancel request.
+    #[must_use]
+    pub fn explain_cancel(&self, error: SqlError) -> SqlError {
+        if error.state() == SqlState::QueryCanceled && self.timed_out.load(std::sync::atomic::Ordering::Relaxed) {
+            return SqlError::new(SqlState::QueryCanceled, "canceling statement due to statement timeout");
+        }
+        if error.state() == SqlState::QueryCanceled && self.entry.terminated.is_cancelled() {
+            return SqlError::new(
+                SqlState::AdminShutdown,
+                "terminating connection due to administrator command",
+            );
+        }
+        error
+    }
+
+    fn begin_activity(&mut self, text: &Arc<str>) {
+        self.cancel = self.entry.begin_statement();
+        self.timer = None;
+        if let Some(limit) = self.settings.duration("statement_timeout") {
+            self.timed_out = Arc::default();
+            let (cancel, timed_out) = (self.cancel.clone(), self.timed_out.clone());
+            self.timer = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+                tokio::time::sleep(limit).await;
+                timed_out.store(true, std::sync::atomic::Ordering::Relaxed);
+                cancel.cancel();
+            })));
+        }
+        let now = self.engine.now_micros();
+        let mut activity = self.entry.activity.lock();
+        activity.query = text.clone();
+        activity.state = "active";
+        activity.query_start_micros = now;
+        activity.state_change_micros = now;
+    }
+
+    fn end_activity(&mut self) {
+        self.timer = None;
+        let state = match self.status() {
+            TransactionStatus::Idle => "idle",
+            TransactionStatus::InTransaction => "idle in transaction",
+            TransactionStatus::Failed => "idle in transaction (aborted)",
+        };
+        let now = self.engine.now_micros();
+        let mut activity = self.entry.activity.lock();
+        activity.state = state;
+        activity.state_change_micros = now;
+        activity.transaction_start_micros = self.transaction.as_ref().map(|t| t.started_micros);
+    }
+
+    fn is_failed(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|t| t.failed)
+    }
+
+    fn refuse_in_failed(&self, plan: &Plan) -> SqlResult<()> {
+        let ends = matches!(
+            plan,
+            Plan::Transaction(
+                TransactionCommand::Commit { .. }
+                    | TransactionCommand::Rollback { .. }
+                    | TransactionCommand::RollbackTo(_)
+            )
+        );
+        if self.is_failed() && !ends { Err(in_failed_transaction()) } else { Ok(()) }
+    }
+
+    /// The statement that is running has failed: an implicit transaction is over, a block waits for ROLLBACK.
+    pub fn fail(&mut self) {
+        self.copy = None;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.failed = true;
+        }
+    }
+
+    /// Several statements of one simple query share an implicit transaction until [`Session::finish`].
+    pub fn begin_implicit_block(&mut self) {
+        self.shared_implicit = true;
+    }
+
+    /// Ends an implicit transaction: commits it, or drops it after an error.
+    ///
+    /// # Errors
+    /// What COMMIT gives. The transaction is over either way.
+    pub async fn finish(&mut self) -> SqlResult<()> {
+        self.shared_implicit = false;
+        let result = match &self.transaction {
+            Some(t) if !t.explicit => {
+                if t.failed {
+                    self.rollback_transaction();
+                    Ok(())
+                } else {
+                    self.commit_transaction().await
+                }
+            }
+            _ => Ok(()),
+        };
+        self.end_activity();
+        result
+    }
+
+    /// The open transaction, or a new implicit one.
+    pub(crate) fn transaction(&mut self) -> SqlResult<&mut Transaction> {
+        if self.transaction.is_none() {
+            self.begin(false, TransactionModes::default())?;
+        }
+        self.transaction.as_mut().ok_or_else(|| SqlError::internal("no transaction"))
+    }
+
+    pub(crate) fn begin(&mut self, explicit: bool, modes: TransactionModes) -> SqlResult<()> {
+        let isolation = match modes.isolation {
+            Some(isolation) => isolation,
+            None => isolation_of(self.settings.get("default_transaction_isolation").unwrap_or_default()),
+        };
+        refuse_serializable(isolation)?;
+        let read_only = modes.read_only.unwrap_or_else(|| self.settings.is_on("default_transaction_read_only"));
+        self.transaction = Some(Transaction::new(&self.engine, explicit, isolation, read_only)?);
+        Ok(())
+    }
+
+    pub(crate) async fn transaction_command(&mut self, command: &TransactionCommand) -> SqlResult<Outcome> {
+        let tag = |name| Ok(Outcome::Command(CommandTag { name, rows: None }));
+        match command {
+            TransactionCommand::Begin(modes) => {
+                match &mut self.transaction {
+                    Some(t) if t.explicit => self.warn(
+                        SqlState::ActiveSqlTransaction,
+                        "there is already a transaction in progress",
+                    ),
+                    // The statements before it in the same implicit transaction become part of the block.
+                    Some(t) => t.explicit = true,
+                    None => self.begin(true, *modes)?,
+                }
+                tag("BEGIN")
+            }
+            TransactionCommand::Commit { chain } => {
+                let modes = self.modes_to_chain(*chain)?;
+                let outcome = match &self.transaction {
+                    Some(t) if t.failed => {
+                        self.rollback_transaction();
+                        "ROLLBACK"
+                    }
+                    Some(t) => {
+                        if !t.explicit {
+                            self.warn(SqlState::NoActiveSqlTransaction, "there is no transaction in progress");
+                        }
+                        self.commit_transaction().await?;
+                        "COMMIT"
+                    }
+                    None => {
+                        self.warn(SqlState::NoActiveSqlTransaction, "there is no transaction in progress");
+                        "COMMIT"
+                    }
+                };
+                if let Some(modes) = modes {
+                    self.begin(true, modes)?;
+                }
+                tag(outcome)
+            }
+            TransactionCommand::Rollback { chain } => {
+                let modes = self.modes_to_chain(*chain)?;
+                if !self.transaction.as_ref().is_some_and(|t| t.explicit) {
+                    self.warn(SqlState::NoActiveSqlTransaction, "there is no transaction in progress");
+                }
+                self.rollback_transaction();
+                if let Some(modes) = modes {
+                    self.begin(true, modes)?;
+                }
+                tag("ROLLBACK")
+            }
+            TransactionCommand::Savepoint(name) => {
+                let transaction = self.block("SAVEPOINT")?;
+                let mark = transaction.writes.mark();
+                transaction.savepoints.push((name.clone(), mark));
+                tag("SAVEPOINT")
+            }
+            TransactionCommand::Release(name) => {
+                let transaction = self.block("RELEASE SAVEPOINT")?;
+                let place = savepoint(transaction, name)?;
+                transaction.savepoints.truncate(place);
+                tag("RELEASE")
+            }
+            TransactionCommand::RollbackTo(name) => {
+                let transaction = self.block("ROLLBACK TO SAVEPOINT")?;
+                let place = savepoint(transaction, name)?;
+                if transaction.staging.is_some() {
+                    return Err(SqlError::unsupported("ROLLBACK TO SAVEPOINT behind a large COPY or UPDATE"));
+                }
+                let mark = transaction.savepoints.get(place).map(|(_, mark)| *mark);
+                if let Some(mark) = mark {
+                    transaction.writes.rollback_to(mark);
+                }
+                transaction.savepoints.truncate(place + 1);
+                transaction.failed = false;
+                tag("ROLLBACK")
+            }
+            TransactionCommand::Set(modes) => {
+                let Some(transaction) = self.transaction.as_mut().filter(|t| t.explicit) else {
+                    self.warn(
+                        SqlState::NoActiveSqlTransaction,
+                        "SET TRANSACTION can only be used in transaction blocks",
+                    );
+                    return tag("SET");
+                };
+                if let Some(isolation) = modes.isolation {
+                    refuse_serializable(isolation)?;
+                    if transaction.has_run && isolation != transaction.isolation {
+                        return Err(SqlError::new(
+                            SqlState::ActiveSqlTransaction,
+                            "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+                        ));
+                    }
+                    transaction.isolation = isolation;
+                }
+                if let Some(read_only) = modes.read_only {
+                    if transaction.has_run && transaction.read_only && !read_only {
+                        return Err(SqlError::new(
+                            SqlState::ActiveSqlTransaction,
+                            "transaction read-write mode must be set before any query",
+                        ));
+                    }
+                    transaction.read_only = read_only;
+                }
+                tag("SET")
+            }
+            TransactionCommand::SetDefault(modes) => {
+                if let Some(isolation) = modes.isolation {
+                    refuse_serializable(isolation)?;
+                    self.set("default_transaction_isolation", Some(isolation_name(isolation)), false)?;
+                }
+                if let Some(read_only) = modes.read_only {
+                    self.set("default_transaction_read_only", Some(if read_only { "on" } else { "off" }), false)?;
+                }
+                tag("SET")
+            }
+        }
+    }
+
+    fn modes_to_chain(&self, chain: bool) -> SqlResult<Option<TransactionModes>> {
+        if !chain {
+            return Ok(None);
+        }
+        match self.transaction.as_ref().filter(|t| t.explicit) {
+            Some(t) => Ok(Some(TransactionModes {
+                isolation: Some(t.isolation),
+                read_only: Some(t.read_only),
+                deferrable: None,
+            })),
+            None => Err(SqlError::new(
+                SqlState::NoActiveSqlTransaction,
+                "AND CHAIN can only be used in transaction blocks",
+            )),
+        }
+    }
+
+    fn block(&mut self, command: &str) -> SqlResult<&mut Transaction> {
+        self.transaction.as_mut().filter(|t| t.explicit).ok_or_else(|| {
+            SqlError::new(
+                SqlState::NoActiveSqlTransaction,
+                format!("{command} can only be used in transaction blocks"),
+            )
+        })
+    }
+
+    fn warn(&mut self, state: SqlState, text: &str) {
+        self.notice(Severity::Warning, SqlError::new(state, text));
+    }
+
+    /// Commits the open transaction. It is over afterwards, whatever comes.
+    pub(crate) async fn commit_transaction(&mut self) -> SqlResult<()> {
+        let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
+        let result = crate::commit::commit(&self.engine, &mut transaction, &self.cancel).await;
+        if result.is_err() {
+            let staging = transaction.staging.take();
+            self.drop_staged(staging);
+        }
+        drop(transaction);
+        self.end_settings(result.is_ok());
+        result
+    }
+
+    pub(crate) fn rollback_transaction(&mut self) {
+        if let Some(mut transaction) = self.transaction.take() {
+            let staging = transaction.staging.take();
+            self.drop_staged(staging);
+        }
+        self.end_settings(false);
+    }
+
+    /// Rows that were staged in vain are dropped by an entry, in the background: nobody waits for it.
+    fn drop_staged(&self, staging: Option<crate::stage::Staging>) {
+        if let Some(staging) = staging {
+            let engine = self.engine.clone();
+            tokio::spawn(async move {
+                if let Err(error) = staging.abort(&engine).await {
+                    tracing::warn!(%error, "staged rows are dropped with the term");
+                }
+            });
+        }
+    }
+
+    /// SET, by name. `local` ends with the transaction.
+    pub(crate) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> SqlResult<()> {
+        if name.eq_ignore_ascii_case("transaction_isolation") || name.eq_ignore_ascii_case("transaction_read_only") {
+            return self.set_transaction_setting(name, value);
+        }
+        if name.eq_ignore_ascii_case("default_transaction_isolation")
+            && let Some(value) = value
+        {
+            refuse_serializable(isolation_of(&value.to_ascii_lowercase()))?;
+        }
+        let in_block = self.transaction.as_ref().is_some_and(|t| t.explicit);
+        if local && !in_block {
+            self.warn(SqlState::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
+            // It would end with the statement.
+            return self.settings.clone().set(name, value).map(|_| ());
+        }
+        if in_block && self.settings_behind.is_none() {
+            let now = self.settings.clone();
+            self.settings_behind = Some(SettingsBehind { rollback: now.clone(), commit: now });
+        }
+        let reported = self.settings.set(name, value)?;
+        if !local && let Some(behind) = &mut self.settings_behind {
+            behind.commit.set(name, value)?;
+        }
+        if let Some(name) = reported {
+            let value = self.settings.show(name)?;
+            if name == "application_name" {
+                self.entry.activity.lock().application_name.clone_from(&value);
+            }
+            self.parameter_changes.push((name.to_owned(), value));
+        }
+        Ok(())
+    }
+
+    fn set_transaction_setting(&mut self, name: &str, value: Option<&str>) -> SqlResult<()> {
+        let mut modes = TransactionModes::default();
+        match value {
+            Some(value) if name.eq_ignore_ascii_case("transaction_isolation") => {
+                self.settings.clone().set(name, Some(value))?;
+                modes.isolation = Some(isolation_of(&value.to_ascii_lowercase()));
+            }
+            Some(value) => modes.read_only = crate::settings::parse_bool(value),
+            None => {}
+        }
+        if let Some(transaction) = self.transaction.as_mut().filter(|t| t.explicit) {
+            if let Some(isolation) = modes.isolation {
+                refuse_serializable(isolation)?;
+                transaction.isolation = isolation;
+            }
+            if let Some(read_only) = modes.read_only {
+                transaction.read_only = read_only;
+            }
+        }
+        Ok(())
+    }
+
+    /// SHOW, by name.
+    pub(crate) fn show(&self, name: &str) -> SqlResult<String> {
+        if name.eq_ignore_ascii_case("transaction_isolation") {
+            let isolation = self.transaction.as_ref().map(|t| t.isolation).unwrap_or_else(|| {
+                isolation_of(self.settings.get("default_transaction_isolation").unwrap_or_default())
+            });
+            return Ok(isolation_name(isolation).to_owned());
+        }
+        if name.eq_ignore_ascii_case("transaction_read_only") {
+            let read_only = self.transaction.as_ref().map(|t| t.read_only).unwrap_or(
+                self.settings.is_on("default_transaction_read_only"),
+            );
+            return Ok(if read_only { "on" } else { "off" }.to_owned());
+        }
+        if name.eq_ignore_ascii_case("session_authorization") {
+            return Ok(self.user.clone());
+        }
+        self.settings.show(name)
+    }
+
+    pub(crate) fn reset_all(&mut self) -> SqlResult<()> {
+        for name in self.settings.reset_all() {
+            let value = self.settings.show(name)?;
+            self.parameter_changes.push((name.to_owned(), value));
+        }
+        if let Some(behind) = &mut self.settings_behind {
+            behind.commit.reset_all();
+        }
+        Ok(())
+    }
+
+    fn end_settings(&mut self, committed: bool) {
+        let Some(behind) = self.settings_behind.take() else { return };
+        let before = std::mem::replace(&mut self.settings, if committed { behind.commit } else { behind.rollback });
+        for definition in crate::settings::DEFINITIONS.iter().filter(|d| d.reported) {
+            if before.get(definition.name) != self.settings.get(definition.name)
+                && let Ok(value) = self.settings.show(definition.name)
+            {
+                self.parameter_changes.push((definition.name.to_owned(), value));
+            }
+        }
+    }
+
+    /// How long to wait for locks.
+    pub(crate) fn lock_wait(&self) -> LockWait {
+        self.settings.duration("lock_timeout").map_or(LockWait::Forever, LockWait::AtMost)
+    }
+
+    /// What a DataFusion plan of the running statement reads.
+    pub(crate) fn view(&mut self) -> SqlResult<Arc<ReadView>> {
+        let statement_time = self.engine.now_micros();
+        let engine = self.engine.clone();
+        let transaction = self.transaction()?;
+        let snapshot = transaction.snapshot(&engine);
+        let snapshot = match transaction.writes.catalog() {
+            Some(own) => snapshot.with_catalog(own.clone()),
+            None => snapshot,
+        };
+        let overlay = transaction.writes.overlay();
+        let transaction_time = transaction.started_micros;
+        let catalog = snapshot.catalog.clone();
+        let session = SessionFacts {
+            user: self.user.clone(),
+            session_user: self.user.clone(),
+            role: self.role,
+            database: self.database.clone(),
+            tenant: self.tenant,
+            search_path: self.search_path(&catalog),
+            time_zone: self.settings.get("TimeZone").unwrap_or("UTC").to_owned(),
+            transaction_time,
+            statement_time,
+            settings: Arc::new(self.all_settings()),
+            process_id: self.entry.process_id,
+            services: Some(self.services.clone()),
+        };
+        Ok(Arc::new(ReadView { snapshot, overlay, session: Arc::new(session), cancel: self.cancel.clone() }))
+    }
+
+    /// All settings by lower-case name, as SHOW prints them.
+    pub(crate) fn all_settings(&self) -> HashMap<String, String> {
+        let names = crate::settings::DEFINITIONS.iter().map(|d| d.name).chain(self.settings.all().map(|(name, _)| name));
+        names.filter_map(|name| Some((name.to_ascii_lowercase(), self.show(name).ok()?))).collect()
+    }
+
+    /// Keeps a prepared statement. The unnamed one may be replaced.
+    ///
+    /// # Errors
+    /// `42P05` if the name is taken.
+    pub fn put_statement(&mut self, name: &str, statement: Statement) -> SqlResult<()> {
+        if !name.is_empty() && self.statements.contains_key(name) {
+            return Err(SqlError::new(
+                SqlState::DuplicatePreparedStatement,
+                format!("prepared statement \"{name}\" already exists"),
+            ));
+        }
+        self.statements.insert(name.to_owned(), statement);
+        Ok(())
+    }
+
+    /// A prepared statement, planned anew if the catalog has changed since.
+    ///
+    /// # Errors
+    /// `26000` without such a statement, `0A000` when its result has other columns now, and what planning gives.
+    pub fn get_statement(&mut self, name: &str) -> SqlResult<Statement> {
+        let statement = self.statements.get(name).cloned().ok_or_else(|| {
+            let what = if name.is_empty() {
+                "unnamed prepared statement does not exist".to_owned()
+            } else {
+                format!("prepared statement \"{name}\" does not exist")
+            };
+            SqlError::new(SqlState::InvalidSqlStatementName, what)
+        })?;
+        if self.is_failed() {
+            self.refuse_in_failed(&statement.prepared.plan)?;
+            return Ok(statement);
+        }
+        let fresh = self.refresh(&statement)?;
+        if !Arc::ptr_eq(&fresh.prepared, &statement.prepared) {
+            self.statements.insert(name.to_owned(), fresh.clone());
+        }
+        Ok(fresh)
+    }
+
+    /// The statement planned against the present catalog.
+    pub(crate) fn refresh(&self, statement: &Statement) -> SqlResult<Statement> {
+        if statement.prepared.catalog_version == self.planning_catalog().version {
+            return Ok(statement.clone());
+        }
+        let declared: Vec<Option<SqlType>> = statement.prepared.parameters.iter().cloned().map(Some).collect();
+        let parsed = sql::parse(&statement.prepared.text)?;
+        let [parsed] = parsed.as_slice() else {
+            return Ok(statement.clone());
+        };
+        let prepared = self.with_plan_context(&declared, |_, context| sql::plan(parsed, context))?;
+        if !same_columns(prepared.columns.as_deref(), statement.prepared.columns.as_deref()) {
+            return Err(SqlError::new(
+                SqlState::FeatureNotSupported,
+                "cached plan must not change result type",
+            ));
+        }
+        Ok(Statement { prepared, literals: statement.literals.clone() })
+    }
+
+    /// Forgets a prepared statement; without one nothing happens.
+    pub fn close_statement(&mut self, name: &str) {
+        self.statements.remove(name);
+    }
+
+    pub(crate) fn has_statement(&self, name: &str) -> bool {
+        self.statements.contains_key(name)
+    }
+
+    pub(crate) fn close_all_statements(&mut self) {
+        self.statements.clear();
+    }
+
+    pub(crate) fn is_bootstrap_superuser(&self) -> bool {
+        self.role == BOOTSTRAP_ROLE || self.superuser
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(staging) = self.transaction.as_mut().and_then(|t| t.staging.take())
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            self.drop_staged(Some(staging));
+        }
+        self.engine.sessions.leave(self.entry.process_id);
+    }
+}
+
+fn same_columns(a: Option<&[perigee_plan::ResultColumn]>, b: Option<&[perigee_plan::ResultColumn]>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name == b.name && a.ty == b.ty),
+        _ => false,
+    }
+}
+
+fn savepoint(transaction: &Transaction, name: &str) -> SqlResult<usize> {
+    transaction.savepoints.iter().rposition(|(n, _)| n == name).ok_or_else(|| {
+        SqlError::new(SqlState::InvalidSavepointSpecification, format!("savepoint \"{name}\" does not exist"))
+    })
+}
+
+fn in_failed_transaction() -> SqlError {
+    SqlError::new(
+        SqlState::InFailedSqlTransaction,
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
+}
+
+/// SERIALIZABLE needs predicate tests at commit that are not built; a weaker level under its name would be a lie.
+fn refuse_serializable(isolation: Isolation) -> SqlResult<()> {
+    if isolation == Isolation::Serializable {
+        return Err(SqlError::unsupported("isolation level SERIALIZABLE").hint("use REPEATABLE READ"));
+    }
+    Ok(())
+}
+
+fn isolation_of(name: &str) -> Isolation {
+    match name {
+        "serializable" => Isolation::Serializable,
+        "repeatable read" => Isolation::RepeatableRead,
+        _ => Isolation::ReadCommitted,
+    }
+}
+
+fn isolation_name(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::ReadCommitted => "read committed",
+        Isolation::RepeatableRead => "repeatable read",
+        Isolation::Serializable => "serializable",
+    }
+}

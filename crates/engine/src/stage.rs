@@ -1,0 +1,194 @@
+//! Rows of a transaction that is too large for one entry: they go into the log as they come, hidden.
+//!
+//! ```text
+//!   Stage, Stage, Stage, ...   Transaction { staged }     rows become visible at its index
+//!                        ...   Abort                      rows are dropped; so are they with the term
+//! ```
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use perigee_storage::entry::{Entry, RowBlock, TableChange};
+use perigee_types::catalog::{Catalog, Table};
+use perigee_types::{Hlc, LogIndex, Oid, SqlResult, Term, TransactionId};
+
+use crate::engine::Engine;
+use crate::locks::Holder;
+
+/// Bytes of rows in one entry, about: below the limit of an entry with room for what is around them.
+pub(crate) const STAGE_BYTES: usize = 700 << 10;
+
+/// Entries that may wait for the log at once.
+const IN_FLIGHT_MAX: usize = 8;
+
+/// The staged part of a transaction.
+pub(crate) struct Staging {
+    pub(crate) id: TransactionId,
+    term: Term,
+    part: u32,
+    /// New tables that the log knows already, by storage.
+    tables: BTreeSet<Oid>,
+    /// Tables with staged rows.
+    rows_of: BTreeSet<Oid>,
+    in_flight: VecDeque<BoxFuture<'static, SqlResult<(LogIndex, Hlc)>>>,
+}
+
+impl Staging {
+    pub(crate) fn new(holder: Holder, term: Term) -> Self {
+        Self {
+            id: TransactionId(holder.0),
+            term,
+            part: 0,
+            tables: BTreeSet::new(),
+            rows_of: BTreeSet::new(),
+            in_flight: VecDeque::new(),
+        }
+    }
+
+    /// Whether rows of the table are staged.
+    pub(crate) fn has_rows_of(&self, table: Oid) -> bool {
+        self.rows_of.contains(&table)
+    }
+
+    /// Makes a table that only this transaction knows, so that its rows have a place.
+    pub(crate) async fn table(&mut self, engine: &Arc<Engine>, table: &Arc<Table>, catalog: &Catalog) -> SqlResult<()> {
+        if engine.store.table(table.storage).is_some() || !self.tables.insert(table.storage) {
+            return Ok(());
+        }
+        let entry = Entry::StageTable {
+            transaction: self.id,
+            table: table.clone(),
+            indexes: catalog.indexes_of(table).cloned().collect(),
+        };
+        self.propose(engine, &entry).await?;
+        // Rows are checked against the table's indexes, so it must be there.
+        self.settle().await
+    }
+
+    /// Sends rows to the log. Waits only when too many entries are on their way.
+    pub(crate) async fn push(&mut self, engine: &Arc<Engine>, table: Oid, change: TableChange) -> SqlResult<()> {
+        self.rows_of.insert(table);
+        for change in split(change) {
+            engine.wait_for_memory().await;
+            let entry = Entry::Stage { transaction: self.id, part: self.part, changes: vec![change] };
+            self.part += 1;
+            self.propose(engine, &entry).await?;
+        }
+        Ok(())
+    }
+
+    async fn propose(&mut self, engine: &Arc<Engine>, entry: &Entry) -> SqlResult<()> {
+        while self.in_flight.len() >= IN_FLIGHT_MAX {
+            self.wait_for_one().await?;
+        }
+        self.in_flight.push_back(engine.propose_later(self.term, entry.encode()));
+        Ok(())
+    }
+
+    async fn wait_for_one(&mut self) -> SqlResult<()> {
+        match self.in_flight.pop_front() {
+            Some(proposal) => proposal.await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until everything staged so far is applied here.
+    pub(crate) async fn settle(&mut self) -> SqlResult<()> {
+        while !self.in_flight.is_empty() {
+            self.wait_for_one().await?;
+        }
+        Ok(())
+    }
+
+    /// Drops what was staged.
+    pub(crate) async fn abort(mut self, engine: &Arc<Engine>) -> SqlResult<()> {
+        // Whatever became of the parts: the abort comes behind them.
+        while let Some(proposal) = self.in_flight.pop_front() {
+            let _ = proposal.await;
+        }
+        if self.part == 0 && self.tables.is_empty() {
+            return Ok(());
+        }
+        engine.propose(self.term, &Entry::Abort { transaction: self.id }).await.map(|_| ())
+    }
+}
+
+/// Cuts a change into pieces that fit an entry.
+pub(crate) fn split(change: TableChange) -> Vec<TableChange> {
+    let mut pieces = Vec::new();
+    let TableChange { storage, columns, mut ended, rows } = change;
+    while ended.len() > 4_096 {
+        let rest = ended.split_off(4_096);
+        let part = std::mem::replace(&mut ended, rest);
+        pieces.push(TableChange { storage, columns: columns.clone(), ended: part, rows: RowBlock::none() });
+    }
+    let mut blocks = split_rows(rows);
+    let first = blocks.pop_front().unwrap_or_else(RowBlock::none);
+    pieces.push(TableChange { storage, columns: columns.clone(), ended, rows: first });
+    pieces.extend(blocks.into_iter().map(|rows| TableChange { storage, columns: columns.clone(), ended: vec![], rows }));
+    pieces
+}
+
+fn split_rows(rows: RowBlock) -> VecDeque<RowBlock> {
+    let mut blocks = VecDeque::new();
+    match rows {
+        RowBlock::Rows(rows) => {
+            let mut block = Vec::new();
+            let mut bytes = 0;
+            for row in rows {
+                let size: usize = row.iter().map(perigee_types::Value::size_bytes).sum();
+                if bytes + size > STAGE_BYTES && !block.is_empty() {
+                    blocks.push_back(RowBlock::Rows(std::mem::take(&mut block)));
+                    bytes = 0;
+                }
+                bytes += size;
+                block.push(row);
+            }
+            if !block.is_empty() {
+                blocks.push_back(RowBlock::Rows(block));
+            }
+        }
+        RowBlock::Batch(batch) => {
+            let rows = batch.num_rows();
+            let bytes = batch_bytes(&batch);
+            let count = bytes.div_ceil(STAGE_BYTES).max(1);
+            let step = rows.div_ceil(count).max(1);
+            let mut from = 0;
+            while from < rows {
+                let length = step.min(rows - from);
+                let slice = batch.slice(from, length);
+                from += length;
+                // Rows of very different size: cut again where a slice is still too large.
+                if length > 1 && batch_bytes(&slice) > STAGE_BYTES + (STAGE_BYTES >> 2) {
+                    blocks.extend(split_rows(RowBlock::Batch(slice)));
+                } else {
+                    blocks.push_back(RowBlock::Batch(slice));
+                }
+            }
+        }
+    }
+    blocks
+}
+
+/// Bytes of a batch's own values, without what its buffers hold besides.
+pub(crate) fn batch_bytes(batch: &arrow::record_batch::RecordBatch) -> usize {
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::DataType;
+    batch
+        .columns()
+        .iter()
+        .map(|column| match column.data_type() {
+            DataType::Utf8View => {
+                column.as_string_view().lengths().map(|n| n as usize + 4).sum::<usize>() + column.len() / 8
+            }
+            DataType::BinaryView => {
+                column.as_binary_view().lengths().map(|n| n as usize + 4).sum::<usize>() + column.len() / 8
+            }
+            other => match other.primitive_width() {
+                Some(width) => column.len() * width + column.len() / 8,
+                None => column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size()),
+            },
+        })
+        .sum()
+}

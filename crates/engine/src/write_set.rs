@@ -1,0 +1,370 @@
+//! What a transaction wants to write, before it is logged.
+//!
+//! Rows to append and versions to end, per table, with the keys of the unique indexes so that a transaction finds its
+//! own rows. A savepoint is a mark: going back to it takes back everything behind it, newest first.
+
+use std::sync::Arc;
+
+use perigee_storage::store::{Overlay, TableOverlay};
+use perigee_types::catalog::{Catalog, CatalogChange, Index, Table};
+use perigee_types::{IndexId, LogIndex, Oid, Row, Value, Vid, key};
+use rustc_hash::FxHashMap;
+
+/// The unique indexes of a table: their oids and the places of their columns in the table's columns.
+#[derive(Clone, Debug)]
+pub struct UniqueKeys(pub Arc<[UniqueKey]>);
+
+/// One unique index.
+#[derive(Clone, Debug)]
+pub struct UniqueKey {
+    /// The index.
+    pub index: Arc<Index>,
+    /// Places of its columns in `table.columns`.
+    pub positions: Vec<usize>,
+}
+
+impl UniqueKeys {
+    /// Of a table, in a catalog. The primary key comes first.
+    #[must_use]
+    pub fn of(table: &Table, catalog: &Catalog) -> Self {
+        let mut keys: Vec<UniqueKey> = catalog
+            .indexes_of(table)
+            .filter(|index| index.unique)
+            .filter_map(|index| {
+                let positions = index.columns.iter().map(|n| table.number_position(*n)).collect::<Option<_>>()?;
+                Some(UniqueKey { index: index.clone(), positions })
+            })
+            .collect();
+        keys.sort_by_key(|k| (Some(k.index.oid) != table.primary_key, k.index.oid));
+        Self(keys.into())
+    }
+
+    /// The primary key, if the table has one.
+    #[must_use]
+    pub fn primary(&self, table: &Table) -> Option<&UniqueKey> {
+        self.0.first().filter(|k| Some(k.index.oid) == table.primary_key)
+    }
+}
+
+impl UniqueKey {
+    /// The key of a row of the table; `None` with a NULL in it, which never collides.
+    #[must_use]
+    pub fn of_row(&self, row: &[Value]) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(16);
+        for position in &self.positions {
+            let value = row.get(*position)?;
+            if value.is_null() {
+                return None;
+            }
+            key::encode_value(value, &mut out);
+        }
+        Some(out)
+    }
+}
+
+/// The writes to one table.
+pub struct TableWrites {
+    /// The table as of the last statement that wrote to it.
+    pub table: Arc<Table>,
+    /// Its unique indexes.
+    pub unique: UniqueKeys,
+    /// Versions of other transactions that this one ends, with their primary keys (or whole rows without one).
+    pub ended: FxHashMap<Vid, Row>,
+    /// Own rows; `None` where a later statement took one back.
+    pub inserted: Vec<Option<Row>>,
+    /// Own live rows by unique key.
+    by_key: FxHashMap<(IndexId, Vec<u8>), usize>,
+    live: usize,
+}
+
+enum Undo {
+    Ended(Oid, Vid),
+    Inserted(Oid, usize),
+    TakenBack(Oid, usize, Row),
+    Catalog(usize, Option<Arc<Catalog>>),
+    Whole(Oid, Option<Box<TableWrites>>),
+}
+
+/// A place to go back to.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(usize);
+
+/// What a transaction wants to write.
+#[derive(Default)]
+pub struct WriteSet {
+    tables: FxHashMap<Oid, TableWrites>,
+    undo: Vec<Undo>,
+    /// Changes of the catalog, in order.
+    pub catalog_changes: Vec<CatalogChange>,
+    /// The catalog with them.
+    catalog: Option<Arc<Catalog>>,
+    bytes: usize,
+    overlay: Option<Arc<Overlay>>,
+}
+
+impl WriteSet {
+    /// Whether nothing would be logged.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.catalog_changes.is_empty() && self.tables.values().all(|t| t.ended.is_empty() && t.live == 0)
+    }
+
+    /// Bytes of the buffered rows, about.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The writes to a table, by its storage.
+    #[must_use]
+    pub fn table(&self, storage: Oid) -> Option<&TableWrites> {
+        self.tables.get(&storage)
+    }
+
+    /// All tables written to, by storage.
+    pub fn tables(&self) -> impl Iterator<Item = (Oid, &TableWrites)> {
+        self.tables.iter().map(|(storage, writes)| (*storage, writes))
+    }
+
+    /// Takes all writes out.
+    pub fn take_tables(&mut self) -> Vec<(Oid, TableWrites)> {
+        self.overlay = None;
+        self.undo.clear();
+        self.bytes = 0;
+        let mut tables: Vec<_> = std::mem::take(&mut self.tables).into_iter().collect();
+        tables.sort_by_key(|(storage, _)| *storage);
+        tables
+    }
+
+    fn entry(&mut self, table: &Arc<Table>, unique: &UniqueKeys) -> &mut TableWrites {
+        self.overlay = None;
+        let writes = self.tables.entry(table.storage).or_insert_with(|| TableWrites {
+            table: table.clone(),
+            unique: unique.clone(),
+            ended: FxHashMap::default(),
+            inserted: Vec::new(),
+            by_key: FxHashMap::default(),
+            live: 0,
+        });
+        if !Arc::ptr_eq(&writes.table, table) {
+            writes.table = table.clone();
+        }
+        writes
+    }
+
+    /// Appends a row: one value for each live column, checked.
+    pub fn insert(&mut self, table: &Arc<Table>, unique: &UniqueKeys, row: Row) {
+        self.bytes += row.iter().map(Value::size_bytes).sum::<usize>();
+        let writes = self.entry(table, unique);
+        let place = writes.inserted.len();
+        for unique in unique.0.iter() {
+            if let Some(key) = unique.of_row(&row) {
+                writes.by_key.insert((unique.index.oid, key), place);
+            }
+        }
+        writes.inserted.push(Some(row));
+        writes.live += 1;
+        self.undo.push(Undo::Inserted(table.storage, place));
+    }
+
+    /// Ends a row: another transaction's by its vid, or an own one by its local vid. `row` holds the live columns.
+    pub fn end(&mut self, table: &Arc<Table>, unique: &UniqueKeys, vid: Vid, row: &[Value]) {
+        let writes = self.entry(table, unique);
+        if vid.is_local() {
+            let place = (vid.0 - Vid::LOCAL_FIRST.0) as usize;
+            if let Some(old) = writes.inserted.get_mut(place).and_then(Option::take) {
+                writes.live -= 1;
+                for unique in unique.0.iter() {
+                    if let Some(key) = unique.of_row(&old)
+                        && writes.by_key.get(&(unique.index.oid, key.clone())) == Some(&place)
+                    {
+                        writes.by_key.remove(&(unique.index.oid, key));
+                    }
+                }
+                self.undo.push(Undo::TakenBack(table.storage, place, old));
+            }
+            return;
+        }
+        let key = match unique.primary(table) {
+            Some(primary) => primary.positions.iter().filter_map(|p| row.get(*p).cloned()).collect(),
+            None => row.to_vec(),
+        };
+        if writes.ended.insert(vid, key).is_none() {
+            self.undo.push(Undo::Ended(table.storage, vid));
+            self.bytes += 64;
+        }
+    }
+
+    /// An own live row by unique key: its local vid and values.
+    #[must_use]
+    pub fn find(&self, storage: Oid, index: IndexId, key: &[u8]) -> Option<(Vid, &Row)> {
+        let writes = self.tables.get(&storage)?;
+        if writes.by_key.is_empty() {
+            return None;
+        }
+        let place = *writes.by_key.get(&(index, key.to_vec()))?;
+        Some((Vid(Vid::LOCAL_FIRST.0 + place as u64), writes.inserted.get(place)?.as_ref()?))
+    }
+
+    /// Whether this transaction has ended the version.
+    #[must_use]
+    pub fn has_ended(&self, storage: Oid, vid: Vid) -> bool {
+        self.tables.get(&storage).is_some_and(|t| t.ended.contains_key(&vid))
+    }
+
+    /// Adds changes of the catalog on top of `base` (the catalog without this transaction).
+    pub fn change_catalog(&mut self, base: &Arc<Catalog>, changes: Vec<CatalogChange>) {
+        let current = self.catalog.clone().unwrap_or_else(|| base.clone());
+        self.undo.push(Undo::Catalog(self.catalog_changes.len(), self.catalog.clone()));
+        // A version of its own: plans made inside the transaction are not those of the committed catalog.
+        let version = LogIndex(LogIndex(u64::MAX).0 - self.undo.len() as u64);
+        self.catalog = Some(Arc::new(current.with_changes(&changes, version)));
+        self.catalog_changes.extend(changes);
+    }
+
+    /// Makes own rows follow a change of their table. `convert` turns an old row into a new one.
+    ///
+    /// # Errors
+    /// The name of a unique index that two own rows would share a key of.
+    pub fn retarget(
+        &mut self,
+        table: &Arc<Table>,
+        unique: &UniqueKeys,
+        convert: impl Fn(Row) -> Row,
+    ) -> Result<(), String> {
+        let Some(old) = self.tables.remove(&table.storage) else { return Ok(()) };
+        self.overlay = None;
+        let inserted: Vec<Option<Row>> = old.inserted.iter().cloned().map(|row| row.map(&convert)).collect();
+        let mut by_key = FxHashMap::default();
+        let mut clash = None;
+        for (place, row) in inserted.iter().enumerate() {
+            let Some(row) = row else { continue };
+            for unique in unique.0.iter() {
+                if let Some(key) = unique.of_row(row)
+                    && by_key.insert((unique.index.oid, key), place).is_some()
+                {
+                    clash = Some(unique.index.name.clone());
+                }
+            }
+        }
+        let new = TableWrites {
+            table: table.clone(),
+            unique: unique.clone(),
+            ended: old.ended.clone(),
+            inserted,
+            by_key,
+            live: old.live,
+        };
+        self.tables.insert(table.storage, new);
+        self.undo.push(Undo::Whole(table.storage, Some(Box::new(old))));
+        clash.map_or(Ok(()), Err)
+    }
+
+    /// Drops the writes to a table that is dropped or emptied.
+    pub fn forget(&mut self, storage: Oid) {
+        if let Some(old) = self.tables.remove(&storage) {
+            self.overlay = None;
+            self.undo.push(Undo::Whole(storage, Some(Box::new(old))));
+        }
+    }
+
+    /// Takes the rows to append to a table out, to stage them. They cannot come back: undo marks behind them are void.
+    pub fn take_inserted(&mut self, storage: Oid) -> Vec<Row> {
+        let Some(writes) = self.tables.get_mut(&storage) else { return Vec::new() };
+        self.overlay = None;
+        self.bytes = 0;
+        writes.by_key.clear();
+        writes.live = 0;
+        self.undo.retain(|undo| {
+            !matches!(undo, Undo::Inserted(of, _) | Undo::TakenBack(of, _, _) if *of == storage)
+        });
+        std::mem::take(&mut writes.inserted).into_iter().flatten().collect()
+    }
+
+    /// The catalog with this transaction's changes, if it made any.
+    #[must_use]
+    pub fn catalog(&self) -> Option<&Arc<Catalog>> {
+        self.catalog.as_ref()
+    }
+
+    /// A place to go back to.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark(self.undo.len())
+    }
+
+    /// Takes back everything behind `mark`.
+    pub fn rollback_to(&mut self, mark: Mark) {
+        self.overlay = None;
+        while self.undo.len() > mark.0 {
+            match self.undo.pop() {
+                Some(Undo::Ended(storage, vid)) => {
+                    if let Some(writes) = self.tables.get_mut(&storage) {
+                        writes.ended.remove(&vid);
+                    }
+                }
+                Some(Undo::Inserted(storage, place)) => {
+                    if let Some(writes) = self.tables.get_mut(&storage) {
+                        if let Some(row) = writes.inserted.get_mut(place).and_then(Option::take) {
+                            writes.live -= 1;
+                            for unique in writes.unique.clone().0.iter() {
+                                if let Some(key) = unique.of_row(&row) {
+                                    writes.by_key.remove(&(unique.index.oid, key));
+                                }
+                            }
+                        }
+                        writes.inserted.truncate(place);
+                    }
+                }
+                Some(Undo::TakenBack(storage, place, row)) => {
+                    if let Some(writes) = self.tables.get_mut(&storage) {
+                        for unique in writes.unique.clone().0.iter() {
+                            if let Some(key) = unique.of_row(&row) {
+                                writes.by_key.insert((unique.index.oid, key), place);
+                            }
+                        }
+                        if let Some(slot) = writes.inserted.get_mut(place) {
+                            *slot = Some(row);
+                            writes.live += 1;
+                        }
+                    }
+                }
+                Some(Undo::Whole(storage, before)) => {
+                    match before {
+                        Some(before) => self.tables.insert(storage, *before),
+                        None => self.tables.remove(&storage),
+                    };
+                }
+                Some(Undo::Catalog(count, before)) => {
+                    self.catalog_changes.truncate(count);
+                    self.catalog = before;
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// What this transaction's own scans see beside the snapshot; `None` when it has written no rows.
+    pub fn overlay(&mut self) -> Option<Arc<Overlay>> {
+        if self.tables.is_empty() {
+            return None;
+        }
+        if self.overlay.is_none() {
+            let tables = self.tables.iter().map(|(storage, writes)| (*storage, writes.overlay())).collect();
+            self.overlay = Some(Arc::new(Overlay { tables }));
+        }
+        self.overlay.clone()
+    }
+}
+
+impl TableWrites {
+    fn overlay(&self) -> TableOverlay {
+        let inserted = self
+            .inserted
+            .iter()
+            .enumerate()
+            .filter_map(|(place, row)| Some((Vid(Vid::LOCAL_FIRST.0 + place as u64), row.clone()?)))
+            .collect();
+        TableOverlay { ended: self.ended.keys().copied().collect(), inserted }
+    }
+}
