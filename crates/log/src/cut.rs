@@ -96,6 +96,8 @@ impl Log {
     /// # Errors
     /// [`LogError::BehindEnd`] when `index` is not there yet: see [`Log::reset_to`]. Any other poisons the log.
     pub fn purge_to(&self, index: u64) -> Result<(), LogError> {
+        // Who reads an old segment may have to find its records again by name.
+        let _alone = self.layout.write();
         let syncing = self.syncing.lock();
         let mut writer = self.writer()?;
         let (term, gone) = {

@@ -1,6 +1,6 @@
 //! An open log: appending and syncing. Reading is in `read`, cutting at either end in `cut`, opening in `recovery`.
 //!
-//! Locks, always taken in this order: `layout` (readers of files share it; truncation and reset need it alone), `syncing`
+//! Locks, always taken in this order: `layout` (readers of files share it; who cuts needs it alone), `syncing`
 //! (one sync at a time, so that waiting callers share it), `writer`, then `synced` or `state`, held for moments and never
 //! across I/O.
 
@@ -147,8 +147,8 @@ impl Log {
     /// [`LogError::OutOfOrder`], [`LogError::TooLarge`]: nothing was written. Any other poisons the log.
     pub fn append(&self, records: &[Record], committed: u64) -> Result<(), LogError> {
         let mut writer = self.writer()?;
-        let mut expected = self.state.read().next();
-        for record in records {
+        let next = self.state.read().next();
+        for (expected, record) in (next..).zip(records) {
             if record.index != expected {
                 return Err(LogError::OutOfOrder { expected, found: record.index });
             }
@@ -156,7 +156,6 @@ impl Log {
             if bytes > RECORD_BYTES_MAX {
                 return Err(LogError::TooLarge { bytes });
             }
-            expected += 1;
         }
         let mut rest = records;
         while !rest.is_empty() {

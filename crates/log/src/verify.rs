@@ -33,7 +33,10 @@ pub struct VerifyReport {
     pub tail: Option<TornTail>,
 }
 
-/// Checks the log in `dir` without changing it, also while it is in use.
+/// Checks the log in `dir` without changing it.
+///
+/// A log that is being written to meanwhile may look damaged at its very end, as its bytes are not read all at once: what
+/// a second run does not find again was that.
 ///
 /// # Errors
 /// [`LogError::Damaged`] where bytes are not those that were written; [`LogError::NotAttested`] when all fits together, but
