@@ -1,6 +1,13 @@
 //! DataFusion's errors as SQLSTATEs, in one place.
+//!
+//! Our own code gives [`SqlError`]s and sends them through DataFusion with [`from_sql`]; they come out unchanged. What
+//! DataFusion, Arrow and storage say themselves is put into PostgreSQL's words here, by the kind of error and, where the
+//! kind says too little, by its text.
 
+use arrow::error::ArrowError;
+use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
+use perigee_storage::store::StoreError;
 use perigee_types::{SqlError, SqlState};
 
 /// Carries an error of ours through DataFusion; [`sql_error`] finds it again.
@@ -9,15 +16,277 @@ pub fn from_sql(error: SqlError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
+/// Carries an error of storage through DataFusion.
+pub(super) fn store_error(error: StoreError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// `57014`
+pub(super) fn canceled() -> SqlError {
+    SqlError::new(SqlState::QueryCanceled, "canceling statement due to user request")
+}
+
+/// `22003` for an integer type.
+pub(super) fn integer_out_of_range(ty: &str) -> SqlError {
+    SqlError::new(SqlState::NumericValueOutOfRange, format!("{ty} out of range"))
+}
+
+/// `22012`
+pub(super) fn division_by_zero() -> SqlError {
+    SqlError::new(SqlState::DivisionByZero, "division by zero")
+}
+
 /// The error for a client.
 #[must_use]
 pub fn sql_error(error: DataFusionError) -> SqlError {
     match error.find_root() {
-        DataFusionError::External(inner) => match inner.downcast_ref::<SqlError>() {
-            Some(ours) => ours.clone(),
-            None => SqlError::internal(inner),
+        DataFusionError::External(inner) => external(inner.as_ref()),
+        DataFusionError::ArrowError(arrow, _) => arrow_error(arrow),
+        DataFusionError::ResourcesExhausted(message) => resources(message),
+        DataFusionError::SchemaError(schema, _) => schema_error(schema),
+        DataFusionError::SQL(parser, _) => {
+            let text = parser.to_string();
+            SqlError::syntax(text.trim_start_matches("sql parser error: ").to_owned())
+        }
+        DataFusionError::IoError(io) => match io.kind() {
+            std::io::ErrorKind::StorageFull => SqlError::new(SqlState::DiskFull, format!("could not spill: {io}")),
+            _ => SqlError::new(SqlState::IoError, io.to_string()),
         },
-        DataFusionError::ResourcesExhausted(message) => SqlError::new(SqlState::OutOfMemory, message.clone()),
-        other => SqlError::internal(other.strip_backtrace()),
+        DataFusionError::NotImplemented(message) => {
+            SqlError::new(SqlState::FeatureNotSupported, tidy(message))
+        }
+        DataFusionError::Plan(message) => plan_error(message),
+        DataFusionError::Execution(message) => execution_error(message),
+        DataFusionError::Collection(errors) => match errors.first() {
+            // `find_root` stops at a collection; its first error is what happened first.
+            Some(first) => sql_error(DataFusionError::Execution(first.message().into_owned())),
+            None => SqlError::internal("an empty list of errors"),
+        },
+        DataFusionError::Configuration(message) => SqlError::new(SqlState::InvalidParameterValue, tidy(message)),
+        DataFusionError::ExecutionJoin(join) => SqlError::internal(format_args!("a query task failed: {join}")),
+        other => SqlError::internal(tidy(&other.strip_backtrace())),
+    }
+}
+
+fn external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> SqlError {
+    if let Some(ours) = error.downcast_ref::<SqlError>() {
+        return ours.clone();
+    }
+    match error.downcast_ref::<StoreError>() {
+        Some(StoreError::Damaged { .. } | StoreError::Column { .. }) => {
+            SqlError::new(SqlState::DataCorrupted, error.to_string())
+        }
+        Some(StoreError::Kv(_) | StoreError::Stopped) => SqlError::new(SqlState::IoError, error.to_string()),
+        _ => SqlError::internal(error),
+    }
+}
+
+/// The error for a client of an error of Arrow's kernels.
+pub(super) fn arrow_error(error: &ArrowError) -> SqlError {
+    match error {
+        ArrowError::DivideByZero => division_by_zero(),
+        ArrowError::ArithmeticOverflow(_) => {
+            SqlError::new(SqlState::NumericValueOutOfRange, "numeric field overflow")
+        }
+        ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
+            Some(nested) => sql_error(DataFusionError::Execution(nested.message().into_owned())),
+            None => external(inner.as_ref()),
+        },
+        ArrowError::CastError(message) | ArrowError::ParseError(message) => conversion(message),
+        ArrowError::ComputeError(message) | ArrowError::InvalidArgumentError(message) => execution_error(message),
+        ArrowError::MemoryError(message) => resources(message),
+        other => SqlError::internal(other),
+    }
+}
+
+fn resources(message: &str) -> SqlError {
+    let first = message.lines().next().unwrap_or(message);
+    if message.contains("disk") && message.contains("limit") {
+        return SqlError::new(SqlState::DiskFull, "temporary file size exceeds the limit for queries").detail(first);
+    }
+    SqlError::new(SqlState::OutOfMemory, "out of memory")
+        .detail(tidy(first))
+        .hint("Raise --memory, or make the query hold fewer rows at once.")
+}
+
+fn schema_error(error: &SchemaError) -> SqlError {
+    match error {
+        SchemaError::AmbiguousReference { field } => {
+            SqlError::new(SqlState::AmbiguousColumn, format!("column reference \"{}\" is ambiguous", field.name))
+        }
+        SchemaError::DuplicateQualifiedField { qualifier, name } => {
+            SqlError::new(SqlState::DuplicateColumn, format!("column \"{qualifier}.{name}\" specified more than once"))
+        }
+        SchemaError::DuplicateUnqualifiedField { name } => {
+            SqlError::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once"))
+        }
+        SchemaError::FieldNotFound { field, valid_fields } => match &field.relation {
+            Some(relation) if !valid_fields.iter().any(|f| f.relation.as_ref() == Some(relation)) => SqlError::new(
+                SqlState::UndefinedTable,
+                format!("missing FROM-clause entry for table \"{}\"", relation.table()),
+            ),
+            Some(relation) => SqlError::new(
+                SqlState::UndefinedColumn,
+                format!("column {}.{} does not exist", relation.table(), field.name),
+            ),
+            None => SqlError::new(SqlState::UndefinedColumn, format!("column \"{}\" does not exist", field.name)),
+        },
+    }
+}
+
+/// What planning refuses, by its words: DataFusion has one kind for all of it.
+fn plan_error(message: &str) -> SqlError {
+    let text = tidy(message);
+    let has = |part: &str| text.contains(part);
+    if let Some(name) = quoted_after(&text, "Invalid function ") {
+        return SqlError::new(SqlState::UndefinedFunction, format!("function {name} does not exist"))
+            .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    }
+    if has("No function matches") || has("does not support zero arguments") || has("Function '") && has("expects") {
+        let name = quoted_after(&text, "No function matches the given name and argument types ")
+            .or_else(|| quoted_after(&text, "Failed to coerce arguments to satisfy a call to "))
+            .unwrap_or_else(|| text.clone());
+        return SqlError::new(SqlState::UndefinedFunction, format!("function {name} does not exist"))
+            .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    }
+    if has("Failed to coerce arguments") {
+        return SqlError::new(SqlState::UndefinedFunction, text);
+    }
+    if has("Cannot coerce arithmetic expression") || has("Cannot infer common argument type") || has("cannot be used with")
+    {
+        return SqlError::new(SqlState::UndefinedFunction, format!("operator does not exist: {text}"));
+    }
+    if has("must be in GROUP BY") || has("must appear in the GROUP BY") || has("could not be resolved from available columns")
+    {
+        return SqlError::new(SqlState::GroupingError, grouping(&text));
+    }
+    if has("Aggregate functions are not allowed") || has("aggregate functions are not allowed") {
+        return SqlError::new(SqlState::GroupingError, text);
+    }
+    if has("table name") && has("specified more than once") {
+        return SqlError::new(SqlState::DuplicateAlias, text);
+    }
+    if has("must return the same number of columns") || has("have different number of columns")
+        || has("queries have different number of columns") || has("requires the same number of columns")
+    {
+        return SqlError::syntax("each UNION query must have the same number of columns");
+    }
+    if has("Union") && has("type") || has("UNION types") {
+        return SqlError::new(SqlState::DatatypeMismatch, text);
+    }
+    if has("Placeholder type could not be resolved") || has("could not be inferred") {
+        return SqlError::new(SqlState::IndeterminateDatatype, "could not determine data type of parameter");
+    }
+    if has("should only return one column") || has("subquery must return") || has("Subquery must") {
+        return SqlError::syntax("subquery must return only one column");
+    }
+    if has("boolean") && (has("Unary operator 'NOT'") || has("filter expression") || has("Filter expression")) {
+        return SqlError::new(SqlState::DatatypeMismatch, "argument of WHERE must be type boolean");
+    }
+    if has("Recursive") || has("recursive") {
+        return SqlError::new(SqlState::InvalidRecursion, text);
+    }
+    SqlError::new(SqlState::SyntaxError, text)
+}
+
+/// What running refuses, by its words.
+fn execution_error(message: &str) -> SqlError {
+    let text = tidy(message);
+    let has = |part: &str| text.contains(part);
+    if has("Divide by zero") || has("division by zero") {
+        return division_by_zero();
+    }
+    if has("Overflow") || has("overflow") || has("out of range") || has("too large to store in a Decimal") {
+        return SqlError::new(SqlState::NumericValueOutOfRange, "numeric field overflow").detail(text);
+    }
+    if has("more than one row") || has("returned more than one") || has("more than one value") {
+        return SqlError::new(
+            SqlState::CardinalityViolation,
+            "more than one row returned by a subquery used as an expression",
+        );
+    }
+    if has("egular expression") || has("regex") {
+        return SqlError::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {text}"));
+    }
+    if has("Cannot cast") || has("Error parsing") || has("parse") {
+        return conversion(&text);
+    }
+    SqlError::internal(text)
+}
+
+/// What a conversion of text refuses.
+fn conversion(message: &str) -> SqlError {
+    let text = tidy(message);
+    let temporal = ["imestamp", "Date", "date", "Time", "nterval"].iter().any(|word| text.contains(word));
+    if text.contains("range") || text.contains("too large") || text.contains("overflow") {
+        return SqlError::new(SqlState::NumericValueOutOfRange, text);
+    }
+    let state = if temporal { SqlState::InvalidDatetimeFormat } else { SqlState::InvalidTextRepresentation };
+    SqlError::new(state, text)
+}
+
+fn grouping(text: &str) -> String {
+    match quoted_after(text, "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column ")
+        .or_else(|| quoted_after(text, "column "))
+    {
+        Some(column) => {
+            format!("column {column} must appear in the GROUP BY clause or be used in an aggregate function")
+        }
+        None => text.to_owned(),
+    }
+}
+
+/// The words in quotes behind `before`, without their quotes.
+fn quoted_after(text: &str, before: &str) -> Option<String> {
+    let rest = &text[text.find(before)? + before.len()..];
+    let quote = rest.chars().next().filter(|c| matches!(c, '\'' | '"' | '`'))?;
+    let rest = &rest[1..];
+    Some(rest[..rest.find(quote)?].to_owned())
+}
+
+/// The message without DataFusion's prefixes, backtraces and later lines.
+fn tidy(message: &str) -> String {
+    let mut text = message.lines().next().unwrap_or(message);
+    for prefix in [
+        "Error during planning: ",
+        "This feature is not implemented: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "Cast error: ",
+        "Parser error: ",
+        "Compute error: ",
+        "External error: ",
+        "SQL error: ",
+        "Invalid argument error: ",
+    ] {
+        text = text.strip_prefix(prefix).unwrap_or(text);
+    }
+    text.trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_state() {
+        let check = |error: DataFusionError, code: &str| {
+            let sql = sql_error(error);
+            assert_eq!(sql.state().code(), code, "{sql}");
+        };
+        check(from_sql(division_by_zero()), "22012");
+        check(from_sql(division_by_zero()).context("while running"), "22012");
+        check(ArrowError::DivideByZero.into(), "22012");
+        check(DataFusionError::ResourcesExhausted("no".into()), "53200");
+        check(DataFusionError::Plan("Invalid function 'nope'.\nDid you mean 'now'?".into()), "42883");
+        check(DataFusionError::NotImplemented("x".into()), "0A000");
+        check(ArrowError::CastError("Cannot cast string 'x' to value of Int32 type".into()).into(), "22P02");
+        check(ArrowError::ParseError("Error parsing timestamp from 'x'".into()).into(), "22007");
+    }
+
+    #[test]
+    fn prefixes_do_not_reach_clients() {
+        let error = DataFusionError::Plan("Invalid function 'nope'.".into()).context("planning");
+        assert_eq!(sql_error(error).message(), "function nope does not exist");
     }
 }

@@ -21,14 +21,17 @@
 pub mod error;
 pub mod explain;
 pub mod planning;
+pub mod returning;
 pub mod runtime;
 pub mod stream;
 mod scan;
 pub mod system;
+mod bind;
 mod scalar;
 mod table;
 mod template;
 pub mod type_planner;
+mod values;
 pub mod view;
 
 pub use error::sql_error;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::Stream;
-use perigee_types::SqlResult;
+use perigee_types::{SqlError, SqlResult};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -29,7 +29,15 @@ impl BatchStream {
         Self { schema, batches, _task: Some(task) }
     }
 
-    /// The columns.
+    /// A stream that only says why there is none.
+    pub(super) fn failed(schema: SchemaRef, error: SqlError) -> Self {
+        let (sender, batches) = mpsc::channel(1);
+        // The channel has room for one.
+        let _ = sender.try_send(Err(error));
+        Self { schema, batches, _task: None }
+    }
+
+    /// The columns. Exact, also before the first batch.
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
         &self.schema

@@ -20,7 +20,6 @@ pub(super) struct CatalogTable {
     table: Arc<Table>,
     schema: SchemaRef,
     constraints: Constraints,
-    with_vid: bool,
 }
 
 impl CatalogTable {
@@ -41,7 +40,7 @@ impl CatalogTable {
             })
         });
         let constraints = Constraints::new_unverified(constraints.collect());
-        Self { schema: Arc::new(Schema::new(fields)), constraints, table, with_vid }
+        Self { schema: Arc::new(Schema::new(fields)), constraints, table }
     }
 
     /// The table as planned.
@@ -49,9 +48,20 @@ impl CatalogTable {
         &self.table
     }
 
-    /// Whether the last column is the hidden one.
-    pub(super) fn with_vid(&self) -> bool {
-        self.with_vid
+    /// The live columns, then the hidden one if this scan has it.
+    pub(super) fn full_schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Places of columns in which no value stands twice.
+    pub(super) fn unique_columns(&self) -> Vec<usize> {
+        self.constraints
+            .iter()
+            .filter_map(|constraint| match constraint {
+                Constraint::PrimaryKey(columns) | Constraint::Unique(columns) if columns.len() == 1 => Some(columns[0]),
+                _ => None,
+            })
+            .collect()
     }
 }
 
@@ -87,6 +97,8 @@ impl TableProvider for CatalogTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        scan::plan(self, state, projection, filters, limit)
+        // Filters come again, as physical expressions, when the plan is optimized.
+        let limit = if filters.is_empty() { limit } else { None };
+        scan::plan(self, state, projection, limit)
     }
 }

@@ -1,0 +1,316 @@
+//! The operator: what a scan is, before it runs.
+
+use std::fmt;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DataFusionError, Statistics};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, conjunction};
+use datafusion::physical_expr_common::physical_expr::is_volatile;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
+};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use perigee_storage::table::ChunkScan;
+use perigee_types::catalog::Table;
+use tokio_util::sync::CancellationToken;
+
+use super::own::OwnRows;
+use super::reader::Reader;
+use super::statistics;
+
+/// What is read, whatever columns and filters a plan asks for.
+pub(in crate::exec) struct Source {
+    pub(super) table: Arc<Table>,
+    /// The table's live columns, then perhaps the vid.
+    pub(super) schema: SchemaRef,
+    /// Places of columns in which no value stands twice.
+    pub(super) unique: Vec<usize>,
+    pub(super) chunks: Vec<ChunkScan>,
+    pub(super) own: Option<OwnRows>,
+    pub(super) cancel: CancellationToken,
+}
+
+/// Reads the visible rows of a table. See the module for how.
+#[derive(Clone)]
+pub(in crate::exec) struct ScanExec {
+    pub(super) source: Arc<Source>,
+    /// Places in the source's schema of the columns that filters see.
+    pub(super) columns: Arc<[usize]>,
+    /// The source's schema cut to `columns`.
+    pub(super) read_schema: SchemaRef,
+    /// Places in `columns` of what comes out, in order.
+    output: Arc<[usize]>,
+    /// Filters over `read_schema` that only rows for which all are true survive.
+    filters: Vec<Arc<dyn PhysicalExpr>>,
+    /// Filters over `read_schema` that may be applied or not: they change while the query runs.
+    hints: Vec<Arc<dyn PhysicalExpr>>,
+    limit: Option<usize>,
+    properties: Arc<PlanProperties>,
+    /// The next chunk to be read by any partition.
+    queue: Arc<AtomicUsize>,
+    metrics: ExecutionPlanMetricsSet,
+    unfiltered: Arc<OnceLock<Arc<Statistics>>>,
+}
+
+impl ScanExec {
+    pub(super) fn new(source: Source) -> Self {
+        let schema = Arc::clone(&source.schema);
+        let columns: Vec<usize> = (0..schema.fields().len()).collect();
+        Self {
+            output: columns.clone().into(),
+            columns: columns.into(),
+            properties: properties(&schema, 1),
+            read_schema: schema,
+            source: Arc::new(source),
+            filters: Vec::new(),
+            hints: Vec::new(),
+            limit: None,
+            queue: Arc::default(),
+            metrics: ExecutionPlanMetricsSet::new(),
+            unfiltered: Arc::default(),
+        }
+    }
+
+    /// Reads these columns of the source's schema, in this order. Comes before filters.
+    pub(super) fn with_columns(mut self, columns: Vec<usize>) -> Self {
+        let fields: Vec<_> = columns.iter().map(|c| Arc::clone(&self.source.schema.fields()[*c])).collect();
+        self.read_schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        self.output = (0..columns.len()).collect();
+        self.columns = columns.into();
+        self.properties = properties(&self.read_schema, self.properties.partitioning.partition_count());
+        self
+    }
+
+    /// Ends after so many rows a partition.
+    pub(super) fn with_limit(mut self, limit: Option<usize>) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Splits the work in at most so many partitions.
+    pub(super) fn with_partitions(mut self, partitions: usize) -> Self {
+        let partitions = partitions.min(self.source.chunks.len()).max(1);
+        self.properties = properties(&self.schema(), partitions);
+        self
+    }
+
+    fn with_output(&self, output: Vec<usize>) -> Self {
+        let fields: Vec<_> = output.iter().map(|c| Arc::clone(&self.read_schema.fields()[*c])).collect();
+        let schema: SchemaRef = Arc::new(arrow::datatypes::Schema::new(fields));
+        let partitions = self.properties.partitioning.partition_count();
+        Self { output: output.into(), properties: properties(&schema, partitions), ..self.clone() }
+    }
+
+    /// All filters that a row must pass.
+    pub(super) fn filters(&self) -> &[Arc<dyn PhysicalExpr>] {
+        &self.filters
+    }
+
+    /// Filters that may be applied or not.
+    pub(super) fn hints(&self) -> &[Arc<dyn PhysicalExpr>] {
+        &self.hints
+    }
+
+    /// Places in `columns` of what comes out.
+    pub(super) fn output(&self) -> &[usize] {
+        &self.output
+    }
+
+    pub(super) fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
+    pub(super) fn queue(&self) -> &AtomicUsize {
+        &self.queue
+    }
+
+    pub(super) fn metrics_set(&self) -> &ExecutionPlanMetricsSet {
+        &self.metrics
+    }
+
+    fn unfiltered_statistics(&self) -> Arc<Statistics> {
+        Arc::clone(self.unfiltered.get_or_init(|| Arc::new(statistics::of(&self.source, &self.columns))))
+    }
+
+    /// A filter over the output as one over the columns read.
+    fn over_columns(&self, filter: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+        filter
+            .transform_down(|expr| {
+                let Some(column) = expr.downcast_ref::<Column>() else { return Ok(Transformed::no(expr)) };
+                let at = *self.output.get(column.index()).ok_or_else(|| {
+                    DataFusionError::Internal(format!("filter names column {} behind the last", column.index()))
+                })?;
+                Ok(Transformed::yes(Arc::new(Column::new(self.read_schema.field(at).name(), at)) as _))
+            })
+            .map(|t| t.data)
+    }
+}
+
+fn properties(schema: &SchemaRef, partitions: usize) -> Arc<PlanProperties> {
+    Arc::new(PlanProperties::new(
+        EquivalenceProperties::new(Arc::clone(schema)),
+        Partitioning::UnknownPartitioning(partitions),
+        EmissionType::Incremental,
+        Boundedness::Bounded,
+    ))
+}
+
+impl fmt::Debug for ScanExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScanExec").field("table", &self.source.table.name).finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for ScanExec {
+    fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.output.iter().map(|c| self.read_schema.field(*c).name().as_str()).collect();
+        write!(f, "TableScan: {}, columns=[{}]", self.source.table.name, names.join(", "))?;
+        if !self.filters.is_empty() {
+            write!(f, ", filter={}", conjunction(self.filters.iter().cloned()))?;
+        }
+        if !self.hints.is_empty() {
+            write!(f, ", dynamic filter={}", conjunction(self.hints.iter().cloned()))?;
+        }
+        if let Some(limit) = self.limit {
+            write!(f, ", limit={limit}")?;
+        }
+        write!(f, ", chunks={}", self.source.chunks.len())
+    }
+}
+
+impl ExecutionPlan for ScanExec {
+    fn name(&self) -> &'static str {
+        "ScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        for filter in self.filters.iter().chain(&self.hints) {
+            if f(filter)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut fresh = Arc::unwrap_or_clone(self);
+        fresh.queue = Arc::default();
+        fresh.metrics = ExecutionPlanMetricsSet::new();
+        Ok(Arc::new(fresh))
+    }
+
+    fn repartitioned(&self, partitions: usize, _: &ConfigOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let wider = self.clone().with_partitions(partitions);
+        let more = wider.properties.partitioning.partition_count() > self.properties.partitioning.partition_count();
+        Ok(more.then(|| Arc::new(wider) as _))
+    }
+
+    fn execute(&self, partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let mut reader = Reader::new(self, partition)?;
+        let batches = futures::stream::iter(std::iter::from_fn(move || reader.next().transpose()).fuse());
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let all = self.unfiltered_statistics();
+        let filtered = if self.filters.is_empty() {
+            all
+        } else {
+            // How many rows a filter leaves is FilterExec's business.
+            let bare = Self { filters: Vec::new(), hints: Vec::new(), limit: None, ..self.clone() };
+            let bare = bare.with_output((0..self.columns.len()).collect());
+            let filter = FilterExec::try_new(conjunction(self.filters.iter().cloned()), Arc::new(bare))?;
+            StatisticsContext::new().compute(&filter, &StatisticsArgs::new())?
+        };
+        let mut projected = filtered.as_ref().clone().project(Some(&self.output.to_vec()));
+        if let Some(limit) = self.limit {
+            projected = projected.with_fetch(Some(limit), 0, 1)?;
+        }
+        if args.partition().is_some() {
+            projected = statistics::share(projected, self.properties.partitioning.partition_count());
+        }
+        Ok(Arc::new(projected))
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        false
+    }
+
+    fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        Some(Arc::new(self.clone().with_limit(limit)))
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.limit
+    }
+
+    fn try_swapping_with_projection(&self, projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let mut output = Vec::with_capacity(projection.expr().len());
+        for expr in projection.expr() {
+            match expr.expr.downcast_ref::<Column>() {
+                Some(column) if column.name() == expr.alias => output.push(self.output[column.index()]),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(Arc::new(self.with_output(output))))
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        pushed: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let mut scan = self.clone();
+        let mut answers = Vec::with_capacity(pushed.parent_filters.len());
+        for filter in pushed.parent_filters {
+            // A limit counts rows behind the filters below it; one that comes later belongs above.
+            let possible = self.limit.is_none() && !is_volatile(&filter.filter);
+            match phase {
+                FilterPushdownPhase::Pre if possible => {
+                    scan.filters.push(self.over_columns(filter.filter)?);
+                    answers.push(PushedDown::Yes);
+                }
+                FilterPushdownPhase::Post if possible => {
+                    scan.hints.push(self.over_columns(filter.filter)?);
+                    answers.push(PushedDown::No);
+                }
+                _ => answers.push(PushedDown::No),
+            }
+        }
+        let propagation = FilterPushdownPropagation::with_parent_pushdown_result(answers);
+        Ok(propagation.with_updated_node(Arc::new(scan)))
+    }
+}

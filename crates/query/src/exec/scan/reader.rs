@@ -1,0 +1,288 @@
+//! What one partition of a scan does: take a chunk, read, filter, hand over.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{BatchCoalescer, and, filter_record_batch, prep_null_mask_filter};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_expr::expressions::CastExpr;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::{BaselineMetrics, Count, MetricBuilder, Time};
+use perigee_storage::table::{ChunkScan, Tier};
+
+use super::exec::ScanExec;
+use super::prune::Pruner;
+use crate::exec::error::{canceled, from_sql, store_error};
+use crate::exec::template::BATCH_ROWS;
+
+/// Batches from here on are handed over as they are; smaller ones are gathered.
+const BATCH_ROWS_MIN: usize = BATCH_ROWS / 4;
+/// A dynamic filter that keeps more than this share of the rows is not worth its time.
+const HINT_KEEPS_MAX: f64 = 0.7;
+/// Rows after which a dynamic filter is judged.
+const HINT_ROWS_JUDGED: usize = 4 * BATCH_ROWS;
+
+/// Counters of one partition.
+struct Counters {
+    baseline: BaselineMetrics,
+    hot_rows: Count,
+    hot_time: Time,
+    warm_rows: Count,
+    warm_time: Time,
+    own_rows: Count,
+    chunks_read: Count,
+    chunks_pruned: Count,
+    filter_time: Time,
+}
+
+/// A dynamic filter and what it has done so far.
+struct Hint {
+    filter: Arc<dyn PhysicalExpr>,
+    rows_in: usize,
+    rows_out: usize,
+}
+
+pub(super) struct Reader {
+    scan: ScanExec,
+    output_schema: SchemaRef,
+    /// Numbers of the table's columns to read, and for each column of the scan its place in what is read.
+    numbers: Vec<u16>,
+    places: Vec<usize>,
+    with_vid: bool,
+    pruner: Option<Pruner>,
+    /// For each filter whether it may fail.
+    guarded: Vec<bool>,
+    hints: Vec<Hint>,
+    pending: BatchCoalescer,
+    left: usize,
+    own_first: bool,
+    done: bool,
+    counters: Counters,
+}
+
+impl Reader {
+    pub(super) fn new(scan: &ScanExec, partition: usize) -> Result<Self> {
+        let live = scan.source.table.columns.len();
+        let ends_rows = scan.source.own.as_ref().is_some_and(super::own::OwnRows::ends_rows);
+        let numbers: Vec<u16> =
+            scan.columns.iter().filter_map(|c| scan.source.table.columns.get(*c)).map(|c| c.number).collect();
+        let mut next = 0;
+        let places = scan.columns.iter().map(|c| {
+            if *c < live {
+                next += 1;
+                next - 1
+            } else {
+                numbers.len()
+            }
+        });
+        let places: Vec<usize> = places.collect();
+        let counter = |name| MetricBuilder::new(scan.metrics_set()).counter(name, partition);
+        let time = |name| MetricBuilder::new(scan.metrics_set()).subset_time(name, partition);
+        let counters = Counters {
+            baseline: BaselineMetrics::new(scan.metrics_set(), partition),
+            hot_rows: counter("hot_rows"),
+            hot_time: time("hot_time"),
+            warm_rows: counter("warm_rows"),
+            warm_time: time("warm_time"),
+            own_rows: counter("own_rows"),
+            chunks_read: counter("chunks_read"),
+            chunks_pruned: counter("chunks_pruned"),
+            filter_time: time("filter_time"),
+        };
+        let output_schema = scan.schema();
+        Ok(Self {
+            pending: BatchCoalescer::new(Arc::clone(&output_schema), BATCH_ROWS)
+                .with_biggest_coalesce_batch_size(Some(BATCH_ROWS_MIN)),
+            output_schema,
+            with_vid: ends_rows || scan.columns.iter().any(|c| *c >= live),
+            numbers,
+            places,
+            pruner: Pruner::new(scan),
+            guarded: scan.filters().iter().map(may_fail).collect(),
+            hints: scan
+                .hints()
+                .iter()
+                .map(|filter| Hint { filter: Arc::clone(filter), rows_in: 0, rows_out: 0 })
+                .collect(),
+            left: scan.limit().unwrap_or(usize::MAX),
+            // One partition gives the transaction's own rows.
+            own_first: partition == 0 && scan.source.own.as_ref().is_some_and(|own| own.inserted_count() > 0),
+            done: false,
+            counters,
+            scan: scan.clone(),
+        })
+    }
+
+    /// The next batch; `None` behind the last.
+    pub(super) fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let elapsed = self.counters.baseline.elapsed_compute().clone();
+        let _timer = elapsed.timer();
+        let batch = self.gather()?;
+        if let Some(batch) = &batch {
+            self.counters.baseline.record_output(batch.num_rows());
+        }
+        Ok(batch)
+    }
+
+    fn gather(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(batch) = self.pending.next_completed_batch() {
+                return Ok(Some(batch));
+            }
+            if self.done {
+                return Ok(None);
+            }
+            if self.scan.source.cancel.is_cancelled() {
+                return Err(from_sql(canceled()));
+            }
+            match self.read()? {
+                Some(mut batch) => {
+                    if batch.num_rows() > self.left {
+                        batch = batch.slice(0, self.left);
+                    }
+                    self.left -= batch.num_rows();
+                    if self.left == 0 {
+                        self.done = true;
+                    }
+                    if batch.num_columns() == 0 && batch.num_rows() > 0 {
+                        // The coalescer does not count rows without columns, and there is nothing to copy.
+                        return Ok(Some(batch));
+                    }
+                    if batch.num_rows() > 0 {
+                        self.pending.push_batch(batch)?;
+                    }
+                    if self.done {
+                        self.pending.finish_buffered_batch()?;
+                    }
+                }
+                None => {
+                    self.done = true;
+                    self.pending.finish_buffered_batch()?;
+                }
+            }
+        }
+    }
+
+    /// Filtered rows of the next chunk, perhaps none of them; `None` behind the last chunk.
+    fn read(&mut self) -> Result<Option<RecordBatch>> {
+        if self.own_first {
+            self.own_first = false;
+            if let Some(own) = &self.scan.source.own {
+                let batch = own.inserted(&self.scan.read_schema, &self.scan.columns)?;
+                self.counters.own_rows.add(batch.num_rows());
+                return self.select(batch).map(Some);
+            }
+        }
+        let source = Arc::clone(&self.scan.source);
+        let Some(chunk) = source.chunks.get(self.scan.queue().fetch_add(1, Ordering::Relaxed)) else {
+            return Ok(None);
+        };
+        if let Some(pruner) = &mut self.pruner
+            && !pruner.may_match(chunk)
+        {
+            self.counters.chunks_pruned.add(1);
+            return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.output_schema))));
+        }
+        let batch = self.read_chunk(chunk)?;
+        self.select(batch).map(Some)
+    }
+
+    /// The chunk's visible rows with the scan's columns.
+    fn read_chunk(&mut self, chunk: &ChunkScan) -> Result<RecordBatch> {
+        let start = Instant::now();
+        // Asked before the read: reading may make a warm chunk hot.
+        let tier = chunk.tier();
+        let batch = chunk.batch(&self.numbers, self.with_vid).map_err(store_error)?;
+        let (rows, time) = match tier {
+            Tier::Hot => (&self.counters.hot_rows, &self.counters.hot_time),
+            Tier::Warm => (&self.counters.warm_rows, &self.counters.warm_time),
+        };
+        rows.add(batch.num_rows());
+        time.add_duration(start.elapsed());
+        self.counters.chunks_read.add(1);
+
+        let alive = match &self.scan.source.own {
+            Some(own) if own.ends_rows() => own.alive(batch.column(self.numbers.len()))?,
+            _ => None,
+        };
+        let arrays: Vec<ArrayRef> = self.places.iter().map(|p| Arc::clone(batch.column(*p))).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.scan.read_schema), arrays, &options)?;
+        match alive {
+            Some(alive) => Ok(filter_record_batch(&batch, &alive)?),
+            None => Ok(batch),
+        }
+    }
+
+    /// Rows that pass the filters, with the columns that come out.
+    fn select(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+        let filter_time = self.counters.filter_time.clone();
+        let _timer = filter_time.timer();
+        let mut keep: Option<BooleanArray> = None;
+        for (filter, guarded) in self.scan.filters().iter().zip(&self.guarded) {
+            let mask = match &keep {
+                // What may fail sees only rows that passed the filters before it, as WHERE a <> 0 AND b / a > 1 expects.
+                Some(before) if *guarded && before.true_count() < before.len() => {
+                    let passed = filter.evaluate_selection(&batch, before)?.into_array(batch.num_rows())?;
+                    boolean(filter, &passed)?
+                }
+                _ => evaluate(filter, &batch)?,
+            };
+            merge(&mut keep, mask)?;
+        }
+        for hint in &mut self.hints {
+            if hint.rows_in >= HINT_ROWS_JUDGED && hint.rows_out as f64 > HINT_KEEPS_MAX * hint.rows_in as f64 {
+                continue;
+            }
+            let mask = evaluate(&hint.filter, &batch)?;
+            hint.rows_in += mask.len();
+            hint.rows_out += mask.true_count();
+            merge(&mut keep, mask)?;
+        }
+        let batch = batch.project(self.scan.output())?;
+        match keep {
+            Some(keep) if keep.true_count() == batch.num_rows() => Ok(batch),
+            Some(keep) => Ok(filter_record_batch(&batch, &keep)?),
+            None => Ok(batch),
+        }
+    }
+}
+
+/// Which rows a filter is true for; NULL counts as false.
+fn evaluate(filter: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<BooleanArray> {
+    boolean(filter, &filter.evaluate(batch)?.into_array(batch.num_rows())?)
+}
+
+fn boolean(filter: &Arc<dyn PhysicalExpr>, mask: &ArrayRef) -> Result<BooleanArray> {
+    let mask = mask
+        .as_boolean_opt()
+        .ok_or_else(|| DataFusionError::Internal(format!("filter {filter} is not boolean")))?;
+    Ok(if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() })
+}
+
+fn merge(keep: &mut Option<BooleanArray>, mask: BooleanArray) -> Result<()> {
+    *keep = Some(match keep.take() {
+        Some(before) => and(&before, &mask)?,
+        None => mask,
+    });
+    Ok(())
+}
+
+/// Whether evaluating a filter may give an error, such as a division by zero.
+fn may_fail(filter: &Arc<dyn PhysicalExpr>) -> bool {
+    let mut fails = false;
+    // The walk itself cannot fail.
+    let _ = filter.apply(|expr| {
+        if expr.is::<ScalarFunctionExpr>() || expr.is::<CastExpr>() {
+            fails = true;
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    fails
+}
