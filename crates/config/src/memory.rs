@@ -3,7 +3,7 @@
 //! ```text
 //!   root  = hot + rest
 //!   hot   : chunks, index deltas, caches of warm data; a quarter of it may be dirty
-//!   rest  : queries 3/4, sessions 1/8, log cache the remainder (at most 64 MB, what is over goes to queries)
+//!   rest  : sessions 1/16, the LSM's block cache 1/8, recent log entries 1/16 (at most 64 MB), queries what remains
 //! ```
 
 use std::fs;
@@ -31,6 +31,8 @@ pub struct MemoryPlan {
     pub sessions: ByteSize,
     /// Recent entries of the log.
     pub log_cache: ByteSize,
+    /// Blocks of the LSM.
+    pub lsm_cache: ByteSize,
 }
 
 impl MemoryPlan {
@@ -59,15 +61,17 @@ impl MemoryPlan {
             )));
         }
         let rest = root.0 - hot.0;
-        let sessions = rest / 8;
-        let log_cache = (rest / 8).min(LOG_CACHE_MAX.0);
+        let sessions = rest / 16;
+        let lsm_cache = rest / 8;
+        let log_cache = (rest / 16).min(LOG_CACHE_MAX.0);
         Ok(Self {
             root,
             hot,
             dirty: ByteSize(hot.0 / 4),
-            query: ByteSize(rest - sessions - log_cache),
+            query: ByteSize(rest - sessions - lsm_cache - log_cache),
             sessions: ByteSize(sessions),
             log_cache: ByteSize(log_cache),
+            lsm_cache: ByteSize(lsm_cache),
         })
     }
 }
@@ -163,7 +167,7 @@ mod tests {
     fn the_shares_are_the_root() {
         for (root, hot) in [(Some(128), None), (Some(512), Some(300)), (None, Some(64)), (None, None)] {
             let plan = plan(root, hot).unwrap();
-            let sum = plan.hot.0 + plan.query.0 + plan.sessions.0 + plan.log_cache.0;
+            let sum = plan.hot.0 + plan.query.0 + plan.sessions.0 + plan.log_cache.0 + plan.lsm_cache.0;
             assert_eq!(sum, plan.root.0, "{plan:?}");
         }
     }

@@ -154,13 +154,9 @@ pub struct Storage {
     pub checkpoint_interval: Span,
     /// How long rows stay in memory while there is room; `off` for as long as there is room.
     pub hot_retention: Span,
-    /// How long ended row versions are kept for snapshots of the past.
-    pub history_retention: Span,
-    /// Writes are refused when less disk is free than this or 2 % of it, whichever is more.
-    pub disk_reserve: ByteSize,
-    /// The LSM's block cache.
+    /// Writes are refused when less disk is free than this; by default 2 % of it, at least 256 MB.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lsm_cache: Option<ByteSize>,
+    pub disk_reserve: Option<ByteSize>,
 }
 
 impl Default for Storage {
@@ -169,9 +165,7 @@ impl Default for Storage {
             checkpoint_size: ByteSize::mb(64),
             checkpoint_interval: Span::from_secs(60),
             hot_retention: Span::OFF,
-            history_retention: Span::OFF,
-            disk_reserve: ByteSize::mb(256),
-            lsm_cache: None,
+            disk_reserve: None,
         }
     }
 }

@@ -25,7 +25,7 @@ fn the_annotated_file_names_every_setting() {
     config.node.data_dir = Some("x".into());
     config.memory.root = Some(ByteSize::mb(1));
     config.memory.hot = Some(ByteSize::mb(1));
-    config.storage.lsm_cache = Some(ByteSize::mb(1));
+    config.storage.disk_reserve = Some(ByteSize::mb(1));
     config.security.superuser_password = Some(perigee_config::Secret::new("x"));
     config.security.tls_certificate = Some("x".into());
     config.security.tls_key = Some("x".into());
