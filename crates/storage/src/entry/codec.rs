@@ -167,10 +167,9 @@ fn decode_transaction(rest: &mut &[u8], schemas: &SchemaOf<'_>) -> Result<Transa
 /// The types of a table that the entry itself puts.
 fn own_schema(catalog: &[CatalogChange], storage: Oid, columns: &[u16]) -> Option<Vec<SqlType>> {
     catalog.iter().rev().find_map(|change| match change {
-        CatalogChange::Put(Object::Table(table)) if table.storage == storage => columns
-            .iter()
-            .map(|number| table.number_position(*number).map(|at| table.columns[at].ty.clone()))
-            .collect(),
+        CatalogChange::Put(Object::Table(table)) if table.storage == storage => {
+            columns.iter().map(|number| table.number_position(*number).map(|at| table.columns[at].ty.clone())).collect()
+        }
         _ => None,
     })
 }

@@ -1,185 +1,238 @@
-//! The store: all tables, the catalog and the sequences, as of the entries applied so far. (skeleton)
-#![allow(missing_docs, unused_variables, dead_code, clippy::todo, reason = "skeleton")]
+//! The store: all tables, the catalog and the sequences, as of the entries applied so far.
+//!
+//! ```text
+//! committed entries --> Applier --> tables, catalog, sequences        one thread
+//!                          |
+//!                       publish: applied index moves                  readers see it
+//!                          |
+//! Snapshot (index, catalog) --> TableStore::{get, range, row, scan}   any thread, never waits for apply
+//!
+//! checkpoint, evict, maintain, backfill                               threads of their own
+//! ```
+//!
+//! What readers see is decided by the applied index alone: apply may be in the middle of the next entry.
 
+mod applier;
+mod backfill;
+mod catalogs;
+mod ddl;
+mod duplicates;
 mod error;
+mod eviction;
+mod maintenance;
+mod options;
 mod overlay;
+mod snapshot;
+mod staged;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
+use parking_lot::{Mutex, RwLock};
 use perigee_types::catalog::Catalog;
-use perigee_types::{Hlc, IndexId, LogIndex, Oid, Row, Term};
+use perigee_types::{Hlc, IndexId, LogIndex, Oid, Term, TransactionId};
+use rustc_hash::FxHashMap;
 
-use crate::budget::MemoryBudget;
+use self::catalogs::Catalogs;
+pub(crate) use self::staged::Staged;
+use crate::budget::{MemoryBudget, Pressure};
+use crate::checkpoint::CheckpointState;
 use crate::kv::KvEngine;
 use crate::table::TableStore;
+use crate::table::context::{Clock, Shared, TableContext};
+use crate::table::index::TableIndex;
 
+pub use applier::Applier;
 pub use error::StoreError;
+pub use options::{ApplyOutcome, Recovered, SequenceState, StoreOptions, StoreStatistics, TableStatistics};
 pub use overlay::{Overlay, TableOverlay};
+pub use snapshot::Snapshot;
 
-#[derive(Clone, Debug)]
-pub struct StoreOptions {
-    /// Name of the first superuser of a new store.
-    pub superuser: String,
-    /// How long, in entry time, chunks stay in memory after their last use, budget permitting.
-    pub hot_retention: Option<Duration>,
-    /// Dirty bytes from which a checkpoint is due.
-    pub checkpoint_bytes: u64,
-    /// Time since the last checkpoint, in entry time, from which one is due when anything changed.
-    pub checkpoint_interval: Duration,
+/// All tables of a node.
+pub struct Store {
+    pub(crate) options: StoreOptions,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: Arc<Clock>,
+    catalogs: Catalogs,
+    tables: RwLock<FxHashMap<Oid, Arc<TableStore>>>,
+    sequences: RwLock<FxHashMap<Oid, SequenceState>>,
+    /// Held while an entry is applied, and by a checkpoint while it takes hold of the state: between two entries.
+    pub(crate) core: Mutex<Core>,
+    recovered: Recovered,
+    pub(crate) checkpoints: Mutex<CheckpointState>,
+    pub(crate) checkpoint_index: AtomicU64,
+    pub(crate) checkpoint_time: AtomicU64,
+    /// How many dropped tables the LSM has been told of.
+    dropped_told: Mutex<usize>,
 }
 
-/// What the restored checkpoint holds.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Recovered {
-    pub index: LogIndex,
-    pub term: Term,
-    pub chain_hash: [u8; 32],
-    pub time: Hlc,
-    pub membership: Option<Vec<u8>>,
+/// What only apply changes.
+#[derive(Default)]
+pub(crate) struct Core {
+    pub(crate) index: LogIndex,
+    pub(crate) term: Term,
+    pub(crate) time: Hlc,
+    pub(crate) membership: Option<Vec<u8>>,
+    pub(crate) staged: BTreeMap<TransactionId, Staged>,
+    /// Catalog objects and sequences that the next checkpoint has to write.
+    pub(crate) changed_objects: BTreeSet<Oid>,
+    pub(crate) changed_sequences: BTreeSet<Oid>,
+    pub(crate) dropped: Dropped,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SequenceState {
-    /// The next value that has not been handed out.
-    pub next: i64,
-    pub called: bool,
+/// What is dropped and still has keys in the LSM.
+#[derive(Default)]
+pub(crate) struct Dropped {
+    /// Tables: the index that dropped each, and whoever still reads it.
+    pub(crate) tables: BTreeMap<Oid, (LogIndex, Weak<TableStore>)>,
+    /// Indexes of tables that live on.
+    pub(crate) indexes: BTreeMap<(Oid, IndexId), DroppedIndex>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApplyOutcome {
-    Applied,
-    Fenced,
+/// A dropped index of a table that lives on.
+#[derive(Clone)]
+pub(crate) struct DroppedIndex {
+    pub(crate) unique: bool,
+    pub(crate) readers: Weak<TableIndex>,
 }
 
-pub struct Snapshot {
-    pub index: LogIndex,
-    pub catalog: Arc<Catalog>,
-    store: Arc<Store>,
+/// What a checkpoint kept, for [`Store::open`].
+pub(crate) struct Restored {
+    pub(crate) recovered: Recovered,
+    pub(crate) catalog: Catalog,
+    pub(crate) tables: Vec<Arc<TableStore>>,
+    pub(crate) sequences: FxHashMap<Oid, SequenceState>,
+    pub(crate) core: Core,
 }
-
-impl Snapshot {
-    pub fn store(&self) -> &Arc<Store> {
-        &self.store
-    }
-    /// A table of this snapshot's catalog by storage oid, also one that was dropped after it.
-    pub fn table(&self, storage: Oid) -> Option<Arc<TableStore>> {
-        self.store.table(storage)
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct TableStatistics {
-    pub storage: Oid,
-    /// Live rows, about.
-    pub rows: u64,
-    pub chunks: usize,
-    pub hot_bytes: u64,
-    /// Bytes, as Arrow, of chunks that are in the LSM only.
-    pub warm_bytes: u64,
-    pub dead_rows: u64,
-    pub index_delta_bytes: u64,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct StoreStatistics {
-    pub tables: Vec<TableStatistics>,
-    pub applied: LogIndex,
-    pub horizon: LogIndex,
-    pub snapshots: usize,
-    pub dirty_bytes: u64,
-    pub staged: usize,
-}
-
-pub struct Store {}
-pub struct Applier {}
 
 impl Store {
+    /// Opens a store: what the last checkpoint in `kv` holds, or a new one with the catalog of a new cluster.
+    ///
+    /// Give every entry behind [`Store::recovered`] to the applier; only then are reads up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where a value of the checkpoint is not what was written; the LSM's.
     pub fn open(
         options: StoreOptions,
         kv: Arc<dyn KvEngine>,
         budget: Arc<MemoryBudget>,
     ) -> Result<(Arc<Store>, Applier), StoreError> {
-        todo!()
+        let clock = Arc::new(Clock::default());
+        let shared = Arc::new(Shared::new(kv, budget, Arc::clone(&clock)));
+        let restored = crate::checkpoint::load(&shared, &options.superuser)?;
+        clock.publish(restored.recovered.index, restored.recovered.time);
+        let store = Arc::new(Store {
+            shared,
+            clock,
+            catalogs: Catalogs::new(restored.catalog),
+            tables: RwLock::new(restored.tables.into_iter().map(|table| (table.storage(), table)).collect()),
+            sequences: RwLock::new(restored.sequences),
+            core: Mutex::new(restored.core),
+            checkpoints: Mutex::default(),
+            checkpoint_index: AtomicU64::new(restored.recovered.index.0),
+            checkpoint_time: AtomicU64::new(restored.recovered.time.0),
+            dropped_told: Mutex::default(),
+            recovered: restored.recovered,
+            options,
+        });
+        if store.options.maintenance_thread {
+            maintenance::spawn(&store)?;
+        }
+        let applier = Applier::new(Arc::clone(&store));
+        Ok((store, applier))
     }
-    pub fn recovered(&self) -> Recovered {
-        todo!()
-    }
-    pub fn applied(&self) -> LogIndex {
-        todo!()
-    }
-    pub fn snapshot(self: &Arc<Self>) -> Arc<Snapshot> {
-        todo!()
-    }
-    pub fn catalog(&self) -> Arc<Catalog> {
-        todo!()
-    }
-    pub fn table(&self, storage: Oid) -> Option<Arc<TableStore>> {
-        todo!()
-    }
-    pub fn sequence(&self, oid: Oid) -> Option<SequenceState> {
-        todo!()
-    }
-    pub fn checkpoint(&self, synced: LogIndex, chain_hash: [u8; 32]) -> Result<Option<LogIndex>, StoreError> {
-        todo!()
-    }
-    pub fn checkpoint_due(&self) -> bool {
-        todo!()
-    }
-    pub fn evict(&self) {
-        todo!()
-    }
-    pub fn vacuum(&self, table: Option<Oid>) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub fn statistics(&self) -> StoreStatistics {
-        todo!()
-    }
-    pub fn backfill_index(&self, index: IndexId) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub fn index_ready(&self, index: IndexId) -> bool {
-        todo!()
-    }
-    pub fn find_duplicate(
-        &self,
-        storage: Oid,
-        columns: &[u16],
-        snapshot: &Snapshot,
-    ) -> Result<Option<Row>, StoreError> {
-        todo!()
-    }
-}
 
-impl Applier {
-    pub fn apply(
-        &mut self,
-        index: LogIndex,
-        term: Term,
-        time: Hlc,
-        proposed_in: Term,
-        payload: &[u8],
-    ) -> Result<ApplyOutcome, StoreError> {
-        todo!()
+    /// What the restored checkpoint holds.
+    #[must_use]
+    pub fn recovered(&self) -> &Recovered {
+        &self.recovered
     }
-    /// A blank entry of consensus: moves index and term, drops what earlier terms staged.
-    pub fn apply_blank(&mut self, index: LogIndex, term: Term, time: Hlc) -> Result<(), StoreError> {
-        todo!()
+
+    /// The last index that readers see.
+    #[must_use]
+    pub fn applied(&self) -> LogIndex {
+        LogIndex(self.clock.applied())
     }
-    /// A membership entry of consensus: its bytes are kept for the checkpoint.
-    pub fn apply_membership(
-        &mut self,
-        index: LogIndex,
-        term: Term,
-        time: Hlc,
-        membership: Vec<u8>,
-    ) -> Result<(), StoreError> {
-        todo!()
+
+    /// The catalog as of the applied index.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalogs.at(self.clock.applied())
     }
-    pub fn publish(&mut self) {
-        todo!()
+
+    /// A table by storage oid, from the entry that made it. A dropped one stays as long as an open snapshot sees it; where
+    /// that matters ask [`Snapshot::table`].
+    #[must_use]
+    pub fn table(&self, storage: Oid) -> Option<Arc<TableStore>> {
+        self.any_table(storage)
     }
-    pub fn store(&self) -> &Arc<Store> {
-        todo!()
+
+    /// Where a sequence stands, as of the newest entry.
+    #[must_use]
+    pub fn sequence(&self, oid: Oid) -> Option<SequenceState> {
+        self.sequences.read().get(&oid).copied()
+    }
+
+    /// Whether an index holds every row of its table.
+    #[must_use]
+    pub fn index_ready(&self, index: IndexId) -> bool {
+        self.table_of_index(index).is_ok_and(|table| table.index_ready(index))
+    }
+
+    /// Whether enough has changed, or for long enough, that a checkpoint should be made.
+    #[must_use]
+    pub fn checkpoint_due(&self) -> bool {
+        let dirty = &self.shared.budget.dirty;
+        let changed = self.clock.applied() > self.checkpoint_index.load(Ordering::Acquire);
+        let since = self.clock.time_micros().saturating_sub(Hlc(self.checkpoint_time.load(Ordering::Acquire)).micros());
+        changed
+            && (dirty.usage() >= self.options.checkpoint_bytes
+                || dirty.pressure() >= Pressure::High
+                || u128::from(since) >= self.options.checkpoint_interval.as_micros())
+    }
+
+    /// The store in numbers.
+    #[must_use]
+    pub fn statistics(&self) -> StoreStatistics {
+        let mut tables: Vec<_> = self.all_tables().iter().map(|table| table.statistics()).collect();
+        tables.sort_by_key(|table| table.storage);
+        StoreStatistics {
+            tables,
+            applied: self.applied(),
+            checkpoint: LogIndex(self.checkpoint_index.load(Ordering::Acquire)),
+            horizon: LogIndex(self.clock.horizon()),
+            snapshots: self.clock.snapshots(),
+            dirty_bytes: self.shared.budget.dirty.usage(),
+            warm_cache_bytes: self.shared.warm_bytes(),
+            staged: self.core.lock().staged.len(),
+        }
+    }
+
+    pub(crate) fn any_table(&self, storage: Oid) -> Option<Arc<TableStore>> {
+        self.tables.read().get(&storage).cloned()
+    }
+
+    pub(crate) fn all_tables(&self) -> Vec<Arc<TableStore>> {
+        self.tables.read().values().cloned().collect()
+    }
+
+    /// The newest catalog, applied or about to be.
+    pub(crate) fn newest_catalog(&self) -> Arc<Catalog> {
+        self.catalogs.newest()
+    }
+
+    pub(crate) fn context(&self, storage: Oid) -> TableContext {
+        TableContext::new(storage, Arc::clone(&self.shared))
+    }
+
+    fn must_get_table(&self, storage: Oid) -> Result<Arc<TableStore>, StoreError> {
+        self.any_table(storage).ok_or(StoreError::UnknownStorage(storage))
+    }
+
+    fn table_of_index(&self, index: IndexId) -> Result<Arc<TableStore>, StoreError> {
+        let catalog = self.newest_catalog();
+        let table = catalog.index(index).and_then(|i| catalog.table(i.table)).ok_or(StoreError::UnknownIndex(index))?;
+        self.must_get_table(table.storage)
     }
 }

@@ -1,0 +1,149 @@
+//! Apply: the only writer of the store.
+//!
+//! A pure function of the log: no clock, no randomness, no read that can fail. An error is a local failure or a broken
+//! promise of the log and stops the node; it is never a result.
+
+use std::sync::Arc;
+
+use perigee_types::{Hlc, LogIndex, Term};
+
+use super::{ApplyOutcome, Core, SequenceState, Store, StoreError};
+use crate::entry::{Entry, TableChange, Transaction};
+use crate::table::Begin;
+
+/// Applies committed entries in order. There is one for each store.
+pub struct Applier {
+    store: Arc<Store>,
+}
+
+impl Applier {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+
+    /// The store it writes.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Applies a normal entry. Readers see it after [`Applier::publish`].
+    ///
+    /// `proposed_in` is the term whose leader evaluated it: committed in another one, it changes nothing.
+    ///
+    /// # Errors
+    /// Any error is fatal: the node stops.
+    pub fn apply(
+        &mut self,
+        index: LogIndex,
+        term: Term,
+        time: Hlc,
+        proposed_in: Term,
+        payload: &[u8],
+    ) -> Result<ApplyOutcome, StoreError> {
+        let entry = if proposed_in == term { Some(self.decode(index, payload)?) } else { None };
+        let store = Arc::clone(&self.store);
+        let mut core = store.core.lock();
+        store.advance(&mut core, index, term, time)?;
+        match entry {
+            None => Ok(ApplyOutcome::Fenced),
+            Some(entry) => store.apply_entry(&mut core, entry).map(|()| ApplyOutcome::Applied),
+        }
+    }
+
+    /// Applies an entry without a payload: the first of a term drops what earlier terms staged.
+    ///
+    /// # Errors
+    /// Any error is fatal: the node stops.
+    pub fn apply_blank(&mut self, index: LogIndex, term: Term, time: Hlc) -> Result<(), StoreError> {
+        let mut core = self.store.core.lock();
+        self.store.advance(&mut core, index, term, time)
+    }
+
+    /// Applies a change of membership: the next checkpoint keeps its bytes.
+    ///
+    /// # Errors
+    /// Any error is fatal: the node stops.
+    pub fn apply_membership(
+        &mut self,
+        index: LogIndex,
+        term: Term,
+        time: Hlc,
+        membership: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let mut core = self.store.core.lock();
+        self.store.advance(&mut core, index, term, time)?;
+        core.membership = Some(membership);
+        Ok(())
+    }
+
+    /// Shows readers everything applied so far; the end of a batch.
+    pub fn publish(&mut self) {
+        let (index, time) = {
+            let core = self.store.core.lock();
+            (core.index, core.time)
+        };
+        self.store.publish(index, time);
+    }
+
+    fn decode(&self, index: LogIndex, payload: &[u8]) -> Result<Entry, StoreError> {
+        let types = |storage, columns: &[u16]| self.store.any_table(storage)?.column_types(columns);
+        Entry::decode(payload, &types).map_err(|error| StoreError::Entry { index, error })
+    }
+}
+
+impl Store {
+    /// Moves to the next entry, whatever is in it.
+    fn advance(&self, core: &mut Core, index: LogIndex, term: Term, time: Hlc) -> Result<(), StoreError> {
+        if index <= core.index {
+            return Err(StoreError::Order { after: core.index, got: index });
+        }
+        if term > core.term {
+            self.abort_older_terms(core, index, term)?;
+        }
+        (core.index, core.term, core.time) = (index, term, time.max(core.time));
+        Ok(())
+    }
+
+    fn apply_entry(&self, core: &mut Core, entry: Entry) -> Result<(), StoreError> {
+        match entry {
+            Entry::Transaction(transaction) => self.apply_transaction(core, transaction),
+            Entry::Stage { transaction, changes, .. } => self.stage(core, transaction, changes),
+            Entry::StageTable { transaction, table, indexes } => {
+                self.stage_table(core, transaction, table, indexes);
+                Ok(())
+            }
+            Entry::Abort { transaction } => self.abort(core, transaction),
+            Entry::Attest { .. } => Ok(()),
+        }
+    }
+
+    fn apply_transaction(&self, core: &mut Core, transaction: Transaction) -> Result<(), StoreError> {
+        if !transaction.catalog.is_empty() {
+            self.change_catalog(core, &transaction.catalog);
+        }
+        if let Some(staged) = transaction.staged {
+            self.commit_staged(core, staged)?;
+        }
+        let begin = Begin::At(core.index.0);
+        for change in transaction.changes {
+            self.apply_change(change, &begin)?;
+        }
+        if !transaction.sequences.is_empty() {
+            let mut sequences = self.sequences.write();
+            for change in transaction.sequences {
+                sequences.insert(change.sequence, SequenceState { next: change.next, called: change.called });
+                core.changed_sequences.insert(change.sequence);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends and appends rows of one table.
+    pub(super) fn apply_change(&self, change: TableChange, begin: &Begin) -> Result<(), StoreError> {
+        let table = self.must_get_table(change.storage)?;
+        let ended: Vec<u64> = change.ended.iter().map(|ended| ended.vid.0).collect();
+        table.end(&ended, begin)?;
+        table.append(&change.columns, change.rows, begin)
+    }
+}

@@ -1,0 +1,45 @@
+//! Versions of the catalog, as long as an open snapshot may ask for them.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use perigee_types::catalog::Catalog;
+
+/// Catalogs by the index that made them, ascending; never empty.
+pub(super) struct Catalogs {
+    versions: RwLock<Vec<Arc<Catalog>>>,
+}
+
+impl Catalogs {
+    pub(super) fn new(catalog: Catalog) -> Self {
+        Self { versions: RwLock::new(vec![Arc::new(catalog)]) }
+    }
+
+    /// The catalog that `index` meets.
+    pub(super) fn at(&self, index: u64) -> Arc<Catalog> {
+        let versions = self.versions.read();
+        let behind = versions.partition_point(|catalog| catalog.version.0 <= index);
+        Arc::clone(&versions[behind.saturating_sub(1)])
+    }
+
+    /// The newest, applied or about to be.
+    pub(super) fn newest(&self) -> Arc<Catalog> {
+        let versions = self.versions.read();
+        Arc::clone(&versions[versions.len() - 1])
+    }
+
+    pub(super) fn push(&self, catalog: Catalog) {
+        self.versions.write().push(Arc::new(catalog));
+    }
+
+    /// Forgets versions that nobody at or behind the horizon meets.
+    pub(super) fn prune(&self, horizon: impl FnOnce() -> u64) {
+        if self.versions.read().len() == 1 {
+            return;
+        }
+        let horizon = horizon();
+        let mut versions = self.versions.write();
+        let behind = versions.partition_point(|catalog| catalog.version.0 <= horizon);
+        versions.drain(..behind.saturating_sub(1));
+    }
+}

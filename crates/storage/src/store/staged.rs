@@ -1,0 +1,110 @@
+//! Staged transactions: what is too large for one entry comes in parts and stays hidden until the last.
+//!
+//! ```text
+//! Stage, Stage, ...   hidden chunks, hidden end-marks, entries in the indexes    all share one Fate
+//! Transaction         Fate::commit(index): one store, and all of it is visible from that index
+//! Abort               hidden chunks and marks go
+//! later term          aborts all of the earlier ones: their leader cannot finish them any more
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use perigee_types::catalog::{Index, Table};
+use perigee_types::{LogIndex, Oid, Term, TransactionId};
+
+use super::{Core, Store, StoreError};
+use crate::entry::TableChange;
+use crate::table::fate::Fate;
+use crate::table::{Begin, TableStore};
+
+/// A transaction whose parts are applied and hidden.
+pub(crate) struct Staged {
+    pub(crate) term: Term,
+    pub(crate) fate: Arc<Fate>,
+    /// Tables it changed, by storage oid.
+    pub(crate) tables: BTreeSet<Oid>,
+    /// Tables that only it knows.
+    pub(crate) created: Vec<(Arc<Table>, Vec<Arc<Index>>)>,
+}
+
+impl Staged {
+    pub(crate) fn new(transaction: TransactionId, term: Term) -> Self {
+        Self { term, fate: Arc::new(Fate::new(transaction)), tables: BTreeSet::new(), created: Vec::new() }
+    }
+}
+
+impl Store {
+    pub(super) fn stage(
+        &self,
+        core: &mut Core,
+        transaction: TransactionId,
+        changes: Vec<TableChange>,
+    ) -> Result<(), StoreError> {
+        let term = core.term;
+        let staged = core.staged.entry(transaction).or_insert_with(|| Staged::new(transaction, term));
+        staged.tables.extend(changes.iter().map(|change| change.storage));
+        let begin = Begin::Staged(Arc::clone(&staged.fate));
+        changes.into_iter().try_for_each(|change| self.apply_change(change, &begin))
+    }
+
+    pub(super) fn stage_table(
+        &self,
+        core: &mut Core,
+        transaction: TransactionId,
+        table: Arc<Table>,
+        indexes: Vec<Arc<Index>>,
+    ) {
+        let term = core.term;
+        let staged = core.staged.entry(transaction).or_insert_with(|| Staged::new(transaction, term));
+        self.create_table(&table, indexes.iter().map(AsRef::as_ref));
+        staged.created.push((table, indexes));
+    }
+
+    /// Makes what a transaction staged visible at the entry's index. Its tables are in the catalog by now.
+    pub(super) fn commit_staged(&self, core: &mut Core, transaction: TransactionId) -> Result<(), StoreError> {
+        let staged = core.staged.remove(&transaction).ok_or(StoreError::UnknownTransaction(transaction))?;
+        staged.fate.commit(core.index.0);
+        for table in self.tables_of(&staged) {
+            table.committed(&staged.fate);
+        }
+        let catalog = self.newest_catalog();
+        for (table, _) in &staged.created {
+            if catalog.table(table.oid).is_none_or(|kept| kept.storage != table.storage) {
+                self.drop_storage(core, table.storage, core.index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops what a transaction staged. One that is not there has been dropped already.
+    pub(super) fn abort(&self, core: &mut Core, transaction: TransactionId) -> Result<(), StoreError> {
+        if let Some(staged) = core.staged.remove(&transaction) {
+            self.drop_staged(core, &staged, core.index);
+        }
+        Ok(())
+    }
+
+    pub(super) fn abort_older_terms(&self, core: &mut Core, index: LogIndex, term: Term) -> Result<(), StoreError> {
+        let older = core.staged.iter().filter(|(_, staged)| staged.term < term).map(|(id, _)| *id).collect::<Vec<_>>();
+        for transaction in older {
+            if let Some(staged) = core.staged.remove(&transaction) {
+                self.drop_staged(core, &staged, index);
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_staged(&self, core: &mut Core, staged: &Staged, index: LogIndex) {
+        for table in self.tables_of(staged) {
+            table.abort(&staged.fate);
+        }
+        for (table, _) in &staged.created {
+            self.drop_storage(core, table.storage, index);
+        }
+    }
+
+    fn tables_of(&self, staged: &Staged) -> Vec<Arc<TableStore>> {
+        staged.tables.iter().filter_map(|storage| self.any_table(*storage)).collect()
+    }
+}

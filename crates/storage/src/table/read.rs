@@ -1,0 +1,204 @@
+//! Point reads: keys to vids, vids to rows.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use perigee_types::{IndexId, LogIndex, Row, TransactionId, Value, Vid};
+
+use super::TableStore;
+use super::chunk::Chunk;
+use super::fate::NEVER;
+use super::index::RangeRequest;
+use super::open_rows::OpenRows;
+use super::schema::TableSchema;
+use super::vids::Begins;
+use crate::arrow_value::value_at;
+use crate::store::StoreError;
+
+/// Where a row version is.
+enum Place {
+    Open(Arc<OpenRows>, usize),
+    Chunk(Arc<Chunk>, u32),
+}
+
+impl TableStore {
+    /// The row version under a key of a unique index, as `at` sees it; [`super::LATEST`] for the latest applied.
+    ///
+    /// `key` is made by [`perigee_types::key`]. A key with a NULL in it is never found: such keys are not unique.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownIndex`], [`StoreError::IndexNotReady`] for one that is not filled or not unique; the LSM's.
+    pub fn get(&self, index: IndexId, key: &[u8], at: LogIndex) -> Result<Option<Vid>, StoreError> {
+        let indexes = self.indexes.load();
+        let index = indexes.iter().find(|i| i.oid == index).ok_or(StoreError::UnknownIndex(index))?;
+        if !index.is_ready() || !index.unique {
+            return Err(StoreError::IndexNotReady(index.oid));
+        }
+        let at = self.context.clock.resolve(at);
+        Ok(index.find(&self.context, key, |vid| self.visible(vid, at))?.map(Vid))
+    }
+
+    /// As [`TableStore::get`], but rows that an open transaction has staged are there for it.
+    ///
+    /// # Errors
+    /// As [`TableStore::get`].
+    pub fn get_with_staged(
+        &self,
+        index: IndexId,
+        key: &[u8],
+        at: LogIndex,
+        transaction: Option<TransactionId>,
+    ) -> Result<Option<Vid>, StoreError> {
+        let Some(transaction) = transaction else { return self.get(index, key, at) };
+        let index = self.index(index)?;
+        if !index.is_ready() || !index.unique {
+            return Err(StoreError::IndexNotReady(index.oid));
+        }
+        let at = self.context.clock.resolve(at);
+        let visible = |vid| self.visible(vid, at) || self.staged_by(vid, transaction);
+        Ok(index.find(&self.context, key, visible)?.map(Vid))
+    }
+
+    /// Whether a row version is one that an open transaction has staged and not ended.
+    fn staged_by(&self, vid: u64, transaction: TransactionId) -> bool {
+        match self.state.read().directory.find(vid) {
+            Some((chunk, row)) => chunk.begins().is_staged_by(transaction) && chunk.ends.end_of(row) == NEVER,
+            None => false,
+        }
+    }
+
+    /// As [`TableStore::get`], as the open transaction `staged` sees it: with the rows that it staged and without those it
+    /// ended.
+    ///
+    /// # Errors
+    /// As [`TableStore::get`].
+    pub fn get_with_staged(
+        &self,
+        index: IndexId,
+        key: &[u8],
+        at: LogIndex,
+        staged: Option<TransactionId>,
+    ) -> Result<Option<Vid>, StoreError> {
+        let Some(own) = staged else { return self.get(index, key, at) };
+        let index = self.index(index)?;
+        if !index.is_ready() || !index.unique {
+            return Err(StoreError::IndexNotReady(index.oid));
+        }
+        let at = self.context.clock.resolve(at);
+        Ok(index.find(&self.context, key, |vid| self.visible_with(vid, at, own))?.map(Vid))
+    }
+
+    /// Row versions within bounds of an index, in key order, as `at` sees them; at most `limit`.
+    ///
+    /// Bounds may be prefixes of keys: an excluded lower bound is behind all keys that begin with it, an included upper
+    /// bound includes them all.
+    ///
+    /// # Errors
+    /// As [`TableStore::get`].
+    pub fn range(
+        &self,
+        index: IndexId,
+        from: Bound<Vec<u8>>,
+        to: Bound<Vec<u8>>,
+        at: LogIndex,
+        reverse: bool,
+        limit: usize,
+    ) -> Result<Vec<Vid>, StoreError> {
+        let index = self.index(index)?;
+        if !index.is_ready() {
+            return Err(StoreError::IndexNotReady(index.oid));
+        }
+        let at = self.context.clock.resolve(at);
+        let request = RangeRequest { from, to, reverse, limit };
+        let vids = index.scan(&self.context, request, |vid| self.visible(vid, at))?;
+        Ok(vids.into_iter().map(Vid).collect())
+    }
+
+    /// Values of a row version, whoever sees it; `None` once it is gone, which no snapshot that saw it outlives.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownColumn`]; of a warm row also the LSM's and the column's.
+    pub fn row(&self, vid: Vid, columns: &[u16]) -> Result<Option<Row>, StoreError> {
+        let Some(place) = self.place(vid.0) else { return Ok(None) };
+        let schema = self.schema.load();
+        let row: Result<Row, StoreError> = match place {
+            Place::Open(open, at) => {
+                columns.iter().map(|number| self.open_value(&schema, &open, at, *number)).collect()
+            }
+            Place::Chunk(chunk, row) => {
+                chunk.touch(&self.context);
+                columns.iter().map(|number| self.chunk_value(&schema, &chunk, row, *number)).collect()
+            }
+        };
+        row.map(Some)
+    }
+
+    /// The index that ended a row version, `None` while it is live; zero once it is gone.
+    #[must_use]
+    pub fn ended(&self, vid: Vid) -> Option<LogIndex> {
+        let end = match self.place(vid.0) {
+            Some(Place::Open(open, at)) => open.ends[at],
+            Some(Place::Chunk(chunk, row)) => chunk.ends.end_of(row),
+            None => 0,
+        };
+        (end != NEVER).then_some(LogIndex(end))
+    }
+
+    /// Whether a row version is visible to `at`.
+    #[must_use]
+    pub fn is_visible(&self, vid: Vid, at: LogIndex) -> bool {
+        self.visible(vid.0, self.context.clock.resolve(at))
+    }
+
+    pub(super) fn visible(&self, vid: u64, at: u64) -> bool {
+        let state = self.state.read();
+        match state.open.position(vid) {
+            Some(place) => state.open.visible(place, at),
+            None => state.directory.find(vid).is_some_and(|(chunk, row)| chunk.visible(row, at)),
+        }
+    }
+
+    /// Whether the open transaction `own` sees a row version over its snapshot `at`.
+    fn visible_with(&self, vid: u64, at: u64, own: TransactionId) -> bool {
+        match self.place(vid) {
+            None => false,
+            Some(Place::Open(open, place)) => open.visible(place, at),
+            Some(Place::Chunk(chunk, row)) => {
+                let begun = match chunk.begins() {
+                    Begins::Staged(fate) if fate.index() == NEVER => fate.transaction() == own,
+                    begins => begins.at(row) <= at,
+                };
+                begun && at < chunk.ends.end_of(row) && !chunk.ends.read(|marks| marks.is_staged_by(row, own))
+            }
+        }
+    }
+
+    fn place(&self, vid: u64) -> Option<Place> {
+        let state = self.state.read();
+        match state.open.position(vid) {
+            Some(place) => Some(Place::Open(Arc::clone(&state.open), place)),
+            None => state.directory.find(vid).map(|(chunk, row)| Place::Chunk(Arc::clone(chunk), row)),
+        }
+    }
+
+    fn open_value(&self, schema: &TableSchema, open: &OpenRows, at: usize, number: u16) -> Result<Value, StoreError> {
+        match open.columns.iter().position(|c| *c == number) {
+            Some(column) => Ok(open.rows[at].get(column).cloned().unwrap_or(Value::Null)),
+            None => self.missing(schema, number),
+        }
+    }
+
+    fn chunk_value(&self, schema: &TableSchema, chunk: &Chunk, row: u32, number: u16) -> Result<Value, StoreError> {
+        let Some(place) = chunk.column_place(number) else { return self.missing(schema, number) };
+        let known = schema.column(number).ok_or_else(|| self.unknown_column(number))?;
+        Ok(value_at(&chunk.column(place, &self.context)?, row as usize, &known.ty))
+    }
+
+    fn missing(&self, schema: &TableSchema, number: u16) -> Result<Value, StoreError> {
+        schema.column(number).map(|known| known.missing.clone()).ok_or_else(|| self.unknown_column(number))
+    }
+
+    pub(crate) fn unknown_column(&self, column: u16) -> StoreError {
+        StoreError::UnknownColumn { storage: self.storage(), column }
+    }
+}

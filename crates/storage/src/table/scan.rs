@@ -1,0 +1,213 @@
+//! Scans: a table as Arrow, chunk by chunk, as one snapshot sees it.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder, UInt64Array};
+use arrow::compute::FilterBuilder;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use perigee_types::{LogIndex, Value};
+
+use super::chunk::Chunk;
+use super::open_rows::OpenRows;
+use super::schema::{KnownColumn, TableSchema};
+use super::{TableStore, Tier};
+use crate::arrow_value::ColumnBuilder;
+use crate::encoding::ColumnStats;
+use crate::store::StoreError;
+
+/// Name of the column with the vids, where one is asked for.
+pub const VID_COLUMN: &str = "_vid";
+
+/// A table as one snapshot sees it. Holds what it needs, whatever apply, checkpoints and eviction do meanwhile, as long as
+/// the snapshot is open.
+pub struct TableScan {
+    /// In vid order. Chunks of which nothing is visible are left out.
+    pub chunks: Vec<ChunkScan>,
+}
+
+/// One chunk of a scan.
+#[derive(Clone)]
+pub struct ChunkScan {
+    table: Arc<TableStore>,
+    schema: Arc<TableSchema>,
+    part: Part,
+    at: u64,
+}
+
+#[derive(Clone)]
+enum Part {
+    Chunk(Arc<Chunk>),
+    Open(Arc<OpenRows>),
+}
+
+impl TableStore {
+    /// Pins the table as `at` sees it; [`super::LATEST`] for the latest applied. Costs a few pointers for each chunk.
+    #[must_use]
+    pub fn scan(self: &Arc<Self>, at: LogIndex) -> TableScan {
+        let at = self.context.clock.resolve(at);
+        let (directory, open) = self.pin();
+        let schema = self.schema();
+        let scan = |part| ChunkScan { table: Arc::clone(self), schema: Arc::clone(&schema), part, at };
+        let seen = directory.chunks().iter().filter(|chunk| chunk.begins().bounds().0 <= at);
+        let alive = seen.filter(|chunk| chunk.live() > 0 || chunk.ends.dead(at) < chunk.rows());
+        let mut chunks: Vec<ChunkScan> = alive.map(|chunk| scan(Part::Chunk(Arc::clone(chunk)))).collect();
+        if (0..open.len()).any(|place| open.visible(place, at)) {
+            chunks.push(scan(Part::Open(open)));
+        }
+        TableScan { chunks }
+    }
+}
+
+impl ChunkScan {
+    /// Rows it has at most.
+    #[must_use]
+    pub fn rows_max(&self) -> usize {
+        match &self.part {
+            Part::Chunk(chunk) => chunk.rows(),
+            Part::Open(open) => open.len(),
+        }
+    }
+
+    /// Where its columns are now.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        match &self.part {
+            Part::Chunk(chunk) if !chunk.is_hot() => Tier::Warm,
+            Part::Chunk(_) | Part::Open(_) => Tier::Hot,
+        }
+    }
+
+    /// Statistics of a column over all its rows, visible or not: bounds hold for the visible ones, `null_count` is the
+    /// most there may be. `None` where they are not known.
+    #[must_use]
+    pub fn stats(&self, column: u16) -> Option<ColumnStats> {
+        let Part::Chunk(chunk) = &self.part else { return None };
+        match chunk.column_place(column) {
+            Some(place) => chunk.stats(place).cloned(),
+            None => {
+                let missing = &self.schema.column(column)?.missing;
+                let null_count = if missing.is_null() { chunk.rows() } else { 0 };
+                Some(ColumnStats { min: missing.clone(), max: missing.clone(), null_count })
+            }
+        }
+    }
+
+    /// The visible rows as Arrow: the columns asked for in their order, then the vids as `_vid` where asked for.
+    ///
+    /// Columns of a chunk that is visible whole are those of the chunk, not a copy.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownColumn`]; of a warm chunk also the LSM's and the column's.
+    pub fn batch(&self, columns: &[u16], with_vid: bool) -> Result<RecordBatch, StoreError> {
+        match &self.part {
+            Part::Chunk(chunk) => self.chunk_batch(chunk, columns, with_vid),
+            Part::Open(open) => self.open_batch(open, columns, with_vid),
+        }
+    }
+
+    fn chunk_batch(&self, chunk: &Chunk, columns: &[u16], with_vid: bool) -> Result<RecordBatch, StoreError> {
+        chunk.touch(&self.table.context);
+        let mask = visible_rows(chunk, self.at);
+        let rows = mask.as_ref().map_or(chunk.rows(), BooleanArray::true_count);
+        let filter = mask.as_ref().map(|mask| FilterBuilder::new(mask).optimize().build());
+        let shown = |array: ArrayRef| match &filter {
+            Some(filter) => filter.filter(&array),
+            None => Ok(array),
+        };
+        let mut arrays = Vec::with_capacity(columns.len() + 1);
+        for number in columns {
+            arrays.push(match chunk.column_place(*number) {
+                Some(place) => shown(chunk.column(place, &self.table.context)?)?,
+                None => constant(self.known(*number)?, rows)?,
+            });
+        }
+        if with_vid {
+            arrays.push(shown(Arc::new(UInt64Array::from_iter_values(chunk.vids().iter())))?);
+        }
+        self.finish(columns, arrays, rows, with_vid)
+    }
+
+    fn open_batch(&self, open: &OpenRows, columns: &[u16], with_vid: bool) -> Result<RecordBatch, StoreError> {
+        let places: Vec<usize> = (0..open.len()).filter(|place| open.visible(*place, self.at)).collect();
+        let mut arrays = Vec::with_capacity(columns.len() + 1);
+        for number in columns {
+            let known = self.known(*number)?;
+            let Some(column) = open.columns.iter().position(|c| c == number) else {
+                arrays.push(constant(known, places.len())?);
+                continue;
+            };
+            let mut builder = ColumnBuilder::new(&known.ty, places.len());
+            for place in &places {
+                builder.push(open.rows[*place].get(column).unwrap_or(&Value::Null))?;
+            }
+            arrays.push(builder.finish());
+        }
+        if with_vid {
+            arrays.push(Arc::new(UInt64Array::from_iter_values(places.iter().map(|place| open.first + *place as u64))));
+        }
+        self.finish(columns, arrays, places.len(), with_vid)
+    }
+
+    fn finish(
+        &self,
+        columns: &[u16],
+        mut arrays: Vec<ArrayRef>,
+        rows: usize,
+        with_vid: bool,
+    ) -> Result<RecordBatch, StoreError> {
+        let mut fields = Vec::with_capacity(arrays.len());
+        for (number, array) in columns.iter().zip(&mut arrays) {
+            let field = self.known(*number)?.field(array.null_count() > 0);
+            if array.data_type() != field.data_type() {
+                // The declared type has changed within one storage form, e.g. the precision of a numeric.
+                *array = arrow::compute::cast(array, field.data_type())?;
+            }
+            fields.push(field);
+        }
+        if with_vid {
+            fields.push(Field::new(VID_COLUMN, DataType::UInt64, false));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?)
+    }
+
+    fn known(&self, number: u16) -> Result<&KnownColumn, StoreError> {
+        self.schema.column(number).ok_or_else(|| self.table.unknown_column(number))
+    }
+}
+
+/// Which rows are visible; `None` for all of them.
+fn visible_rows(chunk: &Chunk, at: u64) -> Option<BooleanArray> {
+    let all_begun = chunk.begins().bounds().1 <= at;
+    if all_begun && chunk.ends.is_empty() {
+        return None;
+    }
+    let mut mask = BooleanBufferBuilder::new(chunk.rows());
+    if all_begun {
+        mask.append_n(chunk.rows(), true);
+    } else {
+        chunk
+            .begins()
+            .for_each_run(chunk.rows() as u32, |from, to, index| mask.append_n((to - from) as usize, index <= at));
+    }
+    let mut hidden = !all_begun;
+    chunk.ends.read(|marks| {
+        marks.for_each(|row, end| {
+            if end <= at {
+                mask.set_bit(row as usize, false);
+                hidden = true;
+            }
+        });
+    });
+    hidden.then(|| BooleanArray::new(mask.finish(), None))
+}
+
+/// A column of one value: what rows hold that are older than the column.
+fn constant(known: &KnownColumn, rows: usize) -> Result<ArrayRef, StoreError> {
+    let mut builder = ColumnBuilder::new(&known.ty, rows);
+    for _ in 0..rows {
+        builder.push(&known.missing)?;
+    }
+    Ok(builder.finish())
+}
