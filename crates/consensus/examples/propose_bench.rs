@@ -26,7 +26,12 @@ impl StateMachine for Nothing {
     fn flush(&mut self) {}
 }
 
-async fn bench(name: &str, files: Arc<dyn Files>, dir: &Path, durability: Durability) -> Result<(), Box<dyn std::error::Error>> {
+async fn bench(
+    name: &str,
+    files: Arc<dyn Files>,
+    dir: &Path,
+    durability: Durability,
+) -> Result<(), Box<dyn std::error::Error>> {
     for proposers in [1_u64, 8, 16, 64, 256] {
         let dir = dir.join(format!("{name}-{proposers}"));
         let log = LogOptions { dir: dir.join("log"), cluster_id: 1, segment_bytes: SEGMENT_BYTES };

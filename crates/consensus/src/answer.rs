@@ -11,9 +11,9 @@ use openraft::raft::ClientWriteResult;
 use openraft::raft::responder::Responder;
 use tokio::sync::oneshot;
 
+use crate::ProposeError;
 use crate::machine::Committed;
 use crate::raft_types::{TypeConfig, to_index};
-use crate::ProposeError;
 
 /// Carried by core with an entry; completed by apply, or dropped when the node stops.
 pub(crate) struct Answer<T> {

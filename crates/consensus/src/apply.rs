@@ -107,7 +107,8 @@ impl Apply {
     pub(crate) fn replay(&mut self, entries: Vec<Entry>) -> Result<(), ConsensusError> {
         for entry in entries {
             let index = to_index(entry.id.index);
-            self.take(entry).map_err(|error| ConsensusError::Apply { index, error: MachineError(error.to_string()) })?;
+            self.take(entry)
+                .map_err(|error| ConsensusError::Apply { index, error: MachineError(error.to_string()) })?;
         }
         self.publish(&mut Vec::new()).map_err(|error| ConsensusError::Apply {
             index: self.state.applied(),

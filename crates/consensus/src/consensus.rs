@@ -81,11 +81,13 @@ impl Consensus {
         if inner.closing.load(Ordering::Acquire) {
             return Proposal::refused(ProposeError::Stopped);
         }
-        let Some(in_flight) = InFlight::take(&inner.in_flight, PREFIX + payload.len(), inner.in_flight_bytes_max) else {
+        let Some(in_flight) = InFlight::take(&inner.in_flight, PREFIX + payload.len(), inner.in_flight_bytes_max)
+        else {
             return Proposal::refused(ProposeError::Busy);
         };
         let (answer, rx) = Answer::new(in_flight);
-        let request = inner.raft.write(Command::new(term, &payload)).with_leader(start::leader_id(term)).responder(answer);
+        let request =
+            inner.raft.write(Command::new(term, &payload)).with_leader(start::leader_id(term)).responder(answer);
         // Sending needs no wait while core's queue has room. Not under the caller's tokio budget: a task that has used
         // it up would seem to find the queue full.
         match tokio::task::unconstrained(request.into_future()).now_or_never() {

@@ -62,10 +62,13 @@ impl Failure {
 
 impl Shared {
     /// Over an open log.
-    pub(crate) fn new(log: Arc<Log>, vote: Option<Vote>, committed: LogIndex, recent_bytes_max: usize) -> io::Result<Self> {
-        let id = |place: Option<(u64, u64)>| {
-            place.map(|(term, index)| log_id(Term(term), LogIndex(index))).transpose()
-        };
+    pub(crate) fn new(
+        log: Arc<Log>,
+        vote: Option<Vote>,
+        committed: LogIndex,
+        recent_bytes_max: usize,
+    ) -> io::Result<Self> {
+        let id = |place: Option<(u64, u64)>| place.map(|(term, index)| log_id(Term(term), LogIndex(index))).transpose();
         let recent = Recent::new(recent_bytes_max, id(log.last())?, id(log.last_purged())?);
         Ok(Self {
             log,
@@ -257,11 +260,13 @@ impl Stream for EntryStream {
         let this = &mut *self;
         if this.read.len() == 0 && this.next < this.to {
             match this.shared.read(this.next, this.to, READ_BYTES) {
+                // The range reaches behind the end of the log.
+                Ok(entries) if entries.is_empty() && this.next >= this.shared.recent.lock().next() => {
+                    this.to = this.next;
+                    return Poll::Ready(None);
+                }
+                // Purged or cut under the reader. Apply must not take a hole for the end.
                 Ok(entries) if entries.first().is_none_or(|entry| entry.id.index != this.next) => {
-                    // Purged or cut under the reader. An open range just ends where the log does.
-                    if this.to == u64::MAX && entries.is_empty() {
-                        return Poll::Ready(None);
-                    }
                     let error = damaged(format!("entry {} is not in the log", to_index(this.next)));
                     this.to = this.next;
                     return Poll::Ready(Some(Err(error)));

@@ -10,9 +10,9 @@ use std::fmt;
 use std::io;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use openraft::{EntryPayload, RaftTypeConfig};
 use openraft::entry::RaftEntry;
 use openraft::impls::leader_id_std;
+use openraft::{EntryPayload, RaftTypeConfig};
 use perigee_log::Record;
 use perigee_types::{Hlc, LogIndex, Term};
 use serde::{Deserialize, Serialize};

@@ -286,7 +286,8 @@ async fn watch_core(
     loop {
         let leading = {
             let server = server.borrow_and_update();
-            let leads = server.state == ServerState::Leader && server.vote.committed && server.vote.leader_id.voted_for == id;
+            let leads =
+                server.state == ServerState::Leader && server.vote.committed && server.vote.leader_id.voted_for == id;
             leads.then_some(Term(server.vote.leader_id.term))
         };
         state.leadership.set_leading(leading);

@@ -12,7 +12,7 @@ use openraft::storage::{EntryResponder, IOFlushed, LogState, RaftLogStorage, Raf
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
-use openraft::{OptionalSend, RaftLogReader, StorageError};
+use openraft::{OptionalSend, RaftLogReader, RaftSnapshotBuilder, StorageError};
 use perigee_log::CHAIN_START;
 use perigee_runtime::sim::SimFiles;
 use perigee_runtime::{Clock, Files, SystemClock};
@@ -116,9 +116,26 @@ impl RaftLogStorage<TypeConfig> for Store {
     }
 }
 
+/// Builds a snapshot of nothing, too.
+struct AnyBuilder(Option<Builder>);
+
+impl RaftSnapshotBuilder<TypeConfig> for AnyBuilder {
+    type SnapshotData = CheckpointMark;
+
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, CheckpointMark>> {
+        match &mut self.0 {
+            Some(builder) => builder.build_snapshot().await,
+            None => Ok(SnapshotOf::<TypeConfig, _> {
+                meta: SnapshotMetaOf::<TypeConfig>::default(),
+                snapshot: CheckpointMark,
+            }),
+        }
+    }
+}
+
 impl RaftStateMachine<TypeConfig> for Machine {
     type SnapshotData = CheckpointMark;
-    type SnapshotBuilder = Builder;
+    type SnapshotBuilder = AnyBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
         self.0.applied_state().await
@@ -131,13 +148,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
         self.0.apply(entries).await
     }
 
-    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
-        self.1.set_checkpoint(self.0.last()?);
-        self.0.try_create_snapshot_builder(force).await
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<AnyBuilder> {
+        let Some(last) = self.0.last() else { return Some(AnyBuilder(None)) };
+        self.1.set_checkpoint(last);
+        Some(AnyBuilder(self.0.try_create_snapshot_builder(force).await))
     }
 
-    async fn get_snapshot_builder(&mut self) -> Builder {
-        self.0.get_snapshot_builder().await
+    async fn get_snapshot_builder(&mut self) -> AnyBuilder {
+        AnyBuilder(Some(self.0.get_snapshot_builder().await))
     }
 
     async fn install_snapshot(
@@ -186,8 +204,12 @@ fn reads_are_bounded_by_bytes() {
         assert_eq!(reader.limited_get_log_entries(0, 12).await.unwrap().len(), 3, "from the files, up to 4 MiB");
         assert_eq!(reader.try_get_log_entries(0..12).await.unwrap().len(), 12, "all that was asked for");
         let stream = reader.entries_stream(2..9).await;
-        let indexes: Vec<u64> =
-            futures::TryStreamExt::try_collect::<Vec<Entry>>(stream).await.unwrap().iter().map(|e| e.id.index).collect();
+        let indexes: Vec<u64> = futures::TryStreamExt::try_collect::<Vec<Entry>>(stream)
+            .await
+            .unwrap()
+            .iter()
+            .map(|e| e.id.index)
+            .collect();
         assert_eq!(indexes, [2, 3, 4, 5, 6, 7, 8]);
     });
 }
