@@ -1,4 +1,5 @@
 //! What a log does when nothing fails: append, sync, read, cut, open again; once on real files too.
+#![allow(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
 mod common;
 

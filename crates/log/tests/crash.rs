@@ -1,4 +1,5 @@
 //! Power loss at random moments: what was synced is there, what is there is what was appended, and the chain holds.
+#![allow(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
 mod common;
 

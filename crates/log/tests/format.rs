@@ -1,4 +1,5 @@
 //! The bytes of the format, as `docs/formats/log.md` describes them: a file of version 1 reads the same for ever.
+#![allow(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
 mod common;
 
