@@ -41,3 +41,6 @@ pub use stream::BatchStream;
 pub use system::SystemTables;
 pub use type_planner::sql_type_of;
 pub use view::{ReadView, SessionFacts, SessionServices};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Scans: visibility, own rows, pruning, cancellation, memory.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use perigee_storage::store::{Overlay, TableOverlay};
+use perigee_types::{SqlType, Value, Vid};
+
+use super::{Fixture, query_of};
+use crate::exec::explain::ExplainOptions;
+
+fn items(fixture: &mut Fixture, rows: i32) -> Arc<perigee_types::catalog::Table> {
+    let columns = [("id", SqlType::Int4), ("name", SqlType::Text), ("price", SqlType::Numeric(Some((15, 2))))];
+    let table = fixture.table("items", &columns);
+    for first in (0..rows).step_by(5_000) {
+        let block = (first..rows.min(first + 5_000))
+            .map(|i| vec![Value::Int4(i), Value::Text(format!("item {i}")), Value::Numeric(i128::from(i) * 100, 2)])
+            .collect();
+        fixture.insert(&table, block);
+    }
+    table
+}
+
+#[test]
+fn reads_rows_by_filter_order_and_limit() {
+    let mut fixture = Fixture::new();
+    items(&mut fixture, 20_000);
+    fixture.check("SELECT count(*), min(id), max(id) FROM items", &["20000|0|19999"]);
+    fixture.check("SELECT name FROM items WHERE id = 12345", &["item 12345"]);
+    fixture.check("SELECT id FROM items ORDER BY id DESC LIMIT 2", &["19999", "19998"]);
+    fixture.check("SELECT sum(price) FROM items WHERE id < 3", &["3.00"]);
+    fixture.check("SELECT count(*) FROM items WHERE name LIKE 'item 1999%'", &["11"]);
+    fixture.check("SELECT a.id FROM items a JOIN items b ON a.id = b.id + 1 WHERE b.id = 7", &["8"]);
+    fixture.check("SELECT count(*) FROM (SELECT id FROM items LIMIT 100) t", &["100"]);
+    fixture.check("SELECT 1 FROM items WHERE id IN (SELECT id FROM items WHERE id > 19998)", &["1"]);
+}
+
+#[test]
+fn parameters_are_bound_into_a_cached_plan() {
+    let mut fixture = Fixture::new();
+    items(&mut fixture, 100);
+    let query = fixture.query("SELECT name, $2::text FROM items WHERE id = $1::int LIMIT $3").unwrap();
+    for id in [3, 42] {
+        let parameters = [Value::Int4(id), Value::Text("x".into()), Value::Int8(5)];
+        assert_eq!(fixture.run_query(&query, &parameters).unwrap(), [format!("item {id}|x")]);
+    }
+    let parameters = [Value::Null, Value::Text("x".into()), Value::Int8(5)];
+    assert!(fixture.run_query(&query, &parameters).unwrap().is_empty());
+    assert_eq!(fixture.run_query(&query, &[]).unwrap_err().state().code(), "42P02");
+}
+
+#[test]
+fn a_transaction_sees_its_own_rows() {
+    let mut fixture = Fixture::new();
+    let table = items(&mut fixture, 10);
+    let vids = fixture.plan_with("SELECT _vid FROM items WHERE id IN (1, 2) ORDER BY id", &[table.oid]).unwrap();
+    let rows = fixture
+        .block_on(fixture.runtime.fetch_rows(&query_of(vids), &[], fixture.view()))
+        .unwrap();
+    let ended: HashSet<Vid> = rows
+        .iter()
+        .map(|row| match &row[0] {
+            Value::Numeric(v, _) => Vid(*v as u64),
+            other => Vid(other.as_i64().unwrap() as u64),
+        })
+        .collect();
+    assert_eq!(ended.len(), 2);
+    let row = vec![Value::Int4(99), Value::Text("new".into()), Value::Null];
+    let inserted = vec![(Vid::LOCAL_FIRST, row)];
+    let own = TableOverlay { ended, inserted };
+    fixture.overlay = Some(Arc::new(Overlay { tables: HashMap::from([(table.storage, own)]) }));
+    fixture.check("SELECT count(*) FROM items", &["9"]);
+    fixture.check("SELECT id, name, price FROM items WHERE id > 8 OR id < 3 ORDER BY id", &[
+        "0|item 0|0.00",
+        "9|item 9|9.00",
+        "99|new|NULL",
+    ]);
+}
+
+#[test]
+fn chunks_that_cannot_match_are_not_read() {
+    let mut fixture = Fixture::new();
+    items(&mut fixture, 40_000);
+    let query = fixture.query("SELECT count(*) FROM items WHERE id BETWEEN 100 AND 200").unwrap();
+    let options = ExplainOptions { analyze: true, verbose: false };
+    let lines = fixture.block_on(fixture.runtime.explain(&query, &[], fixture.view(), options)).unwrap();
+    let text = lines.join("\n");
+    assert!(text.contains("pruned="), "{text}");
+    assert!(!text.contains("pruned=0"), "{text}");
+    assert!(text.contains("hot: rows="), "{text}");
+}
+
+#[test]
+fn a_cancelled_query_ends() {
+    let mut fixture = Fixture::new();
+    items(&mut fixture, 20_000);
+    let query = fixture.query("SELECT count(*) FROM items a, items b, items c WHERE a.id + b.id > c.id").unwrap();
+    let view = fixture.view();
+    let cancel = view.cancel.clone();
+    let error = fixture.block_on(async {
+        let run = fixture.runtime.fetch_rows(&query, &[], view);
+        let stop = async {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            cancel.cancel();
+        };
+        tokio::join!(run, stop).0.unwrap_err()
+    });
+    assert_eq!(error.state().code(), "57014");
+}
+
+#[test]
+fn a_join_beyond_memory_runs_again_as_sort_merge() {
+    let mut fixture = Fixture::with_memory(6 << 20);
+    items(&mut fixture, 60_000);
+    fixture.check("SELECT count(*), sum(a.id) FROM items a JOIN items b ON a.name = b.name", &["60000|1799970000"]);
+}
