@@ -18,18 +18,20 @@ use crate::raft_types::{TypeConfig, to_index};
 /// Carried by core with an entry; completed by apply, or dropped when the node stops.
 pub(crate) struct Answer<T> {
     tx: oneshot::Sender<T>,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl<T> Answer<T> {
     pub(crate) fn new(in_flight: InFlight) -> (Self, oneshot::Receiver<T>) {
         let (tx, rx) = oneshot::channel();
-        (Self { tx, _in_flight: in_flight }, rx)
+        (Self { tx, in_flight }, rx)
     }
 }
 
 impl<T: Send + 'static> Responder<TypeConfig, T> for Answer<T> {
     fn on_complete(self, result: T) {
+        // Before the answer, so that who has all answers sees nothing in flight.
+        drop(self.in_flight);
         // A proposer that went away is no error: its entry stands in the log all the same.
         let _ = self.tx.send(result);
     }

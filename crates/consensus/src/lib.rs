@@ -21,6 +21,7 @@
 mod answer;
 mod apply;
 mod consensus;
+mod core_runtime;
 mod error;
 mod housekeeping;
 mod leadership;

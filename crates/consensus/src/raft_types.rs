@@ -18,6 +18,7 @@ use perigee_types::{Hlc, LogIndex, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Answer;
+use crate::core_runtime::CoreRuntime;
 use crate::machine::{CommittedEntry, EntryKind, Outcome};
 use crate::membership;
 use crate::options::Node;
@@ -36,7 +37,7 @@ impl RaftTypeConfig for TypeConfig {
     type Vote = openraft::impls::Vote<Self::LeaderId>;
     type Payload = Payload;
     type Entry = Entry;
-    type AsyncRuntime = openraft_rt_tokio::TokioRuntime;
+    type AsyncRuntime = CoreRuntime;
     type Responder<T>
         = Answer<T>
     where

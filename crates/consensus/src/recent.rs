@@ -99,6 +99,9 @@ impl Recent {
     /// Drops what is behind `after`, which becomes the last entry.
     pub(crate) fn truncate_after(&mut self, after: Option<LogId>) {
         let end = next(after);
+        if end >= self.next() {
+            return;
+        }
         while self.entries.back().is_some_and(|entry| entry.id.index >= end) {
             if let Some(entry) = self.entries.pop_back() {
                 self.bytes -= entry.bytes();
@@ -185,6 +188,8 @@ mod tests {
     fn truncate_and_purge_keep_the_ends() {
         let mut recent = filled(usize::MAX);
         recent.written_to(8);
+        recent.truncate_after(Some(id(20)));
+        assert_eq!(recent.last(), Some(id(9)), "nothing to cut");
         recent.truncate_after(Some(id(5)));
         assert_eq!((recent.last(), recent.written()), (Some(id(5)), 6));
         recent.purge(id(2));
