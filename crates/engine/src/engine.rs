@@ -30,6 +30,8 @@ pub struct EngineOptions {
     pub statement_cache_entries: usize,
     /// Whether roles prove themselves; without it loopback is trusted.
     pub authentication: bool,
+    /// Name of the first superuser, and its SCRAM verifier where the configuration gives a password.
+    pub superuser: (String, Option<String>),
     /// `SHOW durability`
     pub durability: String,
     /// Perigee's version, told to clients.
@@ -44,6 +46,7 @@ impl Default for EngineOptions {
             connections_max: 1_000,
             statement_cache_entries: 4_096,
             authentication: false,
+            superuser: ("postgres".to_owned(), None),
             durability: "fsync".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             transaction_bytes_max: 64 << 20,
@@ -110,7 +113,10 @@ impl Engine {
             return Ok(Authentication::Trust);
         }
         let catalog = self.store.catalog();
-        Ok(Authentication::Scram(match catalog.role(user).and_then(|role| role.password.clone()) {
+        let stored = catalog.role(user).and_then(|role| role.password.clone());
+        let (superuser, configured) = &self.options.superuser;
+        let configured = configured.clone().filter(|_| user == superuser);
+        Ok(Authentication::Scram(match stored.or(configured) {
             Some(verifier) => verifier,
             None => perigee_security::scram::ScramVerifier::decoy(user, &self.mock_secret).to_string(),
         }))

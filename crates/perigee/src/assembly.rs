@@ -1,10 +1,26 @@
 //! Log, consensus, storage, engine and doors, put together; and taken apart again.
+//!
+//! ```text
+//! meta (identity) -> lsm -> store (newest checkpoint) -> log -> consensus (replays the rest, leads) -> engine
+//! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use perigee_config::{Config, MemoryPlan};
+use perigee_config::{Authentication, Config, Durability, MemoryPlan};
+use perigee_consensus::{Applied, Consensus, ConsensusOptions, Node};
+use perigee_engine::{Engine, EngineOptions, Machine, maintenance};
+use perigee_log::{Log, LogOptions, Meta, NodeIdentity};
+use perigee_query::exec::{QueryOptions, QueryRuntime};
 use perigee_runtime::Runtime;
+use perigee_security::scram::ScramVerifier;
+use perigee_storage::budget::{BudgetOptions, MemoryBudget};
+use perigee_storage::disk::DiskReserve;
+use perigee_storage::kv::{FjallKv, KvOptions};
+use perigee_storage::store::{Store, StoreError, StoreOptions};
+use perigee_types::LogIndex;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
@@ -21,40 +37,258 @@ pub(crate) struct Overrides {
 /// A running node without its doors.
 pub(crate) struct Assembly {
     id: String,
+    engine: Arc<Engine>,
+    consensus: Consensus,
+    log: Arc<Log>,
+    stop_maintenance: CancellationToken,
+    maintenance: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 impl Assembly {
     /// Recovers the node: newest checkpoint, then the log behind it. Returns when it leads and has applied its log.
     pub(crate) async fn start(
         config: &Config,
-        _plan: &MemoryPlan,
-        _dir: &DataDir,
-        _runtime: Runtime,
-        _overrides: Overrides,
+        plan: &MemoryPlan,
+        dir: &DataDir,
+        runtime: Runtime,
+        overrides: Overrides,
     ) -> Result<Arc<Self>, Failure> {
-        Ok(Arc::new(Self { id: config.node.id.clone() }))
+        if overrides.force_recover {
+            tracing::warn!("--force-recover: this node is the only voter, so there is nobody to go on without");
+        }
+        let (meta, identity) = identity(config, dir, &runtime)?;
+        let budget = budget(plan);
+        let (store, applier) = open_store(config, plan, dir, Arc::clone(&budget)).await?;
+        let recovered = store.recovered();
+        let restored =
+            Applied { index: recovered.index, term: recovered.term, membership: recovered.membership.clone() };
+        tracing::info!(index = %restored.index, "checkpoint restored");
+        let options = LogOptions {
+            dir: dir.log(),
+            cluster_id: identity.cluster_id,
+            segment_bytes: config.log.segment_size.bytes(),
+        };
+        let (log, recovery) = Log::open(Arc::clone(&runtime.files), options)?;
+        if let Some(cut) = &recovery.cut {
+            tracing::warn!(?cut, "the log ended in a torn write that was never acknowledged; it was cut");
+        }
+        let log = Arc::new(log);
+        let machine = Machine::new(applier, restored).skipping(overrides.skip_entry.map(LogIndex));
+        let node = Node {
+            name: config.node.id.clone(),
+            incarnation: identity.incarnation,
+            address: config.listen.cluster.get().unwrap_or_default().to_owned(),
+        };
+        let mut options = ConsensusOptions::new(node, identity.cluster_id);
+        options.committed = LogIndex(recovery.committed);
+        options.recent_bytes_max = plan.log_cache.bytes() as usize;
+        options.durability = match config.log.durability {
+            Durability::Fsync => perigee_consensus::Durability::Fsync,
+            Durability::Interval => perigee_consensus::Durability::Interval(
+                config.log.sync_interval.get().unwrap_or(Duration::from_secs(1)),
+            ),
+        };
+        let consensus = Consensus::start(options, runtime.clone(), Arc::clone(&log), meta, machine)
+            .await
+            .map_err(Failure::fatal)?;
+        let engine = open_engine(config, plan, dir, runtime, Arc::clone(&store), consensus.clone(), budget)?;
+        let stop_maintenance = CancellationToken::new();
+        let maintenance = {
+            let (engine, stop) = (Arc::clone(&engine), stop_maintenance.clone());
+            std::thread::Builder::new()
+                .name("checkpoint".to_owned())
+                .spawn(move || maintenance::run(&engine, &stop))
+                .map_err(Failure::fatal)?
+        };
+        Ok(Arc::new(Self {
+            id: config.node.id.clone(),
+            engine,
+            consensus,
+            log,
+            stop_maintenance,
+            maintenance: std::sync::Mutex::new(Some(maintenance)),
+        }))
+    }
+
+    /// What the doors call.
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
 
     /// Whether reads and writes can be served, or why not.
     pub(crate) fn ready(&self) -> Result<(), String> {
-        Ok(())
+        if self.engine.is_ready() { Ok(()) } else { Err("this node does not lead".to_owned()) }
     }
 
     /// For `/cluster/status`.
     pub(crate) fn status(&self) -> Value {
-        json!({"id": self.id})
+        let metrics = self.consensus.metrics();
+        json!({
+            "id": self.id,
+            "role": if metrics.serving { "leader" } else { "follower" },
+            "term": metrics.term.0,
+            "voters": metrics.voters,
+            "last_index": metrics.last.0,
+            "committed_index": metrics.committed.0,
+            "applied_index": metrics.applied.0,
+            "synced_index": metrics.synced.0,
+            "checkpoint_index": metrics.checkpointed.0,
+            "sessions": self.engine.sessions().all().len(),
+        })
     }
 
     /// Sets the gauges that nobody counts while things happen.
-    pub(crate) fn measure(&self) {}
+    pub(crate) fn measure(&self) {
+        let consensus = self.consensus.metrics();
+        metrics::gauge!("perigee_log_last_index").set(consensus.last.0 as f64);
+        metrics::gauge!("perigee_log_applied_index").set(consensus.applied.0 as f64);
+        metrics::gauge!("perigee_log_synced_index").set(consensus.synced.0 as f64);
+        metrics::gauge!("perigee_log_bytes").set(consensus.disk_bytes as f64);
+        metrics::counter!("perigee_log_syncs_total").absolute(consensus.syncs);
+        metrics::counter!("perigee_log_entries_total").absolute(consensus.entries);
+        metrics::gauge!("perigee_checkpoint_index").set(consensus.checkpointed.0 as f64);
+        let storage = self.engine.store().statistics();
+        let sum = |of: fn(&perigee_storage::store::TableStatistics) -> u64| storage.tables.iter().map(of).sum::<u64>();
+        metrics::gauge!("perigee_rows").set(sum(|t| t.rows) as f64);
+        metrics::gauge!("perigee_hot_bytes").set(sum(|t| t.hot_bytes) as f64);
+        metrics::gauge!("perigee_warm_bytes").set(sum(|t| t.warm_bytes) as f64);
+        metrics::gauge!("perigee_dirty_bytes").set(storage.dirty_bytes as f64);
+    }
 
     /// Ends when the node cannot go on, with the reason.
     pub(crate) async fn failed(&self) -> Failure {
-        std::future::pending().await
+        Failure::fatal(self.consensus.stopped().await.unwrap_or_else(|| "consensus has stopped".to_owned()))
     }
 
-    /// The end: final checkpoint, consensus down, log closed.
+    /// The end: sessions closed, final checkpoint, consensus down, log closed.
     pub(crate) async fn stop(&self) -> Result<(), Failure> {
+        self.engine.sessions().close();
+        self.stop_maintenance.cancel();
+        let thread = self.maintenance.lock().unwrap_or_else(|e| e.into_inner()).take();
+        let engine = Arc::clone(&self.engine);
+        let checkpoint = tokio::task::spawn_blocking(move || {
+            if let Some(thread) = thread
+                && thread.join().is_err()
+            {
+                tracing::error!("the checkpoint thread had panicked");
+            }
+            maintenance::checkpoint(&engine)
+        });
+        match checkpoint.await {
+            Ok(Ok(index)) => tracing::info!(?index, "final checkpoint"),
+            // The log has everything: the next start replays it.
+            Ok(Err(error)) => tracing::warn!(%error, "no final checkpoint"),
+            Err(error) => tracing::warn!(%error, "no final checkpoint"),
+        }
+        self.consensus.shutdown().await;
+        self.log.close()?;
         Ok(())
     }
+}
+
+/// Who this node is; made with the data directory.
+fn identity(config: &Config, dir: &DataDir, runtime: &Runtime) -> Result<(Arc<Meta>, NodeIdentity), Failure> {
+    let meta = Arc::new(Meta::open(Arc::clone(&runtime.files), &dir.meta())?);
+    let identity = match meta.identity() {
+        Some(identity) => identity,
+        None if dir.is_new().map_err(Failure::fatal)? => {
+            let incarnation = perigee_log::random_id();
+            let node = Node { name: config.node.id.clone(), incarnation, address: String::new() };
+            let cluster_id = perigee_log::random_id();
+            let identity = NodeIdentity { node_id: node.id(), incarnation, cluster_id };
+            meta.set_identity(identity)?;
+            identity
+        }
+        None => {
+            return Err(Failure::Damaged(format!(
+                "{} has data but its identity in meta/ is missing",
+                dir.root().display()
+            )));
+        }
+    };
+    let node = Node { name: config.node.id.clone(), incarnation: identity.incarnation, address: String::new() };
+    if node.id() != identity.node_id {
+        return Err(Failure::DataDir(format!(
+            "{} belongs to a node of another name than \"{}\"",
+            dir.root().display(),
+            config.node.id
+        )));
+    }
+    Ok((meta, identity))
+}
+
+fn budget(plan: &MemoryPlan) -> Arc<MemoryBudget> {
+    MemoryBudget::new(BudgetOptions {
+        root: plan.root.bytes(),
+        hot: plan.hot.bytes(),
+        query: plan.query.bytes(),
+        session: plan.sessions.bytes(),
+        log_cache: plan.log_cache.bytes(),
+    })
+}
+
+async fn open_store(
+    config: &Config,
+    plan: &MemoryPlan,
+    dir: &DataDir,
+    budget: Arc<MemoryBudget>,
+) -> Result<(Arc<Store>, perigee_storage::store::Applier), Failure> {
+    let kv_options = KvOptions { cache_bytes: plan.lsm_cache.bytes(), ..KvOptions::default() };
+    let options = StoreOptions {
+        superuser: config.security.superuser.clone(),
+        hot_retention: config.storage.hot_retention.get(),
+        checkpoint_bytes: config.storage.checkpoint_size.bytes().min(plan.dirty.bytes()),
+        checkpoint_interval: config.storage.checkpoint_interval.get().unwrap_or(Duration::from_secs(60)),
+        ..StoreOptions::default()
+    };
+    let lsm = dir.lsm();
+    let opened = tokio::task::spawn_blocking(move || {
+        let kv = FjallKv::open(&lsm, &kv_options).map_err(StoreError::Kv)?;
+        Store::open(options, Arc::new(kv), budget)
+    });
+    opened.await.map_err(Failure::fatal)?.map_err(|error| match error {
+        StoreError::Damaged { .. } | StoreError::Column { .. } => Failure::Damaged(error.to_string()),
+        StoreError::Kv(kv) if kv.is_damage() => Failure::Damaged(kv.to_string()),
+        other => Failure::fatal(other),
+    })
+}
+
+fn open_engine(
+    config: &Config,
+    plan: &MemoryPlan,
+    dir: &DataDir,
+    runtime: Runtime,
+    store: Arc<Store>,
+    consensus: Consensus,
+    budget: Arc<MemoryBudget>,
+) -> Result<Arc<Engine>, Failure> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let query = QueryRuntime::new(QueryOptions {
+        threads: if config.query.threads == 0 { cores } else { config.query.threads },
+        memory_bytes: plan.query.bytes() as usize,
+        spill_dir: dir.tmp(),
+        spill_bytes_max: config.query.spill_size.bytes(),
+    })
+    .map_err(Failure::fatal)?;
+    let reserve = config.storage.disk_reserve.map(|size| size.bytes());
+    let disk = DiskReserve::new(Arc::clone(&runtime.files), Arc::clone(&runtime.clock), dir.root(), reserve);
+    let scram = config.security.authentication != Authentication::Trust;
+    let superuser_verifier = match &config.security.superuser_password {
+        Some(password) => {
+            Some(ScramVerifier::from_password_or_verifier(password.reveal()).map_err(Failure::fatal)?.to_string())
+        }
+        None => None,
+    };
+    let options = EngineOptions {
+        connections_max: config.sessions.max,
+        authentication: scram,
+        superuser: (config.security.superuser.clone(), superuser_verifier),
+        durability: match config.log.durability {
+            Durability::Fsync => "fsync".to_owned(),
+            Durability::Interval => format!("interval ({})", config.log.sync_interval),
+        },
+        transaction_bytes_max: (plan.sessions.bytes() as usize / 4).clamp(8 << 20, 64 << 20),
+        ..EngineOptions::default()
+    };
+    Ok(Engine::new(options, runtime, store, consensus, query, Arc::new(disk), budget))
 }

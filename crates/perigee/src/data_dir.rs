@@ -72,6 +72,21 @@ impl DataDir {
         Ok(())
     }
 
+    /// The folder itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether no node has written data here yet.
+    pub(crate) fn is_new(&self) -> io::Result<bool> {
+        for folder in [self.log(), self.lsm()] {
+            if fs::read_dir(folder)?.next().is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Segments of the log.
     pub(crate) fn log(&self) -> PathBuf {
         self.root.join("log")

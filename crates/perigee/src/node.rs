@@ -10,9 +10,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use perigee_config::{Address, Config, LogFormat};
+use perigee_pgwire::{PgOptions, PgServer};
 use perigee_runtime::{Runtime, SystemFiles};
+use perigee_security::tls::ServerTls;
 use perigee_telemetry::{Metrics, logs};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::assembly::{Assembly, Overrides};
 use crate::banner;
@@ -72,8 +75,11 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: Overr
         }
     };
     tracing::info!(seconds = started.elapsed().as_secs_f64(), "recovered");
+    let closing = CancellationToken::new();
+    let door = pg_listener
+        .map(|listener| Ok::<_, Failure>(tokio::spawn(serve_pg(config, listener, &assembly, closing.clone())?)))
+        .transpose()?;
     status.serving(Arc::clone(&assembly));
-    drop(pg_listener);
     banner::print(config, &plan, open);
 
     let result = tokio::select! {
@@ -86,12 +92,51 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: Overr
     status.stopping();
     // What has failed cannot be closed in order; the log's own recovery is the way back.
     result?;
+    closing.cancel();
+    if let Some(door) = door {
+        drain(config, &assembly, door, &mut signals).await;
+    }
     tokio::select! {
         stopped = assembly.stop() => stopped?,
         signal = signals.next() => tracing::warn!(signal, "not waiting for the end of the graceful stop"),
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The PostgreSQL door.
+fn serve_pg(
+    config: &Config,
+    listener: TcpListener,
+    assembly: &Arc<Assembly>,
+    closing: CancellationToken,
+) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let tls = match (&config.security.tls_certificate, &config.security.tls_key) {
+        (Some(certificate), Some(key)) => {
+            Some(ServerTls::load(certificate, key, &["postgresql"]).map_err(Failure::fatal)?.config)
+        }
+        _ => None,
+    };
+    let options = PgOptions { tls, connections_max: config.sessions.max, ..PgOptions::default() };
+    let engine = Arc::clone(assembly.engine());
+    Ok(async move { PgServer::serve(listener, engine, options, closing).await })
+}
+
+/// Lets open transactions end, for a while; what is still open then is ended.
+async fn drain(
+    config: &Config,
+    assembly: &Arc<Assembly>,
+    mut door: tokio::task::JoinHandle<()>,
+    signals: &mut StopSignals,
+) {
+    let patience = config.sessions.stop_timeout.get().unwrap_or_default();
+    tokio::select! {
+        _ = &mut door => return,
+        () = tokio::time::sleep(patience) => tracing::warn!("sessions are still open: they are ended"),
+        signal = signals.next() => tracing::warn!(signal, "not waiting for open sessions"),
+    }
+    assembly.engine().sessions().close();
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), door).await;
 }
 
 /// Says so when a door is configured that this release does not have.

@@ -1,0 +1,68 @@
+//! COPY from a client: small ones in the entry, large ones staged.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, StringViewArray};
+use arrow::record_batch::RecordBatch;
+use perigee_engine::Outcome;
+use perigee_types::{SqlError, SqlState};
+
+use crate::node::{Client, Node};
+
+/// Sends rows `from..to` in batches of `step`.
+async fn copy(client: &mut Client, from: i32, to: i32, step: i32) -> Result<String, SqlError> {
+    let result = async {
+        let statements = client.session.split("copy t (id, v) from stdin")?;
+        let statement = client.session.plan(&statements[0], &[]).await?;
+        let Outcome::CopyIn(_) = client.session.execute(&statement, &[]).await? else { panic!("no COPY") };
+        for first in (from..to).step_by(step as usize) {
+            let ids: Vec<i32> = (first..(first + step).min(to)).collect();
+            let texts = StringViewArray::from_iter_values(ids.iter().map(|id| format!("value number {id}")));
+            let columns: Vec<(&str, ArrayRef)> =
+                vec![("id", Arc::new(Int32Array::from(ids))), ("v", Arc::new(texts))];
+            client.session.copy_write(RecordBatch::try_from_iter(columns).unwrap()).await?;
+        }
+        client.session.copy_finish().await
+    }
+    .await;
+    if result.is_err() {
+        client.session.fail();
+    }
+    client.session.finish().await?;
+    result.map(|tag| tag.text())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_copy_is_one_transaction() {
+    let node = Node::start().await;
+    let (mut a, mut b) = (node.client().await, node.client().await);
+    a.ok("create table t (id int primary key, v text)").await;
+    assert_eq!(copy(&mut a, 0, 100, 50).await.unwrap(), "COPY 100");
+    assert_eq!(copy(&mut a, 100, 100_000, 8_192).await.unwrap(), "COPY 99900");
+    assert_eq!(b.rows("select count(*), max(id) from t").await, ["100000|99999"]);
+    assert_eq!(b.rows("select v from t where id = 77777").await, ["value number 77777"]);
+    // A key that is there already: nothing of the load stays.
+    let state = copy(&mut a, 99_999, 200_000, 8_192).await.unwrap_err().state();
+    assert_eq!(state, SqlState::UniqueViolation);
+    let state = copy(&mut a, -50_000, 50, 8_192).await.unwrap_err().state();
+    assert_eq!(state, SqlState::UniqueViolation);
+    assert_eq!(b.rows("select count(*) from t").await, ["100000"]);
+    let node = node.restart(true).await;
+    let mut b = node.client().await;
+    assert_eq!(b.rows("select count(*), min(id) from t").await, ["100000|0"]);
+    assert_eq!(b.rows("select v from t where id = 55555").await, ["value number 55555"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_is_made_and_loaded_in_one_block() {
+    let node = Node::start().await;
+    let (mut a, mut b) = (node.client().await, node.client().await);
+    a.ok("create table t (id int, v text); insert into t values (1, 'old')").await;
+    a.ok("begin; truncate t").await;
+    assert_eq!(copy(&mut a, 0, 50_000, 8_192).await.unwrap(), "COPY 50000");
+    assert_eq!(b.rows("select count(*) from t").await.len(), 1);
+    a.ok("commit").await;
+    assert_eq!(b.rows("select count(*) from t").await, ["50000"]);
+    a.ok("alter table t add primary key (id)").await;
+    assert_eq!(b.rows("select v from t where id = 4711").await, ["value number 4711"]);
+}
