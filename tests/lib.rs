@@ -1,1 +1,23 @@
-//! Whole-server tests live in the test targets of this crate.
+//! What whole-server tests share. The tests themselves are the targets of this crate:
+//!
+//! - `server`: a node as its users meet it
+//! - `slt`: SQL, as sqllogictest files
+//! - `crash`: kills, power loss, failing disks, damage
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+pub mod bank;
+
+use perigee_testkit::{Server, ServerOptions};
+
+/// A node with a modest memory budget.
+#[must_use]
+pub fn server() -> Server {
+    options().start().unwrap()
+}
+
+/// Options for a node with a modest memory budget.
+#[must_use]
+pub fn options() -> ServerOptions {
+    ServerOptions::default().flag(&["--memory", "512MB"])
+}

@@ -1,1 +1,13 @@
-//! Placeholder.
+//! A node as its users meet it: started as a process, asked over its doors.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+mod command_line;
+mod garbage;
+mod operations;
+mod pgbench;
+mod psql;
+mod security;
+mod sessions;
+mod stop;
+mod transfers;

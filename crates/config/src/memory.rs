@@ -48,7 +48,8 @@ impl MemoryPlan {
             (Some(root), Some(hot)) => (root, hot),
             (Some(root), None) => (root, ByteSize(root.0 / 2)),
             (None, Some(hot)) => (ByteSize(hot.0.saturating_add(hot.0.max(REST_MIN.0))), hot),
-            (None, None) => (ByteSize(available.0 / 2), ByteSize(available.0 / 4)),
+            // Whole MB, for people.
+            (None, None) => (ByteSize(available.0 >> 21 << 20), ByteSize(available.0 >> 22 << 20)),
         };
         if root < ROOT_MIN {
             return Err(ConfigError::Conflict(format!(

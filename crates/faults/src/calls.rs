@@ -18,9 +18,10 @@ macro_rules! replaced {
             /// # Safety
             /// As in the C library.
             #[unsafe(no_mangle)]
+            #[allow(unused_unsafe, clippy::missing_safety_doc, reason = "some of them only look at numbers")]
             pub unsafe extern "C" fn $name($($argument: $kind),*) -> $returned {
                 // SAFETY: the arguments go to the system as they came.
-                unsafe { $body as $returned }
+                unsafe { ($body) as $returned }
             }
         )*
     };
@@ -244,7 +245,7 @@ unsafe fn folder_made(dir: c_int, path: *const c_char, mode: mode_t) -> Returned
     record_path(state, call, &Entry::of_path(Kind::FolderMade, 0, &name))
 }
 
-fn record_path(state: &State, call: impl FnOnce() -> Returned, entry: &Entry<'_'>) -> Returned {
+fn record_path(state: &State, call: impl FnOnce() -> Returned, entry: &Entry<'_>) -> Returned {
     let mut files = state.files();
     let returned = call();
     if returned == 0 {

@@ -14,7 +14,10 @@ use tokio_postgres::SimpleQueryMessage;
 use crate::{Client, TestkitError};
 
 /// One connection of a file; `connection NAME` in a file opens another.
-struct Connection(Client);
+struct Connection {
+    client: Client,
+    engine: &'static str,
+}
 
 #[async_trait]
 impl AsyncDB for Connection {
@@ -22,7 +25,7 @@ impl AsyncDB for Connection {
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, SltError> {
-        let messages = self.0.simple_query(sql).await.map_err(SltError)?;
+        let messages = self.client.simple_query(sql).await.map_err(SltError)?;
         let mut columns = None;
         let mut rows = Vec::new();
         let mut count = 0;
@@ -43,7 +46,7 @@ impl AsyncDB for Connection {
     async fn shutdown(&mut self) {}
 
     fn engine_name(&self) -> &str {
-        "perigee"
+        self.engine
     }
 
     async fn sleep(time: Duration) {
@@ -78,13 +81,14 @@ impl std::fmt::Display for SltError {
 
 impl std::error::Error for SltError {}
 
-/// Runs one file. Each file has the server for itself or cleans up behind itself.
+/// Runs one file. `engine` is what `onlyif` and `skipif` in the file compare with.
 ///
 /// # Errors
 /// The first record that fails, with file and line.
-pub async fn run_file(server: SocketAddr, file: &Path) -> Result<(), String> {
+pub async fn run_file(server: SocketAddr, engine: &'static str, file: &Path) -> Result<(), String> {
     let mut runner = Runner::new(|| async move {
-        Client::connect(server).await.map(Connection).map_err(|error| match error {
+        let connected = Client::connect(server).await.map(|client| Connection { client, engine });
+        connected.map_err(|error| match error {
             TestkitError::Postgres(error) => SltError(error),
             other => panic!("{other}"),
         })

@@ -1,0 +1,106 @@
+//! Disks that are full, fail or are slow, and clocks that jump.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use perigee_testkit::{Server, ServerOptions};
+use perigee_tests::bank::{Bank, Load};
+
+const BANK: Bank = Bank { accounts: 10 };
+
+/// A node with faults that are in force while the file `broken` in the test's folder exists.
+fn faulty(folder: &tempfile::TempDir, faults: &[(&str, &str)]) -> ServerOptions {
+    let switch = folder.path().join("broken");
+    let mut options = perigee_tests::options()
+        .env("PERIGEE_STORAGE__CHECKPOINT_SIZE", "1MB")
+        .env("PERIGEE_FAULTS_WHILE", switch.to_str().unwrap())
+        .with_faults();
+    for (name, value) in faults {
+        options = options.env(name, *value);
+    }
+    options
+}
+
+/// Runs a load, breaks the disk in the middle of it; gives what was acknowledged.
+async fn run_and_break(server: &Server, folder: &tempfile::TempDir, load: &Load) -> Vec<i64> {
+    let (stop, switch) = (Arc::clone(&load.stop), folder.path().join("broken"));
+    let breaking = async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        std::fs::write(&switch, "").unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        stop.store(true, Ordering::Relaxed);
+    };
+    let (run, ()) = tokio::join!(BANK.run(server.pg(), load), breaking);
+    run.into_iter().map(|transfer| transfer.id).collect()
+}
+
+async fn heal_and_check(mut server: Server, folder: &tempfile::TempDir, acknowledged: Vec<i64>) {
+    std::fs::remove_file(folder.path().join("broken")).unwrap();
+    tokio::task::block_in_place(|| server.restart()).unwrap();
+    BANK.check(server.pg(), acknowledged).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_of_the_log_ends_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = faulty(&folder, &[("PERIGEE_FAULTS_FAIL", "sync:EIO:1:/log/")]).start().unwrap();
+    BANK.create(server.pg()).await;
+    let acknowledged = run_and_break(&server, &folder, &Load::new(4)).await;
+    assert!(!acknowledged.is_empty());
+    let exit = tokio::task::block_in_place(|| server.wait_exit(Duration::from_secs(30))).unwrap();
+    assert_eq!(exit.status.code(), Some(1), "{}", exit.log);
+    heal_and_check(server, &folder, acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = [("PERIGEE_FAULTS_FAIL", "write:ENOSPC:1"), ("PERIGEE_LOG__SEGMENT_SIZE", "4MB")];
+    let server = faulty(&folder, &faults).start().unwrap();
+    BANK.create(server.pg()).await;
+    let acknowledged = run_and_break(&server, &folder, &Load::new(4)).await;
+    assert!(!acknowledged.is_empty());
+    heal_and_check(server, &folder, acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_under_a_checkpoint_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = faulty(&folder, &[("PERIGEE_FAULTS_FAIL", "write:EIO:1:/lsm/")]).start().unwrap();
+    BANK.create(server.pg()).await;
+    let acknowledged = run_and_break(&server, &folder, &Load::new(4)).await;
+    assert!(!acknowledged.is_empty());
+    heal_and_check(server, &folder, acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_disk_is_shared() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = faulty(&folder, &[("PERIGEE_FAULTS_SLOW_SYNC_MS", "50")]).start().unwrap();
+    BANK.create(server.pg()).await;
+    let load = Load::new(16);
+    std::fs::write(folder.path().join("broken"), "").unwrap();
+    let started = Instant::now();
+    let acknowledged = run_and_break(&server, &folder, &load).await;
+    // One sync at a time would allow 20 commits a second.
+    let per_second = acknowledged.len() as f64 / started.elapsed().as_secs_f64();
+    println!("{per_second:.0} commits/s with a sync of 50 ms and 16 sessions");
+    assert!(per_second > 40.0, "{per_second} commits/s: commits do not share a sync");
+    heal_and_check(server, &folder, acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_jumps_stops_nobody() {
+    for by_ms in ["3600000", "-3600000"] {
+        let folder = tempfile::tempdir().unwrap();
+        let jump = format!("1500:{by_ms}");
+        let server = faulty(&folder, &[("PERIGEE_FAULTS_CLOCK_JUMP", &jump)]).start().unwrap();
+        BANK.create(server.pg()).await;
+        let acknowledged = run_and_break(&server, &folder, &Load::new(4)).await;
+        let client = server.client().await.unwrap();
+        assert_eq!(client.value("SELECT 1").await.unwrap(), "1");
+        assert!(acknowledged.len() > 10, "{by_ms}: {} transfers", acknowledged.len());
+        heal_and_check(server, &folder, acknowledged).await;
+    }
+}

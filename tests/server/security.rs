@@ -1,0 +1,77 @@
+//! Passwords and TLS.
+
+use std::process::Command;
+
+use perigee_testkit::{Client, Server};
+use perigee_tests::options;
+
+const PASSWORD: &str = "correct horse";
+
+fn config(server: &Server, user: &str, password: Option<&str>) -> tokio_postgres::Config {
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(server.pg().port()).user(user).dbname("postgres");
+    if let Some(password) = password {
+        config.password(password);
+    }
+    config
+}
+
+fn code(result: Result<Client, perigee_testkit::TestkitError>) -> String {
+    match result {
+        Err(perigee_testkit::TestkitError::Postgres(error)) => {
+            error.code().map(|code| code.code().to_owned()).unwrap_or_else(|| error.to_string())
+        }
+        Err(other) => panic!("{other}"),
+        Ok(_) => "connected".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_asked_for() {
+    let server = options()
+        .env("PERIGEE_SECURITY__AUTHENTICATION", "scram-sha-256")
+        .env("PERIGEE_SECURITY__SUPERUSER_PASSWORD", PASSWORD)
+        .start()
+        .unwrap();
+    let client = Client::with(&config(&server, "postgres", Some(PASSWORD))).await.unwrap();
+    assert_eq!(client.value("SELECT current_user").await.unwrap(), "postgres");
+    assert_eq!(code(Client::with(&config(&server, "postgres", Some("wrong"))).await), "28P01");
+    assert_eq!(code(Client::with(&config(&server, "nobody", Some(PASSWORD))).await), "28P01");
+    assert_ne!(code(Client::with(&config(&server, "postgres", None)).await), "connected");
+    let log = server.log();
+    assert!(!log.contains(PASSWORD), "{log}");
+}
+
+#[tokio::test]
+async fn connections_are_encrypted_when_there_is_a_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("server.crt"), folder.path().join("server.key"));
+    std::fs::write(&certificate, pair.cert.pem()).unwrap();
+    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+    let server = options()
+        .env("PERIGEE_SECURITY__TLS_CERTIFICATE", certificate.to_str().unwrap())
+        .env("PERIGEE_SECURITY__TLS_KEY", key.to_str().unwrap())
+        .env("PERIGEE_SECURITY__AUTHENTICATION", "scram-sha-256")
+        .env("PERIGEE_SECURITY__SUPERUSER_PASSWORD", PASSWORD)
+        .start()
+        .unwrap();
+    let psql = |sslmode: &str| {
+        let port = server.pg().port();
+        // libpq checks certificate, channel binding (SCRAM-SHA-256-PLUS) and password.
+        let connection = format!(
+            "host=localhost hostaddr=127.0.0.1 port={port} user=postgres dbname=postgres sslmode={sslmode} \
+             sslrootcert={} channel_binding={}",
+            certificate.display(),
+            if sslmode == "disable" { "disable" } else { "require" }
+        );
+        let mut command = Command::new("psql");
+        command.args(["-X", "-A", "-t", "-c", "SELECT 40 + 2", &connection]).env("PGPASSWORD", PASSWORD);
+        command.output().unwrap()
+    };
+    for sslmode in ["verify-full", "disable"] {
+        let output = psql(sslmode);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(text.trim(), "42", "{sslmode}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}

@@ -1,0 +1,169 @@
+//! One session, and what it leaves behind.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::SinkExt as _;
+use tokio_postgres::types::Type;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
+
+async fn code(client: &perigee_testkit::Client, sql: &str) -> String {
+    client.batch_execute(sql).await.expect_err(sql).code().map(|code| code.code().to_owned()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn rows_come_back() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    client
+        .batch_execute(
+            "CREATE TABLE t (id bigint PRIMARY KEY, name text NOT NULL, price numeric(10,2), at timestamptz, ok bool)",
+        )
+        .await
+        .unwrap();
+    let insert = "INSERT INTO t (id, name, ok) VALUES ($1, $2, $3)";
+    let statement = client.prepare_typed(insert, &[Type::INT8, Type::TEXT, Type::BOOL]).await.unwrap();
+    for id in 0..10_i64 {
+        assert_eq!(client.execute(&statement, &[&id, &format!("n{id}"), &(id % 2 == 0)]).await.unwrap(), 1);
+    }
+    let rows = client.query("SELECT id, name FROM t WHERE ok AND id > $1 ORDER BY id", &[&2_i64]).await.unwrap();
+    let rows: Vec<(i64, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(rows, [(4, "n4".to_owned()), (6, "n6".to_owned()), (8, "n8".to_owned())]);
+    let one = client.query_one("SELECT name FROM t WHERE id = $1", &[&3_i64]).await.unwrap();
+    assert_eq!(one.get::<_, &str>(0), "n3");
+    assert_eq!(client.value("UPDATE t SET price = 1.5 WHERE id = 3 RETURNING price").await.unwrap(), "1.50");
+    assert_eq!(client.value("DELETE FROM t WHERE id = 3 RETURNING name").await.unwrap(), "n3");
+    assert_eq!(client.value("SELECT count(*) FROM t").await.unwrap(), "9");
+}
+
+#[tokio::test]
+async fn rows_survive_a_stop_and_a_kill() {
+    let mut server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    client.batch_execute("CREATE TABLE t (a int PRIMARY KEY, b text)").await.unwrap();
+    client.batch_execute("INSERT INTO t VALUES (1, 'one'), (2, 'two')").await.unwrap();
+    drop(client);
+    server.kill();
+    server.restart().unwrap();
+    let client = server.client().await.unwrap();
+    assert_eq!(client.value("SELECT b FROM t WHERE a = 2").await.unwrap(), "two");
+    client.batch_execute("INSERT INTO t VALUES (3, 'three')").await.unwrap();
+    drop(client);
+    assert!(server.stop().unwrap().status.success());
+    server.restart().unwrap();
+    let client = server.client().await.unwrap();
+    assert_eq!(client.value("SELECT string_agg(b, ',' ORDER BY a) FROM t").await.unwrap(), "one,two,three");
+    assert_eq!(code(&client, "INSERT INTO t VALUES (3, 'again')").await, "23505");
+}
+
+#[tokio::test]
+async fn errors_carry_their_state() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    client.batch_execute("CREATE TABLE t (a int PRIMARY KEY, b int NOT NULL, c smallint)").await.unwrap();
+    for (sql, expected) in [
+        ("SELEC 1", "42601"),
+        ("SELECT * FROM nothing", "42P01"),
+        ("SELECT x FROM t", "42703"),
+        ("SELECT nothing(1)", "42883"),
+        ("INSERT INTO t VALUES (1, NULL)", "23502"),
+        ("INSERT INTO t VALUES (1, 1, 100000)", "22003"),
+        ("SELECT 1/0", "22012"),
+        ("SELECT 'x'::int", "22P02"),
+        ("CREATE TABLE t (a int)", "42P07"),
+        ("DROP TABLE nothing", "42P01"),
+        ("SELECT '2020-13-01'::date", "22008"),
+    ] {
+        assert_eq!(code(&client, sql).await, expected, "{sql}");
+    }
+    assert_eq!(client.value("SELECT 1").await.unwrap(), "1", "the session goes on");
+}
+
+#[tokio::test]
+async fn a_failed_block_waits_for_its_end() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    client.batch_execute("CREATE TABLE t (a int PRIMARY KEY)").await.unwrap();
+    client.batch_execute("BEGIN; INSERT INTO t VALUES (1)").await.unwrap();
+    assert_eq!(code(&client, "INSERT INTO t VALUES (1)").await, "23505");
+    assert_eq!(code(&client, "SELECT 1").await, "25P02");
+    // COMMIT of a failed block rolls back.
+    client.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(client.value("SELECT count(*) FROM t").await.unwrap(), "0");
+}
+
+#[tokio::test]
+async fn a_snapshot_does_not_move() {
+    let server = perigee_tests::server();
+    let (one, two) = (server.client().await.unwrap(), server.client().await.unwrap());
+    one.batch_execute("CREATE TABLE t (a int PRIMARY KEY, b int); INSERT INTO t VALUES (1, 1)").await.unwrap();
+    one.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    assert_eq!(one.value("SELECT b FROM t").await.unwrap(), "1");
+    two.batch_execute("UPDATE t SET b = 2").await.unwrap();
+    assert_eq!(one.value("SELECT b FROM t").await.unwrap(), "1");
+    assert_eq!(code(&one, "UPDATE t SET b = 3").await, "40001");
+    one.batch_execute("ROLLBACK").await.unwrap();
+    one.batch_execute("BEGIN").await.unwrap();
+    assert_eq!(one.value("SELECT b FROM t").await.unwrap(), "2");
+    two.batch_execute("UPDATE t SET b = 5").await.unwrap();
+    assert_eq!(one.value("SELECT b FROM t").await.unwrap(), "5", "READ COMMITTED sees each commit");
+    one.batch_execute("ROLLBACK").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_waiting_update_sees_what_it_waited_for() {
+    let server = perigee_tests::server();
+    let (one, two) = (server.client().await.unwrap(), server.client().await.unwrap());
+    one.batch_execute("CREATE TABLE t (a int PRIMARY KEY, b int); INSERT INTO t VALUES (1, 1)").await.unwrap();
+    one.batch_execute("BEGIN; UPDATE t SET b = b + 10 WHERE a = 1").await.unwrap();
+    let waiting = tokio::spawn(async move {
+        two.batch_execute("UPDATE t SET b = b + 100 WHERE a = 1").await.unwrap();
+        two
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished(), "it waits for the row's lock");
+    one.batch_execute("COMMIT").await.unwrap();
+    let two = waiting.await.unwrap();
+    assert_eq!(two.value("SELECT b FROM t").await.unwrap(), "111");
+}
+
+#[tokio::test]
+async fn a_running_statement_is_canceled() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    let cancel = client.cancel_token();
+    let canceling = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cancel.cancel_query(NoTls).await.unwrap();
+    });
+    let started = std::time::Instant::now();
+    let sql = "SELECT count(*) FROM generate_series(1, 100000) AS a(x), generate_series(1, 100000) AS b(x) WHERE a.x + b.x < 0";
+    let slow = code(&client, sql).await;
+    canceling.await.unwrap();
+    assert_eq!(slow, "57014");
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert_eq!(client.value("SELECT 1").await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn copy_goes_both_ways() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    client.batch_execute("CREATE TABLE t (a bigint PRIMARY KEY, b text)").await.unwrap();
+    let mut sink = pin!(client.copy_in("COPY t FROM STDIN (FORMAT csv)").await.unwrap());
+    for part in 0..20_u64 {
+        let lines: String = (0..1000).map(|row| format!("{},\"row, {row}\"\n", part * 1000 + row)).collect();
+        sink.send(Bytes::from(lines)).await.unwrap();
+    }
+    assert_eq!(sink.as_mut().finish().await.unwrap(), 20_000);
+    assert_eq!(client.value("SELECT count(*) FROM t").await.unwrap(), "20000");
+    let messages = client.simple_query("SELECT b FROM t WHERE a = 1005").await.unwrap();
+    assert!(messages.iter().any(|m| matches!(m, SimpleQueryMessage::Row(row) if row.get(0) == Some("row, 5"))));
+    // A bad line leaves nothing.
+    let mut sink = pin!(client.copy_in("COPY t FROM STDIN").await.unwrap());
+    sink.send(Bytes::from_static(b"30000\tgood\nbad\tbad\n")).await.unwrap();
+    let error = sink.as_mut().finish().await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "22P02");
+    assert_eq!(client.value("SELECT count(*) FROM t").await.unwrap(), "20000");
+}
