@@ -11,7 +11,7 @@ mod read;
 mod rows;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use arrow::error::ArrowError;
 use perigee_types::{SqlType, Value};

@@ -1,7 +1,7 @@
 //! Values through Arrow and back, of every type.
 
-use arrow::array::{Array, DictionaryArray, Int32Array, UInt64Array};
 use arrow::array::types::Int32Type;
+use arrow::array::{Array, DictionaryArray, Int32Array, UInt64Array};
 use perigee_types::{Interval, SqlType, Value};
 use proptest::prelude::*;
 
@@ -11,8 +11,19 @@ use super::*;
 pub(crate) fn typed_value() -> impl Strategy<Value = (SqlType, Vec<Value>)> {
     scalar_type().prop_flat_map(|ty| {
         prop_oneof![3 => Just(ty.clone()), 1 => Just(SqlType::Array(Box::new(ty)))]
-            .prop_flat_map(|ty| (Just(ty.clone()), prop::collection::vec(value_of(&ty), 0..300)))
+            .prop_flat_map(|ty| (Just(ty.clone()), prop::collection::vec(value_of(&ty), 0..300), 0usize..400))
+            .prop_map(|(ty, values, distinct)| (ty, few(values, distinct)))
     })
+}
+
+/// The same count of values with at most about `distinct` different ones, so that some columns are worth a dictionary.
+fn few(mut values: Vec<Value>, distinct: usize) -> Vec<Value> {
+    for at in distinct / 4 + 1..values.len() {
+        if distinct.is_multiple_of(2) {
+            values[at] = values[at * at % (distinct / 4 + 1)].clone();
+        }
+    }
+    values
 }
 
 fn scalar_type() -> impl Strategy<Value = SqlType> {

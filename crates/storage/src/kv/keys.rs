@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn keys_of_an_oid_lie_together() {
-        let mut keys = vec![
+        let mut keys = [
             key(Kind::Chunk, 0, Oid(2), &[0]),
             key(Kind::Chunk, 0, Oid(1), &[0xff; 40]),
             key(Kind::Column, 0, Oid(1), &[]),

@@ -43,9 +43,7 @@ impl KvEngine for MemKv {
     }
 
     fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> KvIter {
-        if iter::is_empty(from, to) {
-            return Box::new(std::iter::empty());
-        }
+        let Some((from, to)) = iter::usable(from, to) else { return Box::new(std::iter::empty()) };
         let map = Arc::clone(&self.inner.map.read());
         let owned = |bound: Bound<&[u8]>| bound.map(Bytes::copy_from_slice);
         Box::new(MemIter { map, from: owned(from), to: owned(to), done: false })
@@ -104,10 +102,11 @@ struct MemIter {
 
 impl MemIter {
     fn step(&mut self, back: bool) -> Option<Result<(Bytes, Bytes), KvError>> {
-        if self.done || iter::is_empty(as_slice(&self.from), as_slice(&self.to)) {
+        if self.done {
             return None;
         }
-        let mut range = self.map.range::<[u8], _>((as_slice(&self.from), as_slice(&self.to)));
+        let bounds = iter::usable(as_slice(&self.from), as_slice(&self.to))?;
+        let mut range = self.map.range::<[u8], _>(bounds);
         let found = if back { range.next_back() } else { range.next() };
         let Some((key, value)) = found else {
             self.done = true;
@@ -135,5 +134,22 @@ impl Iterator for MemIter {
 impl DoubleEndedIterator for MemIter {
     fn next_back(&mut self) -> Option<Self::Item> {
         self.step(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::suite;
+    use super::*;
+
+    impl suite::Fixture for MemKv {
+        fn open(&mut self) -> Arc<dyn KvEngine> {
+            Arc::new(self.clone())
+        }
+    }
+
+    #[test]
+    fn behaves_as_an_engine() {
+        suite::run(MemKv::new);
     }
 }

@@ -4,6 +4,9 @@ use bytes::Bytes;
 
 use super::{KEY_BYTES_MAX, KvError, RunItem};
 
+/// A key, and its value or `None` for a tombstone.
+pub(super) type Change = (Vec<u8>, Option<Bytes>);
+
 /// The items of a run, checked: keys that fit, in ascending order, values that fit.
 pub(super) struct CheckedRun<'a> {
     run: &'a mut dyn Iterator<Item = RunItem>,
@@ -18,7 +21,7 @@ impl<'a> CheckedRun<'a> {
     }
 
     /// The next item, or `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<(Vec<u8>, Option<Bytes>)>, KvError> {
+    pub(super) fn next(&mut self) -> Result<Option<Change>, KvError> {
         let Some(item) = self.run.next() else { return Ok(None) };
         let (key, value) = item?;
         if key.is_empty() {
