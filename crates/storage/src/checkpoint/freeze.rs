@@ -56,14 +56,16 @@ impl Store {
     pub(super) fn freeze(&self, proof: impl FnOnce(LogIndex) -> Option<[u8; 32]>) -> Option<Frozen> {
         let mut core = self.core.lock();
         let last = self.checkpoint_index.load(std::sync::atomic::Ordering::Acquire);
-        if core.index.0 == 0 || core.index.0 == last {
+        let mut tables: Vec<_> = self.all_tables();
+        // Maintenance changes tables too, without an entry.
+        let changed = core.index.0 > last || tables.iter().any(|table| table.is_dirty());
+        if core.index.0 == 0 || !changed {
             return None;
         }
         let chain_hash = proof(core.index)?;
         let catalog = self.newest_catalog();
         let objects = std::mem::take(&mut core.changed_objects);
         let sequences = std::mem::take(&mut core.changed_sequences);
-        let mut tables: Vec<_> = self.all_tables();
         tables.sort_by_key(|table| table.storage());
         let (dropped, cleared) = core.freeze_dropped();
         Some(Frozen {

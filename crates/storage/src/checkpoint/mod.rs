@@ -68,6 +68,10 @@ impl Store {
             return Err(StoreError::Stopped);
         }
         self.wait_for_compaction();
+        for table in self.all_tables() {
+            // While their columns can be read: this run removes them.
+            table.forget_aborted()?;
+        }
         let Some(frozen) = self.freeze(proof) else { return Ok(None) };
         let written = frozen.purge_caches().write(self.shared.kv.as_ref());
         state.failed = written.is_err();

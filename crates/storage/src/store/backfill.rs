@@ -53,7 +53,13 @@ impl TableStore {
             let entries = array_entries(&index, &schema, rows, |number| match chunk.column_place(number) {
                 Some(place) => chunk.column(place, &self.context).map(Some),
                 None => Ok(None),
-            })?;
+            });
+            let entries = match entries {
+                Ok(entries) => entries,
+                // Hidden rows of a transaction that was aborted meanwhile: their columns may be gone.
+                Err(_) if self.pin().0.place_of(chunk).is_none() => continue,
+                Err(error) => return Err(error),
+            };
             let mut entries = entries.into_iter().peekable();
             while entries.peek().is_some() {
                 index.add(entries.by_ref().take(STEP));

@@ -186,10 +186,10 @@ impl Store {
         let dirty = &self.shared.budget.dirty;
         let changed = self.clock.applied() > self.checkpoint_index.load(Ordering::Acquire);
         let since = self.clock.time_micros().saturating_sub(Hlc(self.checkpoint_time.load(Ordering::Acquire)).micros());
-        changed
-            && (dirty.usage() >= self.options.checkpoint_bytes
-                || dirty.pressure() >= Pressure::High
-                || u128::from(since) >= self.options.checkpoint_interval.as_micros())
+        dirty.pressure() >= Pressure::High
+            || changed
+                && (dirty.usage() >= self.options.checkpoint_bytes
+                    || u128::from(since) >= self.options.checkpoint_interval.as_micros())
     }
 
     /// The store in numbers.

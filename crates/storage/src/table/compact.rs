@@ -89,10 +89,11 @@ impl TableStore {
     }
 
     /// Takes rows of aborted transactions out of the indexes.
-    fn forget_aborted(&self) -> Result<(), StoreError> {
+    pub(crate) fn forget_aborted(&self) -> Result<(), StoreError> {
         let aborted = std::mem::take(&mut *self.aborted.lock());
         for chunk in aborted {
-            let columns = chunk.all_columns(&self.context)?;
+            // A checkpoint may have removed its columns by now. Its entries then stay, and lead nowhere.
+            let Ok(columns) = chunk.all_columns(&self.context) else { continue };
             let rows: Vec<(u32, u64)> = (0..chunk.rows() as u32).map(|row| (row, chunk.vids().at(row))).collect();
             self.forget(&chunk, &columns, &rows)?;
         }

@@ -238,6 +238,11 @@ impl TableStore {
         self.dirty.store(true, Ordering::Release);
     }
 
+    /// Whether anything changed that the next checkpoint has to write.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty.load(Ordering::Acquire) && self.dropped_at() == NEVER
+    }
+
     /// Whether anything changed since the last call.
     pub(crate) fn take_dirty(&self) -> bool {
         self.dirty.swap(false, Ordering::AcqRel)

@@ -38,35 +38,6 @@ impl TableStore {
         Ok(index.find(&self.context, key, |vid| self.visible(vid, at))?.map(Vid))
     }
 
-    /// As [`TableStore::get`], but rows that an open transaction has staged are there for it.
-    ///
-    /// # Errors
-    /// As [`TableStore::get`].
-    pub fn get_with_staged(
-        &self,
-        index: IndexId,
-        key: &[u8],
-        at: LogIndex,
-        transaction: Option<TransactionId>,
-    ) -> Result<Option<Vid>, StoreError> {
-        let Some(transaction) = transaction else { return self.get(index, key, at) };
-        let index = self.index(index)?;
-        if !index.is_ready() || !index.unique {
-            return Err(StoreError::IndexNotReady(index.oid));
-        }
-        let at = self.context.clock.resolve(at);
-        let visible = |vid| self.visible(vid, at) || self.staged_by(vid, transaction);
-        Ok(index.find(&self.context, key, visible)?.map(Vid))
-    }
-
-    /// Whether a row version is one that an open transaction has staged and not ended.
-    fn staged_by(&self, vid: u64, transaction: TransactionId) -> bool {
-        match self.state.read().directory.find(vid) {
-            Some((chunk, row)) => chunk.begins().is_staged_by(transaction) && chunk.ends.end_of(row) == NEVER,
-            None => false,
-        }
-    }
-
     /// As [`TableStore::get`], as the open transaction `staged` sees it: with the rows that it staged and without those it
     /// ended.
     ///

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use perigee_types::TransactionId;
-
-use super::fate::{Fate, NEVER};
+use super::fate::Fate;
 
 /// The vids of a chunk, ascending by row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,14 +88,6 @@ impl Begins {
                 None => 0,
             },
             Begins::Staged(fate) => fate.index(),
-        }
-    }
-
-    /// Whether the rows are hidden because this open transaction has staged them.
-    pub(crate) fn is_staged_by(&self, transaction: TransactionId) -> bool {
-        match self {
-            Begins::Runs(_) => false,
-            Begins::Staged(fate) => fate.transaction() == transaction && fate.index() == NEVER,
         }
     }
 
