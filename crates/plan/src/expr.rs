@@ -3,6 +3,8 @@
 //! Everything is typed at planning: both sides of an operation have the type that [`Expr::Binary`] names, casts are
 //! explicit. What cannot be written so is planned as a [`crate::Query`] or [`crate::Write`] instead.
 
+use std::fmt;
+
 use perigee_types::{Oid, SqlType, Value};
 
 /// An operator over two values of one type.
@@ -79,6 +81,15 @@ pub enum Expr {
         /// Written by the user (`x::varchar(3)` cuts), else an assignment (too long is 22001).
         explicit: bool,
     },
+    /// A cast to the type of a key column for a lookup: NULL, which finds nothing, where no value of that type equals it.
+    KeyCast {
+        /// What to cast.
+        from: Box<Expr>,
+        /// Its type.
+        from_type: SqlType,
+        /// The column's type.
+        to: SqlType,
+    },
     /// `now()`, `CURRENT_TIMESTAMP`: the transaction's time, as timestamptz.
     TransactionTime,
     /// `statement_timestamp()`
@@ -87,4 +98,45 @@ pub enum Expr {
     NextValue(Oid),
     /// `gen_random_uuid()`
     RandomUuid,
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Operator::Add => "+",
+            Operator::Subtract => "-",
+            Operator::Multiply => "*",
+            Operator::Divide => "/",
+            Operator::Modulo => "%",
+            Operator::Concat => "||",
+            Operator::Eq => "=",
+            Operator::NotEq => "<>",
+            Operator::Lt => "<",
+            Operator::LtEq => "<=",
+            Operator::Gt => ">",
+            Operator::GtEq => ">=",
+            Operator::And => "AND",
+            Operator::Or => "OR",
+        })
+    }
+}
+
+impl Expr {
+    /// Whether it names a column of the row.
+    #[must_use]
+    pub fn has_column(&self) -> bool {
+        match self {
+            Expr::Column(_) => true,
+            Expr::Binary { left, right, .. } => left.has_column() || right.has_column(),
+            Expr::Not(e) | Expr::Negate(e) | Expr::IsNull(e) | Expr::IsNotNull(e) => e.has_column(),
+            Expr::Coalesce(list) => list.iter().any(Expr::has_column),
+            Expr::Cast { from, .. } | Expr::KeyCast { from, .. } => from.has_column(),
+            Expr::Parameter(_)
+            | Expr::Literal(_)
+            | Expr::TransactionTime
+            | Expr::StatementTime
+            | Expr::NextValue(_)
+            | Expr::RandomUuid => false,
+        }
+    }
 }

@@ -6,7 +6,8 @@ use perigee_plan::Prepared;
 use perigee_types::{SqlResult, Value};
 
 use super::context::PlanContext;
-use super::statement::{Statement, plan};
+use super::plan::plan;
+use super::statement::Statement;
 
 /// Plans by normalized text, search path, declared types and catalog version. Shared by all sessions.
 #[derive(Debug)]

@@ -6,7 +6,9 @@
 //!           +-- miss -- parse --> Statement -- plan --> Arc<Prepared>
 //! ```
 //!
+//! - `parse`: text to statements
 //! - [`statement`]: one statement and what it may be
+//! - `plan`: statements to plans
 //! - [`context`]: what planning asks of a session
 //! - [`cache`]: plans by normalized text
 //! - [`normalize`]: the scanner that lifts literals
@@ -14,9 +16,13 @@
 pub mod cache;
 pub mod context;
 pub mod normalize;
+mod parse;
+mod plan;
 pub mod statement;
 
 pub use cache::StatementCache;
 pub use context::PlanContext;
 pub use perigee_plan::Prepared;
-pub use statement::{Ast, Statement, parse, plan};
+pub use parse::{parse, parse_expression};
+pub use plan::{Check, CheckTest, checks, plan};
+pub use statement::{Ast, Statement};

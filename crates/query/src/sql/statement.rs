@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use perigee_plan::Prepared;
-use perigee_types::{SqlError, SqlResult, Value};
-
-use super::context::PlanContext;
+use perigee_plan::command::CopyKind;
+use perigee_plan::{SessionCommand, TransactionCommand};
+use perigee_types::{SqlType, Value};
+use sqlparser::ast::{Expr, Ident, ObjectName, Query};
 
 /// One statement of a text.
 #[derive(Clone, Debug)]
 pub struct Statement {
     /// Its own text, without the semicolon.
     pub text: Arc<str>,
+    /// Where it starts in the client's text, in characters: to be added to the positions of errors.
+    pub offset: u32,
     /// What the parser made of it.
     pub ast: Ast,
     /// Literals that were lifted to parameters.
@@ -19,26 +21,108 @@ pub struct Statement {
 }
 
 /// What the parser made of a statement.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Ast {
-    /// What sqlparser knows.
+    /// What sqlparser reads as PostgreSQL does.
     Sql(Box<sqlparser::ast::Statement>),
+    /// CREATE TABLE … AS … WITH NO DATA
+    CreateTableNoData(Box<sqlparser::ast::Statement>),
+    /// BEGIN, COMMIT, …
+    Transaction(TransactionCommand),
+    /// SET, SHOW, RESET, DISCARD, DEALLOCATE
+    Session(SessionCommand),
+    /// PREPARE
+    Prepare {
+        /// Its name.
+        name: String,
+        /// Declared parameter types.
+        parameters: Vec<Option<SqlType>>,
+        /// The statement to prepare.
+        statement: Box<Statement>,
+    },
+    /// EXECUTE
+    Execute {
+        /// Its name.
+        name: String,
+        /// The parameters, expressions without columns.
+        parameters: Vec<Expr>,
+    },
+    /// COPY
+    Copy(Box<CopyStatement>),
+    /// EXPLAIN
+    Explain {
+        /// Run it and show rows and times.
+        analyze: bool,
+        /// VERBOSE
+        verbose: bool,
+        /// FORMAT JSON
+        json: bool,
+        /// What to explain.
+        statement: Box<Statement>,
+    },
+    /// VACUUM
+    Vacuum {
+        /// The tables; empty: all.
+        tables: Vec<ObjectName>,
+        /// Also ANALYZE.
+        analyze: bool,
+    },
+    /// ANALYZE. Empty: all tables.
+    Analyze(Vec<ObjectName>),
+    /// CHECKPOINT
+    Checkpoint,
+    /// A command of PostgreSQL that Perigee does not have: 0A000 when planned.
+    Unsupported(&'static str),
 }
 
-/// Splits and parses a client's text. An empty text or one of comments alone has no statements.
-///
-/// # Errors
-/// `42601` with the place of the error.
-pub fn parse(sql: &str) -> SqlResult<Vec<Statement>> {
-    let _ = sql;
-    Err(SqlError::unsupported("SQL"))
+/// What COPY reads or writes.
+#[derive(Clone, Debug)]
+pub enum CopyTarget {
+    /// A table, and the columns listed.
+    Table(ObjectName, Vec<Ident>),
+    /// A query.
+    Query(Box<Query>),
 }
 
-/// Plans one statement.
-///
-/// # Errors
-/// What PostgreSQL's analysis would refuse.
-pub fn plan(statement: &Statement, context: &PlanContext) -> SqlResult<Arc<Prepared>> {
-    let _ = (statement, context);
-    Err(SqlError::unsupported("SQL"))
+/// COPY as written.
+#[derive(Clone, Debug)]
+pub struct CopyStatement {
+    /// What it reads or writes.
+    pub target: CopyTarget,
+    /// FROM STDIN (else TO STDOUT).
+    pub from: bool,
+    /// Its options.
+    pub options: CopyOptions,
+}
+
+/// Options of COPY; `None` leaves the format's default.
+#[derive(Clone, Debug, Default)]
+pub struct CopyOptions {
+    /// FORMAT
+    pub kind: Option<CopyKind>,
+    /// DELIMITER
+    pub delimiter: Option<String>,
+    /// NULL
+    pub null: Option<String>,
+    /// HEADER
+    pub header: bool,
+    /// QUOTE
+    pub quote: Option<String>,
+    /// ESCAPE
+    pub escape: Option<String>,
+    /// FORCE_QUOTE
+    pub force_quote: Option<CopyColumns>,
+    /// FORCE_NOT_NULL
+    pub force_not_null: Option<CopyColumns>,
+    /// FORCE_NULL
+    pub force_null: Option<CopyColumns>,
+}
+
+/// Columns named in an option of COPY.
+#[derive(Clone, Debug)]
+pub enum CopyColumns {
+    /// `*`
+    All,
+    /// These.
+    Some(Vec<Ident>),
 }

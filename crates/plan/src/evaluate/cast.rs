@@ -1,0 +1,227 @@
+//! Casts between types, as PostgreSQL's assignment and explicit casts do them.
+
+use perigee_types::sql_type::NUMERIC_DEFAULT;
+use perigee_types::text::number::numeric_overflow;
+use perigee_types::text::{self, OutputSettings};
+use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
+
+use super::arithmetic::{integer, out_of_range};
+use super::numeric::{Decimal, overflow};
+
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// Casts a value. `explicit`: `x::varchar(3)` cuts; an assignment refuses what is too long (22001).
+///
+/// # Errors
+/// PostgreSQL's for the two types; `42846` where there is no such cast.
+pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings: OutputSettings) -> SqlResult<Value> {
+    if value.is_null() {
+        return Ok(Value::Null);
+    }
+    match to {
+        _ if is_text(to) => to_text(value, from, to, explicit, &settings),
+        // Text goes through the type's input function.
+        _ if is_text(from) => match &value {
+            Value::Text(text) => text::parse_with(text, to, &settings),
+            _ => Err(no_cast(from, to)),
+        },
+        SqlType::Array(to_item) => match (value, from) {
+            (Value::Array(items), SqlType::Array(from_item)) => items
+                .into_iter()
+                .map(|item| cast(item, from_item, to_item, explicit, settings))
+                .collect::<SqlResult<_>>()
+                .map(Value::Array),
+            _ => Err(no_cast(from, to)),
+        },
+        SqlType::Int2 | SqlType::Int4 | SqlType::Int8 => to_integer(&value, from, to),
+        SqlType::Numeric(modifier) => to_numeric(&value, *modifier).unwrap_or_else(|| Err(no_cast(from, to))),
+        SqlType::Float4 => match value.as_f64() {
+            Some(wide) => {
+                let narrow = wide as f32;
+                if narrow.is_infinite() && wide.is_finite() { Err(out_of_range(to)) } else { Ok(Value::Float4(narrow)) }
+            }
+            None => Err(no_cast(from, to)),
+        },
+        SqlType::Float8 => value.as_f64().map(Value::Float8).ok_or_else(|| no_cast(from, to)),
+        SqlType::Bool => match value {
+            Value::Bool(_) => Ok(value),
+            Value::Int4(v) => Ok(Value::Bool(v != 0)),
+            _ => Err(no_cast(from, to)),
+        },
+        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => match value.as_i64() {
+            Some(v) => u32::try_from(v).map(Value::Oid).map_err(|_| {
+                SqlError::new(SqlState::NumericValueOutOfRange, "OID out of range")
+            }),
+            None => Err(no_cast(from, to)),
+        },
+        SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => {
+            datetime(value, to, &settings).ok_or_else(|| no_cast(from, to))
+        }
+        SqlType::Json | SqlType::Jsonb if matches!(from, SqlType::Json | SqlType::Jsonb) => match &value {
+            Value::Text(text) => text::parse_with(text, to, &settings),
+            _ => Err(no_cast(from, to)),
+        },
+        _ if from == to => Ok(value),
+        _ => Err(no_cast(from, to)),
+    }
+}
+
+/// Casts a value to the type of a key column; NULL where no value of that type equals it.
+///
+/// # Errors
+/// `42846` where the types do not compare.
+pub fn cast_for_key(value: Value, from: &SqlType, to: &SqlType) -> SqlResult<Value> {
+    if value.is_null() {
+        return Ok(Value::Null);
+    }
+    match to {
+        SqlType::Int2 | SqlType::Int4 | SqlType::Int8 => {
+            let whole = match (&value, Decimal::of(&value)) {
+                (_, Some(decimal)) => {
+                    let whole = decimal.rescale(0)?;
+                    whole.compare(decimal).is_eq().then_some(whole.unscaled).and_then(|v| i64::try_from(v).ok())
+                }
+                // Up to 2^53 a double stands for one integer.
+                (Value::Float4(_) | Value::Float8(_), None) => {
+                    value.as_f64().filter(|v| v.fract() == 0.0 && v.abs() <= 9e15).map(|v| v as i64)
+                }
+                _ => return Err(no_cast(from, to)),
+            };
+            Ok(whole.and_then(|v| integer(v, to).ok()).unwrap_or(Value::Null))
+        }
+        SqlType::Numeric(modifier) => {
+            let Some(decimal) = Decimal::of(&value) else { return Err(no_cast(from, to)) };
+            let (_, scale) = modifier.unwrap_or(NUMERIC_DEFAULT);
+            match decimal.rescale(u32::try_from(scale).unwrap_or(0)) {
+                Ok(scaled) if scaled.compare(decimal).is_eq() => scaled.value(),
+                _ => Ok(Value::Null),
+            }
+        }
+        SqlType::Char(_) => match value {
+            Value::Text(text) => Ok(Value::Text(text.trim_end_matches(' ').to_owned())),
+            _ => Err(no_cast(from, to)),
+        },
+        _ => Ok(value),
+    }
+}
+
+/// Whether values of the type are strings for a cast (json and jsonb have rules of their own).
+fn is_text(ty: &SqlType) -> bool {
+    ty.is_string() || *ty == SqlType::InternalChar
+}
+
+fn to_text(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings: &OutputSettings) -> SqlResult<Value> {
+    let text = match value {
+        Value::Text(text) => text,
+        // A boolean's text is a word in a cast and a letter on the wire.
+        Value::Bool(v) => v.to_string(),
+        other => text::format(&other, from, settings),
+    };
+    let longest = match to {
+        SqlType::Varchar(Some(n)) | SqlType::Char(n) if explicit => *n as usize,
+        _ => return Ok(Value::Text(text::check_text(&text, to)?.into_owned())),
+    };
+    let cut = match text.char_indices().nth(longest) {
+        Some((end, _)) => &text[..end],
+        None => &text,
+    };
+    Ok(Value::Text(text::check_text(cut, to)?.into_owned()))
+}
+
+fn to_integer(value: &Value, from: &SqlType, to: &SqlType) -> SqlResult<Value> {
+    if let Some(v) = value.as_i64() {
+        return integer(v, to);
+    }
+    match value {
+        Value::Bool(v) if *to == SqlType::Int4 => Ok(Value::Int4(i32::from(*v))),
+        Value::Numeric(..) => {
+            let decimal = Decimal::of(value).ok_or_else(overflow)?.rescale(0)?;
+            integer(i64::try_from(decimal.unscaled).map_err(|_| out_of_range(to))?, to)
+        }
+        Value::Float4(_) | Value::Float8(_) => {
+            let rounded = value.as_f64().map_or(f64::NAN, f64::round_ties_even);
+            // 2^63 as a double: every smaller one fits.
+            if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded) {
+                return Err(out_of_range(to));
+            }
+            integer(rounded as i64, to)
+        }
+        _ => Err(no_cast(from, to)),
+    }
+}
+
+fn to_numeric(value: &Value, modifier: Option<(u8, i8)>) -> Option<SqlResult<Value>> {
+    let decimal = match value {
+        Value::Float4(v) => float_digits(f64::from(*v), 5),
+        Value::Float8(v) => float_digits(*v, 14),
+        other => Ok(Decimal::of(other)?),
+    };
+    Some(decimal.and_then(|decimal| fit(decimal, modifier)))
+}
+
+/// A float's digits as PostgreSQL takes them over: 15 of a double, 6 of a real.
+fn float_digits(value: f64, places: usize) -> SqlResult<Decimal> {
+    if !value.is_finite() {
+        return Err(SqlError::unsupported("numeric NaN or infinity"));
+    }
+    let written = format!("{:.places$e}", value.abs());
+    let Some(decimal) = Decimal::parse(&written) else {
+        // Too many places behind the point is as good as zero, too many before it does not fit.
+        return if value.abs() < 1.0 { Ok(Decimal { unscaled: 0, scale: 0 }) } else { Err(overflow()) };
+    };
+    Ok(Decimal { unscaled: if value < 0.0 { -decimal.unscaled } else { decimal.unscaled }, ..decimal })
+}
+
+/// A decimal as a column of this precision and scale keeps it.
+fn fit(decimal: Decimal, modifier: Option<(u8, i8)>) -> SqlResult<Value> {
+    let (precision, scale) = modifier.unwrap_or(NUMERIC_DEFAULT);
+    let error = || if modifier.is_some() { numeric_overflow(modifier) } else { overflow() };
+    let fitted = decimal.rescale(u32::try_from(scale).unwrap_or(0)).map_err(|_| error())?;
+    let limit = 10_u128.checked_pow(u32::from(precision)).unwrap_or(u128::MAX);
+    if fitted.unscaled.unsigned_abs() >= limit {
+        return Err(error());
+    }
+    fitted.value()
+}
+
+/// Casts among dates, times and intervals; `None` where there is none.
+fn datetime(value: Value, to: &SqlType, settings: &OutputSettings) -> Option<Value> {
+    let zone = settings.time_zone;
+    // The ends of the range stand for ±infinity and have no zone and no time of day.
+    let finite = |micros: i64| micros != i64::MAX && micros != i64::MIN;
+    let shift = |micros: i64, seconds: i32| micros.saturating_add(i64::from(seconds) * 1_000_000);
+    let to_local = |utc: i64| if finite(utc) { shift(utc, zone.offset_at(utc)) } else { utc };
+    let to_utc = |local: i64| if finite(local) { shift(local, -zone.offset_of_local(local)) } else { local };
+    let midnight = |days: i32| match days {
+        i32::MAX => i64::MAX,
+        i32::MIN => i64::MIN,
+        days => i64::from(days).saturating_mul(DAY_MICROS),
+    };
+    let day = |micros: i64| match micros {
+        i64::MAX => i32::MAX,
+        i64::MIN => i32::MIN,
+        micros => i32::try_from(micros.div_euclid(DAY_MICROS)).unwrap_or(i32::MAX),
+    };
+    Some(match (value, to) {
+        (Value::Date(v), SqlType::Date) => Value::Date(v),
+        (Value::Date(v), SqlType::Timestamp) => Value::Timestamp(midnight(v)),
+        (Value::Date(v), SqlType::Timestamptz) => Value::Timestamptz(to_utc(midnight(v))),
+        (Value::Timestamp(v), SqlType::Timestamp) => Value::Timestamp(v),
+        (Value::Timestamp(v), SqlType::Timestamptz) => Value::Timestamptz(to_utc(v)),
+        (Value::Timestamp(v), SqlType::Date) => Value::Date(day(v)),
+        (Value::Timestamp(v), SqlType::Time) if finite(v) => Value::Time(v.rem_euclid(DAY_MICROS)),
+        (Value::Timestamptz(v), SqlType::Timestamptz) => Value::Timestamptz(v),
+        (Value::Timestamptz(v), SqlType::Timestamp) => Value::Timestamp(to_local(v)),
+        (Value::Timestamptz(v), SqlType::Date) => Value::Date(day(to_local(v))),
+        (Value::Timestamptz(v), SqlType::Time) if finite(v) => Value::Time(to_local(v).rem_euclid(DAY_MICROS)),
+        (Value::Time(v), SqlType::Time) => Value::Time(v),
+        (Value::Time(v), SqlType::Interval) => Value::Interval(Interval { months: 0, days: 0, micros: v }),
+        (Value::Interval(v), SqlType::Interval) => Value::Interval(v),
+        (Value::Interval(v), SqlType::Time) => Value::Time(v.micros.rem_euclid(DAY_MICROS)),
+        _ => return None,
+    })
+}
+
+fn no_cast(from: &SqlType, to: &SqlType) -> SqlError {
+    SqlError::new(SqlState::CannotCoerce, format!("cannot cast type {from} to {to}"))
+}

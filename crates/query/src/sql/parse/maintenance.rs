@@ -1,0 +1,135 @@
+//! EXPLAIN, VACUUM, ANALYZE, CHECKPOINT.
+
+use perigee_types::{SqlError, SqlResult, SqlState};
+use sqlparser::ast::ObjectName;
+use sqlparser::tokenizer::Token;
+
+use super::copy::boolean;
+use super::tokens::{Tokens, word_of};
+use crate::sql::statement::Ast;
+
+pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
+    match tokens.next().and_then(word_of).as_deref() {
+        Some("explain") => explain(tokens),
+        Some("vacuum") => vacuum(tokens),
+        Some("checkpoint") => {
+            tokens.expect_end()?;
+            Ok(Ast::Checkpoint)
+        }
+        _ => analyze(tokens),
+    }
+}
+
+fn explain(tokens: &mut Tokens) -> SqlResult<Ast> {
+    let (mut analyze, mut verbose, mut json) = (false, false, false);
+    if tokens.peek() == Some(&Token::LParen) {
+        tokens.list(|tokens| {
+            let name = tokens.name()?;
+            match name.as_str() {
+                "analyze" | "analyse" => analyze = boolean(tokens)?,
+                "verbose" => verbose = boolean(tokens)?,
+                // They choose what PostgreSQL shows besides; a plan here has no such lines.
+                "costs" | "buffers" | "settings" | "generic_plan" | "wal" | "timing" | "summary" | "memory" => {
+                    boolean(tokens)?;
+                }
+                "format" => json = format_json(tokens)?,
+                _ => return Err(SqlError::syntax(format!("unrecognized EXPLAIN option \"{name}\""))),
+            }
+            Ok(())
+        })?;
+    } else {
+        analyze = tokens.accept_one(&["analyze", "analyse"]).is_some();
+        verbose = tokens.accept_words(&["verbose"]);
+    }
+    let statement = Box::new(tokens.rest_statement()?);
+    if !matches!(statement.ast, Ast::Sql(_) | Ast::CreateTableNoData(_) | Ast::Execute { .. }) {
+        let first = statement.text.split_whitespace().next().unwrap_or_default();
+        return Err(SqlError::syntax(format!("syntax error at or near \"{first}\""))
+            .position(statement.offset.saturating_add(1)));
+    }
+    Ok(Ast::Explain { analyze, verbose, json, statement })
+}
+
+fn format_json(tokens: &mut Tokens) -> SqlResult<bool> {
+    let format =
+        if matches!(tokens.peek(), Some(Token::Word(_))) { tokens.name()? } else { tokens.string()?.to_lowercase() };
+    match format.as_str() {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        "xml" | "yaml" => Err(SqlError::unsupported(format_args!("EXPLAIN (FORMAT {format})"))),
+        _ => Err(SqlError::new(
+            SqlState::InvalidParameterValue,
+            format!("unrecognized value for EXPLAIN option \"format\": \"{format}\""),
+        )),
+    }
+}
+
+fn vacuum(tokens: &mut Tokens) -> SqlResult<Ast> {
+    let mut analyze = false;
+    if tokens.peek() == Some(&Token::LParen) {
+        tokens.list(|tokens| {
+            let name = tokens.name()?;
+            match name.as_str() {
+                "analyze" | "analyse" => analyze = boolean(tokens)?,
+                // What they ask for, VACUUM does here anyway, or has no counterpart.
+                "full" | "freeze" | "verbose" | "skip_locked" | "truncate" | "disable_page_skipping"
+                | "process_toast" | "process_main" | "skip_database_stats" | "only_database_stats" => {
+                    boolean(tokens)?;
+                }
+                "index_cleanup" => {
+                    tokens.accept_words(&["auto"]);
+                    boolean(tokens)?;
+                }
+                "parallel" | "buffer_usage_limit" => {
+                    tokens.next();
+                }
+                _ => return Err(SqlError::syntax(format!("unrecognized VACUUM option \"{name}\""))),
+            }
+            Ok(())
+        })?;
+    } else {
+        tokens.accept_words(&["full"]);
+        tokens.accept_words(&["freeze"]);
+        tokens.accept_words(&["verbose"]);
+        analyze = tokens.accept_one(&["analyze", "analyse"]).is_some();
+        tokens.accept_words(&["verbose"]);
+    }
+    Ok(Ast::Vacuum { tables: tables(tokens)?, analyze })
+}
+
+fn analyze(tokens: &mut Tokens) -> SqlResult<Ast> {
+    if tokens.peek() == Some(&Token::LParen) {
+        tokens.list(|tokens| {
+            let name = tokens.name()?;
+            match name.as_str() {
+                "verbose" | "skip_locked" => boolean(tokens).map(|_| ()),
+                "buffer_usage_limit" => {
+                    tokens.next();
+                    Ok(())
+                }
+                _ => Err(SqlError::syntax(format!("unrecognized ANALYZE option \"{name}\""))),
+            }
+        })?;
+    } else {
+        tokens.accept_words(&["verbose"]);
+    }
+    Ok(Ast::Analyze(tables(tokens)?))
+}
+
+/// `table [ ( column, … ) ], …` to the end. Columns are accepted: statistics are kept for all.
+fn tables(tokens: &mut Tokens) -> SqlResult<Vec<ObjectName>> {
+    let mut tables = Vec::new();
+    if tokens.is_done() {
+        return Ok(tables);
+    }
+    loop {
+        tables.push(tokens.object_name()?);
+        if tokens.peek() == Some(&Token::LParen) {
+            tokens.list(Tokens::ident)?;
+        }
+        if !tokens.accept(&Token::Comma) {
+            tokens.expect_end()?;
+            return Ok(tables);
+        }
+    }
+}

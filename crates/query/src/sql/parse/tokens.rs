@@ -1,0 +1,194 @@
+//! A cursor over the tokens of one statement.
+
+use perigee_types::{SqlError, SqlResult, SqlType};
+use sqlparser::ast::{DataType, Expr, Ident, ObjectName, ObjectNamePart};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::position::{Text, at_or_near};
+use super::{statement, with_parser};
+use crate::sql::statement::Statement;
+
+/// A cursor over the tokens of one statement.
+pub(super) struct Tokens<'a> {
+    text: &'a Text<'a>,
+    tokens: &'a [TokenWithSpan],
+    at: usize,
+}
+
+impl<'a> Tokens<'a> {
+    pub(super) fn new(text: &'a Text<'a>, tokens: &'a [TokenWithSpan]) -> Self {
+        Self { text, tokens, at: 0 }
+    }
+
+    pub(super) fn peek(&self) -> Option<&'a Token> {
+        self.tokens.get(self.at).map(|t| &t.token)
+    }
+
+    /// The unquoted word at the cursor, in lower case.
+    pub(super) fn peek_word(&self) -> Option<String> {
+        word_of(self.peek()?)
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.at >= self.tokens.len()
+    }
+
+    pub(super) fn next(&mut self) -> Option<&'a Token> {
+        let token = self.tokens.get(self.at)?;
+        self.at += 1;
+        Some(&token.token)
+    }
+
+    /// Steps over `token` if it is there.
+    pub(super) fn accept(&mut self, token: &Token) -> bool {
+        let found = self.peek() == Some(token);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Steps over `words` if they are there.
+    pub(super) fn accept_words(&mut self, words: &[&str]) -> bool {
+        let found = words.iter().enumerate().all(|(i, word)| {
+            self.tokens.get(self.at + i).and_then(|t| word_of(&t.token)).is_some_and(|found| found == *word)
+        });
+        self.at += if found { words.len() } else { 0 };
+        found
+    }
+
+    /// Steps over one of `words` and says which.
+    pub(super) fn accept_one(&mut self, words: &[&'static str]) -> Option<&'static str> {
+        words.iter().copied().find(|word| self.accept_words(&[word]))
+    }
+
+    pub(super) fn expect(&mut self, token: &Token) -> SqlResult<()> {
+        if self.accept(token) { Ok(()) } else { Err(self.error()) }
+    }
+
+    pub(super) fn expect_words(&mut self, words: &[&str]) -> SqlResult<()> {
+        if self.accept_words(words) { Ok(()) } else { Err(self.error()) }
+    }
+
+    /// The syntax error at the cursor.
+    pub(super) fn error(&self) -> SqlError {
+        match self.tokens.get(self.at) {
+            Some(token) => at_or_near(self.text, token),
+            None => SqlError::syntax("syntax error at end of input")
+                .position(self.text.characters_before(self.text.range(self.tokens).end).saturating_add(1)),
+        }
+    }
+
+    pub(super) fn expect_end(&self) -> SqlResult<()> {
+        if self.is_done() { Ok(()) } else { Err(self.error()) }
+    }
+
+    /// A name: folded to lower case unless quoted.
+    pub(super) fn name(&mut self) -> SqlResult<String> {
+        Ok(fold(&self.ident()?))
+    }
+
+    pub(super) fn ident(&mut self) -> SqlResult<Ident> {
+        match self.tokens.get(self.at) {
+            Some(TokenWithSpan { token: Token::Word(word), span }) => {
+                self.at += 1;
+                Ok(word.clone().into_ident(*span))
+            }
+            _ => Err(self.error()),
+        }
+    }
+
+    /// `name` or `schema.name`.
+    pub(super) fn object_name(&mut self) -> SqlResult<ObjectName> {
+        let mut parts = vec![ObjectNamePart::Identifier(self.ident()?)];
+        while self.accept(&Token::Period) {
+            parts.push(ObjectNamePart::Identifier(self.ident()?));
+        }
+        Ok(ObjectName(parts))
+    }
+
+    /// `( item, … )`
+    pub(super) fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> SqlResult<T>) -> SqlResult<Vec<T>> {
+        self.expect(&Token::LParen)?;
+        let mut items = vec![item(self)?];
+        while self.accept(&Token::Comma) {
+            items.push(item(self)?);
+        }
+        self.expect(&Token::RParen)?;
+        Ok(items)
+    }
+
+    /// A string constant of any kind of quotes.
+    pub(super) fn string(&mut self) -> SqlResult<String> {
+        let text = match self.peek() {
+            Some(
+                Token::SingleQuotedString(s)
+                | Token::EscapedStringLiteral(s)
+                | Token::UnicodeStringLiteral(s)
+                | Token::NationalStringLiteral(s),
+            ) => s.clone(),
+            Some(Token::DollarQuotedString(s)) => s.value.clone(),
+            _ => return Err(self.error()),
+        };
+        self.at += 1;
+        Ok(text)
+    }
+
+    /// The tokens from the cursor to the `)` that closes the `(` before it; the cursor moves behind that.
+    pub(super) fn until_closed(&mut self) -> SqlResult<&'a [TokenWithSpan]> {
+        let start = self.at;
+        let mut depth = 1_usize;
+        while let Some(token) = self.next() {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return Ok(&self.tokens[start..self.at - 1]);
+            }
+        }
+        Err(self.error())
+    }
+
+    /// The statement that the rest of the tokens are.
+    pub(super) fn rest_statement(&mut self) -> SqlResult<Statement> {
+        if self.is_done() {
+            return Err(self.error());
+        }
+        let rest = &self.tokens[self.at..];
+        self.at = self.tokens.len();
+        statement(self.text, rest)
+    }
+
+    /// Comma-separated expressions, which `tokens` are.
+    pub(super) fn expressions(&self, tokens: &[TokenWithSpan]) -> SqlResult<Vec<Expr>> {
+        with_parser(self.text, tokens, |parser| parser.parse_comma_separated(|p| p.parse_expr()))
+    }
+
+    /// Comma-separated types, which `tokens` are.
+    pub(super) fn types(&self, tokens: &[TokenWithSpan]) -> SqlResult<Vec<SqlType>> {
+        let types: Vec<DataType> =
+            with_parser(self.text, tokens, |parser| parser.parse_comma_separated(|p| p.parse_data_type()))?;
+        types.iter().map(crate::sql::plan::types::sql_type).collect()
+    }
+
+    /// A query, which `tokens` are.
+    pub(super) fn query(&self, tokens: &[TokenWithSpan]) -> SqlResult<Box<sqlparser::ast::Query>> {
+        with_parser(self.text, &super::rewrite::rewrite(tokens).tokens, |parser| parser.parse_query())
+    }
+}
+
+/// The unquoted word that a token is, in lower case.
+pub(super) fn word_of(token: &Token) -> Option<String> {
+    match token {
+        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_lowercase()),
+        _ => None,
+    }
+}
+
+/// A name as PostgreSQL keeps it.
+pub(in crate::sql) fn fold(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}

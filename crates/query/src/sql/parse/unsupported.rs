@@ -1,0 +1,60 @@
+//! Commands of PostgreSQL that Perigee does not have, known by their first words.
+//!
+//! They parse, so that a text of several statements runs up to them, and fail with 0A000.
+
+use sqlparser::tokenizer::TokenWithSpan;
+
+use super::tokens::word_of;
+
+const COMMANDS: &[&str] = &[
+    "ALTER AGGREGATE", "ALTER COLLATION", "ALTER CONVERSION", "ALTER DATABASE", "ALTER DEFAULT PRIVILEGES",
+    "ALTER DOMAIN", "ALTER EVENT TRIGGER", "ALTER EXTENSION", "ALTER FOREIGN", "ALTER FUNCTION", "ALTER GROUP",
+    "ALTER INDEX", "ALTER LANGUAGE", "ALTER LARGE OBJECT", "ALTER MATERIALIZED VIEW", "ALTER OPERATOR", "ALTER POLICY",
+    "ALTER PROCEDURE", "ALTER PUBLICATION", "ALTER ROLE", "ALTER ROUTINE", "ALTER RULE", "ALTER SCHEMA",
+    "ALTER SEQUENCE", "ALTER SERVER", "ALTER STATISTICS", "ALTER SUBSCRIPTION", "ALTER SYSTEM", "ALTER TABLESPACE",
+    "ALTER TEXT SEARCH", "ALTER TRIGGER", "ALTER TYPE", "ALTER USER", "ALTER VIEW",
+    "CALL", "CLOSE", "CLUSTER",
+    "CREATE ACCESS METHOD", "CREATE AGGREGATE", "CREATE CAST", "CREATE COLLATION", "CREATE CONSTRAINT TRIGGER",
+    "CREATE CONVERSION", "CREATE DATABASE", "CREATE DOMAIN", "CREATE EVENT TRIGGER", "CREATE EXTENSION",
+    "CREATE FOREIGN", "CREATE FUNCTION", "CREATE GROUP", "CREATE LANGUAGE", "CREATE MATERIALIZED VIEW",
+    "CREATE OPERATOR", "CREATE OR REPLACE FUNCTION", "CREATE OR REPLACE PROCEDURE", "CREATE OR REPLACE RULE",
+    "CREATE OR REPLACE TRIGGER", "CREATE POLICY", "CREATE PROCEDURE", "CREATE PUBLICATION", "CREATE RECURSIVE VIEW",
+    "CREATE ROLE", "CREATE RULE", "CREATE SERVER", "CREATE STATISTICS", "CREATE SUBSCRIPTION", "CREATE TABLESPACE",
+    "CREATE TEXT SEARCH", "CREATE TRANSFORM", "CREATE TRIGGER", "CREATE TYPE", "CREATE USER",
+    "DECLARE", "DO",
+    "DROP ACCESS METHOD", "DROP AGGREGATE", "DROP CAST", "DROP COLLATION", "DROP CONVERSION", "DROP DATABASE",
+    "DROP DOMAIN", "DROP EVENT TRIGGER", "DROP EXTENSION", "DROP FOREIGN", "DROP FUNCTION", "DROP GROUP",
+    "DROP LANGUAGE", "DROP MATERIALIZED VIEW", "DROP OPERATOR", "DROP OWNED", "DROP POLICY", "DROP PROCEDURE",
+    "DROP PUBLICATION", "DROP ROLE", "DROP ROUTINE", "DROP RULE", "DROP SERVER", "DROP STATISTICS",
+    "DROP SUBSCRIPTION", "DROP TABLESPACE", "DROP TEXT SEARCH", "DROP TRANSFORM", "DROP TRIGGER", "DROP TYPE",
+    "DROP USER",
+    "FETCH", "GRANT", "IMPORT FOREIGN SCHEMA", "LISTEN", "LOAD", "LOCK", "MERGE", "MOVE", "NOTIFY", "REASSIGN OWNED",
+    "REFRESH MATERIALIZED VIEW", "REINDEX", "REVOKE", "SECURITY LABEL", "UNLISTEN",
+];
+
+/// The command that `tokens` start with, if Perigee does not have it.
+pub(super) fn find(tokens: &[TokenWithSpan]) -> Option<&'static str> {
+    COMMANDS.iter().copied().find(|command| {
+        let mut at = 0;
+        command.split(' ').all(|word| {
+            let found = tokens.get(at).and_then(|t| word_of(&t.token)).is_some_and(|w| w.eq_ignore_ascii_case(word));
+            at += 1;
+            found
+        })
+    }).or_else(|| attach_partition(tokens))
+}
+
+fn attach_partition(tokens: &[TokenWithSpan]) -> Option<&'static str> {
+    let word = |at: usize| tokens.get(at).and_then(|t| word_of(&t.token));
+    if word(0).as_deref() != Some("alter") || word(1).as_deref() != Some("table") {
+        return None;
+    }
+    tokens.windows(2).find_map(|pair| {
+        let second = word_of(&pair[1].token);
+        match (word_of(&pair[0].token).as_deref(), second.as_deref()) {
+            (Some("attach"), Some("partition")) => Some("ALTER TABLE ATTACH PARTITION"),
+            (Some("detach"), Some("partition")) => Some("ALTER TABLE DETACH PARTITION"),
+            _ => None,
+        }
+    })
+}

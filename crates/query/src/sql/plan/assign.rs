@@ -1,0 +1,151 @@
+//! The cast that INSERT and UPDATE do by themselves, as a function over Arrow columns.
+//!
+//! DataFusion's own cast neither checks the length of varchar(n) nor rounds and refuses numbers as PostgreSQL does.
+
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr as DfExpr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility, cast,
+};
+use perigee_plan::evaluate;
+use perigee_storage::arrow_value::{ColumnBuilder, value_at};
+use perigee_types::catalog::Column;
+use perigee_types::text::OutputSettings;
+use perigee_types::{SqlError, SqlResult, SqlType};
+
+use super::scalar::{assignable, type_mismatch};
+
+/// `expr`, the plan's column at `at` of type `from`, as the table's column takes it.
+///
+/// # Errors
+/// `42804` where it does not.
+pub(super) fn assign(
+    expr: DfExpr,
+    from: &SqlType,
+    into: &Column,
+    at: usize,
+    plan: &LogicalPlan,
+) -> SqlResult<DfExpr> {
+    // A constant's text has no type of its own yet.
+    made(expr, from, into, from.is_string() && is_constant(plan, at))
+}
+
+/// A column's default as the column takes it.
+///
+/// # Errors
+/// `42804` where it does not.
+pub(super) fn assign_default(expr: DfExpr, from: &SqlType, into: &Column) -> SqlResult<DfExpr> {
+    let untyped = from.is_string() && matches!(expr, DfExpr::Literal(..));
+    made(expr, from, into, untyped)
+}
+
+fn made(expr: DfExpr, from: &SqlType, into: &Column, untyped: bool) -> SqlResult<DfExpr> {
+    let to = &into.ty;
+    if !untyped && !assignable(from, to) {
+        return Err(type_mismatch(&into.name, to, from));
+    }
+    if needs_no_check(from, to) {
+        return Ok(if from.arrow() == to.arrow() { expr } else { cast(expr, to.arrow()) });
+    }
+    let function = ScalarUDF::new_from_impl(Assign {
+        from: from.clone(),
+        to: to.clone(),
+        signature: Signature::any(1, Volatility::Immutable),
+    });
+    Ok(DfExpr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![expr])))
+}
+
+/// Whether the plan's column is a constant or a parameter in each of its rows.
+fn is_constant(plan: &LogicalPlan, at: usize) -> bool {
+    let constant = |expr: &DfExpr| {
+        matches!(expr.clone().unalias(), DfExpr::Literal(..) | DfExpr::Placeholder(_))
+    };
+    match plan {
+        LogicalPlan::Projection(projection) => match projection.expr.get(at).map(|e| e.clone().unalias()) {
+            Some(DfExpr::Column(column)) => projection
+                .input
+                .schema()
+                .maybe_index_of_column(&column)
+                .is_some_and(|at| is_constant(&projection.input, at)),
+            Some(expr) => constant(&expr),
+            None => false,
+        },
+        LogicalPlan::Values(values) => values.values.iter().all(|row| row.get(at).is_some_and(constant)),
+        LogicalPlan::SubqueryAlias(alias) => is_constant(&alias.input, at),
+        LogicalPlan::Filter(filter) => is_constant(&filter.input, at),
+        LogicalPlan::Limit(limit) => is_constant(&limit.input, at),
+        LogicalPlan::Sort(sort) => is_constant(&sort.input, at),
+        _ => false,
+    }
+}
+
+/// Whether every value of `from` is one of `to`, or the change is one among dates and times, which knows the session.
+fn needs_no_check(from: &SqlType, to: &SqlType) -> bool {
+    use SqlType::{Date, Float4, Float8, Int2, Int4, Int8, Name, Text, Time, Timestamp, Timestamptz, Varchar};
+    if from == to {
+        return true;
+    }
+    match (from, to) {
+        (Int2, Int4 | Int8 | Float8) | (Int4, Int8 | Float8) | (Float4, Float8) => true,
+        (Text | Varchar(_) | Name, Text | Varchar(None)) => true,
+        (Varchar(Some(a)), Varchar(Some(b))) => a <= b,
+        (Date | Timestamp | Timestamptz, Date | Time | Timestamp | Timestamptz) => true,
+        _ => false,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Assign {
+    from: SqlType,
+    to: SqlType,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Assign {
+    fn name(&self) -> &str {
+        "assign"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(self.to.arrow())
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs) -> Result<FieldRef> {
+        Ok(Arc::new(self.to.field(self.name(), true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let scalar = matches!(args.args.first(), Some(ColumnarValue::Scalar(_)));
+        let Some(input) = args.args.first() else {
+            return Err(DataFusionError::Internal("assign without an argument".to_owned()));
+        };
+        let input = input.to_array(if scalar { 1 } else { args.number_rows })?;
+        let output = self.column(&input).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        if scalar {
+            let value = datafusion::scalar::ScalarValue::try_from_array(&output, 0)?;
+            return Ok(ColumnarValue::Scalar(value));
+        }
+        Ok(ColumnarValue::Array(output))
+    }
+}
+
+impl Assign {
+    fn column(&self, input: &ArrayRef) -> SqlResult<ArrayRef> {
+        let mut output = ColumnBuilder::new(&self.to, input.len());
+        for row in 0..input.len() {
+            let value = value_at(input, row, &self.from);
+            let value = evaluate::cast(value, &self.from, &self.to, false, OutputSettings::DEFAULT)?;
+            output.push(&value).map_err(SqlError::internal)?;
+        }
+        Ok(output.finish())
+    }
+}

@@ -1,0 +1,220 @@
+//! The smaller statements of the catalog: CREATE INDEX, SCHEMA, SEQUENCE; DROP; TRUNCATE; COMMENT.
+
+use perigee_plan::ddl::DropKind;
+use perigee_plan::{Ddl, Plan};
+use perigee_types::catalog::Object;
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
+use sqlparser::ast::{
+    self, CommentObject, CreateIndex, DataType, Expr, IndexType, ObjectName, ObjectType, SchemaName, SequenceOptions,
+    Truncate, TruncateIdentityOption, UnaryOperator,
+};
+
+use super::table::{check_key_type, key_columns};
+use super::types::sql_type;
+use super::{Planned, names, refuse};
+use crate::sql::context::PlanContext;
+use crate::sql::parse::fold;
+use crate::sql::statement::Statement;
+
+/// Plans a statement that changes the catalog.
+///
+/// # Errors
+/// What PostgreSQL's analysis would refuse; `0A000` for every statement that Perigee does not have.
+pub(super) fn plan(statement: &Statement, ast: &ast::Statement, context: &PlanContext) -> SqlResult<Planned> {
+    let (ddl, tag) = match ast {
+        ast::Statement::CreateIndex(create) => (create_index(create, context)?, "CREATE INDEX"),
+        ast::Statement::CreateSchema { schema_name, if_not_exists, .. } => {
+            (create_schema(schema_name, *if_not_exists, context)?, "CREATE SCHEMA")
+        }
+        ast::Statement::CreateSequence { temporary, if_not_exists, name, data_type, sequence_options, owned_by } => {
+            refuse(*temporary, "CREATE TEMPORARY SEQUENCE")?;
+            let owned = owned_by.as_ref().is_some_and(|o| !o.to_string().eq_ignore_ascii_case("none"));
+            refuse(owned, "OWNED BY")?;
+            let ddl = create_sequence(name, *if_not_exists, data_type.as_ref(), sequence_options, context)?;
+            (ddl, "CREATE SEQUENCE")
+        }
+        ast::Statement::Drop { object_type, if_exists, names, cascade, temporary, .. } => {
+            refuse(*temporary, "DROP TEMPORARY")?;
+            drop(*object_type, *if_exists, names, *cascade, context)?
+        }
+        ast::Statement::Truncate(truncate) => (self::truncate(truncate, context)?, "TRUNCATE TABLE"),
+        ast::Statement::Comment { object_type, object_name, comment, if_exists } => {
+            refuse(*if_exists, "COMMENT IF EXISTS")?;
+            (self::comment(*object_type, object_name, comment.clone(), context)?, "COMMENT")
+        }
+        _ => {
+            let words: Vec<_> = statement.text.split_whitespace().take(2).collect();
+            return Err(SqlError::unsupported(words.join(" ").to_uppercase()));
+        }
+    };
+    Ok(Planned::command(Plan::Ddl(ddl), tag))
+}
+
+fn create_index(create: &CreateIndex, context: &PlanContext) -> SqlResult<Ddl> {
+    if let Some(using) = &create.using
+        && *using != IndexType::BTree
+    {
+        return Err(SqlError::unsupported(format_args!("access method \"{}\"", using.to_string().to_lowercase())));
+    }
+    refuse(create.predicate.is_some(), "a partial index")?;
+    refuse(!create.include.is_empty(), "INCLUDE")?;
+    refuse(create.nulls_distinct == Some(false), "NULLS NOT DISTINCT")?;
+    let table = names::table(&create.table_name, context)?;
+    let columns = key_columns(&create.columns)?;
+    for name in &columns {
+        let place = table.column_position(name).ok_or_else(|| {
+            SqlError::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist"))
+        })?;
+        check_key_type(&table.columns[place].ty, name)?;
+    }
+    let name = match &create.name {
+        None if create.if_not_exists => {
+            return Err(SqlError::syntax("syntax error at or near \"ON\""));
+        }
+        name => name.as_ref().map(names::last_ident).transpose()?.map(fold),
+    };
+    Ok(Ddl::CreateIndex { table, name, columns, unique: create.unique, if_not_exists: create.if_not_exists })
+}
+
+fn create_schema(name: &SchemaName, if_not_exists: bool, context: &PlanContext) -> SqlResult<Ddl> {
+    let name = match name {
+        SchemaName::Simple(name) => fold(names::last_ident(name)?),
+        SchemaName::NamedAuthorization(name, owner) if fold(owner) == context.user => fold(names::last_ident(name)?),
+        SchemaName::UnnamedAuthorization(_) | SchemaName::NamedAuthorization(..) => {
+            return Err(SqlError::unsupported("CREATE SCHEMA … AUTHORIZATION"));
+        }
+    };
+    if name.starts_with("pg_") {
+        return Err(SqlError::new(SqlState::ReservedName, format!("unacceptable schema name \"{name}\""))
+            .detail("The prefix \"pg_\" is reserved for system schemas."));
+    }
+    Ok(Ddl::CreateSchema { name, if_not_exists })
+}
+
+fn create_sequence(
+    name: &ObjectName,
+    if_not_exists: bool,
+    data_type: Option<&DataType>,
+    options: &[SequenceOptions],
+    context: &PlanContext,
+) -> SqlResult<Ddl> {
+    let name = names::qualified(name, context)?;
+    let schema = names::creation_schema(&name, context)?.oid;
+    let ty = data_type.map(sql_type).transpose()?.unwrap_or(SqlType::Int8);
+    if !ty.is_integer() {
+        return Err(SqlError::new(
+            SqlState::InvalidParameterValue,
+            "sequence type must be smallint, integer, or bigint",
+        ));
+    }
+    let (mut start, mut increment, mut minimum, mut maximum, mut cycle) = (None, 1, None, None, false);
+    for option in options {
+        match option {
+            SequenceOptions::IncrementBy(value, _) => increment = integer(value)?,
+            SequenceOptions::MinValue(value) => minimum = value.as_ref().map(integer).transpose()?,
+            SequenceOptions::MaxValue(value) => maximum = value.as_ref().map(integer).transpose()?,
+            SequenceOptions::StartWith(value, _) => start = Some(integer(value)?),
+            // How many values a session takes ahead is the engine's choice.
+            SequenceOptions::Cache(value) => {
+                integer(value)?;
+            }
+            // sqlparser keeps whether NO stands before it.
+            SequenceOptions::Cycle(no) => cycle = !no,
+        }
+    }
+    if increment == 0 {
+        return Err(SqlError::new(SqlState::InvalidParameterValue, "INCREMENT must not be zero"));
+    }
+    if let (Some(low), Some(high)) = (minimum, maximum)
+        && low >= high
+    {
+        return Err(SqlError::new(
+            SqlState::InvalidParameterValue,
+            format!("MINVALUE ({low}) must be less than MAXVALUE ({high})"),
+        ));
+    }
+    Ok(Ddl::CreateSequence { schema, name: name.1, if_not_exists, ty, start, increment, minimum, maximum, cycle })
+}
+
+fn integer(expr: &Expr) -> SqlResult<i64> {
+    let parsed = match expr {
+        Expr::Value(value) => match &value.value {
+            ast::Value::Number(number, _) => number.parse().ok(),
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match &**expr {
+            Expr::Value(value) => match &value.value {
+                ast::Value::Number(number, _) => format!("-{number}").parse().ok(),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    };
+    parsed.ok_or_else(|| SqlError::syntax(format!("syntax error at or near \"{expr}\"")))
+}
+
+fn drop(
+    kind: ObjectType,
+    if_exists: bool,
+    names: &[ObjectName],
+    cascade: bool,
+    context: &PlanContext,
+) -> SqlResult<(Ddl, &'static str)> {
+    let (kind, tag) = match kind {
+        ObjectType::Table => (DropKind::Table, "DROP TABLE"),
+        ObjectType::View => (DropKind::View, "DROP VIEW"),
+        ObjectType::Index => (DropKind::Index, "DROP INDEX"),
+        ObjectType::Sequence => (DropKind::Sequence, "DROP SEQUENCE"),
+        ObjectType::Schema => (DropKind::Schema, "DROP SCHEMA"),
+        other => return Err(SqlError::unsupported(format_args!("DROP {other}"))),
+    };
+    let names = names.iter().map(|name| names::qualified(name, context)).collect::<SqlResult<Vec<_>>>()?;
+    Ok((Ddl::Drop { kind, names, if_exists, cascade }, tag))
+}
+
+fn truncate(truncate: &Truncate, context: &PlanContext) -> SqlResult<Ddl> {
+    refuse(truncate.partitions.is_some() || truncate.if_exists, "this TRUNCATE")?;
+    let mut tables = Vec::with_capacity(truncate.table_names.len());
+    for target in &truncate.table_names {
+        let table = names::table(&target.name, context)?;
+        // A table named twice is truncated once.
+        if tables.iter().all(|other: &std::sync::Arc<perigee_types::catalog::Table>| other.oid != table.oid) {
+            tables.push(table);
+        }
+    }
+    let restart_identity = matches!(truncate.identity, Some(TruncateIdentityOption::Restart));
+    Ok(Ddl::Truncate { tables, restart_identity })
+}
+
+fn comment(
+    kind: CommentObject,
+    name: &ObjectName,
+    text: Option<String>,
+    context: &PlanContext,
+) -> SqlResult<Ddl> {
+    if matches!(kind, CommentObject::Column) {
+        let mut table = name.clone();
+        let column = fold(names::last_ident(name)?);
+        table.0.pop();
+        let table = names::table(&table, context)?;
+        let number = table.columns[names::column(&table, &column)?].number;
+        return Ok(Ddl::Comment { object: table.oid, column: Some(number), text });
+    }
+    let name = names::qualified(name, context)?;
+    let found: Option<Oid> = match (kind, names::find(&name, context)) {
+        (CommentObject::Table, Some(Object::Table(o))) => Some(o.oid),
+        (CommentObject::View, Some(Object::View(o))) => Some(o.oid),
+        (CommentObject::Index, Some(Object::Index(o))) => Some(o.oid),
+        (CommentObject::Table | CommentObject::View | CommentObject::Index, Some(_)) => {
+            return Err(SqlError::new(
+                SqlState::WrongObjectType,
+                format!("\"{}\" is not a {}", name.1, kind.to_string().to_lowercase()),
+            ));
+        }
+        (CommentObject::Table | CommentObject::View | CommentObject::Index, None) => None,
+        _ => return Err(SqlError::unsupported(format_args!("COMMENT ON {kind}"))),
+    };
+    let object = found.ok_or_else(|| names::undefined_table(&name))?;
+    Ok(Ddl::Comment { object, column: None, text })
+}

@@ -1,0 +1,67 @@
+//! DELETE: of one row by key, else of the rows that a query finds.
+
+use std::sync::Arc;
+
+use perigee_plan::relational::{VID_COLUMN, WriteKind};
+use perigee_plan::{Plan, Point, Write};
+use perigee_types::{SqlError, SqlResult};
+use sqlparser::ast::{Delete, FromTable, SelectItem};
+
+use super::parameters::Parameters;
+use super::point::{self, Target};
+use super::scalar::Stop;
+use super::update::{old_columns, qualified, select, table_of, written_query};
+use super::{Planned, refuse, returning};
+use crate::sql::context::PlanContext;
+
+/// Plans a DELETE.
+///
+/// # Errors
+/// What PostgreSQL's analysis would refuse.
+pub(super) fn plan(delete: &Delete, context: &PlanContext) -> SqlResult<Planned> {
+    refuse(delete.output.is_some() || !delete.tables.is_empty(), "this form of DELETE")?;
+    refuse(delete.limit.is_some() || !delete.order_by.is_empty(), "DELETE with ORDER BY or LIMIT")?;
+    let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+    let [from] = from.as_slice() else {
+        return Err(SqlError::syntax("DELETE names one table; others stand in USING"));
+    };
+    let (name, alias) = table_of(from, "DELETE")?;
+    let target = point::written(name, alias.map(|a| &a.name), context)?;
+    if delete.using.is_none()
+        && let Some(planned) = point_delete(delete, &target, context)?
+    {
+        return Ok(planned);
+    }
+    let mut items = old_columns(&target);
+    items.push(SelectItem::UnnamedExpr(qualified(&target.known_as, VID_COLUMN)));
+    let using = delete.using.clone().unwrap_or_default();
+    let source = select(&target, items, using, delete.selection.clone());
+    let parameters = Parameters::declared(context.declared);
+    let (source, parameters) = written_query(source, &target, parameters, |_| None, context)?;
+    let returned = returning::relational(&target, delete.returning.as_deref(), &parameters, context)?;
+    let (returning, columns) = returned.unzip();
+    let write = Write { table: Arc::clone(&target.table), kind: WriteKind::Delete, source, returning };
+    Ok(Planned { plan: Plan::Write(write), parameters, columns, tag: "DELETE" })
+}
+
+fn point_delete(delete: &Delete, target: &Target, context: &PlanContext) -> SqlResult<Option<Planned>> {
+    let Some(selection) = &delete.selection else { return Ok(None) };
+    let mut parameters = Parameters::declared(context.declared);
+    let mut scope = target.scope(context, &mut parameters);
+    let bound = point::lookup(target, selection, &mut scope).and_then(|lookup| {
+        Ok((lookup, returning::outputs(target, delete.returning.as_deref(), &mut scope)?))
+    });
+    match bound {
+        Ok((lookup, returned)) => {
+            let (returning, columns) = returned.unzip();
+            Ok(Some(Planned {
+                plan: Plan::Point(Point::Delete { lookup, returning }),
+                parameters: parameters.finish(),
+                columns: columns.map(Arc::from),
+                tag: "DELETE",
+            }))
+        }
+        Err(Stop::Relational) => Ok(None),
+        Err(Stop::Error(error)) => Err(error),
+    }
+}

@@ -1,0 +1,342 @@
+//! INSERT: a few rows of simple expressions as they are, else the rows of a query.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder};
+use perigee_plan::relational::WriteKind;
+use perigee_plan::{Expr, Plan, Point, Write};
+use perigee_types::catalog::Table;
+use perigee_types::{SqlError, SqlResult, SqlState};
+use sqlparser::ast::{self, Insert, OnInsert, Query, SelectItem, SetExpr, TableObject, Values};
+
+use super::parameters::Parameters;
+use super::point::{self, Target};
+use super::query::{self, relational};
+use super::scalar::{Scope, Stop};
+use super::update::{cast_assigned, default_expression, default_value, is_default, query_of};
+use super::{Planned, names, refuse, returning};
+use crate::exec::sql_error;
+use crate::sql::context::PlanContext;
+use crate::sql::parse::fold;
+
+/// More rows than this go through a query.
+const POINT_ROWS_MAX: usize = 1_000;
+
+/// Plans an INSERT.
+///
+/// # Errors
+/// What PostgreSQL's analysis would refuse.
+pub(super) fn plan(insert: &Insert, context: &PlanContext) -> SqlResult<Planned> {
+    let odd = insert.or.is_some()
+        || insert.ignore
+        || insert.overwrite
+        || insert.partitioned.is_some()
+        || !insert.assignments.is_empty()
+        || insert.output.is_some()
+        || insert.replace_into
+        || insert.insert_alias.is_some()
+        || insert.multi_table_insert_type.is_some();
+    refuse(odd, "this form of INSERT")?;
+    let TableObject::TableName(name) = &insert.table else {
+        return Err(SqlError::unsupported("INSERT into what is not a table"));
+    };
+    let alias = insert.table_alias.as_ref().map(|alias| &alias.alias);
+    let target = point::written(name, alias, context)?;
+    let columns = target_columns(insert, &target.table)?;
+    let ignore_conflicts = ignores_conflicts(insert, &target.table, context)?;
+    let Some(source) = &insert.source else { return default_values(insert, &target, context) };
+    if let Some(values) = plain_values(source) {
+        check_width(values, &target.table, &columns, insert)?;
+        if !ignore_conflicts
+            && values.rows.len() <= POINT_ROWS_MAX
+            && let Some(planned) = point_insert(insert, &target, &columns, values, context)?
+        {
+            return Ok(planned);
+        }
+    }
+    from_query(insert, &target, &columns, source, ignore_conflicts, context)
+}
+
+/// Places of the columns that values are given for, in their order.
+fn target_columns(insert: &Insert, table: &Table) -> SqlResult<Vec<usize>> {
+    if insert.columns.is_empty() {
+        return Ok((0..table.columns.len()).collect());
+    }
+    let mut places = Vec::with_capacity(insert.columns.len());
+    for name in &insert.columns {
+        let name = fold(names::last_ident(name)?);
+        let place = names::column(table, &name)?;
+        if places.contains(&place) {
+            return Err(SqlError::new(
+                SqlState::DuplicateColumn,
+                format!("column \"{name}\" specified more than once"),
+            ));
+        }
+        places.push(place);
+    }
+    Ok(places)
+}
+
+/// Whether ON CONFLICT DO NOTHING is written.
+fn ignores_conflicts(insert: &Insert, table: &Table, context: &PlanContext) -> SqlResult<bool> {
+    let Some(on) = &insert.on else { return Ok(false) };
+    let OnInsert::OnConflict(on) = on else {
+        return Err(SqlError::syntax("syntax error at or near \"ON\""));
+    };
+    if !matches!(on.action, ast::OnConflictAction::DoNothing) {
+        return Err(SqlError::unsupported("ON CONFLICT DO UPDATE"));
+    }
+    let unique: Vec<_> = context.catalog.indexes_of(table).filter(|index| index.unique).collect();
+    let arbiters = match &on.conflict_target {
+        None => return Ok(true),
+        Some(ast::ConflictTarget::Columns(columns)) => {
+            let mut numbers = Vec::new();
+            for column in columns {
+                numbers.push(table.columns[names::column(table, &fold(column))?].number);
+            }
+            numbers.sort_unstable();
+            unique
+                .iter()
+                .filter(|index| {
+                    let mut of_index = index.columns.clone();
+                    of_index.sort_unstable();
+                    of_index == numbers
+                })
+                .count()
+        }
+        Some(ast::ConflictTarget::OnConstraint(name)) => {
+            let name = fold(names::last_ident(name)?);
+            let found = unique.iter().filter(|index| index.constraint && index.name == name).count();
+            if found == 0 {
+                return Err(SqlError::new(
+                    SqlState::UndefinedObject,
+                    format!("constraint \"{name}\" for table \"{}\" does not exist", table.name),
+                ));
+            }
+            found
+        }
+    };
+    if arbiters == 0 {
+        return Err(SqlError::new(
+            SqlState::InvalidColumnReference,
+            "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+        ));
+    }
+    if arbiters < unique.len() {
+        return Err(SqlError::unsupported("ON CONFLICT with a target on a table with several unique indexes"));
+    }
+    Ok(true)
+}
+
+/// The VALUES that a source is, with nothing around it.
+fn plain_values(source: &Query) -> Option<&Values> {
+    match (&*source.body, &source.with, &source.order_by, &source.limit_clause, &source.fetch) {
+        (SetExpr::Values(values), None, None, None, None) => Some(values),
+        _ => None,
+    }
+}
+
+fn check_width(values: &Values, table: &Table, columns: &[usize], insert: &Insert) -> SqlResult<()> {
+    let width = values.rows.first().map_or(0, |row| row.content.len());
+    if values.rows.iter().any(|row| row.content.len() != width) {
+        return Err(SqlError::syntax("VALUES lists must all be the same length"));
+    }
+    for row in &values.rows {
+        for (place, value) in columns.iter().zip(&row.content) {
+            refuse_always_identity(table, *place, value, insert)?;
+        }
+    }
+    check_count(width, columns, insert)
+}
+
+fn check_count(width: usize, columns: &[usize], insert: &Insert) -> SqlResult<()> {
+    if width > columns.len() {
+        return Err(SqlError::syntax("INSERT has more expressions than target columns"));
+    }
+    if width < columns.len() && !insert.columns.is_empty() {
+        return Err(SqlError::syntax("INSERT has more target columns than expressions"));
+    }
+    Ok(())
+}
+
+fn refuse_always_identity(table: &Table, place: usize, value: &ast::Expr, _insert: &Insert) -> SqlResult<()> {
+    let column = &table.columns[place];
+    if column.identity_always == Some(true) && !is_default(value) {
+        return Err(always_identity(&column.name));
+    }
+    Ok(())
+}
+
+fn always_identity(column: &str) -> SqlError {
+    SqlError::new(
+        SqlState::FeatureNotSupported,
+        format!("cannot insert a non-DEFAULT value into column \"{column}\""),
+    )
+    .detail(format!("Column \"{column}\" is an identity column defined as GENERATED ALWAYS."))
+}
+
+fn default_values(insert: &Insert, target: &Target, context: &PlanContext) -> SqlResult<Planned> {
+    let values = Values {
+        explicit_row: false,
+        value_keyword: false,
+        rows: vec![ast::Parens::with_empty_span(Vec::new())],
+    };
+    match point_insert(insert, target, &[], &values, context)? {
+        Some(planned) => Ok(planned),
+        None => {
+            // A default that a point plan does not carry is selected.
+            let items = (0..target.table.columns.len())
+                .map(|place| Ok(SelectItem::UnnamedExpr(default_expression(&target.table, place, context)?)))
+                .collect::<SqlResult<Vec<_>>>()?;
+            let columns: Vec<usize> = (0..target.table.columns.len()).collect();
+            let source = returning::select_query(items, Vec::new(), None);
+            from_query(insert, target, &columns, &source, false, context)
+        }
+    }
+}
+
+fn point_insert(
+    insert: &Insert,
+    target: &Target,
+    columns: &[usize],
+    values: &Values,
+    context: &PlanContext,
+) -> SqlResult<Option<Planned>> {
+    let table = &target.table;
+    let mut parameters = Parameters::declared(context.declared);
+    let mut scope = Scope { table: None, context, parameters: &mut parameters };
+    let mut bind = || -> Result<Planned, Stop> {
+        let defaults = (0..table.columns.len())
+            .map(|place| default_value(table, place, &mut scope))
+            .collect::<Result<Vec<_>, _>>()?;
+        let rows = values
+            .rows
+            .iter()
+            .map(|row| bind_row(table, columns, &row.content, &defaults, &mut scope))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut over_row = target.scope(context, &mut *scope.parameters);
+        let returned = returning::outputs(target, insert.returning.as_deref(), &mut over_row)?;
+        let (returning, result) = returned.unzip();
+        Ok(Planned {
+            plan: Plan::Point(Point::Insert { table: Arc::clone(table), rows, returning }),
+            parameters: scope.parameters.finish(),
+            columns: result.map(Arc::from),
+            tag: "INSERT",
+        })
+    };
+    match bind() {
+        Ok(planned) => Ok(Some(planned)),
+        Err(Stop::Relational) => Ok(None),
+        Err(Stop::Error(error)) => Err(error),
+    }
+}
+
+fn bind_row(
+    table: &Table,
+    columns: &[usize],
+    values: &[ast::Expr],
+    defaults: &[Expr],
+    scope: &mut Scope,
+) -> Result<Vec<Expr>, Stop> {
+    let mut row = defaults.to_vec();
+    for (place, value) in columns.iter().zip(values) {
+        if is_default(value) {
+            continue;
+        }
+        let column = &table.columns[*place];
+        let bound = scope.bind(value)?;
+        row[*place] = scope.assign(bound, &column.ty, &column.name)?;
+    }
+    Ok(row)
+}
+
+fn from_query(
+    insert: &Insert,
+    target: &Target,
+    columns: &[usize],
+    source: &Query,
+    ignore_conflicts: bool,
+    context: &PlanContext,
+) -> SqlResult<Planned> {
+    let table = &target.table;
+    let mut source = source.clone();
+    let mut parameters = Parameters::declared(context.declared);
+    prepare_source(&mut source.body, table, columns, &mut parameters, context)?;
+    let planned = relational(source, context, parameters, None)?;
+    let width = planned.logical.schema().fields().len();
+    check_count(width, columns, insert)?;
+    for place in &columns[..width] {
+        if table.columns[*place].identity_always == Some(true) && plain_values_body(insert).is_none() {
+            return Err(always_identity(&table.columns[*place].name));
+        }
+    }
+    let given: Vec<usize> = columns[..width].to_vec();
+    let logical = cast_assigned(planned.logical, table, |at| given.get(at).copied())?;
+    let logical = in_table_order(logical, table, &given, context)?;
+    let query = query_of(&logical, planned.reads, &planned.parameters)?;
+    let returned = returning::relational(target, insert.returning.as_deref(), &planned.parameters, context)?;
+    let (returning, result) = returned.unzip();
+    let write =
+        Write { table: Arc::clone(table), kind: WriteKind::Insert { ignore_conflicts }, source: query, returning };
+    Ok(Planned { plan: Plan::Write(write), parameters: planned.parameters, columns: result, tag: "INSERT" })
+}
+
+fn plain_values_body(insert: &Insert) -> Option<&Values> {
+    insert.source.as_deref().and_then(plain_values)
+}
+
+/// Puts defaults in for DEFAULT and types parameters that stand alone by their columns.
+fn prepare_source(
+    body: &mut SetExpr,
+    table: &Table,
+    columns: &[usize],
+    parameters: &mut Parameters,
+    context: &PlanContext,
+) -> SqlResult<()> {
+    match body {
+        SetExpr::Values(values) => {
+            for row in &mut values.rows {
+                for (place, value) in columns.iter().zip(&mut row.content) {
+                    if is_default(value) {
+                        *value = default_expression(table, *place, context)?;
+                    }
+                    parameters.infer_target(value, &table.columns[*place].ty)?;
+                }
+            }
+        }
+        SetExpr::Select(select) => {
+            for (place, item) in columns.iter().zip(&select.projection) {
+                if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                    parameters.infer_target(expr, &table.columns[*place].ty)?;
+                }
+            }
+        }
+        SetExpr::Query(query) => prepare_source(&mut query.body, table, columns, parameters, context)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// One column for each of the table's: what the query gives for it, else its default.
+fn in_table_order(plan: LogicalPlan, table: &Table, given: &[usize], context: &PlanContext) -> SqlResult<LogicalPlan> {
+    let columns = plan.schema().columns();
+    let mut expressions = Vec::with_capacity(table.columns.len());
+    for (place, column) in table.columns.iter().enumerate() {
+        let expr = match given.iter().position(|g| *g == place) {
+            Some(at) => DfExpr::Column(columns[at].clone()),
+            None => default_over(&plan, table, place, context)?,
+        };
+        expressions.push(expr.alias(&column.name));
+    }
+    LogicalPlanBuilder::from(plan).project(expressions).and_then(LogicalPlanBuilder::build).map_err(sql_error)
+}
+
+/// A column's default as an expression of DataFusion, cast to the column's type.
+fn default_over(plan: &LogicalPlan, table: &Table, place: usize, context: &PlanContext) -> SqlResult<DfExpr> {
+    let column = &table.columns[place];
+    let mut default = default_expression(table, place, context)?;
+    super::rewrite::expression(&mut default, context)?;
+    let expr = query::expression(default, plan.schema(), context)?;
+    let from = query::type_of(&expr, plan.schema())?;
+    super::assign::assign_default(expr, &from, column)
+}

@@ -1,0 +1,191 @@
+//! Statements to plans.
+//!
+//! - [`query`]: SELECT through DataFusion's planner
+//! - [`point`]: reads and writes by key, which never enter DataFusion
+//! - [`scalar`]: their expressions
+//! - [`insert`], [`update`], [`delete`], [`returning`]: writes
+//! - [`ddl`], [`table`], [`alter`]: changes of the catalog
+//! - [`copy`]: COPY
+
+mod alter;
+mod assign;
+mod checks;
+mod columns;
+mod copy;
+mod ddl;
+mod delete;
+mod insert;
+mod literal;
+mod names;
+mod parameters;
+mod point;
+mod prepare;
+mod query;
+mod returning;
+mod rewrite;
+mod row_lock;
+mod scalar;
+mod table;
+pub(in crate::sql) mod types;
+mod update;
+mod view;
+
+use std::sync::Arc;
+
+use perigee_plan::{Admin, Explain, Plan, Prepared, ResultColumn, SessionCommand, TransactionCommand};
+use perigee_types::catalog::Table;
+use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
+use sqlparser::ast::{self, ObjectName};
+
+use super::context::PlanContext;
+use super::statement::{Ast, Statement};
+
+pub use checks::{Check, CheckTest, checks};
+pub(in crate::sql) use literal::{output_settings, untyped_value};
+
+/// What planning made of a statement, before it is wrapped up.
+pub(super) struct Planned {
+    plan: Plan,
+    parameters: Vec<SqlType>,
+    columns: Option<Arc<[ResultColumn]>>,
+    tag: &'static str,
+}
+
+impl Planned {
+    /// A command without parameters and without a result.
+    fn command(plan: Plan, tag: &'static str) -> Self {
+        Self { plan, parameters: Vec::new(), columns: None, tag }
+    }
+}
+
+/// Plans one statement.
+///
+/// # Errors
+/// What PostgreSQL's analysis would refuse; positions count in the statement's own text.
+pub fn plan(statement: &Statement, context: &PlanContext) -> SqlResult<Arc<Prepared>> {
+    let planned = dispatch(statement, context)?;
+    Ok(Arc::new(Prepared {
+        plan: planned.plan,
+        parameters: planned.parameters,
+        columns: planned.columns,
+        catalog_version: context.catalog.version,
+        tag: planned.tag,
+        text: Arc::clone(&statement.text),
+    }))
+}
+
+fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> {
+    match &statement.ast {
+        Ast::Sql(ast) => sql(statement, ast, context),
+        Ast::CreateTableNoData(ast) => match &**ast {
+            ast::Statement::CreateTable(create) => table::create(create, false, context),
+            _ => Err(SqlError::syntax("syntax error at or near \"WITH\"")),
+        },
+        Ast::Transaction(command) => {
+            Ok(Planned::command(Plan::Transaction(command.clone()), transaction_tag(command)))
+        }
+        Ast::Session(command) => Ok(session(command)),
+        Ast::Prepare { name, parameters, statement } => Ok(prepare::prepare(name, parameters, statement)),
+        Ast::Execute { name, parameters } => prepare::execute(name, parameters, context),
+        Ast::Copy(copy) => copy::plan(copy, context),
+        Ast::Explain { analyze, verbose, json, statement } => {
+            let prepared = plan(statement, context)?;
+            let parameters = prepared.parameters.clone();
+            let explain = Explain { statement: prepared, analyze: *analyze, verbose: *verbose, json: *json };
+            let ty = if *json { SqlType::Json } else { SqlType::Text };
+            let columns = [ResultColumn { name: "QUERY PLAN".to_owned(), ty, source: None }];
+            Ok(Planned {
+                plan: Plan::Explain(explain),
+                parameters,
+                columns: Some(Arc::from(columns)),
+                tag: "EXPLAIN",
+            })
+        }
+        Ast::Vacuum { tables, analyze } => {
+            let tables = self::tables(tables, context)?;
+            Ok(Planned::command(Plan::Admin(Admin::Vacuum { tables, analyze: *analyze }), "VACUUM"))
+        }
+        Ast::Analyze(tables) => {
+            Ok(Planned::command(Plan::Admin(Admin::Analyze(self::tables(tables, context)?)), "ANALYZE"))
+        }
+        Ast::Checkpoint => Ok(Planned::command(Plan::Admin(Admin::Checkpoint), "CHECKPOINT")),
+        Ast::Unsupported(what) => Err(SqlError::unsupported(what)),
+    }
+}
+
+fn sql(statement: &Statement, ast: &ast::Statement, context: &PlanContext) -> SqlResult<Planned> {
+    match ast {
+        ast::Statement::Query(query) => query::plan(query, context),
+        ast::Statement::Insert(insert) => insert::plan(insert, context),
+        ast::Statement::Update(update) => update::plan(update, context),
+        ast::Statement::Delete(delete) => delete::plan(delete, context),
+        ast::Statement::CreateTable(create) => table::create(create, true, context),
+        ast::Statement::AlterTable(alter) => alter::plan(alter, context),
+        ast::Statement::CreateView(create) => view::create(create, context),
+        _ => ddl::plan(statement, ast, context),
+    }
+}
+
+fn session(command: &SessionCommand) -> Planned {
+    let text = |name: &str| ResultColumn { name: name.to_owned(), ty: SqlType::Text, source: None };
+    let (columns, tag): (Option<Vec<ResultColumn>>, _) = match command {
+        SessionCommand::Set { .. } => (None, "SET"),
+        SessionCommand::Show(name) => (Some(vec![text(shown_name(name))]), "SHOW"),
+        SessionCommand::ShowAll => (Some(vec![text("name"), text("setting"), text("description")]), "SHOW"),
+        SessionCommand::Reset(_) => (None, "RESET"),
+        SessionCommand::Discard(what) => (
+            None,
+            match what {
+                perigee_plan::command::Discard::All => "DISCARD ALL",
+                perigee_plan::command::Discard::Plans => "DISCARD PLANS",
+                perigee_plan::command::Discard::Sequences => "DISCARD SEQUENCES",
+                perigee_plan::command::Discard::Temp => "DISCARD TEMP",
+            },
+        ),
+        SessionCommand::Prepare { .. } => (None, "PREPARE"),
+        SessionCommand::Execute { .. } => (None, "EXECUTE"),
+        SessionCommand::Deallocate(None) => (None, "DEALLOCATE ALL"),
+        SessionCommand::Deallocate(Some(_)) => (None, "DEALLOCATE"),
+    };
+    Planned {
+        plan: Plan::Session(command.clone()),
+        parameters: Vec::new(),
+        columns: columns.map(Arc::from),
+        tag,
+    }
+}
+
+/// The column's name in the result of SHOW: PostgreSQL spells some settings with capitals.
+fn shown_name(name: &str) -> &str {
+    match name {
+        "timezone" => "TimeZone",
+        "datestyle" => "DateStyle",
+        "intervalstyle" => "IntervalStyle",
+        other => other,
+    }
+}
+
+fn transaction_tag(command: &TransactionCommand) -> &'static str {
+    match command {
+        TransactionCommand::Begin(_) => "BEGIN",
+        TransactionCommand::Commit { .. } => "COMMIT",
+        TransactionCommand::Rollback { .. } | TransactionCommand::RollbackTo(_) => "ROLLBACK",
+        TransactionCommand::Savepoint(_) => "SAVEPOINT",
+        TransactionCommand::Release(_) => "RELEASE",
+        TransactionCommand::Set(_) | TransactionCommand::SetDefault(_) => "SET",
+    }
+}
+
+fn tables(names: &[ObjectName], context: &PlanContext) -> SqlResult<Vec<Arc<Table>>> {
+    names.iter().map(|name| names::table(name, context)).collect()
+}
+
+/// `0A000` for a clause that a statement has and Perigee does not.
+fn refuse(present: bool, what: &str) -> SqlResult<()> {
+    if present { Err(SqlError::unsupported(what)) } else { Ok(()) }
+}
+
+/// `42P02` for `$0` and the like.
+fn undefined_parameter(name: &str) -> SqlError {
+    SqlError::new(SqlState::UndefinedParameter, format!("there is no parameter {name}"))
+}

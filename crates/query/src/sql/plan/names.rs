@@ -1,0 +1,124 @@
+//! Names of relations and columns, resolved against the catalog.
+
+use std::sync::Arc;
+
+use perigee_types::catalog::{Object, Schema, Table};
+use perigee_types::{SqlError, SqlResult, SqlState};
+use sqlparser::ast::{Ident, ObjectName};
+
+use crate::sql::context::PlanContext;
+use crate::sql::parse::fold;
+
+/// `schema.name`, the schema where one was written.
+pub(super) type Qualified = (Option<String>, String);
+
+/// Splits a name of a relation.
+///
+/// # Errors
+/// `0A000` where it names another database, `42601` where it has too many parts.
+pub(super) fn qualified(name: &ObjectName, context: &PlanContext) -> SqlResult<Qualified> {
+    let parts = name.0.iter().map(|part| part.as_ident().map(fold)).collect::<Option<Vec<_>>>();
+    match parts.as_deref() {
+        Some([name]) => Ok((None, name.clone())),
+        Some([schema, name]) => Ok((Some(schema.clone()), name.clone())),
+        Some([database, schema, name]) if database == context.database => Ok((Some(schema.clone()), name.clone())),
+        Some([_, _, _]) => {
+            Err(SqlError::unsupported(format_args!("cross-database references are not implemented: {name}")))
+        }
+        _ => Err(SqlError::syntax(format!("improper relation name (too many dotted names): {name}"))),
+    }
+}
+
+/// The relation of this name, by the search path where it names no schema.
+pub(super) fn find<'a>(name: &Qualified, context: &PlanContext<'a>) -> Option<&'a Object> {
+    let catalog = context.catalog;
+    let in_schema =
+        |schema: &str| catalog.relation(catalog.schema(context.tenant, schema)?.oid, &name.1);
+    match &name.0 {
+        Some(schema) => in_schema(schema),
+        None => context.search_path.iter().find_map(|schema| in_schema(schema)),
+    }
+}
+
+/// The table of this name.
+///
+/// # Errors
+/// `42P01` where there is none, `42809` where it is something else.
+pub(super) fn table(name: &ObjectName, context: &PlanContext) -> SqlResult<Arc<Table>> {
+    let name = qualified(name, context)?;
+    match find(&name, context) {
+        Some(Object::Table(table)) => Ok(Arc::clone(table)),
+        Some(_) => Err(not_a_table(&name.1)),
+        None if is_system(&name) => Err(SqlError::new(
+            SqlState::InsufficientPrivilege,
+            format!("permission denied: \"{}\" is a system catalog", name.1),
+        )),
+        None => Err(undefined_table(&name)),
+    }
+}
+
+/// The schema in which an object of this name is made.
+///
+/// # Errors
+/// `3F000` where there is none, `42501` for one of the system.
+pub(super) fn creation_schema<'a>(name: &Qualified, context: &PlanContext<'a>) -> SqlResult<&'a Arc<Schema>> {
+    let schema = match &name.0 {
+        Some(schema) => context.catalog.schema(context.tenant, schema).ok_or_else(|| undefined_schema(schema))?,
+        None => context
+            .search_path
+            .iter()
+            .find_map(|schema| context.catalog.schema(context.tenant, schema))
+            .ok_or_else(|| SqlError::new(SqlState::InvalidSchemaName, "no schema has been selected to create in"))?,
+    };
+    if matches!(schema.name.as_str(), "pg_catalog" | "information_schema") {
+        return Err(SqlError::new(
+            SqlState::InsufficientPrivilege,
+            format!("permission denied for schema {}", schema.name),
+        ));
+    }
+    Ok(schema)
+}
+
+/// The place in `table.columns` of a column.
+///
+/// # Errors
+/// `42703`
+pub(super) fn column(table: &Table, name: &str) -> SqlResult<usize> {
+    table.column_position(name).ok_or_else(|| {
+        SqlError::new(
+            SqlState::UndefinedColumn,
+            format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
+        )
+    })
+}
+
+/// The last part of a name that may be qualified by the table's.
+pub(super) fn last_ident(name: &ObjectName) -> SqlResult<&Ident> {
+    name.0
+        .last()
+        .and_then(|part| part.as_ident())
+        .ok_or_else(|| SqlError::syntax(format!("improper name: {name}")))
+}
+
+pub(super) fn undefined_table(name: &Qualified) -> SqlError {
+    let name = match &name.0 {
+        Some(schema) => format!("{schema}.{}", name.1),
+        None => name.1.clone(),
+    };
+    SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
+}
+
+pub(super) fn undefined_schema(name: &str) -> SqlError {
+    SqlError::new(SqlState::InvalidSchemaName, format!("schema \"{name}\" does not exist"))
+}
+
+pub(super) fn not_a_table(name: &str) -> SqlError {
+    SqlError::new(SqlState::WrongObjectType, format!("\"{name}\" is not a table"))
+}
+
+fn is_system(name: &Qualified) -> bool {
+    match &name.0 {
+        Some(schema) => schema == "pg_catalog" || schema == "information_schema",
+        None => name.1.starts_with("pg_"),
+    }
+}

@@ -1,0 +1,203 @@
+//! SELECT: a point read where it is one, else through DataFusion's planner.
+
+use std::sync::Arc;
+
+use datafusion::common::{DFSchema, TableReference};
+use datafusion::logical_expr::{Expr as DfExpr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::planner::{PlannerContext, SqlToRel};
+use perigee_plan::relational::RowLock;
+use perigee_plan::{Plan, Query, ResultColumn};
+use perigee_types::catalog::Table;
+use perigee_types::{Oid, SqlResult, SqlType};
+use sqlparser::ast;
+
+use super::columns::{self, OutputNames};
+use super::parameters::Parameters;
+use super::view::Views;
+use super::{Planned, point, rewrite, row_lock};
+use crate::exec::{Planning, PlanningOptions, optimize, sql_error};
+use crate::sql::context::PlanContext;
+
+/// Name under which a statement's target is planned, so that its scan alone has the hidden column.
+pub(super) const TARGET: &str = "_target";
+
+/// A query as DataFusion planned it, not optimized.
+pub(super) struct Relational {
+    pub(super) logical: LogicalPlan,
+    pub(super) reads: Vec<Oid>,
+    pub(super) parameters: Vec<SqlType>,
+    pub(super) names: OutputNames,
+}
+
+/// A relation that a query sees besides the catalog's.
+pub(super) enum Extra<'a> {
+    /// A table whose scan ends with the hidden column, under [`TARGET`].
+    Target(&'a Arc<Table>),
+    /// A plan under a name.
+    Named(String, Box<LogicalPlan>),
+}
+
+/// Plans a SELECT statement.
+///
+/// # Errors
+/// What PostgreSQL's analysis would refuse.
+pub(super) fn plan(query: &ast::Query, context: &PlanContext) -> SqlResult<Planned> {
+    if let Some(planned) = point::select(query, context)? {
+        return Ok(planned);
+    }
+    let (query, lock) = row_lock::take(query.clone(), context)?;
+    let target = lock.as_ref().map(|lock| &lock.table);
+    let relational = relational(query, context, Parameters::declared(context.declared), target.map(Extra::Target))?;
+    let hidden = usize::from(lock.is_some());
+    let row_lock = lock.map(|l| RowLock { table: l.table.oid, shared: l.shared, wait: l.wait });
+    let (query, columns) = finish(&relational, row_lock, hidden, context)?;
+    Ok(Planned {
+        plan: Plan::Query(query),
+        parameters: relational.parameters,
+        columns: Some(columns),
+        tag: "SELECT",
+    })
+}
+
+/// Plans a query without optimizing it.
+///
+/// # Errors
+/// What PostgreSQL's analysis would refuse.
+pub(super) fn relational(
+    mut query: ast::Query,
+    context: &PlanContext,
+    mut parameters: Parameters,
+    extra: Option<Extra>,
+) -> SqlResult<Relational> {
+    rewrite::query(&mut query, context)?;
+    let names = columns::name_outputs(&mut query);
+    parameters.look_at(&query)?;
+    let statement = ast::Statement::Query(Box::new(query));
+    let (logical, reads) = run_planner(context, &mut parameters, extra, |planner, planner_context| {
+        planner.statement_to_plan(statement.clone(), planner_context)
+    })?;
+    Ok(Relational { logical, reads, parameters: parameters.finish(), names })
+}
+
+/// Optimizes a query and names its columns; the last `hidden` are not part of the result.
+pub(super) fn finish(
+    relational: &Relational,
+    row_lock: Option<RowLock>,
+    hidden: usize,
+    context: &PlanContext,
+) -> SqlResult<(Query, Arc<[ResultColumn]>)> {
+    let logical = optimize(&relational.logical)?;
+    let columns = columns::result_columns(&relational.logical, &logical, &relational.names, hidden, context);
+    let query = Query {
+        logical: Arc::new(logical),
+        reads: relational.reads.clone(),
+        replan: !relational.parameters.is_empty(),
+        row_lock,
+    };
+    Ok((query, columns))
+}
+
+/// Runs DataFusion's planner until every parameter has a type.
+///
+/// Each round knows more types than the one before: first what was declared and what the syntax says, then what the
+/// planner found, then text for the rest.
+pub(super) fn run_planner(
+    context: &PlanContext,
+    parameters: &mut Parameters,
+    extra: Option<Extra>,
+    mut run: impl FnMut(&Planner, &mut PlannerContext) -> datafusion::error::Result<LogicalPlan>,
+) -> SqlResult<(LogicalPlan, Vec<Oid>)> {
+    let views = Views::new(context);
+    let planning = planning(context, &views);
+    let base = PlannerContext::new();
+    let base = match extra {
+        Some(extra) => with_extra(base, extra, &planning, context)?,
+        None => base,
+    };
+    let planner = Planner(SqlToRel::new_with_options(&planning, planning.parser_options()));
+    let mut attempt = |fields| run(&planner, &mut base.clone().with_prepare_param_data_types(fields));
+    let complete = parameters.is_complete();
+    let first = attempt(parameters.fields());
+    let logical = match first {
+        Ok(plan) => {
+            parameters.learn(&plan)?;
+            if complete { plan } else { attempt(parameters.fields_or_text()).map_err(sql_error)? }
+        }
+        // A parameter without a type may be what it fails on.
+        Err(_) if !complete => attempt(parameters.fields_or_text()).map_err(sql_error)?,
+        Err(error) => return Err(sql_error(error)),
+    };
+    Ok((logical, planning.reads()))
+}
+
+/// DataFusion's planner over our names.
+pub(super) struct Planner<'a>(pub(super) SqlToRel<'a, Planning<'a>>);
+
+impl Planner<'_> {
+    fn statement_to_plan(
+        &self,
+        statement: ast::Statement,
+        context: &mut PlannerContext,
+    ) -> datafusion::error::Result<LogicalPlan> {
+        self.0.sql_statement_to_plan_with_context(statement, context)
+    }
+}
+
+/// The names that a statement may use.
+pub(super) fn planning<'a>(context: &'a PlanContext<'a>, views: &'a Views<'a>) -> Planning<'a> {
+    Planning::new(PlanningOptions {
+        catalog: Arc::clone(context.catalog),
+        tenant: context.tenant,
+        database: context.database,
+        search_path: context.search_path,
+        views: Some(views),
+        with_vid: &[],
+    })
+}
+
+fn with_extra(
+    mut base: PlannerContext,
+    extra: Extra,
+    planning: &Planning,
+    context: &PlanContext,
+) -> SqlResult<PlannerContext> {
+    match extra {
+        Extra::Target(table) => {
+            let name = table_reference(table, context);
+            let scan = LogicalPlanBuilder::scan(name, planning.source(table, true), None)
+                .and_then(LogicalPlanBuilder::build)
+                .map_err(sql_error)?;
+            base.insert_cte(TARGET, scan);
+        }
+        Extra::Named(name, plan) => base.insert_cte(name, *plan),
+    }
+    Ok(base)
+}
+
+/// A table's name with its schema.
+pub(super) fn table_reference(table: &Table, context: &PlanContext) -> TableReference {
+    match context.catalog.object(table.schema) {
+        Some(schema) => TableReference::partial(schema.name().to_owned(), table.name.clone()),
+        None => TableReference::bare(table.name.clone()),
+    }
+}
+
+/// Plans one expression over a schema, without the schema's placeholders.
+///
+/// # Errors
+/// What PostgreSQL's analysis would refuse.
+pub(super) fn expression(expr: ast::Expr, schema: &DFSchema, context: &PlanContext) -> SqlResult<DfExpr> {
+    let views = Views::new(context);
+    let planning = planning(context, &views);
+    let planner = SqlToRel::new_with_options(&planning, planning.parser_options());
+    planner.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(sql_error)
+}
+
+/// The type of an expression.
+///
+/// # Errors
+/// Where its parts do not fit.
+pub(super) fn type_of(expr: &DfExpr, schema: &DFSchema) -> SqlResult<SqlType> {
+    let (_, field) = expr.to_field(schema).map_err(sql_error)?;
+    Ok(SqlType::of_field(&field))
+}

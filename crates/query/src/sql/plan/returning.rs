@@ -1,0 +1,130 @@
+//! RETURNING: over one row as expressions, over a write's rows as a plan.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use perigee_plan::relational::RETURNING_TABLE;
+use perigee_plan::{Expr, ResultColumn};
+use perigee_types::{SqlError, SqlResult, SqlType};
+use sqlparser::ast::{
+    self, GroupByExpr, Ident, ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, TableWithJoins,
+};
+
+use super::parameters::Parameters;
+use super::point::{self, Target};
+use super::query::{self, Extra};
+use super::scalar::{Scope, Stop};
+use crate::exec::{optimize, returning as rows, sql_error};
+use crate::sql::context::PlanContext;
+
+/// Binds RETURNING over one row.
+pub(super) fn outputs(
+    target: &Target,
+    items: Option<&[SelectItem]>,
+    scope: &mut Scope,
+) -> Result<Option<(Vec<Expr>, Vec<ResultColumn>)>, Stop> {
+    items.map(|items| point::outputs(target, items, scope)).transpose()
+}
+
+/// A RETURNING over a write's rows: its plan and the columns of its result.
+type Returned = (Arc<LogicalPlan>, Arc<[ResultColumn]>);
+
+/// Plans RETURNING over the rows that a write makes. `parameters` are those of the statement.
+///
+/// # Errors
+/// What PostgreSQL's analysis would refuse; `0A000` for columns of other tables.
+pub(super) fn relational(
+    target: &Target,
+    items: Option<&[SelectItem]>,
+    parameters: &[SqlType],
+    context: &PlanContext,
+) -> SqlResult<Option<Returned>> {
+    let Some(items) = items else { return Ok(None) };
+    let scan = LogicalPlanBuilder::scan(RETURNING_TABLE, rows::source(&target.table), None)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(sql_error)?;
+    let from = TableWithJoins { relation: named(&target.known_as), joins: Vec::new() };
+    let query = select_query(items.to_vec(), vec![from], None);
+    let typed: Vec<_> = parameters.iter().cloned().map(Some).collect();
+    let parameters_before = parameters.len();
+    let extra = Extra::Named(target.known_as.clone(), Box::new(scan));
+    let relational = query::relational(query, context, Parameters::declared(&typed), Some(extra))?;
+    if relational.parameters.len() > parameters_before {
+        return Err(SqlError::unsupported("a parameter that stands in RETURNING alone"));
+    }
+    let logical = optimize(&relational.logical)?;
+    let columns =
+        super::columns::result_columns(&relational.logical, &logical, &relational.names, 0, context)
+            .iter()
+            .map(|column| with_source(column, target))
+            .collect();
+    Ok(Some((Arc::new(logical), columns)))
+}
+
+/// The rows in memory are not in the catalog: a column with a column's name and type is taken for it.
+fn with_source(column: &ResultColumn, target: &Target) -> ResultColumn {
+    let found = target.table.columns.iter().find(|c| c.name == column.name && c.ty == column.ty);
+    ResultColumn { source: found.map(|c| (target.table.oid, c.number)), ..column.clone() }
+}
+
+/// A relation of this name.
+pub(super) fn named(name: &str) -> TableFactor {
+    TableFactor::Table {
+        name: ObjectName::from(vec![Ident::with_quote('"', name)]),
+        alias: None,
+        args: None,
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
+    }
+}
+
+/// `SELECT items FROM from [WHERE condition]`
+pub(super) fn select_query(
+    items: Vec<SelectItem>,
+    from: Vec<TableWithJoins>,
+    condition: Option<ast::Expr>,
+) -> Query {
+    let select = Select {
+        select_token: ast::helpers::attached_token::AttachedToken::empty(),
+        optimizer_hints: Vec::new(),
+        distinct: None,
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: false,
+        projection: items,
+        exclude: None,
+        into: None,
+        from,
+        lateral_views: Vec::new(),
+        prewhere: None,
+        selection: condition,
+        connect_by: Vec::new(),
+        group_by: GroupByExpr::Expressions(Vec::new(), Vec::new()),
+        cluster_by: Vec::new(),
+        distribute_by: Vec::new(),
+        sort_by: Vec::new(),
+        having: None,
+        named_window: Vec::new(),
+        qualify: None,
+        window_before_qualify: false,
+        value_table_mode: None,
+        flavor: SelectFlavor::Standard,
+    };
+    Query {
+        with: None,
+        body: Box::new(SetExpr::Select(Box::new(select))),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    }
+}

@@ -1,0 +1,143 @@
+//! What PostgreSQL writes and DataFusion's planner does not know, written as it does know it.
+
+use std::ops::ControlFlow;
+
+use perigee_types::{SqlError, SqlResult};
+use sqlparser::ast::{
+    BinaryOperator, Expr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, VisitMut, VisitorMut,
+};
+
+use crate::sql::context::PlanContext;
+use crate::sql::parse::fold;
+
+/// Rewrites a query and all within it.
+///
+/// # Errors
+/// `0A000` for what DataFusion would leave out silently.
+pub(super) fn query(query: &mut Query, context: &PlanContext) -> SqlResult<()> {
+    run(query, context)
+}
+
+/// Rewrites an expression and all within it.
+///
+/// # Errors
+/// As [`query`].
+pub(super) fn expression(expr: &mut Expr, context: &PlanContext) -> SqlResult<()> {
+    run(expr, context)
+}
+
+fn run(node: &mut impl VisitMut, context: &PlanContext) -> SqlResult<()> {
+    match node.visit(&mut Rewrite { _context: context }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Rewrite<'a> {
+    _context: &'a PlanContext<'a>,
+}
+
+impl VisitorMut for Rewrite<'_> {
+    type Break = SqlError;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        if !query.locks.is_empty() {
+            return ControlFlow::Break(SqlError::unsupported("FOR UPDATE in a subquery"));
+        }
+        match fetch_as_limit(query) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
+        if select.into.is_some() {
+            return ControlFlow::Break(
+                SqlError::unsupported("SELECT INTO").hint("Use CREATE TABLE AS instead."),
+            );
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        match expr {
+            Expr::Function(function) => strip_schema(&mut function.name),
+            Expr::BinaryOp { op, .. } => {
+                if let BinaryOperator::PGCustomBinaryOperator(parts) = op
+                    && let Some(known) = operator_named(parts)
+                {
+                    *op = known;
+                }
+            }
+            // Text compares by bytes, whatever the collation is called.
+            Expr::Collate { expr: inner, collation } if is_byte_order(collation) => {
+                *expr = std::mem::replace(inner, Expr::value(sqlparser::ast::Value::Null));
+            }
+            Expr::Collate { collation, .. } => {
+                return ControlFlow::Break(SqlError::unsupported(format_args!("collation {collation}")));
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `FETCH FIRST n ROWS ONLY` is LIMIT n.
+fn fetch_as_limit(query: &mut Query) -> SqlResult<()> {
+    let Some(fetch) = query.fetch.take() else { return Ok(()) };
+    if fetch.with_ties || fetch.percent {
+        return Err(SqlError::unsupported("FETCH FIRST … WITH TIES or PERCENT"));
+    }
+    let one = || Expr::value(sqlparser::ast::Value::Number("1".to_owned(), false));
+    let quantity = fetch.quantity.unwrap_or_else(one);
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(quantity),
+        None => {
+            query.limit_clause =
+                Some(LimitClause::LimitOffset { limit: Some(quantity), offset: None, limit_by: Vec::new() });
+        }
+        Some(_) => return Err(SqlError::syntax("multiple LIMIT clauses not allowed")),
+    }
+    Ok(())
+}
+
+/// `pg_catalog.f` is `f`.
+fn strip_schema(name: &mut ObjectName) {
+    if let [ObjectNamePart::Identifier(schema), _] = name.0.as_slice()
+        && fold(schema) == "pg_catalog"
+    {
+        name.0.remove(0);
+    }
+}
+
+/// The operator of `OPERATOR(pg_catalog.~)`.
+fn operator_named(parts: &[String]) -> Option<BinaryOperator> {
+    Some(match parts.last()?.as_str() {
+        "=" => BinaryOperator::Eq,
+        "<>" => BinaryOperator::NotEq,
+        "<" => BinaryOperator::Lt,
+        "<=" => BinaryOperator::LtEq,
+        ">" => BinaryOperator::Gt,
+        ">=" => BinaryOperator::GtEq,
+        "+" => BinaryOperator::Plus,
+        "-" => BinaryOperator::Minus,
+        "*" => BinaryOperator::Multiply,
+        "/" => BinaryOperator::Divide,
+        "%" => BinaryOperator::Modulo,
+        "||" => BinaryOperator::StringConcat,
+        "~" => BinaryOperator::PGRegexMatch,
+        "~*" => BinaryOperator::PGRegexIMatch,
+        "!~" => BinaryOperator::PGRegexNotMatch,
+        "!~*" => BinaryOperator::PGRegexNotIMatch,
+        "~~" => BinaryOperator::PGLikeMatch,
+        "~~*" => BinaryOperator::PGILikeMatch,
+        "!~~" => BinaryOperator::PGNotLikeMatch,
+        "!~~*" => BinaryOperator::PGNotILikeMatch,
+        _ => return None,
+    })
+}
+
+fn is_byte_order(collation: &ObjectName) -> bool {
+    let name = collation.0.last().and_then(|part| part.as_ident()).map(|ident: &Ident| ident.value.as_str());
+    matches!(name, Some("C" | "POSIX" | "default" | "ucs_basic"))
+}

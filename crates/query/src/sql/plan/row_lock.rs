@@ -1,0 +1,131 @@
+//! SELECT … FOR UPDATE and FOR SHARE: the query yields the hidden column of the table whose rows are locked.
+
+use std::sync::Arc;
+
+use perigee_plan::relational::{RowLockWait, VID_COLUMN};
+use perigee_types::catalog::{Object, Table};
+use perigee_types::{SqlError, SqlResult, SqlState};
+use sqlparser::ast::{
+    GroupByExpr, Ident, LockType, NonBlock, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
+};
+
+use super::names;
+use super::query::TARGET;
+use crate::sql::context::PlanContext;
+use crate::sql::parse::fold;
+
+/// What a query locks.
+pub(super) struct Lock {
+    pub(super) table: Arc<Table>,
+    pub(super) shared: bool,
+    pub(super) wait: RowLockWait,
+}
+
+/// Takes the locking clause from a query: its table becomes [`TARGET`], its last column the hidden one.
+///
+/// # Errors
+/// `0A000` where PostgreSQL refuses the clause, and for more than one table to lock.
+pub(super) fn take(mut query: Query, context: &PlanContext) -> SqlResult<(Query, Option<Lock>)> {
+    let mut locks = std::mem::take(&mut query.locks);
+    let Some(clause) = locks.pop() else { return Ok((query, None)) };
+    let shared = matches!(clause.lock_type, LockType::Share);
+    let word = if shared { "FOR SHARE" } else { "FOR UPDATE" };
+    if !locks.is_empty() {
+        return Err(SqlError::unsupported("more than one locking clause"));
+    }
+    let SetExpr::Select(select) = &mut *query.body else {
+        return Err(refused(word, "UNION/INTERSECT/EXCEPT or VALUES"));
+    };
+    check(select, word)?;
+    let wait = match clause.nonblock {
+        None => RowLockWait::Block,
+        Some(NonBlock::Nowait) => RowLockWait::NoWait,
+        Some(NonBlock::SkipLocked) => RowLockWait::SkipLocked,
+    };
+    let only = select.from.len() == 1 && select.from[0].joins.is_empty();
+    let of = clause.of.as_ref().map(names::last_ident).transpose()?.map(fold);
+    if !only && of.is_none() {
+        return Err(SqlError::unsupported(format_args!("{word} of several tables")).hint("Name one with OF."));
+    }
+    let factors = select
+        .from
+        .iter_mut()
+        .flat_map(|from| std::iter::once(&mut from.relation).chain(from.joins.iter_mut().map(|j| &mut j.relation)));
+    let mut found = None;
+    for factor in factors {
+        let TableFactor::Table { name, alias, args: None, .. } = factor else { continue };
+        let known_as = match alias {
+            Some(alias) => fold(&alias.name),
+            None => fold(names::last_ident(name)?),
+        };
+        if of.as_ref().is_some_and(|of| *of != known_as) {
+            continue;
+        }
+        let qualified = names::qualified(name, context)?;
+        let table = match names::find(&qualified, context) {
+            Some(Object::Table(table)) => Arc::clone(table),
+            Some(Object::View(_)) => return Err(SqlError::unsupported(format_args!("{word} of a view"))),
+            _ => return Err(names::undefined_table(&qualified)),
+        };
+        *name = ObjectName::from(vec![Ident::with_quote('"', TARGET)]);
+        let alias = alias.get_or_insert_with(|| plain_alias(&known_as));
+        found = Some((table, alias.name.clone()));
+        break;
+    }
+    let Some((table, alias)) = found else {
+        return Err(match of {
+            Some(of) => SqlError::new(
+                SqlState::UndefinedTable,
+                format!("relation \"{of}\" in {word} clause not found in FROM clause"),
+            ),
+            None => SqlError::unsupported(format_args!("{word} of what is not a table")),
+        });
+    };
+    expand_wildcard(select, &table, &alias, only)?;
+    let hidden = sqlparser::ast::Expr::CompoundIdentifier(vec![alias, Ident::with_quote('"', VID_COLUMN)]);
+    select.projection.push(SelectItem::UnnamedExpr(hidden));
+    Ok((query, Some(Lock { table, shared, wait })))
+}
+
+fn plain_alias(name: &str) -> TableAlias {
+    TableAlias { explicit: true, name: Ident::with_quote('"', name), columns: Vec::new(), at: None }
+}
+
+/// PostgreSQL locks rows only where each result row stands for one.
+fn check(select: &Select, word: &str) -> SqlResult<()> {
+    if select.distinct.is_some() {
+        return Err(refused(word, "DISTINCT clause"));
+    }
+    if select.having.is_some() {
+        return Err(refused(word, "HAVING clause"));
+    }
+    match &select.group_by {
+        GroupByExpr::Expressions(list, _) if list.is_empty() => Ok(()),
+        _ => Err(refused(word, "GROUP BY clause")),
+    }
+}
+
+fn refused(word: &str, with: &str) -> SqlError {
+    SqlError::new(SqlState::FeatureNotSupported, format!("{word} is not allowed with {with}"))
+}
+
+/// Writes out `*`, which would show the hidden column.
+fn expand_wildcard(select: &mut Select, table: &Table, alias: &Ident, only: bool) -> SqlResult<()> {
+    let mut projection = Vec::with_capacity(select.projection.len());
+    for item in std::mem::take(&mut select.projection) {
+        match item {
+            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) if !only => {
+                return Err(SqlError::unsupported("a locking clause with * over several tables"));
+            }
+            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
+                projection.extend(table.columns.iter().map(|column| {
+                    let column = Ident::with_quote('"', column.name.clone());
+                    SelectItem::UnnamedExpr(sqlparser::ast::Expr::CompoundIdentifier(vec![alias.clone(), column]))
+                }));
+            }
+            other => projection.push(other),
+        }
+    }
+    select.projection = projection;
+    Ok(())
+}

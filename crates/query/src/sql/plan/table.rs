@@ -1,0 +1,394 @@
+//! CREATE TABLE.
+
+use std::collections::BTreeMap;
+
+use perigee_plan::ddl::{CheckConstraint, ColumnDefinition, KeyConstraint, SequenceColumn};
+use perigee_plan::{Ddl, Expr, Plan};
+use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
+use sqlparser::ast::{
+    self, ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr as AstExpr, Ident, IndexColumn, SqlOption,
+    TableConstraint,
+};
+
+use super::parameters::Parameters;
+use super::scalar::{Scope, Stop};
+use super::types::{ColumnType, column_type};
+use super::{Planned, checks, names, query, refuse, undefined_parameter};
+use crate::sql::context::PlanContext;
+use crate::sql::parse::fold;
+
+/// The most columns of a table; PostgreSQL's limit.
+const COLUMNS_MAX: usize = 1_600;
+
+/// What a column's definition gives besides the column.
+pub(super) struct Column {
+    pub(super) definition: ColumnDefinition,
+    pub(super) key: Option<KeyConstraint>,
+    pub(super) checks: Vec<CheckConstraint>,
+}
+
+/// Plans CREATE TABLE, also AS a query. `with_data`: not WITH NO DATA.
+///
+/// # Errors
+/// What PostgreSQL's analysis would refuse; `0A000` for foreign keys, temporary and partitioned tables.
+pub(super) fn create(create: &CreateTable, with_data: bool, context: &PlanContext) -> SqlResult<Planned> {
+    refuse(create.temporary, "CREATE TEMPORARY TABLE")?;
+    refuse(create.external || create.or_replace || create.transient || create.clone.is_some(), "this CREATE TABLE")?;
+    refuse(create.like.is_some(), "CREATE TABLE … LIKE")?;
+    refuse(create.inherits.is_some(), "INHERITS")?;
+    refuse(create.partition_by.is_some() || create.partition_of.is_some(), "a partitioned table")?;
+    refuse(create.on_commit.is_some(), "ON COMMIT")?;
+    let name = names::qualified(&create.name, context)?;
+    let schema = names::creation_schema(&name, context)?;
+    let options = options(&create.table_options)?;
+    if let Some(source) = &create.query {
+        return create_as(create, source, with_data, (schema.oid, name.1), options, context);
+    }
+    refuse(!with_data, "WITH NO DATA without a query")?;
+    let mut columns: Vec<ColumnDefinition> = Vec::with_capacity(create.columns.len());
+    let (mut keys, mut checks) = (Vec::new(), Vec::new());
+    for definition in &create.columns {
+        let column = column(definition, context)?;
+        if columns.iter().any(|other| other.name == column.definition.name) {
+            return Err(duplicate_column(&column.definition.name));
+        }
+        columns.push(column.definition);
+        keys.extend(column.key);
+        checks.extend(column.checks);
+    }
+    for constraint in &create.constraints {
+        match table_constraint(constraint)? {
+            Constraint::Key(key) => keys.push(key),
+            Constraint::Check(check) => checks.push(check),
+        }
+    }
+    check_keys(&keys, &mut columns, &name.1)?;
+    if columns.len() > COLUMNS_MAX {
+        return Err(SqlError::new(
+            SqlState::TooManyColumns,
+            format!("tables can have at most {COLUMNS_MAX} columns"),
+        ));
+    }
+    checks::validate(&name.1, &columns, &checks, context)?;
+    Ok(Planned::command(
+        Plan::Ddl(Ddl::CreateTable {
+            schema: schema.oid,
+            name: name.1,
+            if_not_exists: create.if_not_exists,
+            columns,
+            keys,
+            checks,
+            options,
+            source: None,
+            with_data: true,
+        }),
+        "CREATE TABLE",
+    ))
+}
+
+fn create_as(
+    create: &CreateTable,
+    source: &ast::Query,
+    with_data: bool,
+    (schema, name): (perigee_types::Oid, String),
+    options: BTreeMap<String, String>,
+    context: &PlanContext,
+) -> SqlResult<Planned> {
+    let relational = query::relational(source.clone(), context, Parameters::declared(context.declared), None)?;
+    let (mut query, result) = query::finish(&relational, None, 0, context)?;
+    if create.columns.len() > result.len() {
+        return Err(SqlError::syntax("too many column names were specified"));
+    }
+    refuse(create.columns.iter().any(|c| !c.options.is_empty()), "a constraint in CREATE TABLE AS")?;
+    let mut columns: Vec<ColumnDefinition> = Vec::with_capacity(result.len());
+    for (place, column) in result.iter().enumerate() {
+        let name = create.columns.get(place).map_or_else(|| column.name.clone(), |given| fold(&given.name));
+        if columns.iter().any(|other| other.name == name) {
+            return Err(duplicate_column(&name));
+        }
+        columns.push(plain_column(name, column.ty.clone()));
+    }
+    query.row_lock = None;
+    let mut planned = Planned::command(
+        Plan::Ddl(Ddl::CreateTable {
+            schema,
+            name,
+            if_not_exists: create.if_not_exists,
+            columns,
+            keys: Vec::new(),
+            checks: Vec::new(),
+            options,
+            source: Some(query),
+            with_data,
+        }),
+        if with_data { "SELECT" } else { "CREATE TABLE AS" },
+    );
+    planned.parameters = relational.parameters;
+    Ok(planned)
+}
+
+fn plain_column(name: String, ty: SqlType) -> ColumnDefinition {
+    ColumnDefinition { name, ty, not_null: false, default: None, default_value: None, sequence: None }
+}
+
+fn duplicate_column(name: &str) -> SqlError {
+    SqlError::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once"))
+}
+
+/// A column as CREATE TABLE and ADD COLUMN define it.
+///
+/// # Errors
+/// What PostgreSQL's analysis would refuse; `0A000` for foreign keys and generated columns.
+pub(super) fn column(definition: &ColumnDef, context: &PlanContext) -> SqlResult<Column> {
+    let name = fold(&definition.name);
+    let (ty, mut sequence) = match column_type(&definition.data_type)? {
+        ColumnType::Plain(SqlType::Unknown | SqlType::Void) => {
+            return Err(SqlError::new(
+                SqlState::InvalidTableDefinition,
+                format!("column \"{name}\" has a pseudo-type"),
+            ));
+        }
+        ColumnType::Plain(ty) => (ty, None),
+        ColumnType::Serial(ty) => (ty, Some(SequenceColumn::Serial)),
+    };
+    let mut not_null = sequence.is_some();
+    let (mut default, mut key, mut checks) = (None, None, Vec::new());
+    for option in &definition.options {
+        let constraint_name = option.name.as_ref().map(fold);
+        match &option.option {
+            ColumnOption::Null => {}
+            ColumnOption::NotNull => not_null = true,
+            ColumnOption::Default(expr) => default = Some(expr),
+            ColumnOption::PrimaryKey(_) => {
+                not_null = true;
+                key = Some(KeyConstraint { name: constraint_name, columns: vec![name.clone()], primary: true });
+            }
+            ColumnOption::Unique(unique) => {
+                refuse(unique.nulls_distinct == ast::NullsDistinctOption::NotDistinct, "NULLS NOT DISTINCT")?;
+                // A primary key is unique anyway.
+                key.get_or_insert(KeyConstraint {
+                    name: constraint_name,
+                    columns: vec![name.clone()],
+                    primary: false,
+                });
+            }
+            ColumnOption::Check(check) => {
+                checks.push(CheckConstraint { name: constraint_name, expression: check.expr.to_string() });
+            }
+            ColumnOption::ForeignKey(_) => return Err(SqlError::unsupported("a foreign key")),
+            ColumnOption::Generated { generation_expr: None, generated_as, sequence_options, .. } => {
+                refuse(sequence_options.as_ref().is_some_and(|o| !o.is_empty()), "options of an identity column")?;
+                if !ty.is_integer() {
+                    return Err(SqlError::new(
+                        SqlState::InvalidParameterValue,
+                        "identity column type must be smallint, integer, or bigint",
+                    ));
+                }
+                not_null = true;
+                sequence = Some(match generated_as {
+                    ast::GeneratedAs::Always => SequenceColumn::IdentityAlways,
+                    _ => SequenceColumn::IdentityByDefault,
+                });
+            }
+            ColumnOption::Generated { .. } => return Err(SqlError::unsupported("a generated column")),
+            ColumnOption::Collation(collation) => {
+                let name = names::last_ident(collation)?;
+                let bytes = matches!(name.value.as_str(), "C" | "POSIX" | "default" | "ucs_basic");
+                refuse(!bytes, "this collation")?;
+            }
+            other => {
+                return Err(SqlError::unsupported(format_args!("column option \"{other}\"")));
+            }
+        }
+    }
+    if sequence.is_some() && default.is_some() {
+        return Err(SqlError::syntax(format!("multiple default values specified for column \"{name}\"")));
+    }
+    let (default, default_value) = match default {
+        Some(expr) => default_of(expr, &name, &ty, context)?,
+        None => (None, None),
+    };
+    let definition = ColumnDefinition { name, ty, not_null, default, default_value, sequence };
+    Ok(Column { definition, key, checks })
+}
+
+/// A default's text, and its value where it is a constant.
+///
+/// # Errors
+/// `0A000` where it names a column, `42804` where its type does not fit.
+pub(super) fn default_of(
+    expr: &AstExpr,
+    column: &str,
+    ty: &SqlType,
+    context: &PlanContext,
+) -> SqlResult<(Option<String>, Option<Value>)> {
+    let mut parameters = Parameters::default();
+    parameters.look_at_expression(expr)?;
+    if !parameters.finish().is_empty() {
+        return Err(undefined_parameter("$1"));
+    }
+    let mut scope = Scope { table: None, context, parameters: &mut parameters };
+    let bound = scope.bind(expr).and_then(|bound| scope.assign(bound, ty, column));
+    let value = match bound {
+        Ok(Expr::Literal(value)) => Some(value),
+        Ok(_) => None,
+        Err(Stop::Error(error)) => return Err(error),
+        Err(Stop::Relational) => {
+            // Planned for its errors: names, types.
+            let mut expr = expr.clone();
+            super::rewrite::expression(&mut expr, context)?;
+            query::expression(expr, &datafusion::common::DFSchema::empty(), context)?;
+            None
+        }
+    };
+    Ok((Some(expr.to_string()), value))
+}
+
+/// PRIMARY KEY, UNIQUE or CHECK.
+pub(super) enum Constraint {
+    /// PRIMARY KEY, UNIQUE
+    Key(KeyConstraint),
+    /// CHECK
+    Check(CheckConstraint),
+}
+
+/// A constraint of a table.
+///
+/// # Errors
+/// `0A000` for foreign keys and exclusion constraints.
+pub(super) fn table_constraint(constraint: &TableConstraint) -> SqlResult<Constraint> {
+    let name = |name: &Option<Ident>| name.as_ref().map(fold);
+    Ok(match constraint {
+        TableConstraint::PrimaryKey(key) => {
+            Constraint::Key(KeyConstraint { name: name(&key.name), columns: key_columns(&key.columns)?, primary: true })
+        }
+        TableConstraint::Unique(key) => {
+            refuse(key.nulls_distinct == ast::NullsDistinctOption::NotDistinct, "NULLS NOT DISTINCT")?;
+            Constraint::Key(KeyConstraint {
+                name: name(&key.name),
+                columns: key_columns(&key.columns)?,
+                primary: false,
+            })
+        }
+        TableConstraint::Check(check) => {
+            Constraint::Check(CheckConstraint { name: name(&check.name), expression: check.expr.to_string() })
+        }
+        TableConstraint::ForeignKey(_) => return Err(SqlError::unsupported("a foreign key")),
+        other => return Err(SqlError::unsupported(format_args!("constraint \"{other}\""))),
+    })
+}
+
+/// Names of the columns of an index.
+///
+/// # Errors
+/// `0A000` for expressions, descending order and operator classes.
+pub(super) fn key_columns(columns: &[IndexColumn]) -> SqlResult<Vec<String>> {
+    let mut found: Vec<String> = Vec::with_capacity(columns.len());
+    for column in columns {
+        let AstExpr::Identifier(ident) = &column.column.expr else {
+            return Err(SqlError::unsupported("an index on an expression"));
+        };
+        refuse(column.column.options.asc == Some(false), "an index in descending order")?;
+        refuse(column.column.options.nulls_first == Some(true), "an index with NULLS FIRST")?;
+        refuse(column.operator_class.is_some(), "an operator class")?;
+        let name = fold(ident);
+        if found.contains(&name) {
+            return Err(SqlError::new(
+                SqlState::DuplicateColumn,
+                format!("column \"{name}\" appears twice in a key"),
+            ));
+        }
+        found.push(name);
+    }
+    Ok(found)
+}
+
+fn check_keys(keys: &[KeyConstraint], columns: &mut [ColumnDefinition], table: &str) -> SqlResult<()> {
+    if keys.iter().filter(|key| key.primary).count() > 1 {
+        return Err(SqlError::new(
+            SqlState::InvalidTableDefinition,
+            format!("multiple primary keys for table \"{table}\" are not allowed"),
+        ));
+    }
+    for key in keys {
+        for name in &key.columns {
+            let column = columns.iter_mut().find(|column| column.name == *name).ok_or_else(|| {
+                SqlError::new(SqlState::UndefinedColumn, format!("column \"{name}\" named in key does not exist"))
+            })?;
+            check_key_type(&column.ty, name)?;
+            column.not_null |= key.primary;
+        }
+    }
+    Ok(())
+}
+
+/// Which types have an order.
+pub(super) fn check_key_type(ty: &SqlType, column: &str) -> SqlResult<()> {
+    if matches!(ty, SqlType::Json) {
+        return Err(SqlError::new(
+            SqlState::UndefinedObject,
+            "data type json has no default operator class for access method \"btree\"",
+        ));
+    }
+    if matches!(ty, SqlType::Jsonb) {
+        return Err(SqlError::unsupported(format_args!("an index on the jsonb column \"{column}\"")));
+    }
+    Ok(())
+}
+
+/// WITH ( name = value, … )
+///
+/// # Errors
+/// `22023` for an unknown one.
+pub(super) fn options(options: &CreateTableOptions) -> SqlResult<BTreeMap<String, String>> {
+    match options {
+        CreateTableOptions::None => Ok(BTreeMap::new()),
+        CreateTableOptions::With(options) => storage_options(options),
+        _ => Err(SqlError::unsupported("these options of a table")),
+    }
+}
+
+/// Storage options as ALTER TABLE … SET and WITH give them.
+///
+/// # Errors
+/// `22023` for an unknown one.
+pub(super) fn storage_options(options: &[SqlOption]) -> SqlResult<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for option in options {
+        let (key, value) = match option {
+            SqlOption::KeyValue { key, value } => (fold(key), option_value(value)),
+            SqlOption::Ident(key) => (fold(key), "true".to_owned()),
+            other => return Err(SqlError::unsupported(format_args!("option \"{other}\""))),
+        };
+        let known = matches!(key.as_str(), "fillfactor" | "parallel_workers" | "user_catalog_table" | "oids")
+            || key.starts_with("autovacuum_")
+            || key.starts_with("toast_")
+            || key.starts_with("toast.");
+        if !known {
+            return Err(SqlError::new(
+                SqlState::InvalidParameterValue,
+                format!("unrecognized parameter \"{key}\""),
+            ));
+        }
+        if key == "fillfactor" && !value.parse::<u8>().is_ok_and(|v| (10..=100).contains(&v)) {
+            return Err(SqlError::new(
+                SqlState::InvalidParameterValue,
+                format!("value {value} out of bounds for option \"fillfactor\""),
+            )
+            .detail("Valid values are between \"10\" and \"100\"."));
+        }
+        found.insert(key, value);
+    }
+    Ok(found)
+}
+
+fn option_value(value: &AstExpr) -> String {
+    match value {
+        AstExpr::Value(value) => match &value.value {
+            ast::Value::SingleQuotedString(text) => text.clone(),
+            other => other.to_string(),
+        },
+        AstExpr::Identifier(ident) => fold(ident),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,314 @@
+//! UPDATE: of one row by key, else of the rows that a query finds.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder};
+use perigee_plan::relational::{VID_COLUMN, WriteKind};
+use perigee_plan::{Expr, Plan, Point, Query, Write};
+use perigee_types::catalog::{ColumnDefault, Table};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
+use sqlparser::ast::{
+    self, Assignment, AssignmentTarget, Ident, ObjectName, SelectItem, TableAlias, TableFactor, TableWithJoins, Update,
+    UpdateTableFromKind,
+};
+
+use super::parameters::Parameters;
+use super::point::{self, Target};
+use super::query::{self, Extra, TARGET};
+use super::scalar::{Scope, Stop};
+use super::{Planned, names, refuse, returning};
+use crate::exec::{optimize, sql_error};
+use crate::sql::context::PlanContext;
+use crate::sql::parse::{fold, parse_expression};
+
+/// Plans an UPDATE.
+///
+/// # Errors
+/// What PostgreSQL's analysis would refuse.
+pub(super) fn plan(update: &Update, context: &PlanContext) -> SqlResult<Planned> {
+    refuse(update.or.is_some() || update.output.is_some(), "this form of UPDATE")?;
+    refuse(update.limit.is_some() || !update.order_by.is_empty(), "UPDATE with ORDER BY or LIMIT")?;
+    let (name, alias) = table_of(&update.table, "UPDATE")?;
+    let target = point::written(name, alias.map(|a| &a.name), context)?;
+    let assignments = assignments(&target.table, &update.assignments)?;
+    if update.from.is_none()
+        && let Some(planned) = point_update(update, &target, &assignments, context)?
+    {
+        return Ok(planned);
+    }
+    relational(update, &target, &assignments, context)
+}
+
+/// The one table that UPDATE or DELETE names.
+pub(super) fn table_of<'a>(
+    table: &'a TableWithJoins,
+    verb: &str,
+) -> SqlResult<(&'a ObjectName, Option<&'a TableAlias>)> {
+    match &table.relation {
+        TableFactor::Table { name, alias, args: None, .. } if table.joins.is_empty() => Ok((name, alias.as_ref())),
+        other => Err(SqlError::syntax(format!("{verb} of \"{other}\" is not possible"))),
+    }
+}
+
+/// (place of the column, its new value), in the statement's order.
+///
+/// # Errors
+/// `42703`, `42601` for a column twice.
+fn assignments<'a>(table: &Table, list: &'a [Assignment]) -> SqlResult<Vec<(usize, &'a ast::Expr)>> {
+    let mut found: Vec<(usize, &ast::Expr)> = Vec::new();
+    let mut add = |name: &ObjectName, value: &'a ast::Expr| {
+        let ident = names::last_ident(name)?;
+        let place = names::column(table, &fold(ident))?;
+        if found.iter().any(|(other, _)| *other == place) {
+            return Err(SqlError::syntax(format!(
+                "multiple assignments to same column \"{}\"",
+                table.columns[place].name
+            )));
+        }
+        refuse_always_identity(table, place, value)?;
+        found.push((place, value));
+        Ok(())
+    };
+    for assignment in list {
+        match (&assignment.target, &assignment.value) {
+            (AssignmentTarget::ColumnName(name), value) => add(name, value)?,
+            (AssignmentTarget::Tuple(targets), ast::Expr::Tuple(values)) if targets.len() == values.len() => {
+                for (target, value) in targets.iter().zip(values) {
+                    add(target, value)?;
+                }
+            }
+            (AssignmentTarget::Tuple(targets), ast::Expr::Nested(value)) if targets.len() == 1 => {
+                add(&targets[0], value)?;
+            }
+            (AssignmentTarget::Tuple(_), ast::Expr::Tuple(_)) => {
+                return Err(SqlError::syntax("number of columns does not match number of values"));
+            }
+            (AssignmentTarget::Tuple(_), _) => {
+                return Err(SqlError::unsupported("UPDATE of several columns from a subquery"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// GENERATED ALWAYS columns take DEFAULT only.
+fn refuse_always_identity(table: &Table, place: usize, value: &ast::Expr) -> SqlResult<()> {
+    let column = &table.columns[place];
+    if column.identity_always == Some(true) && !is_default(value) {
+        return Err(SqlError::new(
+            SqlState::FeatureNotSupported,
+            format!("column \"{}\" can only be updated to DEFAULT", column.name),
+        )
+        .detail(format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name)));
+    }
+    Ok(())
+}
+
+/// Whether a value is the word DEFAULT.
+pub(super) fn is_default(expr: &ast::Expr) -> bool {
+    matches!(expr, ast::Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
+}
+
+fn point_update(
+    update: &Update,
+    target: &Target,
+    assignments: &[(usize, &ast::Expr)],
+    context: &PlanContext,
+) -> SqlResult<Option<Planned>> {
+    let Some(selection) = &update.selection else { return Ok(None) };
+    let mut parameters = Parameters::declared(context.declared);
+    let mut scope = target.scope(context, &mut parameters);
+    let mut bind = || -> Result<Planned, Stop> {
+        let assignments = assignments
+            .iter()
+            .map(|(place, value)| Ok((*place, assigned(&target.table, *place, value, &mut scope)?)))
+            .collect::<Result<Vec<_>, Stop>>()?;
+        let lookup = point::lookup(target, selection, &mut scope)?;
+        let returned = returning::outputs(target, update.returning.as_deref(), &mut scope)?;
+        let (returning, columns) = returned.unzip();
+        Ok(Planned {
+            plan: Plan::Point(Point::Update { lookup, assignments, returning }),
+            parameters: scope.parameters.finish(),
+            columns: columns.map(Arc::from),
+            tag: "UPDATE",
+        })
+    };
+    match bind() {
+        Ok(planned) => Ok(Some(planned)),
+        Err(Stop::Relational) => Ok(None),
+        Err(Stop::Error(error)) => Err(error),
+    }
+}
+
+/// A new value as its column takes it.
+pub(super) fn assigned(table: &Table, place: usize, value: &ast::Expr, scope: &mut Scope) -> Result<Expr, Stop> {
+    let column = &table.columns[place];
+    if is_default(value) {
+        return default_value(table, place, scope);
+    }
+    let bound = scope.bind(value)?;
+    scope.assign(bound, &column.ty, &column.name)
+}
+
+/// What a column gets when nothing is given for it.
+pub(super) fn default_value(table: &Table, place: usize, scope: &mut Scope) -> Result<Expr, Stop> {
+    let column = &table.columns[place];
+    match &column.default {
+        None => Ok(Expr::Literal(perigee_types::Value::Null)),
+        Some(ColumnDefault::Sequence(sequence)) => {
+            scope.assign((Expr::NextValue(*sequence), SqlType::Int8), &column.ty, &column.name)
+        }
+        Some(ColumnDefault::Expression(text)) => {
+            let expr = parse_expression(text)?;
+            // A default names no column of its row.
+            let mut scope = Scope { table: None, context: scope.context, parameters: &mut *scope.parameters };
+            let bound = scope.bind(&expr)?;
+            scope.assign(bound, &column.ty, &column.name)
+        }
+    }
+}
+
+fn relational(
+    update: &Update,
+    target: &Target,
+    assignments: &[(usize, &ast::Expr)],
+    context: &PlanContext,
+) -> SqlResult<Planned> {
+    let table = &target.table;
+    let mut parameters = Parameters::declared(context.declared);
+    let mut items = old_columns(target);
+    for (place, value) in assignments {
+        parameters.infer_target(value, &table.columns[*place].ty)?;
+        let value = if is_default(value) { default_expression(table, *place, context)? } else { (*value).clone() };
+        items.push(aliased(value, &format!("new\u{1}{place}")));
+    }
+    items.push(SelectItem::UnnamedExpr(qualified(&target.known_as, VID_COLUMN)));
+    let from = match &update.from {
+        None => Vec::new(),
+        Some(UpdateTableFromKind::BeforeSet(from) | UpdateTableFromKind::AfterSet(from)) => from.clone(),
+    };
+    let source = select(target, items, from, update.selection.clone());
+    let places: Vec<usize> = assignments.iter().map(|(place, _)| *place).collect();
+    let casts = |at: usize| at.checked_sub(table.columns.len()).and_then(|at| places.get(at)).copied();
+    let (source, parameters) = written_query(source, target, parameters, casts, context)?;
+    let returned = returning::relational(target, update.returning.as_deref(), &parameters, context)?;
+    let (returning, columns) = returned.unzip();
+    let write =
+        Write { table: Arc::clone(table), kind: WriteKind::Update { assigned: places }, source, returning };
+    Ok(Planned { plan: Plan::Write(write), parameters, columns, tag: "UPDATE" })
+}
+
+/// The table's columns, as a select list.
+pub(super) fn old_columns(target: &Target) -> Vec<SelectItem> {
+    let item = |(place, name): (usize, &String)| {
+        aliased(qualified(&target.known_as, name), &format!("old\u{1}{place}"))
+    };
+    target.table.columns.iter().map(|column| &column.name).enumerate().map(item).collect()
+}
+
+/// `"table"."column"`
+pub(super) fn qualified(table: &str, column: &str) -> ast::Expr {
+    ast::Expr::CompoundIdentifier(vec![Ident::with_quote('"', table), Ident::with_quote('"', column)])
+}
+
+fn aliased(expr: ast::Expr, alias: &str) -> SelectItem {
+    SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) }
+}
+
+/// `SELECT items FROM target [, others] [WHERE condition]`, the target under [`TARGET`].
+pub(super) fn select(
+    target: &Target,
+    items: Vec<SelectItem>,
+    others: Vec<TableWithJoins>,
+    condition: Option<ast::Expr>,
+) -> ast::Query {
+    let alias = TableAlias {
+        explicit: true,
+        name: Ident::with_quote('"', target.known_as.clone()),
+        columns: Vec::new(),
+        at: None,
+    };
+    let relation = TableFactor::Table {
+        name: ObjectName::from(vec![Ident::with_quote('"', TARGET)]),
+        alias: Some(alias),
+        args: None,
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
+    };
+    let mut from = vec![TableWithJoins { relation, joins: Vec::new() }];
+    from.extend(others);
+    returning::select_query(items, from, condition)
+}
+
+/// Plans the query of a write. `assigned` says which column of the table a column of the query is assigned to.
+pub(super) fn written_query(
+    source: ast::Query,
+    target: &Target,
+    parameters: Parameters,
+    assigned: impl Fn(usize) -> Option<usize>,
+    context: &PlanContext,
+) -> SqlResult<(Query, Vec<SqlType>)> {
+    let relational = query::relational(source, context, parameters, Some(Extra::Target(&target.table)))?;
+    let logical = cast_assigned(relational.logical, &target.table, assigned)?;
+    Ok((query_of(&logical, relational.reads, &relational.parameters)?, relational.parameters))
+}
+
+/// Optimizes the query of a write.
+pub(super) fn query_of(logical: &LogicalPlan, reads: Vec<Oid>, parameters: &[SqlType]) -> SqlResult<Query> {
+    Ok(Query { logical: Arc::new(optimize(logical)?), reads, replan: !parameters.is_empty(), row_lock: None })
+}
+
+/// Casts the columns of a query that are assigned to columns of the table.
+///
+/// # Errors
+/// `42804` where the types do not fit.
+pub(super) fn cast_assigned(
+    plan: LogicalPlan,
+    table: &Table,
+    assigned: impl Fn(usize) -> Option<usize>,
+) -> SqlResult<LogicalPlan> {
+    let columns = plan.schema().columns();
+    let mut expressions = Vec::with_capacity(columns.len());
+    let mut changed = false;
+    for (at, column) in columns.into_iter().enumerate() {
+        let expr = DfExpr::Column(column.clone());
+        expressions.push(match assigned(at).and_then(|place| table.columns.get(place)) {
+            Some(into) => {
+                changed = true;
+                let from = SqlType::of_field(plan.schema().field(at));
+                super::assign::assign(expr, &from, into, at, &plan)?.alias(column.name)
+            }
+            None => expr,
+        });
+    }
+    if !changed {
+        return Ok(plan);
+    }
+    LogicalPlanBuilder::from(plan).project(expressions).and_then(LogicalPlanBuilder::build).map_err(sql_error)
+}
+
+/// What a column gets when nothing is given for it, as syntax.
+///
+/// # Errors
+/// `42601` where the catalog's text is damaged.
+pub(super) fn default_expression(table: &Table, place: usize, context: &PlanContext) -> SqlResult<ast::Expr> {
+    match &table.columns[place].default {
+        None => Ok(ast::Expr::value(ast::Value::Null)),
+        Some(ColumnDefault::Expression(text)) => parse_expression(text),
+        Some(ColumnDefault::Sequence(oid)) => {
+            let sequence = context
+                .catalog
+                .sequence(*oid)
+                .ok_or_else(|| SqlError::internal(format_args!("sequence {oid} of a default is gone")))?;
+            let schema = context.catalog.object(sequence.schema).map_or("public", |schema| schema.name());
+            let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+            let name = format!("{}.{}", quoted(schema), quoted(&sequence.name)).replace('\'', "''");
+            parse_expression(&format!("nextval('{name}')"))
+        }
+    }
+}

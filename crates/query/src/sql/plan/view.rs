@@ -1,0 +1,158 @@
+//! Views: their text is planned where they are used.
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
+use datafusion::common::Column;
+use perigee_plan::{Ddl, Plan};
+use perigee_types::catalog::View;
+use perigee_types::{SqlError, SqlResult, SqlState};
+use sqlparser::ast::{self, CreateView, Ident, ObjectName, ObjectNamePart, VisitMut, VisitorMut};
+
+use super::parameters::Parameters;
+use super::{Planned, names, query, refuse};
+use crate::exec::{ViewPlanner, sql_error};
+use crate::sql::context::PlanContext;
+use crate::sql::parse::{fold, parse};
+use crate::sql::statement::Ast;
+
+/// How deep views may stand on views.
+const DEPTH_MAX: usize = 32;
+
+/// Plans the views that a statement names.
+pub(super) struct Views<'a> {
+    context: &'a PlanContext<'a>,
+    depth: Cell<usize>,
+}
+
+impl<'a> Views<'a> {
+    pub(super) fn new(context: &'a PlanContext<'a>) -> Self {
+        Self { context, depth: Cell::new(0) }
+    }
+}
+
+impl ViewPlanner for Views<'_> {
+    fn plan_view(&self, view: &View) -> SqlResult<LogicalPlan> {
+        let depth = self.depth.get();
+        if depth >= DEPTH_MAX {
+            return Err(SqlError::new(SqlState::StatementTooComplex, "views are nested too deeply"));
+        }
+        let statement = parse(&view.query)?.pop().ok_or_else(|| damaged(view))?;
+        let Ast::Sql(ast) = statement.ast else { return Err(damaged(view)) };
+        let ast::Statement::Query(mut body) = *ast else { return Err(damaged(view)) };
+        super::rewrite::query(&mut body, self.context)?;
+        super::columns::name_outputs(&mut body);
+        // Names in the text are qualified: the search path does not matter.
+        let context = PlanContext { declared: &[], ..*self.context };
+        let nested = Views { context: &context, depth: Cell::new(depth + 1) };
+        let planning = query::planning(&context, &nested);
+        let planner =
+            datafusion::sql::planner::SqlToRel::new_with_options(&planning, planning.parser_options());
+        let plan = planner.sql_statement_to_plan(ast::Statement::Query(body)).map_err(sql_error)?;
+        rename(plan, view.columns.iter().map(|(name, _)| name.as_str()))
+    }
+}
+
+fn damaged(view: &View) -> SqlError {
+    SqlError::new(SqlState::DataCorrupted, format!("the text of view \"{}\" is not a query", view.name))
+}
+
+/// The plan with other names for its columns.
+fn rename<'n>(plan: LogicalPlan, names: impl Iterator<Item = &'n str>) -> SqlResult<LogicalPlan> {
+    let columns: Vec<Column> = plan.schema().columns();
+    let expressions =
+        columns.into_iter().zip(names).map(|(column, name)| col(column).alias(name)).collect::<Vec<_>>();
+    LogicalPlanBuilder::from(plan).project(expressions).and_then(LogicalPlanBuilder::build).map_err(sql_error)
+}
+
+/// CREATE VIEW
+///
+/// # Errors
+/// What planning its query gives, `42701` for a column name twice.
+pub(super) fn create(create: &CreateView, context: &PlanContext) -> SqlResult<Planned> {
+    refuse(create.materialized, "CREATE MATERIALIZED VIEW")?;
+    refuse(create.temporary, "CREATE TEMPORARY VIEW")?;
+    refuse(create.if_not_exists, "CREATE VIEW IF NOT EXISTS")?;
+    refuse(create.with_no_schema_binding, "WITH NO SCHEMA BINDING")?;
+    let name = names::qualified(&create.name, context)?;
+    let schema = names::creation_schema(&name, context)?;
+    let mut body = create.query.clone();
+    let context_without_parameters = PlanContext { declared: &[], ..*context };
+    let relational =
+        query::relational((*body).clone(), &context_without_parameters, Parameters::default(), None)?;
+    if !relational.parameters.is_empty() {
+        return Err(super::undefined_parameter("$1"));
+    }
+    let (_, columns) = query::finish(&relational, None, 0, context)?;
+    if create.columns.len() > columns.len() {
+        return Err(SqlError::syntax("CREATE VIEW specifies more column names than columns"));
+    }
+    let given = create.columns.iter().map(|c| fold(&c.name)).map(Some).chain(std::iter::repeat(None));
+    let columns: Vec<_> = columns
+        .iter()
+        .zip(given)
+        .map(|(column, given)| (given.unwrap_or_else(|| column.name.clone()), column.ty.clone()))
+        .collect();
+    for (place, (name, _)) in columns.iter().enumerate() {
+        if columns[..place].iter().any(|(other, _)| other == name) {
+            return Err(SqlError::new(
+                SqlState::DuplicateColumn,
+                format!("column \"{name}\" specified more than once"),
+            ));
+        }
+    }
+    qualify(&mut body, context);
+    Ok(Planned::command(
+        Plan::Ddl(Ddl::CreateView {
+            schema: schema.oid,
+            name: name.1,
+            replace: create.or_replace,
+            columns,
+            query: body.to_string(),
+            depends_on: relational.reads,
+        }),
+        "CREATE VIEW",
+    ))
+}
+
+/// Writes the schema before each relation that the search path finds, so that the text means the same for everyone.
+fn qualify(query: &mut ast::Query, context: &PlanContext) {
+    let _ = query.visit(&mut Qualify { context, ctes: Vec::new() });
+}
+
+struct Qualify<'a> {
+    context: &'a PlanContext<'a>,
+    /// Names of WITH: they hide relations. A name is taken as hidden in the whole query, which can only leave a name
+    /// as it was written.
+    ctes: Vec<String>,
+}
+
+impl VisitorMut for Qualify<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        if let Some(with) = &query.with {
+            self.ctes.extend(with.cte_tables.iter().map(|cte| fold(&cte.alias.name)));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
+        let [ObjectNamePart::Identifier(ident)] = relation.0.as_slice() else { return ControlFlow::Continue(()) };
+        let name = fold(ident);
+        if self.ctes.contains(&name) {
+            return ControlFlow::Continue(());
+        }
+        let schema = names::find(&(None, name.clone()), self.context).and_then(|object| match object {
+            perigee_types::catalog::Object::Table(table) => Some(table.schema),
+            perigee_types::catalog::Object::View(view) => Some(view.schema),
+            _ => None,
+        });
+        if let Some(schema) = schema.and_then(|oid| self.context.catalog.object(oid)) {
+            let quoted = |name: &str| ObjectNamePart::Identifier(Ident::with_quote('"', name));
+            relation.0 = vec![quoted(schema.name()), quoted(&name)];
+        }
+        ControlFlow::Continue(())
+    }
+}
