@@ -17,6 +17,7 @@ use openraft::{OptionalSend, RaftSnapshotBuilder};
 use parking_lot::Mutex;
 use perigee_runtime::Clock;
 use perigee_types::LogIndex;
+use tokio::sync::watch;
 
 use crate::leadership::Leadership;
 use crate::log_store::Shared;
@@ -75,6 +76,8 @@ pub(crate) struct Apply {
     state: Arc<ApplyState>,
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
+    /// Dropped with the state machine.
+    alive: watch::Sender<()>,
 }
 
 type Answers = Vec<(ApplyResponder<TypeConfig>, Reply)>;
@@ -95,12 +98,25 @@ impl Apply {
             memberships: Mutex::new(VecDeque::from([membership])),
             checkpoint: Mutex::new(checkpoint),
         });
-        Ok((Self { machine: Mutex::new(machine), last, state: Arc::clone(&state), shared, clock }, state))
+        let apply = Self {
+            machine: Mutex::new(machine),
+            last,
+            state: Arc::clone(&state),
+            shared,
+            clock,
+            alive: watch::Sender::new(()),
+        };
+        Ok((apply, state))
     }
 
     /// Last entry given to the state machine.
     pub(crate) fn last(&self) -> Option<LogId> {
         self.last
+    }
+
+    /// Fails to change once the state machine is dropped.
+    pub(crate) fn alive(&self) -> watch::Receiver<()> {
+        self.alive.subscribe()
     }
 
     /// Applies entries outside of openraft, before it starts.

@@ -42,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) in_flight: Arc<InFlightCount>,
     pub(crate) checkpointed: watch::Sender<LogIndex>,
     pub(crate) stopped: watch::Receiver<bool>,
+    pub(crate) machine_alive: watch::Receiver<()>,
     pub(crate) closing: AtomicBool,
     pub(crate) entry_bytes_max: usize,
     pub(crate) in_flight_bytes_max: usize,
@@ -201,7 +202,7 @@ impl Consensus {
         self.inner.shared.failure.get()
     }
 
-    /// Takes no more proposals, waits a little for those in flight, syncs and closes the log.
+    /// Takes no more proposals, waits a little for those in flight, drops the state machine, syncs and closes the log.
     pub async fn shutdown(&self) {
         let inner = &*self.inner;
         if inner.closing.swap(true, Ordering::AcqRel) {
@@ -218,6 +219,13 @@ impl Consensus {
         let _ = inner.raft.shutdown().await;
         // So that nobody sees this node lead after it returns.
         let _ = inner.stopped.clone().wait_for(|stopped| *stopped).await;
+        // And that what the state machine holds open is closed.
+        let mut alive = inner.machine_alive.clone();
+        tokio::select! {
+            biased;
+            _ = alive.changed() => {}
+            () = inner.clock.sleep(DRAIN) => tracing::warn!("the state machine did not end in time"),
+        }
         inner.shared.closed.store(true, Ordering::Release);
         if let Err(error) = inner.queue.call(|done| Work::Close { done }).await {
             tracing::warn!(%error, "the log was not closed in order");

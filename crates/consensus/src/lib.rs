@@ -31,6 +31,7 @@ mod membership;
 mod metrics;
 mod network;
 mod options;
+mod pace;
 mod raft_types;
 mod recent;
 mod start;

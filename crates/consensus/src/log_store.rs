@@ -83,6 +83,11 @@ impl Shared {
         })
     }
 
+    /// Entries that wait for the writer.
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.recent.lock().unwritten()
+    }
+
     /// The log id at `index`, when the log knows it.
     pub(crate) fn id_at(&self, index: LogIndex) -> Option<LogId> {
         let raft = to_raft(index)?;

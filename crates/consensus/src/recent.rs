@@ -55,6 +55,11 @@ impl Recent {
         self.written
     }
 
+    /// Entries that are not in the files yet.
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.next().saturating_sub(self.written)
+    }
+
     /// First index held in memory; [`Self::next`] when none is.
     pub(crate) fn oldest(&self) -> u64 {
         self.entries.front().map_or(self.next(), |entry| entry.id.index)

@@ -25,6 +25,7 @@ use crate::housekeeping::Housekeeping;
 use crate::log_store::{LogStore, Shared, decode_vote};
 use crate::network::NoNetwork;
 use crate::options::Node;
+use crate::pace::Pace;
 use crate::raft_types::{LeaderId, TypeConfig, to_index};
 use crate::writer::{Frame, Writer, WriterQueue, sync_at_intervals};
 use crate::{ConsensusError, ConsensusOptions, Durability, StateMachine};
@@ -129,6 +130,7 @@ fn spawn_writer(options: &ConsensusOptions, runtime: &Runtime, shared: &Arc<Shar
         durability: options.durability,
         yields: options.threads == 0,
         frame: Frame::default(),
+        pace: Pace::default(),
     };
     if options.threads == 0 {
         runtime.spawner.spawn("log-writer", Box::pin(writer.run()));
@@ -156,6 +158,7 @@ impl Starting {
             Arc::clone(&self.clock),
             self.last_time().map_err(damage("last entry"))?,
         );
+        let machine_alive = apply.alive();
         let node = self.options.node.clone();
         let config = Arc::new(raft_config(&self.options)?);
         let raft = Raft::new(node.id(), config, NoNetwork, store, apply)
@@ -186,6 +189,7 @@ impl Starting {
             in_flight: Arc::new(InFlightCount::default()),
             checkpointed,
             stopped,
+            machine_alive,
             closing: AtomicBool::new(false),
             entry_bytes_max: self.options.entry_bytes_max,
             in_flight_bytes_max: self.options.in_flight_bytes_max,

@@ -11,10 +11,10 @@
 //!
 //! After a write or sync that failed nothing is written any more and every request fails: what is on disk is in doubt.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::{io, thread};
 
 use openraft::storage::IOFlushed;
 use perigee_log::{Anchor, LogError, Meta, Record};
@@ -24,10 +24,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::log_store::Shared;
 use crate::options::Durability;
+use crate::pace::Pace;
 use crate::raft_types::{LogId, TypeConfig, term_of, to_index};
 
 /// Payload bytes from which waiting entries are written without looking for more.
 const FRAME_BYTES: usize = 4 << 20;
+/// Between two looks at who has come.
+const SLICE: Duration = Duration::from_micros(40);
 /// Requests taken from the queue at once.
 const TAKE: usize = 4096;
 
@@ -89,6 +92,7 @@ pub(crate) struct Writer {
     /// Lets other tasks run between write and sync: in a simulation, where the writer has no thread of its own.
     pub(crate) yields: bool,
     pub(crate) frame: Frame,
+    pub(crate) pace: Pace,
 }
 
 /// What waits for the next write.
@@ -105,6 +109,7 @@ impl Writer {
     pub(crate) async fn run(mut self) {
         let mut taken = Vec::with_capacity(64);
         while self.queue.recv_many(&mut taken, TAKE).await > 0 {
+            self.gather(&mut taken);
             for work in taken.drain(..) {
                 match work {
                     Work::Append { records, bytes, must_sync, done } => {
@@ -130,12 +135,35 @@ impl Writer {
         let _ = self.close();
     }
 
+    /// Waits a little for the proposers that were just answered, see [`Pace`].
+    fn gather(&mut self, taken: &mut Vec<Work>) {
+        if self.yields || self.durability != Durability::Fsync {
+            return;
+        }
+        let window = self.pace.window(self.shared.unwritten());
+        if window.is_zero() {
+            return;
+        }
+        let started = self.clock.monotonic();
+        while !self.pace.window(self.shared.unwritten()).is_zero()
+            && self.clock.monotonic().saturating_sub(started) < window
+        {
+            thread::sleep(SLICE);
+        }
+        while taken.len() < TAKE
+            && let Ok(work) = self.queue.try_recv()
+        {
+            taken.push(work);
+        }
+    }
+
     /// Writes and syncs what waits, and completes its callbacks.
     async fn flush(&mut self) {
         if self.frame.done.is_empty() {
             return;
         }
         let result = self.write_frame().await;
+        self.pace.written(self.frame.records.len() as u64, self.shared.unwritten());
         self.frame.complete(&result);
     }
 
@@ -201,7 +229,9 @@ impl Writer {
         let synced = self.shared.log.sync();
         self.check(synced)?;
         self.shared.unsynced.store(false, Ordering::Release);
-        self.shared.counters.sync(self.clock.monotonic().saturating_sub(started));
+        let took = self.clock.monotonic().saturating_sub(started);
+        self.pace.synced(took);
+        self.shared.counters.sync(took);
         Ok(())
     }
 

@@ -4,10 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use openraft::entry::RaftEntry;
+use openraft::storage::RaftStateMachine;
 use perigee_runtime::sim::{Fault, FaultKind, Operation, SimFiles};
-use perigee_types::LogIndex;
+use perigee_types::{LogIndex, Term};
 
-use super::support::{Recorder, numbered, start, term};
+use super::support::{Recorder, numbered, open, start, term};
+use crate::apply::Apply;
+use crate::log_store::Shared;
+use crate::raft_types::{Command, Entry, log_id};
 use crate::{Consensus, Outcome, ProposeError};
 
 async fn is_stopped(consensus: &Consensus) -> String {
@@ -68,4 +73,30 @@ async fn a_state_machine_that_fails_stops_the_node() {
         assert!(reason.contains("apply"), "{reason}");
         consensus.shutdown().await;
     }
+}
+
+#[tokio::test]
+async fn an_entry_of_another_term_has_no_effect() {
+    let files: Arc<dyn perigee_runtime::Files> = SimFiles::new();
+    let shared = Arc::new(Shared::new(open(&files, 1 << 20).0, None, LogIndex(0), 1 << 20).unwrap());
+    let recorder = Recorder::default();
+    let clock = Arc::new(perigee_runtime::SystemClock::new());
+    let (mut apply, state) = Apply::new(Box::new(recorder.clone()), shared, clock).unwrap();
+    let entries = [(1, 1), (1, 2), (2, 2), (2, 3)].into_iter().zip(1..).map(|((proposed_in, term), index)| {
+        let id = log_id(Term(term), LogIndex(index)).unwrap();
+        let mut entry = Entry::new_normal(id, Command::new(Term(proposed_in), &numbered(index)));
+        entry.time = perigee_types::Hlc(index);
+        Ok((entry, None))
+    });
+    apply.apply(futures::stream::iter(entries.collect::<Vec<_>>())).await.unwrap();
+    assert_eq!(recorder.payloads(), [numbered(1), numbered(3)]);
+    assert_eq!(state.applied(), LogIndex(4), "the position moves all the same");
+}
+
+#[tokio::test]
+async fn shutdown_drops_the_state_machine() {
+    let recorder = Recorder::default();
+    let consensus = start(SimFiles::new(), &recorder).await;
+    consensus.shutdown().await;
+    assert_eq!(Arc::strong_count(&recorder.0), 1, "so that its files can be opened again");
 }

@@ -22,6 +22,7 @@ use crate::Durability;
 use crate::apply::{Apply, ApplyState, Builder, CheckpointMark};
 use crate::log_store::{LogReader, LogStore, Shared};
 use crate::membership;
+use crate::pace::Pace;
 use crate::raft_types::{Entry, LogId, StoredMembership, TypeConfig, Vote, log_id};
 use crate::tests::support::{Recorder, open};
 use crate::writer::{Frame, Writer, WriterQueue};
@@ -51,6 +52,7 @@ impl StoreBuilder<TypeConfig, Store, Machine> for Build {
             durability: Durability::Fsync,
             yields: false,
             frame: Frame::default(),
+            pace: Pace::default(),
         };
         std::thread::spawn(|| futures::executor::block_on(writer.run()));
         let (apply, state) =
