@@ -21,6 +21,7 @@
 pub mod error;
 pub mod explain;
 pub mod planning;
+mod postgres;
 pub mod returning;
 pub mod runtime;
 pub mod stream;
@@ -35,7 +36,9 @@ mod values;
 pub mod view;
 
 pub use error::sql_error;
+pub(crate) use planning::optimize_plan;
 pub use planning::{Planning, PlanningOptions, ViewPlanner, optimize};
+pub(crate) use template::running as running_state;
 pub use runtime::{QueryOptions, QueryRuntime};
 pub use stream::BatchStream;
 pub use system::SystemTables;
@@ -43,4 +46,4 @@ pub use type_planner::sql_type_of;
 pub use view::{ReadView, SessionFacts, SessionServices};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

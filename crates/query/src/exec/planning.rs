@@ -144,7 +144,12 @@ impl<'a> Planning<'a> {
 /// # Errors
 /// What the plan's types, names or constants refuse.
 pub fn optimize(plan: &LogicalPlan) -> SqlResult<LogicalPlan> {
-    template::planning().optimize(plan).map_err(sql_error)
+    optimize_plan(&crate::pg_catalog::rewrite(plan.clone()).map_err(sql_error)?).map_err(sql_error)
+}
+
+/// [`optimize`] for a plan whose catalog casts and subplans are in place.
+pub(crate) fn optimize_plan(plan: &LogicalPlan) -> Result<LogicalPlan> {
+    template::planning().optimize(plan)
 }
 
 fn is_system(schema: &str) -> bool {

@@ -198,11 +198,10 @@ impl QueryRuntime {
     fn state(&self, logical: &LogicalPlan, view: &Arc<ReadView>, hash_joins: bool) -> SessionState {
         let template = if rows_read(logical, view) < ROWS_FOR_ONE_THREAD { &self.narrow } else { &self.wide };
         let mut state = template.as_ref().clone();
-        let config = state.config_mut();
-        config.set_extension(Arc::clone(view));
         if !hash_joins {
-            config.options_mut().optimizer.prefer_hash_join = false;
+            state.config_mut().options_mut().optimizer.prefer_hash_join = false;
         }
+        super::view::attach(&mut state, view);
         state
     }
 }

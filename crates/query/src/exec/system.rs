@@ -9,6 +9,16 @@ use datafusion::catalog::TableProvider;
 pub trait SystemTables: Send + Sync {
     /// The table `schema.name`, where it exists. `schema` is `pg_catalog` or `information_schema`.
     fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>>;
+
+    /// The oid of a relation of a system schema, for `regclass`.
+    fn oid(&self, _schema: &str, _name: &str) -> Option<perigee_types::Oid> {
+        None
+    }
+
+    /// Functions of the system schemas, by [`crate::exec::postgres`]'s rules or DataFusion's.
+    fn functions(&self) -> Vec<Arc<datafusion::logical_expr::ScalarUDF>> {
+        Vec::new()
+    }
 }
 
 /// No system tables.
@@ -24,5 +34,5 @@ impl SystemTables for NoSystemTables {
 /// The system tables of this build.
 #[must_use]
 pub fn system_tables() -> Arc<dyn SystemTables> {
-    Arc::new(NoSystemTables)
+    Arc::new(crate::pg_catalog::SystemCatalog)
 }

@@ -10,8 +10,10 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, SessionStateDefaults};
 use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::optimizer::Analyzer;
 use datafusion::prelude::SessionConfig;
 
+use super::postgres;
 use super::type_planner::PostgresTypes;
 
 /// Rows of a batch, the largest.
@@ -20,21 +22,24 @@ pub(super) const BATCH_ROWS: usize = 8192;
 /// The state that every statement is planned and optimized with.
 pub(super) fn planning() -> &'static SessionState {
     static STATE: LazyLock<SessionState> = LazyLock::new(|| {
+        let mut rules = Analyzer::new().rules;
+        rules.insert(0, Arc::new(postgres::PostgresSemantics));
         SessionStateBuilder::new()
             .with_config(config(1))
-            .with_expr_planners(SessionStateDefaults::default_expr_planners())
+            .with_analyzer_rules(rules)
+            .with_expr_planners(postgres::expr_planners())
             .with_type_planner(type_planner())
-            .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
-            .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+            .with_scalar_functions(postgres::scalar_functions())
+            .with_aggregate_functions(postgres::aggregate_functions())
             .with_window_functions(SessionStateDefaults::default_window_functions())
-            .with_table_function_list(SessionStateDefaults::default_table_functions())
+            .with_table_function_list(postgres::table_functions())
             .build()
     });
     &STATE
 }
 
 /// A state to run with on `threads` threads.
-pub(super) fn running(runtime: Arc<RuntimeEnv>, threads: usize) -> SessionState {
+pub(crate) fn running(runtime: Arc<RuntimeEnv>, threads: usize) -> SessionState {
     SessionStateBuilder::new().with_config(config(threads)).with_runtime_env(runtime).build()
 }
 

@@ -115,3 +115,60 @@ pub fn read_view(session: &dyn datafusion::catalog::Session) -> datafusion::erro
         .get_extension::<ReadView>()
         .ok_or_else(|| datafusion::error::DataFusionError::Internal("no read view in this session".to_owned()))
 }
+
+/// The view of the running statement, for functions: it travels with the configuration that they are given.
+#[derive(Clone, Default)]
+pub(super) struct ViewOption(Option<Arc<ReadView>>);
+
+impl fmt::Debug for ViewOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ViewOption")
+    }
+}
+
+impl ViewOption {
+    pub(super) fn new(view: Arc<ReadView>) -> Self {
+        Self(Some(view))
+    }
+}
+
+impl datafusion::config::ConfigExtension for ViewOption {
+    const PREFIX: &'static str = "perigee";
+}
+
+impl datafusion::common::config::ExtensionOptions for ViewOption {
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn std::any::Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn datafusion::common::config::ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, _value: &str) -> datafusion::error::Result<()> {
+        Err(datafusion::error::DataFusionError::Configuration(format!("there is no option {key}")))
+    }
+
+    fn entries(&self) -> Vec<datafusion::common::config::ConfigEntry> {
+        Vec::new()
+    }
+}
+
+/// The view that a running function was given; `None` where constants are folded.
+#[must_use]
+pub fn view_of(options: &datafusion::config::ConfigOptions) -> Option<Arc<ReadView>> {
+    options.extensions.get::<ViewOption>().and_then(|option| option.0.clone())
+}
+
+/// Gives a state the view of the statement that it will plan and run.
+pub(crate) fn attach(state: &mut datafusion::execution::SessionState, view: &Arc<ReadView>) {
+    let config = state.config_mut();
+    config.set_extension(Arc::clone(view));
+    config.options_mut().extensions.insert(ViewOption::new(Arc::clone(view)));
+    // Functions get the options that the execution starts with.
+    state.mark_start_execution();
+}

@@ -24,23 +24,23 @@ use tokio_util::sync::CancellationToken;
 use super::{Planning, PlanningOptions, QueryOptions, QueryRuntime, ReadView, SessionFacts, optimize, sql_error};
 
 /// A store in memory and what runs queries over it.
-pub(super) struct Fixture {
-    pub(super) store: Arc<Store>,
+pub(crate) struct Fixture {
+    pub(crate) store: Arc<Store>,
     applier: Applier,
     index: u64,
-    pub(super) runtime: Arc<QueryRuntime>,
+    pub(crate) runtime: Arc<QueryRuntime>,
     tokio: tokio::runtime::Runtime,
-    pub(super) facts: SessionFacts,
-    pub(super) overlay: Option<Arc<Overlay>>,
+    pub(crate) facts: SessionFacts,
+    pub(crate) overlay: Option<Arc<Overlay>>,
     _spill: tempfile::TempDir,
 }
 
 impl Fixture {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_memory(256 << 20)
     }
 
-    pub(super) fn with_memory(memory_bytes: usize) -> Self {
+    pub(crate) fn with_memory(memory_bytes: usize) -> Self {
         let options = StoreOptions { maintenance_thread: false, ..StoreOptions::default() };
         let (store, applier) = Store::open(options, Arc::new(MemKv::new()), MemoryBudget::unlimited()).unwrap();
         let spill = tempfile::tempdir().unwrap();
@@ -57,7 +57,7 @@ impl Fixture {
         Self { store, applier, index: 0, runtime, tokio, facts, overlay: None, _spill: spill }
     }
 
-    pub(super) fn apply(&mut self, transaction: Transaction) {
+    pub(crate) fn apply(&mut self, transaction: Transaction) {
         self.index += 1;
         let bytes = Entry::Transaction(transaction).encode();
         self.applier.apply(LogIndex(self.index), Term(1), Hlc(self.index), Term(1), &bytes).unwrap();
@@ -65,7 +65,7 @@ impl Fixture {
     }
 
     /// A table in `public` whose first column is the primary key.
-    pub(super) fn table(&mut self, name: &str, columns: &[(&str, SqlType)]) -> Arc<Table> {
+    pub(crate) fn table(&mut self, name: &str, columns: &[(&str, SqlType)]) -> Arc<Table> {
         let oid = self.store.catalog().next_oid();
         let columns: Vec<Column> = columns
             .iter()
@@ -113,17 +113,17 @@ impl Fixture {
         table
     }
 
-    pub(super) fn insert(&mut self, table: &Table, rows: Vec<Row>) {
+    pub(crate) fn insert(&mut self, table: &Table, rows: Vec<Row>) {
         let columns = table.columns.iter().map(|c| c.number).collect();
         let change = TableChange { storage: table.storage, columns, ended: Vec::new(), rows: RowBlock::Rows(rows) };
         self.apply(Transaction { changes: vec![change], ..Transaction::default() });
     }
 
-    pub(super) fn plan(&self, sql: &str) -> SqlResult<LogicalPlan> {
+    pub(crate) fn plan(&self, sql: &str) -> SqlResult<LogicalPlan> {
         self.plan_with(sql, &[])
     }
 
-    pub(super) fn plan_with(&self, sql: &str, with_vid: &[Oid]) -> SqlResult<LogicalPlan> {
+    pub(crate) fn plan_with(&self, sql: &str, with_vid: &[Oid]) -> SqlResult<LogicalPlan> {
         let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
         let search_path = ["public".to_owned()];
         let planning = Planning::new(PlanningOptions {
@@ -139,7 +139,7 @@ impl Fixture {
         optimize(&plan)
     }
 
-    pub(super) fn view(&self) -> Arc<ReadView> {
+    pub(crate) fn view(&self) -> Arc<ReadView> {
         Arc::new(ReadView {
             snapshot: self.store.snapshot(),
             overlay: self.overlay.clone(),
@@ -148,16 +148,16 @@ impl Fixture {
         })
     }
 
-    pub(super) fn query(&self, sql: &str) -> SqlResult<Query> {
+    pub(crate) fn query(&self, sql: &str) -> SqlResult<Query> {
         Ok(query_of(self.plan(sql)?))
     }
 
-    pub(super) fn run(&self, sql: &str, parameters: &[Value]) -> SqlResult<Vec<String>> {
+    pub(crate) fn run(&self, sql: &str, parameters: &[Value]) -> SqlResult<Vec<String>> {
         let query = self.query(sql)?;
         self.run_query(&query, parameters)
     }
 
-    pub(super) fn run_query(&self, query: &Query, parameters: &[Value]) -> SqlResult<Vec<String>> {
+    pub(crate) fn run_query(&self, query: &Query, parameters: &[Value]) -> SqlResult<Vec<String>> {
         let batches = self.tokio.block_on(self.runtime.fetch_batches(query, parameters, self.view()))?;
         let mut lines = Vec::new();
         for batch in &batches {
@@ -170,13 +170,13 @@ impl Fixture {
         Ok(lines)
     }
 
-    pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.tokio.block_on(work)
     }
 
     /// The rows of `sql`, one a line, columns between bars; or the code and message of its error.
     #[track_caller]
-    pub(super) fn check(&self, sql: &str, expected: &[&str]) {
+    pub(crate) fn check(&self, sql: &str, expected: &[&str]) {
         let got = match self.run(sql, &[]) {
             Ok(lines) => lines,
             Err(error) => vec![format!("{}: {}", error.state().code(), error.message())],
@@ -186,7 +186,7 @@ impl Fixture {
 
     /// Runs every case and shows all that differ, not the first alone.
     #[track_caller]
-    pub(super) fn check_all(&self, cases: &[(&str, &str)]) {
+    pub(crate) fn check_all(&self, cases: &[(&str, &str)]) {
         let mut wrong = Vec::new();
         for (expression, expected) in cases {
             let sql = if expression.to_lowercase().starts_with("select") || expression.starts_with("VALUES") {
@@ -208,7 +208,7 @@ impl Fixture {
     }
 }
 
-pub(super) fn query_of(plan: LogicalPlan) -> Query {
+pub(crate) fn query_of(plan: LogicalPlan) -> Query {
     Query { logical: Arc::new(plan), reads: Vec::new(), replan: false, row_lock: None }
 }
 

@@ -1,0 +1,187 @@
+//! Aggregates with PostgreSQL's types: sums that do not overflow, averages that are exact.
+//!
+//! The argument's type is not known where the planner calls, so both are written with functions that find it out:
+//! `sum(x)` is `sum(widen(x))`, `avg(x)` is `average(sum(widen(x)), count(x))`.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use perigee_types::{SqlError, SqlState, SqlType};
+
+use super::cast::numeric_field;
+use super::function::type_name;
+use crate::exec::error::from_sql;
+
+/// What `sum` adds up, as a type that the sum fits.
+pub(super) fn sum_argument(arg: Expr) -> Expr {
+    static WIDEN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Widen::new())));
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&WIDEN), vec![arg]))
+}
+
+/// `sum / count`, NULL without rows.
+pub(super) fn average(sum: Expr, count: Expr) -> Expr {
+    static AVERAGE: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Average::new())));
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&AVERAGE), vec![sum, count]))
+}
+
+/// Brings the argument of `sum` to the type to add in. Where that is its own type the call vanishes when simplified.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Widen {
+    signature: Signature,
+}
+
+impl Widen {
+    fn new() -> Self {
+        Self { signature: Signature::user_defined(Volatility::Immutable) }
+    }
+}
+
+/// The type that values of a type are added up in.
+fn sum_type(ty: &DataType) -> Option<DataType> {
+    Some(match ty {
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => DataType::Int64,
+        // DataFusion widens the result by ten digits: enough for any count of rows.
+        DataType::Int64 => DataType::Decimal128(19, 0),
+        DataType::UInt32 | DataType::UInt64 => DataType::Decimal128(20, 0),
+        DataType::Float32 | DataType::Float64 => DataType::Float64,
+        DataType::Decimal128(..) | DataType::Interval(_) => ty.clone(),
+        DataType::Null | DataType::Utf8 => DataType::Float64,
+        _ => return None,
+    })
+}
+
+impl ScalarUDFImpl for Widen {
+    fn name(&self) -> &'static str {
+        "widen"
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(args.iter().map(|a| a.schema_name().to_string()).collect::<Vec<_>>().join(", "))
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        match arg_types {
+            [ty] => sum_type(ty).map(|ty| vec![ty]).ok_or_else(|| {
+                from_sql(SqlError::new(
+                    SqlState::UndefinedFunction,
+                    format!("function sum({}) does not exist", type_name(ty)),
+                ))
+            }),
+            _ => Err(DataFusionError::Internal("sum over several values".to_owned())),
+        }
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        self.coerce_types(arg_types).map(|mut types| types.remove(0))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let arg = &args.arg_fields[0];
+        let ty = self.return_type(&[arg.data_type().clone()])?;
+        Ok(Arc::new(Field::new(self.name(), ty, arg.is_nullable())))
+    }
+
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let ty = args.return_field.data_type();
+        match args.args.pop() {
+            Some(ColumnarValue::Array(array)) if array.data_type() != ty => Ok(ColumnarValue::Array(cast(&array, ty)?)),
+            Some(value) => value.cast_to(ty, None),
+            None => Err(DataFusionError::Internal("sum over nothing".to_owned())),
+        }
+    }
+
+    fn simplify(
+        &self,
+        args: Vec<Expr>,
+        info: &datafusion::logical_expr::simplify::SimplifyContext,
+    ) -> Result<datafusion::logical_expr::simplify::ExprSimplifyResult> {
+        use datafusion::logical_expr::simplify::ExprSimplifyResult;
+        let ty = info.get_data_type(&args[0])?;
+        if sum_type(&ty).as_ref() != Some(&ty) {
+            return Ok(ExprSimplifyResult::Original(args));
+        }
+        Ok(match args.into_iter().next() {
+            Some(arg) => ExprSimplifyResult::Simplified(arg),
+            None => ExprSimplifyResult::Original(Vec::new()),
+        })
+    }
+}
+
+/// Divides a sum by a count.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Average {
+    signature: Signature,
+}
+
+impl Average {
+    fn new() -> Self {
+        Self { signature: Signature::user_defined(Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Average {
+    fn name(&self) -> &'static str {
+        "average"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(match arg_types {
+            [DataType::Float64, _] => vec![DataType::Float64, DataType::Float64],
+            [DataType::Int64, _] => vec![DataType::Decimal128(19, 0), DataType::Decimal128(19, 0)],
+            [DataType::Interval(unit), _] => vec![DataType::Interval(*unit), DataType::Float64],
+            [sum, _] => vec![sum.clone(), DataType::Decimal128(19, 0)],
+            _ => return Err(DataFusionError::Internal("an average without sum and count".to_owned())),
+        })
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        Ok(match arg_types.first() {
+            Some(DataType::Float64) => DataType::Float64,
+            Some(DataType::Interval(unit)) => DataType::Interval(*unit),
+            Some(DataType::Decimal128(_, scale)) => {
+                DataType::Decimal128(38, (*scale).max(super::arithmetic::QUOTIENT_SCALE))
+            }
+            _ => DataType::Decimal128(38, super::arithmetic::QUOTIENT_SCALE),
+        })
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
+        Ok(Arc::new(match self.return_type(&types)? {
+            DataType::Decimal128(_, scale) => numeric_field(self.name(), scale),
+            ty => Field::new(self.name(), ty, true),
+        }))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let types: Vec<SqlType> = args.arg_fields.iter().map(|f| SqlType::of_field(f)).collect();
+        if args.return_field.data_type() != &DataType::Float64
+            && !matches!(args.return_field.data_type(), DataType::Interval(_))
+        {
+            return super::arithmetic::quotient(&args);
+        }
+        super::function::each_row(&args, &types, true, |values| match values {
+            [perigee_types::Value::Float8(sum), perigee_types::Value::Float8(count)] => {
+                Ok(if *count == 0.0 { perigee_types::Value::Null } else { perigee_types::Value::Float8(sum / count) })
+            }
+            [perigee_types::Value::Interval(sum), perigee_types::Value::Float8(count)] if *count != 0.0 => {
+                super::datetime::interval_times(*sum, 1.0 / count).map(perigee_types::Value::Interval)
+            }
+            _ => Ok(perigee_types::Value::Null),
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! Names of catalog objects as values: `'t'::regclass`, `'int4'::regtype`.
+
+use std::sync::Arc;
+
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Expr, ScalarUDF};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+
+use super::function::{Call, Function, overload};
+use crate::exec::error::from_sql;
+use crate::exec::view::ReadView;
+
+/// The call that turns a name into the oid that a `reg…` type holds.
+pub(super) fn registered(to: &SqlType, name: Expr) -> Result<Expr> {
+    let udf = match to {
+        SqlType::Regclass => regclass(),
+        SqlType::Regtype => regtype(),
+        other => return Err(from_sql(SqlError::unsupported(format_args!("a {other} by name")))),
+    };
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![name])))
+}
+
+pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    vec![
+        regclass(),
+        regtype(),
+        Function::new("to_regclass", vec![overload(&[SqlType::Text], SqlType::Regclass, |a, c| {
+            Ok(match relation(a[0].as_str().unwrap_or_default(), c.view()?) {
+                Some(oid) => Value::Oid(oid.0),
+                None => Value::Null,
+            })
+        })])
+        .volatile()
+        .udf(),
+    ]
+}
+
+fn regclass() -> Arc<ScalarUDF> {
+    let eval = |a: &[Value], c: &Call<'_>| {
+        let name = a[0].as_str().unwrap_or_default();
+        relation(name, c.view()?)
+            .map(|oid| Value::Oid(oid.0))
+            .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")))
+    };
+    Function::new("regclass", vec![overload(&[SqlType::Text], SqlType::Regclass, eval)]).volatile().udf()
+}
+
+fn regtype() -> Arc<ScalarUDF> {
+    let eval = |a: &[Value], _: &Call<'_>| type_named(a[0].as_str().unwrap_or_default()).map(|ty| Value::Oid(ty.oid()));
+    Function::new("regtype", vec![overload(&[SqlType::Text], SqlType::Regtype, eval)]).udf()
+}
+
+/// A type by its SQL name.
+fn type_named(name: &str) -> SqlResult<SqlType> {
+    let unknown = || SqlError::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"));
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(name).and_then(|mut p| p.parse_data_type());
+    crate::exec::type_planner::sql_type_of(&parsed.map_err(|_| unknown())?)
+}
+
+/// A relation by name, perhaps with its schema, as the session's search path finds it.
+pub(super) fn relation(name: &str, view: &ReadView) -> Option<Oid> {
+    let parts = name_parts(name)?;
+    let catalog = &view.snapshot.catalog;
+    let tenant = view.session.tenant;
+    let system = crate::exec::system::system_tables();
+    let find = |schema: &str, relation: &str| {
+        if let Some(oid) = system.oid(schema, relation) {
+            return Some(oid);
+        }
+        Some(catalog.relation(catalog.schema(tenant, schema)?.oid, relation)?.oid())
+    };
+    match parts.as_slice() {
+        [schema, relation] => find(schema, relation),
+        [relation] => std::iter::once("pg_catalog")
+            .chain(view.session.search_path.iter().map(String::as_str))
+            .find_map(|schema| find(schema, relation)),
+        _ => None,
+    }
+}
+
+/// The parts of a name with dots and quotes, folded as SQL folds them.
+fn name_parts(name: &str) -> Option<Vec<String>> {
+    let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(name).ok()?;
+    let object = parser.parse_object_name(false).ok()?;
+    object
+        .0
+        .iter()
+        .map(|part| {
+            let ident = part.as_ident()?;
+            Some(if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() })
+        })
+        .collect()
+}

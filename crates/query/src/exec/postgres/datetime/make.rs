@@ -1,0 +1,176 @@
+//! Making dates and times from numbers, and moving them between zones.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::ScalarUDF;
+use perigee_types::text::calendar::{days_from_civil, days_in_month};
+use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
+
+use super::calculate::interval;
+use super::{DAY, SECOND, out_of_range};
+use crate::exec::postgres::cast::time_zone;
+use crate::exec::postgres::function::{Call, Function, overload};
+
+use SqlType as T;
+
+pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    let i = T::Int4;
+    vec![
+        Function::new("make_date", vec![overload(&[i.clone(), i.clone(), i.clone()], T::Date, |a, _| {
+            Ok(Value::Date(day(a)?))
+        })])
+        .udf(),
+        Function::new("make_time", vec![overload(&[i.clone(), i.clone(), T::Float8], T::Time, |a, _| {
+            Ok(Value::Time(time(a)?))
+        })])
+        .udf(),
+        Function::new(
+            "make_timestamp",
+            vec![overload(
+                &[i.clone(), i.clone(), i.clone(), i.clone(), i.clone(), T::Float8],
+                T::Timestamp,
+                |a, _| Ok(Value::Timestamp(i64::from(day(&a[..3])?) * DAY + time(&a[3..])?)),
+            )],
+        )
+        .udf(),
+        Function::new("to_timestamp", vec![
+            overload(&[T::Float8], T::Timestamptz, |a, _| seconds(&a[0])),
+            overload(&[T::Text, T::Text], T::Timestamptz, super::pattern::to_timestamp).with_zone(),
+        ])
+        .udf(),
+        Function::new("timezone", vec![
+            overload(&[T::Text, T::Timestamptz], T::Timestamp, in_zone),
+            overload(&[T::Text, T::Timestamp], T::Timestamptz, in_zone),
+            overload(&[T::Interval, T::Timestamptz], T::Timestamp, in_zone),
+            overload(&[T::Interval, T::Timestamp], T::Timestamptz, in_zone),
+        ])
+        .udf(),
+        Function::new("justify_days", vec![overload(&[T::Interval], T::Interval, |a, _| {
+            Ok(Value::Interval(justify_days(interval(&a[0])?)))
+        })])
+        .udf(),
+        Function::new("justify_hours", vec![overload(&[T::Interval], T::Interval, |a, _| {
+            Ok(Value::Interval(justify_hours(interval(&a[0])?)))
+        })])
+        .udf(),
+        Function::new("justify_interval", vec![overload(&[T::Interval], T::Interval, |a, _| {
+            Ok(Value::Interval(justify_days(justify_hours(interval(&a[0])?))))
+        })])
+        .udf(),
+        Function::new("isfinite", vec![
+            overload(&[T::Date], T::Bool, |a, _| Ok(Value::Bool(!matches!(a[0], Value::Date(i32::MAX | i32::MIN))))),
+            overload(&[T::Timestamp], T::Bool, finite),
+            overload(&[T::Timestamptz], T::Bool, finite),
+            overload(&[T::Interval], T::Bool, |_, _| Ok(Value::Bool(true))),
+        ])
+        .udf(),
+        Function::new("date_bin", vec![
+            overload(&[T::Interval, T::Timestamp, T::Timestamp], T::Timestamp, bin),
+            overload(&[T::Interval, T::Timestamptz, T::Timestamptz], T::Timestamptz, bin),
+        ])
+        .udf(),
+    ]
+}
+
+fn int(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_default()
+}
+
+fn day(args: &[Value]) -> SqlResult<i32> {
+    let (year, month, day) = (int(&args[0]), int(&args[1]), int(&args[2]));
+    // Year -1 is 1 BC, which the calendar counts as 0.
+    let counted = if year < 0 { year + 1 } else { year };
+    let month_number = u32::try_from(month).ok().filter(|m| (1..=12).contains(m));
+    let valid = month_number
+        .filter(|m| year != 0 && (1..=i64::from(days_in_month(counted, *m))).contains(&day))
+        .and_then(|m| i32::try_from(days_from_civil(counted, m, day as u32)).ok());
+    valid.ok_or_else(|| {
+        SqlError::new(
+            SqlState::DatetimeFieldOverflow,
+            format!("date field value out of range: {year}-{month:02}-{day:02}"),
+        )
+    })
+}
+
+fn time(args: &[Value]) -> SqlResult<i64> {
+    let (hour, minute) = (int(&args[0]), int(&args[1]));
+    let second = args[2].as_f64().unwrap_or(f64::NAN);
+    if !(0..=24).contains(&hour) || !(0..60).contains(&minute) || !(0.0..=60.0).contains(&second) {
+        return Err(SqlError::new(
+            SqlState::DatetimeFieldOverflow,
+            format!("time field value out of range: {hour}:{minute:02}:{second:02}"),
+        ));
+    }
+    Ok((hour * 3600 + minute * 60) * SECOND + (second * SECOND as f64).round() as i64)
+}
+
+fn seconds(value: &Value) -> SqlResult<Value> {
+    let micros = (value.as_f64().unwrap_or(f64::NAN) * SECOND as f64).round();
+    if !micros.is_finite() || micros.abs() >= i64::MAX as f64 {
+        return Err(out_of_range("timestamp"));
+    }
+    Ok(Value::Timestamptz(micros as i64))
+}
+
+fn in_zone(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    let zone = match &args[0] {
+        Value::Interval(span) => perigee_types::text::TimeZone::fixed((span.micros / SECOND) as i32),
+        name => time_zone(name.as_str().unwrap_or_default())?,
+    };
+    let shift = |at: i64, seconds: i32| {
+        at.checked_add(i64::from(seconds) * SECOND).ok_or_else(|| out_of_range("timestamp"))
+    };
+    match &args[1] {
+        Value::Timestamptz(at) => shift(*at, zone.offset_at(*at)).map(Value::Timestamp),
+        Value::Timestamp(at) => shift(*at, -zone.offset_of_local(*at)).map(Value::Timestamptz),
+        _ => Err(SqlError::internal("a zone for something without a time")),
+    }
+}
+
+fn justify_days(span: Interval) -> Interval {
+    let mut months = span.months + span.days / 30;
+    let mut days = span.days % 30;
+    if months > 0 && days < 0 {
+        (months, days) = (months - 1, days + 30);
+    } else if months < 0 && days > 0 {
+        (months, days) = (months + 1, days - 30);
+    }
+    Interval { months, days, ..span }
+}
+
+fn justify_hours(span: Interval) -> Interval {
+    let mut days = span.days.saturating_add((span.micros / DAY) as i32);
+    let mut micros = span.micros % DAY;
+    if days > 0 && micros < 0 {
+        (days, micros) = (days - 1, micros + DAY);
+    } else if days < 0 && micros > 0 {
+        (days, micros) = (days + 1, micros - DAY);
+    }
+    Interval { days, micros, ..span }
+}
+
+fn finite(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    Ok(Value::Bool(!matches!(args[0], Value::Timestamp(i64::MAX | i64::MIN) | Value::Timestamptz(i64::MAX | i64::MIN))))
+}
+
+fn bin(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    let stride = interval(&args[0])?;
+    if stride.months != 0 {
+        return Err(SqlError::new(
+            SqlState::FeatureNotSupported,
+            "timestamps cannot be binned into intervals containing months or years",
+        ));
+    }
+    let stride = i64::from(stride.days).saturating_mul(DAY).saturating_add(stride.micros);
+    if stride <= 0 {
+        return Err(SqlError::new(SqlState::DatetimeFieldOverflow, "stride must be greater than zero"));
+    }
+    let down = |at: i64, origin: i64| {
+        at.checked_sub(origin).map(|d| origin + d.div_euclid(stride) * stride).ok_or_else(|| out_of_range("timestamp"))
+    };
+    match (&args[1], &args[2]) {
+        (Value::Timestamp(at), Value::Timestamp(origin)) => down(*at, *origin).map(Value::Timestamp),
+        (Value::Timestamptz(at), Value::Timestamptz(origin)) => down(*at, *origin).map(Value::Timestamptz),
+        _ => Err(SqlError::internal("a bin for something without a time")),
+    }
+}

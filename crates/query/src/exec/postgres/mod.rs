@@ -1,0 +1,72 @@
+//! PostgreSQL's semantics on top of DataFusion.
+//!
+//! Three places together: [`operators`] answers DataFusion's SQL planner while expressions are made, [`rules`] rewrites
+//! what the planner made on its own before types are coerced, and the functions here stand in for DataFusion's of the
+//! same name. Untyped literals are known by their Arrow type: the planner makes them `Utf8`, text is `Utf8View`
+//! everywhere else.
+//!
+//! - [`function`]: functions by their PostgreSQL signatures
+//! - [`arithmetic`]: `+ - * / %` on numbers
+//! - [`cast`]: casts
+//! - [`aggregate`]: sum and avg
+//! - [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`]: functions by subject
+
+mod aggregate;
+mod arithmetic;
+mod cast;
+mod catalog;
+mod datetime;
+pub(super) mod function;
+mod math;
+mod operators;
+mod rules;
+mod series;
+mod session;
+mod text;
+
+use std::sync::Arc;
+
+use datafusion::catalog::{TableFunction, TableFunctionImpl};
+use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+
+pub(super) use operators::PostgresOperators;
+pub(super) use rules::PostgresSemantics;
+
+/// DataFusion's functions that are not PostgreSQL's and would surprise more than help.
+const LEFT_OUT: &[&str] = &["arrow_cast", "arrow_typeof", "arrow_metadata", "arrow_try_cast", "get_field", "union_extract", "uuid"];
+
+/// Every scalar function, ours in place of DataFusion's of the same name.
+pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    let mut all = SessionStateDefaults::default_scalar_functions();
+    all.retain(|f| !LEFT_OUT.contains(&f.name()));
+    all.extend(datetime::functions());
+    all.extend(text::functions());
+    all.extend(math::functions());
+    all.extend(session::functions());
+    all.extend(catalog::functions());
+    all.extend(super::system::system_tables().functions());
+    all
+}
+
+/// Every aggregate.
+pub(super) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    let mut all = SessionStateDefaults::default_aggregate_functions();
+    let every = all.iter().find(|f| f.name() == "bool_and").map(|f| f.as_ref().clone().with_aliases(["every"]));
+    all.extend(every.map(Arc::new));
+    all
+}
+
+/// What the SQL planner asks about expressions, ours first.
+pub(super) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let mut all: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(PostgresOperators)];
+    all.extend(SessionStateDefaults::default_expr_planners());
+    all
+}
+
+/// Functions in FROM.
+pub(super) fn table_functions() -> Vec<Arc<TableFunction>> {
+    let named = |name: &str, function: Arc<dyn TableFunctionImpl>| Arc::new(TableFunction::new(name.to_owned(), function));
+    vec![named("generate_series", Arc::new(series::GenerateSeries))]
+}

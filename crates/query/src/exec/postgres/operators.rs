@@ -1,0 +1,396 @@
+//! Operators and the syntax that stands for functions, as PostgreSQL resolves them.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::DFSchema;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{
+    AggregateFunction, ScalarFunction, WindowFunction, WindowFunctionDefinition, WindowFunctionParams,
+};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator};
+use datafusion::scalar::ScalarValue;
+use perigee_types::{SqlError, SqlState, SqlType};
+use sqlparser::ast::BinaryOperator;
+
+use super::function::{Function, is_unknown, type_name, undefined_operator};
+use super::{arithmetic, cast, datetime};
+use crate::exec::error::from_sql;
+
+/// Resolves operators, EXTRACT, SUBSTRING, aggregates.
+#[derive(Debug)]
+pub(in crate::exec) struct PostgresOperators;
+
+/// One side of an operator.
+struct Side {
+    expr: Expr,
+    ty: DataType,
+    field: Option<FieldRef>,
+}
+
+impl Side {
+    fn new(expr: Expr, schema: &DFSchema) -> Result<Self> {
+        let expr = shrink(expr);
+        if matches!(&expr, Expr::Placeholder(p) if p.field.is_none()) {
+            return Ok(Self { expr, ty: DataType::Null, field: None });
+        }
+        let field = expr.to_field(schema)?.1;
+        Ok(Self { ty: field.data_type().clone(), field: Some(field), expr })
+    }
+
+    fn is_unknown(&self) -> bool {
+        is_unknown(&self.ty)
+            && matches!(&self.expr, Expr::Placeholder(_) | Expr::Literal(..))
+    }
+
+    /// The SQL type.
+    fn sql(&self) -> SqlType {
+        match &self.field {
+            Some(field) if !is_unknown(&self.ty) => SqlType::of_field(field),
+            _ => SqlType::Unknown,
+        }
+    }
+
+    /// This side as a value of `ty`, where it is a literal or parameter without a type.
+    fn adopt(self, ty: &SqlType) -> Result<Self> {
+        let field: FieldRef = Arc::new(ty.field(ty.internal_name(), true));
+        let expr = adopt(self.expr, ty)?;
+        Ok(Self { expr, ty: field.data_type().clone(), field: Some(field) })
+    }
+}
+
+/// An untyped literal or parameter as one of type `ty`; anything else as it is.
+pub(super) fn adopt(expr: Expr, ty: &SqlType) -> Result<Expr> {
+    // A constraint on the column's values does not bind what it is compared with.
+    let ty = &match ty {
+        SqlType::Varchar(_) | SqlType::Name | SqlType::InternalChar => SqlType::Text,
+        SqlType::Numeric(_) => SqlType::Numeric(None),
+        ty => ty.clone(),
+    };
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => cast::text_literal(&text, ty, false),
+        Expr::Literal(value, _) if value.is_null() => {
+            Ok(cast::literal(ScalarValue::try_from(&ty.arrow())?, &ty.field("", true)))
+        }
+        Expr::Placeholder(mut placeholder) if placeholder.field.is_none() => {
+            placeholder.field = Some(Arc::new(ty.field(placeholder.id.clone(), true)));
+            Ok(Expr::Placeholder(placeholder))
+        }
+        other => Ok(other),
+    }
+}
+
+/// An integer literal as int4 where it fits; DataFusion's planner makes all of them int8.
+pub(super) fn shrink(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(ScalarValue::Int64(Some(value)), None) => match i32::try_from(value) {
+            Ok(small) => Expr::Literal(ScalarValue::Int32(Some(small)), None),
+            Err(_) => Expr::Literal(ScalarValue::Int64(Some(value)), None),
+        },
+        Expr::Literal(ScalarValue::UInt64(Some(value)), None) => {
+            cast::literal(ScalarValue::Decimal128(Some(i128::from(value)), 38, 0), &cast::numeric_field("", 0))
+        }
+        other => other,
+    }
+}
+
+fn arithmetic_operator(op: &BinaryOperator) -> Option<(Operator, &'static str)> {
+    Some(match op {
+        BinaryOperator::Plus => (Operator::Plus, "+"),
+        BinaryOperator::Minus => (Operator::Minus, "-"),
+        BinaryOperator::Multiply => (Operator::Multiply, "*"),
+        BinaryOperator::Divide => (Operator::Divide, "/"),
+        BinaryOperator::Modulo => (Operator::Modulo, "%"),
+        _ => return None,
+    })
+}
+
+fn comparison(op: &BinaryOperator) -> Option<(Operator, &'static str)> {
+    Some(match op {
+        BinaryOperator::Eq => (Operator::Eq, "="),
+        BinaryOperator::NotEq => (Operator::NotEq, "<>"),
+        BinaryOperator::Lt => (Operator::Lt, "<"),
+        BinaryOperator::LtEq => (Operator::LtEq, "<="),
+        BinaryOperator::Gt => (Operator::Gt, ">"),
+        BinaryOperator::GtEq => (Operator::GtEq, ">="),
+        _ => return None,
+    })
+}
+
+fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
+    Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
+}
+
+fn is_number(ty: &DataType) -> bool {
+    ty.is_numeric()
+}
+
+fn is_text(ty: &DataType) -> bool {
+    matches!(ty, DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8)
+}
+
+/// `left op right` for `+ - * / %`.
+fn plan_arithmetic(op: Operator, symbol: &'static str, left: Side, right: Side) -> Result<Expr> {
+    let (left, right) = match (left.is_unknown(), right.is_unknown()) {
+        (true, true) if left.ty == DataType::Null && right.ty == DataType::Null => {
+            // Two parameters without types: the statement is planned again once they have some.
+            return Ok(binary(left.expr, op, right.expr));
+        }
+        (true, true) => {
+            return Err(from_sql(SqlError::new(
+                SqlState::AmbiguousFunction,
+                format!("operator is not unique: unknown {symbol} unknown"),
+            )));
+        }
+        (true, false) => {
+            let ty = datetime::other_side(op, &right.sql(), true);
+            (left.adopt(&ty)?, right)
+        }
+        (false, true) => {
+            let ty = datetime::other_side(op, &left.sql(), false);
+            let right = right.adopt(&ty)?;
+            (left, right)
+        }
+        (false, false) => (left, right),
+    };
+    if is_number(&left.ty) && is_number(&right.ty) {
+        if let Some(call) = arithmetic::operation(op, left.expr.clone(), right.expr.clone(), (&left.ty, &right.ty)) {
+            return Ok(call);
+        }
+        return Ok(binary(left.expr, op, right.expr));
+    }
+    let known = datetime::operator(symbol)
+        .ok_or_else(|| undefined_operator(symbol, &left.sql().to_string(), &right.sql().to_string()));
+    let udf = known.map_err(from_sql)?;
+    // Unknown operators are found out here, with the names of the SQL types.
+    if let Some(function) = udf.inner().downcast_ref::<Function>()
+        && !function.knows(&[left.ty.clone(), right.ty.clone()])
+    {
+        return Err(from_sql(undefined_operator(symbol, &left.sql().to_string(), &right.sql().to_string())));
+    }
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![left.expr, right.expr])))
+}
+
+/// Whether values of two types compare at all.
+fn comparable(left: &DataType, right: &DataType) -> bool {
+    let class = |ty: &DataType| match ty {
+        ty if is_text(ty) => 1,
+        ty if is_number(ty) => 2,
+        DataType::Date32 | DataType::Timestamp(..) => 3,
+        DataType::Time64(_) | DataType::Time32(_) => 4,
+        DataType::Interval(_) | DataType::Duration(_) => 5,
+        DataType::Boolean => 6,
+        DataType::Binary | DataType::BinaryView | DataType::LargeBinary => 7,
+        DataType::FixedSizeBinary(_) => 8,
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => 9,
+        _ => 0,
+    };
+    let (l, r) = (class(left), class(right));
+    l == 0 || r == 0 || l == r
+}
+
+fn plan_comparison(op: Operator, symbol: &'static str, left: Side, right: Side) -> Result<Expr> {
+    let (left, right) = match (left.is_unknown(), right.is_unknown()) {
+        (true, false) => {
+            let ty = right.sql();
+            (left.adopt(&ty)?, right)
+        }
+        (false, true) => {
+            let ty = left.sql();
+            let right = right.adopt(&ty)?;
+            (left, right)
+        }
+        _ => (left, right),
+    };
+    if !comparable(&left.ty, &right.ty) && !is_unknown(&left.ty) && !is_unknown(&right.ty) {
+        return Err(from_sql(undefined_operator(symbol, &left.sql().to_string(), &right.sql().to_string())));
+    }
+    if matches!(left.ty, DataType::Interval(_)) && matches!(right.ty, DataType::Interval(_)) {
+        // Intervals compare by their length, which their parts do not say.
+        let length = |expr| datetime::interval_length(expr);
+        return Ok(binary(length(left.expr), op, length(right.expr)));
+    }
+    Ok(binary(left.expr, op, right.expr))
+}
+
+/// `left || right`: text with anything, arrays with arrays and elements.
+fn plan_concat(left: Side, right: Side) -> Result<Option<Expr>> {
+    let is_list = |ty: &DataType| matches!(ty, DataType::List(_));
+    if is_list(&left.ty) || is_list(&right.ty) {
+        return Ok(None);
+    }
+    let is_bytes = |ty: &DataType| matches!(ty, DataType::BinaryView | DataType::Binary);
+    if is_bytes(&left.ty) || is_bytes(&right.ty) {
+        let (left, right) = (left.adopt(&SqlType::Bytea)?, right.adopt(&SqlType::Bytea)?);
+        let udf = super::text::concat_bytes();
+        return Ok(Some(Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![left.expr, right.expr]))));
+    }
+    if !is_text(&left.ty) && !is_text(&right.ty) && !left.is_unknown() && !right.is_unknown() {
+        return Err(from_sql(undefined_operator("||", &left.sql().to_string(), &right.sql().to_string())));
+    }
+    let text = |side: Side| -> Result<Expr> {
+        if side.is_unknown() {
+            return adopt(side.expr, &SqlType::Text);
+        }
+        if is_text(&side.ty) {
+            return Ok(side.expr);
+        }
+        let field: FieldRef = Arc::new(SqlType::Text.field("text", true));
+        Ok(Expr::Cast(Cast::new_from_field(Box::new(side.expr), field)))
+    };
+    Ok(Some(binary(text(left)?, Operator::StringConcat, text(right)?)))
+}
+
+impl ExprPlanner for PostgresOperators {
+    fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        use BinaryOperator as B;
+        let sides = |raw: RawBinaryExpr| Ok::<_, datafusion::error::DataFusionError>((
+            Side::new(raw.left, schema)?,
+            Side::new(raw.right, schema)?,
+        ));
+        if let Some((op, symbol)) = arithmetic_operator(&raw.op) {
+            let (left, right) = sides(raw)?;
+            return plan_arithmetic(op, symbol, left, right).map(PlannerResult::Planned);
+        }
+        if let Some((op, symbol)) = comparison(&raw.op) {
+            let (left, right) = sides(raw)?;
+            return plan_comparison(op, symbol, left, right).map(PlannerResult::Planned);
+        }
+        match &raw.op {
+            B::StringConcat => {
+                let (left, right) = sides(raw.clone())?;
+                Ok(match plan_concat(left, right)? {
+                    Some(planned) => PlannerResult::Planned(planned),
+                    None => PlannerResult::Original(raw),
+                })
+            }
+            B::PGRegexMatch | B::PGRegexIMatch | B::PGRegexNotMatch | B::PGRegexNotIMatch | B::PGLikeMatch
+            | B::PGILikeMatch | B::PGNotLikeMatch | B::PGNotILikeMatch => {
+                let left = adopt(raw.left, &SqlType::Text)?;
+                let right = adopt(raw.right, &SqlType::Text)?;
+                Ok(PlannerResult::Original(RawBinaryExpr { op: raw.op, left, right }))
+            }
+            B::PGExp => {
+                let (left, right) = sides(raw)?;
+                let power = super::math::power();
+                let call = ScalarFunction::new_udf(power, vec![left.expr, right.expr]);
+                Ok(PlannerResult::Planned(Expr::ScalarFunction(call)))
+            }
+            _ => Ok(PlannerResult::Original(RawBinaryExpr {
+                left: shrink(raw.left),
+                right: shrink(raw.right),
+                op: raw.op,
+            })),
+        }
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(datetime::extract(), args))))
+    }
+
+    fn plan_position(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        let udf = datafusion::functions::unicode::strpos();
+        Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(udf, args))))
+    }
+
+    fn plan_substring(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        let udf = super::text::substring();
+        Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(udf, args))))
+    }
+
+    fn plan_overlay(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        let udf = datafusion::functions::core::overlay();
+        Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(udf, args))))
+    }
+
+    fn plan_compound_identifier(
+        &self,
+        field: &Field,
+        _: Option<&datafusion::common::TableReference>,
+        nested: &[String],
+    ) -> Result<PlannerResult<Vec<Expr>>> {
+        Err(from_sql(SqlError::new(
+            SqlState::WrongObjectType,
+            format!(
+                "column notation .{} applied to type {}, which is not a composite type",
+                nested.first().map_or("", String::as_str),
+                type_name(field.data_type())
+            ),
+        )))
+    }
+
+    fn plan_aggregate(&self, raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        let [arg] = raw.args.as_slice() else { return Ok(PlannerResult::Original(raw)) };
+        let call = |udf: Arc<datafusion::logical_expr::AggregateUDF>, arg: Expr| {
+            Expr::AggregateFunction(AggregateFunction::new_udf(
+                udf,
+                vec![arg],
+                raw.distinct,
+                raw.filter.clone(),
+                Vec::new(),
+                None,
+            ))
+        };
+        match raw.func.name() {
+            "sum" => {
+                let arg = super::aggregate::sum_argument(shrink(arg.clone()));
+                Ok(PlannerResult::Planned(call(Arc::clone(&raw.func), arg)))
+            }
+            "avg" => {
+                let arg = shrink(arg.clone());
+                let sum = call(
+                    datafusion::functions_aggregate::sum::sum_udaf(),
+                    super::aggregate::sum_argument(arg.clone()),
+                );
+                let count = call(datafusion::functions_aggregate::count::count_udaf(), arg);
+                Ok(PlannerResult::Planned(super::aggregate::average(sum, count)))
+            }
+            _ => Ok(PlannerResult::Original(raw)),
+        }
+    }
+
+    fn plan_window(&self, raw: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+        let call = |fun: WindowFunctionDefinition, args: Vec<Expr>| {
+            Expr::WindowFunction(Box::new(WindowFunction {
+                fun,
+                params: WindowFunctionParams {
+                    args,
+                    partition_by: raw.partition_by.clone(),
+                    order_by: raw.order_by.clone(),
+                    window_frame: raw.window_frame.clone(),
+                    filter: raw.filter.clone(),
+                    null_treatment: raw.null_treatment,
+                    distinct: raw.distinct,
+                },
+            }))
+        };
+        let integer = |expr: Expr, ty: SqlType| {
+            Expr::Cast(Cast::new_from_field(Box::new(expr), Arc::new(ty.field(ty.internal_name(), true))))
+        };
+        match (&raw.func_def, raw.args.as_slice()) {
+            (WindowFunctionDefinition::AggregateUDF(udaf), [arg]) if udaf.name() == "sum" => {
+                let args = vec![super::aggregate::sum_argument(shrink(arg.clone()))];
+                Ok(PlannerResult::Planned(call(raw.func_def.clone(), args)))
+            }
+            (WindowFunctionDefinition::AggregateUDF(udaf), [arg]) if udaf.name() == "avg" => {
+                let arg = shrink(arg.clone());
+                let sum = WindowFunctionDefinition::AggregateUDF(datafusion::functions_aggregate::sum::sum_udaf());
+                let count = WindowFunctionDefinition::AggregateUDF(datafusion::functions_aggregate::count::count_udaf());
+                let sum = call(sum, vec![super::aggregate::sum_argument(arg.clone())]);
+                let count = call(count, vec![arg]);
+                Ok(PlannerResult::Planned(super::aggregate::average(sum, count)))
+            }
+            (WindowFunctionDefinition::WindowUDF(udwf), args) => match udwf.name() {
+                "row_number" | "rank" | "dense_rank" => {
+                    Ok(PlannerResult::Planned(integer(call(raw.func_def.clone(), args.to_vec()), SqlType::Int8)))
+                }
+                "ntile" => {
+                    Ok(PlannerResult::Planned(integer(call(raw.func_def.clone(), args.to_vec()), SqlType::Int4)))
+                }
+                _ => Ok(PlannerResult::Original(raw)),
+            },
+            _ => Ok(PlannerResult::Original(raw)),
+        }
+    }
+}

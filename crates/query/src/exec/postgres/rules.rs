@@ -1,0 +1,269 @@
+//! What DataFusion's SQL planner leaves as its own, made PostgreSQL's before types are coerced: literals, casts, session
+//! values, signs, BETWEEN and IN over untyped literals, SIMILAR TO.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion, TreeNodeRewriter};
+use datafusion::common::{DFSchema, Result};
+use datafusion::config::ConfigOptions;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, InList, Like, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::{COUNT_STAR_EXPANSION, merge_schema};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator};
+use datafusion::optimizer::analyzer::AnalyzerRule;
+use datafusion::scalar::ScalarValue;
+use perigee_types::SqlType;
+
+use super::function::{Function, is_unknown};
+use super::operators::{adopt, shrink};
+use super::{arithmetic, cast, datetime, session};
+use crate::exec::values::SessionValue;
+
+/// Rewrites every expression of a plan. Runs before type coercion.
+#[derive(Debug)]
+pub(in crate::exec) struct PostgresSemantics;
+
+impl AnalyzerRule for PostgresSemantics {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(rewrite_node).map(|t| t.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "postgres_semantics"
+    }
+}
+
+fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        let source = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
+        schema.merge(&source);
+    }
+    // Rows to skip and to fetch are int8 and stay so.
+    let shrinks = !matches!(plan, LogicalPlan::Limit(_));
+    let names = NamePreserver::new(&plan);
+    let plan = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let rewritten = expr.rewrite(&mut Rewriter { schema: &schema, shrinks })?;
+        Ok(rewritten.update_data(|e| name.restore(e)))
+    })?;
+    if !plan.transformed {
+        return Ok(Transformed::no(plan.data.recompute_schema()?));
+    }
+    let plan = match plan.data {
+        // Its schema is made from its rows.
+        LogicalPlan::Values(values) => {
+            let names = values.schema.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+            let rebuilt = LogicalPlanBuilder::values(values.values)?.build()?;
+            let same = rebuilt.schema().fields().iter().zip(&names).all(|(f, n)| f.name() == n);
+            if !same {
+                return Err(DataFusionError::Internal("columns of VALUES changed their names".to_owned()));
+            }
+            rebuilt
+        }
+        other => other.recompute_schema()?,
+    };
+    Ok(Transformed::yes(plan))
+}
+
+struct Rewriter<'a> {
+    schema: &'a DFSchema,
+    shrinks: bool,
+}
+
+impl TreeNodeRewriter for Rewriter<'_> {
+    type Node = Expr;
+
+    fn f_down(&mut self, expr: Expr) -> Result<Transformed<Expr>> {
+        // count(*) is known by its argument.
+        if let Expr::AggregateFunction(AggregateFunction { params, .. }) = &expr
+            && matches!(params.args.as_slice(), [Expr::Literal(value, _)] if *value == COUNT_STAR_EXPANSION)
+            && params.filter.is_none()
+        {
+            return Ok(Transformed::new(expr, false, TreeNodeRecursion::Jump));
+        }
+        Ok(Transformed::no(expr))
+    }
+
+    fn f_up(&mut self, expr: Expr) -> Result<Transformed<Expr>> {
+        match expr {
+            Expr::Literal(ScalarValue::Int64(Some(_)) | ScalarValue::UInt64(Some(_)), None) if self.shrinks => {
+                Ok(Transformed::yes(shrink(expr)))
+            }
+            Expr::Cast(cast) => cast::rewrite(cast, self.schema).map(Transformed::yes),
+            Expr::Negative(inner) => self.negative(*inner),
+            Expr::ScalarFunction(call) => self.call(call),
+            Expr::Between(between) => self.between(between),
+            Expr::InList(list) => self.in_list(list),
+            Expr::Like(like) => self.like(like).map(|l| Transformed::yes(Expr::Like(l))),
+            Expr::SimilarTo(like) => self.similar(like),
+            Expr::Case(mut case) => {
+                if let Some(operand) = &case.expr
+                    && let Some(ty) = self.known(operand)?
+                {
+                    for (when, _) in &mut case.when_then_expr {
+                        **when = adopt(std::mem::take(when), &ty)?;
+                    }
+                }
+                let known = self.first_known(case.when_then_expr.iter().map(|(_, t)| t.as_ref()).chain(
+                    case.else_expr.as_deref(),
+                ))?;
+                if let Some(ty) = known {
+                    for (_, then) in &mut case.when_then_expr {
+                        **then = adopt(std::mem::take(then), &ty)?;
+                    }
+                    case.else_expr = match case.else_expr {
+                        Some(otherwise) => Some(Box::new(adopt(*otherwise, &ty)?)),
+                        None => None,
+                    };
+                }
+                Ok(Transformed::yes(Expr::Case(case)))
+            }
+            other => Ok(Transformed::no(other)),
+        }
+    }
+}
+
+impl Rewriter<'_> {
+    /// The SQL type of an expression that is not an untyped literal or parameter.
+    fn known(&self, expr: &Expr) -> Result<Option<SqlType>> {
+        if matches!(expr, Expr::Placeholder(p) if p.field.is_none()) {
+            return Ok(None);
+        }
+        let field = expr.to_field(self.schema)?.1;
+        Ok((!is_unknown(field.data_type())).then(|| SqlType::of_field(&field)))
+    }
+
+    fn first_known<'e>(&self, exprs: impl Iterator<Item = &'e Expr>) -> Result<Option<SqlType>> {
+        for expr in exprs {
+            if let Some(ty) = self.known(expr)? {
+                return Ok(Some(ty));
+            }
+        }
+        Ok(None)
+    }
+
+    fn negative(&self, inner: Expr) -> Result<Transformed<Expr>> {
+        let ty = inner.get_type(self.schema)?;
+        let zero = match ty {
+            DataType::Int16 => ScalarValue::Int16(Some(0)),
+            DataType::Int32 => ScalarValue::Int32(Some(0)),
+            DataType::Int64 => ScalarValue::Int64(Some(0)),
+            _ => return Ok(Transformed::no(Expr::Negative(Box::new(inner)))),
+        };
+        if let Expr::Literal(value, None) = &inner
+            && let Ok(negated) = value.arithmetic_negate()
+        {
+            return Ok(Transformed::yes(Expr::Literal(negated, None)));
+        }
+        let zero = Expr::Literal(zero, None);
+        Ok(match arithmetic::operation(Operator::Minus, zero, inner.clone(), (&ty, &ty)) {
+            Some(call) => Transformed::yes(call),
+            None => Transformed::no(Expr::Negative(Box::new(inner))),
+        })
+    }
+
+    fn call(&self, mut call: ScalarFunction) -> Result<Transformed<Expr>> {
+        if call.args.is_empty()
+            && let Some((value, ty)) = session::session_value(call.func.name())
+        {
+            let field = Arc::new(ty.field(call.func.name(), true));
+            let as_type = Cast::new_from_field(Box::new(value), field);
+            return cast::rewrite(as_type, self.schema).map(Transformed::yes);
+        }
+        if let Some(function) = call.func.inner().downcast_ref::<Function>() {
+            let types = call.args.iter().map(|a| a.get_type(self.schema)).collect::<Result<Vec<_>>>()?;
+            if function.wants_zone(&types) {
+                call.args.push(SessionValue::TimeZone.expr());
+                return Ok(Transformed::yes(Expr::ScalarFunction(call)));
+            }
+            return Ok(Transformed::no(Expr::ScalarFunction(call)));
+        }
+        if matches!(call.func.name(), "coalesce" | "nullif" | "greatest" | "least")
+            && let Some(ty) = self.first_known(call.args.iter())?
+        {
+            call.args = call.args.into_iter().map(|arg| adopt(arg, &ty)).collect::<Result<_>>()?;
+            return Ok(Transformed::yes(Expr::ScalarFunction(call)));
+        }
+        let expr = Expr::ScalarFunction(call);
+        // Counts and places are int4 in PostgreSQL.
+        if expr.get_type(self.schema)? == DataType::UInt64 {
+            let field = Arc::new(SqlType::Int4.field("int4", true));
+            return Ok(Transformed::yes(Expr::Cast(Cast::new_from_field(Box::new(expr), field))));
+        }
+        Ok(Transformed::no(expr))
+    }
+
+    fn between(&self, between: Between) -> Result<Transformed<Expr>> {
+        let Between { expr, negated, low, high } = between;
+        let known = self.first_known([expr.as_ref(), low.as_ref(), high.as_ref()].into_iter())?;
+        let (expr, low, high) = match &known {
+            Some(ty) => (adopt(*expr, ty)?, adopt(*low, ty)?, adopt(*high, ty)?),
+            None => (*expr, *low, *high),
+        };
+        let (expr, low, high) = if known == Some(SqlType::Interval) {
+            (datetime::interval_length(expr), datetime::interval_length(low), datetime::interval_length(high))
+        } else {
+            (expr, low, high)
+        };
+        Ok(Transformed::yes(Expr::Between(Between::new(Box::new(expr), negated, Box::new(low), Box::new(high)))))
+    }
+
+    fn in_list(&self, list: InList) -> Result<Transformed<Expr>> {
+        let InList { expr, list, negated } = list;
+        let known = self.first_known(std::iter::once(expr.as_ref()).chain(&list))?;
+        let Some(ty) = known else { return Ok(Transformed::no(Expr::InList(InList { expr, list, negated }))) };
+        let expr = Box::new(adopt(*expr, &ty)?);
+        let list = list.into_iter().map(|e| adopt(e, &ty)).collect::<Result<_>>()?;
+        Ok(Transformed::yes(Expr::InList(InList { expr, list, negated })))
+    }
+
+    fn like(&self, like: Like) -> Result<Like> {
+        let expr = Box::new(adopt(*like.expr, &SqlType::Text)?);
+        let pattern = Box::new(adopt(*like.pattern, &SqlType::Text)?);
+        Ok(Like { expr, pattern, ..like })
+    }
+
+    fn similar(&self, like: Like) -> Result<Transformed<Expr>> {
+        let like = self.like(like)?;
+        let escape = like.escape_char.unwrap_or('\\');
+        let pattern = match like.pattern.as_ref() {
+            Expr::Literal(ScalarValue::Utf8View(Some(pattern)), _) => similar_to_regex(pattern, escape),
+            _ => return Err(DataFusionError::NotImplemented("SIMILAR TO with a pattern that is not constant".to_owned())),
+        };
+        let op = if like.negated { Operator::RegexNotMatch } else { Operator::RegexMatch };
+        let pattern = Expr::Literal(ScalarValue::Utf8View(Some(pattern)), None);
+        Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(like.expr, op, Box::new(pattern)))))
+    }
+}
+
+/// An SQL pattern as a regular expression over the whole text.
+fn similar_to_regex(pattern: &str, escape: char) -> String {
+    let mut out = String::from("^(?s:");
+    let mut in_brackets = false;
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            c if c == escape => out.push_str(&regex::escape(&chars.next().map(String::from).unwrap_or_default())),
+            '[' => {
+                in_brackets = true;
+                out.push(c);
+            }
+            ']' => {
+                in_brackets = false;
+                out.push(c);
+            }
+            '%' if !in_brackets => out.push_str(".*"),
+            '_' if !in_brackets => out.push('.'),
+            '.' | '^' | '$' if !in_brackets => {
+                out.push('\\');
+                out.push(c);
+            }
+            other => out.push(other),
+        }
+    }
+    out.push_str(")$");
+    out
+}

@@ -1,0 +1,205 @@
+//! `generate_series` in FROM: integers and timestamps.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::memory::{LazyBatchGenerator, LazyMemoryExec};
+use parking_lot::RwLock;
+use perigee_storage::arrow_value::{ColumnBuilder, value_at};
+use perigee_types::text::TimeZone;
+use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
+
+use super::datetime::instant_plus;
+use crate::exec::error::from_sql;
+use crate::exec::template::BATCH_ROWS;
+
+const NAME: &str = "generate_series";
+
+/// The table function.
+#[derive(Debug)]
+pub(in crate::exec) struct GenerateSeries;
+
+impl TableFunctionImpl for GenerateSeries {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        let values = args.exprs().iter().map(constant).collect::<Result<Vec<_>>>()?;
+        let series = Series::new(&values).map_err(from_sql)?;
+        let field = series.ty().field(NAME, false);
+        Ok(Arc::new(SeriesTable { schema: Arc::new(Schema::new(vec![field])), series }))
+    }
+}
+
+fn constant(expr: &Expr) -> Result<Value> {
+    match expr {
+        Expr::Literal(value, _) => {
+            let array = value.to_array()?;
+            let ty = SqlType::of_arrow(&value.data_type()).unwrap_or(SqlType::Text);
+            Ok(value_at(&array, 0, &ty))
+        }
+        _ => Err(from_sql(SqlError::unsupported("generate_series over values that are not constant"))),
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Debug, PartialEq)]
+enum Series {
+    Empty,
+    Integers { start: i64, stop: i64, step: i64, small: bool },
+    Times { start: i64, stop: i64, step: Interval, zoned: bool },
+}
+
+impl Series {
+    fn new(args: &[Value]) -> SqlResult<Self> {
+        if args.iter().any(Value::is_null) {
+            return Ok(Series::Empty);
+        }
+        let zero = || SqlError::new(SqlState::InvalidParameterValue, "step size cannot equal zero");
+        match args {
+            [start, stop] | [start, stop, _] if start.as_i64().is_some() && stop.as_i64().is_some() => {
+                let step = args.get(2).map_or(Some(1), Value::as_i64).ok_or_else(undefined)?;
+                let (start, stop) = (start.as_i64().unwrap_or(0), stop.as_i64().unwrap_or(0));
+                if step == 0 {
+                    return Err(zero());
+                }
+                let small = [start, stop, step].iter().all(|v| i32::try_from(*v).is_ok());
+                Ok(Series::Integers { start, stop, step, small })
+            }
+            [start, stop, Value::Interval(step)] => {
+                let zoned = matches!(start, Value::Timestamptz(_)) || matches!(stop, Value::Timestamptz(_));
+                if *step == Interval::default() {
+                    return Err(zero());
+                }
+                let (start, stop) = (time(start)?, time(stop)?);
+                Ok(Series::Times { start, stop, step: *step, zoned })
+            }
+            _ => Err(undefined()),
+        }
+    }
+
+    fn ty(&self) -> SqlType {
+        match self {
+            Series::Empty | Series::Integers { small: true, .. } => SqlType::Int4,
+            Series::Integers { .. } => SqlType::Int8,
+            Series::Times { zoned: true, .. } => SqlType::Timestamptz,
+            Series::Times { .. } => SqlType::Timestamp,
+        }
+    }
+
+    /// The first value, and the series behind it.
+    fn next(&mut self) -> SqlResult<Option<Value>> {
+        let (value, rest) = match self {
+            Series::Empty => return Ok(None),
+            Series::Integers { start, stop, step, small } => {
+                if (*step > 0 && start > stop) || (*step < 0 && start < stop) {
+                    return Ok(None);
+                }
+                let value = if *small { Value::Int4(*start as i32) } else { Value::Int8(*start) };
+                let rest = match start.checked_add(*step) {
+                    Some(start) => Series::Integers { start, stop: *stop, step: *step, small: *small },
+                    None => Series::Empty,
+                };
+                (value, rest)
+            }
+            Series::Times { start, stop, step, zoned } => {
+                let forward = step.approximate_micros() > 0;
+                if (forward && start > stop) || (!forward && start < stop) {
+                    return Ok(None);
+                }
+                let value = if *zoned { Value::Timestamptz(*start) } else { Value::Timestamp(*start) };
+                let next = instant_plus(*start, *step, TimeZone::Utc)?;
+                (value, Series::Times { start: next, stop: *stop, step: *step, zoned: *zoned })
+            }
+        };
+        *self = rest;
+        Ok(Some(value))
+    }
+}
+
+fn undefined() -> SqlError {
+    SqlError::new(SqlState::UndefinedFunction, "function generate_series with these arguments does not exist")
+        .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+}
+
+fn time(value: &Value) -> SqlResult<i64> {
+    match value {
+        Value::Date(days) => Ok(i64::from(*days) * super::datetime::DAY),
+        Value::Timestamp(at) | Value::Timestamptz(at) => Ok(*at),
+        Value::Text(text) => match perigee_types::text::parse(text, &SqlType::Timestamp)? {
+            Value::Timestamp(at) => Ok(at),
+            _ => Err(undefined()),
+        },
+        _ => Err(undefined()),
+    }
+}
+
+#[derive(Debug)]
+struct SeriesTable {
+    schema: SchemaRef,
+    series: Series,
+}
+
+#[async_trait]
+impl TableProvider for SeriesTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let generator = Generator { schema: Arc::clone(&self.schema), begin: self.series.clone(), rest: self.series.clone() };
+        let exec = LazyMemoryExec::try_new(Arc::clone(&self.schema), vec![Arc::new(RwLock::new(generator))])?;
+        Ok(Arc::new(exec.with_projection(projection.cloned())))
+    }
+}
+
+/// Gives the series batch by batch.
+#[derive(Debug, Clone)]
+struct Generator {
+    schema: SchemaRef,
+    begin: Series,
+    rest: Series,
+}
+
+impl fmt::Display for Generator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAME)
+    }
+}
+
+impl LazyBatchGenerator for Generator {
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+
+    fn generate_next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let mut column = ColumnBuilder::new(&self.begin.ty(), BATCH_ROWS);
+        while column.len() < BATCH_ROWS {
+            let Some(value) = self.rest.next().map_err(from_sql)? else { break };
+            column.push(&value).map_err(|e| from_sql(SqlError::internal(e)))?;
+        }
+        if column.is_empty() {
+            return Ok(None);
+        }
+        let column: ArrayRef = column.finish();
+        Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), vec![column])?))
+    }
+
+    fn reset_state(&self) -> Arc<RwLock<dyn LazyBatchGenerator>> {
+        Arc::new(RwLock::new(Self { rest: self.begin.clone(), ..self.clone() }))
+    }
+}

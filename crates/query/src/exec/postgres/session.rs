@@ -1,0 +1,185 @@
+//! Functions that ask or change the session, and those that give something new each time.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{Expr, ScalarUDF};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
+
+use super::function::{Call, Function, Parameter, Returns, overload, overload_of};
+use crate::exec::values::SessionValue;
+use crate::exec::view::{ReadView, SessionServices};
+
+use SqlType as T;
+
+/// What `version()` says. Clients parse the number behind the first word.
+const VERSION: &str = concat!("PostgreSQL 17.2 (Perigee ", env!("CARGO_PKG_VERSION"), ")");
+
+/// Functions without arguments that stand for a value of the session.
+const SESSION_VALUES: &[(&str, SqlType, SessionValue)] = &[
+    ("now", T::Timestamptz, SessionValue::TransactionTime),
+    ("current_timestamp", T::Timestamptz, SessionValue::TransactionTime),
+    ("transaction_timestamp", T::Timestamptz, SessionValue::TransactionTime),
+    ("statement_timestamp", T::Timestamptz, SessionValue::StatementTime),
+    ("localtimestamp", T::Timestamp, SessionValue::TransactionTime),
+    ("current_date", T::Date, SessionValue::TransactionTime),
+    ("localtime", T::Time, SessionValue::TransactionTime),
+    ("current_time", T::Time, SessionValue::TransactionTime),
+    ("current_user", T::Name, SessionValue::User),
+    ("current_role", T::Name, SessionValue::User),
+    ("user", T::Name, SessionValue::User),
+    ("session_user", T::Name, SessionValue::SessionUser),
+    ("current_database", T::Name, SessionValue::Database),
+    ("current_catalog", T::Name, SessionValue::Database),
+    ("current_schema", T::Name, SessionValue::Schema),
+    ("pg_backend_pid", T::Int4, SessionValue::ProcessId),
+];
+
+/// The session's value that a call stands for, and the type it is cast to.
+pub(super) fn session_value(name: &str) -> Option<(Expr, &'static SqlType)> {
+    SESSION_VALUES.iter().find(|(n, ..)| *n == name).map(|(_, ty, value)| (value.expr(), ty))
+}
+
+pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    // Calls of these never run: analysis replaces them.
+    let never = |_: &[Value], _: &Call<'_>| Err(SqlError::internal("a session's value was not put in"));
+    let mut all: Vec<Arc<ScalarUDF>> = SESSION_VALUES
+        .iter()
+        .map(|(name, ty, _)| Function::new(name, vec![overload(&[], ty.clone(), never)]).volatile().udf())
+        .collect();
+    all.extend([
+        Function::new("version", vec![overload(&[], T::Text, |_, _| Ok(Value::Text(VERSION.to_owned())))]).udf(),
+        Function::new("clock_timestamp", vec![overload(&[], T::Timestamptz, |_, _| {
+            Ok(Value::Timestamptz(chrono::Utc::now().timestamp_micros()))
+        })])
+        .volatile()
+        .udf(),
+        Function::new("gen_random_uuid", vec![overload(&[], T::Uuid, |_, _| Ok(Value::Uuid(random_uuid())))])
+            .volatile()
+            .udf(),
+        Function::new("current_schemas", vec![overload(&[T::Bool], T::Array(Box::new(T::Name)), |a, c| {
+            let session = &c.view()?.session;
+            let implicit = matches!(a[0], Value::Bool(true)) && !session.search_path.iter().any(|s| s == "pg_catalog");
+            let names = implicit.then_some("pg_catalog").into_iter().chain(session.search_path.iter().map(String::as_str));
+            Ok(Value::Array(names.map(|s| Value::Text(s.to_owned())).collect()))
+        })])
+        .volatile()
+        .udf(),
+        Function::new("current_setting", vec![
+            overload(&[T::Text], T::Text, |a, c| setting(&a[0], false, c)),
+            overload(&[T::Text, T::Bool], T::Text, |a, c| setting(&a[0], a[1] == Value::Bool(true), c)),
+        ])
+        .volatile()
+        .udf(),
+        Function::new("set_config", vec![overload(&[T::Text, T::Text, T::Bool], T::Text, |a, c| {
+            let name = a[0].as_str().unwrap_or_default().to_lowercase();
+            let value = a[1].as_str().unwrap_or_default();
+            services(c)?.set_config(&name, value, a[2] == Value::Bool(true)).map(Value::Text)
+        })])
+        .volatile()
+        .udf(),
+        Function::new("pg_typeof", vec![
+            overload_of(vec![Parameter::Any], Returns::Type(T::Text), |_, c| {
+                Ok(Value::Text(match c.types.first() {
+                    Some(T::Numeric(_)) => "numeric".to_owned(),
+                    Some(T::Varchar(_)) => "character varying".to_owned(),
+                    Some(T::Char(_)) => "character".to_owned(),
+                    Some(ty) => ty.to_string(),
+                    None => "unknown".to_owned(),
+                }))
+            })
+            .called_on_null(),
+        ])
+        .udf(),
+        Function::new("nextval", vec![
+            overload(&[T::Text], T::Int8, |a, c| next_value(sequence(a[0].as_str().unwrap_or_default(), c)?, c)),
+            overload(&[T::Regclass], T::Int8, |a, c| next_value(oid(&a[0])?, c)),
+        ])
+        .volatile()
+        .udf(),
+        Function::new("currval", vec![
+            overload(&[T::Text], T::Int8, |a, c| {
+                services(c)?.current_value(sequence(a[0].as_str().unwrap_or_default(), c)?).map(Value::Int8)
+            }),
+            overload(&[T::Regclass], T::Int8, |a, c| services(c)?.current_value(oid(&a[0])?).map(Value::Int8)),
+        ])
+        .volatile()
+        .udf(),
+        Function::new("lastval", vec![overload(&[], T::Int8, |_, c| services(c)?.last_value().map(Value::Int8))])
+            .volatile()
+            .udf(),
+        Function::new("setval", vec![
+            overload(&[T::Text, T::Int8], T::Int8, set_value),
+            overload(&[T::Text, T::Int8, T::Bool], T::Int8, set_value),
+            overload(&[T::Regclass, T::Int8], T::Int8, set_value),
+            overload(&[T::Regclass, T::Int8, T::Bool], T::Int8, set_value),
+        ])
+        .volatile()
+        .udf(),
+    ]);
+    all
+}
+
+/// 16 random bytes with the version and variant of a version 4 UUID.
+fn random_uuid() -> [u8; 16] {
+    let mut bytes: [u8; 16] = rand::random();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    bytes
+}
+
+fn services<'a>(call: &'a Call<'_>) -> SqlResult<&'a Arc<dyn SessionServices>> {
+    call.view()?.session.services.as_ref().ok_or_else(|| {
+        SqlError::new(SqlState::ReadOnlySqlTransaction, "cannot change the session or a sequence here")
+    })
+}
+
+fn setting(name: &Value, missing_is_null: bool, call: &Call<'_>) -> SqlResult<Value> {
+    let name = name.as_str().unwrap_or_default();
+    match call.view()?.session.settings.get(&name.to_lowercase()) {
+        Some(value) => Ok(Value::Text(value.clone())),
+        None if missing_is_null => Ok(Value::Null),
+        None => Err(SqlError::new(
+            SqlState::UndefinedObject,
+            format!("unrecognized configuration parameter \"{name}\""),
+        )),
+    }
+}
+
+fn oid(value: &Value) -> SqlResult<Oid> {
+    match value {
+        Value::Oid(oid) => Ok(Oid(*oid)),
+        _ => Err(SqlError::internal("an oid of another type")),
+    }
+}
+
+/// A sequence by name, perhaps with its schema.
+fn sequence(name: &str, call: &Call<'_>) -> SqlResult<Oid> {
+    super::catalog::relation(name, call.view()?)
+        .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")))
+}
+
+fn must_be_sequence(sequence: Oid, view: &ReadView) -> SqlResult<()> {
+    let catalog = &view.snapshot.catalog;
+    match catalog.sequence(sequence) {
+        Some(_) => Ok(()),
+        None => {
+            let name = catalog.object(sequence).map_or_else(|| sequence.to_string(), |o| o.name().to_owned());
+            Err(SqlError::new(SqlState::WrongObjectType, format!("\"{name}\" is not a sequence")))
+        }
+    }
+}
+
+fn next_value(sequence: Oid, call: &Call<'_>) -> SqlResult<Value> {
+    must_be_sequence(sequence, call.view()?)?;
+    services(call)?.next_value(sequence).map(Value::Int8)
+}
+
+fn set_value(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    let sequence = match &args[0] {
+        Value::Text(name) => sequence(name, call)?,
+        other => oid(other)?,
+    };
+    must_be_sequence(sequence, call.view()?)?;
+    let called = !matches!(args.get(2), Some(Value::Bool(false)));
+    services(call)?.set_value(sequence, args[1].as_i64().unwrap_or_default(), called).map(Value::Int8)
+}
