@@ -62,7 +62,7 @@ fn another_name_on_the_same_data_is_refused() {
     server.stop().unwrap();
     server.options_mut().flags.extend(["--id".to_owned(), "other".to_owned()]);
     let Err(TestkitError::Server { log, .. }) = server.restart() else { panic!("it started") };
-    assert!(log.contains("belongs to the node \"n1\""), "{log}");
+    assert!(log.contains("another name than \"other\""), "{log}");
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn the_log_is_verified() {
 async fn interval_durability_is_shown() {
     let server = options().flag(&["--durability", "interval"]).start().unwrap();
     let client = server.client().await.unwrap();
-    assert_eq!(client.value("SHOW durability").await.unwrap(), "interval");
+    assert!(client.value("SHOW durability").await.unwrap().starts_with("interval"));
     let server = Server::start().unwrap();
     assert_eq!(server.client().await.unwrap().value("SHOW durability").await.unwrap(), "fsync");
 }

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use perigee_config::{Authentication, Config, Durability, MemoryPlan};
-use perigee_consensus::{Applied, Consensus, ConsensusOptions, Node};
+use perigee_config::{Authentication, ByteSize, Config, Durability, MemoryPlan};
+use perigee_consensus::{Applied, Consensus, ConsensusError, ConsensusOptions, Node};
 use perigee_engine::{Engine, EngineOptions, Machine, maintenance};
 use perigee_log::{Log, LogOptions, Meta, NodeIdentity};
 use perigee_query::exec::{QueryOptions, QueryRuntime};
@@ -16,14 +16,16 @@ use perigee_runtime::Runtime;
 use perigee_security::scram::ScramVerifier;
 use perigee_storage::budget::{BudgetOptions, MemoryBudget};
 use perigee_storage::disk::DiskReserve;
-use perigee_storage::kv::{FjallKv, KvOptions};
+use perigee_storage::kv::{FjallKv, KvEngine, KvError, KvOptions};
 use perigee_storage::store::{Store, StoreError, StoreOptions};
+use perigee_telemetry::names;
 use perigee_types::LogIndex;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
+use crate::measure;
 
 /// What a start may be told beside the configuration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,8 +39,12 @@ pub(crate) struct Overrides {
 /// A running node without its doors.
 pub(crate) struct Assembly {
     id: String,
+    plan: MemoryPlan,
     engine: Arc<Engine>,
     consensus: Consensus,
+    kv: Arc<dyn KvEngine>,
+    budget: Arc<MemoryBudget>,
+    disk: Arc<DiskReserve>,
     log: Arc<Log>,
     stop_maintenance: CancellationToken,
     maintenance: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -53,12 +59,16 @@ impl Assembly {
         runtime: Runtime,
         overrides: Overrides,
     ) -> Result<Arc<Self>, Failure> {
+        if config.node.peers.voters(&config.node.id) > 1 {
+            return Err(Failure::fatal("a cluster of several nodes (node.peers, --peers) is not in this release"));
+        }
         if overrides.force_recover {
             tracing::warn!("--force-recover: this node is the only voter, so there is nobody to go on without");
         }
         let (meta, identity) = identity(config, dir, &runtime)?;
         let budget = budget(plan);
-        let (store, applier) = open_store(config, plan, dir, Arc::clone(&budget)).await?;
+        let kv = open_kv(plan, dir).await?;
+        let (store, applier) = open_store(config, plan, Arc::clone(&kv), Arc::clone(&budget)).await?;
         let recovered = store.recovered();
         let restored =
             Applied { index: recovered.index, term: recovered.term, membership: recovered.membership.clone() };
@@ -90,8 +100,13 @@ impl Assembly {
         };
         let consensus = Consensus::start(options, runtime.clone(), Arc::clone(&log), meta, machine)
             .await
-            .map_err(Failure::fatal)?;
-        let engine = open_engine(config, plan, dir, runtime, Arc::clone(&store), consensus.clone(), budget)?;
+            .map_err(consensus_failure)?;
+        let reserve = config.storage.disk_reserve.map(ByteSize::bytes);
+        let disk = DiskReserve::new(Arc::clone(&runtime.files), Arc::clone(&runtime.clock), dir.root(), reserve);
+        let disk = Arc::new(disk);
+        let options = engine_options(config, plan)?;
+        let (query, kept) = (open_query(config, plan, dir)?, (Arc::clone(&disk), Arc::clone(&budget)));
+        let engine = Engine::new(options, runtime, Arc::clone(&store), consensus.clone(), query, kept.0, kept.1);
         let stop_maintenance = CancellationToken::new();
         let maintenance = {
             let (engine, stop) = (Arc::clone(&engine), stop_maintenance.clone());
@@ -102,8 +117,12 @@ impl Assembly {
         };
         Ok(Arc::new(Self {
             id: config.node.id.clone(),
+            plan: *plan,
             engine,
             consensus,
+            kv,
+            budget,
+            disk,
             log,
             stop_maintenance,
             maintenance: std::sync::Mutex::new(Some(maintenance)),
@@ -117,42 +136,45 @@ impl Assembly {
 
     /// Whether reads and writes can be served, or why not.
     pub(crate) fn ready(&self) -> Result<(), String> {
-        if self.engine.is_ready() { Ok(()) } else { Err("this node does not lead".to_owned()) }
+        if !self.engine.is_ready() {
+            return Err("this node does not lead".to_owned());
+        }
+        if !self.disk.writable() {
+            return Err("the disk is nearly full: writes are refused".to_owned());
+        }
+        Ok(())
     }
 
     /// For `/cluster/status`.
     pub(crate) fn status(&self) -> Value {
-        let metrics = self.consensus.metrics();
+        let raft = self.consensus.metrics();
         json!({
             "id": self.id,
-            "role": if metrics.serving { "leader" } else { "follower" },
-            "term": metrics.term.0,
-            "voters": metrics.voters,
-            "last_index": metrics.last.0,
-            "committed_index": metrics.committed.0,
-            "applied_index": metrics.applied.0,
-            "synced_index": metrics.synced.0,
-            "checkpoint_index": metrics.checkpointed.0,
+            "role": if raft.serving { "leader" } else { "follower" },
+            "term": raft.term.0,
+            "voters": raft.voters,
+            "log": {
+                "first": raft.first.0,
+                "last": raft.last.0,
+                "synced": raft.synced.0,
+                "committed": raft.committed.0,
+                "bytes": raft.disk_bytes,
+            },
+            "applied": raft.applied.0,
+            "checkpoint": self.engine.store().statistics().checkpoint.0,
             "sessions": self.engine.sessions().all().len(),
         })
     }
 
     /// Sets the gauges that nobody counts while things happen.
     pub(crate) fn measure(&self) {
-        let consensus = self.consensus.metrics();
-        metrics::gauge!("perigee_log_last_index").set(consensus.last.0 as f64);
-        metrics::gauge!("perigee_log_applied_index").set(consensus.applied.0 as f64);
-        metrics::gauge!("perigee_log_synced_index").set(consensus.synced.0 as f64);
-        metrics::gauge!("perigee_log_bytes").set(consensus.disk_bytes as f64);
-        metrics::counter!("perigee_log_syncs_total").absolute(consensus.syncs);
-        metrics::counter!("perigee_log_entries_total").absolute(consensus.entries);
-        metrics::gauge!("perigee_checkpoint_index").set(consensus.checkpointed.0 as f64);
-        let storage = self.engine.store().statistics();
-        let sum = |of: fn(&perigee_storage::store::TableStatistics) -> u64| storage.tables.iter().map(of).sum::<u64>();
-        metrics::gauge!("perigee_rows").set(sum(|t| t.rows) as f64);
-        metrics::gauge!("perigee_hot_bytes").set(sum(|t| t.hot_bytes) as f64);
-        metrics::gauge!("perigee_warm_bytes").set(sum(|t| t.warm_bytes) as f64);
-        metrics::gauge!("perigee_dirty_bytes").set(storage.dirty_bytes as f64);
+        measure::log(&self.consensus.metrics());
+        measure::storage(&self.engine.store().statistics());
+        measure::memory(&self.plan, &self.budget);
+        metrics::gauge!(names::LSM_BYTES).set(self.kv.disk_bytes() as f64);
+        // Asks the file system when the last answer is old.
+        self.disk.writable();
+        metrics::gauge!(names::DISK_FREE_BYTES).set(self.disk.free_bytes() as f64);
     }
 
     /// Ends when the node cannot go on, with the reason.
@@ -227,13 +249,19 @@ fn budget(plan: &MemoryPlan) -> Arc<MemoryBudget> {
     })
 }
 
+async fn open_kv(plan: &MemoryPlan, dir: &DataDir) -> Result<Arc<dyn KvEngine>, Failure> {
+    let options = KvOptions { cache_bytes: plan.lsm_cache.bytes(), ..KvOptions::default() };
+    let lsm = dir.lsm();
+    let opened = tokio::task::spawn_blocking(move || FjallKv::open(&lsm, &options));
+    Ok(Arc::new(opened.await.map_err(Failure::fatal)?.map_err(kv_failure)?))
+}
+
 async fn open_store(
     config: &Config,
     plan: &MemoryPlan,
-    dir: &DataDir,
+    kv: Arc<dyn KvEngine>,
     budget: Arc<MemoryBudget>,
 ) -> Result<(Arc<Store>, perigee_storage::store::Applier), Failure> {
-    let kv_options = KvOptions { cache_bytes: plan.lsm_cache.bytes(), ..KvOptions::default() };
     let options = StoreOptions {
         superuser: config.security.superuser.clone(),
         hot_retention: config.storage.hot_retention.get(),
@@ -241,54 +269,77 @@ async fn open_store(
         checkpoint_interval: config.storage.checkpoint_interval.get().unwrap_or(Duration::from_secs(60)),
         ..StoreOptions::default()
     };
-    let lsm = dir.lsm();
-    let opened = tokio::task::spawn_blocking(move || {
-        let kv = FjallKv::open(&lsm, &kv_options).map_err(StoreError::Kv)?;
-        Store::open(options, Arc::new(kv), budget)
-    });
-    opened.await.map_err(Failure::fatal)?.map_err(|error| match error {
-        StoreError::Damaged { .. } | StoreError::Column { .. } => Failure::Damaged(error.to_string()),
-        StoreError::Kv(kv) if kv.is_damage() => Failure::Damaged(kv.to_string()),
-        other => Failure::fatal(other),
-    })
+    let opened = tokio::task::spawn_blocking(move || Store::open(options, kv, budget));
+    opened.await.map_err(Failure::fatal)?.map_err(store_failure)
 }
 
-fn open_engine(
-    config: &Config,
-    plan: &MemoryPlan,
-    dir: &DataDir,
-    runtime: Runtime,
-    store: Arc<Store>,
-    consensus: Consensus,
-    budget: Arc<MemoryBudget>,
-) -> Result<Arc<Engine>, Failure> {
+fn open_query(config: &Config, plan: &MemoryPlan, dir: &DataDir) -> Result<Arc<QueryRuntime>, Failure> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let query = QueryRuntime::new(QueryOptions {
+    QueryRuntime::new(QueryOptions {
         threads: if config.query.threads == 0 { cores } else { config.query.threads },
         memory_bytes: plan.query.bytes() as usize,
-        spill_dir: dir.tmp(),
+        spill_dir: dir.tmp().join("spill"),
         spill_bytes_max: config.query.spill_size.bytes(),
     })
-    .map_err(Failure::fatal)?;
-    let reserve = config.storage.disk_reserve.map(|size| size.bytes());
-    let disk = DiskReserve::new(Arc::clone(&runtime.files), Arc::clone(&runtime.clock), dir.root(), reserve);
-    let scram = config.security.authentication != Authentication::Trust;
-    let superuser_verifier = match &config.security.superuser_password {
+    .map_err(Failure::fatal)
+}
+
+fn engine_options(config: &Config, plan: &MemoryPlan) -> Result<EngineOptions, Failure> {
+    let verifier = match &config.security.superuser_password {
         Some(password) => {
             Some(ScramVerifier::from_password_or_verifier(password.reveal()).map_err(Failure::fatal)?.to_string())
         }
         None => None,
     };
-    let options = EngineOptions {
+    Ok(EngineOptions {
         connections_max: config.sessions.max,
-        authentication: scram,
-        superuser: (config.security.superuser.clone(), superuser_verifier),
+        authentication: config.security.authentication != Authentication::Trust,
+        superuser: (config.security.superuser.clone(), verifier),
         durability: match config.log.durability {
             Durability::Fsync => "fsync".to_owned(),
             Durability::Interval => format!("interval ({})", config.log.sync_interval),
         },
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         transaction_bytes_max: (plan.sessions.bytes() as usize / 4).clamp(8 << 20, 64 << 20),
         ..EngineOptions::default()
-    };
-    Ok(Engine::new(options, runtime, store, consensus, query, Arc::new(disk), budget))
+    })
+}
+
+fn kv_failure(error: KvError) -> Failure {
+    if error.is_damage() { Failure::Damaged(error.to_string()) } else { Failure::Fatal(with_sources(&error)) }
+}
+
+fn store_failure(error: StoreError) -> Failure {
+    match error {
+        StoreError::Kv(error) => kv_failure(error),
+        StoreError::Damaged { .. } | StoreError::Column { .. } | StoreError::Entry { .. } => {
+            Failure::Damaged(error.to_string())
+        }
+        error => Failure::Fatal(with_sources(&error)),
+    }
+}
+
+fn consensus_failure(error: ConsensusError) -> Failure {
+    match error {
+        ConsensusError::Log(error) => error.into(),
+        ConsensusError::LogBehind { .. }
+        | ConsensusError::LogGap { .. }
+        | ConsensusError::Diverged { .. }
+        | ConsensusError::Damaged { .. } => Failure::Damaged(error.to_string()),
+        error => Failure::Fatal(with_sources(&error)),
+    }
+}
+
+/// An error with what lies behind it, in one line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    text
 }

@@ -13,6 +13,7 @@ mod config_command;
 mod data_dir;
 mod failure;
 mod log_command;
+mod measure;
 mod node;
 mod ops;
 mod shutdown;

@@ -78,16 +78,16 @@ mod tests {
     #[test]
     fn metrics_are_rendered_for_prometheus() {
         let metrics = Metrics::install().unwrap().with_probe(|| metrics::gauge!(names::SESSIONS).set(3.0));
-        metrics::counter!(names::STATEMENTS_TOTAL, "path" => "point").increment(5);
-        metrics::histogram!(names::LOG_SYNC_SECONDS).record(0.0002);
+        metrics::counter!(names::COMPAT_GAPS_TOTAL, "code" => "0A000").increment(5);
+        metrics::histogram!(names::CHECKPOINT_SECONDS).record(0.0002);
         let text = metrics.render();
         for part in [
             "# HELP perigee_sessions Open sessions.",
             "# TYPE perigee_sessions gauge",
             "perigee_sessions 3",
-            "perigee_statements_total{path=\"point\"} 5",
-            "perigee_log_sync_seconds_bucket{le=\"0.00025\"} 1",
-            "perigee_log_sync_seconds_count 1",
+            "perigee_compat_gaps_total{code=\"0A000\"} 5",
+            "perigee_checkpoint_seconds_bucket{le=\"0.00025\"} 1",
+            "perigee_checkpoint_seconds_count 1",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

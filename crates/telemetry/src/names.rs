@@ -40,32 +40,31 @@ metrics! {
     Gauge READY = "perigee_ready", "1 while reads and writes can be served.";
 
     Gauge SESSIONS = "perigee_sessions", "Open sessions.";
-    Counter SESSIONS_TOTAL = "perigee_sessions_total", "Sessions opened.";
-    Counter SESSIONS_REFUSED_TOTAL = "perigee_sessions_refused_total", "Connections refused before a session, by reason.";
-    Counter STATEMENTS_TOTAL = "perigee_statements_total", "Statements finished, by path (point, query, write, other).";
-    Counter STATEMENT_ERRORS_TOTAL = "perigee_statement_errors_total", "Statements that failed, by SQLSTATE class.";
-    Histogram STATEMENT_SECONDS = "perigee_statement_seconds", "Time of a statement in the engine.";
-    Counter TRANSACTIONS_TOTAL = "perigee_transactions_total", "Transactions ended, by outcome (commit, rollback).";
+    Counter WRITE_STALLS_TOTAL = "perigee_write_stalls_total", "Writes that waited for a checkpoint to free memory.";
     Counter COMPAT_GAPS_TOTAL = "perigee_compat_gaps_total", "Statements refused because something is not supported.";
 
     Gauge LOG_LAST_INDEX = "perigee_log_last_index", "Last index written to the log.";
+    Gauge LOG_COMMITTED_INDEX = "perigee_log_committed_index", "Last index known to be committed.";
     Gauge LOG_SYNCED_INDEX = "perigee_log_synced_index", "Last index that is on disk.";
+    Gauge LOG_APPLIED_INDEX = "perigee_log_applied_index", "Last index applied.";
     Gauge LOG_BYTES = "perigee_log_bytes", "Size of the log's segments.";
+    Counter LOG_ENTRIES_TOTAL = "perigee_log_entries_total", "Entries written to the log.";
     Counter LOG_SYNCS_TOTAL = "perigee_log_syncs_total", "fdatasync calls of the log.";
-    Histogram LOG_SYNC_SECONDS = "perigee_log_sync_seconds", "Time of an fdatasync of the log.";
-
     Gauge RAFT_TERM = "perigee_raft_term", "Raft term.";
     Gauge RAFT_LEADER = "perigee_raft_leader", "1 while this node leads.";
-    Gauge APPLIED_INDEX = "perigee_applied_index", "Last applied index.";
+    Gauge RAFT_IN_FLIGHT = "perigee_raft_in_flight", "Proposals without an answer.";
+
     Gauge CHECKPOINT_INDEX = "perigee_checkpoint_index", "Index of the last checkpoint.";
-    Counter CHECKPOINTS_TOTAL = "perigee_checkpoints_total", "Checkpoints written.";
     Histogram CHECKPOINT_SECONDS = "perigee_checkpoint_seconds", "Time of a checkpoint.";
+    Gauge TABLES = "perigee_tables", "Tables that have storage.";
+    Gauge ROWS = "perigee_rows", "Rows that have not ended, about.";
+    Gauge DEAD_ROWS = "perigee_dead_rows", "Row versions that have ended and are not dropped yet.";
+    Gauge TIER_BYTES = "perigee_tier_bytes", "Table data as Arrow, by tier (hot, warm).";
+    Gauge LSM_BYTES = "perigee_lsm_bytes", "Size of the LSM on disk.";
 
     Gauge MEMORY_BUDGET_BYTES = "perigee_memory_budget_bytes", "Memory budget, by share.";
     Gauge MEMORY_USED_BYTES = "perigee_memory_used_bytes", "Memory held, by share.";
     Gauge MEMORY_RSS_BYTES = "perigee_memory_rss_bytes", "Resident memory of the process.";
-    Gauge TIER_BYTES = "perigee_tier_bytes", "Table data, by tier (hot, warm, cold).";
-    Gauge LSM_BYTES = "perigee_lsm_bytes", "Size of the LSM on disk.";
     Gauge DISK_FREE_BYTES = "perigee_disk_free_bytes", "Free space on the data directory's disk.";
 }
 
