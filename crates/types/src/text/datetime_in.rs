@@ -42,7 +42,6 @@ pub fn parse_time(text: &str, settings: &OutputSettings) -> SqlResult<i64> {
     }
     let parts = Parts::scan(text, "time", settings)?;
     match (parts.special, parts.time) {
-        (Some(Special::AllBalls), _) => Ok(0),
         (Some(Special::Now), _) => {
             let now = now(text, settings)?;
             let local = now + i64::from(settings.time_zone.offset_at(now)) * 1_000_000;
@@ -158,7 +157,6 @@ enum Special {
     Epoch,
     /// Days from the session's today.
     Today(i64),
-    AllBalls,
 }
 
 /// A number of the text with its count of digits, which tells years from days.

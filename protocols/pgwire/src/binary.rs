@@ -1,0 +1,415 @@
+//! Values in PostgreSQL's binary format, in and out.
+//!
+//! Source: the `…recv` and `…send` functions of PostgreSQL's `src/backend/utils/adt`.
+
+use perigee_types::sql_type::NUMERIC_DEFAULT;
+use perigee_types::text::calendar::{
+    DATE_INFINITY, DATE_MINUS_INFINITY, DAY_MICROS, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS, TIMESTAMP_INFINITY,
+    TIMESTAMP_MINUS_INFINITY,
+};
+use perigee_types::text::number::numeric_overflow;
+use perigee_types::text::{check_text, json, pad_char};
+use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
+
+use crate::backend::{int16, int32, length_prefixed};
+use crate::frontend::{Reader, utf8};
+
+const NUMERIC_NEGATIVE: u16 = 0x4000;
+const NUMERIC_SPECIAL: u16 = 0xC000;
+
+/// Appends a value that is not NULL, without its length.
+pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
+    match value {
+        Value::Null => {}
+        Value::Bool(v) => out.push(u8::from(*v)),
+        Value::Int2(v) => out.extend_from_slice(&v.to_be_bytes()),
+        Value::Int4(v) => out.extend_from_slice(&v.to_be_bytes()),
+        Value::Int8(v) => out.extend_from_slice(&v.to_be_bytes()),
+        Value::Oid(v) => out.extend_from_slice(&v.to_be_bytes()),
+        Value::Float4(v) => out.extend_from_slice(&v.to_be_bytes()),
+        Value::Float8(v) => out.extend_from_slice(&v.to_be_bytes()),
+        Value::Numeric(v, scale) => encode_numeric(out, *v, *scale, matches!(ty, SqlType::Numeric(None))),
+        Value::Text(v) => encode_text(out, v, ty),
+        Value::Bytea(v) => out.extend_from_slice(v),
+        Value::Date(v) => encode_date(out, *v),
+        Value::Time(v) => out.extend_from_slice(&v.to_be_bytes()),
+        Value::Timestamp(v) | Value::Timestamptz(v) => encode_timestamp(out, *v),
+        Value::Interval(v) => encode_interval(out, *v),
+        Value::Uuid(v) => out.extend_from_slice(v),
+        Value::Array(values) => {
+            let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
+            encode_array_header(out, values.len(), values.iter().any(Value::is_null), of);
+            for value in values {
+                match value {
+                    Value::Null => int32(out, -1),
+                    value => length_prefixed(out, 0, |out| encode(out, value, of)),
+                }
+            }
+        }
+    }
+}
+
+/// Appends a string of a string type.
+pub(crate) fn encode_text(out: &mut Vec<u8>, text: &str, ty: &SqlType) {
+    match ty {
+        SqlType::Jsonb => out.push(1), // the format's version
+        SqlType::InternalChar => {
+            out.push(text.bytes().next().unwrap_or(0));
+            return;
+        }
+        _ => {}
+    }
+    out.extend_from_slice(text.as_bytes());
+    if let SqlType::Char(n) = ty {
+        pad_char(out, text, *n);
+    }
+}
+
+pub(crate) fn encode_date(out: &mut Vec<u8>, days: i32) {
+    let days = match days {
+        DATE_INFINITY | DATE_MINUS_INFINITY => days,
+        days => days.saturating_sub(POSTGRES_EPOCH_DAYS),
+    };
+    int32(out, days);
+}
+
+pub(crate) fn encode_timestamp(out: &mut Vec<u8>, micros: i64) {
+    let micros = match micros {
+        TIMESTAMP_INFINITY | TIMESTAMP_MINUS_INFINITY => micros,
+        micros => micros.saturating_sub(POSTGRES_EPOCH_MICROS),
+    };
+    out.extend_from_slice(&micros.to_be_bytes());
+}
+
+pub(crate) fn encode_interval(out: &mut Vec<u8>, interval: Interval) {
+    out.extend_from_slice(&interval.micros.to_be_bytes());
+    int32(out, interval.days);
+    int32(out, interval.months);
+}
+
+/// Appends what stands before an array's elements.
+pub(crate) fn encode_array_header(out: &mut Vec<u8>, count: usize, nulls: bool, of: &SqlType) {
+    int32(out, i32::from(count > 0));
+    int32(out, i32::from(nulls));
+    int32(out, of.oid().cast_signed());
+    if count > 0 {
+        int32(out, count as i32);
+        int32(out, 1);
+    }
+}
+
+/// Appends a numeric: groups of four decimal digits. `trim` leaves out zeros behind the point, the padding of a numeric
+/// without a declared scale.
+pub(crate) fn encode_numeric(out: &mut Vec<u8>, value: i128, scale: i8, trim: bool) {
+    let (mut digits, mut scale) = (value.unsigned_abs(), i32::from(scale));
+    if trim {
+        while scale > 0 && digits % 10 == 0 {
+            digits /= 10;
+            scale -= 1;
+        }
+    }
+    let places = scale.max(0);
+    // The last group begins at a multiple of four places.
+    let pad = scale.rem_euclid(4);
+    let pad = if pad == 0 { 0 } else { 4 - pad };
+    let mut exponent = -((scale + pad) / 4); // of the last group
+    let mut groups = [0i16; 16];
+    let mut count = 0;
+    let first_power = 10u128.pow(4 - pad as u32);
+    if pad > 0 {
+        groups[0] = ((digits % first_power) * 10u128.pow(pad as u32)) as i16;
+        digits /= first_power;
+        count = 1;
+    }
+    while digits > 0 {
+        groups[count] = (digits % 10_000) as i16;
+        digits /= 10_000;
+        count += 1;
+    }
+    let mut first = 0;
+    while first < count && groups[first] == 0 {
+        first += 1;
+        exponent += 1;
+    }
+    while count > first && groups[count - 1] == 0 {
+        count -= 1;
+    }
+    let kept = &groups[first..count];
+    int16(out, kept.len() as i16);
+    int16(out, if kept.is_empty() { 0 } else { (exponent + kept.len() as i32 - 1) as i16 });
+    let negative = value < 0 && !kept.is_empty();
+    out.extend_from_slice(&(if negative { NUMERIC_NEGATIVE } else { 0 }).to_be_bytes());
+    int16(out, places as i16);
+    for group in kept.iter().rev() {
+        int16(out, *group);
+    }
+}
+
+/// Reads a value that is not NULL.
+///
+/// # Errors
+/// `08P01` for too few bytes, `22P03` for too many or bad ones, and what the type refuses.
+pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
+    let mut reader = Reader(bytes);
+    let value = match ty {
+        SqlType::Bool => Value::Bool(reader.bytes(1)?[0] != 0),
+        SqlType::Int2 => Value::Int2(reader.int16()?),
+        SqlType::Int4 => Value::Int4(reader.int32()?),
+        SqlType::Int8 => Value::Int8(reader.int64()?),
+        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
+            Value::Oid(reader.int32()?.cast_unsigned())
+        }
+        SqlType::Float4 => Value::Float4(f32::from_bits(reader.int32()?.cast_unsigned())),
+        SqlType::Float8 => Value::Float8(f64::from_bits(reader.int64()?.cast_unsigned())),
+        SqlType::Numeric(modifier) => {
+            Value::Numeric(decode_numeric(&mut reader, *modifier)?, modifier.unwrap_or(NUMERIC_DEFAULT).1)
+        }
+        SqlType::Bytea => return Ok(Value::Bytea(bytes.to_vec())),
+        SqlType::Text
+        | SqlType::Varchar(_)
+        | SqlType::Char(_)
+        | SqlType::Name
+        | SqlType::InternalChar
+        | SqlType::Unknown => return Ok(Value::Text(check_text(utf8(bytes)?, ty)?.into_owned())),
+        SqlType::Void => return Ok(Value::Null),
+        SqlType::Json => {
+            let text = utf8(bytes)?;
+            json::validate(text)?;
+            return Ok(Value::Text(text.to_owned()));
+        }
+        SqlType::Jsonb => {
+            let version = reader.bytes(1)?[0];
+            if version != 1 {
+                return Err(SqlError::internal(format!("unsupported jsonb version number {version}")));
+            }
+            return Ok(Value::Text(json::normalize(utf8(reader.0)?)?));
+        }
+        SqlType::Date => Value::Date(match reader.int32()? {
+            infinite @ (DATE_INFINITY | DATE_MINUS_INFINITY) => infinite,
+            days => days.checked_add(POSTGRES_EPOCH_DAYS).ok_or_else(|| out_of_range("date"))?,
+        }),
+        SqlType::Time => match reader.int64()? {
+            micros @ 0..=DAY_MICROS => Value::Time(micros),
+            _ => return Err(out_of_range("time")),
+        },
+        SqlType::Timestamp => Value::Timestamp(decode_timestamp(&mut reader)?),
+        SqlType::Timestamptz => Value::Timestamptz(decode_timestamp(&mut reader)?),
+        SqlType::Interval => {
+            let (micros, days, months) = (reader.int64()?, reader.int32()?, reader.int32()?);
+            Value::Interval(Interval { months, days, micros })
+        }
+        SqlType::Uuid => {
+            let mut uuid = [0; 16];
+            uuid.copy_from_slice(reader.bytes(16)?);
+            Value::Uuid(uuid)
+        }
+        SqlType::Array(of) => Value::Array(decode_array(&mut reader, of)?),
+    };
+    if reader.0.is_empty() { Ok(value) } else { Err(invalid("incorrect binary data format")) }
+}
+
+fn decode_timestamp(reader: &mut Reader) -> SqlResult<i64> {
+    match reader.int64()? {
+        infinite @ (TIMESTAMP_INFINITY | TIMESTAMP_MINUS_INFINITY) => Ok(infinite),
+        micros => micros.checked_add(POSTGRES_EPOCH_MICROS).ok_or_else(|| out_of_range("timestamp")),
+    }
+}
+
+fn decode_numeric(reader: &mut Reader, modifier: Option<(u8, i8)>) -> SqlResult<i128> {
+    let count = reader.int16()?;
+    let weight = i32::from(reader.int16()?);
+    let sign = reader.int16()?.cast_unsigned();
+    let display_scale = reader.int16()?;
+    if sign == 0xC000 || sign == 0xD000 || sign == 0xF000 {
+        return Err(SqlError::unsupported("numeric NaN and infinity").hint("Use double precision for them."));
+    }
+    if count < 0 || sign & !NUMERIC_NEGATIVE & NUMERIC_SPECIAL != 0 || sign & !NUMERIC_SPECIAL != 0 {
+        return Err(invalid("invalid sign in external \"numeric\" value"));
+    }
+    if !(0..=0x3fff).contains(&display_scale) {
+        return Err(invalid("invalid scale in external \"numeric\" value"));
+    }
+    // At the column's scale the groups are whole multiples of powers of ten; what lies behind is rounded.
+    let (precision, scale) = modifier.unwrap_or(NUMERIC_DEFAULT);
+    let overflow = || numeric_overflow(modifier);
+    let (mut number, mut round_up, mut inexact) = (0i128, false, false);
+    for i in 0..i32::from(count) {
+        let group = i128::from(reader.int16()?);
+        if !(0..10_000).contains(&group) {
+            return Err(invalid("invalid digit in external \"numeric\" value"));
+        }
+        let shift = (weight - i) * 4 + i32::from(scale);
+        if group == 0 {
+            continue;
+        }
+        if shift >= 0 {
+            let power = 10i128.checked_pow(shift.unsigned_abs()).ok_or_else(overflow)?;
+            number = group.checked_mul(power).and_then(|g| number.checked_add(g)).ok_or_else(overflow)?;
+        } else if shift > -4 {
+            let power = 10i128.pow(shift.unsigned_abs());
+            number = number.checked_add(group / power).ok_or_else(overflow)?;
+            let rest = group % power;
+            round_up = rest * 2 >= power;
+            inexact |= rest != 0;
+        } else {
+            // The group right behind the last kept digit decides when it begins there.
+            round_up |= shift == -4 && group >= 5_000;
+            inexact = true;
+        }
+    }
+    if modifier.is_none() && inexact {
+        return Err(SqlError::new(
+            SqlState::NumericValueOutOfRange,
+            format!("numeric value has more than {scale} decimal places"),
+        )
+        .hint("Declare the column or the cast as numeric(precision, scale)."));
+    }
+    number = number.checked_add(i128::from(round_up)).ok_or_else(overflow)?;
+    if number >= 10i128.pow(u32::from(precision.min(38))) {
+        return Err(overflow());
+    }
+    Ok(if sign == NUMERIC_NEGATIVE { -number } else { number })
+}
+
+fn decode_array(reader: &mut Reader, of: &SqlType) -> SqlResult<Vec<Value>> {
+    let dimensions = reader.int32()?;
+    let flags = reader.int32()?;
+    let oid = reader.int32()?.cast_unsigned();
+    if !matches!(flags, 0 | 1) {
+        return Err(invalid("invalid array flags"));
+    }
+    if oid != of.oid() && !(of.is_string() && SqlType::from_oid(oid).is_some_and(|t| t.is_string())) {
+        return Err(SqlError::new(
+            SqlState::DatatypeMismatch,
+            format!("binary data has array element type {oid} instead of expected {} ({of})", of.oid()),
+        ));
+    }
+    match dimensions {
+        0 => return Ok(Vec::new()),
+        1 => {}
+        2..=6 => return Err(SqlError::unsupported("an array of several dimensions")),
+        _ => return Err(invalid(format!("invalid number of dimensions: {dimensions}"))),
+    }
+    let count = usize::try_from(reader.int32()?).map_err(|_| invalid("invalid array size"))?;
+    if reader.int32()? != 1 {
+        return Err(SqlError::unsupported("an array with a lower bound other than 1"));
+    }
+    // Each element has at least its length: a count that does not fit is not believed.
+    if count > reader.0.len() / 4 {
+        return Err(crate::frontend::insufficient());
+    }
+    (0..count).map(|_| reader.field()?.map_or(Ok(Value::Null), |bytes| decode(bytes, of))).collect()
+}
+
+fn invalid(message: impl Into<String>) -> SqlError {
+    SqlError::new(SqlState::InvalidBinaryRepresentation, message)
+}
+
+fn out_of_range(what: &str) -> SqlError {
+    SqlError::new(SqlState::DatetimeFieldOverflow, format!("{what} out of range"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn array(of: SqlType) -> SqlType {
+        SqlType::Array(Box::new(of))
+    }
+
+    #[test]
+    fn values_come_back() {
+        let numeric = SqlType::Numeric(Some((20, 3)));
+        for (value, ty) in [
+            (Value::Bool(true), SqlType::Bool),
+            (Value::Int2(-5), SqlType::Int2),
+            (Value::Int4(i32::MIN), SqlType::Int4),
+            (Value::Int8(i64::MAX), SqlType::Int8),
+            (Value::Oid(u32::MAX), SqlType::Oid),
+            (Value::Float4(1.5), SqlType::Float4),
+            (Value::Float8(-0.1), SqlType::Float8),
+            (Value::Text("ä".into()), SqlType::Text),
+            (Value::Bytea(vec![0, 255]), SqlType::Bytea),
+            (Value::Date(0), SqlType::Date),
+            (Value::Date(DATE_INFINITY), SqlType::Date),
+            (Value::Time(1), SqlType::Time),
+            (Value::Timestamp(-1), SqlType::Timestamp),
+            (Value::Timestamptz(TIMESTAMP_INFINITY), SqlType::Timestamptz),
+            (Value::Interval(Interval { months: 1, days: -2, micros: 3 }), SqlType::Interval),
+            (Value::Uuid([7; 16]), SqlType::Uuid),
+            (Value::Text("{\"a\": 1}".into()), SqlType::Jsonb),
+            (Value::Array(vec![]), array(SqlType::Int4)),
+            (Value::Array(vec![Value::Int4(1), Value::Null]), array(SqlType::Int4)),
+            (Value::Numeric(0, 3), numeric.clone()),
+            (Value::Numeric(1, 3), numeric.clone()),
+            (Value::Numeric(-123_456_789, 3), numeric.clone()),
+            (Value::Numeric(10_000_000, 3), numeric.clone()),
+            (Value::Numeric(99_999_999_999_999_999_999, 3), numeric),
+            (Value::Numeric(15_000_000_000, 10), SqlType::Numeric(None)),
+            (Value::Numeric(10i128.pow(37) * 9, 0), SqlType::Numeric(Some((38, 0)))),
+        ] {
+            let mut out = Vec::new();
+            encode(&mut out, &value, &ty);
+            assert_eq!(decode(&out, &ty), Ok(value), "{ty}: {out:?}");
+        }
+    }
+
+    #[test]
+    fn numerics_are_as_postgresql_sends_them() {
+        for (value, scale, want) in [
+            (12_345, 2, &[0, 2, 0, 0, 0, 0, 0, 2, 0, 123, 17, 148][..]), // 123.45
+            (1, 4, &[0, 1, 255, 255, 0, 0, 0, 4, 0, 1]),                 // 0.0001
+            (-10_000, 0, &[0, 1, 0, 1, 64, 0, 0, 0, 0, 1]),
+            (0, 2, &[0, 0, 0, 0, 0, 0, 0, 2]),
+        ] {
+            let mut out = Vec::new();
+            encode_numeric(&mut out, value, scale, false);
+            assert_eq!(out, want, "{value} at {scale}");
+        }
+    }
+
+    #[test]
+    fn bad_bytes_have_their_states() {
+        let numeric = SqlType::Numeric(Some((5, 2)));
+        for (bytes, ty, want) in [
+            (&[0, 0, 0][..], SqlType::Int4, "08P01"),
+            (&[0; 5], SqlType::Int4, "22P03"),
+            (&[255], SqlType::Text, "22021"),
+            (&[2, b'1'], SqlType::Jsonb, "XX000"),
+            (&[0; 15], SqlType::Uuid, "08P01"),
+            (&[0, 0, 0, 0, 192, 0, 0, 0], numeric.clone(), "0A000"),
+            (&[0, 1, 0, 0, 0, 0, 0, 0, 127, 255], numeric.clone(), "22P03"),
+            (&[0, 1, 0, 9, 0, 0, 0, 0, 0, 1], numeric.clone(), "22003"),
+            (&[127, 255, 0, 9, 0, 0, 0, 0], numeric, "08P01"),
+            (&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23, 127, 255, 255, 255, 0, 0, 0, 1], array(SqlType::Int4), "08P01"),
+            (&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 25], array(SqlType::Int4), "42804"),
+            (&[0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 23], array(SqlType::Int4), "0A000"),
+        ] {
+            assert_eq!(decode(bytes, &ty).map_err(|e| e.state().code()), Err(want), "{ty}: {bytes:?}");
+        }
+    }
+
+    #[test]
+    fn random_bytes_are_no_danger() {
+        let types = [
+            SqlType::Numeric(None),
+            SqlType::Numeric(Some((38, 37))),
+            array(SqlType::Numeric(None)),
+            array(SqlType::Text),
+            SqlType::Jsonb,
+            SqlType::Timestamp,
+            SqlType::Date,
+            SqlType::Time,
+        ];
+        let mut seed = 3u64;
+        let mut next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as u8
+        };
+        for _ in 0..200_000 {
+            let length = usize::from(next() % 32);
+            let bytes: Vec<u8> = (0..length).map(|_| if next() % 2 == 0 { next() % 3 } else { next() }).collect();
+            drop(decode(&bytes, &types[usize::from(next()) % types.len()]));
+        }
+    }
+}

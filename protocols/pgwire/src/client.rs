@@ -1,0 +1,134 @@
+//! One client after its start-up: one message after the other.
+//!
+//! There is one flush point: what is collected is written when the client waits for it (ReadyForQuery, Flush, the start of
+//! a COPY, an error outside of a simple query) or when it has grown large.
+
+use std::collections::{HashMap, HashSet};
+
+use perigee_engine::{CommandTag, Session, TransactionStatus};
+use perigee_plan::{Plan, TransactionCommand};
+use perigee_types::{SqlError, SqlState};
+
+use crate::backend;
+use crate::connection::Connection;
+use crate::error::{self, Failure, Handled};
+use crate::extended::State;
+use crate::frontend::Message;
+use crate::portal::Portal;
+
+/// A client with its session.
+pub(crate) struct Client {
+    pub(crate) connection: Connection,
+    pub(crate) session: Session,
+    /// Portals by name; the unnamed one is `""`.
+    pub(crate) portals: HashMap<String, Portal>,
+    /// Prepared statements that are empty queries: the engine has no statement for them.
+    pub(crate) empty_statements: HashSet<String>,
+    pub(crate) state: State,
+}
+
+impl Client {
+    pub(crate) fn new(connection: Connection, session: Session) -> Self {
+        Self { connection, session, portals: HashMap::new(), empty_statements: HashSet::new(), state: State::Ready }
+    }
+
+    /// Serves the client until it leaves or is told to.
+    pub(crate) async fn run(mut self) {
+        let failure = loop {
+            if let Err(failure) = self.step().await {
+                break failure;
+            }
+        };
+        let error = match &failure {
+            Failure::Io(_) => None,
+            Failure::Sql(error) | Failure::Fatal(error) => Some(error),
+        };
+        // Streams end before the session does, the session before the socket.
+        self.portals.clear();
+        self.session.fail();
+        drop(self.session);
+        if let Some(error) = error {
+            tracing::debug!(%error, peer = ?self.connection.peer, "connection closed");
+        }
+        self.connection.close(error).await;
+    }
+
+    async fn step(&mut self) -> Handled<()> {
+        let (tag, body) = self.next_message().await?;
+        match Message::read(tag, &body) {
+            Ok(Message::Terminate) => Err(Failure::Io(std::io::ErrorKind::UnexpectedEof.into())),
+            // What is left of a COPY that failed.
+            Ok(Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_)) => Ok(()),
+            Ok(Message::Query(sql)) => self.simple_query(sql).await,
+            Ok(message) => self.extended(message).await,
+            Err(error) if tag == b'Q' => self.refuse_query(error).await,
+            Err(error) => self.refuse_extended(tag, error).await,
+        }
+    }
+
+    /// Waits for a message, as long as the session may idle.
+    async fn next_message(&mut self) -> Handled<(u8, bytes::BytesMut)> {
+        if let Some(message) = self.connection.buffered_message()? {
+            return Ok(message);
+        }
+        match self.session.idle_timeout() {
+            None => self.connection.message().await,
+            Some((timeout, error)) => match tokio::time::timeout(timeout, self.connection.message()).await {
+                Ok(message) => message,
+                Err(_) => Err(Failure::Fatal(error)),
+            },
+        }
+    }
+
+    /// Tells the client of an error. An error of a session that is being ended ends the connection.
+    pub(crate) fn error(&mut self, error: SqlError) -> Handled<()> {
+        let error = self.session.explain_cancel(error);
+        if self.session.terminated().is_cancelled() {
+            let error = if error.state() == SqlState::AdminShutdown { error } else { error::terminated() };
+            return Err(Failure::Fatal(error));
+        }
+        self.notices();
+        error::write_error(&mut self.connection.output, &error, false);
+        Ok(())
+    }
+
+    /// Appends CommandComplete, behind what the command wants to say.
+    pub(crate) fn complete(&mut self, tag: &CommandTag) {
+        self.notices();
+        backend::command_complete(&mut self.connection.output, &tag.text());
+    }
+
+    pub(crate) fn notices(&mut self) {
+        for notice in self.session.take_notices() {
+            error::write_notice(&mut self.connection.output, &notice);
+        }
+    }
+
+    /// Appends ReadyForQuery and writes everything.
+    pub(crate) async fn ready(&mut self) -> Handled<()> {
+        self.notices();
+        for (name, value) in self.session.take_parameter_changes() {
+            backend::parameter_status(&mut self.connection.output, &name, &value);
+        }
+        let status = self.session.status();
+        if status == TransactionStatus::Idle {
+            // Portals live as long as their transaction.
+            self.portals.clear();
+        }
+        backend::ready_for_query(&mut self.connection.output, status);
+        self.connection.flush().await
+    }
+
+    /// A transaction that ended takes its portals with it, also when the next one has begun (AND CHAIN).
+    pub(crate) fn after_command(&mut self, plan: &Plan) {
+        if matches!(plan, Plan::Transaction(TransactionCommand::Commit { .. } | TransactionCommand::Rollback { .. })) {
+            self.portals.clear();
+        }
+    }
+}
+
+/// The tag of a result of rows: only some commands count them.
+pub(crate) fn rows_tag(name: &'static str, rows: u64) -> CommandTag {
+    let counted = matches!(name, "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "FETCH" | "MOVE" | "COPY");
+    CommandTag { name, rows: counted.then_some(rows) }
+}
