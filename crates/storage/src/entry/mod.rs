@@ -12,6 +12,8 @@
 mod batch;
 mod codec;
 mod error;
+#[cfg(test)]
+mod tests;
 
 use arrow::record_batch::RecordBatch;
 use perigee_types::catalog::{CatalogChange, Index, Table};

@@ -55,12 +55,10 @@ impl Store {
                 self.create_table(table, []);
             }
             (Some(Object::Index(index)), None) => self.drop_index(core, old, new, index),
-            (before, Some(Object::Sequence(sequence))) => {
-                if !matches!(before, Some(Object::Sequence(_))) {
-                    let state = SequenceState { next: sequence.start, called: false };
-                    self.sequences.write().insert(oid, state);
-                    core.changed_sequences.insert(oid);
-                }
+            (Some(Object::Sequence(_)), Some(Object::Sequence(_))) => {}
+            (_, Some(Object::Sequence(sequence))) => {
+                self.sequences.write().insert(oid, SequenceState { next: sequence.start, called: false });
+                core.changed_sequences.insert(oid);
             }
             (Some(Object::Sequence(_)), None) => {
                 self.sequences.write().remove(&oid);

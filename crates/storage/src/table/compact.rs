@@ -205,7 +205,7 @@ impl Kept {
         let mut picked = Vec::with_capacity(self.places.len());
         let mut dropped = false;
         for (array, places) in parts.zip(&self.places) {
-            if places.iter().any(|place| *place == GONE) {
+            if places.contains(&GONE) {
                 let rows = (0..places.len() as u32).filter(|row| places[*row as usize] != GONE);
                 picked.push(take(array, &UInt32Array::from_iter_values(rows), None)?);
                 dropped = true;

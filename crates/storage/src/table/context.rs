@@ -65,6 +65,11 @@ impl Clock {
         }
     }
 
+    /// Holds the applied index open until it is dropped.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        Held { clock: self, index: self.open() }
+    }
+
     /// No reader asks for an older index: a version that ended at or before it is dead.
     pub(crate) fn horizon(&self) -> u64 {
         let open = self.open.lock();
@@ -78,6 +83,24 @@ impl Clock {
     /// The index that a reader means: the latest applied for [`super::LATEST`].
     pub(crate) fn resolve(&self, at: LogIndex) -> u64 {
         if at.0 == NEVER { self.applied() } else { at.0 }
+    }
+}
+
+/// An index held open for the length of one look.
+pub(crate) struct Held<'a> {
+    clock: &'a Clock,
+    index: u64,
+}
+
+impl Held<'_> {
+    pub(crate) fn index(&self) -> u64 {
+        self.index
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.clock.close(self.index);
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use perigee_types::{IndexId, LogIndex, Row, TransactionId, Value, Vid};
 
-use super::TableStore;
 use super::chunk::Chunk;
 use super::fate::NEVER;
 use super::index::RangeRequest;
 use super::open_rows::OpenRows;
 use super::schema::TableSchema;
 use super::vids::Begins;
+use super::{LATEST, TableStore};
 use crate::arrow_value::value_at;
 use crate::store::StoreError;
 
@@ -22,7 +22,8 @@ enum Place {
 }
 
 impl TableStore {
-    /// The row version under a key of a unique index, as `at` sees it; [`super::LATEST`] for the latest applied.
+    /// The row version under a key of a unique index, as `at` sees it; [`LATEST`] for the latest applied, else
+    /// an index that a snapshot holds open.
     ///
     /// `key` is made by [`perigee_types::key`]. A key with a NULL in it is never found: such keys are not unique.
     ///
@@ -34,8 +35,15 @@ impl TableStore {
         if !index.is_ready() || !index.unique {
             return Err(StoreError::IndexNotReady(index.oid));
         }
-        let at = self.context.clock.resolve(at);
-        Ok(index.find(&self.context, key, |vid| self.visible(vid, at))?.map(Vid))
+        let clock = &self.context.clock;
+        let resolved = clock.resolve(at);
+        let found = index.find(&self.context, key, |vid| self.visible(vid, resolved))?;
+        if found.is_some() || at != LATEST || clock.applied() == resolved {
+            return Ok(found.map(Vid));
+        }
+        // Apply went on and the version that was there may have been dropped meanwhile: look once more, held open.
+        let held = clock.hold();
+        Ok(index.find(&self.context, key, |vid| self.visible(vid, held.index()))?.map(Vid))
     }
 
     /// As [`TableStore::get`], as the open transaction `staged` sees it: with the rows that it staged and without those it
@@ -55,7 +63,8 @@ impl TableStore {
         if !index.is_ready() || !index.unique {
             return Err(StoreError::IndexNotReady(index.oid));
         }
-        let at = self.context.clock.resolve(at);
+        let held = self.context.clock.hold();
+        let at = if at == LATEST { held.index() } else { at.0 };
         Ok(index.find(&self.context, key, |vid| self.visible_with(vid, at, own))?.map(Vid))
     }
 
@@ -79,7 +88,8 @@ impl TableStore {
         if !index.is_ready() {
             return Err(StoreError::IndexNotReady(index.oid));
         }
-        let at = self.context.clock.resolve(at);
+        let held = self.context.clock.hold();
+        let at = if at == LATEST { held.index() } else { at.0 };
         let request = RangeRequest { from, to, reverse, limit };
         let vids = index.scan(&self.context, request, |vid| self.visible(vid, at))?;
         Ok(vids.into_iter().map(Vid).collect())

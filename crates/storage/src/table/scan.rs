@@ -11,7 +11,7 @@ use perigee_types::{LogIndex, Value};
 use super::chunk::Chunk;
 use super::open_rows::OpenRows;
 use super::schema::{KnownColumn, TableSchema};
-use super::{TableStore, Tier};
+use super::{LATEST, TableStore, Tier};
 use crate::arrow_value::ColumnBuilder;
 use crate::encoding::ColumnStats;
 use crate::store::StoreError;
@@ -42,11 +42,15 @@ enum Part {
 }
 
 impl TableStore {
-    /// Pins the table as `at` sees it; [`super::LATEST`] for the latest applied. Costs a few pointers for each chunk.
+    /// Pins the table as `at` sees it; [`LATEST`] for the latest applied, else an index that a snapshot holds open. Costs a
+    /// few pointers for each chunk.
     #[must_use]
     pub fn scan(self: &Arc<Self>, at: LogIndex) -> TableScan {
-        let at = self.context.clock.resolve(at);
+        // What is pinned stays whole whatever is dropped later; until then the index must be held open.
+        let held = self.context.clock.hold();
+        let at = if at == LATEST { held.index() } else { at.0 };
         let (directory, open) = self.pin();
+        drop(held);
         let schema = self.schema();
         let scan = |part| ChunkScan { table: Arc::clone(self), schema: Arc::clone(&schema), part, at };
         let seen = directory.chunks().iter().filter(|chunk| chunk.begins().bounds().0 <= at);

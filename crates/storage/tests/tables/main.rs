@@ -1,7 +1,12 @@
 //! Tables as a whole: apply, snapshots, checkpoints, eviction and restarts, against a model that is too simple to be wrong.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
+
+mod budget;
 mod catalog;
+mod concurrent;
 mod indexes;
+mod measure;
 mod model;
 mod pinned;
 mod random;

@@ -42,9 +42,16 @@ impl Node {
         Self::over(Arc::new(MemKv::new()))
     }
 
+    pub(crate) fn within(budget: Arc<MemoryBudget>) -> Self {
+        Self::open(Arc::new(MemKv::new()), budget, options())
+    }
+
     pub(crate) fn over(kv: Arc<dyn KvEngine>) -> Self {
-        let budget = MemoryBudget::unlimited();
-        let (store, applier) = Store::open(options(), Arc::clone(&kv), Arc::clone(&budget)).unwrap();
+        Self::open(kv, MemoryBudget::unlimited(), options())
+    }
+
+    pub(crate) fn open(kv: Arc<dyn KvEngine>, budget: Arc<MemoryBudget>, options: StoreOptions) -> Self {
+        let (store, applier) = Store::open(options, Arc::clone(&kv), Arc::clone(&budget)).unwrap();
         Self { kv, budget, store, applier: Some(applier), log: Vec::new(), term: Term(1) }
     }
 

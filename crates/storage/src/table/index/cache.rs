@@ -6,14 +6,15 @@
 use std::hash::{Hash, Hasher};
 
 use perigee_types::{IndexId, Oid};
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
+use rustc_hash::FxBuildHasher;
 
 use super::{KeyBytes, VidList};
 
 /// Cached answers of all unique indexes.
 pub(crate) struct IndexCache {
-    keys: Cache<Owned, VidList, Weight>,
+    keys: Cache<Owned, VidList, Weight, FxBuildHasher>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -61,7 +62,8 @@ impl IndexCache {
     /// A cache of at most `bytes`.
     pub(crate) fn new(bytes: u64) -> Self {
         let items = usize::try_from(bytes / 128).unwrap_or(usize::MAX).min(1 << 20);
-        Self { keys: Cache::with_weighter(items.max(64), bytes.max(4_096), Weight) }
+        let (items, bytes) = (items.max(64), bytes.max(4_096));
+        Self { keys: Cache::with(items, bytes, Weight, FxBuildHasher, DefaultLifecycle::default()) }
     }
 
     pub(crate) fn get(&self, storage: Oid, index: IndexId, key: &[u8]) -> Option<VidList> {
