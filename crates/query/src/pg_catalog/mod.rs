@@ -1,1 +1,55 @@
-//! The system schemas.
+//! The system schemas: `pg_catalog` and `information_schema` as tables over our catalog, and the functions that go
+//! with them.
+//!
+//! ```text
+//! definition: columns of every system table (data/columns.txt), rows that never change (data/*.tsv)
+//! provider:   a system table for DataFusion; at scan it asks
+//! tables:     the rows of one table, computed from the catalog of the statement's ReadView
+//! functions:  format_type, pg_get_indexdef, regclass, …
+//! rewrite:    casts from and to regclass and regtype; correlated subqueries that DataFusion does not join
+//! ```
+//!
+//! Names, columns, types and oids of system objects are those of PostgreSQL 15. Tables of what Perigee does not have
+//! are there and empty. Nothing here looks at who asks, or at a query's text.
+
+mod builder;
+mod definition;
+mod deparse;
+mod functions;
+mod provider;
+mod rewrite;
+mod scope;
+mod subplan;
+mod tables;
+
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::logical_expr::ScalarUDF;
+use perigee_types::Oid;
+
+use crate::exec::SystemTables;
+
+pub(crate) use rewrite::rewrite;
+
+/// The system schemas of this build.
+#[derive(Debug, Default)]
+pub struct SystemCatalog;
+
+impl SystemTables for SystemCatalog {
+    fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>> {
+        let definition = definition::find(schema, name)?;
+        Some(Arc::new(provider::SystemTable::new(definition)))
+    }
+
+    fn oid(&self, schema: &str, name: &str) -> Option<Oid> {
+        definition::find(schema, name).map(|definition| Oid(definition.oid))
+    }
+
+    fn functions(&self) -> Vec<Arc<ScalarUDF>> {
+        functions::functions().to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Objects as the SQL that makes them.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use perigee_types::Oid;
+use perigee_types::catalog::{Check, Index, Object, Table};
+use sqlparser::ast::{Expr, visit_expressions};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+
+use super::scope::{Relation, Scope};
+
+/// A name as SQL needs it: in quotes where it would be read as another.
+pub(super) fn quote_ident(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !is_reserved(name);
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+/// Words that PostgreSQL 15 does not take as a name of a column or table without quotes.
+fn is_reserved(word: &str) -> bool {
+    const RESERVED: &[&str] = &[
+        "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "authorization", "between",
+        "bigint", "binary", "bit", "boolean", "both", "case", "cast", "char", "character", "check", "coalesce",
+        "collate", "collation", "column", "concurrently", "constraint", "create", "cross", "current_catalog",
+        "current_date", "current_role", "current_schema", "current_time", "current_timestamp", "current_user", "dec",
+        "decimal", "default", "deferrable", "desc", "distinct", "do", "else", "end", "except", "exists", "extract",
+        "false", "fetch", "float", "for", "foreign", "freeze", "from", "full", "grant", "greatest", "group",
+        "grouping", "having", "ilike", "in", "initially", "inner", "inout", "int", "integer", "intersect", "interval",
+        "into", "is", "isnull", "join", "lateral", "leading", "least", "left", "like", "limit", "localtime",
+        "localtimestamp", "national", "natural", "nchar", "none", "normalize", "not", "notnull", "null", "nullif",
+        "numeric", "offset", "on", "only", "or", "order", "out", "outer", "overlaps", "overlay", "placing", "position",
+        "precision", "primary", "real", "references", "returning", "right", "row", "select", "session_user", "setof",
+        "similar", "smallint", "some", "substring", "symmetric", "table", "tablesample", "then", "time", "timestamp",
+        "to", "trailing", "treat", "trim", "true", "union", "unique", "user", "using", "values", "varchar", "variadic",
+        "verbose", "when", "where", "window", "with", "xmlattributes", "xmlconcat", "xmlelement", "xmlexists",
+        "xmlforest", "xmlnamespaces", "xmlparse", "xmlpi", "xmlroot", "xmlserialize", "xmltable",
+    ];
+    RESERVED.binary_search(&word).is_ok()
+}
+
+/// A relation's name, with its schema.
+pub(super) fn qualified(scope: &Scope, relation: Relation) -> String {
+    format!("{}.{}", quote_ident(scope.schema_name(relation.schema(scope))), quote_ident(relation.name()))
+}
+
+/// A relation's name, with its schema where the bare name means something else: regclass as text.
+pub(super) fn short(scope: &Scope, relation: Relation) -> String {
+    if scope.is_visible(relation) { quote_ident(relation.name()) } else { qualified(scope, relation) }
+}
+
+/// The default of a column with a sequence.
+pub(super) fn nextval(scope: &Scope, sequence: Oid) -> String {
+    let name = scope.relation(sequence).map_or_else(|| sequence.to_string(), |relation| short(scope, relation));
+    format!("nextval('{}'::regclass)", name.replace('\'', "''"))
+}
+
+/// The names of an index's columns, separated by commas.
+fn column_list(table: &Table, columns: &[u16]) -> String {
+    let names = columns.iter().filter_map(|n| Some(quote_ident(&table.columns.get(table.number_position(*n)?)?.name)));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// CREATE INDEX. `pretty`: without the table's schema where its bare name means it.
+pub(super) fn index(scope: &Scope, table: &std::sync::Arc<Table>, index: &Index, pretty: bool) -> String {
+    let unique = if index.unique { "UNIQUE " } else { "" };
+    let relation = Relation::Table(table);
+    let name = if pretty { short(scope, relation) } else { qualified(scope, relation) };
+    format!(
+        "CREATE {unique}INDEX {} ON {name} USING btree ({})",
+        quote_ident(&index.name),
+        column_list(table, &index.columns)
+    )
+}
+
+/// The constraint that an index upholds.
+pub(super) fn index_constraint(table: &Table, index: &Index) -> String {
+    let kind = if table.primary_key == Some(index.oid) { "PRIMARY KEY" } else { "UNIQUE" };
+    format!("{kind} ({})", column_list(table, &index.columns))
+}
+
+/// A CHECK constraint.
+pub(super) fn check(check: &Check) -> String {
+    format!("CHECK (({}))", check.expression)
+}
+
+/// The definition of a constraint by its oid.
+pub(super) fn constraint(scope: &Scope, oid: Oid) -> Option<String> {
+    if let Some(Object::Index(index)) = scope.catalog().object(oid) {
+        let table = scope.catalog().table(index.table)?;
+        return index.constraint.then(|| index_constraint(table, index));
+    }
+    scope.tables().flat_map(|t| t.checks.iter()).find(|c| c.oid == oid).map(check)
+}
+
+/// Numbers of the columns of `table` that an expression names.
+pub(super) fn columns_in(table: &Table, expression: &str) -> Vec<u16> {
+    let parsed =
+        Parser::new(&PostgreSqlDialect {}).try_with_sql(expression).and_then(|mut parser| parser.parse_expr());
+    let Ok(parsed) = parsed else { return Vec::new() };
+    let mut found = BTreeSet::new();
+    let _: ControlFlow<()> = visit_expressions(&parsed, |expr| {
+        let ident = match expr {
+            Expr::Identifier(ident) => Some(ident),
+            Expr::CompoundIdentifier(idents) => idents.last(),
+            _ => None,
+        };
+        if let Some(ident) = ident {
+            let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+            found.extend(table.column_position(&name).and_then(|at| Some(table.columns.get(at)?.number)));
+        }
+        ControlFlow::Continue(())
+    });
+    found.into_iter().collect()
+}
+
+/// Splits `a`, `a.b`, `"A"."b"` as PostgreSQL reads a name in a string; `None` where it is no name.
+pub(super) fn parse_ident(text: &str) -> Option<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        let part;
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let mut name = String::new();
+            let mut chars = quoted.char_indices().peekable();
+            let end = loop {
+                match chars.next()? {
+                    (_, '"') if chars.peek().is_some_and(|(_, c)| *c == '"') => {
+                        chars.next();
+                        name.push('"');
+                    }
+                    (at, '"') => break at + 1,
+                    (_, c) => name.push(c),
+                }
+            };
+            part = name;
+            rest = quoted[end..].trim_start();
+        } else {
+            let end = rest.find(['.', ' ', '"']).unwrap_or(rest.len());
+            part = rest[..end].to_lowercase();
+            rest = rest[end..].trim_start();
+        }
+        if part.is_empty() {
+            return None;
+        }
+        parts.push(part);
+        match rest.strip_prefix('.') {
+            Some(next) => rest = next.trim_start(),
+            None if rest.is_empty() => return Some(parts),
+            None => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_where_they_must_be() {
+        for (name, quoted) in [("t", "t"), ("T", "\"T\""), ("select", "\"select\""), ("a\"b", "\"a\"\"b\""), ("_1", "_1")] {
+            assert_eq!(quote_ident(name), quoted);
+        }
+    }
+
+    #[test]
+    fn names_in_strings_are_split() {
+        let check = |text: &str, want: Option<&[&str]>| {
+            let got = parse_ident(text);
+            let got: Option<Vec<&str>> = got.as_ref().map(|p| p.iter().map(String::as_str).collect());
+            assert_eq!(got.as_deref(), want, "{text}");
+        };
+        check("T", Some(&["t"]));
+        check("public.\"T.x\"", Some(&["public", "T.x"]));
+        check("\"a\"\"b\"", Some(&["a\"b"]));
+        check("a b", None);
+        check("", None);
+        check("a.", None);
+    }
+}

@@ -1,0 +1,122 @@
+//! Objects as SQL, and their comments.
+
+use perigee_types::catalog::{ColumnDefault, Object};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
+
+use super::names::{cell, formatted};
+use super::{SystemFunction, bool_at, function, oid_at, oid_of, relation_of, text_at};
+use crate::pg_catalog::deparse;
+use crate::pg_catalog::scope::{Relation, Scope};
+
+pub(super) fn all() -> Vec<SystemFunction> {
+    vec![
+        // Expressions are kept as SQL, not as trees.
+        function("pg_get_expr", 2..=3, SqlType::Text, |_, v| Ok(v.first().cloned().unwrap_or(Value::Null))),
+        function("pg_get_indexdef", 1..=3, SqlType::Text, index),
+        function("pg_get_constraintdef", 1..=2, SqlType::Text, |s, v| {
+            Ok(deparse::constraint(s, oid_at(v, 0)).map_or(Value::Null, Value::Text))
+        }),
+        function("pg_get_viewdef", 1..=2, SqlType::Text, view),
+        function("pg_get_ruledef", 1..=2, SqlType::Text, |_, _| Ok(Value::Null)),
+        function("pg_get_triggerdef", 1..=2, SqlType::Text, |_, _| Ok(Value::Null)),
+        function("pg_get_partkeydef", 1..=1, SqlType::Text, |_, _| Ok(Value::Null)),
+        function("pg_get_statisticsobjdef_columns", 1..=1, SqlType::Text, |_, _| Ok(Value::Null)),
+        function("pg_get_functiondef", 1..=1, SqlType::Text, |_, _| Ok(Value::Null)),
+        function("pg_get_function_result", 1..=1, SqlType::Text, function_result),
+        function("pg_get_function_arguments", 1..=1, SqlType::Text, function_arguments),
+        function("pg_get_function_identity_arguments", 1..=1, SqlType::Text, function_arguments),
+        function("pg_get_serial_sequence", 2..=2, SqlType::Text, serial_sequence),
+        function("pg_relation_is_publishable", 1..=1, SqlType::Bool, |_, _| Ok(Value::Bool(false))),
+        function("pg_relation_is_updatable", 2..=2, SqlType::Int4, relation_is_updatable),
+        function("obj_description", 1..=2, SqlType::Text, comment),
+        function("shobj_description", 2..=2, SqlType::Text, |_, _| Ok(Value::Null)),
+        function("col_description", 2..=2, SqlType::Text, column_comment),
+        function("quote_ident", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(deparse::quote_ident(text_at(v, 0))))),
+    ]
+}
+
+fn index(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let Some(Relation::Index(index)) = scope.relation(oid_at(values, 0)) else { return Ok(Value::Null) };
+    let Some(table) = scope.catalog().table(index.table) else { return Ok(Value::Null) };
+    let column = values.get(1).and_then(Value::as_i64).unwrap_or(0);
+    let Ok(column) = usize::try_from(column) else { return Ok(Value::Null) };
+    if column == 0 {
+        return Ok(Value::Text(deparse::index(scope, table, index, bool_at(values, 2))));
+    }
+    let name = index
+        .columns
+        .get(column - 1)
+        .and_then(|number| table.columns.get(table.number_position(*number)?))
+        .map(|column| deparse::quote_ident(&column.name));
+    Ok(name.map_or(Value::Text(String::new()), Value::Text))
+}
+
+fn view(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let found = relation_of(scope, values.first().unwrap_or(&Value::Null))?;
+    let Some(Relation::View(view)) = found else { return Ok(Value::Null) };
+    Ok(Value::Text(format!("{};", view.query)))
+}
+
+fn function_result(_: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let oid = oid_at(values, 0);
+    let Some(returns) = cell("pg_proc", oid, "prorettype").as_ref().and_then(oid_of) else { return Ok(Value::Null) };
+    let set = cell("pg_proc", oid, "proretset") == Some(Value::Bool(true));
+    Ok(Value::Text(format!("{}{}", if set { "SETOF " } else { "" }, formatted(returns, -1))))
+}
+
+fn function_arguments(_: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let Some(Value::Array(types)) = cell("pg_proc", oid_at(values, 0), "proargtypes") else { return Ok(Value::Null) };
+    let types: Vec<String> = types.iter().filter_map(oid_of).map(|oid| formatted(oid, -1)).collect();
+    Ok(Value::Text(types.join(", ")))
+}
+
+fn serial_sequence(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let found = relation_of(scope, values.first().unwrap_or(&Value::Null))?;
+    let Some(Relation::Table(table)) = found else { return Ok(Value::Null) };
+    let name = text_at(values, 1);
+    let Some(column) = table.column_position(name).and_then(|at| table.columns.get(at)) else {
+        return Err(SqlError::new(
+            SqlState::UndefinedColumn,
+            format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
+        ));
+    };
+    let owned = |oid: Oid| {
+        scope.catalog().sequence(oid).filter(|s| s.owned_by == Some((table.oid, column.number))).map(Relation::Sequence)
+    };
+    let sequence = match &column.default {
+        Some(ColumnDefault::Sequence(oid)) => owned(*oid),
+        _ => scope.sequences().find(|s| s.owned_by == Some((table.oid, column.number))).map(Relation::Sequence),
+    };
+    Ok(sequence.map_or(Value::Null, |sequence| Value::Text(deparse::qualified(scope, sequence))))
+}
+
+/// Bits of UPDATE (4), INSERT (8) and DELETE (16).
+fn relation_is_updatable(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let table = matches!(scope.relation(oid_at(values, 0)), Some(Relation::Table(_)));
+    Ok(Value::Int4(if table { 28 } else { 0 }))
+}
+
+/// `obj_description(oid [, class])`
+fn comment(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let oid = oid_at(values, 0);
+    let class = values.get(1).and_then(Value::as_str).unwrap_or("pg_class");
+    let comment = match class {
+        "pg_class" => scope.relation(oid).and_then(Relation::comment).map(str::to_owned),
+        "pg_namespace" => match scope.catalog().object(oid) {
+            Some(Object::Schema(schema)) if schema.name == "public" => Some("standard public schema".to_owned()),
+            _ => None,
+        },
+        _ => None,
+    };
+    Ok(comment.map_or(Value::Null, Value::Text))
+}
+
+fn column_comment(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let Some(Relation::Table(table)) = scope.relation(oid_at(values, 0)) else { return Ok(Value::Null) };
+    let column = values
+        .get(1)
+        .and_then(Value::as_i64)
+        .and_then(|n| u16::try_from(n).ok())
+        .and_then(|number| table.columns.get(table.number_position(number)?));
+    Ok(column.and_then(|c| c.comment.clone()).map_or(Value::Null, Value::Text))
+}

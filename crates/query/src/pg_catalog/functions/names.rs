@@ -1,0 +1,190 @@
+//! Oids to names and back.
+
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+
+use super::{SystemFunction, function, named, oid_at, oid_of, relation_of, text_at};
+use crate::exec::sql_type_of;
+use crate::pg_catalog::definition;
+use crate::pg_catalog::deparse;
+use crate::pg_catalog::scope::Scope;
+
+/// What `format_type` gives for an oid that no type has.
+const UNKNOWN_TYPE: &str = "???";
+/// What `reg…` types show for zero.
+const NOTHING: &str = "-";
+
+pub(super) fn all() -> Vec<SystemFunction> {
+    let visible_always = |name| function(name, 1..=1, SqlType::Bool, |_, _| Ok(Value::Bool(true)));
+    let mut all = vec![
+        function("format_type", 2..=2, SqlType::Text, format_type).called_on_null(),
+        function("pg_get_userbyid", 1..=1, SqlType::Name, |s, v| Ok(Value::Text(s.role_name(oid_at(v, 0))))),
+        function("pg_table_is_visible", 1..=1, SqlType::Bool, table_is_visible),
+        function("pg_function_is_visible", 1..=1, SqlType::Bool, |_, v| Ok(Value::Bool(row("pg_proc", oid_at(v, 0)).is_some()))),
+        function("pg_type_is_visible", 1..=1, SqlType::Bool, |_, v| Ok(Value::Bool(row("pg_type", oid_at(v, 0)).is_some()))),
+        function("regclass", 1..=1, SqlType::Regclass, regclass),
+        function("regtype", 1..=1, SqlType::Regtype, regtype),
+        function("regproc", 1..=1, SqlType::Regproc, regproc),
+        function("to_regclass", 1..=1, SqlType::Regclass, to_regclass),
+        function("to_regtype", 1..=1, SqlType::Regtype, |_, v| Ok(type_named(text_at(v, 0)).map_or(Value::Null, |t| Value::Oid(t.oid())))),
+        function("to_regproc", 1..=1, SqlType::Regproc, |_, v| Ok(proc_named(text_at(v, 0)).map_or(Value::Null, |o| Value::Oid(o.0)))),
+        function("to_regnamespace", 1..=1, SqlType::Oid, to_regnamespace),
+        function("to_regrole", 1..=1, SqlType::Oid, |s, v| Ok(s.catalog().role(text_at(v, 0)).map_or(Value::Null, |r| Value::Oid(r.oid.0)))),
+        function("regclassout", 1..=1, SqlType::Text, |s, v| Ok(Value::Text(class_text(s, oid_at(v, 0))))),
+        function("regtypeout", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(type_text(oid_at(v, 0))))),
+        function("regprocout", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(proc_text(oid_at(v, 0))))),
+    ];
+    all.extend(
+        [
+            "pg_operator_is_visible",
+            "pg_opclass_is_visible",
+            "pg_opfamily_is_visible",
+            "pg_conversion_is_visible",
+            "pg_collation_is_visible",
+            "pg_statistics_obj_is_visible",
+            "pg_ts_config_is_visible",
+            "pg_ts_dict_is_visible",
+            "pg_ts_parser_is_visible",
+            "pg_ts_template_is_visible",
+        ]
+        .map(visible_always),
+    );
+    all
+}
+
+fn format_type(_: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let Some(oid) = values.first().and_then(oid_of) else { return Ok(Value::Null) };
+    let modifier = values.get(1).and_then(Value::as_i64).unwrap_or(-1);
+    Ok(Value::Text(formatted(oid, modifier)))
+}
+
+/// A type's name, with its modifier unless that is -1.
+pub(super) fn formatted(oid: Oid, modifier: i64) -> String {
+    let Some(ty) = SqlType::from_oid(oid.0) else { return type_text(oid) };
+    with_modifier(ty, modifier).to_string()
+}
+
+fn with_modifier(ty: SqlType, modifier: i64) -> SqlType {
+    let length = u32::try_from(modifier - 4).ok();
+    match ty {
+        SqlType::Array(of) => SqlType::Array(Box::new(with_modifier(*of, modifier))),
+        SqlType::Varchar(_) => SqlType::Varchar(length),
+        SqlType::Char(_) => SqlType::Char(length.unwrap_or(1)),
+        SqlType::Numeric(_) => SqlType::Numeric(length.and_then(|bits| {
+            Some((u8::try_from(bits >> 16).ok()?, i8::try_from(bits & 0x7ff).ok()?))
+        })),
+        other => other,
+    }
+}
+
+fn table_is_visible(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    Ok(scope.relation(oid_at(values, 0)).map_or(Value::Null, |relation| Value::Bool(scope.is_visible(relation))))
+}
+
+fn regclass(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let value = values.first().unwrap_or(&Value::Null);
+    if let Some(oid) = oid_of(value) {
+        return Ok(Value::Oid(oid.0));
+    }
+    if value.as_str() == Some(NOTHING) {
+        return Ok(Value::Oid(0));
+    }
+    Ok(relation_of(scope, value)?.map_or(Value::Null, |relation| Value::Oid(relation.oid().0)))
+}
+
+fn to_regclass(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let found = named(scope, text_at(values, 0))?;
+    Ok(found.map_or(Value::Null, |relation| Value::Oid(relation.oid().0)))
+}
+
+fn to_regnamespace(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let oid = scope.schema_oid(text_at(values, 0));
+    Ok(if oid == Oid(0) { Value::Null } else { Value::Oid(oid.0) })
+}
+
+fn regtype(_: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let value = values.first().unwrap_or(&Value::Null);
+    if let Some(oid) = oid_of(value) {
+        return Ok(Value::Oid(oid.0));
+    }
+    let name = value.as_str().unwrap_or_default();
+    if name == NOTHING {
+        return Ok(Value::Oid(0));
+    }
+    match type_named(name) {
+        Some(ty) => Ok(Value::Oid(ty.oid())),
+        None => Err(SqlError::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"))),
+    }
+}
+
+fn type_named(name: &str) -> Option<SqlType> {
+    let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(name).ok()?;
+    let parsed = parser.parse_data_type().ok()?;
+    sql_type_of(&parsed).ok()
+}
+
+fn regproc(_: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let value = values.first().unwrap_or(&Value::Null);
+    if let Some(oid) = oid_of(value) {
+        return Ok(Value::Oid(oid.0));
+    }
+    let name = value.as_str().unwrap_or_default();
+    match proc_named(name) {
+        Some(oid) => Ok(Value::Oid(oid.0)),
+        None => Err(SqlError::new(SqlState::UndefinedFunction, format!("function \"{name}\" does not exist"))),
+    }
+}
+
+fn proc_named(name: &str) -> Option<Oid> {
+    let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+    let definition = definition::find("pg_catalog", "pg_proc")?;
+    let at = definition.position("proname")?;
+    let row = definition.fixed_rows().iter().find(|row| row.get(at).and_then(Value::as_str) == Some(name))?;
+    oid_of(row.first()?)
+}
+
+/// A relation as regclass shows it.
+fn class_text(scope: &Scope, oid: Oid) -> String {
+    match scope.relation(oid) {
+        Some(relation) => deparse::short(scope, relation),
+        None => number_text(oid),
+    }
+}
+
+/// A type as regtype shows it.
+fn type_text(oid: Oid) -> String {
+    match SqlType::from_oid(oid.0) {
+        Some(SqlType::Char(_)) => "character".to_owned(),
+        Some(ty) => ty.to_string(),
+        None if oid == Oid(0) => NOTHING.to_owned(),
+        None => match cell("pg_type", oid, "typname") {
+            Some(Value::Text(name)) => name,
+            _ => UNKNOWN_TYPE.to_owned(),
+        },
+    }
+}
+
+/// A function as regproc shows it.
+fn proc_text(oid: Oid) -> String {
+    match cell("pg_proc", oid, "proname") {
+        Some(Value::Text(name)) => name,
+        _ => number_text(oid),
+    }
+}
+
+fn number_text(oid: Oid) -> String {
+    if oid == Oid(0) { NOTHING.to_owned() } else { oid.to_string() }
+}
+
+/// The row with an oid of a table whose rows never change and whose first column is the oid.
+fn row(table: &str, oid: Oid) -> Option<&'static perigee_types::Row> {
+    let definition = definition::find("pg_catalog", table)?;
+    definition.fixed_rows().iter().find(|row| row.first() == Some(&Value::Oid(oid.0)))
+}
+
+/// A cell of [`row`].
+pub(super) fn cell(table: &str, oid: Oid, column: &str) -> Option<Value> {
+    let at = definition::find("pg_catalog", table)?.position(column)?;
+    row(table, oid)?.get(at).cloned()
+}

@@ -1,0 +1,73 @@
+//! The server and the session.
+
+use std::sync::LazyLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use perigee_types::{SqlResult, SqlType, Value};
+
+use super::{SystemFunction, bool_at, function};
+use crate::pg_catalog::scope::Scope;
+
+pub(super) fn all() -> Vec<SystemFunction> {
+    vec![
+        function("current_schemas", 1..=1, SqlType::Array(Box::new(SqlType::Name)), current_schemas),
+        function("pg_is_in_recovery", 0..=0, SqlType::Bool, |_, _| Ok(Value::Bool(false))),
+        function("pg_is_wal_replay_paused", 0..=0, SqlType::Bool, |_, _| Ok(Value::Bool(false))),
+        function("pg_postmaster_start_time", 0..=0, SqlType::Timestamptz, |_, _| Ok(Value::Timestamptz(*STARTED))),
+        function("pg_conf_load_time", 0..=0, SqlType::Timestamptz, |_, _| Ok(Value::Timestamptz(*STARTED))),
+        function("txid_current", 0..=0, SqlType::Int8, snapshot_index),
+        function("txid_current_if_assigned", 0..=0, SqlType::Int8, |_, _| Ok(Value::Null)),
+        function("pg_current_xact_id", 0..=0, SqlType::Int8, snapshot_index),
+        function("pg_encoding_to_char", 1..=1, SqlType::Name, encoding_name),
+        function("pg_char_to_encoding", 1..=1, SqlType::Int4, encoding_number),
+        function("pg_client_encoding", 0..=0, SqlType::Name, |_, _| Ok(Value::Text("UTF8".to_owned()))),
+        function("inet_server_addr", 0..=0, SqlType::Text, |_, _| Ok(Value::Null)),
+        function("inet_server_port", 0..=0, SqlType::Int4, |_, _| Ok(Value::Null)),
+        function("inet_client_addr", 0..=0, SqlType::Text, |_, _| Ok(Value::Null)),
+        function("inet_client_port", 0..=0, SqlType::Int4, |_, _| Ok(Value::Null)),
+        function("pg_my_temp_schema", 0..=0, SqlType::Oid, |_, _| Ok(Value::Oid(0))),
+        function("pg_is_other_temp_schema", 1..=1, SqlType::Bool, |_, _| Ok(Value::Bool(false))),
+        function("pg_tablespace_location", 1..=1, SqlType::Text, |_, _| Ok(Value::Text(String::new()))),
+    ]
+}
+
+/// When the functions were registered, which is when the first statement was planned; microseconds.
+static STARTED: LazyLock<i64> = LazyLock::new(|| {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+});
+
+/// Fixes [`STARTED`]: called when the functions are registered.
+pub(super) fn mark_start() {
+    LazyLock::force(&STARTED);
+}
+
+fn current_schemas(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let path = &scope.session().search_path;
+    let implicit = (bool_at(values, 0) && !path.iter().any(|s| s == "pg_catalog")).then_some("pg_catalog");
+    let schemas = implicit.into_iter().chain(path.iter().map(String::as_str));
+    Ok(Value::Array(schemas.map(|s| Value::Text(s.to_owned())).collect()))
+}
+
+/// Perigee has no transaction ids; the log index that the statement reads at grows with every transaction as they do.
+fn snapshot_index(scope: &Scope, _: &[Value]) -> SqlResult<Value> {
+    Ok(Value::Int8(i64::try_from(scope.view().snapshot.index.0).unwrap_or(i64::MAX)))
+}
+
+fn encoding_name(_: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let name = match values.first().and_then(Value::as_i64) {
+        Some(0) => "SQL_ASCII",
+        Some(6) => "UTF8",
+        _ => "",
+    };
+    Ok(Value::Text(name.to_owned()))
+}
+
+fn encoding_number(_: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let name = values.first().and_then(Value::as_str).unwrap_or_default().to_ascii_uppercase();
+    Ok(Value::Int4(match name.as_str() {
+        "SQL_ASCII" => 0,
+        "UTF8" | "UTF-8" | "UNICODE" => 6,
+        _ => -1,
+    }))
+}

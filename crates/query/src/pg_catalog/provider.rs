@@ -1,0 +1,57 @@
+//! A system table as DataFusion sees it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{MemTable, Session, TableProvider};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::definition::Definition;
+use super::scope::Scope;
+use super::tables;
+use crate::exec::view::read_view;
+
+/// A system table. Its rows are computed when it is scanned.
+pub(super) struct SystemTable {
+    definition: &'static Definition,
+}
+
+impl SystemTable {
+    pub(super) fn new(definition: &'static Definition) -> Self {
+        Self { definition }
+    }
+}
+
+impl fmt::Debug for SystemTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemTable").field("name", &self.definition.name).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TableProvider for SystemTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.definition.arrow)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let view = read_view(state)?;
+        let rows = tables::rows(self.definition, &Scope::new(&view));
+        let batch = rows.finish(projection)?;
+        MemTable::try_new(batch.schema(), vec![vec![batch]])?.scan(state, None, &[], limit).await
+    }
+}

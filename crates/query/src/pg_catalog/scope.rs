@@ -1,0 +1,254 @@
+//! What a statement's session sees of the catalog.
+
+use std::sync::Arc;
+
+use perigee_types::catalog::{Catalog, Database, Index, Object, Role, Schema, Sequence, Table, View};
+use perigee_types::{Oid, SqlType};
+
+use super::definition::{self, Definition};
+use crate::exec::{ReadView, SessionFacts};
+
+/// The catalog of a statement's snapshot, as far as its database's tenant goes.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a> {
+    view: &'a ReadView,
+}
+
+/// What has a row in `pg_class`.
+#[derive(Clone, Copy)]
+pub(super) enum Relation<'a> {
+    Table(&'a Arc<Table>),
+    Index(&'a Arc<Index>),
+    Sequence(&'a Arc<Sequence>),
+    View(&'a Arc<View>),
+    System(&'static Definition),
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(view: &'a ReadView) -> Self {
+        Self { view }
+    }
+
+    pub(super) fn view(&self) -> &'a ReadView {
+        self.view
+    }
+
+    pub(super) fn catalog(&self) -> &'a Catalog {
+        &self.view.snapshot.catalog
+    }
+
+    pub(super) fn session(&self) -> &'a SessionFacts {
+        &self.view.session
+    }
+
+    /// Everything that has a row in `pg_class`, by oid.
+    pub(super) fn relations(&self) -> impl Iterator<Item = Relation<'a>> + use<'a> {
+        let scope = *self;
+        let own = self.catalog().objects().filter_map(move |object| scope.relation_of(object));
+        definition::all().map(Relation::System).chain(own)
+    }
+
+    /// The relation with an oid.
+    pub(super) fn relation(&self, oid: Oid) -> Option<Relation<'a>> {
+        match self.catalog().object(oid) {
+            Some(object) => self.relation_of(object),
+            None => definition::all().find(|d| d.oid == oid.0).map(Relation::System),
+        }
+    }
+
+    fn relation_of(&self, object: &'a Object) -> Option<Relation<'a>> {
+        let tenant = self.session().tenant;
+        match object {
+            Object::Table(t) if t.tenant == tenant => Some(Relation::Table(t)),
+            Object::Index(i) => {
+                self.catalog().table(i.table).filter(|t| t.tenant == tenant).map(|_| Relation::Index(i))
+            }
+            Object::Sequence(s) if s.tenant == tenant => Some(Relation::Sequence(s)),
+            Object::View(v) if v.tenant == tenant => Some(Relation::View(v)),
+            _ => None,
+        }
+    }
+
+    /// The tables that users made.
+    pub(super) fn tables(&self) -> impl Iterator<Item = &'a Arc<Table>> + use<'a> {
+        let tenant = self.session().tenant;
+        self.catalog().objects().filter_map(move |object| match object {
+            Object::Table(table) if table.tenant == tenant => Some(table),
+            _ => None,
+        })
+    }
+
+    /// Indexes with their tables.
+    pub(super) fn indexes(&self) -> impl Iterator<Item = (&'a Arc<Table>, &'a Arc<Index>)> + use<'a> {
+        let catalog = self.catalog();
+        self.tables().flat_map(move |table| catalog.indexes_of(table).map(move |index| (table, index)))
+    }
+
+    pub(super) fn views(&self) -> impl Iterator<Item = &'a Arc<View>> + use<'a> {
+        let tenant = self.session().tenant;
+        self.catalog().objects().filter_map(move |object| match object {
+            Object::View(view) if view.tenant == tenant => Some(view),
+            _ => None,
+        })
+    }
+
+    pub(super) fn sequences(&self) -> impl Iterator<Item = &'a Arc<Sequence>> + use<'a> {
+        let tenant = self.session().tenant;
+        self.catalog().objects().filter_map(move |object| match object {
+            Object::Sequence(sequence) if sequence.tenant == tenant => Some(sequence),
+            _ => None,
+        })
+    }
+
+    pub(super) fn schemas(&self) -> impl Iterator<Item = &'a Arc<Schema>> + use<'a> {
+        let tenant = self.session().tenant;
+        self.catalog().objects().filter_map(move |object| match object {
+            Object::Schema(schema) if schema.tenant == tenant => Some(schema),
+            _ => None,
+        })
+    }
+
+    pub(super) fn roles(&self) -> impl Iterator<Item = &'a Arc<Role>> + use<'a> {
+        self.catalog().objects().filter_map(|object| match object {
+            Object::Role(role) => Some(role),
+            _ => None,
+        })
+    }
+
+    pub(super) fn databases(&self) -> impl Iterator<Item = &'a Arc<Database>> + use<'a> {
+        self.catalog().objects().filter_map(|object| match object {
+            Object::Database(database) => Some(database),
+            _ => None,
+        })
+    }
+
+    /// The name of a schema; empty where there is none.
+    pub(super) fn schema_name(&self, schema: Oid) -> &'a str {
+        match self.catalog().object(schema) {
+            Some(Object::Schema(schema)) => &schema.name,
+            _ => "",
+        }
+    }
+
+    /// The oid of a schema of this tenant, zero where there is none.
+    pub(super) fn schema_oid(&self, name: &str) -> Oid {
+        self.catalog().schema(self.session().tenant, name).map_or(Oid(0), |s| s.oid)
+    }
+
+    /// The name of a role, or PostgreSQL's words for an oid without one.
+    pub(super) fn role_name(&self, role: Oid) -> String {
+        match self.catalog().object(role) {
+            Some(Object::Role(role)) => role.name.clone(),
+            _ => format!("unknown (OID={role})"),
+        }
+    }
+
+    /// The schemas that bare names are looked up in, in order.
+    fn path(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let path = &self.session().search_path;
+        let implicit = (!path.iter().any(|s| s == "pg_catalog")).then_some("pg_catalog");
+        implicit.into_iter().chain(path.iter().map(String::as_str))
+    }
+
+    /// The relation of a name, by the search path where it names no schema.
+    pub(super) fn find(&self, schema: Option<&str>, name: &str) -> Option<Relation<'a>> {
+        let within = |schema: &str| match definition::find(schema, name) {
+            Some(definition) => Some(Relation::System(definition)),
+            None => {
+                let schema = self.catalog().schema(self.session().tenant, schema)?;
+                self.catalog().relation(schema.oid, name).and_then(|object| self.relation_of(object))
+            }
+        };
+        match schema {
+            Some(schema) => within(schema),
+            None => self.path().find_map(within),
+        }
+    }
+
+    /// Whether a bare name means this relation.
+    pub(super) fn is_visible(&self, relation: Relation<'a>) -> bool {
+        self.find(None, relation.name()).is_some_and(|found| found.oid() == relation.oid())
+    }
+
+    /// Rows of a table, about.
+    pub(super) fn row_count(&self, table: &Table) -> u64 {
+        self.view.snapshot.table(table.storage).map_or(0, |t| t.row_count())
+    }
+}
+
+impl<'a> Relation<'a> {
+    pub(super) fn oid(self) -> Oid {
+        match self {
+            Relation::Table(o) => o.oid,
+            Relation::Index(o) => o.oid,
+            Relation::Sequence(o) => o.oid,
+            Relation::View(o) => o.oid,
+            Relation::System(o) => Oid(o.oid),
+        }
+    }
+
+    pub(super) fn name(self) -> &'a str {
+        match self {
+            Relation::Table(o) => &o.name,
+            Relation::Index(o) => &o.name,
+            Relation::Sequence(o) => &o.name,
+            Relation::View(o) => &o.name,
+            Relation::System(o) => o.name,
+        }
+    }
+
+    pub(super) fn schema(self, scope: &Scope) -> Oid {
+        match self {
+            Relation::Table(o) => o.schema,
+            Relation::Index(o) => o.schema,
+            Relation::Sequence(o) => o.schema,
+            Relation::View(o) => o.schema,
+            Relation::System(o) => scope.schema_oid(o.schema),
+        }
+    }
+
+    /// `relkind`
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Relation::Table(_) => "r",
+            Relation::Index(_) => "i",
+            Relation::Sequence(_) => "S",
+            Relation::View(_) => "v",
+            Relation::System(o) => o.kind,
+        }
+    }
+
+    pub(super) fn comment(self) -> Option<&'a str> {
+        match self {
+            Relation::Table(o) => o.comment.as_deref(),
+            Relation::Index(o) => o.comment.as_deref(),
+            Relation::View(o) => o.comment.as_deref(),
+            Relation::Sequence(_) | Relation::System(_) => None,
+        }
+    }
+
+    /// Numbers, names and types of its columns.
+    pub(super) fn columns(self, scope: &Scope) -> Vec<(u16, String, SqlType)> {
+        let numbered = |columns: Vec<(String, SqlType)>| {
+            columns.into_iter().zip(1u16..).map(|((name, ty), number)| (number, name, ty)).collect()
+        };
+        match self {
+            Relation::Table(table) => table.columns.iter().map(|c| (c.number, c.name.clone(), c.ty.clone())).collect(),
+            Relation::View(view) => numbered(view.columns.clone()),
+            Relation::System(d) => numbered(d.columns.iter().map(|c| (c.name.to_owned(), c.ty.clone())).collect()),
+            Relation::Sequence(_) => numbered(vec![
+                ("last_value".to_owned(), SqlType::Int8),
+                ("log_cnt".to_owned(), SqlType::Int8),
+                ("is_called".to_owned(), SqlType::Bool),
+            ]),
+            Relation::Index(index) => {
+                let Some(table) = scope.catalog().table(index.table) else { return Vec::new() };
+                let columns = index.columns.iter().filter_map(|number| {
+                    let column = table.columns.get(table.number_position(*number)?)?;
+                    Some((column.name.clone(), column.ty.clone()))
+                });
+                numbered(columns.collect())
+            }
+        }
+    }
+}

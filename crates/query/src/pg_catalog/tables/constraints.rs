@@ -1,0 +1,181 @@
+//! Indexes, constraints, and which object depends on which.
+
+use perigee_types::catalog::{IndexState, Table};
+use perigee_types::{Oid, SqlType, Value};
+
+use super::relations::default_oid;
+use crate::pg_catalog::builder::{Rows, bool, int2, numbers, oid, text};
+use crate::pg_catalog::deparse;
+use crate::pg_catalog::definition;
+use crate::pg_catalog::scope::Scope;
+
+/// Oid of `pg_class` as the class of an object.
+const PG_CLASS: u32 = 1259;
+/// Oid of `pg_attrdef` as the class of an object.
+const PG_ATTRDEF: u32 = 2604;
+/// Oid of `pg_constraint` as the class of an object.
+const PG_CONSTRAINT: u32 = 2606;
+/// Oid of `pg_rewrite` as the class of an object.
+const PG_REWRITE: u32 = 2618;
+
+/// `pg_index`
+pub(super) fn indexes(scope: &Scope, rows: &mut Rows) {
+    for (table, index) in scope.indexes() {
+        let valid = index.state == IndexState::Valid;
+        let types: Vec<&SqlType> =
+            index.columns.iter().filter_map(|n| Some(&table.columns.get(table.number_position(*n)?)?.ty)).collect();
+        rows.push([
+            ("indexrelid", oid(index.oid.0)),
+            ("indrelid", oid(table.oid.0)),
+            ("indnatts", int2(index.columns.len())),
+            ("indnkeyatts", int2(index.columns.len())),
+            ("indisunique", bool(index.unique)),
+            ("indisprimary", bool(table.primary_key == Some(index.oid))),
+            ("indimmediate", bool(true)),
+            ("indisvalid", bool(valid)),
+            ("indisready", bool(true)),
+            ("indislive", bool(true)),
+            ("indkey", numbers(&index.columns)),
+            ("indcollation", Value::Array(types.iter().map(|_| oid(0u32)).collect())),
+            ("indclass", Value::Array(types.iter().map(|ty| oid(operator_class(ty))).collect())),
+            ("indoption", Value::Array(types.iter().map(|_| int2(0)).collect())),
+        ]);
+    }
+}
+
+/// The default btree operator class of a type.
+fn operator_class(ty: &SqlType) -> u32 {
+    let wanted = match ty {
+        // Both use text's.
+        SqlType::Varchar(_) => SqlType::Text.oid(),
+        _ => ty.oid(),
+    };
+    let Some(classes) = definition::find("pg_catalog", "pg_opclass") else { return 0 };
+    let cell = |row: &[Value], column: &str| {
+        classes.position(column).and_then(|at| row.get(at)).cloned().unwrap_or(Value::Null)
+    };
+    classes
+        .fixed_rows()
+        .iter()
+        .find(|row| {
+            cell(row, "opcintype") == Value::Oid(wanted)
+                && cell(row, "opcmethod") == Value::Oid(403)
+                && cell(row, "opcdefault") == Value::Bool(true)
+        })
+        .and_then(|row| cell(row, "oid").as_i64())
+        .and_then(|found| u32::try_from(found).ok())
+        .unwrap_or(0)
+}
+
+/// A constraint: PRIMARY KEY, UNIQUE or CHECK.
+pub(super) struct Constraint<'a> {
+    pub(super) oid: Oid,
+    pub(super) name: &'a str,
+    /// `contype`
+    pub(super) kind: &'static str,
+    /// The index that upholds it.
+    pub(super) index: Option<Oid>,
+    /// Numbers of its columns.
+    pub(super) columns: Vec<u16>,
+    /// A CHECK's expression.
+    pub(super) expression: Option<&'a str>,
+}
+
+/// The constraints of a table. One that an index upholds has the index's oid: the two are never asked for in one list.
+pub(super) fn constraints_of<'a>(scope: &Scope<'a>, table: &'a Table) -> Vec<Constraint<'a>> {
+    let of_indexes = scope.catalog().indexes_of(table).filter(|i| i.constraint).map(|index| Constraint {
+        oid: index.oid,
+        name: &index.name,
+        kind: if table.primary_key == Some(index.oid) { "p" } else { "u" },
+        index: Some(index.oid),
+        columns: index.columns.clone(),
+        expression: None,
+    });
+    let checks = table.checks.iter().map(|check| Constraint {
+        oid: check.oid,
+        name: &check.name,
+        kind: "c",
+        index: None,
+        columns: deparse::columns_in(table, &check.expression),
+        expression: Some(&check.expression),
+    });
+    of_indexes.chain(checks).collect()
+}
+
+/// `pg_constraint`
+pub(super) fn constraints(scope: &Scope, rows: &mut Rows) {
+    for table in scope.tables() {
+        for constraint in constraints_of(scope, table) {
+            rows.push([
+                ("oid", oid(constraint.oid.0)),
+                ("conname", text(constraint.name)),
+                ("connamespace", oid(table.schema.0)),
+                ("contype", text(constraint.kind)),
+                ("convalidated", bool(true)),
+                ("conrelid", oid(table.oid.0)),
+                ("conindid", oid(constraint.index.map_or(0, |i| i.0))),
+                ("confupdtype", text(" ")),
+                ("confdeltype", text(" ")),
+                ("confmatchtype", text(" ")),
+                ("conislocal", bool(true)),
+                ("connoinherit", bool(constraint.kind != "c")),
+                ("conkey", numbers(&constraint.columns)),
+                ("conbin", constraint.expression.map_or(Value::Null, text)),
+            ]);
+        }
+    }
+}
+
+/// `pg_depend`: sequences and the columns that own them, indexes and their tables, views and what they read.
+pub(super) fn dependencies(scope: &Scope, rows: &mut Rows) {
+    let mut push = |class: u32, object: u32, on: (u32, u32, u16), kind: &str| {
+        rows.push([
+            ("classid", oid(class)),
+            ("objid", oid(object)),
+            ("refclassid", oid(on.0)),
+            ("refobjid", oid(on.1)),
+            ("refobjsubid", Value::Int4(i32::from(on.2))),
+            ("deptype", text(kind)),
+        ]);
+    };
+    for sequence in scope.sequences() {
+        let Some((table, number)) = sequence.owned_by else { continue };
+        let column = scope.catalog().table(table).and_then(|t| t.columns.get(t.number_position(number)?));
+        let identity = column.is_some_and(|c| c.identity_always.is_some());
+        push(PG_CLASS, sequence.oid.0, (PG_CLASS, table.0, number), if identity { "i" } else { "a" });
+        if column.is_some_and(|c| c.default.is_some()) && !identity {
+            push(PG_ATTRDEF, default_oid(table, number), (PG_CLASS, sequence.oid.0, 0), "n");
+        }
+    }
+    for (table, index) in scope.indexes() {
+        if index.constraint {
+            push(PG_CLASS, index.oid.0, (PG_CONSTRAINT, index.oid.0, 0), "i");
+            continue;
+        }
+        for number in &index.columns {
+            push(PG_CLASS, index.oid.0, (PG_CLASS, table.oid.0, *number), "a");
+        }
+    }
+    for view in scope.views() {
+        push(PG_REWRITE, view.oid.0, (PG_CLASS, view.oid.0, 0), "i");
+        for read in &view.depends_on {
+            push(PG_REWRITE, view.oid.0, (PG_CLASS, read.0, 0), "n");
+        }
+    }
+}
+
+/// `pg_rewrite`: the rule behind each view, with the view's oid.
+pub(super) fn rules(scope: &Scope, rows: &mut Rows) {
+    for view in scope.views() {
+        rows.push([
+            ("oid", oid(view.oid.0)),
+            ("rulename", text("_RETURN")),
+            ("ev_class", oid(view.oid.0)),
+            ("ev_type", text("1")),
+            ("ev_enabled", text("O")),
+            ("is_instead", bool(true)),
+            ("ev_qual", text("<>")),
+            ("ev_action", text(view.query.as_str())),
+        ]);
+    }
+}

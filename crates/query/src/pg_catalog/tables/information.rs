@@ -1,0 +1,219 @@
+//! `information_schema`: relations, columns, sequences.
+
+use perigee_types::catalog::ColumnDefault;
+use perigee_types::{SqlType, Value};
+
+use super::information_keys;
+use crate::pg_catalog::builder::{Rows, int4, text, text_or_null, yes_or_no};
+use crate::pg_catalog::deparse;
+use crate::pg_catalog::scope::{Relation, Scope};
+
+/// The longest text in bytes, as PostgreSQL says it.
+const OCTETS_MAX: usize = 1 << 30;
+
+/// The rows of `information_schema.NAME`; a table of what Perigee does not have is empty.
+pub(super) fn fill(name: &str, scope: &Scope, rows: &mut Rows) {
+    match name {
+        "tables" => tables(scope, rows),
+        "columns" => columns(scope, rows),
+        "schemata" => schemata(scope, rows),
+        "views" => views(scope, rows),
+        "sequences" => sequences(scope, rows),
+        "information_schema_catalog_name" => rows.push([("catalog_name", text(database(scope)))]),
+        "enabled_roles" => scope.roles().for_each(|role| rows.push([("role_name", text(role.name.as_str()))])),
+        _ => information_keys::fill(name, scope, rows),
+    }
+}
+
+/// The name of the session's database, which the standard calls catalog.
+pub(super) fn database<'a>(scope: &Scope<'a>) -> &'a str {
+    &scope.session().database
+}
+
+fn tables(scope: &Scope, rows: &mut Rows) {
+    for relation in scope.relations() {
+        let kind = match relation.kind() {
+            "r" => "BASE TABLE",
+            "v" => "VIEW",
+            _ => continue,
+        };
+        rows.push([
+            ("table_catalog", text(database(scope))),
+            ("table_schema", text(scope.schema_name(relation.schema(scope)))),
+            ("table_name", text(relation.name())),
+            ("table_type", text(kind)),
+            ("is_insertable_into", yes_or_no(kind == "BASE TABLE")),
+            ("is_typed", yes_or_no(false)),
+        ]);
+    }
+}
+
+fn columns(scope: &Scope, rows: &mut Rows) {
+    for relation in scope.relations() {
+        if !matches!(relation.kind(), "r" | "v") {
+            continue;
+        }
+        let schema = scope.schema_name(relation.schema(scope));
+        for (at, (number, name, ty)) in relation.columns(scope).into_iter().enumerate() {
+            let column = match relation {
+                Relation::Table(table) => table.columns.get(at),
+                _ => None,
+            };
+            let not_null = match relation {
+                Relation::System(d) => d.columns.get(at).is_some_and(|c| c.not_null),
+                _ => column.is_some_and(|c| c.not_null),
+            };
+            let identity = column.and_then(|c| c.identity_always);
+            let sequence = match column.and_then(|c| c.default.as_ref()) {
+                Some(ColumnDefault::Sequence(sequence)) if identity.is_some() => scope.catalog().sequence(*sequence),
+                _ => None,
+            };
+            let default = match column.and_then(|c| c.default.as_ref()) {
+                _ if identity.is_some() => None,
+                Some(ColumnDefault::Expression(expression)) => Some(expression.clone()),
+                Some(ColumnDefault::Sequence(sequence)) => Some(deparse::nextval(scope, *sequence)),
+                None => None,
+            };
+            let facts = TypeFacts::of(&ty);
+            rows.push([
+                ("table_catalog", text(database(scope))),
+                ("table_schema", text(schema)),
+                ("table_name", text(relation.name())),
+                ("column_name", text(name)),
+                ("ordinal_position", int4(usize::from(number))),
+                ("column_default", text_or_null(default)),
+                ("is_nullable", yes_or_no(!not_null)),
+                ("data_type", text(facts.name)),
+                ("character_maximum_length", facts.characters),
+                ("character_octet_length", facts.octets),
+                ("numeric_precision", facts.precision),
+                ("numeric_precision_radix", facts.radix),
+                ("numeric_scale", facts.scale),
+                ("datetime_precision", facts.fraction),
+                ("udt_catalog", text(database(scope))),
+                ("udt_schema", text("pg_catalog")),
+                ("udt_name", text(ty.internal_name())),
+                ("dtd_identifier", text(number.to_string())),
+                ("is_self_referencing", yes_or_no(false)),
+                ("is_identity", yes_or_no(identity.is_some())),
+                ("identity_generation", text_or_null(identity.map(|a| if a { "ALWAYS" } else { "BY DEFAULT" }))),
+                ("identity_start", text_or_null(sequence.map(|s| s.start.to_string()))),
+                ("identity_increment", text_or_null(sequence.map(|s| s.increment.to_string()))),
+                ("identity_maximum", text_or_null(sequence.map(|s| s.maximum.to_string()))),
+                ("identity_minimum", text_or_null(sequence.map(|s| s.minimum.to_string()))),
+                ("identity_cycle", yes_or_no(sequence.is_some_and(|s| s.cycle))),
+                ("is_generated", text("NEVER")),
+                ("is_updatable", yes_or_no(relation.kind() == "r")),
+            ]);
+        }
+    }
+}
+
+/// How the standard describes a type.
+struct TypeFacts {
+    name: String,
+    characters: Value,
+    octets: Value,
+    precision: Value,
+    radix: Value,
+    scale: Value,
+    fraction: Value,
+}
+
+impl TypeFacts {
+    fn of(ty: &SqlType) -> Self {
+        let name = match ty {
+            SqlType::Numeric(_) => "numeric".to_owned(),
+            SqlType::Varchar(_) => "character varying".to_owned(),
+            SqlType::Char(_) => "character".to_owned(),
+            SqlType::Array(_) => "ARRAY".to_owned(),
+            other => other.to_string(),
+        };
+        let null = Value::Null;
+        let characters = match ty {
+            SqlType::Varchar(Some(n)) | SqlType::Char(n) => int4(*n as usize),
+            _ => null.clone(),
+        };
+        let octets = match ty {
+            SqlType::Varchar(Some(n)) | SqlType::Char(n) => int4(*n as usize * 4),
+            SqlType::Text | SqlType::Varchar(None) => int4(OCTETS_MAX),
+            _ => null.clone(),
+        };
+        let (precision, radix, scale) = match ty {
+            SqlType::Int2 => (int4(16), int4(2), int4(0)),
+            SqlType::Int4 => (int4(32), int4(2), int4(0)),
+            SqlType::Int8 => (int4(64), int4(2), int4(0)),
+            SqlType::Float4 => (int4(24), int4(2), null.clone()),
+            SqlType::Float8 => (int4(53), int4(2), null.clone()),
+            SqlType::Numeric(Some((p, s))) => {
+                (int4(usize::from(*p)), int4(10), Value::Int4(i32::from(*s)))
+            }
+            SqlType::Numeric(None) => (null.clone(), int4(10), null.clone()),
+            _ => (null.clone(), null.clone(), null.clone()),
+        };
+        let fraction = match ty {
+            SqlType::Date => int4(0),
+            SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => int4(6),
+            _ => null,
+        };
+        Self { name, characters, octets, precision, radix, scale, fraction }
+    }
+}
+
+fn schemata(scope: &Scope, rows: &mut Rows) {
+    for schema in scope.schemas() {
+        rows.push([
+            ("catalog_name", text(database(scope))),
+            ("schema_name", text(schema.name.as_str())),
+            ("schema_owner", text(scope.role_name(schema.owner))),
+        ]);
+    }
+}
+
+fn views(scope: &Scope, rows: &mut Rows) {
+    for view in scope.views() {
+        rows.push([
+            ("table_catalog", text(database(scope))),
+            ("table_schema", text(scope.schema_name(view.schema))),
+            ("table_name", text(view.name.as_str())),
+            ("view_definition", text(format!("{};", view.query))),
+            ("check_option", text("NONE")),
+            ("is_updatable", yes_or_no(false)),
+            ("is_insertable_into", yes_or_no(false)),
+            ("is_trigger_updatable", yes_or_no(false)),
+            ("is_trigger_deletable", yes_or_no(false)),
+            ("is_trigger_insertable_into", yes_or_no(false)),
+        ]);
+    }
+}
+
+fn sequences(scope: &Scope, rows: &mut Rows) {
+    for sequence in scope.sequences() {
+        // Sequences of identity columns belong to their columns alone.
+        let identity = sequence.owned_by.is_some_and(|(table, number)| {
+            scope
+                .catalog()
+                .table(table)
+                .and_then(|t| t.columns.get(t.number_position(number)?))
+                .is_some_and(|c| c.identity_always.is_some())
+        });
+        if identity {
+            continue;
+        }
+        let facts = TypeFacts::of(&sequence.ty);
+        rows.push([
+            ("sequence_catalog", text(database(scope))),
+            ("sequence_schema", text(scope.schema_name(sequence.schema))),
+            ("sequence_name", text(sequence.name.as_str())),
+            ("data_type", text(facts.name)),
+            ("numeric_precision", facts.precision),
+            ("numeric_precision_radix", facts.radix),
+            ("numeric_scale", facts.scale),
+            ("start_value", text(sequence.start.to_string())),
+            ("minimum_value", text(sequence.minimum.to_string())),
+            ("maximum_value", text(sequence.maximum.to_string())),
+            ("increment", text(sequence.increment.to_string())),
+            ("cycle_option", yes_or_no(sequence.cycle)),
+        ]);
+    }
+}

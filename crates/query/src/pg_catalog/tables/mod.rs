@@ -1,0 +1,57 @@
+//! The rows of each system table.
+//!
+//! - [`relations`]: `pg_class`, `pg_attribute`, `pg_attrdef`, `pg_namespace`, `pg_sequence`
+//! - [`constraints`]: `pg_index`, `pg_constraint`, `pg_depend`
+//! - [`cluster`]: databases, roles, settings, sessions
+//! - [`lists`]: `pg_tables`, `pg_views`, `pg_stat_user_tables` and other views over the above
+//! - [`comments`]: `pg_description`
+//! - [`information`], [`information_keys`]: `information_schema`
+
+mod cluster;
+mod comments;
+mod constraints;
+mod information;
+mod information_keys;
+mod lists;
+mod relations;
+
+use super::builder::Rows;
+use super::definition::Definition;
+use super::scope::Scope;
+
+/// The rows of a system table for a statement. A table of what Perigee does not have is empty.
+pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
+    let mut rows = Rows::new(definition);
+    rows.extend(definition.fixed_rows());
+    if definition.schema == "information_schema" {
+        information::fill(definition.name, scope, &mut rows);
+        return rows;
+    }
+    match definition.name {
+        "pg_class" => relations::classes(scope, &mut rows),
+        "pg_attribute" => relations::attributes(scope, &mut rows),
+        "pg_attrdef" => relations::defaults(scope, &mut rows),
+        "pg_namespace" => relations::namespaces(scope, &mut rows),
+        "pg_sequence" => relations::sequences(scope, &mut rows),
+        "pg_index" => constraints::indexes(scope, &mut rows),
+        "pg_constraint" => constraints::constraints(scope, &mut rows),
+        "pg_depend" => constraints::dependencies(scope, &mut rows),
+        "pg_rewrite" => constraints::rules(scope, &mut rows),
+        "pg_description" => comments::fill(scope, &mut rows),
+        "pg_database" => cluster::databases(scope, &mut rows),
+        "pg_authid" => cluster::auth_ids(scope, &mut rows),
+        "pg_roles" => cluster::roles(scope, &mut rows),
+        "pg_user" => cluster::users(scope, &mut rows),
+        "pg_settings" => cluster::settings(scope, &mut rows),
+        "pg_stat_activity" => cluster::activity(scope, &mut rows),
+        "pg_stat_database" => cluster::database_statistics(scope, &mut rows),
+        "pg_tables" => lists::tables(scope, &mut rows),
+        "pg_views" => lists::views(scope, &mut rows),
+        "pg_indexes" => lists::indexes(scope, &mut rows),
+        "pg_sequences" => lists::sequences(scope, &mut rows),
+        "pg_stat_user_tables" | "pg_stat_all_tables" => lists::table_statistics(scope, &mut rows),
+        "pg_stat_user_indexes" | "pg_stat_all_indexes" => lists::index_statistics(scope, &mut rows),
+        _ => {}
+    }
+    rows
+}

@@ -1,0 +1,197 @@
+//! `pg_class` and what hangs on it.
+
+use perigee_types::catalog::{Column, ColumnDefault};
+use perigee_types::{Oid, SqlType, Value};
+
+use crate::pg_catalog::builder::{Rows, bool, int2, int4, int8, oid, text};
+use crate::pg_catalog::deparse;
+use crate::pg_catalog::scope::{Relation, Scope};
+
+/// Oid of the access method `heap`.
+const HEAP: u32 = 2;
+/// Oid of the access method `btree`.
+const BTREE: u32 = 403;
+/// Oid of the collation `default`.
+const DEFAULT_COLLATION: u32 = 100;
+/// Oid of the collation `C`, which names have.
+const C_COLLATION: u32 = 950;
+
+/// `pg_class`
+pub(super) fn classes(scope: &Scope, rows: &mut Rows) {
+    for relation in scope.relations() {
+        let (owner, storage, count, checks, options) = match relation {
+            Relation::Table(t) => (
+                t.owner,
+                t.storage,
+                scope.row_count(t),
+                t.checks.len(),
+                (!t.options.is_empty()).then(|| {
+                    Value::Array(t.options.iter().map(|(name, value)| text(format!("{name}={value}"))).collect())
+                }),
+            ),
+            Relation::Index(i) => {
+                let table = scope.catalog().table(i.table);
+                let owner = table.map_or(Oid(0), |t| t.owner);
+                (owner, i.oid, table.map_or(0, |t| scope.row_count(t)), 0, None)
+            }
+            Relation::Sequence(s) => (s.owner, s.oid, 1, 0, None),
+            Relation::View(v) => (v.owner, Oid(0), 0, 0, None),
+            Relation::System(d) => (perigee_types::catalog::BOOTSTRAP_ROLE, Oid(d.oid), 0, 0, None),
+        };
+        let kind = relation.kind();
+        let (method, identity) = match kind {
+            "r" => (HEAP, if matches!(relation, Relation::System(_)) { "n" } else { "d" }),
+            "i" => (BTREE, "n"),
+            _ => (0, "n"),
+        };
+        rows.push([
+            ("oid", oid(relation.oid().0)),
+            ("relname", text(relation.name())),
+            ("relnamespace", oid(relation.schema(scope).0)),
+            ("relowner", oid(owner.0)),
+            ("relam", oid(method)),
+            ("relfilenode", oid(storage.0)),
+            ("reltuples", Value::Float4(count as f32)),
+            ("relhasindex", bool(matches!(relation, Relation::Table(t) if !t.indexes.is_empty()))),
+            ("relpersistence", text("p")),
+            ("relkind", text(kind)),
+            ("relnatts", int2(relation.columns(scope).len())),
+            ("relchecks", int2(checks)),
+            ("relhasrules", bool(kind == "v")),
+            ("relispopulated", bool(true)),
+            ("relreplident", text(identity)),
+            ("reloptions", options.unwrap_or(Value::Null)),
+        ]);
+    }
+}
+
+/// `pg_attribute`
+pub(super) fn attributes(scope: &Scope, rows: &mut Rows) {
+    for relation in scope.relations() {
+        let columns = relation.columns(scope);
+        for (at, (number, name, ty)) in columns.into_iter().enumerate() {
+            let column = match relation {
+                Relation::Table(table) => table.columns.get(at),
+                _ => None,
+            };
+            let not_null = match relation {
+                Relation::System(d) => d.columns.get(at).is_some_and(|c| c.not_null),
+                _ => column.is_some_and(|c| c.not_null),
+            };
+            attribute(rows, relation.oid(), number, &name, &ty, column, not_null);
+        }
+    }
+}
+
+fn attribute(rows: &mut Rows, relation: Oid, number: u16, name: &str, ty: &SqlType, column: Option<&Column>, not_null: bool) {
+    let length = ty.type_length();
+    let identity = match column.and_then(|c| c.identity_always) {
+        Some(true) => "a",
+        Some(false) => "d",
+        None => "",
+    };
+    let has_default = identity.is_empty() && column.is_some_and(|c| c.default.is_some());
+    rows.push([
+        ("attrelid", oid(relation.0)),
+        ("attname", text(name)),
+        ("atttypid", oid(ty.oid())),
+        ("attstattarget", Value::Int4(-1)),
+        ("attlen", Value::Int2(length)),
+        ("attnum", int2(usize::from(number))),
+        ("attndims", int4(usize::from(matches!(ty, SqlType::Array(_))))),
+        ("attcacheoff", Value::Int4(-1)),
+        ("atttypmod", Value::Int4(ty.modifier())),
+        ("attbyval", bool(matches!(length, 1..=8))),
+        ("attalign", text(alignment(ty))),
+        ("attstorage", text(storage(ty))),
+        ("attnotnull", bool(not_null)),
+        ("atthasdef", bool(has_default)),
+        ("attidentity", text(identity)),
+        ("attislocal", bool(true)),
+        ("attcollation", oid(collation(ty))),
+    ]);
+}
+
+/// `typalign` of a type.
+fn alignment(ty: &SqlType) -> &'static str {
+    match ty {
+        SqlType::Bool | SqlType::InternalChar | SqlType::Name | SqlType::Uuid | SqlType::Unknown => "c",
+        SqlType::Int2 => "s",
+        SqlType::Array(of) if alignment(of) == "d" => "d",
+        SqlType::Interval => "d",
+        _ if ty.type_length() == 8 => "d",
+        _ => "i",
+    }
+}
+
+/// `typstorage` of a type.
+fn storage(ty: &SqlType) -> &'static str {
+    match ty {
+        SqlType::Numeric(_) => "m",
+        _ if ty.type_length() == -1 => "x",
+        _ => "p",
+    }
+}
+
+/// `typcollation` of a type.
+fn collation(ty: &SqlType) -> u32 {
+    match ty {
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) => DEFAULT_COLLATION,
+        SqlType::Name => C_COLLATION,
+        SqlType::Array(of) => collation(of),
+        _ => 0,
+    }
+}
+
+/// `pg_attrdef`. A default has no oid of its own in our catalog; it gets one from its table and column.
+pub(super) fn defaults(scope: &Scope, rows: &mut Rows) {
+    for table in scope.tables() {
+        for column in table.columns.iter().filter(|c| c.identity_always.is_none()) {
+            let Some(default) = &column.default else { continue };
+            let expression = match default {
+                ColumnDefault::Expression(expression) => expression.clone(),
+                ColumnDefault::Sequence(sequence) => deparse::nextval(scope, *sequence),
+            };
+            rows.push([
+                ("oid", oid(default_oid(table.oid, column.number))),
+                ("adrelid", oid(table.oid.0)),
+                ("adnum", int2(usize::from(column.number))),
+                ("adbin", text(expression)),
+            ]);
+        }
+    }
+}
+
+/// The oid of a default: in the upper half, where no oid of an object comes. No two defaults share one while tables have
+/// fewer than 1664 columns and oids below a million.
+pub(super) fn default_oid(table: Oid, column: u16) -> u32 {
+    0x8000_0000 | table.0.wrapping_mul(1_664).wrapping_add(u32::from(column))
+}
+
+/// `pg_namespace`
+pub(super) fn namespaces(scope: &Scope, rows: &mut Rows) {
+    for schema in scope.schemas() {
+        rows.push([
+            ("oid", oid(schema.oid.0)),
+            ("nspname", text(schema.name.as_str())),
+            ("nspowner", oid(schema.owner.0)),
+        ]);
+    }
+}
+
+/// `pg_sequence`
+pub(super) fn sequences(scope: &Scope, rows: &mut Rows) {
+    for sequence in scope.sequences() {
+        rows.push([
+            ("seqrelid", oid(sequence.oid.0)),
+            ("seqtypid", oid(sequence.ty.oid())),
+            ("seqstart", Value::Int8(sequence.start)),
+            ("seqincrement", Value::Int8(sequence.increment)),
+            ("seqmax", Value::Int8(sequence.maximum)),
+            ("seqmin", Value::Int8(sequence.minimum)),
+            ("seqcache", int8(1)),
+            ("seqcycle", bool(sequence.cycle)),
+        ]);
+    }
+}
+
