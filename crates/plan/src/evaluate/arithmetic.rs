@@ -94,7 +94,11 @@ fn floats(left: &Value, operator: Operator, right: &Value) -> SqlResult<f64> {
     if result.is_infinite() && a.is_finite() && b.is_finite() {
         return Err(float_overflow());
     }
-    if result == 0.0 && a != 0.0 && b.is_finite() && b != 0.0 && matches!(operator, Operator::Multiply | Operator::Divide)
+    if result == 0.0
+        && a != 0.0
+        && b.is_finite()
+        && b != 0.0
+        && matches!(operator, Operator::Multiply | Operator::Divide)
     {
         return Err(SqlError::new(SqlState::NumericValueOutOfRange, "value out of range: underflow"));
     }

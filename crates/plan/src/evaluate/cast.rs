@@ -49,9 +49,9 @@ pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings
             _ => Err(no_cast(from, to)),
         },
         SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => match value.as_i64() {
-            Some(v) => u32::try_from(v).map(Value::Oid).map_err(|_| {
-                SqlError::new(SqlState::NumericValueOutOfRange, "OID out of range")
-            }),
+            Some(v) => u32::try_from(v)
+                .map(Value::Oid)
+                .map_err(|_| SqlError::new(SqlState::NumericValueOutOfRange, "OID out of range")),
             None => Err(no_cast(from, to)),
         },
         SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => {

@@ -56,9 +56,7 @@ impl Expr {
     pub fn evaluate(&self, row: &[Value], parameters: &[Value], context: &EvaluationContext) -> SqlResult<Value> {
         Ok(match self {
             Expr::Column(place) => row.get(*place).cloned().ok_or_else(|| missing("column", *place))?,
-            Expr::Parameter(place) => {
-                parameters.get(*place).cloned().ok_or_else(|| missing("parameter", *place))?
-            }
+            Expr::Parameter(place) => parameters.get(*place).cloned().ok_or_else(|| missing("parameter", *place))?,
             Expr::Literal(value) => value.clone(),
             Expr::Binary { left, operator, right, ty } => match operator {
                 Operator::And | Operator::Or => logic(left, *operator, right, row, parameters, context)?,
@@ -160,9 +158,8 @@ fn compare(left: &Value, right: &Value) -> SqlResult<Ordering> {
     {
         return Ok(a.compare(b));
     }
-    left.sql_cmp(right).ok_or_else(|| {
-        SqlError::new(SqlState::UndefinedFunction, "the values of this comparison have no common order")
-    })
+    left.sql_cmp(right)
+        .ok_or_else(|| SqlError::new(SqlState::UndefinedFunction, "the values of this comparison have no common order"))
 }
 
 fn boolean(value: Value) -> SqlResult<Option<bool>> {

@@ -24,5 +24,5 @@ pub use cache::StatementCache;
 pub use context::PlanContext;
 pub use perigee_plan::Prepared;
 pub use parse::{parse, parse_expression};
-pub use plan::{Check, CheckTest, checks, plan};
+pub use plan::{Check, CheckTest, checks, column_default, plan};
 pub use statement::{Ast, Statement};

@@ -18,8 +18,7 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
         CopyTarget::Query(tokens.query(inner)?)
     } else {
         let table = tokens.object_name()?;
-        let columns =
-            if tokens.peek() == Some(&Token::LParen) { tokens.list(Tokens::ident)? } else { Vec::new() };
+        let columns = if tokens.peek() == Some(&Token::LParen) { tokens.list(Tokens::ident)? } else { Vec::new() };
         CopyTarget::Table(table, columns)
     };
     let from = match tokens.accept_one(&["from", "to"]) {
@@ -96,8 +95,19 @@ fn option(tokens: &mut Tokens, options: &mut CopyOptions) -> SqlResult<()> {
 }
 
 fn legacy_option(tokens: &mut Tokens, options: &mut CopyOptions) -> SqlResult<()> {
-    const WORDS: &[&str] =
-        &["binary", "freeze", "csv", "header", "delimiter", "delimiters", "null", "quote", "escape", "force", "encoding"];
+    const WORDS: &[&str] = &[
+        "binary",
+        "freeze",
+        "csv",
+        "header",
+        "delimiter",
+        "delimiters",
+        "null",
+        "quote",
+        "escape",
+        "force",
+        "encoding",
+    ];
     let Some(word) = tokens.accept_one(WORDS) else { return Err(tokens.error()) };
     match word {
         "binary" => options.kind = Some(CopyKind::Binary),

@@ -72,8 +72,16 @@ fn vacuum(tokens: &mut Tokens) -> SqlResult<Ast> {
             match name.as_str() {
                 "analyze" | "analyse" => analyze = boolean(tokens)?,
                 // What they ask for, VACUUM does here anyway, or has no counterpart.
-                "full" | "freeze" | "verbose" | "skip_locked" | "truncate" | "disable_page_skipping"
-                | "process_toast" | "process_main" | "skip_database_stats" | "only_database_stats" => {
+                "full"
+                | "freeze"
+                | "verbose"
+                | "skip_locked"
+                | "truncate"
+                | "disable_page_skipping"
+                | "process_toast"
+                | "process_main"
+                | "skip_database_stats"
+                | "only_database_stats" => {
                     boolean(tokens)?;
                 }
                 "index_cleanup" => {

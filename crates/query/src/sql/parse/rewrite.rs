@@ -39,11 +39,8 @@ fn expand_table_commands(tokens: &mut Vec<TokenWithSpan>) {
         if is_words(tokens, at, &["table"]) && starts_query(tokens, at) {
             let span = tokens[at].span;
             let made = |token| TokenWithSpan { token, span };
-            let select = [
-                made(keyword("SELECT", Keyword::SELECT)),
-                made(Token::Mul),
-                made(keyword("FROM", Keyword::FROM)),
-            ];
+            let select =
+                [made(keyword("SELECT", Keyword::SELECT)), made(Token::Mul), made(keyword("FROM", Keyword::FROM))];
             tokens.splice(at..=at, select);
         }
         at += 1;

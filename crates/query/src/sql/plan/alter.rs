@@ -6,9 +6,7 @@ use perigee_plan::ddl::AlterTable as Action;
 use perigee_plan::{Ddl, Plan};
 use perigee_types::catalog::{Object, Table};
 use perigee_types::{SqlError, SqlResult};
-use sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, DropBehavior, Owner, RenameTableNameKind,
-};
+use sqlparser::ast::{AlterColumnOperation, AlterTable, AlterTableOperation, DropBehavior, Owner, RenameTableNameKind};
 
 use super::table::{Constraint, column, default_of, storage_options, table_constraint};
 use super::{Planned, names, refuse};
@@ -60,10 +58,9 @@ fn action(
             }
             return Ok(());
         }
-        AlterTableOperation::RenameColumn { old_column_name, new_column_name } => Action::RenameColumn {
-            from: existing(table, fold(old_column_name), false)?,
-            to: fold(new_column_name),
-        },
+        AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
+            Action::RenameColumn { from: existing(table, fold(old_column_name), false)?, to: fold(new_column_name) }
+        }
         AlterTableOperation::RenameTable {
             table_name: RenameTableNameKind::To(name) | RenameTableNameKind::As(name),
         } => Action::Rename { to: fold(names::last_ident(name)?) },

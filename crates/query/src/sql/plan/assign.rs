@@ -24,13 +24,7 @@ use super::scalar::{assignable, type_mismatch};
 ///
 /// # Errors
 /// `42804` where it does not.
-pub(super) fn assign(
-    expr: DfExpr,
-    from: &SqlType,
-    into: &Column,
-    at: usize,
-    plan: &LogicalPlan,
-) -> SqlResult<DfExpr> {
+pub(super) fn assign(expr: DfExpr, from: &SqlType, into: &Column, at: usize, plan: &LogicalPlan) -> SqlResult<DfExpr> {
     // A constant's text has no type of its own yet.
     made(expr, from, into, from.is_string() && is_constant(plan, at))
 }
@@ -62,9 +56,7 @@ fn made(expr: DfExpr, from: &SqlType, into: &Column, untyped: bool) -> SqlResult
 
 /// Whether the plan's column is a constant or a parameter in each of its rows.
 fn is_constant(plan: &LogicalPlan, at: usize) -> bool {
-    let constant = |expr: &DfExpr| {
-        matches!(expr.clone().unalias(), DfExpr::Literal(..) | DfExpr::Placeholder(_))
-    };
+    let constant = |expr: &DfExpr| matches!(expr.clone().unalias(), DfExpr::Literal(..) | DfExpr::Placeholder(_));
     match plan {
         LogicalPlan::Projection(projection) => match projection.expr.get(at).map(|e| e.clone().unalias()) {
             Some(DfExpr::Column(column)) => projection

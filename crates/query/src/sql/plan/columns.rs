@@ -138,12 +138,10 @@ fn name_of(expr: &Expr) -> Option<(String, bool)> {
         Expr::TypedString(typed) => Some((sql_type(&typed.data_type).ok()?.internal_name(), false)),
         Expr::Interval(_) => Some(("interval".to_owned(), false)),
         Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => Some(("bool".to_owned(), false)),
-        Expr::Case { else_result, .. } => {
-            match else_result.as_deref().and_then(name_of) {
-                Some((name, true)) => Some((name, true)),
-                _ => Some(("case".to_owned(), false)),
-            }
-        }
+        Expr::Case { else_result, .. } => match else_result.as_deref().and_then(name_of) {
+            Some((name, true)) => Some((name, true)),
+            _ => Some(("case".to_owned(), false)),
+        },
         Expr::Exists { .. } => good("exists"),
         Expr::Array(_) => good("array"),
         Expr::Extract { .. } => good("extract"),

@@ -74,10 +74,7 @@ fn table_query(name: &ObjectName, columns: &[Ident], context: &PlanContext) -> S
                 .hint("Try the COPY (SELECT ...) TO variant."));
         }
         Some(Object::Sequence(_)) => {
-            return Err(SqlError::new(
-                SqlState::WrongObjectType,
-                format!("cannot copy from sequence \"{}\"", found.1),
-            ));
+            return Err(SqlError::new(SqlState::WrongObjectType, format!("cannot copy from sequence \"{}\"", found.1)));
         }
         _ => names::table(name, context)?,
     };
@@ -119,11 +116,9 @@ fn format(options: &CopyOptions, columns: &[&str], from: bool) -> SqlResult<Copy
         return Err(unavailable("FORCE_NULL", "COPY FROM"));
     }
     if kind == CopyKind::Binary {
-        for (present, name) in [
-            (options.delimiter.is_some(), "DELIMITER"),
-            (options.null.is_some(), "NULL"),
-            (options.header, "HEADER"),
-        ] {
+        for (present, name) in
+            [(options.delimiter.is_some(), "DELIMITER"), (options.null.is_some(), "NULL"), (options.header, "HEADER")]
+        {
             if present {
                 return Err(SqlError::syntax(format!("cannot specify {name} in BINARY mode")));
             }

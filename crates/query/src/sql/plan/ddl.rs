@@ -62,9 +62,9 @@ fn create_index(create: &CreateIndex, context: &PlanContext) -> SqlResult<Ddl> {
     let table = names::table(&create.table_name, context)?;
     let columns = key_columns(&create.columns)?;
     for name in &columns {
-        let place = table.column_position(name).ok_or_else(|| {
-            SqlError::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist"))
-        })?;
+        let place = table
+            .column_position(name)
+            .ok_or_else(|| SqlError::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist")))?;
         check_key_type(&table.columns[place].ty, name)?;
     }
     let name = match &create.name {
@@ -187,12 +187,7 @@ fn truncate(truncate: &Truncate, context: &PlanContext) -> SqlResult<Ddl> {
     Ok(Ddl::Truncate { tables, restart_identity })
 }
 
-fn comment(
-    kind: CommentObject,
-    name: &ObjectName,
-    text: Option<String>,
-    context: &PlanContext,
-) -> SqlResult<Ddl> {
+fn comment(kind: CommentObject, name: &ObjectName, text: Option<String>, context: &PlanContext) -> SqlResult<Ddl> {
     if matches!(kind, CommentObject::Column) {
         let mut table = name.clone();
         let column = fold(names::last_ident(name)?);

@@ -19,6 +19,22 @@ use crate::sql::context::PlanContext;
 /// # Errors
 /// What PostgreSQL's analysis would refuse.
 pub(super) fn plan(delete: &Delete, context: &PlanContext) -> SqlResult<Planned> {
+    let target = resolve(delete, context)?;
+    match point_delete(delete, &target, context)? {
+        Some(planned) => Ok(planned),
+        None => relational(delete, &target, context),
+    }
+}
+
+/// DELETE by key; `None` where it is none.
+///
+/// # Errors
+/// What is wrong whichever way it is planned.
+pub(super) fn point(delete: &Delete, context: &PlanContext) -> SqlResult<Option<Planned>> {
+    point_delete(delete, &resolve(delete, context)?, context)
+}
+
+fn resolve(delete: &Delete, context: &PlanContext) -> SqlResult<Target> {
     refuse(delete.output.is_some() || !delete.tables.is_empty(), "this form of DELETE")?;
     refuse(delete.limit.is_some() || !delete.order_by.is_empty(), "DELETE with ORDER BY or LIMIT")?;
     let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
@@ -26,31 +42,28 @@ pub(super) fn plan(delete: &Delete, context: &PlanContext) -> SqlResult<Planned>
         return Err(SqlError::syntax("DELETE names one table; others stand in USING"));
     };
     let (name, alias) = table_of(from, "DELETE")?;
-    let target = point::written(name, alias.map(|a| &a.name), context)?;
-    if delete.using.is_none()
-        && let Some(planned) = point_delete(delete, &target, context)?
-    {
-        return Ok(planned);
-    }
-    let mut items = old_columns(&target);
+    point::written(name, alias.map(|a| &a.name), context)
+}
+
+fn relational(delete: &Delete, target: &Target, context: &PlanContext) -> SqlResult<Planned> {
+    let mut items = old_columns(target);
     items.push(SelectItem::UnnamedExpr(qualified(&target.known_as, VID_COLUMN)));
     let using = delete.using.clone().unwrap_or_default();
-    let source = select(&target, items, using, delete.selection.clone());
+    let source = select(target, items, using, delete.selection.clone());
     let parameters = Parameters::declared(context.declared);
-    let (source, parameters) = written_query(source, &target, parameters, |_| None, context)?;
-    let returned = returning::relational(&target, delete.returning.as_deref(), &parameters, context)?;
+    let (source, parameters) = written_query(source, target, parameters, |_| None, context)?;
+    let returned = returning::relational(target, delete.returning.as_deref(), &parameters, context)?;
     let (returning, columns) = returned.unzip();
     let write = Write { table: Arc::clone(&target.table), kind: WriteKind::Delete, source, returning };
     Ok(Planned { plan: Plan::Write(write), parameters, columns, tag: "DELETE" })
 }
 
 fn point_delete(delete: &Delete, target: &Target, context: &PlanContext) -> SqlResult<Option<Planned>> {
-    let Some(selection) = &delete.selection else { return Ok(None) };
+    let (Some(selection), None) = (&delete.selection, &delete.using) else { return Ok(None) };
     let mut parameters = Parameters::declared(context.declared);
     let mut scope = target.scope(context, &mut parameters);
-    let bound = point::lookup(target, selection, &mut scope).and_then(|lookup| {
-        Ok((lookup, returning::outputs(target, delete.returning.as_deref(), &mut scope)?))
-    });
+    let bound = point::lookup(target, selection, &mut scope)
+        .and_then(|lookup| Ok((lookup, returning::outputs(target, delete.returning.as_deref(), &mut scope)?)));
     match bound {
         Ok((lookup, returned)) => {
             let (returning, columns) = returned.unzip();

@@ -22,11 +22,49 @@ use crate::sql::parse::fold;
 /// More rows than this go through a query.
 const POINT_ROWS_MAX: usize = 1_000;
 
+/// An INSERT whose names are resolved.
+struct Resolved<'a> {
+    insert: &'a Insert,
+    target: Target,
+    /// Places of the columns that values are given for, in their order.
+    columns: Vec<usize>,
+    ignore_conflicts: bool,
+}
+
 /// Plans an INSERT.
 ///
 /// # Errors
 /// What PostgreSQL's analysis would refuse.
 pub(super) fn plan(insert: &Insert, context: &PlanContext) -> SqlResult<Planned> {
+    let resolved = resolve(insert, context)?;
+    if let Some(planned) = point_rows(&resolved, context)? {
+        return Ok(planned);
+    }
+    match &insert.source {
+        Some(source) => from_query(&resolved, source, context),
+        None => {
+            // A default that a point plan does not carry is selected.
+            let table = &resolved.target.table;
+            let columns: Vec<usize> = (0..table.columns.len()).collect();
+            let items = columns
+                .iter()
+                .map(|place| Ok(SelectItem::UnnamedExpr(default_expression(table, *place, context)?)))
+                .collect::<SqlResult<Vec<_>>>()?;
+            let source = returning::select_query(items, Vec::new(), None);
+            from_query(&Resolved { columns, ..resolved }, &source, context)
+        }
+    }
+}
+
+/// INSERT of a few simple rows; `None` where it is none.
+///
+/// # Errors
+/// What is wrong whichever way it is planned.
+pub(super) fn point(insert: &Insert, context: &PlanContext) -> SqlResult<Option<Planned>> {
+    point_rows(&resolve(insert, context)?, context)
+}
+
+fn resolve<'a>(insert: &'a Insert, context: &PlanContext) -> SqlResult<Resolved<'a>> {
     let odd = insert.or.is_some()
         || insert.ignore
         || insert.overwrite
@@ -44,17 +82,7 @@ pub(super) fn plan(insert: &Insert, context: &PlanContext) -> SqlResult<Planned>
     let target = point::written(name, alias, context)?;
     let columns = target_columns(insert, &target.table)?;
     let ignore_conflicts = ignores_conflicts(insert, &target.table, context)?;
-    let Some(source) = &insert.source else { return default_values(insert, &target, context) };
-    if let Some(values) = plain_values(source) {
-        check_width(values, &target.table, &columns, insert)?;
-        if !ignore_conflicts
-            && values.rows.len() <= POINT_ROWS_MAX
-            && let Some(planned) = point_insert(insert, &target, &columns, values, context)?
-        {
-            return Ok(planned);
-        }
-    }
-    from_query(insert, &target, &columns, source, ignore_conflicts, context)
+    Ok(Resolved { insert, target, columns, ignore_conflicts })
 }
 
 /// Places of the columns that values are given for, in their order.
@@ -143,7 +171,7 @@ fn check_width(values: &Values, table: &Table, columns: &[usize], insert: &Inser
     }
     for row in &values.rows {
         for (place, value) in columns.iter().zip(&row.content) {
-            refuse_always_identity(table, *place, value, insert)?;
+            refuse_always_identity(table, *place, value)?;
         }
     }
     check_count(width, columns, insert)
@@ -159,7 +187,7 @@ fn check_count(width: usize, columns: &[usize], insert: &Insert) -> SqlResult<()
     Ok(())
 }
 
-fn refuse_always_identity(table: &Table, place: usize, value: &ast::Expr, _insert: &Insert) -> SqlResult<()> {
+fn refuse_always_identity(table: &Table, place: usize, value: &ast::Expr) -> SqlResult<()> {
     let column = &table.columns[place];
     if column.identity_always == Some(true) && !is_default(value) {
         return Err(always_identity(&column.name));
@@ -168,51 +196,35 @@ fn refuse_always_identity(table: &Table, place: usize, value: &ast::Expr, _inser
 }
 
 fn always_identity(column: &str) -> SqlError {
-    SqlError::new(
-        SqlState::FeatureNotSupported,
-        format!("cannot insert a non-DEFAULT value into column \"{column}\""),
-    )
-    .detail(format!("Column \"{column}\" is an identity column defined as GENERATED ALWAYS."))
+    SqlError::new(SqlState::FeatureNotSupported, format!("cannot insert a non-DEFAULT value into column \"{column}\""))
+        .detail(format!("Column \"{column}\" is an identity column defined as GENERATED ALWAYS."))
 }
 
-fn default_values(insert: &Insert, target: &Target, context: &PlanContext) -> SqlResult<Planned> {
-    let values = Values {
-        explicit_row: false,
-        value_keyword: false,
-        rows: vec![ast::Parens::with_empty_span(Vec::new())],
-    };
-    match point_insert(insert, target, &[], &values, context)? {
-        Some(planned) => Ok(planned),
-        None => {
-            // A default that a point plan does not carry is selected.
-            let items = (0..target.table.columns.len())
-                .map(|place| Ok(SelectItem::UnnamedExpr(default_expression(&target.table, place, context)?)))
-                .collect::<SqlResult<Vec<_>>>()?;
-            let columns: Vec<usize> = (0..target.table.columns.len()).collect();
-            let source = returning::select_query(items, Vec::new(), None);
-            from_query(insert, target, &columns, &source, false, context)
-        }
-    }
-}
-
-fn point_insert(
-    insert: &Insert,
-    target: &Target,
-    columns: &[usize],
-    values: &Values,
-    context: &PlanContext,
-) -> SqlResult<Option<Planned>> {
+fn point_rows(resolved: &Resolved, context: &PlanContext) -> SqlResult<Option<Planned>> {
+    let Resolved { insert, target, columns, ignore_conflicts } = resolved;
     let table = &target.table;
+    let rows: Vec<&[ast::Expr]> = match &insert.source {
+        None => vec![&[]],
+        Some(source) => match plain_values(source) {
+            Some(values) => {
+                check_width(values, table, columns, insert)?;
+                values.rows.iter().map(|row| row.content.as_slice()).collect()
+            }
+            None => return Ok(None),
+        },
+    };
+    if *ignore_conflicts || rows.len() > POINT_ROWS_MAX {
+        return Ok(None);
+    }
     let mut parameters = Parameters::declared(context.declared);
     let mut scope = Scope { table: None, context, parameters: &mut parameters };
     let mut bind = || -> Result<Planned, Stop> {
         let defaults = (0..table.columns.len())
             .map(|place| default_value(table, place, &mut scope))
             .collect::<Result<Vec<_>, _>>()?;
-        let rows = values
-            .rows
+        let rows = rows
             .iter()
-            .map(|row| bind_row(table, columns, &row.content, &defaults, &mut scope))
+            .map(|row| bind_row(table, columns, row, &defaults, &mut scope))
             .collect::<Result<Vec<_>, _>>()?;
         let mut over_row = target.scope(context, &mut *scope.parameters);
         let returned = returning::outputs(target, insert.returning.as_deref(), &mut over_row)?;
@@ -250,39 +262,30 @@ fn bind_row(
     Ok(row)
 }
 
-fn from_query(
-    insert: &Insert,
-    target: &Target,
-    columns: &[usize],
-    source: &Query,
-    ignore_conflicts: bool,
-    context: &PlanContext,
-) -> SqlResult<Planned> {
+fn from_query(resolved: &Resolved, source: &Query, context: &PlanContext) -> SqlResult<Planned> {
+    let Resolved { insert, target, columns, ignore_conflicts } = resolved;
     let table = &target.table;
-    let mut source = source.clone();
+    let mut query = source.clone();
     let mut parameters = Parameters::declared(context.declared);
-    prepare_source(&mut source.body, table, columns, &mut parameters, context)?;
-    let planned = relational(source, context, parameters, None)?;
+    prepare_source(&mut query.body, table, columns, &mut parameters, context)?;
+    let planned = relational(query, context, parameters, None)?;
     let width = planned.logical.schema().fields().len();
     check_count(width, columns, insert)?;
-    for place in &columns[..width] {
-        if table.columns[*place].identity_always == Some(true) && plain_values_body(insert).is_none() {
-            return Err(always_identity(&table.columns[*place].name));
-        }
+    let given = &columns[..width];
+    // VALUES were looked at one by one.
+    if let Some(place) = given.iter().find(|place| table.columns[**place].identity_always == Some(true))
+        && insert.source.as_deref().is_some_and(|source| plain_values(source).is_none())
+    {
+        return Err(always_identity(&table.columns[*place].name));
     }
-    let given: Vec<usize> = columns[..width].to_vec();
     let logical = cast_assigned(planned.logical, table, |at| given.get(at).copied())?;
-    let logical = in_table_order(logical, table, &given, context)?;
+    let logical = in_table_order(logical, table, given, context)?;
     let query = query_of(&logical, planned.reads, &planned.parameters)?;
     let returned = returning::relational(target, insert.returning.as_deref(), &planned.parameters, context)?;
     let (returning, result) = returned.unzip();
-    let write =
-        Write { table: Arc::clone(table), kind: WriteKind::Insert { ignore_conflicts }, source: query, returning };
+    let kind = WriteKind::Insert { ignore_conflicts: *ignore_conflicts };
+    let write = Write { table: Arc::clone(table), kind, source: query, returning };
     Ok(Planned { plan: Plan::Write(write), parameters: planned.parameters, columns: result, tag: "INSERT" })
-}
-
-fn plain_values_body(insert: &Insert) -> Option<&Values> {
-    insert.source.as_deref().and_then(plain_values)
 }
 
 /// Puts defaults in for DEFAULT and types parameters that stand alone by their columns.

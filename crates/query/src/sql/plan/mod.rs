@@ -41,7 +41,8 @@ use super::context::PlanContext;
 use super::statement::{Ast, Statement};
 
 pub use checks::{Check, CheckTest, checks};
-pub(in crate::sql) use literal::{output_settings, untyped_value};
+pub use update::column_default;
+pub(in crate::sql) use literal::untyped_value;
 
 /// What planning made of a statement, before it is wrapped up.
 pub(super) struct Planned {
@@ -63,15 +64,34 @@ impl Planned {
 /// # Errors
 /// What PostgreSQL's analysis would refuse; positions count in the statement's own text.
 pub fn plan(statement: &Statement, context: &PlanContext) -> SqlResult<Arc<Prepared>> {
-    let planned = dispatch(statement, context)?;
-    Ok(Arc::new(Prepared {
+    Ok(prepared(statement, dispatch(statement, context)?, context))
+}
+
+/// The point plan of a statement, if it is one.
+///
+/// # Errors
+/// What is wrong whichever way the statement is planned.
+pub(in crate::sql) fn plan_point(statement: &Statement, context: &PlanContext) -> SqlResult<Option<Arc<Prepared>>> {
+    let Ast::Sql(ast) = &statement.ast else { return Ok(None) };
+    let planned = match &**ast {
+        ast::Statement::Query(query) => point::select(query, context)?,
+        ast::Statement::Insert(insert) => insert::point(insert, context)?,
+        ast::Statement::Update(update) => update::point(update, context)?,
+        ast::Statement::Delete(delete) => delete::point(delete, context)?,
+        _ => None,
+    };
+    Ok(planned.map(|planned| prepared(statement, planned, context)))
+}
+
+fn prepared(statement: &Statement, planned: Planned, context: &PlanContext) -> Arc<Prepared> {
+    Arc::new(Prepared {
         plan: planned.plan,
         parameters: planned.parameters,
         columns: planned.columns,
         catalog_version: context.catalog.version,
         tag: planned.tag,
         text: Arc::clone(&statement.text),
-    }))
+    })
 }
 
 fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> {

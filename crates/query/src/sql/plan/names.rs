@@ -32,8 +32,7 @@ pub(super) fn qualified(name: &ObjectName, context: &PlanContext) -> SqlResult<Q
 /// The relation of this name, by the search path where it names no schema.
 pub(super) fn find<'a>(name: &Qualified, context: &PlanContext<'a>) -> Option<&'a Object> {
     let catalog = context.catalog;
-    let in_schema =
-        |schema: &str| catalog.relation(catalog.schema(context.tenant, schema)?.oid, &name.1);
+    let in_schema = |schema: &str| catalog.relation(catalog.schema(context.tenant, schema)?.oid, &name.1);
     match &name.0 {
         Some(schema) => in_schema(schema),
         None => context.search_path.iter().find_map(|schema| in_schema(schema)),
@@ -94,10 +93,7 @@ pub(super) fn column(table: &Table, name: &str) -> SqlResult<usize> {
 
 /// The last part of a name that may be qualified by the table's.
 pub(super) fn last_ident(name: &ObjectName) -> SqlResult<&Ident> {
-    name.0
-        .last()
-        .and_then(|part| part.as_ident())
-        .ok_or_else(|| SqlError::syntax(format!("improper name: {name}")))
+    name.0.last().and_then(|part| part.as_ident()).ok_or_else(|| SqlError::syntax(format!("improper name: {name}")))
 }
 
 pub(super) fn undefined_table(name: &Qualified) -> SqlError {

@@ -28,8 +28,7 @@ pub(super) struct Parameters {
 impl Parameters {
     /// Those that the client declared.
     pub(super) fn declared(types: &[Option<SqlType>]) -> Self {
-        let types: Vec<_> =
-            types.iter().map(|ty| ty.clone().filter(|ty| *ty != SqlType::Unknown)).collect();
+        let types: Vec<_> = types.iter().map(|ty| ty.clone().filter(|ty| *ty != SqlType::Unknown)).collect();
         Self { used: types.len(), types }
     }
 

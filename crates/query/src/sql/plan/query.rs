@@ -51,12 +51,7 @@ pub(super) fn plan(query: &ast::Query, context: &PlanContext) -> SqlResult<Plann
     let hidden = usize::from(lock.is_some());
     let row_lock = lock.map(|l| RowLock { table: l.table.oid, shared: l.shared, wait: l.wait });
     let (query, columns) = finish(&relational, row_lock, hidden, context)?;
-    Ok(Planned {
-        plan: Plan::Query(query),
-        parameters: relational.parameters,
-        columns: Some(columns),
-        tag: "SELECT",
-    })
+    Ok(Planned { plan: Plan::Query(query), parameters: relational.parameters, columns: Some(columns), tag: "SELECT" })
 }
 
 /// Plans a query without optimizing it.

@@ -53,11 +53,10 @@ pub(super) fn relational(
         return Err(SqlError::unsupported("a parameter that stands in RETURNING alone"));
     }
     let logical = optimize(&relational.logical)?;
-    let columns =
-        super::columns::result_columns(&relational.logical, &logical, &relational.names, 0, context)
-            .iter()
-            .map(|column| with_source(column, target))
-            .collect();
+    let columns = super::columns::result_columns(&relational.logical, &logical, &relational.names, 0, context)
+        .iter()
+        .map(|column| with_source(column, target))
+        .collect();
     Ok(Some((Arc::new(logical), columns)))
 }
 
@@ -84,11 +83,7 @@ pub(super) fn named(name: &str) -> TableFactor {
 }
 
 /// `SELECT items FROM from [WHERE condition]`
-pub(super) fn select_query(
-    items: Vec<SelectItem>,
-    from: Vec<TableWithJoins>,
-    condition: Option<ast::Expr>,
-) -> Query {
+pub(super) fn select_query(items: Vec<SelectItem>, from: Vec<TableWithJoins>, condition: Option<ast::Expr>) -> Query {
     let select = Select {
         select_token: ast::helpers::attached_token::AttachedToken::empty(),
         optimizer_hints: Vec::new(),

@@ -52,9 +52,7 @@ impl VisitorMut for Rewrite<'_> {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         if select.into.is_some() {
-            return ControlFlow::Break(
-                SqlError::unsupported("SELECT INTO").hint("Use CREATE TABLE AS instead."),
-            );
+            return ControlFlow::Break(SqlError::unsupported("SELECT INTO").hint("Use CREATE TABLE AS instead."));
         }
         ControlFlow::Continue(())
     }

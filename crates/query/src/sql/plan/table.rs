@@ -64,10 +64,7 @@ pub(super) fn create(create: &CreateTable, with_data: bool, context: &PlanContex
     }
     check_keys(&keys, &mut columns, &name.1)?;
     if columns.len() > COLUMNS_MAX {
-        return Err(SqlError::new(
-            SqlState::TooManyColumns,
-            format!("tables can have at most {COLUMNS_MAX} columns"),
-        ));
+        return Err(SqlError::new(SqlState::TooManyColumns, format!("tables can have at most {COLUMNS_MAX} columns")));
     }
     checks::validate(&name.1, &columns, &checks, context)?;
     Ok(Planned::command(
@@ -166,11 +163,7 @@ pub(super) fn column(definition: &ColumnDef, context: &PlanContext) -> SqlResult
             ColumnOption::Unique(unique) => {
                 refuse(unique.nulls_distinct == ast::NullsDistinctOption::NotDistinct, "NULLS NOT DISTINCT")?;
                 // A primary key is unique anyway.
-                key.get_or_insert(KeyConstraint {
-                    name: constraint_name,
-                    columns: vec![name.clone()],
-                    primary: false,
-                });
+                key.get_or_insert(KeyConstraint { name: constraint_name, columns: vec![name.clone()], primary: false });
             }
             ColumnOption::Check(check) => {
                 checks.push(CheckConstraint { name: constraint_name, expression: check.expr.to_string() });
@@ -293,10 +286,7 @@ pub(super) fn key_columns(columns: &[IndexColumn]) -> SqlResult<Vec<String>> {
         refuse(column.operator_class.is_some(), "an operator class")?;
         let name = fold(ident);
         if found.contains(&name) {
-            return Err(SqlError::new(
-                SqlState::DuplicateColumn,
-                format!("column \"{name}\" appears twice in a key"),
-            ));
+            return Err(SqlError::new(SqlState::DuplicateColumn, format!("column \"{name}\" appears twice in a key")));
         }
         found.push(name);
     }
@@ -365,10 +355,7 @@ pub(super) fn storage_options(options: &[SqlOption]) -> SqlResult<BTreeMap<Strin
             || key.starts_with("toast_")
             || key.starts_with("toast.");
         if !known {
-            return Err(SqlError::new(
-                SqlState::InvalidParameterValue,
-                format!("unrecognized parameter \"{key}\""),
-            ));
+            return Err(SqlError::new(SqlState::InvalidParameterValue, format!("unrecognized parameter \"{key}\"")));
         }
         if key == "fillfactor" && !value.parse::<u8>().is_ok_and(|v| (10..=100).contains(&v)) {
             return Err(SqlError::new(

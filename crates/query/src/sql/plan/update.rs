@@ -26,17 +26,30 @@ use crate::sql::parse::{fold, parse_expression};
 /// # Errors
 /// What PostgreSQL's analysis would refuse.
 pub(super) fn plan(update: &Update, context: &PlanContext) -> SqlResult<Planned> {
+    let (target, assignments) = resolve(update, context)?;
+    match point_update(update, &target, &assignments, context)? {
+        Some(planned) => Ok(planned),
+        None => relational(update, &target, &assignments, context),
+    }
+}
+
+/// UPDATE by key; `None` where it is none.
+///
+/// # Errors
+/// What is wrong whichever way it is planned.
+pub(super) fn point(update: &Update, context: &PlanContext) -> SqlResult<Option<Planned>> {
+    let (target, assignments) = resolve(update, context)?;
+    point_update(update, &target, &assignments, context)
+}
+
+/// The table and (column's place, new value) of an UPDATE.
+fn resolve<'a>(update: &'a Update, context: &PlanContext) -> SqlResult<(Target, Vec<(usize, &'a ast::Expr)>)> {
     refuse(update.or.is_some() || update.output.is_some(), "this form of UPDATE")?;
     refuse(update.limit.is_some() || !update.order_by.is_empty(), "UPDATE with ORDER BY or LIMIT")?;
     let (name, alias) = table_of(&update.table, "UPDATE")?;
     let target = point::written(name, alias.map(|a| &a.name), context)?;
     let assignments = assignments(&target.table, &update.assignments)?;
-    if update.from.is_none()
-        && let Some(planned) = point_update(update, &target, &assignments, context)?
-    {
-        return Ok(planned);
-    }
-    relational(update, &target, &assignments, context)
+    Ok((target, assignments))
 }
 
 /// The one table that UPDATE or DELETE names.
@@ -115,7 +128,7 @@ fn point_update(
     assignments: &[(usize, &ast::Expr)],
     context: &PlanContext,
 ) -> SqlResult<Option<Planned>> {
-    let Some(selection) = &update.selection else { return Ok(None) };
+    let (Some(selection), None) = (&update.selection, &update.from) else { return Ok(None) };
     let mut parameters = Parameters::declared(context.declared);
     let mut scope = target.scope(context, &mut parameters);
     let mut bind = || -> Result<Planned, Stop> {
@@ -168,6 +181,22 @@ pub(super) fn default_value(table: &Table, place: usize, scope: &mut Scope) -> R
     }
 }
 
+/// What a column gets when COPY gives nothing for it.
+///
+/// # Errors
+/// `0A000` for a default that only a query can compute.
+pub fn column_default(table: &Table, place: usize, context: &PlanContext) -> SqlResult<Expr> {
+    let mut parameters = Parameters::default();
+    let mut scope = Scope { table: None, context, parameters: &mut parameters };
+    default_value(table, place, &mut scope).map_err(|stop| match stop {
+        Stop::Error(error) => error,
+        Stop::Relational => {
+            let name = table.columns.get(place).map_or("", |column| &column.name);
+            SqlError::unsupported(format_args!("COPY that leaves out column \"{name}\", whose default needs a query"))
+        }
+    })
+}
+
 fn relational(
     update: &Update,
     target: &Target,
@@ -193,16 +222,14 @@ fn relational(
     let (source, parameters) = written_query(source, target, parameters, casts, context)?;
     let returned = returning::relational(target, update.returning.as_deref(), &parameters, context)?;
     let (returning, columns) = returned.unzip();
-    let write =
-        Write { table: Arc::clone(table), kind: WriteKind::Update { assigned: places }, source, returning };
+    let write = Write { table: Arc::clone(table), kind: WriteKind::Update { assigned: places }, source, returning };
     Ok(Planned { plan: Plan::Write(write), parameters, columns, tag: "UPDATE" })
 }
 
 /// The table's columns, as a select list.
 pub(super) fn old_columns(target: &Target) -> Vec<SelectItem> {
-    let item = |(place, name): (usize, &String)| {
-        aliased(qualified(&target.known_as, name), &format!("old\u{1}{place}"))
-    };
+    let item =
+        |(place, name): (usize, &String)| aliased(qualified(&target.known_as, name), &format!("old\u{1}{place}"));
     target.table.columns.iter().map(|column| &column.name).enumerate().map(item).collect()
 }
 

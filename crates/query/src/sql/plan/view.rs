@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 use datafusion::common::Column;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 use perigee_plan::{Ddl, Plan};
 use perigee_types::catalog::View;
 use perigee_types::{SqlError, SqlResult, SqlState};
@@ -47,8 +47,7 @@ impl ViewPlanner for Views<'_> {
         let context = PlanContext { declared: &[], ..*self.context };
         let nested = Views { context: &context, depth: Cell::new(depth + 1) };
         let planning = query::planning(&context, &nested);
-        let planner =
-            datafusion::sql::planner::SqlToRel::new_with_options(&planning, planning.parser_options());
+        let planner = datafusion::sql::planner::SqlToRel::new_with_options(&planning, planning.parser_options());
         let plan = planner.sql_statement_to_plan(ast::Statement::Query(body)).map_err(sql_error)?;
         rename(plan, view.columns.iter().map(|(name, _)| name.as_str()))
     }
@@ -61,8 +60,7 @@ fn damaged(view: &View) -> SqlError {
 /// The plan with other names for its columns.
 fn rename<'n>(plan: LogicalPlan, names: impl Iterator<Item = &'n str>) -> SqlResult<LogicalPlan> {
     let columns: Vec<Column> = plan.schema().columns();
-    let expressions =
-        columns.into_iter().zip(names).map(|(column, name)| col(column).alias(name)).collect::<Vec<_>>();
+    let expressions = columns.into_iter().zip(names).map(|(column, name)| col(column).alias(name)).collect::<Vec<_>>();
     LogicalPlanBuilder::from(plan).project(expressions).and_then(LogicalPlanBuilder::build).map_err(sql_error)
 }
 
@@ -79,8 +77,7 @@ pub(super) fn create(create: &CreateView, context: &PlanContext) -> SqlResult<Pl
     let schema = names::creation_schema(&name, context)?;
     let mut body = create.query.clone();
     let context_without_parameters = PlanContext { declared: &[], ..*context };
-    let relational =
-        query::relational((*body).clone(), &context_without_parameters, Parameters::default(), None)?;
+    let relational = query::relational((*body).clone(), &context_without_parameters, Parameters::default(), None)?;
     if !relational.parameters.is_empty() {
         return Err(super::undefined_parameter("$1"));
     }

@@ -1,8 +1,8 @@
 //! The functions that point plans carry.
 
 use perigee_plan::Expr;
-use perigee_types::catalog::Object;
 use perigee_types::SqlType;
+use perigee_types::catalog::Object;
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::coerce::cast;
