@@ -17,6 +17,12 @@ use perigee_types::row::{get_bytes, put_bytes};
 
 use super::EntryError;
 
+/// Whether the columns have the form in which their SQL types are stored. Others (dictionaries, offsets instead of views)
+/// would not decode, on any node: they go into the entry as rows.
+pub(super) fn is_plain(batch: &RecordBatch) -> bool {
+    batch.schema_ref().fields().iter().all(|field| SqlType::of_field(field).arrow() == *field.data_type())
+}
+
 /// Appends message and body of `batch`, each behind its length.
 pub(super) fn encode(batch: &RecordBatch, out: &mut Vec<u8>) {
     let mut dictionaries = DictionaryTracker::new(false);
@@ -26,7 +32,7 @@ pub(super) fn encode(batch: &RecordBatch, out: &mut Vec<u8>) {
         &IpcWriteOptions::default(),
         &mut IpcWriteContext::default(),
     );
-    // Fails only for dictionaries, which the types of columns exclude. Empty bytes are refused when decoded.
+    // Fails only for dictionaries, which are not plain. Empty bytes are refused when decoded.
     if let Ok((_, data)) = encoded {
         put_bytes(&data.ipc_message, out);
         put_bytes(&data.arrow_data, out);

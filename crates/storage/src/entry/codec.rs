@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 
 use super::batch;
 use super::{EndedRow, Entry, EntryError, RowBlock, SequenceChange, TableChange, Transaction};
+use crate::arrow_value::batch_to_rows;
 
 /// The types of columns, by storage oid and column numbers; `None` where one of them does not exist.
 pub type SchemaOf<'a> = dyn Fn(Oid, &[u16]) -> Option<Vec<SqlType>> + 'a;
@@ -184,20 +185,23 @@ fn encode_changes(changes: &[TableChange], out: &mut Vec<u8>) {
         }
         encode_ended(&change.ended, out);
         match &change.rows {
-            RowBlock::Rows(rows) => {
-                out.push(ROWS);
-                put_varint(rows.len() as u64, out);
-                for row in rows {
-                    debug_assert_eq!(row.len(), change.columns.len(), "a row has every column named");
-                    row::encode(row, out);
-                }
-            }
-            RowBlock::Batch(batch) => {
+            RowBlock::Batch(batch) if batch::is_plain(batch) => {
                 out.push(BATCH);
                 batch::encode(batch, out);
             }
+            RowBlock::Batch(batch) => encode_rows(&batch_to_rows(batch), out),
+            RowBlock::Rows(rows) => {
+                debug_assert!(rows.iter().all(|row| row.len() == change.columns.len()), "a row has every column named");
+                encode_rows(rows, out);
+            }
         }
     }
+}
+
+fn encode_rows(rows: &[Row], out: &mut Vec<u8>) {
+    out.push(ROWS);
+    put_varint(rows.len() as u64, out);
+    rows.iter().for_each(|row| row::encode(row, out));
 }
 
 fn decode_changes(rest: &mut &[u8], schemas: &SchemaOf<'_>) -> Result<Vec<TableChange>, EntryError> {

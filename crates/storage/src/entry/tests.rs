@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Int32Array, StringViewArray};
-use arrow::datatypes::Schema;
+use arrow::array::{Int32Array, StringArray, StringViewArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use perigee_types::catalog::{BOOTSTRAP_ROLE, CatalogChange, Column, Object, PUBLIC_SCHEMA, Table};
 use perigee_types::{LogIndex, Oid, SqlType, TenantId, TransactionId, Value, Vid};
@@ -104,6 +104,19 @@ fn a_batch_may_belong_to_a_table_that_the_entry_makes() {
     assert_eq!(Entry::decode(&entry(Oid(50)).encode(), &types).unwrap(), entry(Oid(50)));
     let other = Entry::decode(&entry(Oid(51)).encode(), &types);
     assert_eq!(other, Err(EntryError::UnknownColumns(Oid(51))));
+}
+
+#[test]
+fn a_batch_in_another_arrow_form_travels_as_rows() {
+    let schema = Schema::new(vec![Field::new("id", DataType::Int32, true), Field::new("word", DataType::Utf8, true)]);
+    let words = StringArray::from(vec![Some("a"), None]);
+    let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int32Array::from(vec![1, 2])), Arc::new(words)]);
+    let rows = RowBlock::Batch(batch.unwrap());
+    let change = TableChange { storage: Oid(7), columns: vec![1, 2], ended: Vec::new(), rows };
+    let entry = Entry::Stage { transaction: TransactionId(1), part: 0, changes: vec![change] };
+    let Entry::Stage { changes, .. } = Entry::decode(&entry.encode(), &types).unwrap() else { panic!("not a stage") };
+    let want = vec![vec![Value::Int4(1), Value::Text("a".into())], vec![Value::Int4(2), Value::Null]];
+    assert_eq!(changes[0].rows, RowBlock::Rows(want));
 }
 
 #[test]

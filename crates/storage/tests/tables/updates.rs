@@ -7,7 +7,7 @@ use perigee_types::Value;
 
 use crate::support::{Node, PRIMARY, all_indexes, id_key, row, scan};
 
-/// Ten thousand updates of one row in dev, a hundred thousand where code is optimized: the table stays as fast as it was.
+/// Its dead versions go as they come: the table stays small and as fast as it was.
 #[test]
 fn one_row_updated_over_and_over_does_not_slow_its_table() {
     let updates = 100_000;
