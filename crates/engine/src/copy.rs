@@ -41,13 +41,14 @@ impl Session {
         format: &CopyFormat,
     ) -> SqlResult<Outcome> {
         let target = self.target(table, "COPY FROM").await?;
-        let catalog = self.planning_catalog();
         let mut defaults = Vec::new();
-        for (position, column) in target.table.columns.iter().enumerate() {
+        for position in 0..target.table.columns.len() {
             defaults.push(if columns.contains(&position) {
                 None
             } else {
-                default_expression(column, &catalog)?
+                Some(self.with_plan_context(&[], |_, context| {
+                    perigee_query::sql::column_default(&target.table, position, context)
+                })?)
             });
         }
         let wanted: Vec<(String, SqlType)> = columns
@@ -256,17 +257,5 @@ impl Session {
             "copied"
         );
         Ok(CommandTag { name: "COPY", rows: Some(copy.rows) })
-    }
-}
-
-fn default_expression(
-    column: &perigee_types::catalog::Column,
-    _catalog: &perigee_types::catalog::Catalog,
-) -> SqlResult<Option<Expr>> {
-    use perigee_types::catalog::ColumnDefault;
-    match &column.default {
-        None => Ok(None),
-        Some(ColumnDefault::Sequence(sequence)) => Ok(Some(Expr::NextValue(*sequence))),
-        Some(ColumnDefault::Expression(_)) => Err(SqlError::unsupported("COPY with a default expression")),
     }
 }

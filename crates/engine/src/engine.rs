@@ -68,6 +68,8 @@ pub struct Engine {
     pub(crate) sequences: Sequences,
     pub(crate) sessions: Registry,
     holders: AtomicU64,
+    /// Why the node cannot go on.
+    failure: tokio::sync::watch::Sender<Option<String>>,
     /// Answers for roles that do not exist differ per cluster and stay the same per name.
     mock_secret: [u8; 32],
     started_micros: i64,
@@ -99,6 +101,7 @@ impl Engine {
             sequences: Sequences::default(),
             sessions: Registry::default(),
             holders: AtomicU64::new(1),
+            failure: tokio::sync::watch::Sender::new(None),
             mock_secret: rand::random(),
             started_micros,
         })
@@ -166,6 +169,19 @@ impl Engine {
         self.consensus.leader_term().is_some()
     }
 
+    /// Ends when the engine cannot go on, with the reason: the process has to end.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    pub(crate) fn fail(&self, reason: String) {
+        self.failure.send_replace(Some(reason));
+    }
+
     pub(crate) fn next_holder(&self) -> Holder {
         Holder(self.holders.fetch_add(1, Ordering::Relaxed))
     }
@@ -190,17 +206,7 @@ impl Engine {
     }
 
     pub(crate) async fn propose_bytes(&self, term: Term, payload: Bytes) -> SqlResult<(LogIndex, Hlc)> {
-        result(self.consensus.propose(term, payload).await)
-    }
-
-    /// Hands an entry to the log now; the result comes later. Calls are logged in their order.
-    pub(crate) fn propose_later(
-        &self,
-        term: Term,
-        payload: Bytes,
-    ) -> futures::future::BoxFuture<'static, SqlResult<(LogIndex, Hlc)>> {
-        let proposal = self.consensus.propose(term, payload);
-        Box::pin(async move { result(proposal.await) })
+        outcome(self.consensus.propose(term, payload).await)
     }
 
     /// Waits while more was written than the next checkpoints have taken away.
@@ -215,7 +221,7 @@ impl Engine {
     /// The same from a thread that may block. On a thread of a tokio pool others take over meanwhile.
     pub(crate) fn propose_blocking(&self, term: Term, entry: &Entry) -> SqlResult<()> {
         let proposal = self.consensus.propose(term, entry.encode());
-        let wait = || result(futures::executor::block_on(proposal)).map(|_| ());
+        let wait = || outcome(futures::executor::block_on(proposal)).map(|_| ());
         match tokio::runtime::Handle::try_current() {
             Ok(handle) if handle.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread => {
                 tokio::task::block_in_place(wait)
@@ -225,7 +231,8 @@ impl Engine {
     }
 }
 
-fn result(result: Result<Committed, ProposeError>) -> SqlResult<(LogIndex, Hlc)> {
+/// What a proposal's end means for the statement that waits for it.
+pub(crate) fn outcome(result: Result<Committed, ProposeError>) -> SqlResult<(LogIndex, Hlc)> {
     match result {
         Ok(Committed { index, time, outcome: Outcome::Applied }) => Ok((index, time)),
         Ok(Committed { outcome: Outcome::Fenced, .. }) | Err(ProposeError::NotLeader) => Err(SqlError::new(

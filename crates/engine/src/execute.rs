@@ -68,7 +68,7 @@ impl Session {
         let engine = self.engine.clone();
         self.transaction()?.begin_statement(&engine);
         let view = self.view()?;
-        let stream = engine.query.run(query, parameters, view).await?;
+        let stream = engine.query.run(query, parameters, view);
         Ok(RowStream::stream(tag, Box::pin(stream.map(|batch| batch.map(RowBlock::Batch)))))
     }
 

@@ -25,14 +25,28 @@ pub fn run(engine: &Arc<Engine>, stop: &CancellationToken) {
                 }
                 // Applied, not yet synced: the next look finds it synced.
                 Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+                // What the LSM holds is in doubt; the log has everything, so the next start makes it good.
                 Err(error) => {
                     tracing::error!(%error, "checkpoint failed");
-                    std::thread::sleep(TICK);
+                    engine.fail(error.message().to_owned());
+                    return;
                 }
             }
         }
         engine.store.evict();
     }
+}
+
+/// Fills the indexes that a stop has left unfinished. Blocks; before the doors open.
+///
+/// # Errors
+/// `XX001` where a row cannot be read.
+pub fn finish_indexes(engine: &Arc<Engine>) -> SqlResult<()> {
+    for index in engine.store.unfilled_indexes() {
+        tracing::info!(%index, "filling an index that a stop has left unfinished");
+        engine.store.backfill_index(index).map_err(crate::error::storage)?;
+    }
+    Ok(())
 }
 
 /// One checkpoint now. `None` when there is nothing that the log has synced and the LSM does not have.

@@ -24,7 +24,7 @@ use perigee_query::exec::{ReadView, SessionFacts};
 use perigee_query::sql::{self, PlanContext};
 use perigee_types::catalog::{BOOTSTRAP_ROLE, Catalog};
 use perigee_types::text::OutputSettings;
-use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, TenantId, Value};
+use perigee_types::{LogIndex, Oid, SqlError, SqlResult, SqlState, SqlType, TenantId, Value};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -48,6 +48,7 @@ pub struct Session {
     pub(crate) database: String,
     pub(crate) tenant: TenantId,
     pub(crate) settings: Settings,
+    known_path: parking_lot::Mutex<Option<(LogIndex, String, Arc<[String]>)>>,
     /// Settings as ROLLBACK and COMMIT would leave them; kept while a transaction is open.
     settings_behind: Option<SettingsBehind>,
     pub(crate) transaction: Option<Transaction>,
@@ -110,6 +111,7 @@ impl Session {
             database: database.name.clone(),
             tenant: database.tenant,
             settings,
+            known_path: parking_lot::Mutex::new(None),
             settings_behind: None,
             transaction: None,
             shared_implicit: false,
@@ -265,7 +267,7 @@ impl Session {
         Ok(Statement { prepared, literals: Vec::new() })
     }
 
-    fn with_plan_context<T>(
+    pub(crate) fn with_plan_context<T>(
         &self,
         declared: &[Option<SqlType>],
         run: impl FnOnce(&Engine, &PlanContext) -> SqlResult<T>,
@@ -296,9 +298,20 @@ impl Session {
         }
     }
 
-    pub(crate) fn search_path(&self, catalog: &Catalog) -> Vec<String> {
+    /// The schemas of `search_path` that exist. Kept until the catalog or the setting changes: every statement asks.
+    pub(crate) fn search_path(&self, catalog: &Catalog) -> Arc<[String]> {
+        let setting = self.settings.get("search_path").unwrap_or_default();
+        let mut known = self.known_path.lock();
+        if let Some((version, of, path)) = &*known
+            && *version == catalog.version
+            && of == setting
+        {
+            return path.clone();
+        }
         let mut path = self.settings.search_path(&self.user);
         path.retain(|name| catalog.schema(self.tenant, name).is_some());
+        let path: Arc<[String]> = path.into();
+        *known = Some((catalog.version, setting.to_owned(), path.clone()));
         path
     }
 
@@ -742,7 +755,7 @@ impl Session {
             role: self.role,
             database: self.database.clone(),
             tenant: self.tenant,
-            search_path: self.search_path(&catalog),
+            search_path: self.search_path(&catalog).to_vec(),
             time_zone: self.settings.get("TimeZone").unwrap_or("UTC").to_owned(),
             transaction_time,
             statement_time,

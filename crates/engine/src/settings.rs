@@ -150,6 +150,8 @@ pub struct Settings {
     base: BTreeMap<String, String>,
     /// What SET has changed.
     changed: BTreeMap<String, String>,
+    /// What they say about the text of values, read once per change.
+    output: OutputSettings,
 }
 
 impl Settings {
@@ -165,6 +167,7 @@ impl Settings {
             None => return Err(unknown(name)),
         };
         self.base.insert(name.to_ascii_lowercase(), value);
+        self.output = self.read_output();
         Ok(())
     }
 
@@ -217,19 +220,23 @@ impl Settings {
             Some(value) => self.changed.insert(key, check(definition, value)?),
             None => self.changed.remove(&key),
         };
+        self.output = self.read_output();
         Ok(definition.reported.then_some(definition.name))
     }
 
     /// RESET ALL: gives the proper names of the changed settings that clients are told of.
     pub fn reset_all(&mut self) -> Vec<&'static str> {
         let changed = std::mem::take(&mut self.changed);
+        self.output = self.read_output();
         changed.keys().filter_map(|key| definition(key)).filter(|d| d.reported).map(|d| d.name).collect()
     }
 
     /// A duration in milliseconds; zero is none.
     #[must_use]
     pub fn duration(&self, name: &str) -> Option<Duration> {
-        self.get(name).and_then(|v| v.parse().ok()).filter(|ms| *ms > 0).map(Duration::from_millis)
+        // Asked for by every statement: names are lower case here and every default is none.
+        let value = self.changed.get(name).or_else(|| self.base.get(name))?;
+        value.parse().ok().filter(|ms| *ms > 0).map(Duration::from_millis)
     }
 
     /// Whether a boolean setting is on.
@@ -246,6 +253,10 @@ impl Settings {
     /// What the settings say about the text of values.
     #[must_use]
     pub fn output(&self) -> OutputSettings {
+        self.output
+    }
+
+    fn read_output(&self) -> OutputSettings {
         let (date_style, date_order) = self
             .get("DateStyle")
             .and_then(|text| DateStyle::parse(text, Default::default()))

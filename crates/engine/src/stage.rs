@@ -8,10 +8,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use perigee_consensus::Proposal;
 use perigee_storage::entry::{Entry, RowBlock, TableChange};
 use perigee_types::catalog::{Catalog, Table};
-use perigee_types::{Hlc, LogIndex, Oid, SqlResult, Term, TransactionId};
+use perigee_types::{Oid, SqlResult, Term, TransactionId};
 
 use crate::engine::Engine;
 use crate::locks::Holder;
@@ -31,7 +31,7 @@ pub(crate) struct Staging {
     tables: BTreeSet<Oid>,
     /// Tables with staged rows.
     rows_of: BTreeSet<Oid>,
-    in_flight: VecDeque<BoxFuture<'static, SqlResult<(LogIndex, Hlc)>>>,
+    in_flight: VecDeque<Proposal>,
 }
 
 impl Staging {
@@ -82,13 +82,13 @@ impl Staging {
         while self.in_flight.len() >= IN_FLIGHT_MAX {
             self.wait_for_one().await?;
         }
-        self.in_flight.push_back(engine.propose_later(self.term, entry.encode()));
+        self.in_flight.push_back(engine.consensus.propose(self.term, entry.encode()));
         Ok(())
     }
 
     async fn wait_for_one(&mut self) -> SqlResult<()> {
         match self.in_flight.pop_front() {
-            Some(proposal) => proposal.await.map(|_| ()),
+            Some(proposal) => crate::engine::outcome(proposal.await).map(|_| ()),
             None => Ok(()),
         }
     }

@@ -70,7 +70,7 @@ impl Session {
         ignore_conflicts: bool,
     ) -> SqlResult<(u64, Vec<Row>)> {
         let view = self.view()?;
-        let mut stream = self.engine.query.run(&write.source, parameters, view).await?;
+        let mut stream = self.engine.query.run(&write.source, parameters, view);
         let mut count = 0;
         let mut written = Vec::new();
         while let Some(batch) = stream.next().await {
@@ -98,7 +98,7 @@ impl Session {
         let mut replaced: Vec<(Vid, Row, Row)> = Vec::new();
         let mut seen = rustc_hash::FxHashSet::default();
         let view = self.view()?;
-        let mut stream = self.engine.query.run(&write.source, parameters, view).await?;
+        let mut stream = self.engine.query.run(&write.source, parameters, view);
         let mut bytes = 0;
         while let Some(batch) = stream.next().await {
             for mut row in batch_to_rows(&batch?) {
@@ -143,7 +143,7 @@ impl Session {
         let mut deleted: Vec<(Vid, Row)> = Vec::new();
         let mut seen = rustc_hash::FxHashSet::default();
         let view = self.view()?;
-        let mut stream = self.engine.query.run(&write.source, parameters, view).await?;
+        let mut stream = self.engine.query.run(&write.source, parameters, view);
         while let Some(batch) = stream.next().await {
             for mut row in batch_to_rows(&batch?) {
                 let vid = pop_vid(&mut row)?;

@@ -4,6 +4,7 @@
 //! own rows. A savepoint is a mark: going back to it takes back everything behind it, newest first.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use perigee_storage::store::{Overlay, TableOverlay};
 use perigee_types::catalog::{Catalog, CatalogChange, Index, Table};
@@ -76,6 +77,9 @@ pub struct TableWrites {
     by_key: FxHashMap<(IndexId, Vec<u8>), usize>,
     live: usize,
 }
+
+/// Versions of catalogs that no entry has made; above all indexes of the log.
+static LOCAL_VERSION: AtomicU64 = AtomicU64::new(1 << 63);
 
 enum Undo {
     Ended(Oid, Vid),
@@ -216,8 +220,8 @@ impl WriteSet {
     pub fn change_catalog(&mut self, base: &Arc<Catalog>, changes: Vec<CatalogChange>) {
         let current = self.catalog.clone().unwrap_or_else(|| base.clone());
         self.undo.push(Undo::Catalog(self.catalog_changes.len(), self.catalog.clone()));
-        // A version of its own: plans made inside the transaction are not those of the committed catalog.
-        let version = LogIndex(LogIndex(u64::MAX).0 - self.undo.len() as u64);
+        // A version of its own: plans made inside the transaction fit no other catalog, committed or not.
+        let version = LogIndex(LOCAL_VERSION.fetch_add(1, Ordering::Relaxed));
         self.catalog = Some(Arc::new(current.with_changes(&changes, version)));
         self.catalog_changes.extend(changes);
     }

@@ -107,6 +107,11 @@ impl Assembly {
         let options = engine_options(config, plan)?;
         let (query, kept) = (open_query(config, plan, dir)?, (Arc::clone(&disk), Arc::clone(&budget)));
         let engine = Engine::new(options, runtime, Arc::clone(&store), consensus.clone(), query, kept.0, kept.1);
+        let filling = Arc::clone(&engine);
+        tokio::task::spawn_blocking(move || maintenance::finish_indexes(&filling))
+            .await
+            .map_err(Failure::fatal)?
+            .map_err(Failure::fatal)?;
         let stop_maintenance = CancellationToken::new();
         let maintenance = {
             let (engine, stop) = (Arc::clone(&engine), stop_maintenance.clone());
@@ -179,7 +184,12 @@ impl Assembly {
 
     /// Ends when the node cannot go on, with the reason.
     pub(crate) async fn failed(&self) -> Failure {
-        Failure::fatal(self.consensus.stopped().await.unwrap_or_else(|| "consensus has stopped".to_owned()))
+        tokio::select! {
+            reason = self.consensus.stopped() => {
+                Failure::fatal(reason.unwrap_or_else(|| "consensus has stopped".to_owned()))
+            }
+            reason = self.engine.failed() => Failure::fatal(reason),
+        }
     }
 
     /// The end: sessions closed, final checkpoint, consensus down, log closed.

@@ -81,7 +81,7 @@ impl Session {
         let engine = self.engine.clone();
         self.transaction()?.begin_statement(&engine);
         let view = self.view()?;
-        let mut stream = engine.query.run(source, parameters, view).await?;
+        let mut stream = engine.query.run(source, parameters, view);
         let mut count = 0;
         while let Some(batch) = stream.next().await {
             for row in perigee_storage::arrow_value::batch_to_rows(&batch?) {

@@ -75,7 +75,7 @@ impl Session {
         }
         let path = match schema {
             Some(schema) => vec![schema.to_owned()],
-            None => self.search_path(catalog),
+            None => self.search_path(catalog).to_vec(),
         };
         for schema in path {
             let Some(schema) = catalog.schema(self.tenant, &schema) else { continue };
