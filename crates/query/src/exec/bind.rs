@@ -16,7 +16,7 @@ use datafusion::scalar::ScalarValue;
 use perigee_types::{SqlError, SqlState, Value};
 
 use super::error::from_sql;
-use super::scalar::scalar;
+use super::scalar::{natural, scalar};
 use super::values::SessionValue;
 use super::view::SessionFacts;
 
@@ -76,10 +76,7 @@ fn parameter(placeholder: &Placeholder, parameters: &[Value]) -> Result<ScalarVa
     let value = number.checked_sub(1).and_then(|at| parameters.get(at)).ok_or_else(missing)?;
     match &placeholder.field {
         Some(field) => scalar(value, field.data_type()),
-        None => Err(from_sql(SqlError::new(
-            SqlState::IndeterminateDatatype,
-            format!("could not determine data type of parameter {}", placeholder.id),
-        ))),
+        None => natural(value),
     }
 }
 

@@ -146,6 +146,7 @@ fn plan_error(message: &str) -> SqlError {
         let name = quoted_after(&text, "No function matches the given name and argument types ")
             .or_else(|| quoted_after(&text, "Failed to coerce arguments to satisfy a call to "))
             .unwrap_or_else(|| text.clone());
+        let name = signature(&name);
         return SqlError::new(SqlState::UndefinedFunction, format!("function {name} does not exist"))
             .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
     }
@@ -196,6 +197,9 @@ fn execution_error(message: &str) -> SqlError {
     if has("Divide by zero") || has("division by zero") {
         return division_by_zero();
     }
+    if has("Can't cast value") {
+        return conversion(&text);
+    }
     if has("Overflow") || has("overflow") || has("out of range") || has("too large to store in a Decimal") {
         return SqlError::new(SqlState::NumericValueOutOfRange, "numeric field overflow").detail(text);
     }
@@ -217,6 +221,11 @@ fn execution_error(message: &str) -> SqlError {
 /// What a conversion of text refuses.
 fn conversion(message: &str) -> SqlError {
     let text = tidy(message);
+    if let Some(rest) = text.split("Can't cast value ").nth(1)
+        && let Some((_, ty)) = rest.split_once(" to type ")
+    {
+        return integer_out_of_range(&type_in_words(ty));
+    }
     let temporal = ["imestamp", "Date", "date", "Time", "nterval"].iter().any(|word| text.contains(word));
     if text.contains("range") || text.contains("too large") || text.contains("overflow") {
         return SqlError::new(SqlState::NumericValueOutOfRange, text);
@@ -225,12 +234,55 @@ fn conversion(message: &str) -> SqlError {
     SqlError::new(state, text)
 }
 
+/// PostgreSQL's name for an Arrow type as DataFusion prints it.
+fn type_in_words(arrow: &str) -> String {
+    let name = match arrow.split(['(', '<']).next().unwrap_or(arrow).trim() {
+        "Int8" | "Int16" | "UInt8" => "smallint",
+        "Int32" | "UInt16" => "integer",
+        "Int64" => "bigint",
+        "UInt32" => "oid",
+        "Float32" => "real",
+        "Float64" => "double precision",
+        "UInt64" | "Decimal128" | "Decimal256" => "numeric",
+        "Utf8" | "Null" => "unknown",
+        "Utf8View" | "LargeUtf8" => "text",
+        "Boolean" => "boolean",
+        "Date32" => "date",
+        "Time64" => "time without time zone",
+        "Timestamp" if arrow.contains("None") || !arrow.contains(',') => "timestamp without time zone",
+        "Timestamp" => "timestamp with time zone",
+        "Interval" => "interval",
+        "Binary" | "BinaryView" => "bytea",
+        "FixedSizeBinary" => "uuid",
+        "List" => "anyarray",
+        other => other,
+    };
+    name.to_owned()
+}
+
+/// `f(Int64, Utf8)` as `f(bigint, unknown)`.
+fn signature(call: &str) -> String {
+    let Some((name, args)) = call.strip_suffix(')').and_then(|c| c.split_once('(')) else { return call.to_owned() };
+    let name = if name == "widen" { "sum" } else { name };
+    let mut depth = 0;
+    let pieces = args.split(|c: char| {
+        match c {
+            '(' | '<' => depth += 1,
+            ')' | '>' => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    let types: Vec<String> = pieces.filter(|p| !p.trim().is_empty()).map(|p| type_in_words(p.trim())).collect();
+    format!("{name}({})", types.join(", "))
+}
+
 fn grouping(text: &str) -> String {
     match quoted_after(text, "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column ")
         .or_else(|| quoted_after(text, "column "))
     {
         Some(column) => {
-            format!("column {column} must appear in the GROUP BY clause or be used in an aggregate function")
+            format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function")
         }
         None => text.to_owned(),
     }

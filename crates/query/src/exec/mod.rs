@@ -28,6 +28,7 @@ pub mod stream;
 mod scan;
 pub mod system;
 mod bind;
+mod cooperative;
 mod scalar;
 mod table;
 mod template;

@@ -129,8 +129,9 @@ impl QueryRuntime {
     pub(super) fn start(self: &Arc<Self>, job: Job) -> BatchStream {
         let schema: SchemaRef = Arc::clone(job.logical.schema().inner());
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
+        let cancel = job.view.cancel.clone();
         match self.spawn(async move { job.serve(sender).await }) {
-            Ok(task) => BatchStream::new(schema, receiver, task),
+            Ok(task) => BatchStream::new(schema, receiver, cancel, task),
             Err(error) => BatchStream::failed(schema, error),
         }
     }

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, new_empty_array};
 use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::scalar::ScalarValue;
-use perigee_types::{SqlError, SqlState, Value};
+use perigee_types::{SqlError, SqlState, SqlType, Value};
 
 use super::error::from_sql;
 
@@ -52,6 +52,35 @@ pub(super) fn scalar(value: &Value, ty: &DataType) -> Result<ScalarValue> {
         Value::Array(values) => return array(values, ty),
     };
     if natural.data_type() == *ty { Ok(natural) } else { natural.cast_to(ty) }
+}
+
+/// `value` as a scalar of the type that it has by itself, for parameters that nothing gave a type.
+pub(super) fn natural(value: &Value) -> Result<ScalarValue> {
+    let ty = match value {
+        Value::Null | Value::Text(_) => SqlType::Text,
+        Value::Bool(_) => SqlType::Bool,
+        Value::Int2(_) => SqlType::Int2,
+        Value::Int4(_) => SqlType::Int4,
+        Value::Int8(_) => SqlType::Int8,
+        Value::Oid(_) => SqlType::Oid,
+        Value::Float4(_) => SqlType::Float4,
+        Value::Float8(_) => SqlType::Float8,
+        Value::Numeric(_, scale) => SqlType::Numeric(Some((38, *scale))),
+        Value::Bytea(_) => SqlType::Bytea,
+        Value::Date(_) => SqlType::Date,
+        Value::Time(_) => SqlType::Time,
+        Value::Timestamp(_) => SqlType::Timestamp,
+        Value::Timestamptz(_) => SqlType::Timestamptz,
+        Value::Interval(_) => SqlType::Interval,
+        Value::Uuid(_) => SqlType::Uuid,
+        Value::Array(_) => {
+            return Err(from_sql(SqlError::new(
+                SqlState::IndeterminateDatatype,
+                "could not determine data type of an array parameter",
+            )));
+        }
+    };
+    scalar(value, &ty.arrow())
 }
 
 fn array(values: &[Value], ty: &DataType) -> Result<ScalarValue> {

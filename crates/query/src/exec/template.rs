@@ -13,6 +13,7 @@ use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::optimizer::Analyzer;
 use datafusion::prelude::SessionConfig;
 
+use super::cooperative::YieldBehindJoins;
 use super::postgres;
 use super::type_planner::PostgresTypes;
 
@@ -40,7 +41,11 @@ pub(super) fn planning() -> &'static SessionState {
 
 /// A state to run with on `threads` threads.
 pub(crate) fn running(runtime: Arc<RuntimeEnv>, threads: usize) -> SessionState {
-    SessionStateBuilder::new().with_config(config(threads)).with_runtime_env(runtime).build()
+    SessionStateBuilder::new()
+        .with_config(config(threads))
+        .with_runtime_env(runtime)
+        .with_physical_optimizer_rule(Arc::new(YieldBehindJoins))
+        .build()
 }
 
 /// The types of SQL text.

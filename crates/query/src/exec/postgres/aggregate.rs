@@ -70,8 +70,13 @@ impl ScalarUDFImpl for Widen {
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        // The call itself brings the argument to its type: coercing would do so twice.
+        self.return_type(arg_types).map(|_| arg_types.to_vec())
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         match arg_types {
-            [ty] => sum_type(ty).map(|ty| vec![ty]).ok_or_else(|| {
+            [ty] => sum_type(ty).ok_or_else(|| {
                 from_sql(SqlError::new(
                     SqlState::UndefinedFunction,
                     format!("function sum({}) does not exist", type_name(ty)),
@@ -79,10 +84,6 @@ impl ScalarUDFImpl for Widen {
             }),
             _ => Err(DataFusionError::Internal("sum over several values".to_owned())),
         }
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.coerce_types(arg_types).map(|mut types| types.remove(0))
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {

@@ -2,6 +2,7 @@
 //!
 //! DataFusion's own cast stays where both agree (integers that widen, decimals that rescale).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
@@ -16,6 +17,7 @@ use datafusion::common::DFSchema;
 use datafusion::scalar::ScalarValue;
 use perigee_plan::evaluate::numeric::Decimal;
 use perigee_plan::evaluate::cast as cast_value;
+use perigee_types::sql_type::FIELD_METADATA_KEY;
 use perigee_types::text::{OutputSettings, TimeZone};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -29,7 +31,10 @@ const FLOAT_SCALE: i8 = 15;
 
 /// A numeric that was declared without precision, with `scale` places.
 pub(super) fn numeric_field(name: &str, scale: i8) -> Field {
-    SqlType::Numeric(None).field(name, true).with_data_type(DataType::Decimal128(38, scale))
+    // The field of another scale than the default's would otherwise say numeric(38, scale).
+    let json = serde_json::to_string(&SqlType::Numeric(None)).unwrap_or_default();
+    let metadata = HashMap::from([(FIELD_METADATA_KEY.to_owned(), json)]);
+    Field::new(name, DataType::Decimal128(38, scale), true).with_metadata(metadata)
 }
 
 /// A literal that remembers its SQL type.

@@ -266,7 +266,12 @@ fn cost(ty: &DataType, parameter: &Parameter) -> Option<u32> {
         });
     }
     if let (Some(from), Some(to)) = (number_rank(ty), number_rank(&wanted)) {
-        return (from <= to).then(|| if from == to { 0 } else { 10 * (to - from) });
+        return match to.checked_sub(from) {
+            Some(steps) => Some(10 * steps),
+            // The planner makes every integer literal an int8; analysis makes it int4 only later.
+            None if *ty == DataType::Int64 => Some(15),
+            None => None,
+        };
     }
     match (ty, &wanted) {
         (DataType::LargeUtf8 | DataType::Utf8, DataType::Utf8View)

@@ -9,12 +9,14 @@
 //! - [`arithmetic`]: `+ - * / %` on numbers
 //! - [`cast`]: casts
 //! - [`aggregate`]: sum and avg
+//! - [`choice`]: COALESCE and its like
 //! - [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`]: functions by subject
 
 mod aggregate;
 mod arithmetic;
 mod cast;
 mod catalog;
+mod choice;
 mod datetime;
 pub(super) mod function;
 mod math;
@@ -46,6 +48,7 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(math::functions());
     all.extend(session::functions());
     all.extend(catalog::functions());
+    all.extend(choice::functions());
     all.extend(super::system::system_tables().functions());
     all
 }

@@ -16,6 +16,7 @@ use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 use perigee_types::SqlType;
 
+use super::choice::Choice;
 use super::function::{Function, is_unknown};
 use super::operators::{adopt, shrink};
 use super::{arithmetic, cast, datetime, session};
@@ -27,12 +28,34 @@ pub(in crate::exec) struct PostgresSemantics;
 
 impl AnalyzerRule for PostgresSemantics {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(rewrite_node).map(|t| t.data)
+        let plan = plan.transform_up_with_subqueries(rewrite_node)?.data;
+        untyped_as_text(plan)
     }
 
     fn name(&self) -> &'static str {
         "postgres_semantics"
     }
+}
+
+/// A result's columns that nothing has given a type are text.
+fn untyped_as_text(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let schema = Arc::clone(plan.schema());
+    let is_query = !matches!(plan, LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
+    if !is_query || !schema.fields().iter().any(|f| is_unknown(f.data_type())) {
+        return Ok(plan);
+    }
+    let columns = schema.iter().map(|(qualifier, field)| {
+        let column = Expr::Column(datafusion::common::Column::from((qualifier, field)));
+        if is_unknown(field.data_type()) {
+            let text = Arc::new(SqlType::Text.field("text", true));
+            let cast = Expr::Cast(Cast::new_from_field(Box::new(column), text));
+            cast.alias_qualified(qualifier.cloned(), field.name())
+        } else {
+            column
+        }
+    });
+    let columns: Vec<Expr> = columns.collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
 fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
@@ -181,10 +204,10 @@ impl Rewriter<'_> {
             }
             return Ok(Transformed::no(Expr::ScalarFunction(call)));
         }
-        if matches!(call.func.name(), "coalesce" | "nullif" | "greatest" | "least")
-            && let Some(ty) = self.first_known(call.args.iter())?
-        {
+        if let Some(choice) = call.func.inner().downcast_ref::<Choice>() {
+            let ty = self.first_known(call.args.iter())?.unwrap_or(SqlType::Text);
             call.args = call.args.into_iter().map(|arg| adopt(arg, &ty)).collect::<Result<_>>()?;
+            call.func = Arc::clone(choice.inner());
             return Ok(Transformed::yes(Expr::ScalarFunction(call)));
         }
         let expr = Expr::ScalarFunction(call);

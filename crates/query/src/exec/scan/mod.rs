@@ -39,17 +39,23 @@ pub(super) fn plan(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let view = read_view(state)?;
     let catalog_table = table.table();
-    let store = view.snapshot.table(catalog_table.storage).ok_or_else(|| {
-        from_sql(SqlError::new(
-            SqlState::UndefinedTable,
-            format!("relation \"{}\" does not exist", catalog_table.name),
-        ))
-    })?;
+    let chunks = match view.snapshot.table(catalog_table.storage) {
+        Some(store) => store.scan(view.snapshot.index).chunks,
+        // A table that its own transaction has just made has only what the overlay holds.
+        None if view.snapshot.catalog.table(catalog_table.oid).is_some_and(|t| t.storage == catalog_table.storage) => {
+            Vec::new()
+        }
+        None => {
+            return Err(from_sql(SqlError::new(
+                SqlState::UndefinedTable,
+                format!("relation \"{}\" does not exist", catalog_table.name),
+            )));
+        }
+    };
     let own = match view.overlay.as_ref().and_then(|o| o.tables.get(&catalog_table.storage)) {
         Some(own) => Some(OwnRows::new(catalog_table, own)?),
         None => None,
     };
-    let chunks = store.scan(view.snapshot.index).chunks;
     let columns = match projection {
         Some(projection) => projection.clone(),
         None => (0..table.full_schema().fields().len()).collect(),

@@ -189,7 +189,7 @@ impl Fixture {
     pub(crate) fn check_all(&self, cases: &[(&str, &str)]) {
         let mut wrong = Vec::new();
         for (expression, expected) in cases {
-            let sql = if expression.to_lowercase().starts_with("select") || expression.starts_with("VALUES") {
+            let sql = if ["SELECT", "VALUES", "WITH"].iter().any(|word| expression.starts_with(word)) {
                 (*expression).to_owned()
             } else {
                 format!("SELECT {expression}")

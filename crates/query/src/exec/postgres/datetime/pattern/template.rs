@@ -162,7 +162,7 @@ fn prefix<'a>(text: &'a str, word: &str) -> Option<&'a str> {
 
 fn keyword(text: &str) -> Option<(Field, &str)> {
     let (word, field, tail) =
-        KEYWORDS.iter().find_map(|(word, field)| Some((&text[..word.len()], *field, prefix(text, word)?)))?;
+        KEYWORDS.iter().find_map(|(word, field)| prefix(text, word).map(|tail| (&text[..word.len()], *field, tail)))?;
     let lower = word.starts_with(|c: char| c.is_ascii_lowercase());
     let case = match (lower, word.chars().nth(1).is_some_and(|c| c.is_ascii_lowercase())) {
         (true, _) => Case::Lower,

@@ -1,0 +1,88 @@
+//! COALESCE, NULLIF, GREATEST and LEAST: the arguments' common type by PostgreSQL's rules, then DataFusion's functions.
+//!
+//! DataFusion refuses `coalesce(a_date, '2024-01-01')` while the statement is still being planned, before the literal can
+//! be given its type. These stand in until analysis has done so.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use perigee_types::{SqlError, SqlState};
+
+use super::function::{is_unknown, type_name};
+use crate::exec::error::from_sql;
+
+/// A function that gives one of its arguments.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Choice {
+    inner: Arc<ScalarUDF>,
+    signature: Signature,
+}
+
+impl Choice {
+    /// DataFusion's function, once the arguments have their types.
+    pub(super) fn inner(&self) -> &Arc<ScalarUDF> {
+        &self.inner
+    }
+}
+
+pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    use datafusion::functions::core::{coalesce, greatest, least, nullif};
+    [coalesce(), nullif(), greatest(), least()]
+        .into_iter()
+        .map(|inner| {
+            let signature = Signature::user_defined(Volatility::Immutable);
+            Arc::new(ScalarUDF::new_from_impl(Choice { inner, signature }))
+        })
+        .collect()
+}
+
+/// The type that all arguments are brought to; text where none has one.
+fn common(types: &[DataType]) -> Result<DataType> {
+    let mut known = types.iter().filter(|ty| !is_unknown(ty));
+    let Some(first) = known.next() else { return Ok(DataType::Utf8View) };
+    known.try_fold(first.clone(), |so_far, ty| {
+        comparison_coercion(&so_far, ty).ok_or_else(|| {
+            from_sql(SqlError::new(
+                SqlState::DatatypeMismatch,
+                format!("types {} and {} cannot be matched", type_name(&so_far), type_name(ty)),
+            ))
+        })
+    })
+}
+
+impl ScalarUDFImpl for Choice {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        let ty = common(arg_types)?;
+        Ok(vec![ty; arg_types.len()])
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        common(arg_types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
+        let ty = common(&types)?;
+        // An argument that has the type already says which SQL type it is.
+        let like = args.arg_fields.iter().find(|f| *f.data_type() == ty);
+        let metadata = like.map(|f| f.metadata().clone()).unwrap_or_default();
+        Ok(Arc::new(arrow::datatypes::Field::new(self.name(), ty, true).with_metadata(metadata)))
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Err(DataFusionError::Internal(format!("{} was not replaced in analysis", self.name())))
+    }
+}
