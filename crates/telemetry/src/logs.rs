@@ -47,7 +47,9 @@ fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
             return Err(wrong(format!("{part:?} is no level; use one of {}", levels.join(", "))));
         }
     }
-    EnvFilter::builder().parse(filter).map_err(|error| wrong(error.to_string()))
+    // Libraries below tell of every step at `info`; an operator wants to hear of trouble.
+    let quiet = if filter.trim().eq_ignore_ascii_case("info") { ",openraft=warn,fjall=warn,lsm_tree=warn" } else { "" };
+    EnvFilter::builder().parse(format!("{filter}{quiet}")).map_err(|error| wrong(error.to_string()))
 }
 
 fn layer<W>(

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::UInt64Type;
 use perigee_plan::Ddl;
 use perigee_types::catalog::{CatalogChange, Index, IndexState, Object, Table};
 use perigee_types::{SqlError, SqlResult, SqlState, Value};
@@ -95,10 +97,13 @@ impl Session {
     /// Refuses NOT NULL on a column that holds a NULL.
     pub(super) async fn refuse_nulls(&mut self, table: &Arc<Table>, number: u16, name: &str) -> SqlResult<()> {
         let store = self.engine.store.clone();
-        let own = self.transaction()?.writes.table(table.storage).is_some_and(|writes| {
+        let writes = self.transaction()?.writes.table(table.storage);
+        let own = writes.is_some_and(|writes| {
             let position = table.number_position(number);
             writes.inserted.iter().flatten().any(|row| position.and_then(|p| row.get(p)).is_some_and(Value::is_null))
         });
+        let ended: rustc_hash::FxHashSet<u64> =
+            writes.map(|writes| writes.ended.keys().map(|vid| vid.0).collect()).unwrap_or_default();
         let storage_oid = table.storage;
         let found = match store.table(storage_oid) {
             None => false,
@@ -106,7 +111,10 @@ impl Session {
                 let snapshot = store.snapshot();
                 tokio::task::spawn_blocking(move || -> Result<bool, perigee_storage::store::StoreError> {
                     for chunk in rows.scan(snapshot.index).chunks {
-                        if chunk.batch(&[number], false)?.column(0).null_count() > 0 {
+                        let batch = chunk.batch(&[number], true)?;
+                        let (values, vids) = (batch.column(0), batch.column(1).as_primitive::<UInt64Type>());
+                        let null = |row| values.is_null(row) && !ended.contains(&vids.value(row));
+                        if values.null_count() > 0 && (0..values.len()).any(null) {
                             return Ok(true);
                         }
                     }

@@ -14,7 +14,7 @@ fn lists_tables() {
     fixture().check(
         "SELECT n.nspname as \"Schema\", c.relname as \"Name\",
            CASE c.relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' WHEN 'i' THEN 'index' END as \"Type\",
-           pg_catalog.pg_get_userbyid(c.relowner) as \"Owner\"
+           pg_get_userbyid(c.relowner) as \"Owner\"
          FROM pg_catalog.pg_class c
               LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
               LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
@@ -22,7 +22,7 @@ fn lists_tables() {
                AND n.nspname <> 'pg_catalog'
                AND n.nspname !~ '^pg_toast'
                AND n.nspname <> 'information_schema'
-           AND pg_catalog.pg_table_is_visible(c.oid)
+           AND pg_table_is_visible(c.oid)
          ORDER BY 1,2",
         &["public|t|table|postgres"],
     );
@@ -31,8 +31,8 @@ fn lists_tables() {
 #[test]
 fn describes_columns() {
     fixture().check(
-        "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
-           (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid, true) FROM pg_catalog.pg_attrdef d
+        "SELECT a.attname, format_type(a.atttypid, a.atttypmod),
+           (SELECT pg_get_expr(d.adbin, d.adrelid, true) FROM pg_catalog.pg_attrdef d
              WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.atthasdef),
            a.attnotnull,
            (SELECT c.collname FROM pg_catalog.pg_collation c, pg_catalog.pg_type t
@@ -49,7 +49,7 @@ fn describes_columns() {
 fn describes_indexes() {
     fixture().check(
         "SELECT c2.relname, i.indisprimary, i.indisunique, i.indisvalid,
-           pg_catalog.pg_get_indexdef(i.indexrelid, 0, true), pg_catalog.pg_get_constraintdef(con.oid, true), contype
+           pg_get_indexdef(i.indexrelid, 0, true), pg_get_constraintdef(con.oid, true), contype
          FROM pg_catalog.pg_class c, pg_catalog.pg_class c2, pg_catalog.pg_index i
            LEFT JOIN pg_catalog.pg_constraint con
              ON (conrelid = i.indrelid AND conindid = i.indexrelid AND contype IN ('p','u','x'))

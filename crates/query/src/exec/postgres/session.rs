@@ -12,7 +12,7 @@ use crate::exec::view::{ReadView, SessionServices};
 use SqlType as T;
 
 /// What `version()` says. Clients parse the number behind the first word.
-const VERSION: &str = concat!("PostgreSQL 17.2 (Perigee ", env!("CARGO_PKG_VERSION"), ")");
+const VERSION: &str = concat!("PostgreSQL 16.6 (Perigee ", env!("CARGO_PKG_VERSION"), ")");
 
 /// Functions without arguments that stand for a value of the session.
 const SESSION_VALUES: &[(&str, SqlType, SessionValue)] = &[
@@ -56,7 +56,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Function::new("gen_random_uuid", vec![overload(&[], T::Uuid, |_, _| Ok(Value::Uuid(random_uuid())))])
             .volatile()
             .udf(),
-        Function::new("current_schemas", vec![overload(&[T::Bool], T::Array(Box::new(T::Name)), |a, c| {
+        Function::new("current_schemas", vec![overload(&[T::Bool], T::Array(Box::new(T::Text)), |a, c| {
             let session = &c.view()?.session;
             let implicit = matches!(a[0], Value::Bool(true)) && !session.search_path.iter().any(|s| s == "pg_catalog");
             let names = implicit.then_some("pg_catalog").into_iter().chain(session.search_path.iter().map(String::as_str));

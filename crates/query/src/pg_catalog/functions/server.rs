@@ -10,7 +10,7 @@ use crate::pg_catalog::scope::Scope;
 
 pub(super) fn all() -> Vec<SystemFunction> {
     vec![
-        function("current_schemas", 1..=1, SqlType::Array(Box::new(SqlType::Name)), current_schemas),
+        function("current_schemas", 1..=1, SqlType::Array(Box::new(SqlType::Text)), current_schemas),
         function("pg_is_in_recovery", 0..=0, SqlType::Bool, |_, _| Ok(Value::Bool(false))),
         function("pg_is_wal_replay_paused", 0..=0, SqlType::Bool, |_, _| Ok(Value::Bool(false))),
         function("pg_postmaster_start_time", 0..=0, SqlType::Timestamptz, |_, _| Ok(Value::Timestamptz(*STARTED))),

@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 
 use perigee_types::{SqlError, SqlResult};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, VisitMut, VisitorMut,
+    self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
+    FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, OrderBy, OrderByKind, Query, Select,
+    SelectItem, SetExpr, VisitMut, VisitorMut,
 };
 
 use crate::sql::context::PlanContext;
@@ -58,6 +60,9 @@ impl VisitorMut for Rewrite<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        if let Some(rewritten) = array_of_query(expr) {
+            *expr = rewritten;
+        }
         match expr {
             Expr::Function(function) => strip_schema(&mut function.name),
             Expr::BinaryOp { op, .. } => {
@@ -78,6 +83,57 @@ impl VisitorMut for Rewrite<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `ARRAY(SELECT e FROM … ORDER BY o)` is `(SELECT array_agg(e ORDER BY o) FROM …)`, but for an array that would be empty:
+/// that one is NULL. What groups, limits or combines is left as it is.
+fn array_of_query(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(function) = expr else { return None };
+    let FunctionArguments::Subquery(query) = &function.args else { return None };
+    if !function.name.to_string().eq_ignore_ascii_case("array") {
+        return None;
+    }
+    let mut query = query.clone();
+    let plain = query.with.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    if !plain || grouped || select.distinct.is_some() {
+        return None;
+    }
+    let [SelectItem::UnnamedExpr(element) | SelectItem::ExprWithAlias { expr: element, .. }] =
+        select.projection.as_slice()
+    else {
+        return None;
+    };
+    let element = element.clone();
+    let mut order = match query.order_by.take() {
+        None => Vec::new(),
+        Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) => order,
+        Some(_) => return None,
+    };
+    for by in &mut order {
+        // ORDER BY 1: the only column.
+        if matches!(&by.expr, Expr::Value(value) if matches!(&value.value, ast::Value::Number(n, _) if n == "1")) {
+            by.expr = element.clone();
+        }
+    }
+    let clauses = if order.is_empty() { Vec::new() } else { vec![FunctionArgumentClause::OrderBy(order)] };
+    let aggregate = Expr::Function(ast::Function {
+        name: ObjectName::from(vec![Ident::new("array_agg")]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(element))],
+            clauses,
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    });
+    select.projection = vec![SelectItem::UnnamedExpr(aggregate)];
+    Some(Expr::Subquery(query))
 }
 
 /// `FETCH FIRST n ROWS ONLY` is LIMIT n.
