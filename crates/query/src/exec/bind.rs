@@ -104,7 +104,8 @@ fn is_literal(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(..))
 }
 
-fn evaluate_constant(expr: &Expr) -> Result<Expr> {
+/// The value of an expression without columns, as a literal.
+pub(super) fn evaluate_constant(expr: &Expr) -> Result<Expr> {
     let schema = DFSchema::empty();
     let physical =
         create_physical_expr(expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;

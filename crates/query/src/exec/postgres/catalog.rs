@@ -23,21 +23,6 @@ pub(super) fn registered(to: &SqlType, name: Expr) -> Result<Expr> {
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![name])))
 }
 
-pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    vec![
-        regclass(),
-        regtype(),
-        Function::new("to_regclass", vec![overload(&[SqlType::Text], SqlType::Regclass, |a, c| {
-            Ok(match relation(a[0].as_str().unwrap_or_default(), c.view()?) {
-                Some(oid) => Value::Oid(oid.0),
-                None => Value::Null,
-            })
-        })])
-        .volatile()
-        .udf(),
-    ]
-}
-
 fn regclass() -> Arc<ScalarUDF> {
     let eval = |a: &[Value], c: &Call<'_>| {
         let name = a[0].as_str().unwrap_or_default();

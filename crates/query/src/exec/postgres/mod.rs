@@ -47,7 +47,6 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(text::functions());
     all.extend(math::functions());
     all.extend(session::functions());
-    all.extend(catalog::functions());
     all.extend(choice::functions());
     all.extend(super::system::system_tables().functions());
     all

@@ -56,14 +56,6 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Function::new("gen_random_uuid", vec![overload(&[], T::Uuid, |_, _| Ok(Value::Uuid(random_uuid())))])
             .volatile()
             .udf(),
-        Function::new("current_schemas", vec![overload(&[T::Bool], T::Array(Box::new(T::Text)), |a, c| {
-            let session = &c.view()?.session;
-            let implicit = matches!(a[0], Value::Bool(true)) && !session.search_path.iter().any(|s| s == "pg_catalog");
-            let names = implicit.then_some("pg_catalog").into_iter().chain(session.search_path.iter().map(String::as_str));
-            Ok(Value::Array(names.map(|s| Value::Text(s.to_owned())).collect()))
-        })])
-        .volatile()
-        .udf(),
         Function::new("current_setting", vec![
             overload(&[T::Text], T::Text, |a, c| setting(&a[0], false, c)),
             overload(&[T::Text, T::Bool], T::Text, |a, c| setting(&a[0], a[1] == Value::Bool(true), c)),

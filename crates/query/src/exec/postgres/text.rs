@@ -28,7 +28,6 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             overload_of(text_and_any(), Returns::Type(T::Text), format).variadic().called_on_null(),
         ])
         .udf(),
-        Function::new("quote_ident", vec![overload(&[T::Text], T::Text, |a, _| Ok(text(quote_ident(str(&a[0])))))]).udf(),
         Function::new("quote_literal", vec![
             overload_of(any(), Returns::Type(T::Text), |a, c| Ok(text(quote_literal(&shown(&a[0], c, 0))))),
         ])

@@ -2,6 +2,7 @@
 
 mod semantics;
 mod tables;
+mod tpch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -125,6 +126,10 @@ impl Fixture {
 
     pub(crate) fn plan_with(&self, sql: &str, with_vid: &[Oid]) -> SqlResult<LogicalPlan> {
         let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let _ = sqlparser::ast::visit_expressions_mut(&mut statements, |expr| {
+            crate::exec::rewrite_expression(expr);
+            std::ops::ControlFlow::<()>::Continue(())
+        });
         let search_path = ["public".to_owned()];
         let planning = Planning::new(PlanningOptions {
             catalog: self.store.catalog(),

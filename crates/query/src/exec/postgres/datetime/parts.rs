@@ -304,16 +304,8 @@ fn age(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
         days -= 1;
     }
     if days < 0 {
-        // PostgreSQL borrows the days of the earlier date's month when it counts forward, of the later one's before.
-        let (year, month) = if sign > 0 { (y0, m0) } else { (y1, m1) };
-        let (year, month) = if sign > 0 {
-            (year, month)
-        } else if month == 1 {
-            (year - 1, 12)
-        } else {
-            (year, month - 1)
-        };
-        days += i64::from(days_in_month(year, month));
+        // The borrowed month is the earlier date's.
+        days += i64::from(days_in_month(y0, m0));
         months -= 1;
     }
     let span = Interval { months: (months * sign) as i32, days: (days * sign) as i32, micros: micros * sign };

@@ -1,99 +1,30 @@
-//! What DataFusion's SQL planner leaves as its own, made PostgreSQL's before types are coerced: literals, casts, session
-//! values, signs, BETWEEN and IN over untyped literals, SIMILAR TO.
+//! Expressions: literals, casts, session values, signs, BETWEEN and IN over untyped literals, SIMILAR TO.
 
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion, TreeNodeRewriter};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion, TreeNodeRewriter};
 use datafusion::common::{DFSchema, Result};
-use datafusion::config::ConfigOptions;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, InList, Like, ScalarFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::{COUNT_STAR_EXPANSION, merge_schema};
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator};
-use datafusion::optimizer::analyzer::AnalyzerRule;
+use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator};
 use datafusion::scalar::ScalarValue;
 use perigee_types::SqlType;
 
-use super::choice::Choice;
-use super::function::{Function, is_unknown};
-use super::operators::{adopt, shrink};
-use super::{arithmetic, cast, datetime, session};
+use super::super::choice::Choice;
+use super::super::function::{Function, is_unknown};
+use super::super::operators::{adopt, shrink};
+use super::super::{arithmetic, cast, datetime, session};
+use crate::exec::bind::evaluate_constant;
 use crate::exec::values::SessionValue;
 
-/// Rewrites every expression of a plan. Runs before type coercion.
-#[derive(Debug)]
-pub(in crate::exec) struct PostgresSemantics;
-
-impl AnalyzerRule for PostgresSemantics {
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        let plan = plan.transform_up_with_subqueries(rewrite_node)?.data;
-        untyped_as_text(plan)
-    }
-
-    fn name(&self) -> &'static str {
-        "postgres_semantics"
-    }
-}
-
-/// A result's columns that nothing has given a type are text.
-fn untyped_as_text(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let schema = Arc::clone(plan.schema());
-    let is_query = !matches!(plan, LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
-    if !is_query || !schema.fields().iter().any(|f| is_unknown(f.data_type())) {
-        return Ok(plan);
-    }
-    let columns = schema.iter().map(|(qualifier, field)| {
-        let column = Expr::Column(datafusion::common::Column::from((qualifier, field)));
-        if is_unknown(field.data_type()) {
-            let text = Arc::new(SqlType::Text.field("text", true));
-            let cast = Expr::Cast(Cast::new_from_field(Box::new(column), text));
-            cast.alias_qualified(qualifier.cloned(), field.name())
-        } else {
-            column
-        }
-    });
-    let columns: Vec<Expr> = columns.collect();
-    LogicalPlanBuilder::from(plan).project(columns)?.build()
-}
-
-fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        let source = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
-        schema.merge(&source);
-    }
-    // Rows to skip and to fetch are int8 and stay so.
-    let shrinks = !matches!(plan, LogicalPlan::Limit(_));
-    let names = NamePreserver::new(&plan);
-    let plan = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let rewritten = expr.rewrite(&mut Rewriter { schema: &schema, shrinks })?;
-        Ok(rewritten.update_data(|e| name.restore(e)))
-    })?;
-    if !plan.transformed {
-        return Ok(Transformed::no(plan.data.recompute_schema()?));
-    }
-    let plan = match plan.data {
-        // Its schema is made from its rows.
-        LogicalPlan::Values(values) => {
-            let names = values.schema.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
-            let rebuilt = LogicalPlanBuilder::values(values.values)?.build()?;
-            let same = rebuilt.schema().fields().iter().zip(&names).all(|(f, n)| f.name() == n);
-            if !same {
-                return Err(DataFusionError::Internal("columns of VALUES changed their names".to_owned()));
-            }
-            rebuilt
-        }
-        other => other.recompute_schema()?,
-    };
-    Ok(Transformed::yes(plan))
-}
-
-struct Rewriter<'a> {
-    schema: &'a DFSchema,
-    shrinks: bool,
+/// Rewrites the expressions of one node of a plan.
+pub(super) struct Rewriter<'a> {
+    /// What the expressions may name.
+    pub(super) schema: &'a DFSchema,
+    /// Whether integer literals become int4.
+    pub(super) shrinks: bool,
 }
 
 impl TreeNodeRewriter for Rewriter<'_> {
@@ -118,6 +49,7 @@ impl TreeNodeRewriter for Rewriter<'_> {
             Expr::Cast(cast) => cast::rewrite(cast, self.schema).map(Transformed::yes),
             Expr::Negative(inner) => self.negative(*inner),
             Expr::ScalarFunction(call) => self.call(call),
+            Expr::BinaryExpr(binary) if is_comparison(binary.op) => self.comparison(binary),
             Expr::Between(between) => self.between(between),
             Expr::InList(list) => self.in_list(list),
             Expr::Like(like) => self.like(like).map(|l| Transformed::yes(Expr::Like(l))),
@@ -219,12 +151,29 @@ impl Rewriter<'_> {
         Ok(Transformed::no(expr))
     }
 
+    /// A date compared with a constant timestamp at midnight is compared as a date, which statistics and indexes know.
+    fn comparison(&self, binary: BinaryExpr) -> Result<Transformed<Expr>> {
+        let BinaryExpr { left, op, right } = binary;
+        let (left_type, right_type) = (left.get_type(self.schema)?, right.get_type(self.schema)?);
+        let (left, right) = match (&left_type, &right_type) {
+            (DataType::Date32, DataType::Timestamp(_, None)) => (left, Box::new(midnight_as_date(*right))),
+            (DataType::Timestamp(_, None), DataType::Date32) => (Box::new(midnight_as_date(*left)), right),
+            _ => return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
+        };
+        Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+    }
+
     fn between(&self, between: Between) -> Result<Transformed<Expr>> {
         let Between { expr, negated, low, high } = between;
         let known = self.first_known([expr.as_ref(), low.as_ref(), high.as_ref()].into_iter())?;
         let (expr, low, high) = match &known {
             Some(ty) => (adopt(*expr, ty)?, adopt(*low, ty)?, adopt(*high, ty)?),
             None => (*expr, *low, *high),
+        };
+        let (low, high) = if expr.get_type(self.schema)? == DataType::Date32 {
+            (midnight_as_date(low), midnight_as_date(high))
+        } else {
+            (low, high)
         };
         let (expr, low, high) = if known == Some(SqlType::Interval) {
             (datetime::interval_length(expr), datetime::interval_length(low), datetime::interval_length(high))
@@ -259,6 +208,30 @@ impl Rewriter<'_> {
         let op = if like.negated { Operator::RegexNotMatch } else { Operator::RegexMatch };
         let pattern = Expr::Literal(ScalarValue::Utf8View(Some(pattern)), None);
         Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(like.expr, op, Box::new(pattern)))))
+    }
+}
+
+fn is_comparison(op: Operator) -> bool {
+    matches!(op, Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq)
+}
+
+/// A constant timestamp at midnight as that date; anything else as it is.
+fn midnight_as_date(expr: Expr) -> Expr {
+    let constant = match &expr {
+        Expr::Literal(..) => Some(expr.clone()),
+        Expr::ScalarFunction(call) if call.args.iter().all(|a| matches!(a, Expr::Literal(..))) => {
+            evaluate_constant(&expr).ok()
+        }
+        _ => None,
+    };
+    match constant {
+        Some(Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), None), _)) if at % datetime::DAY == 0 => {
+            match i32::try_from(at / datetime::DAY) {
+                Ok(days) => Expr::Literal(ScalarValue::Date32(Some(days)), None),
+                Err(_) => expr,
+            }
+        }
+        _ => expr,
     }
 }
 

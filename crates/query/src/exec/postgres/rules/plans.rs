@@ -1,0 +1,158 @@
+//! Plans: set-returning functions in a select list, recursive queries, columns without a type.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, Result, UnnestOptions};
+use datafusion::datasource::source_as_provider;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{
+    Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, RecursiveQuery,
+};
+use perigee_types::SqlType;
+
+use super::super::function::is_unknown;
+
+/// A node whose expressions have been rewritten, with its schema made anew.
+pub(super) fn rewrite(plan: Transformed<LogicalPlan>) -> Result<LogicalPlan> {
+    match plan.data {
+        // Its schema is made from its rows.
+        LogicalPlan::Values(values) if plan.transformed => LogicalPlanBuilder::values(values.values)?.build(),
+        LogicalPlan::RecursiveQuery(query) => recursive(query),
+        LogicalPlan::Projection(projection) if projection.expr.iter().any(has_series) => series(projection),
+        other => other.recompute_schema(),
+    }
+}
+
+/// A result's columns that nothing has given a type are text.
+pub(super) fn untyped_as_text(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let schema = Arc::clone(plan.schema());
+    let is_query =
+        !matches!(plan, LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
+    if !is_query || !schema.fields().iter().any(|f| is_unknown(f.data_type())) {
+        return Ok(plan);
+    }
+    let columns = schema.iter().map(|(qualifier, field)| {
+        let column = Expr::Column(Column::from((qualifier, field)));
+        if is_unknown(field.data_type()) {
+            let text = Arc::new(SqlType::Text.field("text", true));
+            let cast = Expr::Cast(Cast::new_from_field(Box::new(column), text));
+            cast.alias_qualified(qualifier.cloned(), field.name())
+        } else {
+            column
+        }
+    });
+    let columns: Vec<Expr> = columns.collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
+}
+
+/// Brings both terms to the types that the table of the last step was planned with: literals in them have other types
+/// by now.
+fn recursive(query: RecursiveQuery) -> Result<LogicalPlan> {
+    let mut types: Option<Vec<DataType>> = None;
+    query.recursive_term.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && scan.table_name.table() == query.name
+            && source_as_provider(&scan.source)
+                .is_ok_and(|p| p.is::<datafusion::datasource::cte_worktable::CteWorkTable>())
+        {
+            types = Some(scan.source.schema().fields().iter().map(|f| f.data_type().clone()).collect());
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let Some(types) = types else {
+        // It does not read itself.
+        return RecursiveQuery::try_new(query.name, query.static_term, query.recursive_term, query.is_distinct)
+            .map(LogicalPlan::RecursiveQuery);
+    };
+    let static_term = Arc::new(with_types(query.static_term.as_ref().clone(), &types)?);
+    let recursive_term = Arc::new(with_types(query.recursive_term.as_ref().clone(), &types)?);
+    RecursiveQuery::try_new(query.name, static_term, recursive_term, query.is_distinct).map(LogicalPlan::RecursiveQuery)
+}
+
+/// The plan with its columns cast to these types.
+fn with_types(plan: LogicalPlan, types: &[DataType]) -> Result<LogicalPlan> {
+    let schema = Arc::clone(plan.schema());
+    if schema.fields().len() != types.len() {
+        return Err(DataFusionError::Plan("each UNION query must have the same number of columns".to_owned()));
+    }
+    if schema.fields().iter().zip(types).all(|(f, ty)| f.data_type() == ty) {
+        return Ok(plan);
+    }
+    let columns = schema.iter().zip(types).map(|((qualifier, field), ty)| {
+        let column = Expr::Column(Column::from((qualifier, field)));
+        if field.data_type() == ty {
+            return Ok(column);
+        }
+        Ok(column.cast_to(ty, schema.as_ref())?.alias_qualified(qualifier.cloned(), field.name()))
+    });
+    let columns: Vec<Expr> = columns.collect::<Result<_>>()?;
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
+}
+
+/// Whether a set-returning function stands in an expression.
+fn has_series(expr: &Expr) -> bool {
+    expr.exists(|e| Ok(is_series(e))).unwrap_or(false)
+}
+
+fn is_series(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == "generate_series")
+}
+
+/// `SELECT generate_series(…)`: the function makes an array for each row, whose elements become rows.
+fn series(projection: Projection) -> Result<LogicalPlan> {
+    let input = projection.input;
+    let schema = Arc::clone(input.schema());
+    let mut calls: Vec<Expr> = Vec::new();
+    let mut replace = |expr: Expr| {
+        expr.transform_down(|e| {
+            if !is_series(&e) {
+                return Ok(Transformed::no(e));
+            }
+            let at = calls.iter().position(|c| *c == e).unwrap_or_else(|| {
+                calls.push(e.clone());
+                calls.len() - 1
+            });
+            let column = Expr::Column(Column::new_unqualified(format!("__series_{at}")));
+            let small = match &e {
+                Expr::ScalarFunction(call) => call.args.iter().all(|a| {
+                    a.get_type(schema.as_ref()).is_ok_and(|ty| matches!(ty, DataType::Int16 | DataType::Int32))
+                }),
+                _ => false,
+            };
+            let ty = if small { SqlType::Int4 } else { SqlType::Int8 };
+            let column = if calls[at].get_type(schema.as_ref()).is_ok_and(|ty| is_list_of_int8(&ty)) && small {
+                Expr::Cast(Cast::new_from_field(Box::new(column), Arc::new(ty.field(ty.internal_name(), true))))
+            } else {
+                column
+            };
+            Ok(Transformed::new(column, true, TreeNodeRecursion::Jump))
+        })
+        .map(|t| t.data)
+    };
+    let names = NamePreserver::new_for_projection();
+    let outer = projection
+        .expr
+        .into_iter()
+        .map(|expr| {
+            let name = names.save(&expr);
+            replace(expr).map(|e| name.restore(e))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut inner: Vec<Expr> = schema.iter().map(|(q, f)| Expr::Column(Column::from((q, f)))).collect();
+    let arrays: Vec<Column> = (0..calls.len()).map(|at| Column::new_unqualified(format!("__series_{at}"))).collect();
+    inner.extend(calls.into_iter().enumerate().map(|(at, call)| call.alias(format!("__series_{at}"))));
+    let options = UnnestOptions::new().with_preserve_nulls(false);
+    LogicalPlanBuilder::from(input.as_ref().clone())
+        .project(inner)?
+        .unnest_columns_with_options(arrays, options)?
+        .project(outer)?
+        .build()
+}
+
+fn is_list_of_int8(ty: &DataType) -> bool {
+    matches!(ty, DataType::List(item) if *item.data_type() == DataType::Int64)
+}
