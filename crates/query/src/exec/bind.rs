@@ -9,9 +9,9 @@ use datafusion::error::Result;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_expr::create_physical_expr;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::scalar::ScalarValue;
 use perigee_types::{SqlError, SqlState, Value};
 
@@ -69,9 +69,8 @@ fn metadata(expr: &Expr) -> Option<datafusion::common::metadata::FieldMetadata> 
 }
 
 fn parameter(placeholder: &Placeholder, parameters: &[Value]) -> Result<ScalarValue> {
-    let missing = || {
-        from_sql(SqlError::new(SqlState::UndefinedParameter, format!("there is no parameter {}", placeholder.id)))
-    };
+    let missing =
+        || from_sql(SqlError::new(SqlState::UndefinedParameter, format!("there is no parameter {}", placeholder.id)));
     let number: usize = placeholder.id.trim_start_matches('$').parse().map_err(|_| missing())?;
     let value = number.checked_sub(1).and_then(|at| parameters.get(at)).ok_or_else(missing)?;
     match &placeholder.field {
@@ -107,8 +106,7 @@ fn is_literal(expr: &Expr) -> bool {
 /// The value of an expression without columns, as a literal.
 pub(super) fn evaluate_constant(expr: &Expr) -> Result<Expr> {
     let schema = DFSchema::empty();
-    let physical =
-        create_physical_expr(expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+    let physical = create_physical_expr(expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
     let row = RecordBatch::try_new_with_options(
         Arc::new(arrow::datatypes::Schema::empty()),
         Vec::new(),
@@ -124,7 +122,7 @@ pub(super) fn evaluate_constant(expr: &Expr) -> Result<Expr> {
         }
     };
     let field = datafusion::logical_expr::ExprSchemable::to_field(expr, &schema)?.1;
-    let metadata = (!field.metadata().is_empty())
-        .then(|| datafusion::common::metadata::FieldMetadata::from(field.as_ref()));
+    let metadata =
+        (!field.metadata().is_empty()).then(|| datafusion::common::metadata::FieldMetadata::from(field.as_ref()));
     Ok(Expr::Literal(value, metadata))
 }

@@ -26,7 +26,11 @@ impl PhysicalOptimizerRule for YieldBehindJoins {
                 || node.is::<HashJoinExec>()
                 || node.is::<SortMergeJoinExec>()
                 || node.is::<UnnestExec>();
-            Ok(if multiplies { Transformed::yes(Arc::new(CooperativeExec::new(node)) as _) } else { Transformed::no(node) })
+            Ok(if multiplies {
+                Transformed::yes(Arc::new(CooperativeExec::new(node)) as _)
+            } else {
+                Transformed::no(node)
+            })
         })
         .map(|t| t.data)
     }

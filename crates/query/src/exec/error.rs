@@ -52,9 +52,7 @@ pub fn sql_error(error: DataFusionError) -> SqlError {
             std::io::ErrorKind::StorageFull => SqlError::new(SqlState::DiskFull, format!("could not spill: {io}")),
             _ => SqlError::new(SqlState::IoError, io.to_string()),
         },
-        DataFusionError::NotImplemented(message) => {
-            SqlError::new(SqlState::FeatureNotSupported, tidy(message))
-        }
+        DataFusionError::NotImplemented(message) => SqlError::new(SqlState::FeatureNotSupported, tidy(message)),
         DataFusionError::Plan(message) => plan_error(message),
         DataFusionError::Execution(message) => execution_error(message),
         DataFusionError::Collection(errors) => match errors.first() {
@@ -85,9 +83,7 @@ fn external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> SqlError
 pub(super) fn arrow_error(error: &ArrowError) -> SqlError {
     match error {
         ArrowError::DivideByZero => division_by_zero(),
-        ArrowError::ArithmeticOverflow(_) => {
-            SqlError::new(SqlState::NumericValueOutOfRange, "numeric field overflow")
-        }
+        ArrowError::ArithmeticOverflow(_) => SqlError::new(SqlState::NumericValueOutOfRange, "numeric field overflow"),
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
             Some(nested) => sql_error(DataFusionError::Execution(nested.message().into_owned())),
             None => external(inner.as_ref()),
@@ -153,11 +149,15 @@ fn plan_error(message: &str) -> SqlError {
     if has("Failed to coerce arguments") {
         return SqlError::new(SqlState::UndefinedFunction, text);
     }
-    if has("Cannot coerce arithmetic expression") || has("Cannot infer common argument type") || has("cannot be used with")
+    if has("Cannot coerce arithmetic expression")
+        || has("Cannot infer common argument type")
+        || has("cannot be used with")
     {
         return SqlError::new(SqlState::UndefinedFunction, format!("operator does not exist: {text}"));
     }
-    if has("must be in GROUP BY") || has("must appear in the GROUP BY") || has("could not be resolved from available columns")
+    if has("must be in GROUP BY")
+        || has("must appear in the GROUP BY")
+        || has("could not be resolved from available columns")
     {
         return SqlError::new(SqlState::GroupingError, grouping(&text));
     }
@@ -167,8 +167,10 @@ fn plan_error(message: &str) -> SqlError {
     if has("table name") && has("specified more than once") {
         return SqlError::new(SqlState::DuplicateAlias, text);
     }
-    if has("must return the same number of columns") || has("have different number of columns")
-        || has("queries have different number of columns") || has("requires the same number of columns")
+    if has("must return the same number of columns")
+        || has("have different number of columns")
+        || has("queries have different number of columns")
+        || has("requires the same number of columns")
     {
         return SqlError::syntax("each UNION query must have the same number of columns");
     }
@@ -278,8 +280,11 @@ fn signature(call: &str) -> String {
 }
 
 fn grouping(text: &str) -> String {
-    match quoted_after(text, "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column ")
-        .or_else(|| quoted_after(text, "column "))
+    match quoted_after(
+        text,
+        "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column ",
+    )
+    .or_else(|| quoted_after(text, "column "))
     {
         Some(column) => {
             format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function")

@@ -131,7 +131,9 @@ fn measured(metrics: &MetricsSet) -> Vec<String> {
         lines.push(format!("spilled: bytes={spilled}"));
     }
     let peak = metrics.iter().filter_map(|m| match m.value() {
-        MetricValue::Gauge { name, gauge } if name == "peak_mem_used" || name == "build_mem_used" => Some(gauge.value()),
+        MetricValue::Gauge { name, gauge } if name == "peak_mem_used" || name == "build_mem_used" => {
+            Some(gauge.value())
+        }
         _ => None,
     });
     let peak = peak.max().unwrap_or(0);

@@ -18,6 +18,8 @@
 //! - [`explain`]: plans as text
 //! - [`error`]: DataFusion's errors as SQLSTATEs
 
+mod bind;
+mod cooperative;
 pub mod error;
 pub mod explain;
 pub mod planning;
@@ -25,12 +27,10 @@ mod postgres;
 pub mod returning;
 pub mod rewrite;
 pub mod runtime;
-pub mod stream;
-mod scan;
-pub mod system;
-mod bind;
-mod cooperative;
 mod scalar;
+mod scan;
+pub mod stream;
+pub mod system;
 mod table;
 mod template;
 pub mod type_planner;
@@ -40,11 +40,11 @@ pub mod view;
 pub use error::sql_error;
 pub(crate) use planning::optimize_plan;
 pub use planning::{Planning, PlanningOptions, ViewPlanner, optimize};
-pub(crate) use template::running as running_state;
 pub use rewrite::rewrite_expression;
 pub use runtime::{QueryOptions, QueryRuntime};
 pub use stream::BatchStream;
 pub use system::SystemTables;
+pub(crate) use template::running as running_state;
 pub use type_planner::sql_type_of;
 pub use view::{ReadView, SessionFacts, SessionServices};
 

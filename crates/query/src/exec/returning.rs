@@ -63,9 +63,10 @@ pub(super) fn over(plan: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan>
                 return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
             }
             let schema = scan.source.schema();
-            let rows = rows.clone().with_schema(Arc::clone(&schema)).or_else(|_| {
-                RecordBatch::try_new(Arc::clone(&schema), rows.columns().to_vec())
-            })?;
+            let rows = rows
+                .clone()
+                .with_schema(Arc::clone(&schema))
+                .or_else(|_| RecordBatch::try_new(Arc::clone(&schema), rows.columns().to_vec()))?;
             scan.source = provider_as_source(Arc::new(RowsInMemory { schema, rows: Some(rows) }));
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         })

@@ -43,9 +43,10 @@ pub(super) fn scalar(value: &Value, ty: &DataType) -> Result<ScalarValue> {
             ScalarValue::TimestampMicrosecond(Some(*v), Some(zone))
         }
         Value::Interval(v) => {
-            let nanos = v.micros.checked_mul(1_000).ok_or_else(|| {
-                from_sql(SqlError::new(SqlState::IntervalFieldOverflow, "interval out of range"))
-            })?;
+            let nanos = v
+                .micros
+                .checked_mul(1_000)
+                .ok_or_else(|| from_sql(SqlError::new(SqlState::IntervalFieldOverflow, "interval out of range")))?;
             ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(v.months, v.days, nanos)))
         }
         Value::Uuid(v) => ScalarValue::FixedSizeBinary(16, Some(v.to_vec())),
@@ -88,11 +89,8 @@ fn array(values: &[Value], ty: &DataType) -> Result<ScalarValue> {
         return Err(DataFusionError::Internal(format!("an array value for type {ty}")));
     };
     let elements = values.iter().map(|v| scalar(v, item.data_type())).collect::<Result<Vec<_>>>()?;
-    let elements: ArrayRef = if elements.is_empty() {
-        new_empty_array(item.data_type())
-    } else {
-        ScalarValue::iter_to_array(elements)?
-    };
+    let elements: ArrayRef =
+        if elements.is_empty() { new_empty_array(item.data_type()) } else { ScalarValue::iter_to_array(elements)? };
     let offsets = arrow::buffer::OffsetBuffer::from_lengths([elements.len()]);
     let list = arrow::array::ListArray::try_new(Arc::clone(item), offsets, elements, None)?;
     Ok(ScalarValue::List(Arc::new(list)))

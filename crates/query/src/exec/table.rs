@@ -25,8 +25,7 @@ pub(super) struct CatalogTable {
 impl CatalogTable {
     /// `unique`: its unique indexes. `with_vid`: the schema ends with the hidden column.
     pub(super) fn new(table: Arc<Table>, unique: &[Arc<Index>], with_vid: bool) -> Self {
-        let mut fields: Vec<Field> =
-            table.columns.iter().map(|c| c.ty.field(c.name.clone(), !c.not_null)).collect();
+        let mut fields: Vec<Field> = table.columns.iter().map(|c| c.ty.field(c.name.clone(), !c.not_null)).collect();
         if with_vid {
             fields.push(Field::new(VID_COLUMN, DataType::UInt64, false));
         }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use datafusion::common::DFSchema;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -13,10 +14,9 @@ use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
-use datafusion::common::DFSchema;
 use datafusion::scalar::ScalarValue;
-use perigee_plan::evaluate::numeric::Decimal;
 use perigee_plan::evaluate::cast as cast_value;
+use perigee_plan::evaluate::numeric::Decimal;
 use perigee_types::sql_type::FIELD_METADATA_KEY;
 use perigee_types::text::{OutputSettings, TimeZone};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
@@ -278,7 +278,6 @@ pub(super) fn settings(zone: Option<&Value>, now: Option<&Value>) -> SqlResult<O
 /// # Errors
 /// `22023` where there is none.
 pub(super) fn time_zone(name: &str) -> SqlResult<TimeZone> {
-    TimeZone::parse(name).ok_or_else(|| {
-        SqlError::new(SqlState::InvalidParameterValue, format!("time zone \"{name}\" not recognized"))
-    })
+    TimeZone::parse(name)
+        .ok_or_else(|| SqlError::new(SqlState::InvalidParameterValue, format!("time zone \"{name}\" not recognized")))
 }

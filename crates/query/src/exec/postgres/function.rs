@@ -51,8 +51,6 @@ pub(in crate::exec) enum Parameter {
     AnyNumeric,
     /// Anything, as it is.
     Any,
-    /// Any array.
-    AnyArray,
 }
 
 /// What a function gives.
@@ -203,18 +201,15 @@ impl Function {
                 SqlState::UndefinedFunction,
                 format!("function {}({}) does not exist", self.name, types.join(", ")),
             )
-            .hint(
-                "No function matches the given name and argument types. You might need to add explicit type casts.",
-            ),
+            .hint("No function matches the given name and argument types. You might need to add explicit type casts."),
         }
     }
 }
 
 /// `42883` for an operator.
 pub(in crate::exec) fn undefined_operator(symbol: &str, left: &str, right: &str) -> SqlError {
-    SqlError::new(SqlState::UndefinedFunction, format!("operator does not exist: {left} {symbol} {right}")).hint(
-        "No operator matches the given name and argument types. You might need to add explicit type casts.",
-    )
+    SqlError::new(SqlState::UndefinedFunction, format!("operator does not exist: {left} {symbol} {right}"))
+        .hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
 }
 
 /// PostgreSQL's name of an Arrow type, as errors show it.
@@ -250,7 +245,6 @@ fn number_rank(ty: &DataType) -> Option<u32> {
 fn cost(ty: &DataType, parameter: &Parameter) -> Option<u32> {
     let wanted = match parameter {
         Parameter::Any => return Some(6),
-        Parameter::AnyArray => return (matches!(ty, DataType::List(_) | DataType::Null)).then_some(0),
         Parameter::AnyNumeric => DataType::Decimal128(38, 10),
         Parameter::Of(ty) => ty.arrow(),
     };
@@ -298,7 +292,7 @@ fn target(ty: &DataType, parameter: &Parameter) -> DataType {
             DataType::Int64 => DataType::Decimal128(19, 0),
             _ => SqlType::Numeric(None).arrow(),
         },
-        Parameter::Any | Parameter::AnyArray => match ty {
+        Parameter::Any => match ty {
             DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
             DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
             DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
@@ -352,8 +346,7 @@ impl ScalarUDFImpl for Function {
     }
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        let fields: Vec<FieldRef> =
-            arg_types.iter().map(|t| Arc::new(Field::new("", t.clone(), true))).collect();
+        let fields: Vec<FieldRef> = arg_types.iter().map(|t| Arc::new(Field::new("", t.clone(), true))).collect();
         let (overload, _) = self.resolve(arg_types).ok_or_else(|| from_sql(self.unknown(arg_types)))?;
         Ok(returned(overload, &self.name, &fields, &[]).data_type().clone())
     }

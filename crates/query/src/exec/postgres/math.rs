@@ -14,125 +14,162 @@ use SqlType as T;
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![
         power(),
-        Function::new("round", vec![
-            overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
-                rescaled(&a[0], 0)
-            }),
-            overload_of(
-                vec![Parameter::AnyNumeric, Parameter::Of(T::Int4)],
-                Returns::Derived(places_of_result),
-                |a, c| places(a, c, |d, n| d.rescale(n)),
-            ),
-            overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::round_ties_even)),
-        ])
+        Function::new(
+            "round",
+            vec![
+                overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
+                    rescaled(&a[0], 0)
+                }),
+                overload_of(
+                    vec![Parameter::AnyNumeric, Parameter::Of(T::Int4)],
+                    Returns::Derived(places_of_result),
+                    |a, c| places(a, c, |d, n| d.rescale(n)),
+                ),
+                overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::round_ties_even)),
+            ],
+        )
         .udf(),
-        Function::new("trunc", vec![
-            overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
-                decimal(&a[0]).and_then(|d| cut(d, 0))?.value()
-            }),
-            overload_of(
-                vec![Parameter::AnyNumeric, Parameter::Of(T::Int4)],
-                Returns::Derived(places_of_result),
-                |a, c| places(a, c, cut),
-            ),
-            overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::trunc)),
-        ])
+        Function::new(
+            "trunc",
+            vec![
+                overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
+                    decimal(&a[0]).and_then(|d| cut(d, 0))?.value()
+                }),
+                overload_of(
+                    vec![Parameter::AnyNumeric, Parameter::Of(T::Int4)],
+                    Returns::Derived(places_of_result),
+                    |a, c| places(a, c, cut),
+                ),
+                overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::trunc)),
+            ],
+        )
         .udf(),
-        Function::new("ceil", vec![
-            overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
-                toward(&a[0], 1)
-            }),
-            overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::ceil)),
-        ])
+        Function::new(
+            "ceil",
+            vec![
+                overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
+                    toward(&a[0], 1)
+                }),
+                overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::ceil)),
+            ],
+        )
         .with_aliases(&["ceiling"])
         .udf(),
-        Function::new("floor", vec![
-            overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
-                toward(&a[0], -1)
-            }),
-            overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::floor)),
-        ])
+        Function::new(
+            "floor",
+            vec![
+                overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
+                    toward(&a[0], -1)
+                }),
+                overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::floor)),
+            ],
+        )
         .udf(),
-        Function::new("abs", vec![
-            overload(&[T::Int2], T::Int2, absolute),
-            overload(&[T::Int4], T::Int4, absolute),
-            overload(&[T::Int8], T::Int8, absolute),
-            overload_of(vec![Parameter::AnyNumeric], Returns::Scale(scale_of_first), absolute),
-            overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::abs)),
-            overload(&[T::Float4], T::Float4, |a, _| match a[0] {
-                Value::Float4(v) => Ok(Value::Float4(v.abs())),
-                _ => Err(kind()),
-            }),
-        ])
+        Function::new(
+            "abs",
+            vec![
+                overload(&[T::Int2], T::Int2, absolute),
+                overload(&[T::Int4], T::Int4, absolute),
+                overload(&[T::Int8], T::Int8, absolute),
+                overload_of(vec![Parameter::AnyNumeric], Returns::Scale(scale_of_first), absolute),
+                overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::abs)),
+                overload(&[T::Float4], T::Float4, |a, _| match a[0] {
+                    Value::Float4(v) => Ok(Value::Float4(v.abs())),
+                    _ => Err(kind()),
+                }),
+            ],
+        )
         .udf(),
-        Function::new("sign", vec![
-            overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
-                Ok(Value::Numeric(decimal(&a[0])?.unscaled.signum(), 0))
-            }),
-            overload(&[T::Float8], T::Float8, |a, _| {
-                float(&a[0], |v| if v == 0.0 || v.is_nan() { v } else { v.signum() })
-            }),
-        ])
+        Function::new(
+            "sign",
+            vec![
+                overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
+                    Ok(Value::Numeric(decimal(&a[0])?.unscaled.signum(), 0))
+                }),
+                overload(&[T::Float8], T::Float8, |a, _| {
+                    float(&a[0], |v| if v == 0.0 || v.is_nan() { v } else { v.signum() })
+                }),
+            ],
+        )
         .udf(),
-        Function::new("mod", vec![
-            overload(&[T::Int4, T::Int4], T::Int4, remainder),
-            overload(&[T::Int8, T::Int8], T::Int8, remainder),
-            overload_of(
+        Function::new(
+            "mod",
+            vec![
+                overload(&[T::Int4, T::Int4], T::Int4, remainder),
+                overload(&[T::Int8, T::Int8], T::Int8, remainder),
+                overload_of(
+                    vec![Parameter::AnyNumeric, Parameter::AnyNumeric],
+                    Returns::Scale(|types| types.iter().map(scale_of).max().unwrap_or(0)),
+                    |a, _| decimal(&a[0])?.remainder(decimal(&a[1])?)?.value(),
+                ),
+            ],
+        )
+        .udf(),
+        Function::new(
+            "div",
+            vec![overload_of(
                 vec![Parameter::AnyNumeric, Parameter::AnyNumeric],
-                Returns::Scale(|types| types.iter().map(scale_of).max().unwrap_or(0)),
-                |a, _| decimal(&a[0])?.remainder(decimal(&a[1])?)?.value(),
-            ),
-        ])
+                Returns::Type(T::Numeric(Some((38, 0)))),
+                |a, _| {
+                    let (a, b) = (decimal(&a[0])?, decimal(&a[1])?);
+                    cut(a.divide(b)?, 0)?.value()
+                },
+            )],
+        )
         .udf(),
-        Function::new("div", vec![overload_of(
-            vec![Parameter::AnyNumeric, Parameter::AnyNumeric],
-            Returns::Type(T::Numeric(Some((38, 0)))),
-            |a, _| {
-                let (a, b) = (decimal(&a[0])?, decimal(&a[1])?);
-                cut(a.divide(b)?, 0)?.value()
-            },
-        )])
-        .udf(),
-        Function::new("sqrt", vec![overload(&[T::Float8], T::Float8, |a, _| match a[0].as_f64() {
-            Some(v) if v < 0.0 => Err(SqlError::new(
-                SqlState::InvalidArgumentForPowerFunction,
-                "cannot take square root of a negative number",
-            )),
-            v => Ok(Value::Float8(v.unwrap_or(f64::NAN).sqrt())),
-        })])
+        Function::new(
+            "sqrt",
+            vec![overload(&[T::Float8], T::Float8, |a, _| match a[0].as_f64() {
+                Some(v) if v < 0.0 => Err(SqlError::new(
+                    SqlState::InvalidArgumentForPowerFunction,
+                    "cannot take square root of a negative number",
+                )),
+                v => Ok(Value::Float8(v.unwrap_or(f64::NAN).sqrt())),
+            })],
+        )
         .udf(),
         Function::new("ln", vec![overload(&[T::Float8], T::Float8, |a, _| logarithm(&a[0], f64::ln))]).udf(),
-        Function::new("log", vec![
-            overload(&[T::Float8], T::Float8, |a, _| logarithm(&a[0], f64::log10)),
-            overload(&[T::Float8, T::Float8], T::Float8, |a, _| {
-                let base = a[0].as_f64().unwrap_or(f64::NAN);
-                logarithm(&Value::Float8(base), |v| v)?;
-                logarithm(&a[1], |v| v)?;
-                Ok(Value::Float8(a[1].as_f64().unwrap_or(f64::NAN).log(base)))
-            }),
-        ])
+        Function::new(
+            "log",
+            vec![
+                overload(&[T::Float8], T::Float8, |a, _| logarithm(&a[0], f64::log10)),
+                overload(&[T::Float8, T::Float8], T::Float8, |a, _| {
+                    let base = a[0].as_f64().unwrap_or(f64::NAN);
+                    logarithm(&Value::Float8(base), |v| v)?;
+                    logarithm(&a[1], |v| v)?;
+                    Ok(Value::Float8(a[1].as_f64().unwrap_or(f64::NAN).log(base)))
+                }),
+            ],
+        )
         .with_aliases(&["log10"])
         .udf(),
-        Function::new("exp", vec![overload(&[T::Float8], T::Float8, |a, _| {
-            let v = a[0].as_f64().unwrap_or(f64::NAN);
-            finite(v.exp(), v.is_finite())
-        })])
+        Function::new(
+            "exp",
+            vec![overload(&[T::Float8], T::Float8, |a, _| {
+                let v = a[0].as_f64().unwrap_or(f64::NAN);
+                finite(v.exp(), v.is_finite())
+            })],
+        )
         .udf(),
-        Function::new("factorial", vec![overload(&[T::Int8], T::Numeric(Some((38, 0))), |a, _| {
-            let n = a[0].as_i64().unwrap_or_default();
-            if n < 0 {
-                return Err(SqlError::new(
-                    SqlState::NumericValueOutOfRange,
-                    "factorial of a negative number is undefined",
-                ));
-            }
-            let product = (1..=i128::from(n)).try_fold(1i128, i128::checked_mul);
-            product.map(|p| Value::Numeric(p, 0)).ok_or_else(overflow)
-        })])
+        Function::new(
+            "factorial",
+            vec![overload(&[T::Int8], T::Numeric(Some((38, 0))), |a, _| {
+                let n = a[0].as_i64().unwrap_or_default();
+                if n < 0 {
+                    return Err(SqlError::new(
+                        SqlState::NumericValueOutOfRange,
+                        "factorial of a negative number is undefined",
+                    ));
+                }
+                let product = (1..=i128::from(n)).try_fold(1i128, i128::checked_mul);
+                product.map(|p| Value::Numeric(p, 0)).ok_or_else(overflow)
+            })],
+        )
         .udf(),
-        Function::new("width_bucket", vec![
-            overload(&[T::Float8, T::Float8, T::Float8, T::Int4], T::Int4, width_bucket),
-        ])
+        Function::new(
+            "width_bucket",
+            vec![overload(&[T::Float8, T::Float8, T::Float8, T::Int4], T::Int4, width_bucket)],
+        )
         .udf(),
     ]
 }
@@ -270,8 +307,11 @@ fn places(args: &[Value], _: &Call<'_>, round: fn(Decimal, u32) -> SqlResult<Dec
 }
 
 fn width_bucket(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
-    let (value, low, high) =
-        (args[0].as_f64().unwrap_or(f64::NAN), args[1].as_f64().unwrap_or(f64::NAN), args[2].as_f64().unwrap_or(f64::NAN));
+    let (value, low, high) = (
+        args[0].as_f64().unwrap_or(f64::NAN),
+        args[1].as_f64().unwrap_or(f64::NAN),
+        args[2].as_f64().unwrap_or(f64::NAN),
+    );
     let count = args[3].as_i64().unwrap_or_default();
     let invalid = |text: &str| SqlError::new(SqlState::InvalidParameterValue, text);
     if count <= 0 {

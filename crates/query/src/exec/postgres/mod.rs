@@ -7,7 +7,7 @@
 //!
 //! - [`function`]: functions by their PostgreSQL signatures
 //! - [`arithmetic`]: `+ - * / %` on numbers
-//! - [`cast`]: casts
+//! - [`cast`](mod@cast): casts
 //! - [`aggregate`]: sum and avg
 //! - [`choice`]: COALESCE and its like
 //! - [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`]: functions by subject
@@ -37,7 +37,8 @@ pub(super) use operators::PostgresOperators;
 pub(super) use rules::PostgresSemantics;
 
 /// DataFusion's functions that are not PostgreSQL's and would surprise more than help.
-const LEFT_OUT: &[&str] = &["arrow_cast", "arrow_typeof", "arrow_metadata", "arrow_try_cast", "get_field", "union_extract", "uuid"];
+const LEFT_OUT: &[&str] =
+    &["arrow_cast", "arrow_typeof", "arrow_metadata", "arrow_try_cast", "get_field", "union_extract", "uuid"];
 
 /// Every scalar function, ours in place of DataFusion's of the same name.
 pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
@@ -69,6 +70,7 @@ pub(super) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 
 /// Functions in FROM.
 pub(super) fn table_functions() -> Vec<Arc<TableFunction>> {
-    let named = |name: &str, function: Arc<dyn TableFunctionImpl>| Arc::new(TableFunction::new(name.to_owned(), function));
+    let named =
+        |name: &str, function: Arc<dyn TableFunctionImpl>| Arc::new(TableFunction::new(name.to_owned(), function));
     vec![named("generate_series", Arc::new(series::GenerateSeries))]
 }

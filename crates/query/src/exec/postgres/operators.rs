@@ -40,8 +40,7 @@ impl Side {
     }
 
     fn is_unknown(&self) -> bool {
-        is_unknown(&self.ty)
-            && matches!(&self.expr, Expr::Placeholder(_) | Expr::Literal(..))
+        is_unknown(&self.ty) && matches!(&self.expr, Expr::Placeholder(_) | Expr::Literal(..))
     }
 
     /// The SQL type.
@@ -245,10 +244,9 @@ fn plan_concat(left: Side, right: Side) -> Result<Option<Expr>> {
 impl ExprPlanner for PostgresOperators {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         use BinaryOperator as B;
-        let sides = |raw: RawBinaryExpr| Ok::<_, datafusion::error::DataFusionError>((
-            Side::new(raw.left, schema)?,
-            Side::new(raw.right, schema)?,
-        ));
+        let sides = |raw: RawBinaryExpr| {
+            Ok::<_, datafusion::error::DataFusionError>((Side::new(raw.left, schema)?, Side::new(raw.right, schema)?))
+        };
         if let Some((op, symbol)) = arithmetic_operator(&raw.op) {
             let (left, right) = sides(raw)?;
             return plan_arithmetic(op, symbol, left, right).map(PlannerResult::Planned);
@@ -265,8 +263,14 @@ impl ExprPlanner for PostgresOperators {
                     None => PlannerResult::Original(raw),
                 })
             }
-            B::PGRegexMatch | B::PGRegexIMatch | B::PGRegexNotMatch | B::PGRegexNotIMatch | B::PGLikeMatch
-            | B::PGILikeMatch | B::PGNotLikeMatch | B::PGNotILikeMatch => {
+            B::PGRegexMatch
+            | B::PGRegexIMatch
+            | B::PGRegexNotMatch
+            | B::PGRegexNotIMatch
+            | B::PGLikeMatch
+            | B::PGILikeMatch
+            | B::PGNotLikeMatch
+            | B::PGNotILikeMatch => {
                 let left = adopt(raw.left, &SqlType::Text)?;
                 let right = adopt(raw.right, &SqlType::Text)?;
                 Ok(PlannerResult::Original(RawBinaryExpr { op: raw.op, left, right }))
@@ -339,10 +343,8 @@ impl ExprPlanner for PostgresOperators {
             }
             "avg" => {
                 let arg = shrink(arg.clone());
-                let sum = call(
-                    datafusion::functions_aggregate::sum::sum_udaf(),
-                    super::aggregate::sum_argument(arg.clone()),
-                );
+                let sum =
+                    call(datafusion::functions_aggregate::sum::sum_udaf(), super::aggregate::sum_argument(arg.clone()));
                 let count = call(datafusion::functions_aggregate::count::count_udaf(), arg);
                 Ok(PlannerResult::Planned(super::aggregate::average(sum, count)))
             }
@@ -376,7 +378,8 @@ impl ExprPlanner for PostgresOperators {
             (WindowFunctionDefinition::AggregateUDF(udaf), [arg]) if udaf.name() == "avg" => {
                 let arg = shrink(arg.clone());
                 let sum = WindowFunctionDefinition::AggregateUDF(datafusion::functions_aggregate::sum::sum_udaf());
-                let count = WindowFunctionDefinition::AggregateUDF(datafusion::functions_aggregate::count::count_udaf());
+                let count =
+                    WindowFunctionDefinition::AggregateUDF(datafusion::functions_aggregate::count::count_udaf());
                 let sum = call(sum, vec![super::aggregate::sum_argument(arg.clone())]);
                 let count = call(count, vec![arg]);
                 Ok(PlannerResult::Planned(super::aggregate::average(sum, count)))

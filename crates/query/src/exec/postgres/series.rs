@@ -161,7 +161,8 @@ impl TableProvider for SeriesTable {
         _: &[Expr],
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let generator = Generator { schema: Arc::clone(&self.schema), begin: self.series.clone(), rest: self.series.clone() };
+        let generator =
+            Generator { schema: Arc::clone(&self.schema), begin: self.series.clone(), rest: self.series.clone() };
         let exec = LazyMemoryExec::try_new(Arc::clone(&self.schema), vec![Arc::new(RwLock::new(generator))])?;
         Ok(Arc::new(exec.with_projection(projection.cloned())))
     }

@@ -48,63 +48,82 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         .collect();
     all.extend([
         Function::new("version", vec![overload(&[], T::Text, |_, _| Ok(Value::Text(VERSION.to_owned())))]).udf(),
-        Function::new("clock_timestamp", vec![overload(&[], T::Timestamptz, |_, _| {
-            Ok(Value::Timestamptz(chrono::Utc::now().timestamp_micros()))
-        })])
+        Function::new(
+            "clock_timestamp",
+            vec![overload(&[], T::Timestamptz, |_, _| Ok(Value::Timestamptz(chrono::Utc::now().timestamp_micros())))],
+        )
         .volatile()
         .udf(),
         Function::new("gen_random_uuid", vec![overload(&[], T::Uuid, |_, _| Ok(Value::Uuid(random_uuid())))])
             .volatile()
             .udf(),
-        Function::new("current_setting", vec![
-            overload(&[T::Text], T::Text, |a, c| setting(&a[0], false, c)),
-            overload(&[T::Text, T::Bool], T::Text, |a, c| setting(&a[0], a[1] == Value::Bool(true), c)),
-        ])
+        Function::new(
+            "current_setting",
+            vec![
+                overload(&[T::Text], T::Text, |a, c| setting(&a[0], false, c)),
+                overload(&[T::Text, T::Bool], T::Text, |a, c| setting(&a[0], a[1] == Value::Bool(true), c)),
+            ],
+        )
         .volatile()
         .udf(),
-        Function::new("set_config", vec![overload(&[T::Text, T::Text, T::Bool], T::Text, |a, c| {
-            let name = a[0].as_str().unwrap_or_default().to_lowercase();
-            let value = a[1].as_str().unwrap_or_default();
-            services(c)?.set_config(&name, value, a[2] == Value::Bool(true)).map(Value::Text)
-        })])
+        Function::new(
+            "set_config",
+            vec![overload(&[T::Text, T::Text, T::Bool], T::Text, |a, c| {
+                let name = a[0].as_str().unwrap_or_default().to_lowercase();
+                let value = a[1].as_str().unwrap_or_default();
+                services(c)?.set_config(&name, value, a[2] == Value::Bool(true)).map(Value::Text)
+            })],
+        )
         .volatile()
         .udf(),
-        Function::new("pg_typeof", vec![
-            overload_of(vec![Parameter::Any], Returns::Type(T::Text), |_, c| {
-                Ok(Value::Text(match c.types.first() {
-                    Some(T::Numeric(_)) => "numeric".to_owned(),
-                    Some(T::Varchar(_)) => "character varying".to_owned(),
-                    Some(T::Char(_)) => "character".to_owned(),
-                    Some(ty) => ty.to_string(),
-                    None => "unknown".to_owned(),
-                }))
-            })
-            .called_on_null(),
-        ])
+        Function::new(
+            "pg_typeof",
+            vec![
+                overload_of(vec![Parameter::Any], Returns::Type(T::Text), |_, c| {
+                    Ok(Value::Text(match c.types.first() {
+                        Some(T::Numeric(_)) => "numeric".to_owned(),
+                        Some(T::Varchar(_)) => "character varying".to_owned(),
+                        Some(T::Char(_)) => "character".to_owned(),
+                        Some(ty) => ty.to_string(),
+                        None => "unknown".to_owned(),
+                    }))
+                })
+                .called_on_null(),
+            ],
+        )
         .udf(),
-        Function::new("nextval", vec![
-            overload(&[T::Text], T::Int8, |a, c| next_value(sequence(a[0].as_str().unwrap_or_default(), c)?, c)),
-            overload(&[T::Regclass], T::Int8, |a, c| next_value(oid(&a[0])?, c)),
-        ])
+        Function::new(
+            "nextval",
+            vec![
+                overload(&[T::Text], T::Int8, |a, c| next_value(sequence(a[0].as_str().unwrap_or_default(), c)?, c)),
+                overload(&[T::Regclass], T::Int8, |a, c| next_value(oid(&a[0])?, c)),
+            ],
+        )
         .volatile()
         .udf(),
-        Function::new("currval", vec![
-            overload(&[T::Text], T::Int8, |a, c| {
-                services(c)?.current_value(sequence(a[0].as_str().unwrap_or_default(), c)?).map(Value::Int8)
-            }),
-            overload(&[T::Regclass], T::Int8, |a, c| services(c)?.current_value(oid(&a[0])?).map(Value::Int8)),
-        ])
+        Function::new(
+            "currval",
+            vec![
+                overload(&[T::Text], T::Int8, |a, c| {
+                    services(c)?.current_value(sequence(a[0].as_str().unwrap_or_default(), c)?).map(Value::Int8)
+                }),
+                overload(&[T::Regclass], T::Int8, |a, c| services(c)?.current_value(oid(&a[0])?).map(Value::Int8)),
+            ],
+        )
         .volatile()
         .udf(),
         Function::new("lastval", vec![overload(&[], T::Int8, |_, c| services(c)?.last_value().map(Value::Int8))])
             .volatile()
             .udf(),
-        Function::new("setval", vec![
-            overload(&[T::Text, T::Int8], T::Int8, set_value),
-            overload(&[T::Text, T::Int8, T::Bool], T::Int8, set_value),
-            overload(&[T::Regclass, T::Int8], T::Int8, set_value),
-            overload(&[T::Regclass, T::Int8, T::Bool], T::Int8, set_value),
-        ])
+        Function::new(
+            "setval",
+            vec![
+                overload(&[T::Text, T::Int8], T::Int8, set_value),
+                overload(&[T::Text, T::Int8, T::Bool], T::Int8, set_value),
+                overload(&[T::Regclass, T::Int8], T::Int8, set_value),
+                overload(&[T::Regclass, T::Int8, T::Bool], T::Int8, set_value),
+            ],
+        )
         .volatile()
         .udf(),
     ]);
@@ -120,9 +139,11 @@ fn random_uuid() -> [u8; 16] {
 }
 
 fn services<'a>(call: &'a Call<'_>) -> SqlResult<&'a Arc<dyn SessionServices>> {
-    call.view()?.session.services.as_ref().ok_or_else(|| {
-        SqlError::new(SqlState::ReadOnlySqlTransaction, "cannot change the session or a sequence here")
-    })
+    call.view()?
+        .session
+        .services
+        .as_ref()
+        .ok_or_else(|| SqlError::new(SqlState::ReadOnlySqlTransaction, "cannot change the session or a sequence here"))
 }
 
 fn setting(name: &Value, missing_is_null: bool, call: &Call<'_>) -> SqlResult<Value> {
@@ -130,10 +151,9 @@ fn setting(name: &Value, missing_is_null: bool, call: &Call<'_>) -> SqlResult<Va
     match call.view()?.session.settings.get(&name.to_lowercase()) {
         Some(value) => Ok(Value::Text(value.clone())),
         None if missing_is_null => Ok(Value::Null),
-        None => Err(SqlError::new(
-            SqlState::UndefinedObject,
-            format!("unrecognized configuration parameter \"{name}\""),
-        )),
+        None => {
+            Err(SqlError::new(SqlState::UndefinedObject, format!("unrecognized configuration parameter \"{name}\"")))
+        }
     }
 }
 

@@ -16,68 +16,83 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let text_and_any = || vec![Parameter::Of(T::Text), Parameter::Any];
     vec![
         substring(),
-        Function::new("concat", vec![
-            overload_of(any(), Returns::Type(T::Text), concat).variadic().called_on_null(),
-        ])
+        Function::new("concat", vec![overload_of(any(), Returns::Type(T::Text), concat).variadic().called_on_null()])
+            .udf(),
+        Function::new(
+            "concat_ws",
+            vec![overload_of(text_and_any(), Returns::Type(T::Text), concat_ws).variadic().called_on_null()],
+        )
         .udf(),
-        Function::new("concat_ws", vec![
-            overload_of(text_and_any(), Returns::Type(T::Text), concat_ws).variadic().called_on_null(),
-        ])
+        Function::new(
+            "format",
+            vec![overload_of(text_and_any(), Returns::Type(T::Text), format).variadic().called_on_null()],
+        )
         .udf(),
-        Function::new("format", vec![
-            overload_of(text_and_any(), Returns::Type(T::Text), format).variadic().called_on_null(),
-        ])
+        Function::new(
+            "quote_literal",
+            vec![overload_of(any(), Returns::Type(T::Text), |a, c| Ok(text(quote_literal(&shown(&a[0], c, 0)))))],
+        )
         .udf(),
-        Function::new("quote_literal", vec![
-            overload_of(any(), Returns::Type(T::Text), |a, c| Ok(text(quote_literal(&shown(&a[0], c, 0))))),
-        ])
-        .udf(),
-        Function::new("quote_nullable", vec![
-            overload_of(any(), Returns::Type(T::Text), |a, c| {
-                Ok(text(if a[0].is_null() { "NULL".to_owned() } else { quote_literal(&shown(&a[0], c, 0)) }))
-            })
-            .called_on_null(),
-        ])
+        Function::new(
+            "quote_nullable",
+            vec![
+                overload_of(any(), Returns::Type(T::Text), |a, c| {
+                    Ok(text(if a[0].is_null() { "NULL".to_owned() } else { quote_literal(&shown(&a[0], c, 0)) }))
+                })
+                .called_on_null(),
+            ],
+        )
         .udf(),
         Function::new("encode", vec![overload(&[T::Bytea, T::Text], T::Text, encode)]).udf(),
         Function::new("decode", vec![overload(&[T::Text, T::Text], T::Bytea, decode)]).udf(),
-        Function::new("convert_from", vec![overload(&[T::Bytea, T::Text], T::Text, |a, _| match &a[0] {
-            Value::Bytea(bytes) => String::from_utf8(bytes.clone()).map(Value::Text).map_err(|_| {
-                SqlError::new(SqlState::CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\"")
-            }),
-            _ => Err(kind()),
-        })])
-        .udf(),
-        Function::new("convert_to", vec![overload(&[T::Text, T::Text], T::Bytea, |a, _| {
-            Ok(Value::Bytea(str(&a[0]).as_bytes().to_vec()))
-        })])
-        .udf(),
-        Function::new("to_hex", vec![
-            overload(&[T::Int4], T::Text, |a, _| match a[0] {
-                Value::Int4(v) => Ok(text(format!("{v:x}"))),
+        Function::new(
+            "convert_from",
+            vec![overload(&[T::Bytea, T::Text], T::Text, |a, _| match &a[0] {
+                Value::Bytea(bytes) => String::from_utf8(bytes.clone()).map(Value::Text).map_err(|_| {
+                    SqlError::new(SqlState::CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\"")
+                }),
                 _ => Err(kind()),
-            }),
-            overload(&[T::Int8], T::Text, |a, _| match a[0] {
-                Value::Int8(v) => Ok(text(format!("{v:x}"))),
-                _ => Err(kind()),
-            }),
-        ])
+            })],
+        )
+        .udf(),
+        Function::new(
+            "convert_to",
+            vec![overload(&[T::Text, T::Text], T::Bytea, |a, _| Ok(Value::Bytea(str(&a[0]).as_bytes().to_vec())))],
+        )
+        .udf(),
+        Function::new(
+            "to_hex",
+            vec![
+                overload(&[T::Int4], T::Text, |a, _| match a[0] {
+                    Value::Int4(v) => Ok(text(format!("{v:x}"))),
+                    _ => Err(kind()),
+                }),
+                overload(&[T::Int8], T::Text, |a, _| match a[0] {
+                    Value::Int8(v) => Ok(text(format!("{v:x}"))),
+                    _ => Err(kind()),
+                }),
+            ],
+        )
         .udf(),
         Function::new("to_number", vec![overload(&[T::Text, T::Text], T::Numeric(None), to_number)]).udf(),
-        Function::new("regexp_split_to_array", vec![
-            overload(&[T::Text, T::Text], T::Array(Box::new(T::Text)), |a, _| {
+        Function::new(
+            "regexp_split_to_array",
+            vec![overload(&[T::Text, T::Text], T::Array(Box::new(T::Text)), |a, _| {
                 let pattern = regex(str(&a[1]), false)?;
                 Ok(Value::Array(pattern.split(str(&a[0])).map(|piece| text(piece.to_owned())).collect()))
-            }),
-        ])
+            })],
+        )
         .udf(),
-        Function::new("length", vec![
-            overload(&[T::Text], T::Int4, |a, _| Ok(count(str(&a[0]).chars().count()))),
-            overload(&[T::Bytea], T::Int4, |a, _| match &a[0] {
-                Value::Bytea(bytes) => Ok(count(bytes.len())),
-                _ => Err(kind()),
-            }),
-        ])
+        Function::new(
+            "length",
+            vec![
+                overload(&[T::Text], T::Int4, |a, _| Ok(count(str(&a[0]).chars().count()))),
+                overload(&[T::Bytea], T::Int4, |a, _| match &a[0] {
+                    Value::Bytea(bytes) => Ok(count(bytes.len())),
+                    _ => Err(kind()),
+                }),
+            ],
+        )
         .with_aliases(&["char_length", "character_length"])
         .udf(),
     ]
@@ -86,24 +101,29 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
 /// SUBSTRING with positions; with a pattern, the first match or its first group.
 pub(super) fn substring() -> Arc<ScalarUDF> {
     static SUBSTRING: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
-        Function::new("substring", vec![
-            overload(&[T::Text, T::Int4], T::Text, |a, _| slice(str(&a[0]), int(&a[1]), None)),
-            overload(&[T::Text, T::Int4, T::Int4], T::Text, |a, _| slice(str(&a[0]), int(&a[1]), Some(int(&a[2])))),
-            overload(&[T::Text, T::Text], T::Text, |a, _| {
-                let pattern = regex(str(&a[1]), false)?;
-                Ok(match pattern.captures(str(&a[0])) {
-                    Some(found) => found.get(1).or_else(|| found.get(0)).map_or(Value::Null, |m| text(m.as_str().to_owned())),
-                    None => Value::Null,
-                })
-            }),
-            overload(&[T::Bytea, T::Int4, T::Int4], T::Bytea, |a, _| match &a[0] {
-                Value::Bytea(bytes) => {
-                    let (from, to) = window(int(&a[1]), Some(int(&a[2])), bytes.len())?;
-                    Ok(Value::Bytea(bytes[from..to].to_vec()))
-                }
-                _ => Err(kind()),
-            }),
-        ])
+        Function::new(
+            "substring",
+            vec![
+                overload(&[T::Text, T::Int4], T::Text, |a, _| slice(str(&a[0]), int(&a[1]), None)),
+                overload(&[T::Text, T::Int4, T::Int4], T::Text, |a, _| slice(str(&a[0]), int(&a[1]), Some(int(&a[2])))),
+                overload(&[T::Text, T::Text], T::Text, |a, _| {
+                    let pattern = regex(str(&a[1]), false)?;
+                    Ok(match pattern.captures(str(&a[0])) {
+                        Some(found) => {
+                            found.get(1).or_else(|| found.get(0)).map_or(Value::Null, |m| text(m.as_str().to_owned()))
+                        }
+                        None => Value::Null,
+                    })
+                }),
+                overload(&[T::Bytea, T::Int4, T::Int4], T::Bytea, |a, _| match &a[0] {
+                    Value::Bytea(bytes) => {
+                        let (from, to) = window(int(&a[1]), Some(int(&a[2])), bytes.len())?;
+                        Ok(Value::Bytea(bytes[from..to].to_vec()))
+                    }
+                    _ => Err(kind()),
+                }),
+            ],
+        )
         .with_aliases(&["substr"])
         .udf()
     });
@@ -244,10 +264,12 @@ fn format(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
         let conversion = loop {
             match chars.next() {
                 Some(d) if d.is_ascii_digit() => digits.push(d),
-                Some('$') => position = digits.drain(..).collect::<String>().parse::<usize>().ok(),
+                Some('$') => position = std::mem::take(&mut digits).parse::<usize>().ok(),
                 Some('-') => left = true,
                 Some(other) => break other,
-                None => return Err(invalid("unterminated format() type specifier").hint("For a single \"%\" use \"%%\".")),
+                None => {
+                    return Err(invalid("unterminated format() type specifier").hint("For a single \"%\" use \"%%\"."));
+                }
             }
         };
         let piece = match conversion {

@@ -72,7 +72,11 @@ struct ChunkStatistics<'a> {
 }
 
 impl ChunkStatistics<'_> {
-    fn bound(&self, column: &Column, pick: fn(perigee_storage::encoding::ColumnStats) -> perigee_types::Value) -> Option<ArrayRef> {
+    fn bound(
+        &self,
+        column: &Column,
+        pick: fn(perigee_storage::encoding::ColumnStats) -> perigee_types::Value,
+    ) -> Option<ArrayRef> {
         let column = &self.source.table.columns[self.source.table.column_position(&column.name)?];
         let value = pick(self.chunk.stats(column.number)?);
         if value.is_null() {

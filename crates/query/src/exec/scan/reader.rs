@@ -259,9 +259,8 @@ fn evaluate(filter: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<Boole
 }
 
 fn boolean(filter: &Arc<dyn PhysicalExpr>, mask: &ArrayRef) -> Result<BooleanArray> {
-    let mask = mask
-        .as_boolean_opt()
-        .ok_or_else(|| DataFusionError::Internal(format!("filter {filter} is not boolean")))?;
+    let mask =
+        mask.as_boolean_opt().ok_or_else(|| DataFusionError::Internal(format!("filter {filter} is not boolean")))?;
     Ok(if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() })
 }
 

@@ -109,7 +109,8 @@ impl Fixture {
             state: IndexState::Valid,
             comment: None,
         });
-        let catalog = vec![CatalogChange::Put(Object::Table(Arc::clone(&table))), CatalogChange::Put(Object::Index(index))];
+        let catalog =
+            vec![CatalogChange::Put(Object::Table(Arc::clone(&table))), CatalogChange::Put(Object::Index(index))];
         self.apply(Transaction { catalog, ..Transaction::default() });
         table
     }
@@ -204,7 +205,8 @@ impl Fixture {
                 Err(error) => format!("{}: {}", error.state().code(), error.message()),
             };
             // An expectation that is a bare code leaves the message open.
-            let matches = got == *expected || (expected.len() == 6 && expected.ends_with(':') && got.starts_with(expected));
+            let matches =
+                got == *expected || (expected.len() == 6 && expected.ends_with(':') && got.starts_with(expected));
             if !matches {
                 wrong.push(format!("{sql}\n     got {got}\n  wanted {expected}"));
             }

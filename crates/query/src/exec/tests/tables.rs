@@ -54,9 +54,7 @@ fn a_transaction_sees_its_own_rows() {
     let mut fixture = Fixture::new();
     let table = items(&mut fixture, 10);
     let vids = fixture.plan_with("SELECT _vid FROM items WHERE id IN (1, 2) ORDER BY id", &[table.oid]).unwrap();
-    let rows = fixture
-        .block_on(fixture.runtime.fetch_rows(&query_of(vids), &[], fixture.view()))
-        .unwrap();
+    let rows = fixture.block_on(fixture.runtime.fetch_rows(&query_of(vids), &[], fixture.view())).unwrap();
     let ended: HashSet<Vid> = rows
         .iter()
         .map(|row| match &row[0] {
@@ -70,11 +68,10 @@ fn a_transaction_sees_its_own_rows() {
     let own = TableOverlay { ended, inserted };
     fixture.overlay = Some(Arc::new(Overlay { tables: HashMap::from([(table.storage, own)]) }));
     fixture.check("SELECT count(*) FROM items", &["9"]);
-    fixture.check("SELECT id, name, price FROM items WHERE id > 8 OR id < 3 ORDER BY id", &[
-        "0|item 0|0.00",
-        "9|item 9|9.00",
-        "99|new|NULL",
-    ]);
+    fixture.check(
+        "SELECT id, name, price FROM items WHERE id > 8 OR id < 3 ORDER BY id",
+        &["0|item 0|0.00", "9|item 9|9.00", "99|new|NULL"],
+    );
 }
 
 #[test]

@@ -23,7 +23,12 @@ fn database() -> Fixture {
     use SqlType::{Char, Date, Int4, Int8, Varchar};
     let mut f = Fixture::new();
     let v = || Varchar(Some(200));
-    table(&mut f, "region", &[("r_regionkey", Int8), ("r_name", Char(25)), ("r_comment", v())], &["0|EUROPE|x", "1|ASIA|x"]);
+    table(
+        &mut f,
+        "region",
+        &[("r_regionkey", Int8), ("r_name", Char(25)), ("r_comment", v())],
+        &["0|EUROPE|x", "1|ASIA|x"],
+    );
     table(
         &mut f,
         "nation",
@@ -81,7 +86,13 @@ fn database() -> Fixture {
     table(
         &mut f,
         "partsupp",
-        &[("ps_partkey", Int8), ("ps_suppkey", Int8), ("ps_availqty", Int4), ("ps_supplycost", PRICE), ("ps_comment", v())],
+        &[
+            ("ps_partkey", Int8),
+            ("ps_suppkey", Int8),
+            ("ps_availqty", Int4),
+            ("ps_supplycost", PRICE),
+            ("ps_comment", v()),
+        ],
         &["1|1|100|10.00|x", "2|2|200|20.00|x"],
     );
     table(

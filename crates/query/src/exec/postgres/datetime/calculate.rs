@@ -36,9 +36,7 @@ pub(super) fn operators() -> Vec<(&'static str, Arc<ScalarUDF>)> {
     ];
     let minus = vec![
         overload(&[T::Date, T::Date], T::Int4, |a, _| match (&a[0], &a[1]) {
-            (Value::Date(a), Value::Date(b)) => {
-                a.checked_sub(*b).map(Value::Int4).ok_or_else(|| out_of_range("date"))
-            }
+            (Value::Date(a), Value::Date(b)) => a.checked_sub(*b).map(Value::Int4).ok_or_else(|| out_of_range("date")),
             _ => Err(kind()),
         }),
         overload(&[T::Date, T::Int4], T::Date, |a, c| match &a[1] {
@@ -68,10 +66,15 @@ pub(super) fn operators() -> Vec<(&'static str, Arc<ScalarUDF>)> {
         Value::Float8(by) => interval_times(interval(&a[0])?, 1.0 / by).map(Value::Interval),
         _ => Err(kind()),
     })];
-    [("+", "datetime_plus", plus), ("-", "datetime_minus", minus), ("*", "interval_times", times), ("/", "interval_divided", divided)]
-        .into_iter()
-        .map(|(symbol, name, overloads)| (symbol, Function::new(name, overloads).operator(symbol).udf()))
-        .collect()
+    [
+        ("+", "datetime_plus", plus),
+        ("-", "datetime_minus", minus),
+        ("*", "interval_times", times),
+        ("/", "interval_divided", divided),
+    ]
+    .into_iter()
+    .map(|(symbol, name, overloads)| (symbol, Function::new(name, overloads).operator(symbol).udf()))
+    .collect()
 }
 
 /// An interval's length in microseconds, by which intervals compare.
@@ -132,9 +135,8 @@ pub(in crate::exec::postgres) fn interval_times(span: Interval, factor: f64) -> 
     let (exact_months, exact_days) = (f64::from(span.months) * factor, f64::from(span.days) * factor);
     let (months, mut days) = (whole(exact_months)?, whole(exact_days)?);
     let days_of_months = round((exact_months - f64::from(months)) * 30.0);
-    let mut seconds = round(
-        (exact_days - f64::from(days) + days_of_months - f64::from(whole(days_of_months)?)) * 86_400.0,
-    );
+    let mut seconds =
+        round((exact_days - f64::from(days) + days_of_months - f64::from(whole(days_of_months)?)) * 86_400.0);
     if seconds.abs() >= 86_400.0 {
         days = days.checked_add(whole(seconds / 86_400.0)?).ok_or_else(interval_overflow)?;
         seconds -= f64::from(whole(seconds / 86_400.0)?) * 86_400.0;
@@ -173,9 +175,8 @@ fn subtract(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
 fn add(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     let span = interval(&args[1])?;
     match &args[0] {
-        Value::Date(date) => {
-            local_plus(i64::from(*date).checked_mul(DAY).ok_or_else(|| out_of_range("date"))?, span).map(Value::Timestamp)
-        }
+        Value::Date(date) => local_plus(i64::from(*date).checked_mul(DAY).ok_or_else(|| out_of_range("date"))?, span)
+            .map(Value::Timestamp),
         Value::Timestamp(at) => local_plus(*at, span).map(Value::Timestamp),
         Value::Timestamptz(at) => {
             let zone = match args.get(2) {

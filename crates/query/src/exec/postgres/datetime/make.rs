@@ -16,13 +16,15 @@ use SqlType as T;
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let i = T::Int4;
     vec![
-        Function::new("make_date", vec![overload(&[i.clone(), i.clone(), i.clone()], T::Date, |a, _| {
-            Ok(Value::Date(day(a)?))
-        })])
+        Function::new(
+            "make_date",
+            vec![overload(&[i.clone(), i.clone(), i.clone()], T::Date, |a, _| Ok(Value::Date(day(a)?)))],
+        )
         .udf(),
-        Function::new("make_time", vec![overload(&[i.clone(), i.clone(), T::Float8], T::Time, |a, _| {
-            Ok(Value::Time(time(a)?))
-        })])
+        Function::new(
+            "make_time",
+            vec![overload(&[i.clone(), i.clone(), T::Float8], T::Time, |a, _| Ok(Value::Time(time(a)?)))],
+        )
         .udf(),
         Function::new(
             "make_timestamp",
@@ -33,41 +35,60 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             )],
         )
         .udf(),
-        Function::new("to_timestamp", vec![
-            overload(&[T::Float8], T::Timestamptz, |a, _| seconds(&a[0])),
-            overload(&[T::Text, T::Text], T::Timestamptz, super::pattern::to_timestamp).with_zone(),
-        ])
+        Function::new(
+            "to_timestamp",
+            vec![
+                overload(&[T::Float8], T::Timestamptz, |a, _| seconds(&a[0])),
+                overload(&[T::Text, T::Text], T::Timestamptz, super::pattern::to_timestamp).with_zone(),
+            ],
+        )
         .udf(),
-        Function::new("timezone", vec![
-            overload(&[T::Text, T::Timestamptz], T::Timestamp, in_zone),
-            overload(&[T::Text, T::Timestamp], T::Timestamptz, in_zone),
-            overload(&[T::Interval, T::Timestamptz], T::Timestamp, in_zone),
-            overload(&[T::Interval, T::Timestamp], T::Timestamptz, in_zone),
-        ])
+        Function::new(
+            "timezone",
+            vec![
+                overload(&[T::Text, T::Timestamptz], T::Timestamp, in_zone),
+                overload(&[T::Text, T::Timestamp], T::Timestamptz, in_zone),
+                overload(&[T::Interval, T::Timestamptz], T::Timestamp, in_zone),
+                overload(&[T::Interval, T::Timestamp], T::Timestamptz, in_zone),
+            ],
+        )
         .udf(),
-        Function::new("justify_days", vec![overload(&[T::Interval], T::Interval, |a, _| {
-            Ok(Value::Interval(justify_days(interval(&a[0])?)))
-        })])
+        Function::new(
+            "justify_days",
+            vec![overload(&[T::Interval], T::Interval, |a, _| Ok(Value::Interval(justify_days(interval(&a[0])?))))],
+        )
         .udf(),
-        Function::new("justify_hours", vec![overload(&[T::Interval], T::Interval, |a, _| {
-            Ok(Value::Interval(justify_hours(interval(&a[0])?)))
-        })])
+        Function::new(
+            "justify_hours",
+            vec![overload(&[T::Interval], T::Interval, |a, _| Ok(Value::Interval(justify_hours(interval(&a[0])?))))],
+        )
         .udf(),
-        Function::new("justify_interval", vec![overload(&[T::Interval], T::Interval, |a, _| {
-            Ok(Value::Interval(justify_days(justify_hours(interval(&a[0])?))))
-        })])
+        Function::new(
+            "justify_interval",
+            vec![overload(&[T::Interval], T::Interval, |a, _| {
+                Ok(Value::Interval(justify_days(justify_hours(interval(&a[0])?))))
+            })],
+        )
         .udf(),
-        Function::new("isfinite", vec![
-            overload(&[T::Date], T::Bool, |a, _| Ok(Value::Bool(!matches!(a[0], Value::Date(i32::MAX | i32::MIN))))),
-            overload(&[T::Timestamp], T::Bool, finite),
-            overload(&[T::Timestamptz], T::Bool, finite),
-            overload(&[T::Interval], T::Bool, |_, _| Ok(Value::Bool(true))),
-        ])
+        Function::new(
+            "isfinite",
+            vec![
+                overload(&[T::Date], T::Bool, |a, _| {
+                    Ok(Value::Bool(!matches!(a[0], Value::Date(i32::MAX | i32::MIN))))
+                }),
+                overload(&[T::Timestamp], T::Bool, finite),
+                overload(&[T::Timestamptz], T::Bool, finite),
+                overload(&[T::Interval], T::Bool, |_, _| Ok(Value::Bool(true))),
+            ],
+        )
         .udf(),
-        Function::new("date_bin", vec![
-            overload(&[T::Interval, T::Timestamp, T::Timestamp], T::Timestamp, bin),
-            overload(&[T::Interval, T::Timestamptz, T::Timestamptz], T::Timestamptz, bin),
-        ])
+        Function::new(
+            "date_bin",
+            vec![
+                overload(&[T::Interval, T::Timestamp, T::Timestamp], T::Timestamp, bin),
+                overload(&[T::Interval, T::Timestamptz, T::Timestamptz], T::Timestamptz, bin),
+            ],
+        )
         .udf(),
     ]
 }
@@ -117,9 +138,8 @@ fn in_zone(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
         Value::Interval(span) => perigee_types::text::TimeZone::fixed((span.micros / SECOND) as i32),
         name => time_zone(name.as_str().unwrap_or_default())?,
     };
-    let shift = |at: i64, seconds: i32| {
-        at.checked_add(i64::from(seconds) * SECOND).ok_or_else(|| out_of_range("timestamp"))
-    };
+    let shift =
+        |at: i64, seconds: i32| at.checked_add(i64::from(seconds) * SECOND).ok_or_else(|| out_of_range("timestamp"));
     match &args[1] {
         Value::Timestamptz(at) => shift(*at, zone.offset_at(*at)).map(Value::Timestamp),
         Value::Timestamp(at) => shift(*at, -zone.offset_of_local(*at)).map(Value::Timestamptz),

@@ -211,7 +211,8 @@ fn of_interval(field: &str, span: Interval) -> SqlResult<Value> {
         "epoch" => {
             // A year counts 365.25 days here, a month 30.
             let quarter_days = i128::from(months / 12) * 1_461 + i128::from(months % 12) * 120;
-            let micros = quarter_days * i128::from(DAY) / 4 + i128::from(span.days) * i128::from(DAY) + i128::from(time);
+            let micros =
+                quarter_days * i128::from(DAY) / 4 + i128::from(span.days) * i128::from(DAY) + i128::from(time);
             Ok(Value::Numeric(micros, 6))
         }
         other => Err(unknown_field(other, "interval")),

@@ -62,9 +62,9 @@ impl TreeNodeRewriter for Rewriter<'_> {
                         **when = adopt(std::mem::take(when), &ty)?;
                     }
                 }
-                let known = self.first_known(case.when_then_expr.iter().map(|(_, t)| t.as_ref()).chain(
-                    case.else_expr.as_deref(),
-                ))?;
+                let known = self.first_known(
+                    case.when_then_expr.iter().map(|(_, t)| t.as_ref()).chain(case.else_expr.as_deref()),
+                )?;
                 if let Some(ty) = known {
                     for (_, then) in &mut case.when_then_expr {
                         **then = adopt(std::mem::take(then), &ty)?;
@@ -203,7 +203,11 @@ impl Rewriter<'_> {
         let escape = like.escape_char.unwrap_or('\\');
         let pattern = match like.pattern.as_ref() {
             Expr::Literal(ScalarValue::Utf8View(Some(pattern)), _) => similar_to_regex(pattern, escape),
-            _ => return Err(DataFusionError::NotImplemented("SIMILAR TO with a pattern that is not constant".to_owned())),
+            _ => {
+                return Err(DataFusionError::NotImplemented(
+                    "SIMILAR TO with a pattern that is not constant".to_owned(),
+                ));
+            }
         };
         let op = if like.negated { Operator::RegexNotMatch } else { Operator::RegexMatch };
         let pattern = Expr::Literal(ScalarValue::Utf8View(Some(pattern)), None);

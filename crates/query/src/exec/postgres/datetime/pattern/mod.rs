@@ -23,7 +23,17 @@ use template::{Case, Field, Item, parse};
 use SqlType as T;
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -31,20 +41,26 @@ const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday",
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let any_numeric = vec![Parameter::AnyNumeric, Parameter::Of(T::Text)];
     vec![
-        Function::new("to_char", vec![
-            overload(&[T::Timestamp, T::Text], T::Text, to_char),
-            overload(&[T::Timestamptz, T::Text], T::Text, to_char).with_zone(),
-            overload(&[T::Interval, T::Text], T::Text, to_char),
-            overload(&[T::Time, T::Text], T::Text, to_char),
-            overload_of(any_numeric, Returns::Type(T::Text), number::to_char),
-            overload(&[T::Float8, T::Text], T::Text, number::to_char),
-        ])
+        Function::new(
+            "to_char",
+            vec![
+                overload(&[T::Timestamp, T::Text], T::Text, to_char),
+                overload(&[T::Timestamptz, T::Text], T::Text, to_char).with_zone(),
+                overload(&[T::Interval, T::Text], T::Text, to_char),
+                overload(&[T::Time, T::Text], T::Text, to_char),
+                overload_of(any_numeric, Returns::Type(T::Text), number::to_char),
+                overload(&[T::Float8, T::Text], T::Text, number::to_char),
+            ],
+        )
         .udf(),
-        Function::new("to_date", vec![overload(&[T::Text, T::Text], T::Date, |a, _| {
-            let local = read(a[0].as_str().unwrap_or_default(), a[1].as_str().unwrap_or_default())?;
-            let days = i32::try_from(local.micros.div_euclid(DAY)).map_err(|_| super::out_of_range("date"))?;
-            Ok(Value::Date(days))
-        })])
+        Function::new(
+            "to_date",
+            vec![overload(&[T::Text, T::Text], T::Date, |a, _| {
+                let local = read(a[0].as_str().unwrap_or_default(), a[1].as_str().unwrap_or_default())?;
+                let days = i32::try_from(local.micros.div_euclid(DAY)).map_err(|_| super::out_of_range("date"))?;
+                Ok(Value::Date(days))
+            })],
+        )
         .udf(),
     ]
 }
@@ -275,12 +291,25 @@ fn read(text: &str, template: &str) -> SqlResult<Read> {
         match field {
             Field::Year(digits) => {
                 let negative = rest.strip_prefix('-').inspect(|r| rest = r).is_some();
-                let (value, width) = take_number(&mut rest, if digits >= 4 { 9 } else { digits as usize }, "YYYY", text)?;
+                let (value, width) =
+                    take_number(&mut rest, if digits >= 4 { 9 } else { digits as usize }, "YYYY", text)?;
                 let value = match (digits, width) {
                     (4.., _) => value,
                     // Short years lie nearest to 2020.
-                    (_, ..=2) => if value < 70 { 2000 + value } else { 1900 + value },
-                    _ => if value < 520 { 2000 + value } else { 1000 + value },
+                    (_, ..=2) => {
+                        if value < 70 {
+                            2000 + value
+                        } else {
+                            1900 + value
+                        }
+                    }
+                    _ => {
+                        if value < 520 {
+                            2000 + value
+                        } else {
+                            1000 + value
+                        }
+                    }
                 };
                 year = Some(if negative { -value } else { value });
             }
@@ -347,9 +376,8 @@ fn read(text: &str, template: &str) -> SqlResult<Read> {
     }
     let year = year.unwrap_or(0);
     let year = if before_christ { 1 - year } else { year };
-    let out = || {
-        SqlError::new(SqlState::DatetimeFieldOverflow, format!("date/time field value out of range: \"{text}\""))
-    };
+    let out =
+        || SqlError::new(SqlState::DatetimeFieldOverflow, format!("date/time field value out of range: \"{text}\""));
     let month = u32::try_from(month).ok().filter(|m| (1..=12).contains(m)).ok_or_else(out)?;
     let day = u32::try_from(day).ok().filter(|d| (1..=days_in_month(year, month)).contains(d)).ok_or_else(out)?;
     if hour > 23 || minute > 59 || second > 59 {

@@ -109,7 +109,7 @@ fn parse(template: &str) -> SqlResult<Template> {
                 1
             }
             (_, 'V') => return Err(unsupported()),
-            (_, other) if other == ' ' => 1,
+            (_, ' ') => 1,
             _ => return Err(unsupported()),
         };
         rest = &rest[taken..];
