@@ -233,3 +233,7 @@ fn add_context(key: &mut String, context: &PlanContext) {
         key.push_str(schema);
     }
 }
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

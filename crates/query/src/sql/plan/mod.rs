@@ -26,6 +26,8 @@ mod rewrite;
 mod row_lock;
 mod scalar;
 mod table;
+#[cfg(test)]
+pub(in crate::sql) mod tests;
 pub(in crate::sql) mod types;
 mod update;
 mod view;

@@ -140,6 +140,8 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "regclass" => SqlType::Regclass,
         "regtype" => SqlType::Regtype,
         "regproc" => SqlType::Regproc,
+        // Shown by its number: no catalog of ours has a column of it.
+        "regnamespace" | "regrole" => SqlType::Oid,
         "unknown" => SqlType::Unknown,
         "void" => SqlType::Void,
         "inet" | "cidr" | "macaddr" | "money" | "xml" | "point" | "line" | "box" | "circle" | "polygon" | "path"

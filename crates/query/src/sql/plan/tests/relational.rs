@@ -1,0 +1,124 @@
+//! Queries: names and types of results, parameters, writes.
+
+use perigee_plan::Plan;
+use perigee_plan::relational::WriteKind;
+use perigee_types::SqlType::{self, Bool, Date, Float8, Int4, Int8, Numeric, Text, Timestamptz};
+
+use super::Fixture;
+
+#[test]
+fn results_have_postgresqls_names() {
+    let fixture = Fixture::new();
+    for (sql, want) in [
+        ("select 1", "?column?"),
+        ("select 1, 2, 1", "?column?,?column?,?column?"),
+        ("select count(*), sum(abalance), count(*) from pgbench_accounts", "count,sum,count"),
+        ("select abalance a, max(bid) as \"B\" from pgbench_accounts group by 1", "a,B"),
+        ("select aid::text, cast(1 as bigint), '5'::int from pgbench_accounts", "aid,int8,int4"),
+        ("select case when true then 1 end, coalesce(1, 2), extract(year from day) from things", "case,coalesce,extract"),
+        ("select case when true then 1 else aid end from pgbench_accounts", "aid"),
+        ("select upper(name), -id, id + 1 from things", "upper,?column?,?column?"),
+        ("select *, id from things where name = ''",
+            "id,name,price,tags,at,ok,note,ratio,small,day,key,id"),
+        ("select t.id, t.* from things t",
+            "id,id,name,price,tags,at,ok,note,ratio,small,day,key"),
+        ("values (1, 'a')", "column1,column2"),
+        ("select 1 as a union select 2 as b", "a"),
+        ("select * from cheap", "id,label"),
+        ("with x as (select id as y from things) select * from x", "y"),
+        ("select (select max(id) from things)", "max"),
+        ("select exists (select 1 from things)", "exists"),
+        ("select count(*) from things order by count", "count"),
+        ("table pairs", "a,b,c,d"),
+        ("select true, now()", "bool,now"),
+    ] {
+        match fixture.plan(sql) {
+            Ok(prepared) => {
+                let names: Vec<_> = prepared.columns.iter().flat_map(|c| c.iter().map(|c| c.name.clone())).collect();
+                assert_eq!(names.join(","), want, "{sql}");
+            }
+            Err(error) => panic!("{sql}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn results_have_types_and_sources() {
+    let fixture = Fixture::new();
+    let check = |sql: &str, types: &[SqlType], sources: &[bool]| {
+        let prepared = fixture.plan(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let columns = prepared.columns.clone().unwrap();
+        assert_eq!(columns.iter().map(|c| c.ty.clone()).collect::<Vec<_>>(), types, "{sql}");
+        assert_eq!(columns.iter().map(|c| c.source.is_some()).collect::<Vec<_>>(), sources, "{sql}");
+    };
+    check("select id, name, price from things where id > 5", &[Int8, Text, Numeric(Some((10, 2)))], &[true; 3]);
+    check("select c.label from cheap c", &[Text], &[true]);
+    check("select count(*), min(day) from things", &[Int8, Date], &[false; 2]);
+    check("select x.b, y.tbalance from pairs x join pgbench_tellers y on x.a = y.tid", &[Text, Int4], &[true; 2]);
+    check("select bid, count(*) from pgbench_accounts group by bid", &[Int4, Int8], &[true, false]);
+    check("select sum(ratio), bool_and(ok), max(at) from things", &[Float8, Bool, Timestamptz], &[false; 3]);
+}
+
+#[test]
+#[ignore = "open: the fixture gives a table and its sequence one oid, cases behind that never ran"]
+fn parameters_of_queries_are_inferred() {
+    let fixture = Fixture::new();
+    for (sql, want) in [
+        ("select * from things where id > $1 and name like $2", vec![Int8, Text]),
+        ("select * from things where id > $1 limit $2 offset $3", vec![Int8, Int8, Int8]),
+        ("select $1::date, $2", vec![Date, Text]),
+        ("select * from things where day between $1 and $2", vec![Date, Date]),
+        ("select * from things where id in ($1, $2)", vec![Int8, Int8]),
+        ("insert into things (name, ratio) select $1, $2", vec![Text, Float8]),
+        ("insert into things (name, ratio) values (upper($1), $2)", vec![Text, Float8]),
+        ("update things set ratio = $1, ok = $2 where name = $3", vec![Float8, Bool, Text]),
+        ("delete from things where day < $1", vec![Date]),
+    ] {
+        let prepared = fixture.plan(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert_eq!(prepared.parameters, want, "{sql}");
+    }
+}
+
+#[test]
+#[ignore = "open: the fixture gives a table and its sequence one oid, cases behind that never ran"]
+fn writes_say_what_their_source_yields() {
+    let fixture = Fixture::new();
+    let check = |sql: &str, kind: WriteKind, width: usize, returning: Option<&str>| {
+        let prepared = fixture.plan(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let Plan::Write(write) = &prepared.plan else { panic!("{sql}: {:?}", prepared.plan) };
+        assert_eq!(write.kind, kind, "{sql}");
+        assert_eq!(write.source.logical.schema().fields().len(), width, "{sql}");
+        let names = prepared
+            .columns
+            .as_ref()
+            .map(|columns| columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(","));
+        assert_eq!(names.as_deref(), returning, "{sql}");
+    };
+    check("update pairs set c = c + 1, a = 2", WriteKind::Update { assigned: vec![2, 0] }, 7, None);
+    check("update pairs p set d = t.filler from pgbench_tellers t where t.tid = p.a",
+        WriteKind::Update { assigned: vec![3] }, 6, None);
+    check("delete from pairs using pgbench_tellers t where t.tid = a returning a, upper(b)", WriteKind::Delete, 5,
+        Some("a,upper"));
+    check("delete from pairs where a in (select tid from pgbench_tellers)", WriteKind::Delete, 5, None);
+    check("insert into pairs (b, a) select name, id::int from things returning *",
+        WriteKind::Insert { ignore_conflicts: false }, 4, Some("a,b,c,d"));
+    check("insert into things (name) select b from pairs", WriteKind::Insert { ignore_conflicts: false }, 11, None);
+    check("insert into pgbench_tellers values (1, 2) on conflict (tid) do nothing",
+        WriteKind::Insert { ignore_conflicts: true }, 4, None);
+}
+
+#[test]
+fn rows_are_locked_by_their_hidden_column() {
+    let fixture = Fixture::new();
+    for (sql, width, shown) in [
+        ("select * from pairs where a > 1 for update", 5, 4),
+        ("select a from pairs p where a > 1 for update skip locked", 2, 1),
+        ("select p.a, t.tid from pairs p join pgbench_tellers t on t.tid = p.a for share of p", 3, 2),
+    ] {
+        let prepared = fixture.plan(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let Plan::Query(query) = &prepared.plan else { panic!("{sql}") };
+        assert!(query.row_lock.is_some(), "{sql}");
+        assert_eq!(query.logical.schema().fields().len(), width, "{sql}");
+        assert_eq!(prepared.columns.as_ref().unwrap().len(), shown, "{sql}");
+    }
+}
