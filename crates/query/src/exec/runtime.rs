@@ -196,7 +196,7 @@ impl QueryRuntime {
     }
 
     /// The state that a plan over this view runs with.
-    fn state(&self, logical: &LogicalPlan, view: &Arc<ReadView>, hash_joins: bool) -> SessionState {
+    pub(super) fn state(&self, logical: &LogicalPlan, view: &Arc<ReadView>, hash_joins: bool) -> SessionState {
         let template = if rows_read(logical, view) < ROWS_FOR_ONE_THREAD { &self.narrow } else { &self.wide };
         let mut state = template.as_ref().clone();
         if !hash_joins {

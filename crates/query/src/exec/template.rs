@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::config::ConfigOptions;
+use datafusion::config::{ConfigOptions, SpillCompression};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, SessionStateDefaults};
@@ -60,6 +60,7 @@ fn config(threads: usize) -> SessionConfig {
     options.sql_parser.dialect = datafusion::common::config::Dialect::PostgreSQL;
     options.sql_parser.parse_float_as_decimal = true;
     options.execution.target_partitions = threads;
+    options.execution.spill_compression = SpillCompression::Lz4Frame;
     // Timestamps mean UTC unless an expression names the session's zone.
     options.execution.time_zone = Some("+00:00".to_owned());
     SessionConfig::from(options).with_batch_size(BATCH_ROWS)

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::own::OwnRows;
 use super::reader::Reader;
-use super::statistics;
+use super::{prune, statistics};
 
 /// What is read, whatever columns and filters a plan asks for.
 pub(in crate::exec) struct Source {
@@ -63,6 +63,8 @@ pub(in crate::exec) struct ScanExec {
     queue: Arc<AtomicUsize>,
     metrics: ExecutionPlanMetricsSet,
     unfiltered: Arc<OnceLock<Arc<Statistics>>>,
+    /// For each chunk whether `filters` may be true in it; found when the first partition starts.
+    matching: Arc<OnceLock<Option<Vec<bool>>>>,
 }
 
 impl ScanExec {
@@ -81,6 +83,7 @@ impl ScanExec {
             queue: Arc::default(),
             metrics: ExecutionPlanMetricsSet::new(),
             unfiltered: Arc::default(),
+            matching: Arc::default(),
         }
     }
 
@@ -127,6 +130,11 @@ impl ScanExec {
     /// Places in `columns` of what comes out.
     pub(super) fn output(&self) -> &[usize] {
         &self.output
+    }
+
+    /// For each chunk whether the filters may be true in it; `None` where they may be in all.
+    pub(super) fn matching(&self) -> Option<&[bool]> {
+        self.matching.get_or_init(|| prune::matching(&self.source, &self.read_schema, &self.filters)).as_deref()
     }
 
     pub(super) fn limit(&self) -> Option<usize> {
@@ -301,6 +309,7 @@ impl ExecutionPlan for ScanExec {
             match phase {
                 FilterPushdownPhase::Pre if possible => {
                     scan.filters.push(self.over_columns(filter.filter)?);
+                    scan.matching = Arc::default();
                     answers.push(PushedDown::Yes);
                 }
                 FilterPushdownPhase::Post if possible => {

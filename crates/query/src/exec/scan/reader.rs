@@ -16,7 +16,7 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, Count, MetricBuilder, 
 use perigee_storage::table::{ChunkScan, Tier};
 
 use super::exec::ScanExec;
-use super::prune::Pruner;
+use super::prune::DynamicPruner;
 use crate::exec::error::{canceled, from_sql, store_error};
 use crate::exec::template::BATCH_ROWS;
 
@@ -54,7 +54,7 @@ pub(super) struct Reader {
     numbers: Vec<u16>,
     places: Vec<usize>,
     with_vid: bool,
-    pruner: Option<Pruner>,
+    pruner: Option<DynamicPruner>,
     /// For each filter whether it may fail.
     guarded: Vec<bool>,
     hints: Vec<Hint>,
@@ -102,7 +102,7 @@ impl Reader {
             with_vid: ends_rows || scan.columns.iter().any(|c| *c >= live),
             numbers,
             places,
-            pruner: Pruner::new(scan),
+            pruner: DynamicPruner::new(scan),
             guarded: scan.filters().iter().map(may_fail).collect(),
             hints: scan
                 .hints()
@@ -179,12 +179,13 @@ impl Reader {
             }
         }
         let source = Arc::clone(&self.scan.source);
-        let Some(chunk) = source.chunks.get(self.scan.queue().fetch_add(1, Ordering::Relaxed)) else {
+        let place = self.scan.queue().fetch_add(1, Ordering::Relaxed);
+        let Some(chunk) = source.chunks.get(place) else {
             return Ok(None);
         };
-        if let Some(pruner) = &mut self.pruner
-            && !pruner.may_match(chunk)
-        {
+        let excluded = self.scan.matching().is_some_and(|chunks| !chunks.get(place).copied().unwrap_or(true))
+            || self.pruner.as_mut().is_some_and(|pruner| !pruner.may_match(chunk));
+        if excluded {
             self.counters.chunks_pruned.add(1);
             return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.output_schema))));
         }

@@ -1,5 +1,6 @@
 //! Queries over a store in memory: one helper, then cases that are data.
 
+mod cost;
 mod semantics;
 mod tables;
 mod tpch;

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use perigee_plan::relational::RETURNING_TABLE;
 use perigee_storage::store::{Overlay, TableOverlay};
 use perigee_types::{SqlType, Value, Vid};
 
@@ -110,4 +111,25 @@ fn a_join_beyond_memory_runs_again_as_sort_merge() {
     let mut fixture = Fixture::with_memory(6 << 20);
     items(&mut fixture, 60_000);
     fixture.check("SELECT count(*), sum(a.id) FROM items a JOIN items b ON a.name = b.name", &["60000|1799970000"]);
+}
+
+#[test]
+fn returning_is_evaluated_over_rows_in_memory() {
+    let mut fixture = Fixture::new();
+    let table = items(&mut fixture, 1);
+    let source = crate::exec::returning::source(&table);
+    let plan = datafusion::logical_expr::LogicalPlanBuilder::scan(RETURNING_TABLE, source, None)
+        .and_then(|b| {
+            use datafusion::logical_expr::col;
+            b.project(vec![col("name"), col("id") + datafusion::logical_expr::lit(1)])?.build()
+        })
+        .unwrap();
+    let plan = crate::exec::optimize(&plan).unwrap();
+    let columns: Vec<(u16, &SqlType, &str)> =
+        table.columns.iter().map(|c| (c.number, &c.ty, c.name.as_str())).collect();
+    let row = vec![Value::Int4(7), Value::Text("seven".into()), Value::Null];
+    let rows = perigee_storage::arrow_value::rows_to_batch(&columns, &[row]).unwrap();
+    let batches = fixture.block_on(fixture.runtime.evaluate(&plan, rows, &[], fixture.view())).unwrap();
+    let rows: Vec<_> = batches.iter().flat_map(perigee_storage::arrow_value::batch_to_rows).collect();
+    assert_eq!(rows, [vec![Value::Text("seven".into()), Value::Int4(8)]]);
 }
