@@ -115,6 +115,8 @@ fn custom(name: &ObjectName) -> SqlResult<SqlType> {
         "oid" => SqlType::Oid,
         "regclass" => SqlType::Regclass,
         "regtype" => SqlType::Regtype,
+        // Shown by their numbers: no catalog of ours has columns of them.
+        "regnamespace" | "regrole" => SqlType::Oid,
         "regproc" => SqlType::Regproc,
         "unknown" => SqlType::Unknown,
         "void" => SqlType::Void,

@@ -12,9 +12,10 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::physical_expr_common::datum::apply;
+use datafusion::scalar::ScalarValue;
 use perigee_types::{SqlError, SqlState, SqlType};
 
-use super::cast::numeric_field;
+use super::cast::{literal, numeric_field};
 use crate::exec::error::{arrow_error, division_by_zero, from_sql, integer_out_of_range};
 
 /// Decimal places of a quotient, at least: 16 significant digits down to a ten-thousandth.
@@ -91,6 +92,52 @@ pub(super) fn operation(op: Operator, left: Expr, right: Expr, types: (&DataType
     plan(op, types.0, types.1)?;
     let udf = ScalarUDF::new_from_impl(Arithmetic::new(op));
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), vec![left, right])))
+}
+
+/// The quotient of two literals, one of them with a point, to the places that PostgreSQL shows: they depend on the
+/// values, so only constants can have them.
+pub(super) fn constant_quotient(left: &ScalarValue, right: &ScalarValue) -> Result<Option<Expr>> {
+    let decimal = |value: &ScalarValue| match value {
+        ScalarValue::Int32(Some(v)) => Some((i128::from(*v), 0, false)),
+        ScalarValue::Int64(Some(v)) => Some((i128::from(*v), 0, false)),
+        ScalarValue::Decimal128(Some(v), _, scale) => Some((*v, *scale, true)),
+        _ => None,
+    };
+    let (Some((a, s, a_exact)), Some((b, t, b_exact))) = (decimal(left), decimal(right)) else { return Ok(None) };
+    if !a_exact && !b_exact {
+        return Ok(None);
+    }
+    if b == 0 {
+        return Err(from_sql(division_by_zero()));
+    }
+    let scale = quotient_scale((a, s), (b, t));
+    let numerator = shifted(i256::from_i128(a), i32::from(scale) + i32::from(t) - i32::from(s));
+    let quotient = numerator.ok().and_then(|n| rounded(n, i256::from_i128(b))).and_then(i256::to_i128);
+    Ok(quotient.filter(|q| q.unsigned_abs() < 10u128.pow(38)).map(|quotient| {
+        let field = SqlType::Numeric(Some((38, scale))).field("numeric", false);
+        literal(ScalarValue::Decimal128(Some(quotient), 38, scale), &field)
+    }))
+}
+
+/// Places of a quotient in PostgreSQL: 16 significant digits, counted in groups of four.
+fn quotient_scale(left: (i128, i8), right: (i128, i8)) -> i8 {
+    // The weight and the value of a number's first group of four digits.
+    let first_group = |(value, scale): (i128, i8)| {
+        let mut groups = Vec::new();
+        let scale = u32::from(scale.unsigned_abs());
+        let padding = (4 - scale % 4) % 4;
+        let mut rest = value.unsigned_abs().saturating_mul(10u128.pow(padding));
+        while rest > 0 {
+            groups.push((rest % 10_000) as i32);
+            rest /= 10_000;
+        }
+        let behind = ((scale + padding) / 4) as i32;
+        (groups.len() as i32 - 1 - behind, groups.last().copied().unwrap_or(0))
+    };
+    let ((weight, first), (other_weight, other_first)) = (first_group(left), first_group(right));
+    let weight = weight - other_weight - i32::from(first <= other_first);
+    let scale = (16 - 4 * weight).clamp(0, 30) as i8;
+    scale.max(left.1).max(right.1)
 }
 
 /// One operator on numbers.
@@ -297,7 +344,7 @@ fn decimals(
     }
     let result: ArrayRef = Arc::new(result.finish().with_precision_and_scale(38, scale)?);
     if scalar {
-        return Ok(ColumnarValue::Scalar(datafusion::scalar::ScalarValue::try_from_array(&result, 0)?));
+        return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
     }
     Ok(ColumnarValue::Array(result))
 }

@@ -56,8 +56,11 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 /// Every aggregate.
 pub(super) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let mut all = SessionStateDefaults::default_aggregate_functions();
-    let every = all.iter().find(|f| f.name() == "bool_and").map(|f| f.as_ref().clone().with_aliases(["every"]));
-    all.extend(every.map(Arc::new));
+    let alias = |name: &str, alias: &'static str| {
+        all.iter().find(|f| f.name() == name).map(|f| Arc::new(f.as_ref().clone().with_aliases([alias])))
+    };
+    let aliased: Vec<_> = [alias("bool_and", "every"), alias("var", "variance")].into_iter().flatten().collect();
+    all.extend(aliased);
     all
 }
 

@@ -154,6 +154,12 @@ fn plan_arithmetic(op: Operator, symbol: &'static str, left: Side, right: Side) 
         (false, false) => (left, right),
     };
     if is_number(&left.ty) && is_number(&right.ty) {
+        if op == Operator::Divide
+            && let (Expr::Literal(a, _), Expr::Literal(b, _)) = (&left.expr, &right.expr)
+            && let Some(quotient) = arithmetic::constant_quotient(a, b)?
+        {
+            return Ok(quotient);
+        }
         if let Some(call) = arithmetic::operation(op, left.expr.clone(), right.expr.clone(), (&left.ty, &right.ty)) {
             return Ok(call);
         }

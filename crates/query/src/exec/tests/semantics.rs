@@ -59,7 +59,9 @@ fn numerics_are_exact() {
         ("0.1 + 0.2 = 0.3", "t"),
         ("1.5 * 2", "3.0"),
         ("1 / 3.0", "0.33333333333333333333"),
-        ("10.0 / 4", "2.5"),
+        ("10.0 / 4", "2.5000000000000000"),
+        ("7.0 / 2", "3.5000000000000000"),
+        ("10000000.0 / 3", "3333333.333333333333"),
         ("7.5 % 2", "1.5"),
         ("round(2.5)", "3"),
         ("round(-2.5)", "-3"),
@@ -157,6 +159,49 @@ fn aggregates_have_postgresqls_types() {
         ("SELECT sum(price * (1 - 0.05) * (1 + 0.08)) FROM t", "15.390000"),
         ("SELECT 100.00 * sum(price) / sum(price) FROM t", "100"),
         ("SELECT sum(price) / 7.0 FROM t", "2.14285714285714285714"),
+    ]);
+}
+
+#[test]
+fn window_functions() {
+    let mut fixture = Fixture::new();
+    let table = fixture.table("w", &[("id", SqlType::Int4), ("g", SqlType::Text)]);
+    let row = |(id, g): (i32, &str)| vec![Value::Int4(id), Value::Text(g.into())];
+    fixture.insert(&table, [(1, "a"), (2, "a"), (3, "b"), (4, "b")].map(row).to_vec());
+    fixture.check_all(&[
+        (
+            "SELECT id, lag(id) OVER (ORDER BY id), lead(id, 2) OVER (ORDER BY id) FROM w ORDER BY id LIMIT 2",
+            "1|NULL|3\n2|1|4",
+        ),
+        ("SELECT id, lag(id, 1, 0) OVER (ORDER BY id) FROM w ORDER BY id LIMIT 2", "1|0\n2|1"),
+        ("SELECT id, first_value(id) OVER (PARTITION BY g ORDER BY id) FROM w ORDER BY id LIMIT 3", "1|1\n2|1\n3|3"),
+        ("SELECT id, nth_value(id, 2) OVER (ORDER BY id) FROM w ORDER BY id LIMIT 2", "1|NULL\n2|2"),
+        (
+            "SELECT id, ntile(2) OVER (ORDER BY id), rank() OVER (ORDER BY g) FROM w ORDER BY id",
+            "1|1|1\n2|1|1\n3|2|3\n4|2|3",
+        ),
+        ("SELECT id, count(*) OVER (PARTITION BY g), max(id) OVER () FROM w ORDER BY id LIMIT 1", "1|2|4"),
+        (
+            "SELECT id, sum(id) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM w ORDER BY id",
+            "1|1\n2|3\n3|5\n4|7",
+        ),
+        (
+            "SELECT percent_rank() OVER (ORDER BY id), cume_dist() OVER (ORDER BY id) FROM w ORDER BY id LIMIT 1",
+            "0|0.25",
+        ),
+        ("SELECT g, count(*) FROM w GROUP BY 1 ORDER BY 2 DESC, 1", "a|2\nb|2"),
+        ("SELECT g AS x FROM w GROUP BY x ORDER BY x", "a\nb"),
+        ("SELECT id, g FROM w GROUP BY id ORDER BY id LIMIT 1", "1|a"),
+        ("SELECT DISTINCT ON (g) g, id FROM w ORDER BY g, id DESC", "a|2\nb|4"),
+        ("SELECT g, count(*) FROM w GROUP BY ROLLUP (g) ORDER BY g", "a|2\nb|2\nNULL|4"),
+        ("SELECT (SELECT max(id) FROM w v WHERE v.g = w.g) FROM w ORDER BY id LIMIT 1", "2"),
+        ("SELECT id FROM w WHERE EXISTS (SELECT 1 FROM w v WHERE v.id = w.id + 3)", "1"),
+        ("SELECT id FROM w WHERE id NOT IN (SELECT id FROM w WHERE g = 'a') ORDER BY id", "3\n4"),
+        ("SELECT count(*) FROM w a LEFT JOIN w b ON a.id = b.id + 1 WHERE b.id IS NULL", "1"),
+        ("SELECT stddev(id), variance(id) FROM w", "1.2909944487358056|1.6666666666666667"),
+        ("SELECT count(DISTINCT g), count(*) FILTER (WHERE g = 'a') FROM w", "2|2"),
+        ("SELECT w.* FROM w WHERE (id, g) = (1, 'a')", "1|a"),
+        ("SELECT id FROM w WHERE (id, g) IN ((1, 'a'), (4, 'b')) ORDER BY id", "1\n4"),
     ]);
 }
 

@@ -37,6 +37,8 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     ];
     let age = vec![
         overload(&[T::Timestamp, T::Timestamp], T::Interval, age),
+        // Analysis puts today's midnight before the argument.
+        overload(&[T::Timestamp], T::Interval, |_, _| Err(SqlError::internal("age without today"))),
         overload(&[T::Timestamptz, T::Timestamptz], T::Interval, age).with_zone(),
     ];
     vec![

@@ -128,6 +128,14 @@ impl Rewriter<'_> {
             let as_type = Cast::new_from_field(Box::new(value), field);
             return cast::rewrite(as_type, self.schema).map(Transformed::yes);
         }
+        if call.func.name() == "age" && call.args.len() == 1 {
+            let today = SessionValue::TransactionTime.expr();
+            let date = Arc::new(SqlType::Date.field("date", true));
+            let today = cast::rewrite(Cast::new_from_field(Box::new(today), date), self.schema)?;
+            let midnight = Arc::new(SqlType::Timestamp.field("timestamp", true));
+            let today = cast::rewrite(Cast::new_from_field(Box::new(today), midnight), self.schema)?;
+            call.args.insert(0, today);
+        }
         if let Some(function) = call.func.inner().downcast_ref::<Function>() {
             let types = call.args.iter().map(|a| a.get_type(self.schema)).collect::<Result<Vec<_>>>()?;
             if function.wants_zone(&types) {
