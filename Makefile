@@ -28,10 +28,13 @@ build: tools-cc
 run: build
 	$(PERIGEE_BIN) node $(ARGS)
 
-# Tests start the binary of the dev profile, which they build themselves.
+# Tests start the binary of the dev profile. It is built together with them: by itself it would want other features of its
+# dependencies, and build them all once more.
+TEST_BIN := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/perigee
 test: tools
-	$(CARGO) run --locked -q -p xtask -- tidy
-	env -u PERIGEE_BIN $(CARGO) test --locked --workspace --no-fail-fast
+	$(CARGO) build --locked --workspace --all-targets
+	$(CARGO) test --locked --workspace --no-fail-fast --no-run
+	PERIGEE_BIN=$(TEST_BIN) $(CARGO) test --locked --workspace --no-fail-fast
 
 lint: tools-cc
 	$(CARGO) fmt --all --check

@@ -109,7 +109,7 @@ impl Bank {
     pub async fn transfer(&self, client: &Client, id: i64, random: &mut StdRng) -> Result<(), tokio_postgres::Error> {
         let source = random.random_range(0..self.accounts);
         let target = (source + random.random_range(1..self.accounts)) % self.accounts;
-        let amount = random.random_range(1..100);
+        let amount = random.random_range(1..100_i64);
         let note = "x".repeat(random.random_range(0..200));
         let result = async {
             client.batch_execute("BEGIN").await?;

@@ -35,6 +35,8 @@ mod sequences;
 mod services;
 pub mod session;
 mod session_command;
+mod session_settings;
+mod session_transaction;
 pub mod settings;
 mod stage;
 mod transaction;

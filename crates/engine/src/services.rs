@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::engine::Engine;
 
 /// What a session's functions remember and reach.
-pub struct Services {
+pub(crate) struct Services {
     engine: Weak<Engine>,
     state: Mutex<State>,
 }

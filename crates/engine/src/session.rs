@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use perigee_plan::command::{Isolation, TransactionModes};
+use perigee_plan::command::TransactionModes;
 use perigee_plan::{Plan, TransactionCommand};
 use perigee_query::exec::{ReadView, SessionFacts};
 use perigee_query::sql::{self, PlanContext};
@@ -29,12 +29,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Statement;
-use crate::api::{CommandTag, ConnectRequest, Notice, Outcome, Severity, TransactionStatus};
+use crate::api::{ConnectRequest, Notice, Outcome, Severity, TransactionStatus};
 use crate::copy::CopyState;
 use crate::engine::Engine;
 use crate::locks::LockWait;
 use crate::registry::SessionEntry;
 use crate::services::Services;
+use crate::session_transaction::{isolation_of, refuse_serializable};
 use crate::settings::{Settings, definition};
 use crate::transaction::Transaction;
 
@@ -50,13 +51,13 @@ pub struct Session {
     pub(crate) settings: Settings,
     known_path: parking_lot::Mutex<Option<(LogIndex, String, Arc<[String]>)>>,
     /// Settings as ROLLBACK and COMMIT would leave them; kept while a transaction is open.
-    settings_behind: Option<SettingsBehind>,
+    pub(crate) settings_behind: Option<SettingsBehind>,
     pub(crate) transaction: Option<Transaction>,
     /// Several statements of one simple query share an implicit transaction.
     shared_implicit: bool,
     statements: HashMap<String, Statement>,
     pub(crate) notices: Vec<Notice>,
-    parameter_changes: Vec<(String, String)>,
+    pub(crate) parameter_changes: Vec<(String, String)>,
     pub(crate) copy: Option<CopyState>,
     pub(crate) services: Arc<Services>,
     pub(crate) cancel: CancellationToken,
@@ -66,9 +67,9 @@ pub struct Session {
     timed_out: Arc<std::sync::atomic::AtomicBool>,
 }
 
-struct SettingsBehind {
-    rollback: Settings,
-    commit: Settings,
+pub(crate) struct SettingsBehind {
+    pub(crate) rollback: Settings,
+    pub(crate) commit: Settings,
 }
 
 impl Session {
@@ -451,286 +452,6 @@ impl Session {
         Ok(())
     }
 
-    pub(crate) async fn transaction_command(&mut self, command: &TransactionCommand) -> SqlResult<Outcome> {
-        let tag = |name| Ok(Outcome::Command(CommandTag { name, rows: None }));
-        match command {
-            TransactionCommand::Begin(modes) => {
-                match &mut self.transaction {
-                    Some(t) if t.explicit => self.warn(
-                        SqlState::ActiveSqlTransaction,
-                        "there is already a transaction in progress",
-                    ),
-                    // The statements before it in the same implicit transaction become part of the block.
-                    Some(t) => t.explicit = true,
-                    None => self.begin(true, *modes)?,
-                }
-                tag("BEGIN")
-            }
-            TransactionCommand::Commit { chain } => {
-                let modes = self.modes_to_chain(*chain)?;
-                let outcome = match &self.transaction {
-                    Some(t) if t.failed => {
-                        self.rollback_transaction();
-                        "ROLLBACK"
-                    }
-                    Some(t) => {
-                        if !t.explicit {
-                            self.warn(SqlState::NoActiveSqlTransaction, "there is no transaction in progress");
-                        }
-                        self.commit_transaction().await?;
-                        "COMMIT"
-                    }
-                    None => {
-                        self.warn(SqlState::NoActiveSqlTransaction, "there is no transaction in progress");
-                        "COMMIT"
-                    }
-                };
-                if let Some(modes) = modes {
-                    self.begin(true, modes)?;
-                }
-                tag(outcome)
-            }
-            TransactionCommand::Rollback { chain } => {
-                let modes = self.modes_to_chain(*chain)?;
-                if !self.transaction.as_ref().is_some_and(|t| t.explicit) {
-                    self.warn(SqlState::NoActiveSqlTransaction, "there is no transaction in progress");
-                }
-                self.rollback_transaction();
-                if let Some(modes) = modes {
-                    self.begin(true, modes)?;
-                }
-                tag("ROLLBACK")
-            }
-            TransactionCommand::Savepoint(name) => {
-                let transaction = self.block("SAVEPOINT")?;
-                let mark = transaction.writes.mark();
-                transaction.savepoints.push((name.clone(), mark));
-                tag("SAVEPOINT")
-            }
-            TransactionCommand::Release(name) => {
-                let transaction = self.block("RELEASE SAVEPOINT")?;
-                let place = savepoint(transaction, name)?;
-                transaction.savepoints.truncate(place);
-                tag("RELEASE")
-            }
-            TransactionCommand::RollbackTo(name) => {
-                let transaction = self.block("ROLLBACK TO SAVEPOINT")?;
-                let place = savepoint(transaction, name)?;
-                if transaction.staging.is_some() {
-                    return Err(SqlError::unsupported("ROLLBACK TO SAVEPOINT behind a large COPY or UPDATE"));
-                }
-                let mark = transaction.savepoints.get(place).map(|(_, mark)| *mark);
-                if let Some(mark) = mark {
-                    transaction.writes.rollback_to(mark);
-                }
-                transaction.savepoints.truncate(place + 1);
-                transaction.failed = false;
-                tag("ROLLBACK")
-            }
-            TransactionCommand::Set(modes) => {
-                let Some(transaction) = self.transaction.as_mut().filter(|t| t.explicit) else {
-                    self.warn(
-                        SqlState::NoActiveSqlTransaction,
-                        "SET TRANSACTION can only be used in transaction blocks",
-                    );
-                    return tag("SET");
-                };
-                if let Some(isolation) = modes.isolation {
-                    refuse_serializable(isolation)?;
-                    if transaction.has_run && isolation != transaction.isolation {
-                        return Err(SqlError::new(
-                            SqlState::ActiveSqlTransaction,
-                            "SET TRANSACTION ISOLATION LEVEL must be called before any query",
-                        ));
-                    }
-                    transaction.isolation = isolation;
-                }
-                if let Some(read_only) = modes.read_only {
-                    if transaction.has_run && transaction.read_only && !read_only {
-                        return Err(SqlError::new(
-                            SqlState::ActiveSqlTransaction,
-                            "transaction read-write mode must be set before any query",
-                        ));
-                    }
-                    transaction.read_only = read_only;
-                }
-                tag("SET")
-            }
-            TransactionCommand::SetDefault(modes) => {
-                if let Some(isolation) = modes.isolation {
-                    refuse_serializable(isolation)?;
-                    self.set("default_transaction_isolation", Some(isolation_name(isolation)), false)?;
-                }
-                if let Some(read_only) = modes.read_only {
-                    self.set("default_transaction_read_only", Some(if read_only { "on" } else { "off" }), false)?;
-                }
-                tag("SET")
-            }
-        }
-    }
-
-    fn modes_to_chain(&self, chain: bool) -> SqlResult<Option<TransactionModes>> {
-        if !chain {
-            return Ok(None);
-        }
-        match self.transaction.as_ref().filter(|t| t.explicit) {
-            Some(t) => Ok(Some(TransactionModes {
-                isolation: Some(t.isolation),
-                read_only: Some(t.read_only),
-                deferrable: None,
-            })),
-            None => Err(SqlError::new(
-                SqlState::NoActiveSqlTransaction,
-                "AND CHAIN can only be used in transaction blocks",
-            )),
-        }
-    }
-
-    fn block(&mut self, command: &str) -> SqlResult<&mut Transaction> {
-        self.transaction.as_mut().filter(|t| t.explicit).ok_or_else(|| {
-            SqlError::new(
-                SqlState::NoActiveSqlTransaction,
-                format!("{command} can only be used in transaction blocks"),
-            )
-        })
-    }
-
-    fn warn(&mut self, state: SqlState, text: &str) {
-        self.notice(Severity::Warning, SqlError::new(state, text));
-    }
-
-    /// Commits the open transaction. It is over afterwards, whatever comes.
-    pub(crate) async fn commit_transaction(&mut self) -> SqlResult<()> {
-        let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
-        let result = crate::commit::commit(&self.engine, &mut transaction, &self.cancel).await;
-        if result.is_err() {
-            let staging = transaction.staging.take();
-            self.drop_staged(staging);
-        }
-        drop(transaction);
-        self.end_settings(result.is_ok());
-        result
-    }
-
-    pub(crate) fn rollback_transaction(&mut self) {
-        if let Some(mut transaction) = self.transaction.take() {
-            let staging = transaction.staging.take();
-            self.drop_staged(staging);
-        }
-        self.end_settings(false);
-    }
-
-    /// Rows that were staged in vain are dropped by an entry, in the background: nobody waits for it.
-    fn drop_staged(&self, staging: Option<crate::stage::Staging>) {
-        if let Some(staging) = staging {
-            let engine = self.engine.clone();
-            tokio::spawn(async move {
-                if let Err(error) = staging.abort(&engine).await {
-                    tracing::warn!(%error, "staged rows are dropped with the term");
-                }
-            });
-        }
-    }
-
-    /// SET, by name. `local` ends with the transaction.
-    pub(crate) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> SqlResult<()> {
-        if name.eq_ignore_ascii_case("transaction_isolation") || name.eq_ignore_ascii_case("transaction_read_only") {
-            return self.set_transaction_setting(name, value);
-        }
-        if name.eq_ignore_ascii_case("default_transaction_isolation")
-            && let Some(value) = value
-        {
-            refuse_serializable(isolation_of(&value.to_ascii_lowercase()))?;
-        }
-        let in_block = self.transaction.as_ref().is_some_and(|t| t.explicit);
-        if local && !in_block {
-            self.warn(SqlState::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
-            // It would end with the statement.
-            return self.settings.clone().set(name, value).map(|_| ());
-        }
-        if in_block && self.settings_behind.is_none() {
-            let now = self.settings.clone();
-            self.settings_behind = Some(SettingsBehind { rollback: now.clone(), commit: now });
-        }
-        let reported = self.settings.set(name, value)?;
-        if !local && let Some(behind) = &mut self.settings_behind {
-            behind.commit.set(name, value)?;
-        }
-        if let Some(name) = reported {
-            let value = self.settings.show(name)?;
-            if name == "application_name" {
-                self.entry.activity.lock().application_name.clone_from(&value);
-            }
-            self.parameter_changes.push((name.to_owned(), value));
-        }
-        Ok(())
-    }
-
-    fn set_transaction_setting(&mut self, name: &str, value: Option<&str>) -> SqlResult<()> {
-        let mut modes = TransactionModes::default();
-        match value {
-            Some(value) if name.eq_ignore_ascii_case("transaction_isolation") => {
-                self.settings.clone().set(name, Some(value))?;
-                modes.isolation = Some(isolation_of(&value.to_ascii_lowercase()));
-            }
-            Some(value) => modes.read_only = crate::settings::parse_bool(value),
-            None => {}
-        }
-        if let Some(transaction) = self.transaction.as_mut().filter(|t| t.explicit) {
-            if let Some(isolation) = modes.isolation {
-                refuse_serializable(isolation)?;
-                transaction.isolation = isolation;
-            }
-            if let Some(read_only) = modes.read_only {
-                transaction.read_only = read_only;
-            }
-        }
-        Ok(())
-    }
-
-    /// SHOW, by name.
-    pub(crate) fn show(&self, name: &str) -> SqlResult<String> {
-        if name.eq_ignore_ascii_case("transaction_isolation") {
-            let isolation = self.transaction.as_ref().map(|t| t.isolation).unwrap_or_else(|| {
-                isolation_of(self.settings.get("default_transaction_isolation").unwrap_or_default())
-            });
-            return Ok(isolation_name(isolation).to_owned());
-        }
-        if name.eq_ignore_ascii_case("transaction_read_only") {
-            let read_only = self.transaction.as_ref().map(|t| t.read_only).unwrap_or(
-                self.settings.is_on("default_transaction_read_only"),
-            );
-            return Ok(if read_only { "on" } else { "off" }.to_owned());
-        }
-        if name.eq_ignore_ascii_case("session_authorization") {
-            return Ok(self.user.clone());
-        }
-        self.settings.show(name)
-    }
-
-    pub(crate) fn reset_all(&mut self) -> SqlResult<()> {
-        for name in self.settings.reset_all() {
-            let value = self.settings.show(name)?;
-            self.parameter_changes.push((name.to_owned(), value));
-        }
-        if let Some(behind) = &mut self.settings_behind {
-            behind.commit.reset_all();
-        }
-        Ok(())
-    }
-
-    fn end_settings(&mut self, committed: bool) {
-        let Some(behind) = self.settings_behind.take() else { return };
-        let before = std::mem::replace(&mut self.settings, if committed { behind.commit } else { behind.rollback });
-        for definition in crate::settings::DEFINITIONS.iter().filter(|d| d.reported) {
-            if before.get(definition.name) != self.settings.get(definition.name)
-                && let Ok(value) = self.settings.show(definition.name)
-            {
-                self.parameter_changes.push((definition.name.to_owned(), value));
-            }
-        }
-    }
-
     /// How long to wait for locks.
     pub(crate) fn lock_wait(&self) -> LockWait {
         self.settings.duration("lock_timeout").map_or(LockWait::Forever, LockWait::AtMost)
@@ -868,39 +589,9 @@ fn same_columns(a: Option<&[perigee_plan::ResultColumn]>, b: Option<&[perigee_pl
     }
 }
 
-fn savepoint(transaction: &Transaction, name: &str) -> SqlResult<usize> {
-    transaction.savepoints.iter().rposition(|(n, _)| n == name).ok_or_else(|| {
-        SqlError::new(SqlState::InvalidSavepointSpecification, format!("savepoint \"{name}\" does not exist"))
-    })
-}
-
 fn in_failed_transaction() -> SqlError {
     SqlError::new(
         SqlState::InFailedSqlTransaction,
         "current transaction is aborted, commands ignored until end of transaction block",
     )
-}
-
-/// SERIALIZABLE needs predicate tests at commit that are not built; a weaker level under its name would be a lie.
-fn refuse_serializable(isolation: Isolation) -> SqlResult<()> {
-    if isolation == Isolation::Serializable {
-        return Err(SqlError::unsupported("isolation level SERIALIZABLE").hint("use REPEATABLE READ"));
-    }
-    Ok(())
-}
-
-fn isolation_of(name: &str) -> Isolation {
-    match name {
-        "serializable" => Isolation::Serializable,
-        "repeatable read" => Isolation::RepeatableRead,
-        _ => Isolation::ReadCommitted,
-    }
-}
-
-fn isolation_name(isolation: Isolation) -> &'static str {
-    match isolation {
-        Isolation::ReadCommitted => "read committed",
-        Isolation::RepeatableRead => "repeatable read",
-        Isolation::Serializable => "serializable",
-    }
 }

@@ -178,7 +178,7 @@ impl Assembly {
         measure::memory(&self.plan, &self.budget);
         metrics::gauge!(names::LSM_BYTES).set(self.kv.disk_bytes() as f64);
         // Asks the file system when the last answer is old.
-        self.disk.writable();
+        let _ = self.disk.writable();
         metrics::gauge!(names::DISK_FREE_BYTES).set(self.disk.free_bytes() as f64);
     }
 

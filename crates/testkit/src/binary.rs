@@ -28,6 +28,11 @@ pub fn perigee() -> Result<PathBuf, TestkitError> {
 /// [`TestkitError::Build`].
 pub fn faults() -> Result<PathBuf, TestkitError> {
     static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    // Beside the binary that was named, as a build of the whole workspace leaves it.
+    let beside = env::var_os("PERIGEE_BIN").map(|path| PathBuf::from(path).with_file_name("libperigee_faults.so"));
+    if let Some(path) = beside.filter(|path| path.exists()) {
+        return Ok(path);
+    }
     let built = BUILT.get_or_init(|| build("perigee-faults", "libperigee_faults.so"));
     built.clone().ok_or_else(|| TestkitError::Build("perigee-faults".to_owned()))
 }

@@ -47,6 +47,8 @@ pub(crate) struct Rows {
     encoder: RowEncoder,
     /// The block that is being sent, and its next row.
     block: Option<(RowBlock, usize)>,
+    /// The stream has given everything; it must not be asked again.
+    ended: bool,
 }
 
 impl Rows {
@@ -56,7 +58,7 @@ impl Rows {
         formats: &[Format],
         settings: OutputSettings,
     ) -> Self {
-        Self { stream, encoder: RowEncoder::new(columns, formats, settings), block: None }
+        Self { stream, encoder: RowEncoder::new(columns, formats, settings), block: None, ended: false }
     }
 
     /// The command's name in its tag.
@@ -72,9 +74,12 @@ impl Rows {
         let mut sent = 0u64;
         loop {
             let Some((block, row)) = &mut self.block else {
+                if self.ended {
+                    return Ok(Sent::All(sent));
+                }
                 match self.stream.next().await? {
                     Some(block) => self.block = Some((block, 0)),
-                    None => return Ok(Sent::All(sent)),
+                    None => self.ended = true,
                 }
                 continue;
             };

@@ -52,7 +52,7 @@ fn refusals_carry_postgresqls_states() {
         ("merge into pairs using things on true when matched then delete", "0A000"),
         ("copy nothing from stdin", "42P01"),
         ("copy pairs (nothing) from stdin", "42703"),
-        ("copy pairs from '/tmp/x'", "0A000"),
+        ("copy pairs from 'x.csv'", "0A000"),
         ("copy pairs from stdin with (format csv, delimiter '||')", "0A000"),
         ("select * from pairs for update of nothing", "42P01"),
         ("select a from pairs union select 1 for update", "0A000"),

@@ -1,0 +1,108 @@
+//! SET, SHOW and RESET in a session: what a transaction undoes, and what clients are told of.
+
+use perigee_plan::command::TransactionModes;
+use perigee_types::{SqlError, SqlResult, SqlState};
+
+use crate::session::{Session, SettingsBehind};
+use crate::session_transaction::{isolation_name, isolation_of, refuse_serializable};
+
+impl Session {
+    /// SET, by name. `local` ends with the transaction.
+    pub(crate) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> SqlResult<()> {
+        if name.eq_ignore_ascii_case("transaction_isolation") || name.eq_ignore_ascii_case("transaction_read_only") {
+            return self.set_transaction_setting(name, value);
+        }
+        if name.eq_ignore_ascii_case("default_transaction_isolation")
+            && let Some(value) = value
+        {
+            refuse_serializable(isolation_of(&value.to_ascii_lowercase()))?;
+        }
+        let in_block = self.transaction.as_ref().is_some_and(|t| t.explicit);
+        if local && !in_block {
+            self.warn(SqlState::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
+            // It would end with the statement.
+            return self.settings.clone().set(name, value).map(|_| ());
+        }
+        if in_block && self.settings_behind.is_none() {
+            let now = self.settings.clone();
+            self.settings_behind = Some(SettingsBehind { rollback: now.clone(), commit: now });
+        }
+        let reported = self.settings.set(name, value)?;
+        if !local && let Some(behind) = &mut self.settings_behind {
+            behind.commit.set(name, value)?;
+        }
+        if let Some(name) = reported {
+            let value = self.settings.show(name)?;
+            if name == "application_name" {
+                self.entry.activity.lock().application_name.clone_from(&value);
+            }
+            self.parameter_changes.push((name.to_owned(), value));
+        }
+        Ok(())
+    }
+
+    fn set_transaction_setting(&mut self, name: &str, value: Option<&str>) -> SqlResult<()> {
+        let mut modes = TransactionModes::default();
+        match value {
+            Some(value) if name.eq_ignore_ascii_case("transaction_isolation") => {
+                self.settings.clone().set(name, Some(value))?;
+                modes.isolation = Some(isolation_of(&value.to_ascii_lowercase()));
+            }
+            Some(value) => modes.read_only = crate::settings::parse_bool(value),
+            None => {}
+        }
+        if let Some(transaction) = self.transaction.as_mut().filter(|t| t.explicit) {
+            if let Some(isolation) = modes.isolation {
+                refuse_serializable(isolation)?;
+                transaction.isolation = isolation;
+            }
+            if let Some(read_only) = modes.read_only {
+                transaction.read_only = read_only;
+            }
+        }
+        Ok(())
+    }
+
+    /// SHOW, by name.
+    pub(crate) fn show(&self, name: &str) -> SqlResult<String> {
+        if name.eq_ignore_ascii_case("transaction_isolation") {
+            let isolation = self.transaction.as_ref().map(|t| t.isolation).unwrap_or_else(|| {
+                isolation_of(self.settings.get("default_transaction_isolation").unwrap_or_default())
+            });
+            return Ok(isolation_name(isolation).to_owned());
+        }
+        if name.eq_ignore_ascii_case("transaction_read_only") {
+            let read_only = self.transaction.as_ref().map(|t| t.read_only).unwrap_or(
+                self.settings.is_on("default_transaction_read_only"),
+            );
+            return Ok(if read_only { "on" } else { "off" }.to_owned());
+        }
+        if name.eq_ignore_ascii_case("session_authorization") {
+            return Ok(self.user.clone());
+        }
+        self.settings.show(name)
+    }
+
+    pub(crate) fn reset_all(&mut self) -> SqlResult<()> {
+        for name in self.settings.reset_all() {
+            let value = self.settings.show(name)?;
+            self.parameter_changes.push((name.to_owned(), value));
+        }
+        if let Some(behind) = &mut self.settings_behind {
+            behind.commit.reset_all();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn end_settings(&mut self, committed: bool) {
+        let Some(behind) = self.settings_behind.take() else { return };
+        let before = std::mem::replace(&mut self.settings, if committed { behind.commit } else { behind.rollback });
+        for definition in crate::settings::DEFINITIONS.iter().filter(|d| d.reported) {
+            if before.get(definition.name) != self.settings.get(definition.name)
+                && let Ok(value) = self.settings.show(definition.name)
+            {
+                self.parameter_changes.push((definition.name.to_owned(), value));
+            }
+        }
+    }
+}
