@@ -195,9 +195,9 @@ impl QueryRuntime {
         }
     }
 
-    /// The state that a plan over this view runs with.
-    pub(super) fn state(&self, logical: &LogicalPlan, view: &Arc<ReadView>, hash_joins: bool) -> SessionState {
-        let template = if rows_read(logical, view) < ROWS_FOR_ONE_THREAD { &self.narrow } else { &self.wide };
+    /// The state that a plan over this view runs with, when it reads about so many rows.
+    pub(super) fn state(&self, rows: u64, view: &Arc<ReadView>, hash_joins: bool) -> SessionState {
+        let template = if rows < ROWS_FOR_ONE_THREAD { &self.narrow } else { &self.wide };
         let mut state = template.as_ref().clone();
         if !hash_joins {
             state.config_mut().options_mut().optimizer.prefer_hash_join = false;
@@ -316,8 +316,10 @@ impl Job {
     /// The plan as it will run, and the state to run it with.
     pub(super) async fn physical(&self, hash_joins: bool) -> Result<(Arc<dyn ExecutionPlan>, SessionState)> {
         let bound = bind(&self.logical, &self.parameters, &self.view.session)?;
-        let bound = if self.replan { template::planning().optimize(&bound)? } else { bound };
-        let state = self.runtime.state(&bound, &self.view, hash_joins);
+        let rows = rows_read(&bound, &self.view);
+        // Where few rows are read, planning again with the values costs more than a better plan saves.
+        let bound = if self.replan && rows >= ROWS_FOR_ONE_THREAD { template::optimize_again(bound)? } else { bound };
+        let state = self.runtime.state(rows, &self.view, hash_joins);
         let plan = state.query_planner().create_physical_plan(&bound, &state).await?;
         Ok((plan, state))
     }

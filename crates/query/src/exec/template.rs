@@ -6,9 +6,11 @@
 use std::sync::{Arc, LazyLock};
 
 use datafusion::config::{ConfigOptions, SpillCompression};
+use datafusion::error::Result;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, SessionStateDefaults};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::optimizer::Analyzer;
 use datafusion::prelude::SessionConfig;
@@ -37,6 +39,11 @@ pub(super) fn planning() -> &'static SessionState {
             .build()
     });
     &STATE
+}
+
+/// Optimizes a plan again after its parameters have got their values. It was analyzed before: its types stay.
+pub(super) fn optimize_again(plan: LogicalPlan) -> Result<LogicalPlan> {
+    planning().optimizer().optimize(plan, planning(), |_, _| {})
 }
 
 /// A state to run with on `threads` threads.

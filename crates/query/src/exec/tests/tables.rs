@@ -51,6 +51,17 @@ fn parameters_are_bound_into_a_cached_plan() {
 }
 
 #[test]
+fn a_plan_is_optimized_again_with_the_parameters_of_a_large_read() {
+    let mut fixture = Fixture::new();
+    items(&mut fixture, 60_000);
+    let mut query = fixture.query("SELECT count(*), 1::int8 FROM items WHERE id < $1::int4").unwrap();
+    query.replan = true;
+    assert_eq!(fixture.run_query(&query, &[Value::Int4(10)]).unwrap(), ["10|1"]);
+    let rows = fixture.block_on(fixture.runtime.fetch_rows(&query, &[Value::Int4(10)], fixture.view())).unwrap();
+    assert_eq!(rows, [vec![Value::Int8(10), Value::Int8(1)]], "types stay");
+}
+
+#[test]
 fn a_transaction_sees_its_own_rows() {
     let mut fixture = Fixture::new();
     let table = items(&mut fixture, 10);
