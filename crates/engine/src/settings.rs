@@ -9,10 +9,11 @@ use std::time::Duration;
 use perigee_types::text::{ByteaOutput, DateStyle, IntervalStyle, OutputSettings, TimeZone};
 use perigee_types::{SqlError, SqlResult, SqlState};
 
-/// PostgreSQL's version that Perigee answers as.
-pub const SERVER_VERSION: &str = "16.6";
+/// PostgreSQL's version that Perigee answers as. From 15 on psql asks `\d` with a set-returning function over columns of
+/// the outer query, which the planner does not take yet; nothing else hangs on the number.
+pub const SERVER_VERSION: &str = "14.13";
 /// The same as a number.
-pub const SERVER_VERSION_NUM: &str = "160006";
+pub const SERVER_VERSION_NUM: &str = "140013";
 
 /// How the values of a setting are checked and written.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,15 @@ use crate::Finding;
 use crate::tree::Tree;
 
 /// What a protocol crate may use of the server: it converts, calls the engine and converts back.
-const PROTOCOL_MAY_USE: [&str; 6] =
-    ["perigee-engine", "perigee-plan", "perigee-types", "perigee-security", "perigee-telemetry", "perigee-config"];
+const PROTOCOL_MAY_USE: [&str; 7] = [
+    "perigee-engine",
+    "perigee-plan",
+    "perigee-query",
+    "perigee-types",
+    "perigee-security",
+    "perigee-telemetry",
+    "perigee-config",
+];
 
 /// Crates with what they may use of the server; crates at the edge (the binary, tests, tools) are free.
 const LAYERS: &[(&str, &[&str])] = &[

@@ -307,7 +307,7 @@ fn random_data_is_no_danger() {
         for _ in 0..4_000 {
             let length = usize::from(next() % 60);
             let mut data: Vec<u8> = if kind == CopyKind::Binary { binary_data(b"\0\x03") } else { Vec::new() };
-            data.extend((0..length).map(|_| b"\t\n\\\",\"N.\r1a{}\0\xff\x03x"[usize::from(next()) % 18]));
+            data.extend((0..length).map(|_| b"\t\n\\\",\"N.\r1a{}\0\xff\x03x"[usize::from(next()) % 17]));
             let whole = decode(&copy, &data, data.len().max(1));
             let pieces = decode(&copy, &data, usize::from(next() % 5) + 1);
             assert_eq!(whole.is_ok(), pieces.is_ok(), "{:?}", data.escape_ascii().to_string());

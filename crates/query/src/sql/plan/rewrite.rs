@@ -6,7 +6,7 @@ use perigee_types::{SqlError, SqlResult};
 use sqlparser::ast::{
     self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
     FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, OrderBy, OrderByKind, Query, Select,
-    SelectItem, SetExpr, VisitMut, VisitorMut,
+    SelectItem, SetExpr, TableAliasColumnDef, TableFactor, VisitMut, VisitorMut,
 };
 
 use crate::sql::context::PlanContext;
@@ -59,12 +59,26 @@ impl VisitorMut for Rewrite<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
+        if let Some(unnest) = qualified_unnest(factor) {
+            *factor = unnest;
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        crate::exec::rewrite_expression(expr);
         if let Some(rewritten) = array_of_query(expr) {
             *expr = rewritten;
         }
         match expr {
-            Expr::Function(function) => strip_schema(&mut function.name),
+            Expr::Function(function) => {
+                strip_schema(&mut function.name);
+                // Arrays begin at 1 here, so the highest place is the length.
+                if function.name.to_string().eq_ignore_ascii_case("array_upper") {
+                    function.name = ObjectName::from(vec![Ident::new("array_length")]);
+                }
+            }
             Expr::BinaryOp { op, .. } => {
                 if let BinaryOperator::PGCustomBinaryOperator(parts) = op
                     && let Some(known) = operator_named(parts)
@@ -83,6 +97,28 @@ impl VisitorMut for Rewrite<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `FROM pg_catalog.unnest(a) x` is `FROM unnest(a) AS x(x)`: the alias of a function names its column too.
+fn qualified_unnest(factor: &TableFactor) -> Option<TableFactor> {
+    let TableFactor::Table { name, alias, args: Some(args), .. } = factor else { return None };
+    if !name.to_string().eq_ignore_ascii_case("pg_catalog.unnest") {
+        return None;
+    }
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] = args.args.as_slice() else { return None };
+    let mut alias = alias.clone();
+    if let Some(alias) = &mut alias
+        && alias.columns.is_empty()
+    {
+        alias.columns = vec![TableAliasColumnDef { name: alias.name.clone(), data_type: None }];
+    }
+    Some(TableFactor::UNNEST {
+        alias,
+        array_exprs: vec![array.clone()],
+        with_offset: false,
+        with_offset_alias: None,
+        with_ordinality: false,
+    })
 }
 
 /// `ARRAY(SELECT e FROM … ORDER BY o)` is `(SELECT array_agg(e ORDER BY o) FROM …)`, but for an array that would be empty:
