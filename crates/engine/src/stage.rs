@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use perigee_consensus::Proposal;
 use perigee_storage::entry::{Entry, RowBlock, TableChange};
 use perigee_types::catalog::{Catalog, Table};
@@ -163,7 +164,7 @@ fn split_rows(rows: RowBlock) -> VecDeque<RowBlock> {
                 if length > 1 && batch_bytes(&slice) > STAGE_BYTES + (STAGE_BYTES >> 2) {
                     blocks.extend(split_rows(RowBlock::Batch(slice)));
                 } else {
-                    blocks.push_back(RowBlock::Batch(slice));
+                    blocks.push_back(RowBlock::Batch(if count > 1 { compacted(&slice) } else { slice }));
                 }
             }
         }
@@ -171,8 +172,24 @@ fn split_rows(rows: RowBlock) -> VecDeque<RowBlock> {
     blocks
 }
 
+/// The batch with its own copy of its strings: a slice shares those of the whole, and would be logged with all of them.
+fn compacted(batch: &RecordBatch) -> RecordBatch {
+    use arrow::array::{Array, ArrayRef, AsArray};
+    use arrow::datatypes::DataType;
+    let columns: Vec<ArrayRef> = batch
+        .columns()
+        .iter()
+        .map(|column| match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()) as ArrayRef,
+            _ => Arc::clone(column),
+        })
+        .collect();
+    RecordBatch::try_new(batch.schema(), columns).unwrap_or_else(|_| batch.clone())
+}
+
 /// Bytes of a batch's own values, without what its buffers hold besides.
-pub(crate) fn batch_bytes(batch: &arrow::record_batch::RecordBatch) -> usize {
+pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::DataType;
     batch

@@ -66,3 +66,21 @@ async fn a_table_is_made_and_loaded_in_one_block() {
     a.ok("alter table t add primary key (id)").await;
     assert_eq!(b.rows("select v from t where id = 4711").await, ["value number 4711"]);
 }
+
+/// Batches whose strings are long: each is cut into entries that carry their own strings and no others'.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wide_rows_are_cut_into_entries() {
+    let node = Node::start().await;
+    let mut a = node.client().await;
+    a.ok("create table t (id int, v text)").await;
+    let statements = a.session.split("copy t (id, v) from stdin").unwrap();
+    let statement = a.session.plan(&statements[0], &[]).await.unwrap();
+    let Outcome::CopyIn(_) = a.session.execute(&statement, &[]).await.unwrap() else { panic!("no COPY") };
+    let texts = StringViewArray::from_iter_values((0..8_000).map(|id| format!("{id} {}", "wide ".repeat(60))));
+    let columns: Vec<(&str, ArrayRef)> =
+        vec![("id", Arc::new(Int32Array::from_iter_values(0..8_000))), ("v", Arc::new(texts))];
+    a.session.copy_write(RecordBatch::try_from_iter(columns).unwrap()).await.unwrap();
+    a.session.copy_finish().await.unwrap();
+    a.session.finish().await.unwrap();
+    assert_eq!(a.rows("select count(*), min(length(v)) from t").await, ["8000|302"]);
+}
