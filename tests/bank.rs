@@ -208,7 +208,9 @@ async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<i64>>, String> {
 /// Whether the server is gone, or going.
 fn is_over(error: &tokio_postgres::Error) -> bool {
     let code = error.code().map(|code| code.code().to_owned());
-    error.is_closed() || code.is_none_or(|code| code.starts_with("57P") || code.starts_with("08"))
+    // 58030: the log cannot be written; the node says so while it goes down.
+    let ending = |code: String| ["57P", "08", "58030"].iter().any(|start| code.starts_with(start));
+    error.is_closed() || code.is_none_or(ending)
 }
 
 /// Whether another session was quicker.
