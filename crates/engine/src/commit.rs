@@ -44,8 +44,7 @@ pub(crate) async fn commit(
     }
     engine.wait_for_memory().await;
     if large {
-        let staging =
-            transaction.staging.get_or_insert_with(|| Staging::new(transaction.holder, transaction.term));
+        let staging = transaction.staging.get_or_insert_with(|| Staging::new(transaction.holder, transaction.term));
         for (table_oid, change) in changes.drain(..) {
             if let Some(catalog) = &catalog
                 && let Some(table) = new_table(&catalog_changes, change.storage)

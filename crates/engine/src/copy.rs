@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::record_batch::RecordBatch;
-use perigee_plan::command::CopyFormat;
 use perigee_plan::Expr;
+use perigee_plan::command::CopyFormat;
 use perigee_storage::arrow_value::{batch_to_rows, repeat, rows_to_batch, schema_of};
 use perigee_storage::entry::{RowBlock as LogRows, TableChange};
 use perigee_types::catalog::Table;
@@ -56,8 +56,7 @@ impl Session {
             .filter_map(|position| target.table.columns.get(*position))
             .map(|column| (column.name.clone(), column.ty.clone()))
             .collect();
-        let outcome =
-            CopyIn { format: format.clone(), table: target.table.name.clone(), columns: wanted.into() };
+        let outcome = CopyIn { format: format.clone(), table: target.table.name.clone(), columns: wanted.into() };
         self.copy = Some(CopyState { target, columns: columns.to_vec(), defaults, rows: 0, staged: false });
         Ok(Outcome::CopyIn(outcome))
     }
@@ -133,7 +132,9 @@ impl Session {
     async fn stage_batch(&mut self, target: &mut Target, batch: RecordBatch) -> SqlResult<()> {
         for (column, array) in target.table.columns.iter().zip(batch.columns()) {
             if column.not_null && array.null_count() > 0 {
-                let row = batch_to_rows(&batch).into_iter().find(|row| check_not_null(&target.table, &target.schema, row).is_err());
+                let row = batch_to_rows(&batch)
+                    .into_iter()
+                    .find(|row| check_not_null(&target.table, &target.schema, row).is_err());
                 if let Some(row) = row {
                     check_not_null(&target.table, &target.schema, &row)?;
                 }

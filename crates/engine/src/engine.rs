@@ -240,11 +240,10 @@ pub(crate) fn outcome(result: Result<Committed, ProposeError>) -> SqlResult<(Log
             "could not commit: the leader has changed; nothing was written",
         )
         .hint("retry the transaction")),
-        Err(ProposeError::Unknown) => Err(SqlError::new(
-            SqlState::TransactionResolutionUnknown,
-            "the outcome of the commit is not known",
-        )
-        .hint("look for its effects before trying again")),
+        Err(ProposeError::Unknown) => {
+            Err(SqlError::new(SqlState::TransactionResolutionUnknown, "the outcome of the commit is not known")
+                .hint("look for its effects before trying again"))
+        }
         Err(ProposeError::Busy) => Err(SqlError::new(
             SqlState::InsufficientResources,
             "too many writes are waiting for the log; nothing was written",
@@ -257,6 +256,8 @@ pub(crate) fn outcome(result: Result<Committed, ProposeError>) -> SqlResult<(Log
         Err(ProposeError::Stopped) => {
             Err(SqlError::new(SqlState::AdminShutdown, "the node is stopping; nothing was written"))
         }
-        Err(ProposeError::Storage(text)) => Err(SqlError::new(SqlState::IoError, format!("cannot write the log: {text}"))),
+        Err(ProposeError::Storage(text)) => {
+            Err(SqlError::new(SqlState::IoError, format!("cannot write the log: {text}")))
+        }
     }
 }

@@ -80,9 +80,11 @@ impl Session {
             return Err(SqlError::unsupported("FOR UPDATE with NOWAIT or SKIP LOCKED over more than one row"));
         }
         let mode = if lock.shared { LockMode::Shared } else { LockMode::Exclusive };
-        let table = self.planning_catalog().table(lock.table).cloned().ok_or_else(|| {
-            SqlError::new(SqlState::UndefinedTable, "the locked table is gone")
-        })?;
+        let table = self
+            .planning_catalog()
+            .table(lock.table)
+            .cloned()
+            .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, "the locked table is gone"))?;
         let target = self.target(&table, "SELECT FOR UPDATE").await?;
         let columns = crate::rows::column_numbers(&table);
         let engine = self.engine.clone();

@@ -29,10 +29,8 @@ fn key_lookup(what: &str, lookup: &KeyLookup, catalog: &Catalog) -> Vec<String> 
         .filter_map(|n| lookup.table.columns.iter().find(|c| c.number == *n))
         .map(|c| c.name.as_str())
         .collect();
-    let mut lines = vec![
-        format!("{what} on {} using {name}", lookup.table.name),
-        format!("  Key: ({})", columns.join(", ")),
-    ];
+    let mut lines =
+        vec![format!("{what} on {} using {name}", lookup.table.name), format!("  Key: ({})", columns.join(", "))];
     if lookup.residual.is_some() {
         lines.push("  Filter: on the row".to_owned());
     }

@@ -59,9 +59,9 @@ struct Waiter {
 impl Lock {
     /// Whether `holder` may have it now, seen from behind the first `ahead` of the queue.
     fn compatible(&self, holder: Holder, mode: LockMode) -> bool {
-        self.holders.iter().all(|(other, held)| {
-            *other == holder || (mode == LockMode::Shared && *held == LockMode::Shared)
-        })
+        self.holders
+            .iter()
+            .all(|(other, held)| *other == holder || (mode == LockMode::Shared && *held == LockMode::Shared))
     }
 
     fn grant(&mut self, holder: Holder, mode: LockMode) {

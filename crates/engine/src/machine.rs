@@ -43,10 +43,14 @@ impl StateMachine for Machine {
             EntryKind::Normal => {
                 self.applier.apply(entry.index, entry.term, entry.time, entry.proposed_in, &entry.payload)
             }
-            EntryKind::Blank => self.applier.apply_blank(entry.index, entry.term, entry.time).map(|()| ApplyOutcome::Applied),
+            EntryKind::Blank => {
+                self.applier.apply_blank(entry.index, entry.term, entry.time).map(|()| ApplyOutcome::Applied)
+            }
             EntryKind::Membership => {
                 let members = entry.payload.to_vec();
-                self.applier.apply_membership(entry.index, entry.term, entry.time, members).map(|()| ApplyOutcome::Applied)
+                self.applier
+                    .apply_membership(entry.index, entry.term, entry.time, members)
+                    .map(|()| ApplyOutcome::Applied)
             }
         };
         match result {

@@ -150,8 +150,7 @@ impl Session {
         let engine = self.engine.clone();
         let transaction = self.transaction()?;
         transaction.begin_statement_for_write(&engine);
-        let Some((vid, row)) =
-            transaction.find_and_lock(&engine, target, &unique, &bytes, LockMode::Exclusive).await?
+        let Some((vid, row)) = transaction.find_and_lock(&engine, target, &unique, &bytes, LockMode::Exclusive).await?
         else {
             return Ok(None);
         };

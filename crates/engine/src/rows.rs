@@ -305,4 +305,3 @@ pub(crate) fn duplicate_key(target: &Target, unique: &UniqueKey, row: &[Value]) 
     .table(&target.schema, &target.table.name)
     .constraint(&unique.index.name)
 }
-

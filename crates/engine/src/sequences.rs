@@ -89,11 +89,8 @@ fn take(engine: &Engine, sequence: &Sequence, term: Term) -> SqlResult<Block> {
     let past = |value: i64| value > sequence.maximum || value < sequence.minimum;
     if past(next) {
         if !sequence.cycle {
-            let (what, bound) = if sequence.increment > 0 {
-                ("maximum", sequence.maximum)
-            } else {
-                ("minimum", sequence.minimum)
-            };
+            let (what, bound) =
+                if sequence.increment > 0 { ("maximum", sequence.maximum) } else { ("minimum", sequence.minimum) };
             return Err(SqlError::new(
                 SqlState::ObjectNotInPrerequisiteState,
                 format!("nextval: reached {what} value of sequence \"{}\" ({bound})", sequence.name),

@@ -50,9 +50,12 @@ impl Services {
 
 /// The sequence in the latest catalog: sequences are not part of a snapshot.
 fn find(engine: &Engine, oid: Oid) -> SqlResult<Arc<Sequence>> {
-    engine.store.catalog().sequence(oid).cloned().ok_or_else(|| {
-        SqlError::new(SqlState::UndefinedTable, "the sequence does not exist or is not committed yet")
-    })
+    engine
+        .store
+        .catalog()
+        .sequence(oid)
+        .cloned()
+        .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, "the sequence does not exist or is not committed yet"))
 }
 
 impl SessionServices for Services {

@@ -240,13 +240,8 @@ impl Session {
     ///
     /// # Errors
     /// `25P02` in a failed transaction, and what analysis refuses.
-    pub async fn plan(
-        &mut self,
-        statement: &sql::Statement,
-        declared: &[Option<SqlType>],
-    ) -> SqlResult<Statement> {
-        let planned =
-            self.with_plan_context(declared, |engine, context| engine.statements.plan(statement, context));
+    pub async fn plan(&mut self, statement: &sql::Statement, declared: &[Option<SqlType>]) -> SqlResult<Statement> {
+        let planned = self.with_plan_context(declared, |engine, context| engine.statements.plan(statement, context));
         match planned {
             Ok((prepared, literals)) => {
                 self.refuse_in_failed(&prepared.plan)?;
@@ -341,10 +336,7 @@ impl Session {
             return SqlError::new(SqlState::QueryCanceled, "canceling statement due to statement timeout");
         }
         if error.state() == SqlState::QueryCanceled && self.entry.terminated.is_cancelled() {
-            return SqlError::new(
-                SqlState::AdminShutdown,
-                "terminating connection due to administrator command",
-            );
+            return SqlError::new(SqlState::AdminShutdown, "terminating connection due to administrator command");
         }
         error
     }
@@ -489,7 +481,8 @@ impl Session {
 
     /// All settings by lower-case name, as SHOW prints them.
     pub(crate) fn all_settings(&self) -> HashMap<String, String> {
-        let names = crate::settings::DEFINITIONS.iter().map(|d| d.name).chain(self.settings.all().map(|(name, _)| name));
+        let names =
+            crate::settings::DEFINITIONS.iter().map(|d| d.name).chain(self.settings.all().map(|(name, _)| name));
         names.filter_map(|name| Some((name.to_ascii_lowercase(), self.show(name).ok()?))).collect()
     }
 
@@ -544,10 +537,7 @@ impl Session {
         };
         let prepared = self.with_plan_context(&declared, |_, context| sql::plan(parsed, context))?;
         if !same_columns(prepared.columns.as_deref(), statement.prepared.columns.as_deref()) {
-            return Err(SqlError::new(
-                SqlState::FeatureNotSupported,
-                "cached plan must not change result type",
-            ));
+            return Err(SqlError::new(SqlState::FeatureNotSupported, "cached plan must not change result type"));
         }
         Ok(Statement { prepared, literals: statement.literals.clone() })
     }

@@ -26,11 +26,7 @@ impl Session {
                     .iter()
                     .map(|d| {
                         let value = self.show(d.name).unwrap_or_default();
-                        vec![
-                            Value::Text(d.name.to_owned()),
-                            Value::Text(value),
-                            Value::Text(d.description.to_owned()),
-                        ]
+                        vec![Value::Text(d.name.to_owned()), Value::Text(value), Value::Text(d.description.to_owned())]
                     })
                     .collect();
                 return Ok(rows(prepared, all));

@@ -72,9 +72,11 @@ impl Session {
             return Ok(isolation_name(isolation).to_owned());
         }
         if name.eq_ignore_ascii_case("transaction_read_only") {
-            let read_only = self.transaction.as_ref().map(|t| t.read_only).unwrap_or(
-                self.settings.is_on("default_transaction_read_only"),
-            );
+            let read_only = self
+                .transaction
+                .as_ref()
+                .map(|t| t.read_only)
+                .unwrap_or(self.settings.is_on("default_transaction_read_only"));
             return Ok(if read_only { "on" } else { "off" }.to_owned());
         }
         if name.eq_ignore_ascii_case("session_authorization") {

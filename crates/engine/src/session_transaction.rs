@@ -14,10 +14,9 @@ impl Session {
         match command {
             TransactionCommand::Begin(modes) => {
                 match &mut self.transaction {
-                    Some(t) if t.explicit => self.warn(
-                        SqlState::ActiveSqlTransaction,
-                        "there is already a transaction in progress",
-                    ),
+                    Some(t) if t.explicit => {
+                        self.warn(SqlState::ActiveSqlTransaction, "there is already a transaction in progress")
+                    }
                     // The statements before it in the same implicit transaction become part of the block.
                     Some(t) => t.explicit = true,
                     None => self.begin(true, *modes)?,
@@ -137,19 +136,15 @@ impl Session {
                 read_only: Some(t.read_only),
                 deferrable: None,
             })),
-            None => Err(SqlError::new(
-                SqlState::NoActiveSqlTransaction,
-                "AND CHAIN can only be used in transaction blocks",
-            )),
+            None => {
+                Err(SqlError::new(SqlState::NoActiveSqlTransaction, "AND CHAIN can only be used in transaction blocks"))
+            }
         }
     }
 
     fn block(&mut self, command: &str) -> SqlResult<&mut Transaction> {
         self.transaction.as_mut().filter(|t| t.explicit).ok_or_else(|| {
-            SqlError::new(
-                SqlState::NoActiveSqlTransaction,
-                format!("{command} can only be used in transaction blocks"),
-            )
+            SqlError::new(SqlState::NoActiveSqlTransaction, format!("{command} can only be used in transaction blocks"))
         })
     }
 

@@ -92,8 +92,12 @@ pub const DEFINITIONS: &[Definition] = &[
     of("idle_session_timeout", Kind::Milliseconds, "0", "Ends a session that idles."),
     reported("in_hot_standby", Kind::Fixed, "off", "Never: every node takes writes."),
     reported("integer_datetimes", Kind::Fixed, "on", "Times are 64-bit integers."),
-    reported("IntervalStyle", Kind::Enum(&["postgres", "iso_8601", "postgres_verbose", "sql_standard"]), "postgres",
-        "Text format of intervals."),
+    reported(
+        "IntervalStyle",
+        Kind::Enum(&["postgres", "iso_8601", "postgres_verbose", "sql_standard"]),
+        "postgres",
+        "Text format of intervals.",
+    ),
     of("is_superuser", Kind::Fixed, "on", "Whether the role may do everything."),
     of("jit", Kind::Bool, "off", NO_EFFECT),
     of("lc_collate", Kind::Fixed, "C", "Text sorts by bytes."),
@@ -122,8 +126,12 @@ pub const DEFINITIONS: &[Definition] = &[
     reported("standard_conforming_strings", Kind::Fixed, "on", "Backslashes are plain in '…'."),
     of("statement_timeout", Kind::Milliseconds, "0", "How long a statement may run; 0 is for ever."),
     of("synchronize_seqscans", Kind::Bool, "on", NO_EFFECT),
-    of("synchronous_commit", Kind::Enum(&["on", "off", "local", "remote_write", "remote_apply", "true", "false"]), "on",
-        "Accepted; a commit is acknowledged as `durability` says, never earlier."),
+    of(
+        "synchronous_commit",
+        Kind::Enum(&["on", "off", "local", "remote_write", "remote_apply", "true", "false"]),
+        "on",
+        "Accepted; a commit is acknowledged as `durability` says, never earlier.",
+    ),
     reported("TimeZone", Kind::TimeZone, "UTC", "Zone of printed and parsed timestamps."),
     of("transaction_deferrable", Kind::Bool, "off", NO_EFFECT),
     of("transaction_isolation", Kind::Enum(ISOLATION), "read committed", "Isolation of this transaction."),
@@ -258,16 +266,18 @@ impl Settings {
     }
 
     fn read_output(&self) -> OutputSettings {
-        let (date_style, date_order) = self
-            .get("DateStyle")
-            .and_then(|text| DateStyle::parse(text, Default::default()))
-            .unwrap_or_default();
+        let (date_style, date_order) =
+            self.get("DateStyle").and_then(|text| DateStyle::parse(text, Default::default())).unwrap_or_default();
         OutputSettings {
             time_zone: self.get("TimeZone").and_then(TimeZone::parse).unwrap_or_default(),
             date_style,
             date_order,
             interval_style: self.get("IntervalStyle").and_then(IntervalStyle::parse).unwrap_or_default(),
-            bytea_output: if self.get("bytea_output") == Some("escape") { ByteaOutput::Escape } else { ByteaOutput::Hex },
+            bytea_output: if self.get("bytea_output") == Some("escape") {
+                ByteaOutput::Escape
+            } else {
+                ByteaOutput::Hex
+            },
             extra_float_digits: self.get("extra_float_digits").and_then(|v| v.parse().ok()).unwrap_or(1),
             now: None,
         }
@@ -292,14 +302,12 @@ fn check(definition: &Definition, value: &str) -> SqlResult<String> {
     };
     let trimmed = value.trim();
     Ok(match definition.kind {
-        Kind::Bool => parse_bool(trimmed)
-            .map(|on| if on { "on" } else { "off" }.to_owned())
-            .ok_or_else(|| {
-                SqlError::new(
-                    SqlState::InvalidParameterValue,
-                    format!("parameter \"{}\" requires a Boolean value", definition.name),
-                )
-            })?,
+        Kind::Bool => parse_bool(trimmed).map(|on| if on { "on" } else { "off" }.to_owned()).ok_or_else(|| {
+            SqlError::new(
+                SqlState::InvalidParameterValue,
+                format!("parameter \"{}\" requires a Boolean value", definition.name),
+            )
+        })?,
         Kind::Int(low, high) => {
             let number: i64 = trimmed.parse().map_err(|_| invalid())?;
             if number < low || number > high {
@@ -420,9 +428,10 @@ mod tests {
     fn values_are_checked_and_written_as_postgresql_does() {
         let check = |name: &str, value: &str, want: Result<&str, SqlState>| {
             let mut settings = Settings::default();
-            let got = settings.set(name, Some(value)).map_err(|e| e.state()).and_then(|_| {
-                settings.show(name).map_err(|e| e.state())
-            });
+            let got = settings
+                .set(name, Some(value))
+                .map_err(|e| e.state())
+                .and_then(|_| settings.show(name).map_err(|e| e.state()));
             assert_eq!(got.as_deref().map_err(|e| *e), want, "{name} = {value}");
         };
         check("statement_timeout", "90s", Ok("90s"));

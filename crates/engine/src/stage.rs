@@ -127,7 +127,12 @@ pub(crate) fn split(change: TableChange) -> Vec<TableChange> {
     let mut blocks = split_rows(rows);
     let first = blocks.pop_front().unwrap_or_else(RowBlock::none);
     pieces.push(TableChange { storage, columns: columns.clone(), ended, rows: first });
-    pieces.extend(blocks.into_iter().map(|rows| TableChange { storage, columns: columns.clone(), ended: vec![], rows }));
+    pieces.extend(blocks.into_iter().map(|rows| TableChange {
+        storage,
+        columns: columns.clone(),
+        ended: vec![],
+        rows,
+    }));
     pieces
 }
 

@@ -279,9 +279,7 @@ impl WriteSet {
         self.bytes = 0;
         writes.by_key.clear();
         writes.live = 0;
-        self.undo.retain(|undo| {
-            !matches!(undo, Undo::Inserted(of, _) | Undo::TakenBack(of, _, _) if *of == storage)
-        });
+        self.undo.retain(|undo| !matches!(undo, Undo::Inserted(of, _) | Undo::TakenBack(of, _, _) if *of == storage));
         std::mem::take(&mut writes.inserted).into_iter().flatten().collect()
     }
 

@@ -15,17 +15,7 @@ use crate::session::Session;
 impl Session {
     /// Gives the count of rows for CREATE TABLE AS.
     pub(super) async fn create_table(&mut self, ddl: &Ddl, parameters: &[Value]) -> SqlResult<Option<u64>> {
-        let Ddl::CreateTable {
-            schema,
-            name,
-            if_not_exists,
-            columns,
-            keys,
-            checks,
-            options,
-            source,
-            with_data,
-        } = ddl
+        let Ddl::CreateTable { schema, name, if_not_exists, columns, keys, checks, options, source, with_data } = ddl
         else {
             return Err(SqlError::internal("not CREATE TABLE"));
         };
@@ -170,16 +160,10 @@ impl Session {
                 old.oid
             }
             Some(other) if *replace => {
-                return Err(SqlError::new(
-                    SqlState::WrongObjectType,
-                    format!("\"{}\" is not a view", other.name()),
-                ));
+                return Err(SqlError::new(SqlState::WrongObjectType, format!("\"{}\" is not a view", other.name())));
             }
             Some(_) => {
-                return Err(SqlError::new(
-                    SqlState::DuplicateTable,
-                    format!("relation \"{name}\" already exists"),
-                ));
+                return Err(SqlError::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
             }
         };
         let view = View {
@@ -199,11 +183,8 @@ impl Session {
     pub(super) fn create_schema(&mut self, name: &str, if_not_exists: bool) -> SqlResult<()> {
         let catalog = self.latest_catalog();
         if name.starts_with("pg_") {
-            return Err(SqlError::new(
-                SqlState::ReservedName,
-                format!("unacceptable schema name \"{name}\""),
-            )
-            .detail("The prefix \"pg_\" is reserved for system schemas."));
+            return Err(SqlError::new(SqlState::ReservedName, format!("unacceptable schema name \"{name}\""))
+                .detail("The prefix \"pg_\" is reserved for system schemas."));
         }
         if catalog.schema(self.tenant, name).is_some() {
             let text = format!("schema \"{name}\" already exists");
@@ -213,27 +194,13 @@ impl Session {
             self.notify(format!("{text}, skipping"));
             return Ok(());
         }
-        let schema = Schema {
-            oid: Oids::new(&catalog).next(),
-            tenant: self.tenant,
-            name: name.to_owned(),
-            owner: self.role,
-        };
+        let schema =
+            Schema { oid: Oids::new(&catalog).next(), tenant: self.tenant, name: name.to_owned(), owner: self.role };
         self.change(vec![CatalogChange::Put(Object::Schema(Arc::new(schema)))])
     }
 
     pub(super) fn create_sequence(&mut self, ddl: &Ddl) -> SqlResult<()> {
-        let Ddl::CreateSequence {
-            schema,
-            name,
-            if_not_exists,
-            ty,
-            start,
-            increment,
-            minimum,
-            maximum,
-            cycle,
-        } = ddl
+        let Ddl::CreateSequence { schema, name, if_not_exists, ty, start, increment, minimum, maximum, cycle } = ddl
         else {
             return Err(SqlError::internal("not CREATE SEQUENCE"));
         };
@@ -297,10 +264,7 @@ pub(super) fn new_key(
     let mut columns = Vec::new();
     for name in &key.columns {
         let position = table.column_position(name).ok_or_else(|| {
-            SqlError::new(
-                SqlState::UndefinedColumn,
-                format!("column \"{name}\" named in key does not exist"),
-            )
+            SqlError::new(SqlState::UndefinedColumn, format!("column \"{name}\" named in key does not exist"))
         })?;
         if let Some(column) = table.columns.get_mut(position) {
             if columns.contains(&column.number) {

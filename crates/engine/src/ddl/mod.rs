@@ -23,12 +23,7 @@ use crate::session::Session;
 use crate::write_set::UniqueKeys;
 
 impl Session {
-    pub(crate) async fn run_ddl(
-        &mut self,
-        prepared: &Prepared,
-        ddl: &Ddl,
-        parameters: &[Value],
-    ) -> SqlResult<Outcome> {
+    pub(crate) async fn run_ddl(&mut self, prepared: &Prepared, ddl: &Ddl, parameters: &[Value]) -> SqlResult<Outcome> {
         self.lock_catalog(prepared.tag).await?;
         let mut rows = None;
         match ddl {
@@ -65,9 +60,10 @@ impl Session {
         let (wait, cancel) = (self.lock_wait(), self.cancel.clone());
         let transaction = self.transaction()?;
         transaction.lock(LockKey::Table(oid), LockMode::Exclusive, None, wait, &cancel).await?;
-        self.latest_catalog().table(oid).cloned().ok_or_else(|| {
-            SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
-        })
+        self.latest_catalog()
+            .table(oid)
+            .cloned()
+            .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")))
     }
 
     /// The committed catalog with this transaction's own changes.

@@ -18,8 +18,7 @@ async fn copy(client: &mut Client, from: i32, to: i32, step: i32) -> Result<Stri
         for first in (from..to).step_by(step as usize) {
             let ids: Vec<i32> = (first..(first + step).min(to)).collect();
             let texts = StringViewArray::from_iter_values(ids.iter().map(|id| format!("value number {id}")));
-            let columns: Vec<(&str, ArrayRef)> =
-                vec![("id", Arc::new(Int32Array::from(ids))), ("v", Arc::new(texts))];
+            let columns: Vec<(&str, ArrayRef)> = vec![("id", Arc::new(Int32Array::from(ids))), ("v", Arc::new(texts))];
             client.session.copy_write(RecordBatch::try_from_iter(columns).unwrap()).await?;
         }
         client.session.copy_finish().await

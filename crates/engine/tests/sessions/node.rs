@@ -54,15 +54,8 @@ impl Node {
         })
         .unwrap();
         let disk = DiskReserve::new(runtime.files.clone(), runtime.clock.clone(), folder.path(), Some(0));
-        let engine = Engine::new(
-            EngineOptions::default(),
-            runtime,
-            store,
-            consensus.clone(),
-            query,
-            Arc::new(disk),
-            budget,
-        );
+        let engine =
+            Engine::new(EngineOptions::default(), runtime, store, consensus.clone(), query, Arc::new(disk), budget);
         Self { engine, consensus, log, folder, kv }
     }
 
@@ -70,7 +63,10 @@ impl Node {
     pub(crate) async fn restart(self, checkpoint: bool) -> Self {
         if checkpoint {
             let engine = self.engine.clone();
-            tokio::task::spawn_blocking(move || perigee_engine::maintenance::checkpoint(&engine)).await.unwrap().unwrap();
+            tokio::task::spawn_blocking(move || perigee_engine::maintenance::checkpoint(&engine))
+                .await
+                .unwrap()
+                .unwrap();
         }
         self.consensus.shutdown().await;
         self.log.close().unwrap();

@@ -152,8 +152,11 @@ fn column_type(name: &str) -> Option<SqlType> {
 fn read_rows(definition: &Definition, text: &str) -> Vec<Row> {
     text.lines()
         .filter_map(|line| {
-            let cells: Row =
-                line.split('\t').zip(&definition.columns).map(|(cell, c)| read_cell(cell, &c.ty)).collect::<Option<_>>()?;
+            let cells: Row = line
+                .split('\t')
+                .zip(&definition.columns)
+                .map(|(cell, c)| read_cell(cell, &c.ty))
+                .collect::<Option<_>>()?;
             (cells.len() == definition.columns.len()).then_some(cells)
         })
         .collect()

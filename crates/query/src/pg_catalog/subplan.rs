@@ -42,7 +42,9 @@ const PARAMETER: &str = "$outer";
 /// # Errors
 /// Those of optimizing the subquery.
 pub(super) fn from_subquery(subquery: Subquery) -> Result<Transformed<Expr>> {
-    if subquery.outer_ref_columns.is_empty() || !(reads_only_system_tables(&subquery.subquery)? || !is_aggregate(&subquery.subquery)) {
+    if subquery.outer_ref_columns.is_empty()
+        || !(reads_only_system_tables(&subquery.subquery)? || !is_aggregate(&subquery.subquery))
+    {
         return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
     }
     let mut arguments: Vec<Expr> = Vec::new();
@@ -51,7 +53,9 @@ pub(super) fn from_subquery(subquery: Subquery) -> Result<Transformed<Expr>> {
     })?;
     let plan = optimize_plan(&plan.data)?;
     let subplan = ScalarUDF::new_from_impl(Subplan {
-        field: Arc::clone(plan.schema().inner().fields().first().ok_or_else(|| exec_datafusion_err!("a subquery without columns"))?),
+        field: Arc::clone(
+            plan.schema().inner().fields().first().ok_or_else(|| exec_datafusion_err!("a subquery without columns"))?,
+        ),
         plan: Arc::new(plan),
         signature: Signature::user_defined(Volatility::Stable),
     });
@@ -169,9 +173,10 @@ impl ScalarUDFImpl for Subplan {
 impl Subplan {
     /// The subquery's value for these arguments.
     fn run(&self, values: &[ScalarValue], view: &Arc<ReadView>) -> Result<ScalarValue> {
-        let bound = self.plan.as_ref().clone().transform_up_with_subqueries(|node| {
-            node.map_expressions(|expr| expr.transform_up(|e| bind(e, values)))
-        })?;
+        let bound =
+            self.plan.as_ref().clone().transform_up_with_subqueries(|node| {
+                node.map_expressions(|expr| expr.transform_up(|e| bind(e, values)))
+            })?;
         let state = state(view);
         // Functions are called on the query threads, which may wait.
         let batches: Vec<RecordBatch> = tokio::task::block_in_place(|| {
@@ -206,7 +211,10 @@ fn bind(expr: Expr, values: &[ScalarValue]) -> Result<Transformed<Expr>> {
 /// A state to run a subplan with.
 fn state(view: &Arc<ReadView>) -> SessionState {
     static STATE: LazyLock<Option<SessionState>> = LazyLock::new(|| {
-        let env = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(MEMORY_BYTES))).build_arc().ok()?;
+        let env = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(MEMORY_BYTES)))
+            .build_arc()
+            .ok()?;
         Some(crate::exec::running_state(env, 1))
     });
     let mut state = match &*STATE {

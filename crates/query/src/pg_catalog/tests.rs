@@ -5,7 +5,10 @@ use perigee_types::SqlType;
 
 fn fixture() -> Fixture {
     let mut fixture = Fixture::new();
-    fixture.table("t", &[("id", SqlType::Int4), ("name", SqlType::Varchar(Some(40))), ("price", SqlType::Numeric(Some((10, 2))))]);
+    fixture.table(
+        "t",
+        &[("id", SqlType::Int4), ("name", SqlType::Varchar(Some(40))), ("price", SqlType::Numeric(Some((10, 2))))],
+    );
     fixture
 }
 

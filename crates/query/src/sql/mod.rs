@@ -22,7 +22,7 @@ pub mod statement;
 
 pub use cache::StatementCache;
 pub use context::PlanContext;
-pub use perigee_plan::Prepared;
 pub use parse::{parse, parse_expression};
+pub use perigee_plan::Prepared;
 pub use plan::{Check, CheckTest, checks, column_default, plan};
 pub use statement::{Ast, Statement};

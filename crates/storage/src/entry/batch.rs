@@ -57,9 +57,8 @@ pub(super) fn decode(rest: &mut &[u8], types: &[SqlType]) -> Result<RecordBatch,
     let fields: Vec<Field> = types.iter().enumerate().map(|(n, ty)| ty.field(n.to_string(), true)).collect();
     let schema = Arc::new(Schema::new(fields));
     // Some lengths that do not fit together are assertions of Arrow's reader, not errors.
-    let read = || {
-        read_record_batch(&Buffer::from_slice_ref(body), header, schema, &HashMap::new(), None, &message.version())
-    };
+    let read =
+        || read_record_batch(&Buffer::from_slice_ref(body), header, schema, &HashMap::new(), None, &message.version());
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)) {
         Ok(batch) => batch.map_err(|error| bad(&error)),
         Err(_) => Err(bad(&"buffers and lengths do not fit together")),

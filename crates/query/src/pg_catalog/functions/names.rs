@@ -21,16 +21,26 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("format_type", 2..=2, SqlType::Text, format_type).called_on_null(),
         function("pg_get_userbyid", 1..=1, SqlType::Name, |s, v| Ok(Value::Text(s.role_name(oid_at(v, 0))))),
         function("pg_table_is_visible", 1..=1, SqlType::Bool, table_is_visible),
-        function("pg_function_is_visible", 1..=1, SqlType::Bool, |_, v| Ok(Value::Bool(row("pg_proc", oid_at(v, 0)).is_some()))),
-        function("pg_type_is_visible", 1..=1, SqlType::Bool, |_, v| Ok(Value::Bool(row("pg_type", oid_at(v, 0)).is_some()))),
+        function("pg_function_is_visible", 1..=1, SqlType::Bool, |_, v| {
+            Ok(Value::Bool(row("pg_proc", oid_at(v, 0)).is_some()))
+        }),
+        function("pg_type_is_visible", 1..=1, SqlType::Bool, |_, v| {
+            Ok(Value::Bool(row("pg_type", oid_at(v, 0)).is_some()))
+        }),
         function("regclass", 1..=1, SqlType::Regclass, regclass),
         function("regtype", 1..=1, SqlType::Regtype, regtype),
         function("regproc", 1..=1, SqlType::Regproc, regproc),
         function("to_regclass", 1..=1, SqlType::Regclass, to_regclass),
-        function("to_regtype", 1..=1, SqlType::Regtype, |_, v| Ok(type_named(text_at(v, 0)).map_or(Value::Null, |t| Value::Oid(t.oid())))),
-        function("to_regproc", 1..=1, SqlType::Regproc, |_, v| Ok(proc_named(text_at(v, 0)).map_or(Value::Null, |o| Value::Oid(o.0)))),
+        function("to_regtype", 1..=1, SqlType::Regtype, |_, v| {
+            Ok(type_named(text_at(v, 0)).map_or(Value::Null, |t| Value::Oid(t.oid())))
+        }),
+        function("to_regproc", 1..=1, SqlType::Regproc, |_, v| {
+            Ok(proc_named(text_at(v, 0)).map_or(Value::Null, |o| Value::Oid(o.0)))
+        }),
         function("to_regnamespace", 1..=1, SqlType::Oid, to_regnamespace),
-        function("to_regrole", 1..=1, SqlType::Oid, |s, v| Ok(s.catalog().role(text_at(v, 0)).map_or(Value::Null, |r| Value::Oid(r.oid.0)))),
+        function("to_regrole", 1..=1, SqlType::Oid, |s, v| {
+            Ok(s.catalog().role(text_at(v, 0)).map_or(Value::Null, |r| Value::Oid(r.oid.0)))
+        }),
         function("regclassout", 1..=1, SqlType::Text, |s, v| Ok(Value::Text(class_text(s, oid_at(v, 0))))),
         function("regtypeout", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(type_text(oid_at(v, 0))))),
         function("regprocout", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(proc_text(oid_at(v, 0))))),
@@ -71,9 +81,9 @@ fn with_modifier(ty: SqlType, modifier: i64) -> SqlType {
         SqlType::Array(of) => SqlType::Array(Box::new(with_modifier(*of, modifier))),
         SqlType::Varchar(_) => SqlType::Varchar(length),
         SqlType::Char(_) => SqlType::Char(length.unwrap_or(1)),
-        SqlType::Numeric(_) => SqlType::Numeric(length.and_then(|bits| {
-            Some((u8::try_from(bits >> 16).ok()?, i8::try_from(bits & 0x7ff).ok()?))
-        })),
+        SqlType::Numeric(_) => SqlType::Numeric(
+            length.and_then(|bits| Some((u8::try_from(bits >> 16).ok()?, i8::try_from(bits & 0x7ff).ok()?))),
+        ),
         other => other,
     }
 }

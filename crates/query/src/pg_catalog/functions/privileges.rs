@@ -32,7 +32,8 @@ fn role_and_rest<'v>(scope: &Scope, values: &'v [Value], count: usize) -> SqlRes
     if values.len() <= count {
         return Ok((scope.session().role, values));
     }
-    let (first, rest) = values.split_first().ok_or_else(|| SqlError::internal("a privilege function without arguments"))?;
+    let (first, rest) =
+        values.split_first().ok_or_else(|| SqlError::internal("a privilege function without arguments"))?;
     Ok((role_of(scope, first)?, rest))
 }
 

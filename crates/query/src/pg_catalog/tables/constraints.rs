@@ -5,8 +5,8 @@ use perigee_types::{Oid, SqlType, Value};
 
 use super::relations::default_oid;
 use crate::pg_catalog::builder::{Rows, bool, int2, numbers, oid, text};
-use crate::pg_catalog::deparse;
 use crate::pg_catalog::definition;
+use crate::pg_catalog::deparse;
 use crate::pg_catalog::scope::Scope;
 
 /// Oid of `pg_class` as the class of an object.

@@ -145,9 +145,7 @@ impl TypeFacts {
             SqlType::Int8 => (int4(64), int4(2), int4(0)),
             SqlType::Float4 => (int4(24), int4(2), null.clone()),
             SqlType::Float8 => (int4(53), int4(2), null.clone()),
-            SqlType::Numeric(Some((p, s))) => {
-                (int4(usize::from(*p)), int4(10), Value::Int4(i32::from(*s)))
-            }
+            SqlType::Numeric(Some((p, s))) => (int4(usize::from(*p)), int4(10), Value::Int4(i32::from(*s))),
             SqlType::Numeric(None) => (null.clone(), int4(10), null.clone()),
             _ => (null.clone(), null.clone(), null.clone()),
         };

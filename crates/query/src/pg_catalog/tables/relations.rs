@@ -83,7 +83,15 @@ pub(super) fn attributes(scope: &Scope, rows: &mut Rows) {
     }
 }
 
-fn attribute(rows: &mut Rows, relation: Oid, number: u16, name: &str, ty: &SqlType, column: Option<&Column>, not_null: bool) {
+fn attribute(
+    rows: &mut Rows,
+    relation: Oid,
+    number: u16,
+    name: &str,
+    ty: &SqlType,
+    column: Option<&Column>,
+    not_null: bool,
+) {
     let length = ty.type_length();
     let identity = match column.and_then(|c| c.identity_always) {
         Some(true) => "a",
@@ -194,4 +202,3 @@ pub(super) fn sequences(scope: &Scope, rows: &mut Rows) {
         ]);
     }
 }
-

@@ -21,8 +21,8 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use self::position::Text;
 use self::position::at_or_near;
-pub(super) use self::tokens::fold;
 use self::tokens::Tokens;
+pub(super) use self::tokens::fold;
 use super::statement::{Ast, Statement};
 
 /// How deep expressions and queries may nest. sqlparser guards its stack by this count.
@@ -101,8 +101,7 @@ fn with_parser<T>(
     tokens: &[TokenWithSpan],
     read: impl FnOnce(&mut Parser) -> Result<T, ParserError>,
 ) -> SqlResult<T> {
-    let mut parser =
-        Parser::new(&DIALECT).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens.to_vec());
+    let mut parser = Parser::new(&DIALECT).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens.to_vec());
     let result = read(&mut parser).map_err(|e| position::parser_error(text, tokens, &e))?;
     let rest = parser.peek_token();
     if rest.token != Token::EOF {

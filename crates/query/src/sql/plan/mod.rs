@@ -43,8 +43,8 @@ use super::context::PlanContext;
 use super::statement::{Ast, Statement};
 
 pub use checks::{Check, CheckTest, checks};
-pub use update::column_default;
 pub(in crate::sql) use literal::untyped_value;
+pub use update::column_default;
 
 /// What planning made of a statement, before it is wrapped up.
 pub(super) struct Planned {
@@ -103,9 +103,7 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
             ast::Statement::CreateTable(create) => table::create(create, false, context),
             _ => Err(SqlError::syntax("syntax error at or near \"WITH\"")),
         },
-        Ast::Transaction(command) => {
-            Ok(Planned::command(Plan::Transaction(command.clone()), transaction_tag(command)))
-        }
+        Ast::Transaction(command) => Ok(Planned::command(Plan::Transaction(command.clone()), transaction_tag(command))),
         Ast::Session(command) => Ok(session(command)),
         Ast::Prepare { name, parameters, statement } => Ok(prepare::prepare(name, parameters, statement)),
         Ast::Execute { name, parameters } => prepare::execute(name, parameters, context),
@@ -116,12 +114,7 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
             let explain = Explain { statement: prepared, analyze: *analyze, verbose: *verbose, json: *json };
             let ty = if *json { SqlType::Json } else { SqlType::Text };
             let columns = [ResultColumn { name: "QUERY PLAN".to_owned(), ty, source: None }];
-            Ok(Planned {
-                plan: Plan::Explain(explain),
-                parameters,
-                columns: Some(Arc::from(columns)),
-                tag: "EXPLAIN",
-            })
+            Ok(Planned { plan: Plan::Explain(explain), parameters, columns: Some(Arc::from(columns)), tag: "EXPLAIN" })
         }
         Ast::Vacuum { tables, analyze } => {
             let tables = self::tables(tables, context)?;
@@ -169,12 +162,7 @@ fn session(command: &SessionCommand) -> Planned {
         SessionCommand::Deallocate(None) => (None, "DEALLOCATE ALL"),
         SessionCommand::Deallocate(Some(_)) => (None, "DEALLOCATE"),
     };
-    Planned {
-        plan: Plan::Session(command.clone()),
-        parameters: Vec::new(),
-        columns: columns.map(Arc::from),
-        tag,
-    }
+    Planned { plan: Plan::Session(command.clone()), parameters: Vec::new(), columns: columns.map(Arc::from), tag }
 }
 
 /// The column's name in the result of SHOW: PostgreSQL spells some settings with capitals.

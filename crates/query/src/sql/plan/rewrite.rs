@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use perigee_types::{SqlError, SqlResult};
 use sqlparser::ast::{
     self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
-    FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, OrderBy, OrderByKind, Query, Select,
-    SelectItem, SetExpr, TableAliasColumnDef, TableFactor, VisitMut, VisitorMut,
+    FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, OrderBy, OrderByKind, Query,
+    Select, SelectItem, SetExpr, TableAliasColumnDef, TableFactor, VisitMut, VisitorMut,
 };
 
 use crate::sql::context::PlanContext;

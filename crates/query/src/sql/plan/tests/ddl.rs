@@ -96,10 +96,7 @@ fn sessions_prepare_and_execute() {
     assert_eq!(parameters, &[Some(SqlType::Int4), None]);
     let prepared = fixture.plan("execute p (1 + 1, 'x', -2.5, null)").unwrap();
     let Plan::Session(SessionCommand::Execute { parameters, .. }) = &prepared.plan else { panic!() };
-    assert_eq!(
-        parameters,
-        &[Value::Int4(2), Value::Text("x".into()), Value::Numeric(-25, 1), Value::Null]
-    );
+    assert_eq!(parameters, &[Value::Int4(2), Value::Text("x".into()), Value::Numeric(-25, 1), Value::Null]);
 }
 
 #[test]

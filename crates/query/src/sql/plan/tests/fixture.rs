@@ -32,10 +32,8 @@ const SCHEMA: &str = "
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        let mut fixture = Self {
-            catalog: Arc::new(Catalog::bootstrap("postgres")),
-            search_path: vec!["public".to_owned()],
-        };
+        let mut fixture =
+            Self { catalog: Arc::new(Catalog::bootstrap("postgres")), search_path: vec!["public".to_owned()] };
         for statement in parse(SCHEMA).unwrap() {
             let prepared = fixture.run(|context| plan(&statement, context)).unwrap();
             let Plan::Ddl(ddl) = &prepared.plan else { panic!("{}", statement.text) };

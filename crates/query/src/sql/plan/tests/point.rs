@@ -82,13 +82,17 @@ fn values_become_their_columns_types() {
         "insert into pairs (b, a, c, d) values (5, '12', 1.005, 'abc')",
         Ok(vec![Value::Int4(12), text("5"), Value::Numeric(101, 2), text("abc")]),
     );
-    check("insert into pairs (a, b, d) values (1, 'x', 'abcd')", Err(
-        "value too long for type character varying(3) (22001)",
-    ));
+    check(
+        "insert into pairs (a, b, d) values (1, 'x', 'abcd')",
+        Err("value too long for type character varying(3) (22001)"),
+    );
     check("insert into pairs (a, b) values (5000000000, 'x')", Err("integer out of range (22003)"));
     check("insert into pairs (a, b) values ('z', 'x')", Err("invalid input syntax for type integer: \"z\" (22P02)"));
     check("insert into pairs (a, b) values (1/0, 'x')", Err("division by zero (22012)"));
-    let things = inserted("insert into things (name, price, tags, ratio, day) values ('n', '3.5', '{a,b}', 2, '2024-02-29')", &[]);
+    let things = inserted(
+        "insert into things (name, price, tags, ratio, day) values ('n', '3.5', '{a,b}', 2, '2024-02-29')",
+        &[],
+    );
     let things = things.unwrap();
     assert_eq!(things[0], Value::Int8(7), "the sequence's value");
     assert_eq!(things[2], Value::Numeric(350, 2));
@@ -105,8 +109,10 @@ fn parameters_take_the_types_beside_them() {
     for (sql, want) in [
         ("select abalance from pgbench_accounts where aid = $1", vec![Int4]),
         ("update pgbench_accounts set abalance = abalance + $1 where aid = $2", vec![Int4, Int4]),
-        ("insert into things (name, price, at, ok, small) values ($1, $2, $3, $4, $5)",
-            vec![Text, Numeric(None), Timestamptz, Bool, Int2]),
+        (
+            "insert into things (name, price, at, ok, small) values ($1, $2, $3, $4, $5)",
+            vec![Text, Numeric(None), Timestamptz, Bool, Int2],
+        ),
         ("select * from pairs where d = $1", vec![Text]),
         ("insert into pairs (d, a) values ($1, $2)", vec![Varchar(None), Int4]),
         ("select $1::int8 from pgbench_accounts where aid = $2", vec![Int8, Int4]),
@@ -125,9 +131,8 @@ fn parameters_take_the_types_beside_them() {
 fn declared_types_win() {
     let fixture = Fixture::new();
     let statement = crate::sql::parse("select abalance from pgbench_accounts where aid = $1").unwrap().remove(0);
-    let prepared = fixture
-        .run_declared(&[Some(SqlType::Int8)], |context| crate::sql::plan(&statement, context))
-        .unwrap();
+    let prepared =
+        fixture.run_declared(&[Some(SqlType::Int8)], |context| crate::sql::plan(&statement, context)).unwrap();
     assert_eq!(prepared.parameters, [SqlType::Int8]);
     let Plan::Point(Point::Select { lookup, .. }) = &prepared.plan else { panic!() };
     let key = |v: i64| lookup.key[0].evaluate(&[], &[Value::Int8(v)], &EvaluationContext::constant()).unwrap();

@@ -15,13 +15,14 @@ fn results_have_postgresqls_names() {
         ("select count(*), sum(abalance), count(*) from pgbench_accounts", "count,sum,count"),
         ("select abalance a, max(bid) as \"B\" from pgbench_accounts group by 1", "a,B"),
         ("select aid::text, cast(1 as bigint), '5'::int from pgbench_accounts", "aid,int8,int4"),
-        ("select case when true then 1 end, coalesce(1, 2), extract(year from day) from things", "case,coalesce,extract"),
+        (
+            "select case when true then 1 end, coalesce(1, 2), extract(year from day) from things",
+            "case,coalesce,extract",
+        ),
         ("select case when true then 1 else aid end from pgbench_accounts", "aid"),
         ("select upper(name), -id, id + 1 from things", "upper,?column?,?column?"),
-        ("select *, id from things where name = ''",
-            "id,name,price,tags,at,ok,note,ratio,small,day,key,id"),
-        ("select t.id, t.* from things t",
-            "id,id,name,price,tags,at,ok,note,ratio,small,day,key"),
+        ("select *, id from things where name = ''", "id,name,price,tags,at,ok,note,ratio,small,day,key,id"),
+        ("select t.id, t.* from things t", "id,id,name,price,tags,at,ok,note,ratio,small,day,key"),
         ("values (1, 'a')", "column1,column2"),
         ("select 1 as a union select 2 as b", "a"),
         ("select * from cheap", "id,label"),
@@ -95,16 +96,32 @@ fn writes_say_what_their_source_yields() {
         assert_eq!(names.as_deref(), returning, "{sql}");
     };
     check("update pairs set c = c + 1, a = 2", WriteKind::Update { assigned: vec![2, 0] }, 7, None);
-    check("update pairs p set d = t.filler from pgbench_tellers t where t.tid = p.a",
-        WriteKind::Update { assigned: vec![3] }, 6, None);
-    check("delete from pairs using pgbench_tellers t where t.tid = a returning a, upper(b)", WriteKind::Delete, 5,
-        Some("a,upper"));
+    check(
+        "update pairs p set d = t.filler from pgbench_tellers t where t.tid = p.a",
+        WriteKind::Update { assigned: vec![3] },
+        6,
+        None,
+    );
+    check(
+        "delete from pairs using pgbench_tellers t where t.tid = a returning a, upper(b)",
+        WriteKind::Delete,
+        5,
+        Some("a,upper"),
+    );
     check("delete from pairs where a in (select tid from pgbench_tellers)", WriteKind::Delete, 5, None);
-    check("insert into pairs (b, a) select name, id::int from things returning *",
-        WriteKind::Insert { ignore_conflicts: false }, 4, Some("a,b,c,d"));
+    check(
+        "insert into pairs (b, a) select name, id::int from things returning *",
+        WriteKind::Insert { ignore_conflicts: false },
+        4,
+        Some("a,b,c,d"),
+    );
     check("insert into things (name) select b from pairs", WriteKind::Insert { ignore_conflicts: false }, 11, None);
-    check("insert into pgbench_tellers values (1, 2) on conflict (tid) do nothing",
-        WriteKind::Insert { ignore_conflicts: true }, 4, None);
+    check(
+        "insert into pgbench_tellers values (1, 2) on conflict (tid) do nothing",
+        WriteKind::Insert { ignore_conflicts: true },
+        4,
+        None,
+    );
 }
 
 #[test]
