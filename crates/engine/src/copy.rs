@@ -12,10 +12,11 @@ use perigee_plan::command::CopyFormat;
 use perigee_storage::arrow_value::{batch_to_rows, repeat, rows_to_batch, schema_of};
 use perigee_storage::entry::{RowBlock as LogRows, TableChange};
 use perigee_types::catalog::Table;
-use perigee_types::{SqlError, SqlResult, SqlType, Value, key};
+use perigee_types::{SqlError, SqlResult, SqlType, Value};
 
 use crate::api::{CommandTag, CopyIn, Outcome};
 use crate::commit::check_not_null;
+use crate::copy_keys::{BatchKeys, KeysOnTheWay};
 use crate::locks::{LockKey, LockMode};
 use crate::rows::{Target, column_numbers, schema_name};
 use crate::session::Session;
@@ -31,6 +32,7 @@ pub(crate) struct CopyState {
     rows: u64,
     /// Rows of this COPY that are not in the write set: they are staged.
     staged: bool,
+    keys: KeysOnTheWay,
 }
 
 impl Session {
@@ -57,7 +59,14 @@ impl Session {
             .map(|column| (column.name.clone(), column.ty.clone()))
             .collect();
         let outcome = CopyIn { format: format.clone(), table: target.table.name.clone(), columns: wanted.into() };
-        self.copy = Some(CopyState { target, columns: columns.to_vec(), defaults, rows: 0, staged: false });
+        self.copy = Some(CopyState {
+            target,
+            columns: columns.to_vec(),
+            defaults,
+            rows: 0,
+            staged: false,
+            keys: KeysOnTheWay::default(),
+        });
         Ok(Outcome::CopyIn(outcome))
     }
 
@@ -99,7 +108,7 @@ impl Session {
             self.stage_if_large_at(&copy.target, 0).await?;
             copy.staged = true;
         }
-        self.stage_batch(&mut copy.target, batch).await
+        self.stage_batch(&mut copy.target, &mut copy.keys, batch).await
     }
 
     /// The batch with all columns of the table, in its order.
@@ -129,7 +138,7 @@ impl Session {
     }
 
     /// Checks a batch and sends it to the log, hidden until COMMIT.
-    async fn stage_batch(&mut self, target: &mut Target, batch: RecordBatch) -> SqlResult<()> {
+    async fn stage_batch(&mut self, target: &mut Target, keys: &mut KeysOnTheWay, batch: RecordBatch) -> SqlResult<()> {
         for (column, array) in target.table.columns.iter().zip(batch.columns()) {
             if column.not_null && array.null_count() > 0 {
                 let row = batch_to_rows(&batch)
@@ -140,7 +149,7 @@ impl Session {
                 }
             }
         }
-        self.claim_batch_keys(target, &batch).await?;
+        let claimed = self.claim_batch_keys(target, keys, &batch).await?;
         let engine = self.engine.clone();
         engine.check_disk()?;
         let catalog = self.planning_catalog();
@@ -157,9 +166,8 @@ impl Session {
             rows: LogRows::Batch(batch),
         };
         staging.push(&engine, target.table.oid, change).await?;
-        // Keys of the next batch are looked up among the staged rows.
-        if !target.unique.0.is_empty() {
-            staging.settle().await?;
+        if let Some(claimed) = claimed {
+            keys.pushed(staging.parts(), claimed);
         }
         Ok(())
     }
@@ -167,9 +175,14 @@ impl Session {
     /// Makes sure that nobody has the keys of these rows, and that nobody takes them before COMMIT.
     ///
     /// One lock stands for all rows of a large load: the table itself.
-    async fn claim_batch_keys(&mut self, target: &Target, batch: &RecordBatch) -> SqlResult<()> {
+    async fn claim_batch_keys(
+        &mut self,
+        target: &Target,
+        keys: &mut KeysOnTheWay,
+        batch: &RecordBatch,
+    ) -> SqlResult<Option<BatchKeys>> {
         if target.unique.0.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let (wait, cancel) = (target.wait, target.cancel.clone());
         let transaction = self.transaction()?;
@@ -177,39 +190,8 @@ impl Session {
             transaction.lock(LockKey::Table(target.table.oid), LockMode::Exclusive, None, wait, &cancel).await?;
         }
         let staged = transaction.staging.as_ref().map(|s| s.id);
-        for unique in target.unique.0.iter() {
-            let columns: Vec<(&ArrayRef, &SqlType)> = unique
-                .positions
-                .iter()
-                .filter_map(|p| Some((batch.columns().get(*p)?, &target.table.columns.get(*p)?.ty)))
-                .collect();
-            let mut seen = rustc_hash::FxHashSet::default();
-            let mut bytes = Vec::with_capacity(32);
-            for at in 0..batch.num_rows() {
-                bytes.clear();
-                if columns.iter().any(|(array, _)| array.is_null(at)) {
-                    continue;
-                }
-                for (array, ty) in &columns {
-                    key::encode_value(&perigee_storage::arrow_value::value_at(array, at, ty), &mut bytes);
-                }
-                if bytes.len() > key::KEY_BYTES_MAX {
-                    return Err(crate::rows::key_too_long(unique, bytes.len()));
-                }
-                let taken = match &target.store {
-                    Some(store) => store
-                        .get_with_staged(unique.index.oid, &bytes, perigee_storage::table::LATEST, staged)
-                        .map_err(crate::error::storage)?
-                        .is_some_and(|vid| !transaction.writes.has_ended(target.table.storage, vid)),
-                    None => false,
-                };
-                if taken || !seen.insert(bytes.clone()) {
-                    let row = batch_to_rows(&batch.slice(at, 1)).pop().unwrap_or_default();
-                    return Err(crate::rows::duplicate_key(target, unique, &row));
-                }
-            }
-        }
-        Ok(())
+        keys.applied(transaction.staging.as_ref().map_or(0, Staging::applied_parts));
+        keys.test(target, batch, &transaction.writes, staged).map(Some)
     }
 
     /// Sends buffered rows of a table to the log once they are too many to keep. Not where they must be seen again.

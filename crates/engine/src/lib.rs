@@ -20,6 +20,7 @@
 pub mod api;
 mod commit;
 mod copy;
+mod copy_keys;
 mod ddl;
 pub mod engine;
 mod error;

@@ -94,6 +94,16 @@ impl Staging {
         }
     }
 
+    /// Parts pushed so far.
+    pub(crate) fn parts(&self) -> u32 {
+        self.part
+    }
+
+    /// How many parts, from the first, are known to be applied here. Tables on their way count as parts not applied.
+    pub(crate) fn applied_parts(&self) -> u32 {
+        self.part.saturating_sub(self.in_flight.len() as u32)
+    }
+
     /// Waits until everything staged so far is applied here.
     pub(crate) async fn settle(&mut self) -> SqlResult<()> {
         while !self.in_flight.is_empty() {

@@ -2,11 +2,13 @@
 //!
 //! - [`value_at`]: one value of an array
 //! - [`ColumnBuilder`]: a column that grows by single values and can be read while it grows: what table tails are made of
+//! - [`KeyColumn`], [`encode_key`]: index keys of rows
 //! - [`rows_to_batch`], [`batch_to_rows`]: whole rows
 //!
 //! The physical form is [`perigee_types::SqlType::arrow`]'s; what it means to a client stays with the column's type.
 
 mod builder;
+mod keys;
 mod read;
 mod rows;
 
@@ -18,6 +20,7 @@ use perigee_types::{SqlType, Value};
 use thiserror::Error;
 
 pub use builder::ColumnBuilder;
+pub use keys::{KeyColumn, encode_key};
 pub use read::value_at;
 pub use rows::{batch_to_rows, repeat, rows_to_batch, schema_of};
 

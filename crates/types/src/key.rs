@@ -48,32 +48,61 @@ pub fn encode_checked<'a>(values: impl IntoIterator<Item = &'a Value>) -> SqlRes
 
 /// Appends the key of one value.
 pub fn encode_value(value: &Value, out: &mut Vec<u8>) {
-    if value.is_null() {
-        out.push(NULL);
-        return;
-    }
-    out.push(VALUE);
     match value {
-        Value::Null => {}
-        Value::Bool(v) => out.push(u8::from(*v)),
-        Value::Int2(v) => signed(i64::from(*v), out),
-        Value::Int4(v) | Value::Date(v) => signed(i64::from(*v), out),
-        Value::Int8(v) | Value::Time(v) | Value::Timestamp(v) | Value::Timestamptz(v) => signed(*v, out),
-        Value::Oid(v) => signed(i64::from(*v), out),
+        Value::Null => encode_null(out),
+        Value::Bool(v) => out.extend_from_slice(&[VALUE, u8::from(*v)]),
+        Value::Int2(v) => encode_i64(i64::from(*v), out),
+        Value::Int4(v) | Value::Date(v) => encode_i64(i64::from(*v), out),
+        Value::Int8(v) | Value::Time(v) | Value::Timestamp(v) | Value::Timestamptz(v) => encode_i64(*v, out),
+        Value::Oid(v) => encode_i64(i64::from(*v), out),
         Value::Float4(v) => float(f64::from(*v), out),
         Value::Float8(v) => float(*v, out),
-        Value::Numeric(v, _) => wide(*v, out),
-        Value::Interval(v) => wide(v.approximate_micros(), out),
-        Value::Text(v) => escaped(v.as_bytes(), out),
-        Value::Bytea(v) => escaped(v, out),
-        Value::Uuid(v) => out.extend_from_slice(v),
+        Value::Numeric(v, _) => encode_i128(*v, out),
+        Value::Interval(v) => encode_i128(v.approximate_micros(), out),
+        Value::Text(v) => encode_bytes(v.as_bytes(), out),
+        Value::Bytea(v) => encode_bytes(v, out),
+        Value::Uuid(v) => {
+            out.push(VALUE);
+            out.extend_from_slice(v);
+        }
         Value::Array(v) => {
+            out.push(VALUE);
             for element in v {
                 encode_value(element, out);
             }
             out.push(0);
         }
     }
+}
+
+/// Appends the key of NULL.
+pub fn encode_null(out: &mut Vec<u8>) {
+    out.push(NULL);
+}
+
+/// Appends the key of an integer, an oid, a date, a time or a timestamp.
+pub fn encode_i64(v: i64, out: &mut Vec<u8>) {
+    let mut key = [VALUE; 9];
+    key[1..].copy_from_slice(&((v as u64) ^ (1 << 63)).to_be_bytes());
+    out.extend_from_slice(&key);
+}
+
+/// Appends the key of a numeric by its unscaled value at the column's scale.
+pub fn encode_i128(v: i128, out: &mut Vec<u8>) {
+    out.push(VALUE);
+    out.extend_from_slice(&((v as u128) ^ (1 << 127)).to_be_bytes());
+}
+
+/// Appends the key of a text or a bytea.
+pub fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(VALUE);
+    for &byte in bytes {
+        out.push(byte);
+        if byte == 0 {
+            out.push(0xff);
+        }
+    }
+    out.extend_from_slice(&[0, 0]);
 }
 
 /// The smallest byte string greater than every key that starts with `prefix`; `None` where there is none.
@@ -89,15 +118,8 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-fn signed(v: i64, out: &mut Vec<u8>) {
-    out.extend_from_slice(&((v as u64) ^ (1 << 63)).to_be_bytes());
-}
-
-fn wide(v: i128, out: &mut Vec<u8>) {
-    out.extend_from_slice(&((v as u128) ^ (1 << 127)).to_be_bytes());
-}
-
 fn float(v: f64, out: &mut Vec<u8>) {
+    out.push(VALUE);
     let v = if v == 0.0 {
         0.0
     } else if v.is_nan() {
@@ -108,16 +130,6 @@ fn float(v: f64, out: &mut Vec<u8>) {
     let bits = v.to_bits();
     let ordered = if bits >> 63 == 1 { !bits } else { bits ^ (1 << 63) };
     out.extend_from_slice(&ordered.to_be_bytes());
-}
-
-fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
-    for &byte in bytes {
-        out.push(byte);
-        if byte == 0 {
-            out.push(0xff);
-        }
-    }
-    out.extend_from_slice(&[0, 0]);
 }
 
 #[cfg(test)]

@@ -11,12 +11,17 @@ use crate::node::{Client, Node};
 
 /// Sends rows `from..to` in batches of `step`.
 async fn copy(client: &mut Client, from: i32, to: i32, step: i32) -> Result<String, SqlError> {
+    let batches = (from..to).step_by(step as usize).map(|first| (first..(first + step).min(to)).collect());
+    copy_batches(client, batches.collect()).await
+}
+
+/// Sends rows with these ids, batch by batch.
+async fn copy_batches(client: &mut Client, batches: Vec<Vec<i32>>) -> Result<String, SqlError> {
     let result = async {
         let statements = client.session.split("copy t (id, v) from stdin")?;
         let statement = client.session.plan(&statements[0], &[]).await?;
         let Outcome::CopyIn(_) = client.session.execute(&statement, &[]).await? else { panic!("no COPY") };
-        for first in (from..to).step_by(step as usize) {
-            let ids: Vec<i32> = (first..(first + step).min(to)).collect();
+        for ids in batches {
             let texts = StringViewArray::from_iter_values(ids.iter().map(|id| format!("value number {id}")));
             let columns: Vec<(&str, ArrayRef)> = vec![("id", Arc::new(Int32Array::from(ids))), ("v", Arc::new(texts))];
             client.session.copy_write(RecordBatch::try_from_iter(columns).unwrap()).await?;
@@ -50,6 +55,32 @@ async fn a_large_copy_is_one_transaction() {
     let mut b = node.client().await;
     assert_eq!(b.rows("select count(*), min(id) from t").await, ["100000|0"]);
     assert_eq!(b.rows("select v from t where id = 55555").await, ["value number 55555"]);
+}
+
+/// A key may repeat within a batch, among those still on their way to the table, or long after; in any order of keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_repeats_within_a_load_is_refused() {
+    let node = Node::start().await;
+    let mut a = node.client().await;
+    a.ok("create table t (id int primary key, v text)").await;
+    let ascending: Vec<Vec<i32>> = (0..30).map(|n| (n * 8_000..(n + 1) * 8_000).collect()).collect();
+    // Each batch holds keys of the whole range, so that no two batches are apart.
+    let scattered: Vec<Vec<i32>> = (0..30).map(|n| (0..8_000).map(|k| k * 30 + n).rev().collect()).collect();
+    for batches in [ascending, scattered] {
+        let last = batches.len() - 1;
+        for (from, to) in [(last, last), (last - 1, last), (0, last), (3, 4)] {
+            let mut repeats = batches.clone();
+            let key = repeats[from][100];
+            repeats[to][7_000] = key;
+            let error = copy_batches(&mut a, repeats).await.unwrap_err();
+            assert_eq!(error.state(), SqlState::UniqueViolation, "batches {from} and {to}");
+            assert_eq!(error.fields().detail, Some(format!("Key (id)=({key}) already exists.")));
+            assert_eq!(a.rows("select count(*) from t").await, ["0"]);
+        }
+        assert_eq!(copy_batches(&mut a, batches).await.unwrap(), "COPY 240000");
+        assert_eq!(a.rows("select count(*), sum(id), max(id) from t").await, ["240000|28799880000|239999"]);
+        a.ok("truncate t").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

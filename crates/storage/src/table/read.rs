@@ -68,6 +68,18 @@ impl TableStore {
         Ok(index.find(&self.context, key, |vid| self.visible_with(vid, at, own))?.map(Vid))
     }
 
+    /// Whether a unique index has no entry between two keys, both included: not even a dead or a staged one.
+    ///
+    /// # Errors
+    /// As [`TableStore::get`].
+    pub fn is_empty_between(&self, index: IndexId, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
+        let index = self.index(index)?;
+        if !index.is_ready() || !index.unique {
+            return Err(StoreError::IndexNotReady(index.oid));
+        }
+        index.is_empty_between(&self.context, from, to)
+    }
+
     /// Row versions within bounds of an index, in key order, as `at` sees them; at most `limit`.
     ///
     /// Bounds may be prefixes of keys: an excluded lower bound is behind all keys that begin with it, an included upper

@@ -1,10 +1,10 @@
 //! Index entries of rows.
 
-use arrow::array::{Array, ArrayRef};
-use perigee_types::{SqlType, Value, key};
+use arrow::array::ArrayRef;
+use perigee_types::{Value, key};
 
 use super::{KeyBytes, TableIndex};
-use crate::arrow_value::value_at;
+use crate::arrow_value::{KeyColumn, encode_key};
 use crate::store::StoreError;
 use crate::table::schema::TableSchema;
 
@@ -30,12 +30,6 @@ pub(crate) fn row_entry(
     Ok(KeyBytes::from_slice(&bytes))
 }
 
-/// One key column of a chunk.
-enum KeyColumn<'a> {
-    Array(ArrayRef, &'a SqlType),
-    Constant(&'a Value),
-}
-
 /// The entries of `rows` of a chunk. `column` gives its columns by number, `None` for rows older than the column.
 pub(crate) fn array_entries(
     index: &TableIndex,
@@ -43,33 +37,22 @@ pub(crate) fn array_entries(
     rows: impl Iterator<Item = (u32, u64)>,
     mut column: impl FnMut(u16) -> Result<Option<ArrayRef>, StoreError>,
 ) -> Result<Vec<(KeyBytes, u64)>, StoreError> {
-    let mut columns = Vec::with_capacity(index.columns.len());
-    for number in index.columns.iter() {
-        columns.push(match column(*number)? {
+    let arrays = index.columns.iter().map(|number| column(*number)).collect::<Result<Vec<_>, StoreError>>()?;
+    let mut columns = Vec::with_capacity(arrays.len());
+    for (number, array) in index.columns.iter().zip(&arrays) {
+        columns.push(match array {
             Some(array) => {
                 let known = schema.column(*number).ok_or_else(|| unknown(index, *number))?;
-                KeyColumn::Array(array, &known.ty)
+                KeyColumn::new(array, &known.ty)
             }
-            None => KeyColumn::Constant(missing(index, schema, *number)?),
+            None => KeyColumn::constant(missing(index, schema, *number)?),
         });
     }
     let mut bytes = Vec::with_capacity(64);
     let mut entries = Vec::with_capacity(rows.size_hint().0);
     for (row, vid) in rows {
         bytes.clear();
-        let mut has_null = false;
-        for column in &columns {
-            match column {
-                KeyColumn::Array(array, ty) => {
-                    has_null |= array.is_null(row as usize);
-                    key::encode_value(&value_at(array, row as usize, ty), &mut bytes);
-                }
-                KeyColumn::Constant(value) => {
-                    has_null |= value.is_null();
-                    key::encode_value(value, &mut bytes);
-                }
-            }
-        }
+        let has_null = !encode_key(&columns, row as usize, &mut bytes);
         index.finish_entry(&mut bytes, has_null, vid);
         entries.push((KeyBytes::from_slice(&bytes), vid));
     }

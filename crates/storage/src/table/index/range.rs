@@ -58,6 +58,27 @@ impl TableIndex {
         Ok(found)
     }
 
+    /// Whether no entry lies between two keys of a unique index, both included, whoever sees it.
+    pub(crate) fn is_empty_between(&self, context: &TableContext, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
+        let (from, to) = (Bound::Included(from.to_vec()), self.upper(Bound::Included(to.to_vec())));
+        {
+            let deltas = self.deltas.read();
+            let bounds = (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
+            let mut both = std::iter::once(&deltas.active).chain(deltas.frozen.as_deref());
+            if both.any(|delta| delta.range(bounds.0, bounds.1).next().is_some()) {
+                return Ok(false);
+            }
+        }
+        // Behind the deltas: what a checkpoint moves meanwhile is met here.
+        if !self.is_stored() {
+            return Ok(true);
+        }
+        let prefix = lsm_prefix(self.kind(), context.storage, self.oid);
+        let (from, to) = lsm_bounds(&prefix, &from, &to);
+        let mut stored = context.kv.scan(from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
+        stored.next().transpose().map(|found| found.is_none()).map_err(StoreError::from)
+    }
+
     /// A lower bound on keys as one on entries: behind all entries of a key that is excluded.
     fn lower(&self, from: Bound<Vec<u8>>) -> Bound<Vec<u8>> {
         match from {

@@ -1,0 +1,88 @@
+//! Index keys of rows that stand in Arrow columns.
+
+use arrow::array::types::{Date32Type, Decimal128Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Int16Array, Int32Array, Int64Array};
+use arrow::array::{StringViewArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, TimeUnit};
+use perigee_types::{SqlType, Value, key};
+
+use super::value_at;
+
+/// One column of a key. Its form is told apart once, not for each row.
+pub struct KeyColumn<'a>(Form<'a>);
+
+enum Form<'a> {
+    Constant(&'a Value),
+    Int16(&'a Int16Array),
+    Int32(&'a Int32Array),
+    Int64(&'a Int64Array),
+    Date(&'a Date32Array),
+    Timestamp(&'a TimestampMicrosecondArray),
+    Numeric(&'a Decimal128Array),
+    Text(&'a StringViewArray),
+    Other(&'a ArrayRef, &'a SqlType),
+}
+
+impl<'a> KeyColumn<'a> {
+    /// A column of type `ty`.
+    #[must_use]
+    pub fn new(array: &'a ArrayRef, ty: &'a SqlType) -> Self {
+        Self(match array.data_type() {
+            DataType::Int16 => Form::Int16(array.as_primitive::<Int16Type>()),
+            DataType::Int32 => Form::Int32(array.as_primitive::<Int32Type>()),
+            DataType::Int64 => Form::Int64(array.as_primitive::<Int64Type>()),
+            DataType::Date32 => Form::Date(array.as_primitive::<Date32Type>()),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                Form::Timestamp(array.as_primitive::<TimestampMicrosecondType>())
+            }
+            DataType::Decimal128(..) => Form::Numeric(array.as_primitive::<Decimal128Type>()),
+            DataType::Utf8View => Form::Text(array.as_string_view()),
+            _ => Form::Other(array, ty),
+        })
+    }
+
+    /// The same value for all rows.
+    #[must_use]
+    pub fn constant(value: &'a Value) -> Self {
+        Self(Form::Constant(value))
+    }
+
+    /// Appends the key of a row; `false` where it is NULL.
+    fn encode(&self, row: usize, out: &mut Vec<u8>) -> bool {
+        let array: &dyn Array = match &self.0 {
+            Form::Constant(value) => {
+                key::encode_value(value, out);
+                return !value.is_null();
+            }
+            Form::Int16(array) => *array,
+            Form::Int32(array) => *array,
+            Form::Int64(array) => *array,
+            Form::Date(array) => *array,
+            Form::Timestamp(array) => *array,
+            Form::Numeric(array) => *array,
+            Form::Text(array) => *array,
+            Form::Other(array, _) => array,
+        };
+        if array.is_null(row) {
+            key::encode_null(out);
+            return false;
+        }
+        match &self.0 {
+            Form::Constant(_) => {}
+            Form::Int16(array) => key::encode_i64(i64::from(array.value(row)), out),
+            Form::Int32(array) => key::encode_i64(i64::from(array.value(row)), out),
+            Form::Int64(array) => key::encode_i64(array.value(row), out),
+            Form::Date(array) => key::encode_i64(i64::from(array.value(row)), out),
+            Form::Timestamp(array) => key::encode_i64(array.value(row), out),
+            Form::Numeric(array) => key::encode_i128(array.value(row), out),
+            Form::Text(array) => key::encode_bytes(array.value(row).as_bytes(), out),
+            Form::Other(array, ty) => key::encode_value(&value_at(array, row, ty), out),
+        }
+        true
+    }
+}
+
+/// Appends the key of a row of `columns`; `false` where a column of it is NULL.
+pub fn encode_key(columns: &[KeyColumn<'_>], row: usize, out: &mut Vec<u8>) -> bool {
+    columns.iter().fold(true, |whole, column| column.encode(row, out) && whole)
+}
