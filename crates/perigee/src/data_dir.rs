@@ -5,6 +5,7 @@
 //! DIR/meta/format       "perigee 1": says that the folder is Perigee's, written first and removed last
 //! DIR/meta/...          small facts: identity, vote, anchors
 //! DIR/log/  lsm/  cold/ the log, the LSM, the local object store
+//! DIR/lsm.new/          an LSM that is being made at the first start
 //! DIR/tmp/              spilled queries; emptied at every start
 //! ```
 

@@ -1,8 +1,21 @@
 //! Folders that a crash may leave.
 //!
 //! A kill leaves every change that was made. A power loss leaves of each file what was synced, and of what was not any
-//! part: pages of 4 KiB and changes of length go one by one, so that a later write may be there without an earlier one.
-//! Names go in order, folder by folder, from the last sync of the folder on, as with a file system that journals them.
+//! part: pages of 4 KiB and changes of length go one by one, so that a later write may be there without an earlier one
+//! and a file may be long and empty. That is weaker than ext4 with `data=ordered`, where a length is on disk behind the
+//! data that it covers, and knows nothing of its `auto_da_alloc`.
+//!
+//! Names go in order, in one of two ways:
+//!
+//! - *folder by folder* ([`Loss::All`], [`Loss::Some`]): each folder has its names up to a moment of its own. So do file
+//!   systems that log a synced file by itself (btrfs, F2FS).
+//! - *all together* ([`Loss::Journal`]): one moment for all folders of the file system, and whatever is known to be
+//!   durable takes all before it along, because the journal has one order (ext4's jbd2, the log of XFS).
+//!
+//! A folder's sync keeps its names. A file's sync keeps its content, and the name that it was made with: POSIX does not
+//! promise the latter, all four of these file systems do (collected in "File System Crash-Recovery Guarantees", Mohan and
+//! others, linux-fsdevel, March 2019; ext4: a new inode belongs to the transaction that its first sync commits). A name
+//! that it got later, by a rename, is kept by the folder's sync alone: `fdatasync` need not write it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -23,8 +36,10 @@ pub enum Loss {
     None,
     /// None is there.
     All,
-    /// Each is there or not, by this seed.
+    /// Each is there or not, by this seed; names folder by folder.
     Some(u64),
+    /// Each is there or not, by this seed; names all together.
+    Journal(u64),
 }
 
 /// A change of one file's content.
@@ -41,6 +56,8 @@ struct Content {
     edits: Vec<Edit>,
     /// How many edits are on disk for sure.
     durable: usize,
+    /// The folder that it was made in, and how many changes of names the folder had then, this one included.
+    made: (PathBuf, usize),
 }
 
 /// A change of a folder's names.
@@ -61,21 +78,19 @@ struct Folder {
 /// Files and folders by name, as a crash leaves them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
-    files: BTreeMap<PathBuf, Vec<u8>>,
+    files: BTreeMap<PathBuf, Bytes>,
     folders: BTreeSet<PathBuf>,
 }
 
-impl Image {
-    /// The image after `changes`, which began with an empty `root`.
-    #[must_use]
-    pub fn after(changes: &[Change], root: &Path, loss: Loss) -> Self {
-        let mut replay = Replay::default();
-        for change in changes {
-            replay.take(change);
-        }
-        replay.image(root, loss)
-    }
+/// A file's bytes. What was reserved and never written is only a length: segments and journals are mostly that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Bytes {
+    written: Vec<u8>,
+    /// At least that of `written`; the rest is zeros.
+    length: u64,
+}
 
+impl Image {
     /// Writes the image to a folder, which is emptied.
     ///
     /// # Errors
@@ -92,17 +107,20 @@ impl Image {
             let path = target.join(name);
             // A file may be there whose folder's own name was lost.
             match path.parent() {
-                Some(parent) if parent.is_dir() => fs::write(path, bytes)?,
+                Some(parent) if parent.is_dir() => {
+                    fs::write(&path, &bytes.written)?;
+                    fs::OpenOptions::new().write(true).open(path)?.set_len(bytes.length)?;
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// The content of a file.
+    /// What was written of a file.
     #[must_use]
     pub fn file(&self, name: &str) -> Option<&[u8]> {
-        self.files.get(Path::new(name)).map(Vec::as_slice)
+        self.files.get(Path::new(name)).map(|bytes| bytes.written.as_slice())
     }
 
     /// The names of all files.
@@ -111,9 +129,9 @@ impl Image {
     }
 }
 
-/// The changes, sorted by what they belong to.
+/// Changes up to a moment, from an empty folder on, sorted by what they belong to.
 #[derive(Default)]
-struct Replay {
+pub struct Replay {
     contents: Vec<Content>,
     /// The file that an inode is now; inodes are used again after their file is gone.
     inodes: HashMap<u64, usize>,
@@ -131,7 +149,8 @@ enum Synced {
 }
 
 impl Replay {
-    fn take(&mut self, change: &Change) {
+    /// Goes on by one change.
+    pub fn take(&mut self, change: &Change) {
         match change {
             Change::Opened { inode, path, truncated } => {
                 let file = self.opened(*inode, path);
@@ -167,21 +186,13 @@ impl Replay {
                 Some(Synced::Content(file, count)) => {
                     let content = &mut self.contents[file];
                     content.durable = content.durable.max(count);
+                    let (folder, names) = content.made.clone();
+                    self.names_durable(&folder, names);
                 }
-                Some(Synced::Names(path, count)) => {
-                    let folder = self.folders.entry(path).or_default();
-                    folder.durable = folder.durable.max(count);
-                }
+                Some(Synced::Names(path, count)) => self.names_durable(&path, count),
                 None => {}
             },
-            Change::Renamed { from, to } => {
-                if let Some(file) = self.names.remove(from) {
-                    self.names.insert(to.clone(), file);
-                } else {
-                    self.rename_folder(from, to);
-                }
-                self.name(to, Naming::Rename(from.clone(), to.clone()));
-            }
+            Change::Renamed { from, to } => self.renamed(from, to),
             Change::Unlinked { path } => {
                 if let Some(file) = self.names.remove(path) {
                     // The inode may go to another file from here on; who has it open cannot be read any more.
@@ -189,8 +200,8 @@ impl Replay {
                 }
                 self.name(path, Naming::Remove(path.clone()));
             }
-            Change::FolderMade { path } => self.name(path, Naming::Folder(path.clone())),
-            Change::FolderRemoved { path } => self.name(path, Naming::Remove(path.clone())),
+            Change::FolderMade { path } => drop(self.name(path, Naming::Folder(path.clone()))),
+            Change::FolderRemoved { path } => drop(self.name(path, Naming::Remove(path.clone()))),
         }
     }
 
@@ -204,8 +215,15 @@ impl Replay {
         self.contents.push(Content::default());
         self.inodes.insert(inode, file);
         self.names.insert(path.to_owned(), file);
-        self.name(path, Naming::File(path.to_owned(), file));
+        self.contents[file].made = self.name(path, Naming::File(path.to_owned(), file));
         file
+    }
+
+    fn names_durable(&mut self, folder: &Path, count: usize) {
+        // A folder that got another name while it was synced is not found: its sync counts for nothing then.
+        if let Some(folder) = self.folders.get_mut(folder) {
+            folder.durable = folder.durable.max(count);
+        }
     }
 
     fn write(&mut self, file: usize, offset: u64, data: &[u8]) {
@@ -224,11 +242,23 @@ impl Replay {
         self.contents[file].edits.push(edit);
     }
 
-    fn name(&mut self, path: &Path, naming: Naming) {
+    /// Notes a change of names; gives its folder and how many the folder has now.
+    fn name(&mut self, path: &Path, naming: Naming) -> (PathBuf, usize) {
         let number = self.namings.len();
         self.namings.push(naming);
-        let folder = path.parent().unwrap_or(path).to_owned();
-        self.folders.entry(folder).or_default().namings.push(number);
+        let path = path.parent().unwrap_or(path).to_owned();
+        let folder = self.folders.entry(path.clone()).or_default();
+        folder.namings.push(number);
+        (path, folder.namings.len())
+    }
+
+    fn renamed(&mut self, from: &Path, to: &Path) {
+        if let Some(file) = self.names.remove(from) {
+            self.names.insert(to.to_owned(), file);
+        } else {
+            self.rename_folder(from, to);
+        }
+        self.name(to, Naming::Rename(from.to_owned(), to.to_owned()));
     }
 
     fn rename_folder(&mut self, from: &Path, to: &Path) {
@@ -238,22 +268,50 @@ impl Replay {
                 self.names.insert(to.join(rest), file);
             }
         }
+        // What is known of the folders themselves moves along.
+        let moved: Vec<PathBuf> = self.folders.keys().filter(|path| path.starts_with(from)).cloned().collect();
+        for path in moved {
+            if let (Some(folder), Ok(rest)) = (self.folders.remove(&path), path.strip_prefix(from)) {
+                self.folders.insert(to.join(rest), folder);
+            }
+        }
+        for content in &mut self.contents {
+            if let Ok(rest) = content.made.0.strip_prefix(from) {
+                content.made.0 = to.join(rest);
+            }
+        }
     }
 
-    fn image(&self, root: &Path, loss: Loss) -> Image {
-        let mut chance = StdRng::seed_from_u64(if let Loss::Some(seed) = loss { seed } else { 0 });
-        let mut kept: HashSet<usize> = HashSet::new();
+    /// Which changes of names are there.
+    fn kept(&self, loss: Loss, chance: &mut StdRng) -> HashSet<usize> {
+        if let Loss::Journal(_) = loss {
+            let durable = |folder: &Folder| folder.namings[..folder.durable].last().map_or(0, |last| last + 1);
+            let durable = self.folders.values().map(durable).max().unwrap_or(0);
+            return (0..chance.random_range(durable..=self.namings.len())).collect();
+        }
+        let mut kept = HashSet::new();
         // In a fixed order, so that a seed gives one image.
         let mut folders: Vec<_> = self.folders.iter().collect();
         folders.sort_by_key(|(path, _)| path.as_path());
         for (_, folder) in folders {
             let count = match loss {
                 Loss::None => folder.namings.len(),
-                Loss::All => folder.durable,
+                Loss::All | Loss::Journal(_) => folder.durable,
                 Loss::Some(_) => chance.random_range(folder.durable..=folder.namings.len()),
             };
             kept.extend(&folder.namings[..count]);
         }
+        kept
+    }
+
+    /// What a crash at this moment leaves of the folder `root`.
+    #[must_use]
+    pub fn image(&self, root: &Path, loss: Loss) -> Image {
+        let mut chance = StdRng::seed_from_u64(match loss {
+            Loss::Some(seed) | Loss::Journal(seed) => seed,
+            Loss::None | Loss::All => 0,
+        });
+        let kept = self.kept(loss, &mut chance);
         let mut names: BTreeMap<PathBuf, usize> = BTreeMap::new();
         let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
         for naming in self.namings.iter().enumerate().filter(|(number, _)| kept.contains(number)).map(|(_, n)| n) {
@@ -292,14 +350,14 @@ fn rename(names: &mut BTreeMap<PathBuf, usize>, folders: &mut BTreeSet<PathBuf>,
 }
 
 impl Content {
-    fn bytes(&self, loss: Loss, chance: &mut StdRng) -> Vec<u8> {
-        let mut bytes = Vec::new();
+    fn bytes(&self, loss: Loss, chance: &mut StdRng) -> Bytes {
+        let mut bytes = Bytes::default();
         for (place, edit) in self.edits.iter().enumerate() {
             let kept = place < self.durable
                 || match loss {
                     Loss::None => true,
                     Loss::All => false,
-                    Loss::Some(_) => chance.random_bool(0.5),
+                    Loss::Some(_) | Loss::Journal(_) => chance.random_bool(0.5),
                 };
             if kept {
                 edit.apply(&mut bytes);
@@ -310,17 +368,21 @@ impl Content {
 }
 
 impl Edit {
-    fn apply(&self, bytes: &mut Vec<u8>) {
+    fn apply(&self, Bytes { written, length }: &mut Bytes) {
         match self {
             Self::Write { offset, data } => {
                 let (start, end) = (*offset as usize, *offset as usize + data.len());
-                if bytes.len() < end {
-                    bytes.resize(end, 0);
+                if written.len() < end {
+                    written.resize(end, 0);
                 }
-                bytes[start..end].copy_from_slice(data);
+                written[start..end].copy_from_slice(data);
+                *length = (*length).max(end as u64);
             }
-            Self::Length(length) => bytes.resize(*length as usize, 0),
-            Self::Grow(end) => bytes.resize(bytes.len().max(*end as usize), 0),
+            Self::Length(to) => {
+                written.truncate(*to as usize);
+                *length = *to;
+            }
+            Self::Grow(end) => *length = (*length).max(*end),
         }
     }
 }
@@ -350,7 +412,9 @@ mod tests {
     }
 
     fn image(changes: &[Change], loss: Loss) -> Image {
-        Image::after(changes, Path::new("/d"), loss)
+        let mut replay = Replay::default();
+        changes.iter().for_each(|change| replay.take(change));
+        replay.image(Path::new("/d"), loss)
     }
 
     #[test]
@@ -426,6 +490,35 @@ mod tests {
         ];
         let image = image(&changes, Loss::None);
         assert_eq!((image.file("a"), image.file("b")), (None, Some(&b"2"[..])));
+    }
+
+    #[test]
+    fn a_sync_keeps_the_name_that_a_file_was_made_with() {
+        let mut changes = vec![opened(1, "x/a"), written(1, 0, b"1")];
+        changes.extend(file_sync(1, 1));
+        assert_eq!(image(&changes, Loss::All).file("x/a"), Some(&b"1"[..]));
+        changes.push(Change::Renamed { from: path("x/a"), to: path("x/b") });
+        changes.extend(file_sync(1, 2));
+        assert_eq!(image(&changes, Loss::All).file("x/b"), None, "a rename is the folder's");
+        changes.extend(folder_sync("x", 3));
+        assert_eq!(image(&changes, Loss::All).file("x/b"), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn a_journal_has_one_order_for_all_folders() {
+        let mut changes = vec![opened(1, "x/a"), opened(2, "y/b"), opened(3, "x/c")];
+        let names = |changes: &[Change], loss| image(changes, loss).names().map(Path::to_owned).collect::<Vec<_>>();
+        let all = ["x/a", "x/c", "y/b"].map(PathBuf::from);
+        let mut seen = BTreeSet::new();
+        for seed in 0..50 {
+            let names = names(&changes, Loss::Journal(seed));
+            assert!(!names.contains(&all[1]) || names == all, "{names:?}");
+            seen.insert(names);
+        }
+        assert_eq!(seen.len(), 4, "{seen:?}");
+        assert!((0..50).any(|seed| names(&changes, Loss::Some(seed)) == all[..2]), "folders go one by one");
+        changes.extend(folder_sync("y", 1));
+        assert!((0..50).all(|seed| names(&changes, Loss::Journal(seed)).len() >= 2), "what was before is taken along");
     }
 
     #[test]

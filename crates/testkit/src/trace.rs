@@ -1,5 +1,6 @@
 //! Reads what `perigee-faults` has recorded. The format is described in `crates/faults/src/record.rs`.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -114,20 +115,39 @@ impl Trace {
     }
 
     /// The moments at which a crash is most telling: right before and right after each sync has ended, and after each
-    /// rename. A moment is a number of changes.
+    /// rename.
     #[must_use]
-    pub fn crash_points(&self) -> Vec<usize> {
-        let mut points: Vec<usize> = Vec::new();
+    pub fn crash_points(&self) -> Vec<CrashPoint> {
+        let (mut names, mut syncs) = (HashMap::new(), HashMap::new());
+        let mut points: Vec<CrashPoint> = Vec::new();
         for (place, change) in self.changes.iter().enumerate() {
             match change {
-                Change::Synced { .. } => points.extend([place, place + 1]),
-                Change::Renamed { .. } => points.push(place + 1),
+                Change::Opened { inode, path, .. } => drop(names.insert(*inode, path.clone())),
+                Change::FileSync { inode, sync } => {
+                    drop(syncs.insert(*sync, names.get(inode).cloned().unwrap_or_default()));
+                }
+                Change::FolderSync { path, sync } => drop(syncs.insert(*sync, path.clone())),
+                Change::Synced { sync } => {
+                    let path = syncs.remove(sync).unwrap_or_default();
+                    points.extend([place, place + 1].map(|changes| CrashPoint { changes, path: path.clone() }));
+                }
+                Change::Renamed { to, .. } => points.push(CrashPoint { changes: place + 1, path: to.clone() }),
                 _ => {}
             }
         }
-        points.dedup();
+        points.retain(|point| point.changes > 0);
+        points.dedup_by_key(|point| point.changes);
         points
     }
+}
+
+/// A moment at which a crash is most telling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrashPoint {
+    /// How many changes were made.
+    pub changes: usize,
+    /// The file or folder that is being synced or has got its name.
+    pub path: PathBuf,
 }
 
 struct Reader<'a> {

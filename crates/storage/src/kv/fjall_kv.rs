@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 use super::filter::{Dropped, DroppedKeys};
 use super::run::CheckedRun;
-use super::{DroppedSet, KvEngine, KvError, KvIter, RunItem, iter};
+use super::{DroppedSet, KvEngine, KvError, KvIter, RunItem, create, iter, verify};
 
 /// The one keyspace.
 const KEYSPACE: &str = "data";
@@ -57,13 +57,18 @@ pub struct FjallKv {
 }
 
 impl FjallKv {
-    /// Opens the LSM in `dir`, which is created where it is missing.
+    /// Opens the LSM in `dir`, which is created where it is missing or empty, with `dir.new` as its place until it is whole.
     ///
     /// # Errors
     /// [`KvError::Damaged`] where files are missing or their bytes are not what was written, and nothing is deleted then;
     /// [`KvError::Locked`]; [`KvError::Io`].
     pub fn open(dir: &Path, options: &KvOptions) -> Result<Self, KvError> {
-        refuse_what_fjall_would_delete(dir)?;
+        verify::before_open(dir)?;
+        create::where_missing(dir, |new| Self::open_in_place(new, options).map(drop))?;
+        Self::open_in_place(dir, options)
+    }
+
+    fn open_in_place(dir: &Path, options: &KvOptions) -> Result<Self, KvError> {
         let dropped = Dropped::default();
         let filter = DroppedKeys::factory(dropped.clone());
         let database = Database::builder(dir)
@@ -165,23 +170,6 @@ fn keyspace_options(options: &KvOptions) -> KeyspaceCreateOptions {
             CompressionType::Lz4,
         ]))
         .with_kv_separation(Some(separation))
-}
-
-/// fjall takes a folder without its version file for a new one, and deletes a keyspace that its own catalog does not
-/// name. With tables there, that is damage, and the tables are what a person may still want to look at.
-fn refuse_what_fjall_would_delete(dir: &Path) -> Result<(), KvError> {
-    let keyspaces = dir.join("keyspaces");
-    let data = keyspaces.join("1");
-    let tables = data.join("tables");
-    if !tables.try_exists()? || tables.read_dir()?.next().is_none() {
-        return Ok(());
-    }
-    for needed in [dir.join("version"), keyspaces.join("0").join("current"), data.join("current")] {
-        if !needed.try_exists()? {
-            return Err(KvError::Damaged { what: format!("{} is missing", needed.display()) });
-        }
-    }
-    Ok(())
 }
 
 fn to_bytes(slice: Slice) -> Bytes {

@@ -9,6 +9,7 @@
 //!                (None = tombstone)      ^ runs_waiting()          ^ drops the keys of dropped oids
 //! ```
 
+mod create;
 mod error;
 mod filter;
 mod fjall_kv;
@@ -16,6 +17,7 @@ mod iter;
 pub mod keys;
 mod mem_kv;
 mod run;
+mod verify;
 
 #[cfg(test)]
 mod suite;

@@ -114,12 +114,15 @@ fn a_flipped_bit_is_never_served() {
         if path.extension().is_some_and(|e| e == "jnl") || *len == 0 {
             continue;
         }
-        for part in 0..4u64 {
+        // More of the small files that say which tables there are: fjall itself does not check them whole.
+        let large = path.parent().is_some_and(|folder| folder.ends_with("tables") || folder.ends_with("blobs"));
+        let parts = if large { 4 } else { (*len).min(32) };
+        for part in 0..parts {
             let broken = TempDir::new().unwrap();
             copy(dir.path(), broken.path());
             let target = broken.path().join(path.strip_prefix(dir.path()).unwrap());
             let mut bytes = fs::read(&target).unwrap();
-            let at = (len * part / 4 + n as u64) % len;
+            let at = (len * part / parts + n as u64) % len;
             bytes[at as usize] ^= 1 << (n % 8);
             fs::write(&target, bytes).unwrap();
             let outcome = std::panic::catch_unwind(|| open(broken.path()).and_then(|kv| read(&kv)));
