@@ -8,6 +8,7 @@
 //! - indexes find what scans find.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -205,12 +206,13 @@ async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<i64>>, String> {
     rows.into_iter().map(|row| row.into_iter().map(number).collect()).collect()
 }
 
-/// Whether the server is gone, or going.
+/// Whether the server is gone, going, or has no room left. What the client itself makes of an answer is none of these.
 fn is_over(error: &tokio_postgres::Error) -> bool {
-    let code = error.code().map(|code| code.code().to_owned());
-    // 58030: the log cannot be written; the node says so while it goes down.
-    let ending = |code: String| ["57P", "08", "58030"].iter().any(|start| code.starts_with(start));
-    error.is_closed() || code.is_none_or(ending)
+    let ending = |code: &str| code.starts_with("57P0") || code.starts_with("08") || matches!(code, "58030" | "53100");
+    match error.code() {
+        Some(code) => ending(code.code()),
+        None => error.is_closed() || error.source().is_some_and(|source| source.is::<std::io::Error>()),
+    }
 }
 
 /// Whether another session was quicker.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use perigee_testkit::{Server, ServerOptions};
+use perigee_testkit::{Client, Server, ServerOptions, http};
 use perigee_tests::bank::{Bank, Load};
 
 const BANK: Bank = Bank { accounts: 10 };
@@ -102,5 +102,60 @@ async fn a_clock_that_jumps_stops_nobody() {
         assert_eq!(client.value("SELECT 1").await.unwrap(), "1");
         assert!(acknowledged.len() > 10, "{by_ms}: {} transfers", acknowledged.len());
         heal_and_check(server, &folder, acknowledged).await;
+    }
+}
+
+/// Runs a statement until it ends with `code` (none: well): the node asks for the free space once a second.
+async fn until(client: &Client, sql: &str, code: Option<&str>) {
+    let started = Instant::now();
+    loop {
+        let result = client.batch_execute(sql).await;
+        let found = result.as_ref().err().and_then(|error| error.code()).map(|found| found.code().to_owned());
+        if found.as_deref() == code {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "{sql}: {result:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn below_the_reserve_only_what_frees_space_is_written() {
+    // Within the reserve, and within the last quarter of it.
+    for (free, deletes) in [("200000000", true), ("20000000", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let faults = [("PERIGEE_FAULTS_FREE", free), ("PERIGEE_STORAGE__DISK_RESERVE", "256MiB")];
+        let server = faulty(&folder, &faults).start().unwrap();
+        let client = server.client().await.unwrap();
+        for sql in [
+            "CREATE TABLE t (a int PRIMARY KEY, b text)",
+            "CREATE TABLE u (a int)",
+            "CREATE TABLE v (a int)",
+            "CREATE SEQUENCE s",
+            "INSERT INTO t SELECT x, 'row' FROM generate_series(1, 1000) AS g(x)",
+            "INSERT INTO u VALUES (1)",
+        ] {
+            client.batch_execute(sql).await.unwrap();
+        }
+        std::fs::write(folder.path().join("broken"), "").unwrap();
+        until(&client, "INSERT INTO u VALUES (2)", Some("53100")).await;
+        for sql in [
+            "UPDATE t SET b = 'new' WHERE a = 1",
+            "CREATE TABLE w (a int)",
+            "CREATE INDEX ON t (b)",
+            "ALTER TABLE t ADD COLUMN c int",
+            "SELECT nextval('s')",
+        ] {
+            until(&client, sql, Some("53100")).await;
+        }
+        assert_eq!(client.value("SELECT count(*) FROM t WHERE b = 'row'").await.unwrap(), "1000");
+        assert_eq!(http::get(server.ops(), "/ready").unwrap().0, 200, "who frees space must find a way in");
+        until(&client, "DELETE FROM t WHERE a <= 500", (!deletes).then_some("53100")).await;
+        until(&client, "TRUNCATE u", None).await;
+        until(&client, "DROP TABLE v", None).await;
+        std::fs::remove_file(folder.path().join("broken")).unwrap();
+        until(&client, "INSERT INTO t VALUES (2000, 'row')", None).await;
+        let left = if deletes { "501" } else { "1001" };
+        assert_eq!(client.value("SELECT count(*) FROM t").await.unwrap(), left);
     }
 }

@@ -29,7 +29,8 @@ pub(crate) async fn commit(
     let catalog = transaction.writes.catalog().cloned();
     let catalog_changes = std::mem::take(&mut transaction.writes.catalog_changes);
     let mut changes: Vec<(Oid, TableChange)> = Vec::new();
-    let mut appends = false;
+    let (mut appends, mut deletes) = (false, false);
+    let bytes = transaction.writes.size_bytes();
     for (storage, writes) in transaction.writes.take_tables() {
         let table = writes.table.oid;
         let change = table_change(storage, writes)?;
@@ -37,10 +38,13 @@ pub(crate) async fn commit(
             continue;
         }
         appends |= !change.rows.is_empty();
+        deletes |= !change.ended.is_empty();
         changes.push((table, change));
     }
     if appends {
-        engine.check_disk()?;
+        engine.check_disk(bytes)?;
+    } else if deletes {
+        engine.check_disk_to_delete(bytes)?;
     }
     engine.wait_for_memory().await;
     if large {

@@ -151,7 +151,7 @@ impl Session {
         }
         let claimed = self.claim_batch_keys(target, keys, &batch).await?;
         let engine = self.engine.clone();
-        engine.check_disk()?;
+        engine.check_disk(batch_bytes(&batch))?;
         let catalog = self.planning_catalog();
         let transaction = self.transaction()?;
         let staging = transaction.staging.get_or_insert_with(|| Staging::new(transaction.holder, transaction.term));
@@ -207,11 +207,12 @@ impl Session {
         if transaction.writes.size_bytes() <= limit {
             return Ok(());
         }
+        let bytes = transaction.writes.size_bytes();
         let rows = transaction.writes.take_inserted(target.table.storage);
         if rows.is_empty() {
             return Ok(());
         }
-        engine.check_disk()?;
+        engine.check_disk(bytes)?;
         let staging = transaction.staging.get_or_insert_with(|| Staging::new(transaction.holder, transaction.term));
         staging.table(&engine, &target.table, &catalog).await?;
         let fields: Vec<_> = target.table.columns.iter().map(|c| (c.number, &c.ty, c.name.as_str())).collect();

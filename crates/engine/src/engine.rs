@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use perigee_consensus::{Committed, Consensus, Outcome, ProposeError};
@@ -10,7 +11,7 @@ use perigee_query::exec::QueryRuntime;
 use perigee_query::sql::StatementCache;
 use perigee_runtime::Runtime;
 use perigee_storage::budget::{MemoryBudget, Pressure};
-use perigee_storage::disk::DiskReserve;
+use perigee_storage::disk::{DiskReserve, Room};
 use perigee_storage::entry::Entry;
 use perigee_storage::store::Store;
 use perigee_types::{Hlc, LogIndex, SqlError, SqlResult, SqlState, Term};
@@ -38,6 +39,8 @@ pub struct EngineOptions {
     pub version: String,
     /// Bytes of one transaction that are buffered before its rows are staged in the log.
     pub transaction_bytes_max: usize,
+    /// Time between two attestations of a node that is written to.
+    pub attest_every: Duration,
 }
 
 impl Default for EngineOptions {
@@ -50,6 +53,7 @@ impl Default for EngineOptions {
             durability: "fsync".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             transaction_bytes_max: 64 << 20,
+            attest_every: Duration::from_secs(5),
         }
     }
 }
@@ -191,13 +195,25 @@ impl Engine {
         self.runtime.clock.now_micros() as i64
     }
 
-    /// Refuses writes that need room when the disk is nearly full.
-    pub(crate) fn check_disk(&self) -> SqlResult<()> {
-        if self.disk.writable() {
+    /// Refuses a write of about `bytes` that adds data when the disk is nearly full.
+    pub(crate) fn check_disk(&self, bytes: usize) -> SqlResult<()> {
+        self.check_room(Room::Enough, bytes)
+    }
+
+    /// Refuses a DELETE when what is left is needed for what frees space at once.
+    pub(crate) fn check_disk_to_delete(&self, bytes: usize) -> SqlResult<()> {
+        self.check_room(Room::Little, bytes)
+    }
+
+    fn check_room(&self, needed: Room, bytes: usize) -> SqlResult<()> {
+        let room = self.disk.room(bytes as u64);
+        if room >= needed {
             return Ok(());
         }
-        Err(SqlError::new(SqlState::DiskFull, "the disk is nearly full: writes are refused")
-            .hint("DELETE, DROP and TRUNCATE are still possible"))
+        Err(SqlError::new(SqlState::DiskFull, "the disk is nearly full: writes are refused").hint(match room {
+            Room::Least => "DROP and TRUNCATE are still possible",
+            _ => "DELETE, DROP and TRUNCATE are still possible",
+        }))
     }
 
     /// Logs an entry and waits until it is applied here.

@@ -112,6 +112,7 @@ fn take(engine: &Engine, sequence: &Sequence, term: Term) -> SqlResult<Block> {
 }
 
 fn log(engine: &Engine, term: Term, change: SequenceChange) -> SqlResult<()> {
+    engine.check_disk(0)?;
     let entry = Entry::Transaction(Transaction { sequences: vec![change], ..Transaction::default() });
     engine.propose_blocking(term, &entry)
 }

@@ -86,6 +86,9 @@ replaced! {
     fn renameat2(from_dir: c_int, from: *const c_char, to_dir: c_int, to: *const c_char, flags: c_uint) -> c_int {
         renamed(from_dir, from, to_dir, to, flags)
     }
+    fn statvfs(path: *const c_char, space: *mut libc::statvfs) -> c_int { free_space(path, space) }
+    fn statvfs64(path: *const c_char, space: *mut libc::statvfs) -> c_int { free_space(path, space) }
+
     fn unlink(path: *const c_char) -> c_int { unlinked(libc::AT_FDCWD, path, 0) }
     fn unlinkat(dir: c_int, path: *const c_char, flags: c_int) -> c_int { unlinked(dir, path, flags) }
     fn rmdir(path: *const c_char) -> c_int { unlinked(libc::AT_FDCWD, path, libc::AT_REMOVEDIR) }
@@ -243,6 +246,32 @@ unsafe fn folder_made(dir: c_int, path: *const c_char, mode: mode_t) -> Returned
         return call();
     }
     record_path(state, call, &Entry::of_path(Kind::FolderMade, 0, &name))
+}
+
+/// As the C library makes it of `statfs`, or with the free space that was asked for.
+unsafe fn free_space(path: *const c_char, space: *mut libc::statvfs) -> Returned {
+    // SAFETY: all zeros are a valid `statfs`.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the caller's path, and a pointer to what lives here.
+    let returned = unsafe { libc::syscall(libc::SYS_statfs, path, &raw mut found) };
+    if returned < 0 {
+        return returned;
+    }
+    let block = if found.f_frsize > 0 { found.f_frsize } else { found.f_bsize } as u64;
+    // SAFETY: all zeros are a valid `statvfs`.
+    let mut space_found: libc::statvfs = unsafe { std::mem::zeroed() };
+    space_found.f_bsize = found.f_bsize as u64;
+    space_found.f_frsize = block;
+    space_found.f_blocks = found.f_blocks;
+    space_found.f_bfree = found.f_bfree;
+    space_found.f_bavail = state().and_then(State::free_bytes).map_or(found.f_bavail, |bytes| bytes / block);
+    space_found.f_files = found.f_files;
+    space_found.f_ffree = found.f_ffree;
+    space_found.f_favail = found.f_ffree;
+    space_found.f_namemax = found.f_namelen as u64;
+    // SAFETY: the caller gave a place for it.
+    unsafe { *space = space_found };
+    returned
 }
 
 fn record_path(state: &State, call: impl FnOnce() -> Returned, entry: &Entry<'_>) -> Returned {

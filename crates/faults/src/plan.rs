@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) kill_at: Option<u64>,
     pub(crate) failures: Vec<Failure>,
     pub(crate) slow_sync_ms: u64,
+    /// Free space that every file system has.
+    pub(crate) free_bytes: Option<u64>,
     pub(crate) only_while: Option<CString>,
     /// After this many milliseconds, by this many.
     pub(crate) clock_jump: Option<(u64, i64)>,
@@ -60,6 +62,7 @@ impl Plan {
                 .map(|rule| must(failure(rule), "FAIL", rule))
                 .collect(),
             slow_sync_ms: number("SLOW_SYNC_MS").unwrap_or_default(),
+            free_bytes: number("FREE"),
             only_while: path("WHILE"),
             clock_jump: text("CLOCK_JUMP").map(|text| must(jump(&text), "CLOCK_JUMP", &text)),
         }

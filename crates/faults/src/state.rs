@@ -121,6 +121,11 @@ impl State {
         returned
     }
 
+    /// The free space to tell, if it is not the real one.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        self.plan.free_bytes.filter(|_| self.in_force())
+    }
+
     fn in_force(&self) -> bool {
         self.plan.only_while.as_deref().is_none_or(system::exists)
     }

@@ -24,6 +24,9 @@ use crate::write_set::UniqueKeys;
 
 impl Session {
     pub(crate) async fn run_ddl(&mut self, prepared: &Prepared, ddl: &Ddl, parameters: &[Value]) -> SqlResult<Outcome> {
+        if !matches!(ddl, Ddl::Drop { .. } | Ddl::Truncate { .. }) {
+            self.engine.check_disk(0)?;
+        }
         self.lock_catalog(prepared.tag).await?;
         let mut rows = None;
         match ddl {
