@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use perigee_testkit::{Client, TestkitError, copy_folder};
 use rand::rngs::StdRng;
@@ -11,11 +12,28 @@ use rand::{Rng as _, SeedableRng as _};
 /// Flips per kind of file.
 const FLIPS: usize = 3;
 
+/// All kinds of files that a node has, without their numbers. Left out is what is empty: locks, and fjall's journal, which
+/// is not used.
+const KINDS: [&str; 12] = [
+    "log/.segment",
+    "log/control",
+    "lsm/keyspaces//blobs/",
+    "lsm/keyspaces//current",
+    "lsm/keyspaces//tables/",
+    "lsm/keyspaces//v",
+    "lsm/version",
+    "meta/anchors",
+    "meta/attested",
+    "meta/format",
+    "meta/identity",
+    "meta/vote",
+];
+
 /// All that a client can see, in one text.
 async fn content(client: &Client) -> Result<String, tokio_postgres::Error> {
     let mut all = String::new();
     for sql in [
-        "SELECT id, name, price FROM item ORDER BY id",
+        "SELECT id, name, price, body FROM item ORDER BY id",
         "SELECT id FROM item WHERE name = 'item 77'",
         "SELECT name FROM item WHERE id = 4321",
         "SELECT count(*), sum(value) FROM reading",
@@ -31,10 +49,11 @@ async fn prepare(folder: &Path) -> String {
     let mut server = perigee_tests::options().on(folder).start().unwrap();
     let client = server.client().await.unwrap();
     for sql in [
-        "CREATE TABLE item (id bigint PRIMARY KEY, name text, price numeric(12,2))",
+        "CREATE TABLE item (id bigint PRIMARY KEY, name text, price numeric(12,2), body text)",
         "CREATE INDEX item_name ON item (name)",
         "CREATE TABLE reading (device int, at bigint, value double precision, PRIMARY KEY (device, at))",
-        "INSERT INTO item SELECT x, 'item ' || x, x * 1.25 FROM generate_series(1, 5000) AS g(x)",
+        // What does not compress is kept in files of its own.
+        "INSERT INTO item SELECT x, 'item ' || x, x * 1.25, md5(x::text) FROM generate_series(1, 5000) AS g(x)",
         "INSERT INTO reading SELECT x % 10, x, x / 7.0 FROM generate_series(1, 50000) AS g(x)",
     ] {
         client.batch_execute(sql).await.unwrap();
@@ -45,6 +64,11 @@ async fn prepare(folder: &Path) -> String {
     let client = server.client().await.unwrap();
     client.batch_execute("UPDATE item SET price = price + 1 WHERE id % 10 = 0").await.unwrap();
     client.batch_execute("DELETE FROM reading WHERE at % 100 = 0").await.unwrap();
+    let started = Instant::now();
+    while !folder.join("meta/attested").exists() {
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing was attested");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let content = content(&client).await.unwrap();
     drop(client);
     tokio::task::block_in_place(|| server.kill());
@@ -89,7 +113,10 @@ async fn a_flipped_bit_is_never_served() {
     let expected = prepare(&good).await;
     let mut random = StdRng::seed_from_u64(3);
     let mut wrong = Vec::new();
-    for (kind, paths) in kinds(&good) {
+    let kinds = kinds(&good);
+    let known: Vec<&str> = kinds.keys().map(String::as_str).collect();
+    assert_eq!(known, KINDS);
+    for (kind, paths) in kinds {
         for _ in 0..FLIPS {
             let bad = folder.path().join("bad");
             drop(fs::remove_dir_all(&bad));
@@ -133,4 +160,23 @@ async fn judge(folder: &Path, expected: &str, file: &Path) -> Result<String, Str
     drop(client);
     tokio::task::block_in_place(|| server.kill());
     verdict
+}
+
+/// What a crash leaves of a write that was never acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torn_tail_is_cut_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = prepare(folder.path()).await;
+    let segments = kinds(folder.path()).remove("log/.segment").unwrap();
+    let last = segments.iter().max().unwrap();
+    let mut bytes = fs::read(last).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let frame = used.next_multiple_of(512);
+    // The beginning of the first frame once more, where the next one would be.
+    bytes.copy_within(512..512 + 200, frame);
+    fs::write(last, bytes).unwrap();
+    let mut server = tokio::task::block_in_place(|| perigee_tests::options().on(folder.path()).start()).unwrap();
+    assert!(server.log().contains("torn write"), "{}", server.log());
+    assert_eq!(content(&server.client().await.unwrap()).await.unwrap(), expected);
+    tokio::task::block_in_place(|| server.kill());
 }

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod attestations;
 mod command_line;
 mod garbage;
 mod operations;
+mod overrides;
 mod pgbench;
 mod psql;
 mod security;

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
-use perigee_log::{Log, LogError, Meta};
+use perigee_log::{Anchor, Log, LogError, Meta};
 use perigee_runtime::{Clock, Runtime};
 use perigee_types::{LogIndex, Term};
 use tokio::sync::watch;
@@ -38,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) state: Arc<ApplyState>,
     pub(crate) queue: WriterQueue,
+    pub(crate) meta: Arc<Meta>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) in_flight: Arc<InFlightCount>,
     pub(crate) checkpointed: watch::Sender<LogIndex>,
@@ -160,6 +161,18 @@ impl Consensus {
     /// When the log does not hold the entry, or cannot be read.
     pub fn chain_hash(&self, index: LogIndex) -> Result<[u8; 32], LogError> {
         self.inner.shared.log.chain_hash(index.0)
+    }
+
+    /// Keeps in meta what was attested of the log, for the next start and for who verifies the log. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When it is not durable here yet, or cannot be written.
+    pub fn keep_attested(&self, index: LogIndex, chain_hash: [u8; 32]) -> Result<(), LogError> {
+        let synced = self.synced_index();
+        if index > synced {
+            return Err(LogError::BehindEnd { index: index.0, last: synced.0 });
+        }
+        self.inner.meta.save_attested(Anchor { index: index.0, hash: chain_hash })
     }
 
     /// A reading of all counters and positions.

@@ -58,6 +58,9 @@ pub(crate) async fn start(
     let (apply, state) =
         Apply::new(machine, Arc::clone(&shared), Arc::clone(&clock)).map_err(damage("checkpoint position"))?;
     check_positions(&shared, &apply, last)?;
+    if let Some(anchor) = meta.last_anchor() {
+        shared.log.check_anchor(anchor)?;
+    }
     shared.committed.fetch_max(state.applied().0, Ordering::AcqRel);
 
     let threads = match options.threads {
@@ -72,8 +75,8 @@ pub(crate) async fn start(
         ),
     };
     let handle = threads.as_ref().map_or_else(Handle::current, |threads| threads.handle().clone());
-    let queue = spawn_writer(&options, &runtime, &shared, meta);
-    let starting = Starting { options, shared, state, clock, queue };
+    let queue = spawn_writer(&options, &runtime, &shared, Arc::clone(&meta));
+    let starting = Starting { options, shared, state, meta, clock, queue };
     let up = handle.spawn(starting.run(apply)).await;
     match up {
         Ok(Ok(mut inner)) => {
@@ -145,6 +148,7 @@ struct Starting {
     options: ConsensusOptions,
     shared: Arc<Shared>,
     state: Arc<ApplyState>,
+    meta: Arc<Meta>,
     clock: Arc<dyn Clock>,
     queue: WriterQueue,
 }
@@ -185,6 +189,7 @@ impl Starting {
             shared: self.shared,
             state: self.state,
             queue: self.queue,
+            meta: self.meta,
             clock: self.clock,
             in_flight: Arc::new(InFlightCount::default()),
             checkpointed,

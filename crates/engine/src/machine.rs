@@ -1,28 +1,56 @@
 //! The state machine that consensus drives: storage, applied in log order.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use perigee_consensus::{Applied, CommittedEntry, EntryKind, MachineError, Outcome, StateMachine};
-use perigee_storage::store::{Applier, ApplyOutcome};
+use perigee_log::{Anchor, Log, LogError};
+use perigee_storage::store::{Applier, ApplyOutcome, Attestation};
 use perigee_types::LogIndex;
 
 /// Hands committed entries to storage.
 pub struct Machine {
     applier: Applier,
     restored: Applied,
-    skip: Option<LogIndex>,
+    log: Arc<Log>,
+    skip: BTreeSet<LogIndex>,
 }
 
 impl Machine {
-    /// A machine that goes on behind `restored`, what the checkpoint holds.
+    /// A machine that goes on behind `restored`, what the checkpoint holds. `log` is this node's own, to compare with what
+    /// the leader attests.
     #[must_use]
-    pub fn new(applier: Applier, restored: Applied) -> Self {
-        Self { applier, restored, skip: None }
+    pub fn new(applier: Applier, restored: Applied, log: Arc<Log>) -> Self {
+        Self { applier, restored, log, skip: BTreeSet::new() }
     }
 
-    /// Leaves out one entry: the last resort for one that cannot be applied. What it wrote is lost.
+    /// Leaves out some entries: the last resort for one that cannot be applied. What they wrote is lost.
     #[must_use]
-    pub fn skipping(mut self, index: Option<LogIndex>) -> Self {
-        self.skip = index;
+    pub fn skipping(mut self, entries: BTreeSet<LogIndex>) -> Self {
+        self.skip = entries;
         self
+    }
+}
+
+impl Machine {
+    /// Compares the chain of this node's log with the leader's.
+    fn check_chain(&self, Attestation { index, chain_hash, .. }: Attestation) -> Result<(), MachineError> {
+        self.log.check_anchor(Anchor { index: index.0, hash: chain_hash }).map_err(|error| match error {
+            LogError::NotAttested { .. } => MachineError(format!("this node's log differs from the leader's: {error}")),
+            error => MachineError(error.to_string()),
+        })
+    }
+}
+
+impl Machine {
+    fn skip(&mut self, entry: &CommittedEntry) -> Result<Outcome, MachineError> {
+        let CommittedEntry { index, term, time, .. } = *entry;
+        if entry.kind != EntryKind::Normal {
+            return Err(MachineError(format!("entry {index} belongs to consensus: it cannot be skipped")));
+        }
+        tracing::error!(%index, bytes = entry.payload.len(), "entry skipped, as --skip-entry says: what it wrote is lost");
+        self.applier.apply_skipped(index, term, time).map_err(|error| MachineError(error.to_string()))?;
+        Ok(Outcome::Applied)
     }
 }
 
@@ -32,12 +60,8 @@ impl StateMachine for Machine {
     }
 
     fn apply(&mut self, entry: CommittedEntry) -> Result<Outcome, MachineError> {
-        if self.skip == Some(entry.index) {
-            tracing::error!(index = %entry.index, "entry skipped as told by --skip-entry: what it wrote is lost");
-            return match self.applier.apply_blank(entry.index, entry.term, entry.time) {
-                Ok(()) => Ok(Outcome::Applied),
-                Err(error) => Err(MachineError(format!("entry {}: {error}", entry.index))),
-            };
+        if self.skip.contains(&entry.index) {
+            return self.skip(&entry);
         }
         let result = match entry.kind {
             EntryKind::Normal => {
@@ -56,6 +80,7 @@ impl StateMachine for Machine {
         match result {
             Ok(ApplyOutcome::Applied) => Ok(Outcome::Applied),
             Ok(ApplyOutcome::Fenced) => Ok(Outcome::Fenced),
+            Ok(ApplyOutcome::Attested(attestation)) => self.check_chain(attestation).map(|()| Outcome::Applied),
             Err(error) => Err(MachineError(format!("entry {}: {error}", entry.index))),
         }
     }

@@ -1,9 +1,10 @@
-//! What the node does by itself: checkpoints, eviction, and the cut of the log behind them.
+//! What the node does by itself: checkpoints, eviction, the cut of the log behind them, and attestations.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use perigee_storage::budget::Pressure;
+use perigee_storage::entry::Entry;
 use perigee_types::{LogIndex, SqlError, SqlResult, SqlState};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +15,7 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// Runs until `stop`. Blocks its thread: checkpoints write to disk.
 pub fn run(engine: &Arc<Engine>, stop: &CancellationToken) {
+    let mut attestations = Attestations::default();
     while !stop.is_cancelled() {
         engine.budget.dirty.wait_at_least(Pressure::High, TICK);
         if engine.store.checkpoint_due() || engine.budget.dirty.pressure() >= Pressure::High {
@@ -34,6 +36,7 @@ pub fn run(engine: &Arc<Engine>, stop: &CancellationToken) {
             }
         }
         engine.store.evict();
+        attestations.look(engine);
     }
 }
 
@@ -45,6 +48,58 @@ pub fn finish_indexes(engine: &Arc<Engine>) -> SqlResult<()> {
     for index in engine.store.unfilled_indexes() {
         tracing::info!(%index, "filling an index that a stop has left unfinished");
         engine.store.backfill_index(index).map_err(crate::error::storage)?;
+    }
+    Ok(())
+}
+
+/// What was attested and kept so far.
+#[derive(Default)]
+struct Attestations {
+    last: Option<Duration>,
+    kept: LogIndex,
+}
+
+impl Attestations {
+    /// The leader attests what was written since the last time; every node keeps what was attested last.
+    fn look(&mut self, engine: &Engine) {
+        let now = engine.runtime.clock.monotonic();
+        if self.last.is_none_or(|last| now.saturating_sub(last) >= engine.options.attest_every) {
+            self.last = Some(now);
+            if let Err(error) = attest(engine) {
+                tracing::warn!(%error, "the log was not attested");
+            }
+        }
+        let newest = engine.store.attested();
+        if newest.index > self.kept && newest.index <= engine.consensus.synced_index() {
+            // One that is not kept is replaced by the next.
+            match engine.consensus.keep_attested(newest.index, newest.chain_hash) {
+                Ok(()) => self.kept = newest.index,
+                Err(error) => tracing::warn!(%error, index = %newest.index, "an attestation was not kept"),
+            }
+        }
+    }
+}
+
+/// Logs what this node has made of the log so far, if it leads and anything was written since the last time.
+fn attest(engine: &Engine) -> SqlResult<()> {
+    let (Some(term), Some((index, digest))) = (engine.consensus.leader_term(), engine.store.to_attest()) else {
+        return Ok(());
+    };
+    if index > engine.consensus.synced_index() {
+        return Ok(());
+    }
+    let chain_hash = engine.consensus.chain_hash(index).map_err(SqlError::internal)?;
+    engine.propose_blocking(term, &Entry::Attest { index, chain_hash, digest })
+}
+
+/// A checkpoint of all that is applied. Blocks until the log is synced so far.
+///
+/// # Errors
+/// `58030` when it cannot be written.
+pub fn checkpoint_all(engine: &Arc<Engine>) -> SqlResult<()> {
+    let to = engine.consensus.applied_index();
+    while engine.store.statistics().checkpoint < to && checkpoint(engine)?.is_none_or(|index| index < to) {
+        std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())
 }

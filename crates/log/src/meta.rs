@@ -15,6 +15,7 @@ use crate::record::Anchor;
 use crate::sealed;
 
 const MAGIC: [u8; 8] = *b"PERIMETA";
+const ATTESTED: &str = "attested";
 const ANCHOR_BYTES: usize = 44;
 const IDENTITY_BYTES: usize = 40;
 
@@ -75,6 +76,7 @@ struct Known {
     anchors: Arc<dyn File>,
     anchor_count: u64,
     last_anchor: Option<Anchor>,
+    attested: Option<Anchor>,
     /// An append of an anchor failed: what the file holds at its end is in doubt.
     anchors_failed: bool,
 }
@@ -94,6 +96,7 @@ impl Meta {
             ),
         };
         let vote = sealed::read(&*files, &dir.join("vote"), MAGIC)?;
+        let attested = read_attested(&*files, dir)?;
         let path = dir.join("anchors");
         let anchors = files.open(&path, true).map_err(|e| LogError::io("cannot open", &path, e))?;
         files.sync_dir(dir).map_err(|e| LogError::io("cannot sync", dir, e))?;
@@ -109,7 +112,7 @@ impl Meta {
             anchors.sync_data()
         };
         cut().map_err(|e| LogError::io("cannot cut", &path, e))?;
-        let known = Known { identity, vote, anchors, anchor_count, last_anchor, anchors_failed: false };
+        let known = Known { identity, vote, anchors, anchor_count, last_anchor, attested, anchors_failed: false };
         Ok(Meta { files, dir: dir.to_owned(), known: Mutex::new(known) })
     }
 
@@ -197,10 +200,22 @@ impl Meta {
         Ok(())
     }
 
-    /// The anchor that was kept last.
+    /// Keeps what was attested last, in the place of the attestation before it: there is one every few seconds.
+    ///
+    /// # Errors
+    /// When it cannot be written; one of the two stays.
+    pub fn save_attested(&self, anchor: Anchor) -> Result<(), LogError> {
+        let mut known = self.known.lock();
+        sealed::write(&*self.files, &self.dir.join(ATTESTED), MAGIC, &encode_anchor(&anchor))?;
+        known.attested = Some(anchor);
+        Ok(())
+    }
+
+    /// The newest of the last anchor and the last attestation.
     #[must_use]
     pub fn last_anchor(&self) -> Option<Anchor> {
-        self.known.lock().last_anchor
+        let known = self.known.lock();
+        known.last_anchor.into_iter().chain(known.attested).max_by_key(|anchor| anchor.index)
     }
 
     /// All anchors, oldest first.
@@ -232,6 +247,13 @@ fn decode_anchor(bytes: &[u8]) -> Option<Anchor> {
     let (hash, rest) = rest.split_first_chunk()?;
     let crc = u32::from_le_bytes(*rest.first_chunk()?);
     (crc == crc32c::crc32c(&bytes[..40])).then_some(Anchor { index: u64::from_le_bytes(*index), hash: *hash })
+}
+
+fn read_attested(files: &dyn Files, dir: &Path) -> Result<Option<Anchor>, LogError> {
+    let path = dir.join(ATTESTED);
+    let Some(bytes) = sealed::read(files, &path, MAGIC)? else { return Ok(None) };
+    let whole = (bytes.len() == ANCHOR_BYTES).then(|| decode_anchor(&bytes)).flatten();
+    whole.map(Some).ok_or_else(|| LogError::damaged(&path, 0, "its fields do not make sense"))
 }
 
 /// The anchors of a file. Broken bytes at the end, as long as one anchor at most, are one that a crash has torn.
@@ -275,6 +297,9 @@ mod tests {
             meta.save_fact("purged", b"7").unwrap();
             meta.push_anchor(anchor(1)).unwrap();
             meta.push_anchor(anchor(2)).unwrap();
+            assert_eq!(meta.last_anchor(), Some(anchor(2)));
+            meta.save_attested(anchor(8)).unwrap();
+            meta.save_attested(anchor(9)).unwrap();
             files.crash(seed);
             let meta = open(&files).unwrap();
             assert_eq!(meta.identity(), Some(identity));
@@ -284,7 +309,7 @@ mod tests {
             assert!(meta.save_fact("../vote", b"").is_err());
             meta.push_anchor(anchor(3)).unwrap();
             assert_eq!(meta.anchors().unwrap(), [anchor(1), anchor(2), anchor(3)]);
-            assert_eq!(meta.last_anchor(), Some(anchor(3)));
+            assert_eq!(meta.last_anchor(), Some(anchor(9)), "the newest of both");
         }
     }
 
@@ -294,9 +319,11 @@ mod tests {
         let meta = open(&files).unwrap();
         meta.set_identity(NodeIdentity::new(1, 2)).unwrap();
         meta.save_vote(b"vote").unwrap();
+        meta.save_attested(anchor(1)).unwrap();
         (1..=2).for_each(|index| meta.push_anchor(anchor(index)).unwrap());
         drop(meta);
-        for (name, damage_until) in [("identity", u64::MAX), ("vote", u64::MAX), ("anchors", ANCHOR_BYTES as u64 * 8)] {
+        let whole = ["identity", "vote", ATTESTED].map(|name| (name, u64::MAX));
+        for (name, damage_until) in whole.into_iter().chain([("anchors", ANCHOR_BYTES as u64 * 8)]) {
             let path = Path::new("meta").join(name);
             let bits = files.read(&path).unwrap().len() as u64 * 8;
             for bit in 0..bits {

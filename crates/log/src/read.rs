@@ -9,7 +9,7 @@ use perigee_runtime::File;
 use crate::error::LogError;
 use crate::format::{decode_record, record_place, stored_record};
 use crate::log::{Log, State};
-use crate::record::{ChainHash, Record};
+use crate::record::{Anchor, ChainHash, Record};
 use crate::segment::Segment;
 
 /// Records of one segment, by where they stand.
@@ -112,6 +112,22 @@ impl Log {
     pub fn chain_hash(&self, index: u64) -> Result<ChainHash, LogError> {
         let _stay = self.layout.read();
         self.chain_hash_in_place(index)
+    }
+
+    /// Whether the log still holds what was attested of it: at its very end it cannot tell by itself what is lost.
+    ///
+    /// # Errors
+    /// [`LogError::NotAttested`] when it ends before the anchor or its chain hash there is another. A record that was
+    /// purged is not looked for.
+    pub fn check_anchor(&self, anchor: Anchor) -> Result<(), LogError> {
+        let found = match self.chain_hash(anchor.index) {
+            Ok(hash) if hash == anchor.hash => return Ok(()),
+            Err(LogError::Purged { .. }) => return Ok(()),
+            Ok(hash) => hex::encode(hash),
+            Err(LogError::BehindEnd { last, .. }) => format!("a log that ends at record {last}"),
+            Err(error) => return Err(error),
+        };
+        Err(LogError::NotAttested { index: anchor.index, expected: hex::encode(anchor.hash), found })
     }
 
     /// [`Log::chain_hash`] for who holds the layout already.

@@ -4,6 +4,7 @@
 //! meta (identity) -> lsm -> store (newest checkpoint) -> log -> consensus (replays the rest, leads) -> engine
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,12 +29,12 @@ use crate::failure::Failure;
 use crate::measure;
 
 /// What a start may be told beside the configuration.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Overrides {
     /// Go on without the other voters.
     pub(crate) force_recover: bool,
-    /// Do not apply this entry.
-    pub(crate) skip_entry: Option<u64>,
+    /// Do not apply these entries.
+    pub(crate) skip_entries: BTreeSet<LogIndex>,
 }
 
 /// A running node without its doors.
@@ -57,13 +58,17 @@ impl Assembly {
         plan: &MemoryPlan,
         dir: &DataDir,
         runtime: Runtime,
-        overrides: Overrides,
+        overrides: &Overrides,
     ) -> Result<Arc<Self>, Failure> {
         if config.node.peers.voters(&config.node.id) > 1 {
             return Err(Failure::fatal("a cluster of several nodes (node.peers, --peers) is not in this release"));
         }
         if overrides.force_recover {
-            tracing::warn!("--force-recover: this node is the only voter, so there is nobody to go on without");
+            return Err(Failure::Refused(
+                "--force-recover is for a node that has lost the majority of its cluster; this node is the only voter, so \
+                 there is nobody to go on without: start it as always"
+                    .to_owned(),
+            ));
         }
         let (meta, identity) = identity(config, dir, &runtime)?;
         let budget = budget(plan);
@@ -83,7 +88,8 @@ impl Assembly {
             tracing::warn!(?cut, "the log ended in a torn write that was never acknowledged; it was cut");
         }
         let log = Arc::new(log);
-        let machine = Machine::new(applier, restored).skipping(overrides.skip_entry.map(LogIndex));
+        check_skipped(&overrides.skip_entries, restored.index, &log)?;
+        let machine = Machine::new(applier, restored, Arc::clone(&log)).skipping(overrides.skip_entries.clone());
         let node = Node {
             name: config.node.id.clone(),
             incarnation: identity.incarnation,
@@ -112,6 +118,9 @@ impl Assembly {
             .await
             .map_err(Failure::fatal)?
             .map_err(Failure::fatal)?;
+        if !overrides.skip_entries.is_empty() {
+            checkpoint_now(&engine).await?;
+        }
         let stop_maintenance = CancellationToken::new();
         let maintenance = {
             let (engine, stop) = (Arc::clone(&engine), stop_maintenance.clone());
@@ -214,6 +223,29 @@ impl Assembly {
         self.log.close()?;
         Ok(())
     }
+}
+
+/// Entries can only be skipped where they are still to be applied.
+fn check_skipped(skipped: &BTreeSet<LogIndex>, restored: LogIndex, log: &Log) -> Result<(), Failure> {
+    let last = LogIndex(log.last().map_or(0, |(_, last)| last));
+    for index in skipped {
+        if *index <= restored {
+            return Err(Failure::Refused(format!(
+                "--skip-entry {index}: the entry is in the checkpoint of entry {restored}; only later ones are applied"
+            )));
+        }
+        if *index > last {
+            return Err(Failure::Refused(format!("--skip-entry {index}: the log ends at entry {last}")));
+        }
+    }
+    Ok(())
+}
+
+/// A checkpoint behind entries that were skipped, so that no later start meets them again.
+async fn checkpoint_now(engine: &Arc<Engine>) -> Result<(), Failure> {
+    let engine = Arc::clone(engine);
+    let checkpoint = tokio::task::spawn_blocking(move || maintenance::checkpoint_all(&engine));
+    checkpoint.await.map_err(Failure::fatal)?.map_err(Failure::fatal)
 }
 
 /// Who this node is; made with the data directory.

@@ -65,9 +65,9 @@ pub(crate) struct NodeArguments {
     #[arg(long)]
     pub(crate) force_recover: bool,
 
-    /// Do not apply this log entry: the last resort when applying it ends the process.
+    /// Do not apply this log entry: the last resort when applying it ends the process. May be given several times.
     #[arg(long, value_name = "INDEX", requires = "i_lose_data")]
-    pub(crate) skip_entry: Option<u64>,
+    pub(crate) skip_entry: Vec<u64>,
 
     /// Confirms that what --skip-entry skips is lost.
     #[arg(long, requires = "skip_entry")]
@@ -190,7 +190,7 @@ mod tests {
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
         let Command::Node(arguments) = cli.command else { panic!("not a node") };
         assert!(arguments.clean && arguments.force_recover && arguments.i_lose_data);
-        assert_eq!(arguments.skip_entry, Some(7));
+        assert_eq!(arguments.skip_entry, [7]);
         let layers = arguments.settings.layers();
         assert_eq!(layers.flags.len(), 13);
         assert!(layers.file.is_some());

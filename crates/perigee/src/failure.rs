@@ -12,6 +12,9 @@ pub(crate) enum Failure {
     /// The settings are wrong; clap uses the same code for a wrong command line.
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// What the command line asks for cannot be done.
+    #[error("{0}")]
+    Refused(String),
     /// The data directory cannot be used: locked, not Perigee's, not readable.
     #[error("{0}")]
     DataDir(String),
@@ -34,11 +37,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// 1 fatal, 2 configuration, 3 data directory, 4 address, 5 damage.
+    /// 1 fatal, 2 configuration or command line, 3 data directory, 4 address, 5 damage.
     fn code(&self) -> u8 {
         match self {
             Self::Fatal(_) => 1,
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::Refused(_) => 2,
             Self::DataDir(_) => 3,
             Self::Listen { .. } => 4,
             Self::Damaged(_) => 5,

@@ -14,6 +14,7 @@ use perigee_pgwire::{PgOptions, PgServer};
 use perigee_runtime::{Runtime, SystemFiles};
 use perigee_security::tls::ServerTls;
 use perigee_telemetry::{Metrics, logs};
+use perigee_types::LogIndex;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -37,20 +38,23 @@ pub(crate) fn run(arguments: &NodeArguments) -> Result<(), Failure> {
     logs::init(&config.telemetry.level, format)?;
     let metrics = Metrics::install()?;
     let dir = DataDir::open(&SystemFiles, &config.node.data_dir(), arguments.clean)?;
-    let overrides = Overrides { force_recover: arguments.force_recover, skip_entry: arguments.skip_entry };
+    let overrides = Overrides {
+        force_recover: arguments.force_recover,
+        skip_entries: arguments.skip_entry.iter().copied().map(LogIndex).collect(),
+    };
     // The doors' own threads. Queries, consensus and the log writer have theirs.
     let network = tokio::runtime::Builder::new_multi_thread()
         .thread_name("network")
         .enable_all()
         .build()
         .map_err(|error| Failure::fatal(format!("cannot start threads: {error}")))?;
-    let result = network.block_on(live(&config, &dir, metrics, overrides));
+    let result = network.block_on(live(&config, &dir, metrics, &overrides));
     // Connections that a client keeps open must not keep the process.
     network.shutdown_background();
     result
 }
 
-async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: Overrides) -> Result<(), Failure> {
+async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Overrides) -> Result<(), Failure> {
     let plan = config.memory_plan()?;
     let mut signals = StopSignals::new()?;
     warn_of_closed_doors(config);

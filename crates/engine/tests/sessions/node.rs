@@ -44,7 +44,7 @@ impl Node {
         let member = Member { name: "n1".to_owned(), incarnation: 1, address: String::new() };
         let mut options = ConsensusOptions::new(member, 7);
         options.committed = LogIndex(recovery.committed);
-        let machine = Machine::new(applier, restored);
+        let machine = Machine::new(applier, restored, log.clone());
         let consensus = Consensus::start(options, runtime.clone(), log.clone(), meta, machine).await.unwrap();
         let query = QueryRuntime::new(QueryOptions {
             threads: 2,

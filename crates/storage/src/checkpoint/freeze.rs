@@ -76,6 +76,7 @@ impl Store {
                 term: core.term,
                 time: core.time,
                 chain_hash,
+                digest: core.outcomes.digest(),
                 membership: core.membership.clone(),
                 catalog_version: catalog.version,
                 next_oid: catalog.next_oid(),

@@ -16,6 +16,7 @@ pub(super) struct MetaRecord {
     pub(super) term: Term,
     pub(super) time: Hlc,
     pub(super) chain_hash: [u8; 32],
+    pub(super) digest: [u8; 32],
     pub(super) membership: Option<Vec<u8>>,
     pub(super) catalog_version: LogIndex,
     pub(super) next_oid: u32,

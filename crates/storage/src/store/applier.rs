@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use perigee_types::{Hlc, LogIndex, Term};
 
+use super::attest::{Attestation, Ending};
 use super::{ApplyOutcome, Core, SequenceState, Store, StoreError};
 use crate::entry::{Entry, TableChange, Transaction};
 use crate::table::Begin;
@@ -45,10 +46,13 @@ impl Applier {
         let store = Arc::clone(&self.store);
         let mut core = store.core.lock();
         store.advance(&mut core, index, term, time)?;
-        match entry {
-            None => Ok(ApplyOutcome::Fenced),
-            Some(entry) => store.apply_entry(&mut core, entry).map(|()| ApplyOutcome::Applied),
-        }
+        let Some(entry) = entry else {
+            core.outcomes.end(index, Ending::Fenced, false);
+            return Ok(ApplyOutcome::Fenced);
+        };
+        let outcome = store.apply_entry(&mut core, entry)?;
+        core.outcomes.end(index, Ending::Applied, outcome != ApplyOutcome::Applied);
+        Ok(outcome)
     }
 
     /// Applies an entry without a payload: the first of a term drops what earlier terms staged.
@@ -56,8 +60,22 @@ impl Applier {
     /// # Errors
     /// Any error is fatal: the node stops.
     pub fn apply_blank(&mut self, index: LogIndex, term: Term, time: Hlc) -> Result<(), StoreError> {
+        self.apply_nothing(index, term, time, Ending::Blank)
+    }
+
+    /// Leaves out an entry that cannot be applied: what it wrote is lost, and this node differs from all others.
+    ///
+    /// # Errors
+    /// Any error is fatal: the node stops.
+    pub fn apply_skipped(&mut self, index: LogIndex, term: Term, time: Hlc) -> Result<(), StoreError> {
+        self.apply_nothing(index, term, time, Ending::Skipped)
+    }
+
+    fn apply_nothing(&mut self, index: LogIndex, term: Term, time: Hlc, ending: Ending) -> Result<(), StoreError> {
         let mut core = self.store.core.lock();
-        self.store.advance(&mut core, index, term, time)
+        self.store.advance(&mut core, index, term, time)?;
+        core.outcomes.end(index, ending, false);
+        Ok(())
     }
 
     /// Applies a change of membership: the next checkpoint keeps its bytes.
@@ -74,6 +92,7 @@ impl Applier {
         let mut core = self.store.core.lock();
         self.store.advance(&mut core, index, term, time)?;
         core.membership = Some(membership);
+        core.outcomes.end(index, Ending::Membership, false);
         Ok(())
     }
 
@@ -105,17 +124,21 @@ impl Store {
         Ok(())
     }
 
-    fn apply_entry(&self, core: &mut Core, entry: Entry) -> Result<(), StoreError> {
+    fn apply_entry(&self, core: &mut Core, entry: Entry) -> Result<ApplyOutcome, StoreError> {
         match entry {
-            Entry::Transaction(transaction) => self.apply_transaction(core, transaction),
-            Entry::Stage { transaction, changes, .. } => self.stage(core, transaction, changes),
+            Entry::Transaction(transaction) => self.apply_transaction(core, transaction)?,
+            Entry::Stage { transaction, changes, .. } => self.stage(core, transaction, changes)?,
             Entry::StageTable { transaction, table, indexes } => {
                 self.stage_table(core, transaction, table, indexes);
-                Ok(())
             }
-            Entry::Abort { transaction } => self.abort(core, transaction),
-            Entry::Attest { .. } => Ok(()),
+            Entry::Abort { transaction } => self.abort(core, transaction)?,
+            Entry::Attest { index, chain_hash, digest } => {
+                let attestation = Attestation { index, chain_hash, digest };
+                core.outcomes.attested(attestation)?;
+                return Ok(ApplyOutcome::Attested(attestation));
+            }
         }
+        Ok(ApplyOutcome::Applied)
     }
 
     fn apply_transaction(&self, core: &mut Core, transaction: Transaction) -> Result<(), StoreError> {
@@ -127,7 +150,7 @@ impl Store {
         }
         let begin = Begin::At(core.index.0);
         for change in transaction.changes {
-            self.apply_change(change, &begin)?;
+            self.apply_change(core, change, &begin)?;
         }
         if !transaction.sequences.is_empty() {
             let mut sequences = self.sequences.write();
@@ -140,10 +163,12 @@ impl Store {
     }
 
     /// Ends and appends rows of one table.
-    pub(super) fn apply_change(&self, change: TableChange, begin: &Begin) -> Result<(), StoreError> {
+    pub(super) fn apply_change(&self, core: &mut Core, change: TableChange, begin: &Begin) -> Result<(), StoreError> {
         let table = self.must_get_table(change.storage)?;
         let ended: Vec<u64> = change.ended.iter().map(|ended| ended.vid.0).collect();
         table.end(&ended, begin)?;
-        table.append(&change.columns, change.rows, begin)
+        table.append(&change.columns, change.rows, begin)?;
+        core.outcomes.changed_table(change.storage, table.next_vid());
+        Ok(())
     }
 }

@@ -74,6 +74,12 @@ pub enum StoreError {
         /// The one given.
         got: LogIndex,
     },
+    /// This node has made something else of the log than the leader that attested it.
+    #[error("what this node has made of the log up to entry {index} differs from what was attested")]
+    NotAttested {
+        /// The index that was attested.
+        index: LogIndex,
+    },
     /// An earlier checkpoint failed: nothing is written until the next start.
     #[error("storage stopped after a failed checkpoint")]
     Stopped,

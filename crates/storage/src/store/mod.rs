@@ -13,6 +13,7 @@
 //! What readers see is decided by the applied index alone: apply may be in the middle of the next entry.
 
 mod applier;
+mod attest;
 mod backfill;
 mod catalogs;
 mod ddl;
@@ -34,6 +35,7 @@ use perigee_types::catalog::Catalog;
 use perigee_types::{Hlc, IndexId, LogIndex, Oid, Term, TransactionId};
 use rustc_hash::FxHashMap;
 
+pub(crate) use self::attest::Outcomes;
 use self::catalogs::Catalogs;
 pub(crate) use self::staged::Staged;
 use crate::budget::{MemoryBudget, Pressure};
@@ -44,6 +46,7 @@ use crate::table::context::{Clock, Shared, TableContext};
 use crate::table::index::TableIndex;
 
 pub use applier::Applier;
+pub use attest::Attestation;
 pub use error::StoreError;
 pub use options::{ApplyOutcome, Recovered, SequenceState, StoreOptions, StoreStatistics, TableStatistics};
 pub use overlay::{Overlay, TableOverlay};
@@ -79,6 +82,7 @@ pub(crate) struct Core {
     pub(crate) changed_objects: BTreeSet<Oid>,
     pub(crate) changed_sequences: BTreeSet<Oid>,
     pub(crate) dropped: Dropped,
+    pub(crate) outcomes: Outcomes,
 }
 
 /// What is dropped and still has keys in the LSM.
@@ -172,6 +176,19 @@ impl Store {
     #[must_use]
     pub fn sequence(&self, oid: Oid) -> Option<SequenceState> {
         self.sequences.read().get(&oid).copied()
+    }
+
+    /// The last entry applied and the running digest of all outcomes there; `None` when nothing has changed since the last
+    /// attestation.
+    #[must_use]
+    pub fn to_attest(&self) -> Option<(LogIndex, [u8; 32])> {
+        self.core.lock().outcomes.to_attest()
+    }
+
+    /// The last attestation that was applied and agreed with this node; zero when there was none since the start.
+    #[must_use]
+    pub fn attested(&self) -> Attestation {
+        self.core.lock().outcomes.last()
     }
 
     /// Whether an index holds every row of its table.

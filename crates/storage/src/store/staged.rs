@@ -45,7 +45,7 @@ impl Store {
         let staged = core.staged.entry(transaction).or_insert_with(|| Staged::new(transaction, term));
         staged.tables.extend(changes.iter().map(|change| change.storage));
         let begin = Begin::Staged(Arc::clone(&staged.fate));
-        changes.into_iter().try_for_each(|change| self.apply_change(change, &begin))
+        changes.into_iter().try_for_each(|change| self.apply_change(core, change, &begin))
     }
 
     pub(super) fn stage_table(

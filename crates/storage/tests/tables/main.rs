@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
 
+mod attest;
 mod budget;
 mod catalog;
 mod concurrent;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use perigee_storage::budget::MemoryBudget;
 use perigee_storage::entry::{EndedRow, Entry, RowBlock, TableChange, Transaction};
 use perigee_storage::kv::{KvEngine, MemKv};
-use perigee_storage::store::{Applier, ApplyOutcome, Store, StoreOptions};
+use perigee_storage::store::{Applier, ApplyOutcome, Store, StoreError, StoreOptions};
 use perigee_storage::table::{LATEST, TableStore};
 use perigee_types::catalog::{BOOTSTRAP_ROLE, CatalogChange, Column, Index, IndexState, Object, PUBLIC_SCHEMA, Table};
 use perigee_types::{Hlc, LogIndex, Oid, Row, SqlType, TenantId, Term, Value, Vid, key};
@@ -99,6 +99,22 @@ impl Node {
         assert_eq!(self.apply(&logged), ApplyOutcome::Applied);
         self.log.push(logged);
         self.log.last().unwrap().index
+    }
+
+    /// Logs and applies an entry that need not have the usual outcome.
+    pub(crate) fn try_push(&mut self, entry: &Entry) -> Result<ApplyOutcome, StoreError> {
+        let logged = self.logged(Some(entry.encode().to_vec()));
+        let Logged { index, term, time, .. } = logged;
+        let outcome = self.applier.as_mut().unwrap().apply(index, term, time, term, &entry.encode())?;
+        self.log.push(logged);
+        Ok(outcome)
+    }
+
+    /// Logs an entry that this node does not apply.
+    pub(crate) fn skip(&mut self) {
+        let logged = self.logged(None);
+        self.applier.as_mut().unwrap().apply_skipped(logged.index, logged.term, logged.time).unwrap();
+        self.log.push(logged);
     }
 
     /// Logs, applies and publishes an entry.
