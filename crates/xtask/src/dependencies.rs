@@ -98,6 +98,21 @@ pub fn crypto(tree: &Tree) -> Vec<Finding> {
         .collect()
 }
 
+/// Two versions of these would not fit together: the types of one are not those of the other.
+#[must_use]
+pub fn once(tree: &Tree) -> Vec<Finding> {
+    let mut seen = BTreeSet::new();
+    let lines = tree.file("Cargo.lock").unwrap_or_default().lines().enumerate();
+    lines
+        .filter_map(|(number, line)| {
+            let name = line.strip_prefix("name = \"")?.strip_suffix('"')?;
+            let once = matches!(name, "arrow" | "datafusion" | "tokio" | "rustls" | "sqlparser" | "tonic" | "prost");
+            let twice = once && !seen.insert(name);
+            twice.then(|| Finding::error("Cargo.lock", number + 1, format!("a second version of {name}")))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +138,12 @@ mod tests {
         let found = layers(&tree);
         assert_eq!(found.len(), 1);
         assert!(found[0].text.contains("storage must not depend on perigee-engine"));
+    }
+
+    #[test]
+    fn a_second_arrow_is_found() {
+        let tree = Tree::of(&[("Cargo.lock", "name = \"arrow\"\nname = \"syn\"\nname = \"syn\"\nname = \"arrow\"\n")]);
+        assert_eq!(once(&tree), [Finding::error("Cargo.lock", 4, "a second version of arrow")]);
     }
 
     #[test]

@@ -51,5 +51,6 @@ pub const CHECKS: &[Check] = &[
     ("protocols touch only the engine", dependencies::protocols),
     ("the layers point one way", dependencies::layers),
     ("one crypto provider", dependencies::crypto),
+    ("one Arrow, one tokio", dependencies::once),
     ("no path of a machine", paths::machine_paths),
 ];

@@ -51,6 +51,10 @@ impl Tree {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             let path = format!("{prefix}{name}");
+            // In a second worktree it is a file.
+            if path == ".git" {
+                continue;
+            }
             let kind = entry.file_type()?;
             if kind.is_dir() {
                 // A folder called `data` inside of a crate is the crate's.

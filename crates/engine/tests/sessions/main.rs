@@ -1,5 +1,7 @@
 //! Sessions over a whole node in one process: real log, consensus and storage over files and an LSM in memory.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
+
 mod copy;
 mod ddl;
 mod node;

@@ -69,8 +69,8 @@ fn decimals(left: &Value, operator: Operator, right: &Value) -> SqlResult<Value>
     };
     let negated = || Ok(Decimal { unscaled: b.unscaled.checked_neg().ok_or_else(overflow)?, ..b });
     match operator {
-        Operator::Add => a.add(b)?,
-        Operator::Subtract => a.add(negated()?)?,
+        Operator::Add => a.plus(b)?,
+        Operator::Subtract => a.plus(negated()?)?,
         Operator::Multiply => a.multiply(b)?,
         Operator::Divide => a.divide(b)?,
         Operator::Modulo => a.remainder(b)?,

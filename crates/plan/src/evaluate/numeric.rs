@@ -104,7 +104,7 @@ impl Decimal {
     ///
     /// # Errors
     /// `22003`
-    pub fn add(self, other: Self) -> SqlResult<Self> {
+    pub fn plus(self, other: Self) -> SqlResult<Self> {
         let scale = self.scale.max(other.scale);
         let (a, b) = (self.rescale(scale)?, other.rescale(scale)?);
         Ok(Self { unscaled: a.unscaled.checked_add(b.unscaled).ok_or_else(overflow)?, scale })

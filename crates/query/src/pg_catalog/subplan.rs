@@ -43,7 +43,7 @@ const PARAMETER: &str = "$outer";
 /// Those of optimizing the subquery.
 pub(super) fn from_subquery(subquery: Subquery) -> Result<Transformed<Expr>> {
     if subquery.outer_ref_columns.is_empty()
-        || !(reads_only_system_tables(&subquery.subquery)? || !is_aggregate(&subquery.subquery))
+        || (is_aggregate(&subquery.subquery) && !reads_only_system_tables(&subquery.subquery)?)
     {
         return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
     }

@@ -26,7 +26,7 @@ pub fn parse_date(text: &str, settings: &OutputSettings) -> SqlResult<i32> {
         _ => {}
     }
     let days = parts.days(text, "date", settings)?;
-    if days < -2_440_588 || days > 2_145_031_948 {
+    if !(-2_440_588..=2_145_031_948).contains(&days) {
         return Err(SqlError::new(SqlState::DatetimeFieldOverflow, format!("date out of range: \"{text}\"")));
     }
     i32::try_from(days).map_err(|_| field_overflow(text))
@@ -401,7 +401,7 @@ impl Parts {
         if lower.len() >= 3
             && WEEKDAYS
                 .iter()
-                .any(|d| d.len() >= lower.len() && d[..lower.len()].as_bytes().eq_ignore_ascii_case(&lower))
+                .any(|d| d.len() >= lower.len() && d.as_bytes()[..lower.len()].eq_ignore_ascii_case(&lower))
         {
             return Ok(rest);
         }

@@ -108,7 +108,8 @@ pub(crate) fn write(value: &[u8], dialect: Dialect, null: &[u8], force: bool, al
     let Dialect { delimiter, quote, escape } = dialect;
     let special = |b: &u8| *b == delimiter || *b == quote || *b == b'\n' || *b == b'\r';
     // A line of only \. would end the data.
-    if !force && value != null && !(alone && value == b"\\.") && !value.iter().any(special) {
+    let quoted = force || value == null || (alone && value == b"\\.") || value.iter().any(special);
+    if !quoted {
         out.extend_from_slice(value);
         return;
     }

@@ -234,16 +234,14 @@ impl Cell {
                 let range = range(a, row);
                 let nulls = range.clone().any(|i| values.is_null(i));
                 binary::encode_array_header(out, range.len(), nulls, of);
-                let mut written = Ok(());
                 for i in range {
+                    let mut written = Ok(());
                     if values.is_null(i) {
                         int32(out, -1);
                     } else {
                         length_prefixed(out, 0, |out| written = values.binary(out, i, of));
                     }
-                    if written.is_err() {
-                        return written;
-                    }
+                    written?;
                 }
             }
         }

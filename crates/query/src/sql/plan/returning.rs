@@ -17,12 +17,15 @@ use super::scalar::{Scope, Stop};
 use crate::exec::{optimize, returning as rows, sql_error};
 use crate::sql::context::PlanContext;
 
+/// Expressions over a row, and what their columns are called.
+type Outputs = (Vec<Expr>, Vec<ResultColumn>);
+
 /// Binds RETURNING over one row.
 pub(super) fn outputs(
     target: &Target,
     items: Option<&[SelectItem]>,
     scope: &mut Scope,
-) -> Result<Option<(Vec<Expr>, Vec<ResultColumn>)>, Stop> {
+) -> Result<Option<Outputs>, Stop> {
     items.map(|items| point::outputs(target, items, scope)).transpose()
 }
 
