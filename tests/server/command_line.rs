@@ -1,16 +1,17 @@
 //! The command line that scripts depend on.
 
-use std::process::{Command, Output};
+use std::process::Command;
 
 use perigee_testkit::{Server, TestkitError, binary};
 use perigee_tests::options;
 
-fn perigee(arguments: &[&str]) -> Output {
-    Command::new(binary::perigee().unwrap()).args(arguments).env_clear().output().unwrap()
+fn check(arguments: &[&str], code: i32, part: &str) {
+    check_with(&[], arguments, code, part);
 }
 
-fn check(arguments: &[&str], code: i32, part: &str) {
-    let output = perigee(arguments);
+fn check_with(environment: &[(&str, &str)], arguments: &[&str], code: i32, part: &str) {
+    let mut command = Command::new(binary::perigee().unwrap());
+    let output = command.args(arguments).env_clear().envs(environment.iter().copied()).output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
     assert!(text.contains(part), "{arguments:?}: {text:?} lacks {part:?}");
@@ -26,6 +27,64 @@ fn versions_and_configurations_are_shown() {
     check(&["config", "check", "--config", "no/such/file"], 2, "no/such/file");
     check(&["node", "--no-such-flag"], 2, "--no-such-flag");
     check(&["log", "verify", "--data-dir", "no/such/folder"], 3, "no/such/folder");
+}
+
+#[test]
+fn sizes_and_layers_of_settings() {
+    let print = ["config", "print"];
+    check(&["config", "check", "--hot-memory", "256MB"], 0, "memory 768MB of which 256MB hot");
+    check(&["config", "check", "--memory", "12XB"], 2, "is not a size");
+    check(&["config", "check", "--memory", "1MB"], 2, "at least");
+    check(&["config", "check", "--memory", "1GB", "--hot-memory", "2GB"], 2, "memory.hot (--hot-memory)");
+    check_with(&[("PERIGEE_MEMORY__ROOT", "2GB")], &print, 0, "root = \"2GB\"");
+    check_with(&[("PERIGEE_MEMORY__ROOT", "2GB")], &["config", "print", "--memory", "3GB"], 0, "root = \"3GB\"");
+    check_with(&[("PERIGEE_MEMORY__ROOOT", "2GB")], &print, 2, "PERIGEE_MEMORY__ROOOT");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("perigee.toml");
+    let with_file = ["config", "print", "--config", file.to_str().unwrap()];
+    std::fs::write(&file, "[memory]\nroot = \"1GB\"\n").unwrap();
+    check(&with_file, 0, "root = \"1GB\"");
+    check_with(&[("PERIGEE_MEMORY__ROOT", "2GB")], &with_file, 0, "root = \"2GB\"");
+    std::fs::write(&file, "[memory]\nfoo = 1\n").unwrap();
+    check(&with_file, 2, "memory.foo");
+    std::fs::write(&file, "[memory\n").unwrap();
+    check(&with_file, 2, "line 1");
+    check(&["config", "check", "--peers", "x"], 2, "is not a peer");
+    check(&["config", "check", "--pg-address", "nonsense"], 2, "is not an address");
+    check(&["config", "check", "--id", "a b/c"], 2, "node.id (--id)");
+    check(&["node", "--skip-entry", "5"], 2, "--i-lose-data");
+}
+
+#[test]
+fn passwords_are_not_printed() {
+    let environment =
+        [("PERIGEE_SECURITY__AUTHENTICATION", "scram-sha-256"), ("PERIGEE_SECURITY__SUPERUSER_PASSWORD", "hunter2")];
+    let mut command = Command::new(binary::perigee().unwrap());
+    let output = command.args(["config", "print"]).env_clear().envs(environment).output().unwrap();
+    assert!(output.status.success());
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("hunter2"));
+}
+
+#[test]
+fn a_public_address_needs_authentication() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("d");
+    let node = ["node", "--data-dir", data.to_str().unwrap(), "--ops-address", "off", "--pg-address", "0.0.0.0:1"];
+    check(&node, 2, "--insecure");
+    assert!(!data.exists(), "nothing is made before the settings are known to be good");
+}
+
+#[test]
+fn a_folder_of_someone_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("thesis.txt"), "all of it").unwrap();
+    let data = folder.path().to_str().unwrap();
+    for clean in [&[][..], &["--clean"]] {
+        let node = ["node", "--data-dir", data, "--ops-address", "off", "--pg-address", "off"];
+        check(&[&node, clean].concat(), 3, "nothing in it was touched");
+    }
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["thesis.txt"]);
 }
 
 #[test]

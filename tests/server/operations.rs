@@ -24,11 +24,77 @@ async fn a_node_says_how_it_is() {
 
     let (code, text) = get(&server, "/metrics");
     assert_eq!(code, 200);
-    for name in
-        ["perigee_ready 1", "# TYPE perigee_sessions gauge", "perigee_log_synced_index", "perigee_memory_rss_bytes"]
-    {
+    for name in [
+        "perigee_ready 1",
+        "# TYPE perigee_sessions gauge",
+        "perigee_log_synced_index",
+        "perigee_memory_rss_bytes",
+        "perigee_memory_used_bytes{share=\"hot\"}",
+        "perigee_tier_bytes{tier=\"hot\"}",
+        "perigee_statement_seconds_bucket{kind=\"ddl\",le=",
+        "perigee_statement_seconds_count{kind=\"ddl\"} 1\n",
+        "perigee_lock_wait_seconds_count 0\n",
+        "perigee_lock_waiters 0\n",
+        "perigee_pg_connections_total ",
+        "perigee_commit_seconds_count ",
+        "perigee_apply_seconds_count ",
+        "perigee_checkpoint_index ",
+    ] {
         assert!(text.contains(name), "{name} is not in\n{text}");
     }
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let value = line.rsplit_once(' ').map(|(_, value)| value.parse::<f64>());
+        assert!(matches!(value, Some(Ok(_))), "no sample of Prometheus: {line}");
+    }
+}
+
+#[tokio::test]
+async fn lock_waits_deadlocks_and_errors_are_counted() {
+    let server = perigee_tests::server();
+    let (one, two) = (server.client().await.unwrap(), server.client().await.unwrap());
+    one.batch_execute("CREATE TABLE t (a int PRIMARY KEY, b int); INSERT INTO t VALUES (1, 0), (2, 0)").await.unwrap();
+    one.batch_execute("BEGIN; UPDATE t SET b = 1 WHERE a = 1").await.unwrap();
+    two.batch_execute("BEGIN; UPDATE t SET b = 2 WHERE a = 2").await.unwrap();
+    let waiting = tokio::spawn(async move { one.batch_execute("UPDATE t SET b = 1 WHERE a = 2").await });
+    while metric(&server, "perigee_lock_waiters") != 1.0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let error = two.batch_execute("UPDATE t SET b = 2 WHERE a = 1").await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "40P01");
+    two.batch_execute("ROLLBACK").await.unwrap();
+    waiting.await.unwrap().unwrap();
+    assert_eq!(metric(&server, "perigee_deadlocks_total"), 1.0);
+    assert_eq!(metric(&server, "perigee_lock_wait_seconds_count"), 1.0);
+    assert!(metric(&server, "perigee_rollbacks_total") >= 1.0);
+    assert_eq!(metric(&server, "perigee_statement_errors_total{kind=\"point\"}"), 1.0);
+}
+
+/// The value of a metric.
+fn metric(server: &perigee_testkit::Server, name: &str) -> f64 {
+    let (_, text) = get(server, "/metrics");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} is not in\n{text}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_not_supported_is_counted() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    for sql in ["LISTEN a", "LISTEN b", "SELECT no_such_function(1)", "SELECT * FROM pg_no_such_table", "SELECT 1/0"] {
+        client.batch_execute(sql).await.unwrap_err();
+    }
+    let rows = "SELECT sqlstate || ' ' || message || ' ' || count FROM perigee.compat_gaps ORDER BY sqlstate";
+    let mut all = Vec::new();
+    for row in client.query(rows, &[]).await.unwrap() {
+        all.push(row.get::<_, String>(0));
+    }
+    assert_eq!(all.len(), 3, "{all:?}");
+    assert_eq!(all[0], "0A000 LISTEN is not supported 2");
+    assert!(all[1].starts_with("42883 function no_such_function"), "{all:?}");
+    assert!(all[2].starts_with("42P01 relation \"pg_no_such_table\""), "{all:?}");
+    let times = "SELECT count(*) FROM perigee.compat_gaps WHERE first_seen <= last_seen AND last_seen <= now()";
+    assert_eq!(client.value(times).await.unwrap(), "3");
+    assert_eq!(metric(&server, "perigee_compat_gaps_total{code=\"0A000\"}"), 2.0);
 }
 
 #[test]

@@ -56,11 +56,11 @@ async fn connections_are_encrypted_when_there_is_a_certificate() {
         .env("PERIGEE_SECURITY__SUPERUSER_PASSWORD", PASSWORD)
         .start()
         .unwrap();
-    let psql = |sslmode: &str| {
+    let psql = |options: &str| {
         let port = server.pg().port();
         // libpq checks certificate and password.
         let connection = format!(
-            "host=localhost hostaddr=127.0.0.1 port={port} user=postgres dbname=postgres sslmode={sslmode} \
+            "host=localhost hostaddr=127.0.0.1 port={port} user=postgres dbname=postgres {options} \
              sslrootcert={}",
             certificate.display()
         );
@@ -68,9 +68,12 @@ async fn connections_are_encrypted_when_there_is_a_certificate() {
         command.args(["-X", "-A", "-t", "-c", "SELECT 40 + 2", &connection]).env("PGPASSWORD", PASSWORD);
         command.output().unwrap()
     };
-    for sslmode in ["verify-full", "disable"] {
-        let output = psql(sslmode);
+    for options in ["sslmode=verify-full", "sslmode=disable", "sslmode=require channel_binding=require"] {
+        let output = psql(options);
         let text = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(text.trim(), "42", "{sslmode}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(text.trim(), "42", "{options}: {}", String::from_utf8_lossy(&output.stderr));
     }
+    // Without encryption there is nothing to bind to.
+    let output = psql("sslmode=disable channel_binding=require");
+    assert!(!output.status.success());
 }

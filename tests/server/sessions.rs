@@ -167,3 +167,37 @@ async fn copy_goes_both_ways() {
     assert_eq!(error.code().unwrap().code(), "22P02");
     assert_eq!(client.value("SELECT count(*) FROM t").await.unwrap(), "20000");
 }
+
+#[tokio::test]
+async fn a_cursor_reads_as_it_goes() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    // 2 GB of rows behind 512 MB of memory.
+    let declare = "DECLARE c CURSOR WITH HOLD FOR SELECT i, repeat('x', 1000) FROM generate_series(1, 2000000) AS g(i)";
+    client.batch_execute(declare).await.unwrap();
+    assert_eq!(client.query("FETCH 1000 FROM c", &[]).await.unwrap().len(), 1000);
+    client.batch_execute("MOVE 500000 IN c").await.unwrap();
+    let row = client.query_one("FETCH c", &[]).await.unwrap();
+    assert_eq!(row.get::<_, i32>(0), 501_001);
+    assert!(server.resident_bytes().unwrap() < 600 << 20, "{:?}", server.resident_bytes());
+    client.batch_execute("CLOSE c").await.unwrap();
+    assert_eq!(code(&client, "FETCH c").await, "34000");
+}
+
+#[tokio::test]
+async fn fetching_is_canceled() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    let slow = "SELECT count(*) FROM generate_series(1, 1000000000000)";
+    client.batch_execute(&format!("BEGIN; DECLARE c CURSOR FOR {slow}")).await.unwrap();
+    let cancel = client.cancel_token();
+    let canceling = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cancel.cancel_query(NoTls).await.unwrap();
+    });
+    assert_eq!(code(&client, "FETCH c").await, "57014");
+    canceling.await.unwrap();
+    client.batch_execute("ROLLBACK; SET statement_timeout = '300ms'").await.unwrap();
+    client.batch_execute(&format!("BEGIN; DECLARE c CURSOR FOR {slow}")).await.unwrap();
+    assert_eq!(code(&client, "MOVE ALL c").await, "57014");
+}

@@ -22,6 +22,26 @@ use crate::rows::{Target, column_numbers, schema_name};
 use crate::session::Session;
 use crate::stage::{STAGE_BYTES, Staging, batch_bytes};
 
+/// Why a batch of rows was refused, and by which of its rows.
+#[derive(Debug)]
+pub struct RefusedBatch {
+    /// Why.
+    pub error: SqlError,
+    /// The row in the batch, from 0; `None` where it was not for one of them.
+    pub row: Option<usize>,
+}
+
+impl From<SqlError> for RefusedBatch {
+    fn from(error: SqlError) -> Self {
+        Self { error, row: None }
+    }
+}
+
+/// Says that an error is about a row of the batch.
+pub(crate) fn in_row(row: usize) -> impl FnOnce(SqlError) -> RefusedBatch {
+    move |error| RefusedBatch { error, row: Some(row) }
+}
+
 /// A COPY that the client is sending.
 pub(crate) struct CopyState {
     target: Target,
@@ -74,9 +94,9 @@ impl Session {
     ///
     /// # Errors
     /// What the rows violate; the COPY is over then and the transaction has failed.
-    pub async fn copy_write(&mut self, batch: RecordBatch) -> SqlResult<()> {
+    pub async fn copy_write(&mut self, batch: RecordBatch) -> Result<(), RefusedBatch> {
         let Some(mut copy) = self.copy.take() else {
-            return Err(SqlError::internal("no COPY is running"));
+            return Err(SqlError::internal("no COPY is running").into());
         };
         let result = self.copy_batch(&mut copy, batch).await;
         match result {
@@ -86,20 +106,22 @@ impl Session {
         result
     }
 
-    async fn copy_batch(&mut self, copy: &mut CopyState, batch: RecordBatch) -> SqlResult<()> {
+    async fn copy_batch(&mut self, copy: &mut CopyState, batch: RecordBatch) -> Result<(), RefusedBatch> {
         if self.cancel.is_cancelled() {
-            return Err(self.explain_cancel(SqlError::new(
-                perigee_types::SqlState::QueryCanceled,
-                "canceling statement due to user request",
-            )));
+            return Err(self
+                .explain_cancel(SqlError::new(
+                    perigee_types::SqlState::QueryCanceled,
+                    "canceling statement due to user request",
+                ))
+                .into());
         }
         let batch = self.complete(copy, &batch)?;
         let rows = batch.num_rows();
         copy.rows += rows as u64;
         let buffered = self.transaction()?.writes.size_bytes();
         if !copy.staged && buffered + batch_bytes(&batch) * 3 < STAGE_BYTES {
-            for row in batch_to_rows(&batch) {
-                self.transaction()?.insert_row(&copy.target, row, false).await?;
+            for (i, row) in batch_to_rows(&batch).into_iter().enumerate() {
+                self.transaction()?.insert_row(&copy.target, row, false).await.map_err(in_row(i))?;
             }
             return Ok(());
         }
@@ -138,14 +160,16 @@ impl Session {
     }
 
     /// Checks a batch and sends it to the log, hidden until COMMIT.
-    async fn stage_batch(&mut self, target: &mut Target, keys: &mut KeysOnTheWay, batch: RecordBatch) -> SqlResult<()> {
+    async fn stage_batch(
+        &mut self,
+        target: &mut Target,
+        keys: &mut KeysOnTheWay,
+        batch: RecordBatch,
+    ) -> Result<(), RefusedBatch> {
         for (column, array) in target.table.columns.iter().zip(batch.columns()) {
             if column.not_null && array.null_count() > 0 {
-                let row = batch_to_rows(&batch)
-                    .into_iter()
-                    .find(|row| check_not_null(&target.table, &target.schema, row).is_err());
-                if let Some(row) = row {
-                    check_not_null(&target.table, &target.schema, &row)?;
+                for (i, row) in batch_to_rows(&batch).iter().enumerate() {
+                    check_not_null(&target.table, &target.schema, row).map_err(in_row(i))?;
                 }
             }
         }
@@ -180,7 +204,7 @@ impl Session {
         target: &Target,
         keys: &mut KeysOnTheWay,
         batch: &RecordBatch,
-    ) -> SqlResult<Option<BatchKeys>> {
+    ) -> Result<Option<BatchKeys>, RefusedBatch> {
         if target.unique.0.is_empty() {
             return Ok(None);
         }

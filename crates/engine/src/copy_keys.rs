@@ -17,6 +17,7 @@ use perigee_storage::table::{LATEST, TableStore};
 use perigee_types::{SqlResult, TransactionId, key};
 use rustc_hash::FxHashSet;
 
+use crate::copy::{RefusedBatch, in_row};
 use crate::error::storage;
 use crate::rows::{Target, duplicate_key, key_too_long};
 use crate::write_set::{UniqueKey, WriteSet};
@@ -33,7 +34,7 @@ struct KeyBlock {
 }
 
 impl KeyBlock {
-    fn new(unique: &UniqueKey, target: &Target, batch: &RecordBatch) -> SqlResult<Self> {
+    fn new(unique: &UniqueKey, target: &Target, batch: &RecordBatch) -> Result<Self, RefusedBatch> {
         let columns: Vec<KeyColumn<'_>> = unique
             .positions
             .iter()
@@ -55,7 +56,7 @@ impl KeyBlock {
             }
             let length = block.bytes.len() - from;
             if length > key::KEY_BYTES_MAX {
-                return Err(key_too_long(unique, length));
+                return Err(in_row(row)(key_too_long(unique, length)));
             }
             block.ascending &= block.keys.is_empty() || block.bytes[last] < block.bytes[from..];
             last = from..block.bytes.len();
@@ -146,7 +147,7 @@ impl KeysOnTheWay {
         batch: &RecordBatch,
         writes: &WriteSet,
         staged: Option<TransactionId>,
-    ) -> SqlResult<BatchKeys> {
+    ) -> Result<BatchKeys, RefusedBatch> {
         let mut blocks = Vec::with_capacity(target.unique.0.len());
         for (number, unique) in target.unique.0.iter().enumerate() {
             let block = KeyBlock::new(unique, target, batch)?;
@@ -159,8 +160,8 @@ impl KeysOnTheWay {
                 found => found,
             };
             if let Some(row) = taken {
-                let row = batch_to_rows(&batch.slice(row, 1)).pop().unwrap_or_default();
-                return Err(duplicate_key(target, unique, &row));
+                let values = batch_to_rows(&batch.slice(row, 1)).pop().unwrap_or_default();
+                return Err(in_row(row)(duplicate_key(target, unique, &values)));
             }
             blocks.push(block);
         }

@@ -14,9 +14,11 @@ use perigee_storage::budget::{MemoryBudget, Pressure};
 use perigee_storage::disk::{DiskReserve, Room};
 use perigee_storage::entry::Entry;
 use perigee_storage::store::Store;
+use perigee_telemetry::names;
 use perigee_types::{Hlc, LogIndex, SqlError, SqlResult, SqlState, Term};
 
 use crate::api::{Authentication, ConnectRequest};
+use crate::gaps::Gaps;
 use crate::locks::{Holder, LockManager};
 use crate::registry::Registry;
 use crate::sequences::Sequences;
@@ -71,6 +73,7 @@ pub struct Engine {
     pub(crate) statements: StatementCache,
     pub(crate) sequences: Sequences,
     pub(crate) sessions: Registry,
+    pub(crate) gaps: Gaps,
     holders: AtomicU64,
     /// Why the node cannot go on.
     failure: tokio::sync::watch::Sender<Option<String>>,
@@ -104,6 +107,7 @@ impl Engine {
             locks: LockManager::default(),
             sequences: Sequences::default(),
             sessions: Registry::default(),
+            gaps: Gaps::default(),
             holders: AtomicU64::new(1),
             failure: tokio::sync::watch::Sender::new(None),
             mock_secret: rand::random(),
@@ -159,6 +163,12 @@ impl Engine {
     #[must_use]
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// Transactions that wait for a lock.
+    #[must_use]
+    pub fn lock_waiters(&self) -> usize {
+        self.locks.waiters()
     }
 
     /// When the engine was made: microseconds since 1970 UTC.
@@ -230,7 +240,7 @@ impl Engine {
         if self.budget.dirty.pressure() < Pressure::Critical {
             return;
         }
-        metrics::counter!("perigee_write_stalls_total").increment(1);
+        metrics::counter!(names::WRITE_STALLS_TOTAL).increment(1);
         self.budget.dirty.relieved(Pressure::High).await;
     }
 

@@ -30,14 +30,14 @@ impl Session {
         Err(SqlError::new(SqlState::SerializationFailure, "the statement's tables kept changing while it was planned"))
     }
 
-    async fn run_plan(&mut self, prepared: &Arc<Prepared>, parameters: &[Value]) -> SqlResult<Outcome> {
+    pub(crate) async fn run_plan(&mut self, prepared: &Arc<Prepared>, parameters: &[Value]) -> SqlResult<Outcome> {
         match &prepared.plan {
             Plan::Point(point) => self.run_point(prepared, point, parameters).await,
             Plan::Query(query) => self.run_query(prepared, query, parameters).await,
             Plan::Write(write) => self.run_write(prepared, write, parameters).await,
             Plan::Ddl(ddl) => Box::pin(self.run_ddl(prepared, ddl, parameters)).await,
             Plan::Transaction(command) => self.transaction_command(command).await,
-            Plan::Session(command) => Box::pin(self.session_command(prepared, command)).await,
+            Plan::Session(command) => Box::pin(self.session_command(prepared, command, parameters)).await,
             Plan::Copy(Copy::FromStdin { table, columns, format }) => self.copy_from(table, columns, format).await,
             Plan::Copy(Copy::ToStdout { query, columns, format }) => {
                 let rows = self.query_rows("COPY", query, parameters).await?;

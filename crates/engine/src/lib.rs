@@ -12,7 +12,9 @@
 //!
 //! - [`api`]: what a door sees of a statement
 //! - [`engine`]: what all sessions share; [`session`]: one client
+//! - [`portal`]: bound statements and cursors; [`row_source`]: their rows
 //! - [`locks`]: the leader's lock table; [`write_set`]: what a transaction has not logged yet
+//! - [`gaps`]: what clients ask for in vain
 //! - [`machine`]: the state machine that consensus drives
 //! - [`maintenance`]: checkpoints, eviction
 //! - [`settings`]: SET and SHOW; [`registry`]: who is connected
@@ -26,11 +28,14 @@ pub mod engine;
 mod error;
 mod execute;
 mod explain;
+mod gaps;
 pub mod locks;
 pub mod machine;
 pub mod maintenance;
 mod point;
+mod portal;
 pub mod registry;
+mod row_source;
 mod rows;
 mod sequences;
 mod services;
@@ -53,8 +58,11 @@ pub use api::{
     Authentication, CommandTag, ConnectRequest, CopyIn, CopyOut, Notice, Outcome, RowBlock, RowStream, Severity,
     TransactionStatus,
 };
+pub use copy::RefusedBatch;
 pub use engine::{Engine, EngineOptions};
 pub use machine::Machine;
+pub use portal::{Portal, PortalRun, SharedRows};
+pub use row_source::RowSource;
 pub use session::Session;
 
 /// A statement that may run: planned, with values for the literals that planning lifted out of its text.

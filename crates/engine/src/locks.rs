@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use perigee_telemetry::measured;
 use perigee_types::{IndexId, Oid, SqlError, SqlResult, SqlState, Vid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::oneshot;
@@ -152,6 +153,11 @@ pub struct LockManager {
 }
 
 impl LockManager {
+    /// Transactions that wait.
+    pub fn waiters(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
     /// Takes the lock if it is free; does not wait.
     pub fn try_acquire(&self, holder: Holder, key: &LockKey, mode: LockMode) -> bool {
         let mut state = self.state.lock();
@@ -195,6 +201,7 @@ impl LockManager {
         let Some(granted) = self.enqueue(holder, key, mode)? else {
             return Ok(Acquired::AfterWait);
         };
+        let waiting = std::time::Instant::now();
         // Leaves the queue however the wait ends, also when this future is dropped.
         let _place = Place { manager: self, holder, key };
         let timeout = async {
@@ -203,7 +210,7 @@ impl LockManager {
                 _ => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let acquired = tokio::select! {
             biased;
             result = granted => match result {
                 Ok(()) => Ok(Acquired::AfterWait),
@@ -213,13 +220,16 @@ impl LockManager {
                 Err(SqlError::new(SqlState::QueryCanceled, "canceling statement due to user request"))
             }
             () = timeout => Err(lock_not_available("canceling statement due to lock timeout")),
-        }
+        };
+        measured::LOCK_WAITS.record(waiting.elapsed());
+        acquired
     }
 
     /// Stands in the queue; `None` when the lock was granted in between.
     fn enqueue(&self, holder: Holder, key: &LockKey, mode: LockMode) -> SqlResult<Option<oneshot::Receiver<()>>> {
         let mut state = self.state.lock();
         if state.deadlock(holder, key) {
+            measured::DEADLOCKS.increment();
             return Err(SqlError::new(SqlState::DeadlockDetected, "deadlock detected")
                 .detail("this transaction would wait for a lock that only its own end frees")
                 .hint("retry the transaction"));

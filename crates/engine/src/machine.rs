@@ -63,6 +63,7 @@ impl StateMachine for Machine {
         if self.skip.contains(&entry.index) {
             return self.skip(&entry);
         }
+        let started = std::time::Instant::now();
         let result = match entry.kind {
             EntryKind::Normal => {
                 self.applier.apply(entry.index, entry.term, entry.time, entry.proposed_in, &entry.payload)
@@ -77,6 +78,7 @@ impl StateMachine for Machine {
                     .map(|()| ApplyOutcome::Applied)
             }
         };
+        perigee_telemetry::measured::APPLIES.record(started.elapsed());
         match result {
             Ok(ApplyOutcome::Applied) => Ok(Outcome::Applied),
             Ok(ApplyOutcome::Fenced) => Ok(Outcome::Fenced),

@@ -22,7 +22,8 @@ pub fn run(engine: &Arc<Engine>, stop: &CancellationToken) {
             let started = std::time::Instant::now();
             match checkpoint(engine) {
                 Ok(Some(index)) => {
-                    metrics::histogram!("perigee_checkpoint_seconds").record(started.elapsed().as_secs_f64());
+                    metrics::histogram!(perigee_telemetry::names::CHECKPOINT_SECONDS)
+                        .record(started.elapsed().as_secs_f64());
                     tracing::debug!(%index, ms = started.elapsed().as_millis() as u64, "checkpoint");
                 }
                 // Applied, not yet synced: the next look finds it synced.

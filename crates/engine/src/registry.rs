@@ -109,14 +109,14 @@ impl Registry {
             terminated,
         });
         sessions.insert(process_id, entry.clone());
-        metrics::gauge!("perigee_sessions").set(sessions.len() as f64);
+        metrics::gauge!(perigee_telemetry::names::SESSIONS).set(sessions.len() as f64);
         Ok(entry)
     }
 
     pub(crate) fn leave(&self, process_id: i32) {
         let mut sessions = self.sessions.lock();
         sessions.remove(&process_id);
-        metrics::gauge!("perigee_sessions").set(sessions.len() as f64);
+        metrics::gauge!(perigee_telemetry::names::SESSIONS).set(sessions.len() as f64);
     }
 
     /// A session by its process id.

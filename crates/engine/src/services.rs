@@ -1,9 +1,10 @@
 //! Functions with an effect: sequences and `set_config`. DataFusion calls them from query threads.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use perigee_query::exec::SessionServices;
+use perigee_query::exec::{CompatGap, SessionServices};
 use perigee_types::catalog::Sequence;
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use rustc_hash::FxHashMap;
@@ -14,6 +15,8 @@ use crate::engine::Engine;
 pub(crate) struct Services {
     engine: Weak<Engine>,
     state: Mutex<State>,
+    /// So that a statement need not take the lock to see that there are none.
+    has_settings: AtomicBool,
 }
 
 #[derive(Default)]
@@ -21,16 +24,31 @@ struct State {
     /// Last value of each sequence that this session has called.
     values: FxHashMap<Oid, i64>,
     last: Option<Oid>,
+    /// What `set_config` asks for, until the session adopts it: name, value, whether local.
+    settings: Vec<(String, String, bool)>,
 }
+
+/// Calls of `set_config` in one statement.
+const SETTINGS_MAX: usize = 1_000;
 
 impl Services {
     pub(crate) fn new(engine: &Arc<Engine>) -> Arc<Self> {
-        Arc::new(Self { engine: Arc::downgrade(engine), state: Mutex::default() })
+        Arc::new(Self { engine: Arc::downgrade(engine), state: Mutex::default(), has_settings: AtomicBool::new(false) })
     }
 
     /// DISCARD SEQUENCES
     pub(crate) fn forget(&self) {
-        *self.state.lock() = State::default();
+        let mut state = self.state.lock();
+        state.values.clear();
+        state.last = None;
+    }
+
+    /// Settings that the last statement has asked for.
+    pub(crate) fn take_settings(&self) -> Vec<(String, String, bool)> {
+        if !self.has_settings.swap(false, Ordering::Relaxed) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.state.lock().settings)
     }
 
     fn engine(&self) -> SqlResult<Arc<Engine>> {
@@ -90,8 +108,19 @@ impl SessionServices for Services {
         Ok(value)
     }
 
-    fn set_config(&self, name: &str, _value: &str, _local: bool) -> SqlResult<String> {
-        // The session belongs to the thread that waits for this query's rows.
-        Err(SqlError::unsupported(format_args!("set_config(\"{name}\") inside a query")).hint("use SET"))
+    fn compat_gaps(&self) -> Vec<CompatGap> {
+        self.engine.upgrade().map(|engine| engine.gaps.all()).unwrap_or_default()
+    }
+
+    fn set_config(&self, name: &str, value: &str, local: bool) -> SqlResult<String> {
+        // The session belongs to the thread that waits for this query's rows: it adopts the value behind the statement.
+        let shown = crate::settings::checked(name, value)?;
+        let mut state = self.state.lock();
+        if state.settings.len() >= SETTINGS_MAX {
+            return Err(SqlError::new(SqlState::ProgramLimitExceeded, "too many calls of set_config in one statement"));
+        }
+        state.settings.push((name.to_owned(), value.to_owned(), local));
+        self.has_settings.store(true, Ordering::Relaxed);
+        Ok(shown)
     }
 }

@@ -19,9 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perigee_plan::command::TransactionModes;
-use perigee_plan::{Plan, TransactionCommand};
+use perigee_plan::{Plan, Prepared, SessionCommand, TransactionCommand};
 use perigee_query::exec::{ReadView, SessionFacts};
 use perigee_query::sql::{self, PlanContext};
+use perigee_telemetry::measured;
 use perigee_types::catalog::{BOOTSTRAP_ROLE, Catalog};
 use perigee_types::text::OutputSettings;
 use perigee_types::{LogIndex, Oid, SqlError, SqlResult, SqlState, SqlType, TenantId, Value};
@@ -33,6 +34,7 @@ use crate::api::{ConnectRequest, Notice, Outcome, Severity, TransactionStatus};
 use crate::copy::CopyState;
 use crate::engine::Engine;
 use crate::locks::LockWait;
+use crate::portal::Portals;
 use crate::registry::SessionEntry;
 use crate::services::Services;
 use crate::session_transaction::{isolation_of, refuse_serializable};
@@ -49,15 +51,18 @@ pub struct Session {
     pub(crate) database: String,
     pub(crate) tenant: TenantId,
     pub(crate) settings: Settings,
-    known_path: parking_lot::Mutex<Option<(LogIndex, String, Arc<[String]>)>>,
+    known_path: parking_lot::Mutex<Option<KnownPath>>,
     /// Settings as ROLLBACK and COMMIT would leave them; kept while a transaction is open.
     pub(crate) settings_behind: Option<SettingsBehind>,
     pub(crate) transaction: Option<Transaction>,
     /// Several statements of one simple query share an implicit transaction.
-    shared_implicit: bool,
+    pub(crate) shared_implicit: bool,
     statements: HashMap<String, Statement>,
+    pub(crate) portals: Portals,
     pub(crate) notices: Vec<Notice>,
     pub(crate) parameter_changes: Vec<(String, String)>,
+    /// What the client was told last of each setting.
+    told: HashMap<String, String>,
     pub(crate) copy: Option<CopyState>,
     pub(crate) services: Arc<Services>,
     pub(crate) cancel: CancellationToken,
@@ -66,6 +71,9 @@ pub struct Session {
     timer: Option<AbortOnDropHandle<()>>,
     timed_out: Arc<std::sync::atomic::AtomicBool>,
 }
+
+/// Schemas of a `search_path`: the catalog's version, the setting, and what exists of it.
+type KnownPath = (LogIndex, String, Arc<[String]>);
 
 pub(crate) struct SettingsBehind {
     pub(crate) rollback: Settings,
@@ -101,7 +109,7 @@ impl Session {
         let limit = engine.options.connections_max;
         let entry = engine.sessions.enter(limit, &role.name, &database.name, request.peer, now)?;
         entry.activity.lock().application_name = settings.get("application_name").unwrap_or_default().to_owned();
-        Ok(Self {
+        let mut session = Self {
             services: Services::new(engine),
             cancel: entry.begin_statement(),
             engine: engine.clone(),
@@ -117,13 +125,17 @@ impl Session {
             transaction: None,
             shared_implicit: false,
             statements: HashMap::new(),
+            portals: Portals::default(),
             notices: Vec::new(),
             parameter_changes: Vec::new(),
+            told: HashMap::new(),
             copy: None,
             stale_plan: false,
             timer: None,
             timed_out: Arc::default(),
-        })
+        };
+        session.told = session.parameters().into_iter().collect();
+        Ok(session)
     }
 
     /// `pg_backend_pid()`.
@@ -151,9 +163,17 @@ impl Session {
         all
     }
 
-    /// Settings that have changed and that clients are told of, since the last call.
+    /// Settings that clients are told of and that are not what they were told last. What was changed and changed back
+    /// is not among them.
     pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
-        std::mem::take(&mut self.parameter_changes)
+        let mut last: Vec<(String, String)> = Vec::new();
+        for (name, value) in std::mem::take(&mut self.parameter_changes) {
+            last.retain(|(other, _)| *other != name);
+            last.push((name, value));
+        }
+        last.retain(|(name, value)| self.told.get(name) != Some(value));
+        self.told.extend(last.iter().cloned());
+        last
     }
 
     /// Messages since the last call that the client wants to see.
@@ -245,7 +265,7 @@ impl Session {
         match planned {
             Ok((prepared, literals)) => {
                 self.refuse_in_failed(&prepared.plan)?;
-                Ok(Statement { prepared, literals })
+                Ok(Statement { prepared: self.described(prepared), literals })
             }
             // Names are not looked up in a failed block: PostgreSQL refuses the statement before.
             Err(_) if self.is_failed() => Err(in_failed_transaction()),
@@ -260,7 +280,21 @@ impl Session {
         declared: &[Option<SqlType>],
     ) -> SqlResult<Statement> {
         let prepared = self.with_plan_context(declared, |_, context| sql::plan(statement, context))?;
-        Ok(Statement { prepared, literals: Vec::new() })
+        Ok(Statement { prepared: self.described(prepared), literals: Vec::new() })
+    }
+
+    /// EXECUTE and FETCH give the columns of what they name, if it is there.
+    fn described(&self, prepared: Arc<Prepared>) -> Arc<Prepared> {
+        let columns = match &prepared.plan {
+            Plan::Session(SessionCommand::Execute { name, .. }) => {
+                self.statements.get(name).and_then(|statement| statement.prepared.columns.clone())
+            }
+            Plan::Session(SessionCommand::Fetch { name, moves: false, .. }) => {
+                self.portals.get(name).and_then(|portal| portal.columns().cloned())
+            }
+            _ => None,
+        };
+        if columns.is_some() { Arc::new(Prepared { columns, ..(*prepared).clone() }) } else { prepared }
     }
 
     pub(crate) fn with_plan_context<T>(
@@ -318,8 +352,17 @@ impl Session {
     pub async fn execute(&mut self, statement: &Statement, parameters: &[Value]) -> SqlResult<Outcome> {
         let parameters = if statement.literals.is_empty() { parameters } else { &statement.literals };
         self.begin_activity(&statement.prepared.text);
-        let result = match self.refuse_in_failed(&statement.prepared.plan) {
-            Ok(()) => Box::pin(self.run(&statement.prepared, parameters)).await,
+        let result = match self.refuse_in_failed(&statement.prepared.plan).and_then(|()| self.adopt_settings()) {
+            Ok(()) => {
+                let kind = kind_of(&statement.prepared.plan);
+                let started = std::time::Instant::now();
+                let result = Box::pin(self.run(&statement.prepared, parameters)).await;
+                measured::statement(kind).record(started.elapsed());
+                if result.is_err() {
+                    measured::statement_errors(kind).increment();
+                }
+                result
+            }
             Err(error) => Err(error),
         };
         result.map_err(|error| {
@@ -341,7 +384,12 @@ impl Session {
         error
     }
 
-    fn begin_activity(&mut self, text: &Arc<str>) {
+    /// The door calls this for every error that a client is told, so that `perigee.compat_gaps` knows it.
+    pub fn note_error(&self, error: &SqlError) {
+        self.engine.gaps.note(error, self.engine.now_micros());
+    }
+
+    pub(crate) fn begin_activity(&mut self, text: &Arc<str>) {
         self.cancel = self.entry.begin_statement();
         self.timer = None;
         if let Some(limit) = self.settings.duration("statement_timeout") {
@@ -394,6 +442,7 @@ impl Session {
     /// The statement that is running has failed: an implicit transaction is over, a block waits for ROLLBACK.
     pub fn fail(&mut self) {
         self.copy = None;
+        drop(self.services.take_settings());
         if let Some(transaction) = &mut self.transaction {
             transaction.failed = true;
         }
@@ -410,6 +459,12 @@ impl Session {
     /// What COMMIT gives. The transaction is over either way.
     pub async fn finish(&mut self) -> SqlResult<()> {
         self.shared_implicit = false;
+        if let Err(error) = self.adopt_settings() {
+            self.fail();
+            self.rollback_transaction();
+            self.end_activity();
+            return Err(error);
+        }
         let result = match &self.transaction {
             Some(t) if !t.explicit => {
                 if t.failed {
@@ -421,6 +476,9 @@ impl Session {
             }
             _ => Ok(()),
         };
+        if self.transaction.is_none() {
+            self.portals.end_transaction(result.is_ok());
+        }
         self.end_activity();
         result
     }
@@ -527,7 +585,12 @@ impl Session {
 
     /// The statement planned against the present catalog.
     pub(crate) fn refresh(&self, statement: &Statement) -> SqlResult<Statement> {
-        if statement.prepared.catalog_version == self.planning_catalog().version {
+        // EXECUTE and FETCH name what has a plan of its own.
+        let names_another = matches!(
+            statement.prepared.plan,
+            Plan::Session(SessionCommand::Execute { .. } | SessionCommand::Fetch { .. })
+        );
+        if names_another || statement.prepared.catalog_version == self.planning_catalog().version {
             return Ok(statement.clone());
         }
         let declared: Vec<Option<SqlType>> = statement.prepared.parameters.iter().cloned().map(Some).collect();
@@ -562,12 +625,27 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        // Queries end before what they read.
+        self.portals.clear();
         if let Some(staging) = self.transaction.as_mut().and_then(|t| t.staging.take())
             && tokio::runtime::Handle::try_current().is_ok()
         {
             self.drop_staged(Some(staging));
         }
         self.engine.sessions.leave(self.entry.process_id);
+    }
+}
+
+fn kind_of(plan: &Plan) -> measured::Statement {
+    match plan {
+        Plan::Point(_) => measured::Statement::Point,
+        Plan::Query(_) => measured::Statement::Query,
+        Plan::Write(_) => measured::Statement::Write,
+        Plan::Ddl(_) => measured::Statement::Ddl,
+        Plan::Transaction(_) => measured::Statement::Transaction,
+        Plan::Session(_) => measured::Statement::Session,
+        Plan::Copy(_) => measured::Statement::Copy,
+        Plan::Explain(_) | Plan::Admin(_) => measured::Statement::Admin,
     }
 }
 
@@ -579,7 +657,7 @@ fn same_columns(a: Option<&[perigee_plan::ResultColumn]>, b: Option<&[perigee_pl
     }
 }
 
-fn in_failed_transaction() -> SqlError {
+pub(crate) fn in_failed_transaction() -> SqlError {
     SqlError::new(
         SqlState::InFailedSqlTransaction,
         "current transaction is aborted, commands ignored until end of transaction block",

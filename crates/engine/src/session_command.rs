@@ -1,11 +1,16 @@
-//! SET, SHOW, RESET, DISCARD, PREPARE, EXECUTE, DEALLOCATE.
+//! SET, SHOW, RESET, DISCARD, PREPARE, EXECUTE, DEALLOCATE, DECLARE, FETCH, MOVE, CLOSE.
 
-use perigee_plan::Prepared;
+use std::sync::Arc;
+
+use futures::StreamExt;
 use perigee_plan::command::{Discard, SessionCommand};
+use perigee_plan::{FetchDirection, Plan, Prepared};
 use perigee_query::sql;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream};
+use crate::portal::Portal;
+use crate::row_source::RowSource;
 use crate::session::Session;
 use crate::settings::DEFINITIONS;
 
@@ -14,6 +19,7 @@ impl Session {
         &mut self,
         prepared: &Prepared,
         command: &SessionCommand,
+        values: &[Value],
     ) -> SqlResult<Outcome> {
         match command {
             SessionCommand::Set { name, value, local } => self.set(name, value.as_deref(), *local)?,
@@ -48,6 +54,25 @@ impl Session {
                 self.close_statement(name);
             }
             SessionCommand::Deallocate(None) => self.close_all_statements(),
+            SessionCommand::Declare { name, scroll, hold, statement } => {
+                self.declare(name, *scroll, *hold, statement, values).await?;
+            }
+            SessionCommand::Fetch { name, direction, moves: false } => return self.fetch(name, *direction).await,
+            SessionCommand::Fetch { name, direction, moves: true } => {
+                let (_, rows) = self.cursor_rows(name).await?;
+                let mut rows = rows.lock().await;
+                let moved = match direction {
+                    FetchDirection::Forward(count) if *count != Some(0) => rows.skip(count.unwrap_or(u64::MAX)).await?,
+                    direction => rows.fetch(*direction).await?.iter().map(|block| block.row_count() as u64).sum(),
+                };
+                return Ok(Outcome::Command(CommandTag { name: prepared.tag, rows: Some(moved) }));
+            }
+            SessionCommand::Close(Some(name)) => {
+                self.portals.remove(name).ok_or_else(|| {
+                    SqlError::new(SqlState::InvalidCursorName, format!("cursor \"{name}\" does not exist"))
+                })?;
+            }
+            SessionCommand::Close(None) => self.portals.clear(),
         }
         Ok(Outcome::Command(CommandTag { name: prepared.tag, rows: None }))
     }
@@ -62,6 +87,7 @@ impl Session {
                     ));
                 }
                 self.close_all_statements();
+                self.portals.clear();
                 self.services.forget();
                 self.reset_all()
             }
@@ -102,6 +128,61 @@ impl Session {
             values.push(convert(value, ty, &settings)?);
         }
         self.run(&statement.prepared, &values).await
+    }
+}
+
+impl Session {
+    async fn declare(
+        &mut self,
+        name: &str,
+        scroll: bool,
+        hold: bool,
+        statement: &Arc<Prepared>,
+        parameters: &[Value],
+    ) -> SqlResult<()> {
+        if name.is_empty() {
+            return Err(SqlError::new(SqlState::InvalidCursorName, "invalid cursor name: must not be empty"));
+        }
+        let in_block = self.shared_implicit || self.transaction.as_ref().is_some_and(|t| t.explicit);
+        if !hold && !in_block {
+            return Err(SqlError::new(
+                SqlState::NoActiveSqlTransaction,
+                "DECLARE CURSOR can only be used in transaction blocks",
+            ));
+        }
+        if hold && matches!(&statement.plan, Plan::Query(query) if query.row_lock.is_some()) {
+            return Err(SqlError::unsupported("DECLARE CURSOR WITH HOLD ... FOR UPDATE"));
+        }
+        if self.portals.contains(name) {
+            return Err(SqlError::new(SqlState::DuplicateCursor, format!("cursor \"{name}\" already exists")));
+        }
+        let Outcome::Rows(columns, stream) = Box::pin(self.run_plan(statement, parameters)).await? else {
+            return Err(SqlError::internal("a cursor's query gave no rows"));
+        };
+        let kept_bytes_max = scroll.then_some(self.engine.options.transaction_bytes_max);
+        let rows = RowSource::cursor(stream, &statement.text, kept_bytes_max);
+        self.put_portal(name, Portal::cursor(columns, rows, hold))
+    }
+
+    async fn fetch(&mut self, name: &str, direction: FetchDirection) -> SqlResult<Outcome> {
+        let (columns, rows) = self.cursor_rows(name).await?;
+        let FetchDirection::Forward(count @ (None | Some(1..))) = direction else {
+            let blocks = rows.lock().await.fetch(direction).await?;
+            let stream = futures::stream::iter(blocks.into_iter().map(Ok));
+            return Ok(Outcome::Rows(columns, RowStream::stream("FETCH", stream.boxed())));
+        };
+        // The rows are taken as the client reads them.
+        let stream = futures::stream::try_unfold((rows, count.unwrap_or(u64::MAX)), |(rows, left)| async move {
+            if left == 0 {
+                return Ok(None);
+            }
+            let block = rows.lock().await.take(left).await?;
+            Ok(block.map(|block| {
+                let left = left - block.row_count() as u64;
+                (block, (rows, left))
+            }))
+        });
+        Ok(Outcome::Rows(columns, RowStream::stream("FETCH", stream.boxed())))
     }
 }
 

@@ -1,7 +1,7 @@
 //! SET, SHOW and RESET in a session: what a transaction undoes, and what clients are told of.
 
 use perigee_plan::command::TransactionModes;
-use perigee_types::{SqlError, SqlResult, SqlState};
+use perigee_types::{SqlResult, SqlState};
 
 use crate::session::{Session, SettingsBehind};
 use crate::session_transaction::{isolation_name, isolation_of, refuse_serializable};
@@ -37,6 +37,18 @@ impl Session {
                 self.entry.activity.lock().application_name.clone_from(&value);
             }
             self.parameter_changes.push((name.to_owned(), value));
+        }
+        Ok(())
+    }
+
+    /// What `set_config` has asked for in the statement before takes effect.
+    pub(crate) fn adopt_settings(&mut self) -> SqlResult<()> {
+        let in_block = self.transaction.as_ref().is_some_and(|t| t.explicit);
+        for (name, value, local) in self.services.take_settings() {
+            // Outside of a block a local setting ended with its statement.
+            if in_block || !local {
+                self.set(&name, Some(&value), local)?;
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use perigee_plan::TransactionCommand;
 use perigee_plan::command::{Isolation, TransactionModes};
+use perigee_telemetry::measured;
 use perigee_types::{SqlError, SqlResult, SqlState};
 
 use crate::api::{CommandTag, Outcome, Severity};
@@ -68,6 +69,7 @@ impl Session {
                 let transaction = self.block("RELEASE SAVEPOINT")?;
                 let place = savepoint(transaction, name)?;
                 transaction.savepoints.truncate(place);
+                self.portals.release(place);
                 tag("RELEASE")
             }
             TransactionCommand::RollbackTo(name) => {
@@ -82,6 +84,7 @@ impl Session {
                 }
                 transaction.savepoints.truncate(place + 1);
                 transaction.failed = false;
+                self.portals.rollback_to(place);
                 tag("ROLLBACK")
             }
             TransactionCommand::Set(modes) => {
@@ -155,21 +158,31 @@ impl Session {
     /// Commits the open transaction. It is over afterwards, whatever comes.
     pub(crate) async fn commit_transaction(&mut self) -> SqlResult<()> {
         let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
+        let writes = !transaction.writes.is_empty() || transaction.staging.is_some();
+        let started = std::time::Instant::now();
         let result = crate::commit::commit(&self.engine, &mut transaction, &self.cancel).await;
+        match &result {
+            Ok(()) if writes => measured::COMMITS.record(started.elapsed()),
+            Ok(()) => {}
+            Err(_) => measured::ROLLBACKS.increment(),
+        }
         if result.is_err() {
             let staging = transaction.staging.take();
             self.drop_staged(staging);
         }
         drop(transaction);
+        self.portals.end_transaction(result.is_ok());
         self.end_settings(result.is_ok());
         result
     }
 
     pub(crate) fn rollback_transaction(&mut self) {
         if let Some(mut transaction) = self.transaction.take() {
+            measured::ROLLBACKS.increment();
             let staging = transaction.staging.take();
             self.drop_staged(staging);
         }
+        self.portals.end_transaction(false);
         self.end_settings(false);
     }
 

@@ -72,7 +72,7 @@ pub const DEFINITIONS: &[Definition] = &[
     of("backslash_quote", Kind::Enum(&["safe_encoding", "on", "off"]), "safe_encoding", NO_EFFECT),
     of("bytea_output", Kind::Enum(&["hex", "escape"]), "hex", "Text format of bytea."),
     of("check_function_bodies", Kind::Bool, "on", NO_EFFECT),
-    reported("client_encoding", Kind::Enum(&["utf8", "unicode", "utf-8", "sql_ascii"]), "UTF8", "Always UTF8."),
+    reported("client_encoding", Kind::Enum(&["utf8", "sql_ascii"]), "UTF8", "Always UTF8."),
     of("client_min_messages", Kind::Enum(MESSAGES), "notice", "The least serious notice that is sent."),
     of("cursor_tuple_fraction", Kind::Real(0.0, 1.0), "0.1", NO_EFFECT),
     reported("DateStyle", Kind::Text, "ISO, MDY", "Text format of dates, and the order of input fields."),
@@ -146,6 +146,16 @@ pub const DEFINITIONS: &[Definition] = &[
 #[must_use]
 pub fn definition(name: &str) -> Option<&'static Definition> {
     DEFINITIONS.iter().find(|d| d.name.eq_ignore_ascii_case(name))
+}
+
+/// A value as SHOW would print it, if the setting may have it.
+///
+/// # Errors
+/// As [`Settings::set`].
+pub fn checked(name: &str, value: &str) -> SqlResult<String> {
+    let mut settings = Settings::default();
+    settings.set(name, Some(value))?;
+    settings.show(name)
 }
 
 fn unknown(name: &str) -> SqlError {
@@ -329,16 +339,21 @@ fn check(definition: &Definition, value: &str) -> SqlResult<String> {
             }
             trimmed.to_owned()
         }
+        Kind::Enum(words) if definition.name == "client_encoding" => {
+            // Names of encodings are compared without what is neither letter nor digit: asyncpg writes 'utf-8' in quotes.
+            let name: String = trimmed.chars().filter(char::is_ascii_alphanumeric).collect();
+            match name.to_ascii_lowercase().as_str() {
+                "utf8" | "unicode" => "UTF8".to_owned(),
+                "sqlascii" => "SQL_ASCII".to_owned(),
+                _ => return Err(invalid().hint(format!("available values: {}", words.join(", ")))),
+            }
+        }
         Kind::Enum(words) => {
             let lower = trimmed.to_ascii_lowercase();
             if !words.contains(&lower.as_str()) {
                 return Err(invalid().hint(format!("available values: {}", words.join(", "))));
             }
-            if definition.name == "client_encoding" {
-                if lower == "sql_ascii" { "SQL_ASCII".to_owned() } else { "UTF8".to_owned() }
-            } else {
-                lower
-            }
+            lower
         }
         Kind::Text if definition.name == "DateStyle" => {
             let (style, order) = DateStyle::parse(trimmed, Default::default()).ok_or_else(invalid)?;
@@ -388,7 +403,7 @@ fn parse_milliseconds(text: &str) -> Option<u64> {
 
 fn show_milliseconds(ms: u64) -> String {
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)] {
-        if ms > 0 && ms % size == 0 {
+        if ms > 0 && ms.is_multiple_of(size) {
             return format!("{}{unit}", ms / size);
         }
     }
@@ -443,6 +458,8 @@ mod tests {
         check("extra_float_digits", "3", Ok("3"));
         check("extra_float_digits", "4", Err(SqlState::InvalidParameterValue));
         check("client_encoding", "utf8", Ok("UTF8"));
+        check("client_encoding", "'utf-8'", Ok("UTF8"));
+        check("client_encoding", "sql_ascii", Ok("SQL_ASCII"));
         check("client_encoding", "latin1", Err(SqlState::InvalidParameterValue));
         check("datestyle", "iso, dmy", Ok("ISO, DMY"));
         check("server_version", "9", Err(SqlState::CantChangeRuntimeParam));

@@ -183,6 +183,7 @@ impl Assembly {
         measure::log(&self.consensus.metrics());
         measure::storage(&self.engine.store().statistics());
         measure::memory(&self.plan, &self.budget);
+        metrics::gauge!(names::LOCK_WAITERS).set(self.engine.lock_waiters() as f64);
         metrics::gauge!(names::LSM_BYTES).set(self.kv.disk_bytes() as f64);
         // Asks the file system when the last answer is old.
         let _ = self.disk.room(0);

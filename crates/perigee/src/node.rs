@@ -117,7 +117,7 @@ fn serve_pg(
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     let tls = match (&config.security.tls_certificate, &config.security.tls_key) {
         (Some(certificate), Some(key)) => {
-            Some(ServerTls::load(certificate, key, &["postgresql"]).map_err(Failure::fatal)?.config)
+            Some(ServerTls::load(certificate, key, &["postgresql"]).map_err(Failure::fatal)?)
         }
         _ => None,
     };

@@ -95,6 +95,41 @@ pub enum SessionCommand {
     },
     /// DEALLOCATE; `None` is ALL.
     Deallocate(Option<String>),
+    /// DECLARE … CURSOR
+    Declare {
+        /// Its name.
+        name: String,
+        /// SCROLL: it may go back.
+        scroll: bool,
+        /// WITH HOLD: it outlives its transaction.
+        hold: bool,
+        /// Yields the rows.
+        statement: Arc<Prepared>,
+    },
+    /// FETCH, or MOVE
+    Fetch {
+        /// The cursor.
+        name: String,
+        /// Which rows.
+        direction: FetchDirection,
+        /// MOVE: the rows are counted, not shown.
+        moves: bool,
+    },
+    /// CLOSE; `None` is ALL.
+    Close(Option<String>),
+}
+
+/// Which rows FETCH takes, seen from the row that the cursor stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchDirection {
+    /// So many of the next rows; `None` is ALL; 0 is the row that the cursor stands on.
+    Forward(Option<u64>),
+    /// So many of the rows before, the nearest first; `None` is ALL.
+    Backward(Option<u64>),
+    /// The row with this number, counted from 1; negative from the end.
+    Absolute(i64),
+    /// The row that is so many rows on.
+    Relative(i64),
 }
 
 /// What DISCARD drops.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use perigee_types::{LogIndex, Oid, SqlType};
 
-pub use command::{Admin, Copy, Explain, SessionCommand, TransactionCommand};
+pub use command::{Admin, Copy, Explain, FetchDirection, SessionCommand, TransactionCommand};
 pub use ddl::Ddl;
 pub use evaluate::EvaluationContext;
 pub use expr::Expr;

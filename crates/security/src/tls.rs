@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
+use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+pub use rustls_pki_types::CertificateDer;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,19 @@ impl ServerTls {
     }
 }
 
+/// A certificate in PEM.
+#[must_use]
+pub fn pem(certificate: &CertificateDer<'_>) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(certificate);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in text.as_bytes().chunks(64) {
+        pem.extend(line.iter().map(|b| char::from(*b)));
+        pem.push('\n');
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
+}
+
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let wrong = |reason: String| TlsError::File { path: path.to_owned(), reason };
     let chain = CertificateDer::pem_file_iter(path)
@@ -125,7 +141,8 @@ mod tests {
         install_crypto_provider();
         let tls = Files::new().load("a.crt", "a.key").unwrap();
         assert_eq!(tls.config.alpn_protocols, [b"postgresql".to_vec()]);
-        assert!(!tls.certificate.is_empty());
+        let again = CertificateDer::from_pem_slice(pem(&tls.certificate).as_bytes()).unwrap();
+        assert_eq!(again, tls.certificate);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //!
 //! - [`logs`]: `tracing` to standard error, as text or JSON, with a filter
 //! - [`Metrics`]: the recorder behind the `metrics` macros, rendered in Prometheus' text format
+//! - [`measured`]: what is counted so often that it is not looked up by name
 //! - [`names`]: every metric with its meaning; other crates record under these names
 
 pub mod logs;
+pub mod measured;
 mod metrics;
 pub mod names;
 

@@ -8,7 +8,7 @@ use crate::TelemetryError;
 use crate::names::{ALL, Kind};
 
 /// Upper bounds of histograms of times, in seconds: 10 us to 10 s.
-const SECONDS: [f64; 19] = [
+pub(crate) const SECONDS: [f64; 19] = [
     0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
     2.5, 5.0, 10.0,
 ];
@@ -60,7 +60,9 @@ impl Metrics {
             probe();
         }
         self.handle.run_upkeep();
-        self.handle.render()
+        let mut text = self.handle.render();
+        crate::measured::render(&mut text);
+        text
     }
 }
 

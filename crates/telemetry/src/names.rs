@@ -39,6 +39,8 @@ metrics! {
     Gauge START_TIME_SECONDS = "perigee_start_time_seconds", "When the process started, in seconds since 1970.";
     Gauge READY = "perigee_ready", "1 while reads and writes can be served.";
 
+    Counter PG_CONNECTIONS_TOTAL = "perigee_pg_connections_total", "Connections to the PostgreSQL door.";
+    Counter PG_PANICS_TOTAL = "perigee_pg_panics_total", "PostgreSQL sessions that ended by a panic.";
     Gauge SESSIONS = "perigee_sessions", "Open sessions.";
     Counter WRITE_STALLS_TOTAL = "perigee_write_stalls_total", "Writes that waited for a checkpoint to free memory.";
     Counter COMPAT_GAPS_TOTAL = "perigee_compat_gaps_total", "Statements refused because something is not supported.";
@@ -53,6 +55,8 @@ metrics! {
     Gauge RAFT_TERM = "perigee_raft_term", "Raft term.";
     Gauge RAFT_LEADER = "perigee_raft_leader", "1 while this node leads.";
     Gauge RAFT_IN_FLIGHT = "perigee_raft_in_flight", "Proposals without an answer.";
+
+    Gauge LOCK_WAITERS = "perigee_lock_waiters", "Transactions that wait for a lock now.";
 
     Gauge CHECKPOINT_INDEX = "perigee_checkpoint_index", "Index of the last checkpoint.";
     Histogram CHECKPOINT_SECONDS = "perigee_checkpoint_seconds", "Time of a checkpoint.";

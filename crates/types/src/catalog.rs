@@ -21,6 +21,8 @@ pub const PG_CATALOG_SCHEMA: Oid = Oid(11);
 pub const PUBLIC_SCHEMA: Oid = Oid(2200);
 /// Oid of the schema `information_schema`.
 pub const INFORMATION_SCHEMA: Oid = Oid(13_182);
+/// `perigee`: system tables that PostgreSQL does not have.
+pub const PERIGEE_SCHEMA: Oid = Oid(15_000);
 /// Oid of the first superuser.
 pub const BOOTSTRAP_ROLE: Oid = Oid(10);
 /// Oid of the database `postgres`.
@@ -343,6 +345,7 @@ impl Catalog {
                 })),
                 schema(PG_CATALOG_SCHEMA, "pg_catalog"),
                 schema(INFORMATION_SCHEMA, "information_schema"),
+                schema(PERIGEE_SCHEMA, "perigee"),
                 schema(PUBLIC_SCHEMA, "public"),
                 Object::Role(Arc::new(Role {
                     oid: BOOTSTRAP_ROLE,

@@ -3,10 +3,12 @@
 //! There is one flush point: what is collected is written when the client waits for it (ReadyForQuery, Flush, the start of
 //! a COPY, an error outside of a simple query) or when it has grown large.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 
-use perigee_engine::{CommandTag, Session, TransactionStatus};
-use perigee_plan::{Plan, TransactionCommand};
+use futures::FutureExt as _;
+use perigee_engine::{CommandTag, Session};
+use perigee_telemetry::names;
 use perigee_types::{SqlError, SqlState};
 
 use crate::backend;
@@ -14,14 +16,11 @@ use crate::connection::Connection;
 use crate::error::{self, Failure, Handled};
 use crate::extended::State;
 use crate::frontend::Message;
-use crate::portal::Portal;
 
 /// A client with its session.
 pub(crate) struct Client {
     pub(crate) connection: Connection,
     pub(crate) session: Session,
-    /// Portals by name; the unnamed one is `""`.
-    pub(crate) portals: HashMap<String, Portal>,
     /// Prepared statements that are empty queries: the engine has no statement for them.
     pub(crate) empty_statements: HashSet<String>,
     pub(crate) state: State,
@@ -29,13 +28,13 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(connection: Connection, session: Session) -> Self {
-        Self { connection, session, portals: HashMap::new(), empty_statements: HashSet::new(), state: State::Ready }
+        Self { connection, session, empty_statements: HashSet::new(), state: State::Ready }
     }
 
     /// Serves the client until it leaves or is told to.
     pub(crate) async fn run(mut self) {
         let failure = loop {
-            if let Err(failure) = self.step().await {
+            if let Err(failure) = survive(self.step()).await {
                 break failure;
             }
         };
@@ -43,8 +42,7 @@ impl Client {
             Failure::Io(_) => None,
             Failure::Sql(error) | Failure::Fatal(error) => Some(error),
         };
-        // Streams end before the session does, the session before the socket.
-        self.portals.clear();
+        // The session ends before the socket does.
         self.session.fail();
         drop(self.session);
         if let Some(error) = error {
@@ -83,6 +81,7 @@ impl Client {
     /// Tells the client of an error. An error of a session that is being ended ends the connection.
     pub(crate) fn error(&mut self, error: SqlError) -> Handled<()> {
         let error = self.session.explain_cancel(error);
+        self.session.note_error(&error);
         if self.session.terminated().is_cancelled() {
             let error = if error.state() == SqlState::AdminShutdown { error } else { error::terminated() };
             return Err(Failure::Fatal(error));
@@ -110,19 +109,22 @@ impl Client {
         for (name, value) in self.session.take_parameter_changes() {
             backend::parameter_status(&mut self.connection.output, &name, &value);
         }
-        let status = self.session.status();
-        if status == TransactionStatus::Idle {
-            // Portals live as long as their transaction.
-            self.portals.clear();
-        }
-        backend::ready_for_query(&mut self.connection.output, status);
+        backend::ready_for_query(&mut self.connection.output, self.session.status());
         self.connection.flush().await
     }
+}
 
-    /// A transaction that ended takes its portals with it, also when the next one has begun (AND CHAIN).
-    pub(crate) fn after_command(&mut self, plan: &Plan) {
-        if matches!(plan, Plan::Transaction(TransactionCommand::Commit { .. } | TransactionCommand::Rollback { .. })) {
-            self.portals.clear();
+/// Runs `step`. A panic in it ends the session, and the client is told so: what the session holds may be half done.
+async fn survive(step: impl Future<Output = Handled<()>>) -> Handled<()> {
+    // The session is dropped behind a panic, so nothing half done is looked at again.
+    match AssertUnwindSafe(step).catch_unwind().await {
+        Ok(handled) => handled,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+            tracing::error!(panic = text, "a PostgreSQL session panicked; the others go on");
+            metrics::counter!(names::PG_PANICS_TOTAL).increment(1);
+            Err(Failure::Fatal(SqlError::internal("the session has met an internal error and is closed")))
         }
     }
 }
@@ -131,4 +133,18 @@ impl Client {
 pub(crate) fn rows_tag(name: &'static str, rows: u64) -> CommandTag {
     let counted = matches!(name, "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "FETCH" | "MOVE" | "COPY");
     CommandTag { name, rows: counted.then_some(rows) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_ends_the_session() {
+        let failure = survive(async { panic!("{} is missing", "something") }).await.unwrap_err();
+        let Failure::Fatal(error) = failure else { panic!("{failure:?}") };
+        assert_eq!(error.state().code(), "XX000");
+        survive(async { Ok(()) }).await.unwrap();
+        assert!(matches!(survive(async { Err(Failure::Sql(SqlError::syntax("x"))) }).await, Err(Failure::Sql(_))));
+    }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn copy_in(connection: &mut Connection, session: &mut Session, 
             }
             Message::CopyFail(reason) => {
                 let message = format!("COPY from stdin failed: {reason}");
-                return Err(SqlError::new(SqlState::QueryCanceled, message).into());
+                return Err(decoder.in_next_line(SqlError::new(SqlState::QueryCanceled, message)).into());
             }
             // libpq sends them behind an Execute that turned out to be a COPY.
             Message::Flush | Message::Sync => {}
@@ -66,7 +66,7 @@ async fn write_batch(decoder: &mut CopyDecoder, session: &mut Session) -> SqlRes
             decoder.batch_written();
             Ok(())
         }
-        Err(error) => Err(decoder.in_batch(error)),
+        Err(refused) => Err(decoder.in_batch(refused.error, refused.row)),
     }
 }
 

@@ -21,17 +21,18 @@
 //!
 //! The implicit transaction ends at Sync, so without a block no portal outlives it.
 
-use perigee_engine::{CommandTag, Outcome, Statement};
+use perigee_engine::{Portal, PortalRun, Statement};
 use perigee_plan::ResultColumn;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
 
-use crate::backend;
+use crate::backend::{self, Format};
 use crate::client::{Client, rows_tag};
 use crate::copy;
 use crate::error::{Failure, Handled};
 use crate::frontend::{Bind, Message, Target};
 use crate::parameter;
-use crate::portal::{Portal, Progress, Rows, Sent};
+use crate::portal::{Sent, send_rows};
+use crate::rows::RowEncoder;
 
 /// Where the extended protocol stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,25 +129,20 @@ impl Client {
 
     fn bind(&mut self, bind: &Bind) -> Handled<()> {
         if bind.portal.is_empty() {
-            self.portals.remove("");
-        } else if self.portals.contains_key(bind.portal) {
-            let message = format!("cursor \"{}\" already exists", bind.portal);
-            return Err(SqlError::new(SqlState::DuplicateCursor, message).into());
+            self.session.close_portal("");
         }
         let statement = self.statement(bind.statement)?;
         let types = statement.as_ref().map_or(&[][..], parameter_types);
         let parameters = parameter::decode(bind, types, &self.session.output_settings())?;
         let columns = columns(statement.as_ref()).map_or(0, <[_]>::len);
-        let formats = match &statement {
-            // Without columns known before it runs (EXECUTE) the codes cannot be counted; its rows are text.
-            Some(_) if columns > 0 => parameter::result_formats(&bind.result_formats, columns)?,
-            _ => {
-                parameter::result_formats(&bind.result_formats, bind.result_formats.len())?;
-                Vec::new()
-            }
+        let formats = if columns > 0 {
+            parameter::result_formats(&bind.result_formats, columns)?
+        } else {
+            parameter::result_formats(&bind.result_formats, bind.result_formats.len())?;
+            Vec::new()
         };
-        let portal = Portal { statement, parameters, formats, progress: Progress::New };
-        self.portals.insert(bind.portal.to_owned(), portal);
+        let formats = formats.into_iter().map(Format::code).collect();
+        self.session.put_portal(bind.portal, Portal::new(statement, parameters, formats))?;
         backend::bare(&mut self.connection.output, b'2');
         Ok(())
     }
@@ -163,69 +159,45 @@ impl Client {
     }
 
     fn describe_portal(&mut self, name: &str) -> Handled<()> {
-        let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
+        let portal = self.session.portal(name)?;
         let out = &mut self.connection.output;
-        match columns(portal.statement.as_ref()) {
-            Some(columns) => backend::row_description(out, columns, &portal.formats),
+        match portal.columns() {
+            Some(columns) => backend::row_description(out, columns, &formats_of(portal.formats())?),
             None => backend::bare(out, b'n'),
         }
         Ok(())
     }
 
     async fn execute(&mut self, name: &str, rows_max: i32) -> Handled<()> {
-        // A portal that fails is gone.
-        let mut portal = self.portals.remove(name).ok_or_else(|| no_portal(name))?;
-        let Some(statement) = portal.statement.clone() else {
-            backend::bare(&mut self.connection.output, b'I');
-            self.portals.insert(name.to_owned(), portal);
-            return Ok(());
-        };
-        let tag = match portal.progress {
-            Progress::Done => {
-                let message = format!("portal \"{name}\" cannot be run");
-                return Err(SqlError::new(SqlState::ObjectNotInPrerequisiteState, message).into());
-            }
-            Progress::Rows(_) => None,
-            Progress::New => self.start(&statement, &mut portal).await?,
-        };
         let rows_max = u64::try_from(rows_max).ok().filter(|max| *max > 0);
-        match (&mut portal.progress, tag) {
-            (_, Some(tag)) => {
-                self.after_command(&statement.prepared.plan);
-                self.complete(&tag);
+        let tag = match self.session.run_portal(name).await? {
+            PortalRun::Empty => {
+                backend::bare(&mut self.connection.output, b'I');
+                return Ok(());
             }
-            (Progress::Rows(rows), None) => match rows.send(&mut self.connection, rows_max).await? {
-                Sent::Suspended => backend::bare(&mut self.connection.output, b's'),
-                Sent::All(count) => {
-                    let tag = rows_tag(rows.tag(), count);
-                    self.complete(&tag);
-                }
-            },
-            (Progress::New | Progress::Done, None) => {}
-        }
-        self.portals.insert(name.to_owned(), portal);
-        Ok(())
-    }
-
-    /// Runs a portal's statement. Rows are left in the portal; other commands are done and give their tag.
-    async fn start(&mut self, statement: &Statement, portal: &mut Portal) -> Handled<Option<CommandTag>> {
-        let outcome = self.session.execute(statement, &portal.parameters).await?;
-        portal.progress = Progress::Done;
-        Ok(Some(match outcome {
-            Outcome::Rows(columns, stream) => {
+            PortalRun::Rows { columns, formats, rows } => {
                 let settings = self.session.output_settings();
-                portal.progress = Progress::Rows(Rows::new(stream, &columns, &portal.formats, settings));
-                return Ok(None);
+                let mut encoder = RowEncoder::new(&columns, &formats_of(&formats)?, settings);
+                let mut rows = rows.lock().await;
+                match send_rows(&mut self.connection, &mut rows, &mut encoder, rows_max).await? {
+                    Sent::Suspended => {
+                        backend::bare(&mut self.connection.output, b's');
+                        return Ok(());
+                    }
+                    Sent::All(count) => rows_tag(rows.tag(), count),
+                }
             }
-            Outcome::Command(tag) => tag,
-            Outcome::CopyIn(copy) => copy::copy_in(&mut self.connection, &mut self.session, copy).await?,
-            Outcome::CopyOut(copy) => copy::copy_out(&mut self.connection, &self.session, copy).await?,
-        }))
+            PortalRun::Command(tag) => tag,
+            PortalRun::CopyIn(copy) => copy::copy_in(&mut self.connection, &mut self.session, copy).await?,
+            PortalRun::CopyOut(copy) => copy::copy_out(&mut self.connection, &self.session, copy).await?,
+        };
+        self.complete(&tag);
+        Ok(())
     }
 
     fn close(&mut self, target: Target, name: &str) {
         match target {
-            Target::Portal => drop(self.portals.remove(name)),
+            Target::Portal => self.session.close_portal(name),
             Target::Statement => {
                 self.empty_statements.remove(name);
                 self.session.close_statement(name);
@@ -252,6 +224,11 @@ fn columns(statement: Option<&Statement>) -> Option<&[ResultColumn]> {
     statement?.prepared.columns.as_deref()
 }
 
+/// What Bind asked for, from a portal.
+fn formats_of(codes: &[i16]) -> SqlResult<Vec<Format>> {
+    parameter::result_formats(codes, codes.len())
+}
+
 /// A parameter type that the client declared; 0 and `unknown` leave it to the server.
 fn declared_type(oid: u32) -> SqlResult<Option<SqlType>> {
     match oid {
@@ -264,8 +241,4 @@ fn declared_type(oid: u32) -> SqlResult<Option<SqlType>> {
 
 fn duplicate_statement(name: &str) -> SqlError {
     SqlError::new(SqlState::DuplicatePreparedStatement, format!("prepared statement \"{name}\" already exists"))
-}
-
-fn no_portal(name: &str) -> SqlError {
-    SqlError::new(SqlState::InvalidCursorName, format!("portal \"{name}\" does not exist"))
 }

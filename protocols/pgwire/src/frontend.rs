@@ -176,7 +176,14 @@ pub(crate) fn insufficient() -> SqlError {
 pub(crate) fn utf8(bytes: &[u8]) -> SqlResult<&str> {
     std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
-        let shown: Vec<String> = bytes[at..].iter().take(4).map(|b| format!("0x{b:02x}")).collect();
+        // As many bytes as the first one says that the character has.
+        let length = match bytes[at] {
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf7 => 4,
+            _ => 1,
+        };
+        let shown: Vec<String> = bytes[at..].iter().take(length).map(|b| format!("0x{b:02x}")).collect();
         SqlError::new(
             SqlState::CharacterNotInRepertoire,
             format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),

@@ -47,10 +47,9 @@ fn in_parameter(error: SqlError, index: usize, portal: &str) -> SqlError {
     let portal = if portal.is_empty() { "unnamed portal".to_owned() } else { format!("portal \"{portal}\"") };
     let number = index + 1;
     if error.state() == SqlState::InvalidBinaryRepresentation && error.message() == "incorrect binary data format" {
-        return SqlError::new(
-            SqlState::InvalidBinaryRepresentation,
-            format!("incorrect binary data format in bind parameter {number}"),
-        );
+        let message = format!("incorrect binary data format in bind parameter {number}");
+        return SqlError::new(SqlState::InvalidBinaryRepresentation, message)
+            .context(format!("{portal} parameter ${number}"));
     }
     error.context(format!("{portal} parameter ${number}"))
 }

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perigee_engine::Engine;
+use perigee_security::ServerTls;
+use perigee_telemetry::names;
 use perigee_types::{SqlError, SqlState};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Scram;
 use crate::client::Client;
 use crate::error::Failure;
 use crate::startup::Startup;
@@ -22,7 +25,7 @@ const CONNECTIONS_OVER: usize = 64;
 #[derive(Clone)]
 pub struct PgOptions {
     /// TLS, where it is configured. For direct TLS connections it must offer the ALPN protocol `postgresql`.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<ServerTls>,
     /// Clients at a time; one more is refused with `53300`.
     pub connections_max: usize,
     /// How long a client may take from connecting to its session.
@@ -49,6 +52,7 @@ impl Default for PgOptions {
 pub struct PgServer {
     engine: Arc<Engine>,
     options: PgOptions,
+    scram: Scram,
     /// The server stops: clients that wait are told to leave.
     shutdown: CancellationToken,
 }
@@ -62,7 +66,8 @@ impl PgServer {
         options: PgOptions,
         shutdown: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let server = Arc::new(PgServer { engine, options, shutdown });
+        let scram = Scram::new(options.tls.as_ref().map(|tls| &tls.certificate));
+        let server = Arc::new(PgServer { engine, options, scram, shutdown });
         server.run(listener)
     }
 
@@ -105,7 +110,7 @@ impl PgServer {
             tracing::debug!(%peer, "too many connections, closed at once");
             return;
         }
-        metrics::counter!("perigee_pg_connections_total").increment(1);
+        metrics::counter!(names::PG_CONNECTIONS_TOTAL).increment(1);
         // A task of its own: a panic in it ends this connection and no other.
         tasks.spawn(Arc::clone(self).connection(stream, peer, is_full));
     }
@@ -118,6 +123,7 @@ impl PgServer {
         let startup = Startup {
             engine: Arc::clone(&self.engine),
             tls: self.options.tls.clone(),
+            scram: self.scram.clone(),
             ended: self.shutdown.clone(),
             is_full,
         };
@@ -150,6 +156,6 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     {
         let error = SqlError::new(SqlState::InternalError, error.to_string());
         tracing::error!(%error, "a PostgreSQL connection's task panicked; the others go on");
-        metrics::counter!("perigee_pg_panics_total").increment(1);
+        metrics::counter!(names::PG_PANICS_TOTAL).increment(1);
     }
 }

@@ -3,7 +3,7 @@
 //! Several statements share one implicit transaction; an error stops the rest. The transaction is committed before
 //! the last statement's CommandComplete, so that a client that has seen it may rely on it.
 
-use perigee_engine::{Outcome, Statement};
+use perigee_engine::{Outcome, RowSource, Statement};
 use perigee_types::SqlError;
 
 use crate::backend;
@@ -11,7 +11,8 @@ use crate::client::{Client, rows_tag};
 use crate::copy;
 use crate::error::{Failure, Handled};
 use crate::extended::State;
-use crate::portal::{Rows, Sent};
+use crate::portal::{Sent, send_rows};
+use crate::rows::RowEncoder;
 
 impl Client {
     pub(crate) async fn simple_query(&mut self, sql: &str) -> Handled<()> {
@@ -19,7 +20,7 @@ impl Client {
             return Ok(());
         }
         // A simple query replaces the unnamed statement and portal.
-        self.portals.remove("");
+        self.session.close_portal("");
         self.session.close_statement("");
         self.empty_statements.remove("");
         match Box::pin(self.run_string(sql)).await {
@@ -68,15 +69,15 @@ impl Client {
         let tag = match self.session.execute(statement, &[]).await? {
             Outcome::Rows(columns, stream) => {
                 backend::row_description(&mut self.connection.output, &columns, &[]);
-                let mut rows = Rows::new(stream, &columns, &[], self.session.output_settings());
-                let sent = rows.send(&mut self.connection, None).await?;
+                let mut encoder = RowEncoder::new(&columns, &[], self.session.output_settings());
+                let mut rows = RowSource::new(stream, &statement.prepared.text);
+                let sent = send_rows(&mut self.connection, &mut rows, &mut encoder, None).await?;
                 rows_tag(rows.tag(), if let Sent::All(rows) = sent { rows } else { 0 })
             }
             Outcome::Command(tag) => tag,
             Outcome::CopyIn(copy) => copy::copy_in(&mut self.connection, &mut self.session, copy).await?,
             Outcome::CopyOut(copy) => copy::copy_out(&mut self.connection, &self.session, copy).await?,
         };
-        self.after_command(&statement.prepared.plan);
         if last {
             self.session.finish().await?;
         }

@@ -13,12 +13,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use perigee_engine::{Authentication, ConnectRequest, Engine, Session};
+use perigee_security::ServerTls;
 use perigee_types::{SqlError, SqlState};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth;
+use crate::auth::{self, Scram};
 use crate::backend;
 use crate::connection::Connection;
 use crate::error::{Failure, Handled, violation};
@@ -41,7 +42,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// What starting needs to know.
 pub(crate) struct Startup {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) tls: Option<ServerTls>,
+    pub(crate) scram: Scram,
     pub(crate) ended: CancellationToken,
     /// There are as many clients as there may be: this one is told so.
     pub(crate) is_full: bool,
@@ -108,10 +110,10 @@ impl Startup {
     async fn transport(&self, stream: TcpStream, peer: SocketAddr) -> Handled<Connection> {
         let mut first = [0];
         let direct = stream.peek(&mut first).await? == 1 && first[0] == TLS_HANDSHAKE;
-        let (Some(config), true) = (&self.tls, direct) else {
+        let (Some(tls), true) = (&self.tls, direct) else {
             return Ok(Connection::new(Box::new(stream), Some(peer), false, self.ended.clone()));
         };
-        let stream = TlsAcceptor::from(Arc::clone(config)).accept(stream).await?;
+        let stream = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream).await?;
         // Without the ALPN protocol it could be another protocol's client, led here by an attacker.
         if stream.get_ref().1.alpn_protocol() != Some(b"postgresql") {
             return Err(Failure::Fatal(violation("direct TLS connection without the ALPN protocol \"postgresql\"")));
@@ -120,7 +122,7 @@ impl Startup {
     }
 
     async fn upgrade(&self, mut connection: Connection) -> Handled<Connection> {
-        let Some(config) = &self.tls else {
+        let Some(tls) = &self.tls else {
             connection.write_now(b"N").await?;
             return Ok(connection);
         };
@@ -130,7 +132,7 @@ impl Startup {
         }
         connection.write_now(b"S").await?;
         let peer = connection.peer;
-        let stream = TlsAcceptor::from(Arc::clone(config)).accept(connection.into_stream()).await?;
+        let stream = TlsAcceptor::from(Arc::clone(&tls.config)).accept(connection.into_stream()).await?;
         Ok(Connection::new(Box::new(stream), peer, true, self.ended.clone()))
     }
 
@@ -155,7 +157,9 @@ impl Startup {
         }
         match self.engine.authentication(&request.user, connection.peer).map_err(Failure::Fatal)? {
             Authentication::Trust => {}
-            Authentication::Scram(verifier) => auth::scram(connection, &request.user, &verifier).await?,
+            Authentication::Scram(verifier) => {
+                auth::authenticate(connection, &self.scram, &request.user, &verifier).await?;
+            }
         }
         let connect = ConnectRequest {
             user: request.user,

@@ -24,7 +24,11 @@ async fn copy_batches(client: &mut Client, batches: Vec<Vec<i32>>) -> Result<Str
         for ids in batches {
             let texts = StringViewArray::from_iter_values(ids.iter().map(|id| format!("value number {id}")));
             let columns: Vec<(&str, ArrayRef)> = vec![("id", Arc::new(Int32Array::from(ids))), ("v", Arc::new(texts))];
-            client.session.copy_write(RecordBatch::try_from_iter(columns).unwrap()).await?;
+            client
+                .session
+                .copy_write(RecordBatch::try_from_iter(columns).unwrap())
+                .await
+                .map_err(|refused| refused.error)?;
         }
         client.session.copy_finish().await
     }

@@ -46,7 +46,7 @@ pub use stream::BatchStream;
 pub use system::SystemTables;
 pub(crate) use template::running as running_state;
 pub use type_planner::sql_type_of;
-pub use view::{ReadView, SessionFacts, SessionServices};
+pub use view::{CompatGap, ReadView, SessionFacts, SessionServices};
 
 #[cfg(test)]
 pub(crate) mod tests;

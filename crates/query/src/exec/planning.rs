@@ -153,7 +153,7 @@ pub(crate) fn optimize_plan(plan: &LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn is_system(schema: &str) -> bool {
-    matches!(schema, "pg_catalog" | "information_schema")
+    matches!(schema, "pg_catalog" | "information_schema" | "perigee")
 }
 
 fn undefined_table(name: &TableReference) -> SqlError {

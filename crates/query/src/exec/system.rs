@@ -7,7 +7,7 @@ use datafusion::catalog::TableProvider;
 /// The system schemas' tables. Their providers read the catalog of the [`crate::exec::ReadView`] that
 /// [`crate::exec::view::read_view`] finds in the session at `scan`, so plans over them are cached as any other.
 pub trait SystemTables: Send + Sync {
-    /// The table `schema.name`, where it exists. `schema` is `pg_catalog` or `information_schema`.
+    /// The table `schema.name`, where it exists. `schema` is `pg_catalog`, `information_schema` or `perigee`.
     fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>>;
 
     /// The oid of a relation of a system schema, for `regclass`.

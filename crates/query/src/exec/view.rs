@@ -103,6 +103,25 @@ pub trait SessionServices: Send + Sync {
     /// # Errors
     /// As SET.
     fn set_config(&self, name: &str, value: &str, local: bool) -> SqlResult<String>;
+    /// `perigee.compat_gaps`
+    fn compat_gaps(&self) -> Vec<CompatGap> {
+        Vec::new()
+    }
+}
+
+/// Something that clients have asked this node for and that it does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompatGap {
+    /// The SQLSTATE that they got.
+    pub sqlstate: &'static str,
+    /// The error's message.
+    pub message: String,
+    /// How often.
+    pub count: u64,
+    /// When first: microseconds since 1970 UTC.
+    pub first_micros: i64,
+    /// When last.
+    pub last_micros: i64,
 }
 
 /// The view of the statement that `session` plans or runs.

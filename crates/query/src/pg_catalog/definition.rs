@@ -75,27 +75,18 @@ pub(super) fn all() -> impl Iterator<Item = &'static Definition> {
 /// The system table `schema.name`.
 pub(super) fn find(schema: &str, name: &str) -> Option<&'static Definition> {
     let definitions = definitions();
-    let by_name = match schema {
-        "pg_catalog" => &definitions.pg_catalog,
-        "information_schema" => &definitions.information_schema,
-        _ => return None,
-    };
-    by_name.get(name).and_then(|at| definitions.all.get(*at))
+    definitions.by_name.get(&(schema, name)).and_then(|at| definitions.all.get(*at))
 }
 
 struct Definitions {
     all: Vec<Definition>,
-    pg_catalog: HashMap<&'static str, usize>,
-    information_schema: HashMap<&'static str, usize>,
+    by_name: HashMap<(&'static str, &'static str), usize>,
 }
 
 fn definitions() -> &'static Definitions {
     static DEFINITIONS: LazyLock<Definitions> = LazyLock::new(|| {
         let all = read_columns(COLUMNS);
-        let by_name = |schema: &str| {
-            all.iter().enumerate().filter(|(_, d)| d.schema == schema).map(|(at, d)| (d.name, at)).collect()
-        };
-        Definitions { pg_catalog: by_name("pg_catalog"), information_schema: by_name("information_schema"), all }
+        Definitions { by_name: all.iter().enumerate().map(|(at, d)| ((d.schema, d.name), at)).collect(), all }
     });
     &DEFINITIONS
 }

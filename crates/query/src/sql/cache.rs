@@ -139,7 +139,7 @@ impl StatementCache {
 fn is_kept(prepared: &Prepared) -> bool {
     match &prepared.plan {
         Plan::Point(_) | Plan::Query(_) | Plan::Write(_) | Plan::Transaction(_) => true,
-        Plan::Session(command) => !matches!(command, SessionCommand::Execute { .. }),
+        Plan::Session(command) => !matches!(command, SessionCommand::Execute { .. } | SessionCommand::Declare { .. }),
         Plan::Ddl(_) | Plan::Copy(_) | Plan::Explain(_) | Plan::Admin(_) => false,
     }
 }

@@ -29,7 +29,7 @@ pub enum Ast {
     CreateTableNoData(Box<sqlparser::ast::Statement>),
     /// BEGIN, COMMIT, …
     Transaction(TransactionCommand),
-    /// SET, SHOW, RESET, DISCARD, DEALLOCATE
+    /// SET, SHOW, RESET, DISCARD, DEALLOCATE, FETCH, MOVE, CLOSE
     Session(SessionCommand),
     /// PREPARE
     Prepare {
@@ -46,6 +46,17 @@ pub enum Ast {
         name: String,
         /// The parameters, expressions without columns.
         parameters: Vec<Expr>,
+    },
+    /// DECLARE … CURSOR
+    Declare {
+        /// Its name.
+        name: String,
+        /// SCROLL
+        scroll: bool,
+        /// WITH HOLD
+        hold: bool,
+        /// The query.
+        statement: Box<Statement>,
     },
     /// COPY
     Copy(Box<CopyStatement>),

@@ -40,9 +40,9 @@ pub(crate) struct CopyDecoder {
     ended: bool,
     rows: usize,
     bytes: usize,
-    /// The first line of the batch, for errors that concern all of it.
-    batch_line: u64,
     line: u64,
+    /// The line of each row of the batch.
+    lines: Vec<u64>,
     /// Lines end with CR LF, as the first one does.
     carriage_returns: Option<bool>,
     spans: Vec<(usize, usize)>,
@@ -79,8 +79,8 @@ impl CopyDecoder {
             ended: false,
             rows: 0,
             bytes: 0,
-            batch_line: 1,
             line: 0,
+            lines: Vec::new(),
             carriage_returns: None,
             spans: Vec::new(),
             fields: Vec::new(),
@@ -168,24 +168,24 @@ impl CopyDecoder {
             .map_err(SqlError::internal)
     }
 
-    /// An error about a batch as a whole, with its lines.
-    pub(crate) fn in_batch(&mut self, error: SqlError) -> SqlError {
-        let (first, last) = (self.batch_line, self.line);
-        self.batch_line = last + 1;
+    /// An error about the batch that was taken last: about a row of it, or about none, which is told with the line that
+    /// the data has come to.
+    pub(crate) fn in_batch(&self, error: SqlError, row: Option<usize>) -> SqlError {
         if error.fields().context.is_some() {
             return error;
         }
-        let table = &self.copy.table;
-        error.context(if first >= last {
-            format!("COPY {table}, line {last}")
-        } else {
-            format!("COPY {table}, lines {first} to {last}")
-        })
+        let line = row.and_then(|row| self.lines.get(row).copied()).unwrap_or(self.line);
+        error.context(format!("COPY {}, line {line}", self.copy.table))
+    }
+
+    /// An error that came while the next line was waited for.
+    pub(crate) fn in_next_line(&self, error: SqlError) -> SqlError {
+        error.context(format!("COPY {}, line {}", self.copy.table, self.line + 1))
     }
 
     /// The batch was taken over: errors from here on concern later lines.
     pub(crate) fn batch_written(&mut self) {
-        self.batch_line = self.line + 1;
+        self.lines.clear();
     }
 
     /// One line or record, without its newline.
@@ -207,6 +207,7 @@ impl CopyDecoder {
             Framing::Binary(_) => {}
         }
         self.rows += 1;
+        self.lines.push(self.line);
         Ok(())
     }
 
@@ -310,8 +311,11 @@ impl CopyDecoder {
             Ok(None) => Ok(None),
             Ok(Some((used, is_row))) => {
                 self.bytes += used;
-                self.rows += usize::from(is_row);
-                self.line += u64::from(is_row);
+                if is_row {
+                    self.rows += 1;
+                    self.line += 1;
+                    self.lines.push(self.line);
+                }
                 Ok(Some(used))
             }
             Err((error, column)) => {

@@ -220,12 +220,19 @@ fn batches_are_bounded() {
 }
 
 #[test]
-fn errors_of_a_batch_name_its_lines() {
-    let mut decoder = CopyDecoder::new(copy(format(CopyKind::Text), &[SqlType::Int4]), OutputSettings::DEFAULT);
-    decoder.feed(b"1\n2\n").unwrap();
+fn errors_of_a_batch_name_the_line() {
+    let csv = CopyFormat { header: true, ..format(CopyKind::Csv) };
+    let mut decoder = CopyDecoder::new(copy(csv, &[SqlType::Text]), OutputSettings::DEFAULT);
+    decoder.feed(b"head\n1\n\"2\n2\"\n3\n").unwrap();
     decoder.batch().unwrap();
-    let error = decoder.in_batch(SqlError::new(SqlState::NotNullViolation, "x"));
-    assert_eq!(error.fields().context.as_deref(), Some("COPY t, lines 1 to 2"));
+    let context = |row| {
+        let error = decoder.in_batch(SqlError::new(SqlState::NotNullViolation, "x"), row);
+        error.fields().context.clone().unwrap_or_default()
+    };
+    assert_eq!(context(Some(0)), "COPY t, line 2");
+    assert_eq!(context(Some(1)), "COPY t, line 4", "the last line of a record");
+    assert_eq!(context(Some(2)), "COPY t, line 5");
+    assert_eq!(context(None), "COPY t, line 5");
 }
 
 /// What is written reads back the same, in every format and from values and batches alike.

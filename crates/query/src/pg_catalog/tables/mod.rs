@@ -4,12 +4,14 @@
 //! - [`constraints`]: `pg_index`, `pg_constraint`, `pg_depend`
 //! - [`cluster`]: databases, roles, settings, sessions
 //! - [`lists`]: `pg_tables`, `pg_views`, `pg_stat_user_tables` and other views over the above
-//! - [`comments`]: `pg_description`
+//! - [`comments`][]: `pg_description`
+//! - [`gaps`]: `perigee.compat_gaps`
 //! - [`information`], [`information_keys`]: `information_schema`
 
 mod cluster;
 mod comments;
 mod constraints;
+mod gaps;
 mod information;
 mod information_keys;
 mod lists;
@@ -25,6 +27,10 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
     rows.extend(definition.fixed_rows());
     if definition.schema == "information_schema" {
         information::fill(definition.name, scope, &mut rows);
+        return rows;
+    }
+    if definition.schema == "perigee" {
+        gaps::fill(scope, &mut rows);
         return rows;
     }
     match definition.name {

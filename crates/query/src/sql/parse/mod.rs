@@ -4,6 +4,7 @@
 //! sessions, COPY, EXPLAIN, maintenance) are read here from the tokens; everything relational goes to sqlparser.
 
 mod copy;
+mod cursor;
 mod maintenance;
 mod position;
 mod rewrite;
@@ -83,6 +84,7 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
         }
         "set" | "show" | "reset" | "discard" | "deallocate" | "execute" => return session::parse(&mut cursor),
         "prepare" => return session::prepare(&mut cursor),
+        "declare" | "fetch" | "move" | "close" => return cursor::parse(&mut cursor),
         "copy" => return copy::parse(&mut cursor),
         "explain" | "vacuum" | "analyze" | "analyse" | "checkpoint" => return maintenance::parse(&mut cursor),
         _ => {}

@@ -33,6 +33,23 @@ impl<'a> Tokens<'a> {
         self.at >= self.tokens.len()
     }
 
+    /// Whether the token at the cursor is the last one.
+    pub(super) fn is_last(&self) -> bool {
+        self.at + 1 == self.tokens.len()
+    }
+
+    /// A whole number with its sign, of 32 bits as in PostgreSQL's grammar.
+    pub(super) fn integer(&mut self) -> SqlResult<i64> {
+        let negative = self.accept(&Token::Minus);
+        if !negative {
+            self.accept(&Token::Plus);
+        }
+        let Some(Token::Number(number, _)) = self.peek() else { return Err(self.error()) };
+        let number: i32 = number.parse().map_err(|_| self.error())?;
+        self.at += 1;
+        Ok(if negative { -i64::from(number) } else { i64::from(number) })
+    }
+
     pub(super) fn next(&mut self) -> Option<&'a Token> {
         let token = self.tokens.get(self.at)?;
         self.at += 1;

@@ -5,7 +5,7 @@
 //! - [`scalar`]: their expressions
 //! - [`insert`], [`update`], [`delete`], [`returning`]: writes
 //! - [`ddl`], [`table`], [`alter`]: changes of the catalog
-//! - [`copy`]: COPY
+//! - [`copy`][]: COPY
 
 mod alter;
 mod assign;
@@ -107,6 +107,12 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
         Ast::Session(command) => Ok(session(command)),
         Ast::Prepare { name, parameters, statement } => Ok(prepare::prepare(name, parameters, statement)),
         Ast::Execute { name, parameters } => prepare::execute(name, parameters, context),
+        Ast::Declare { name, scroll, hold, statement } => {
+            let statement = plan(statement, context)?;
+            let parameters = statement.parameters.clone();
+            let command = SessionCommand::Declare { name: name.clone(), scroll: *scroll, hold: *hold, statement };
+            Ok(Planned { parameters, ..session(&command) })
+        }
         Ast::Copy(copy) => copy::plan(copy, context),
         Ast::Explain { analyze, verbose, json, statement } => {
             let prepared = plan(statement, context)?;
@@ -161,6 +167,11 @@ fn session(command: &SessionCommand) -> Planned {
         SessionCommand::Execute { .. } => (None, "EXECUTE"),
         SessionCommand::Deallocate(None) => (None, "DEALLOCATE ALL"),
         SessionCommand::Deallocate(Some(_)) => (None, "DEALLOCATE"),
+        SessionCommand::Declare { .. } => (None, "DECLARE CURSOR"),
+        SessionCommand::Fetch { moves: false, .. } => (None, "FETCH"),
+        SessionCommand::Fetch { moves: true, .. } => (None, "MOVE"),
+        SessionCommand::Close(Some(_)) => (None, "CLOSE CURSOR"),
+        SessionCommand::Close(None) => (None, "CLOSE CURSOR ALL"),
     };
     Planned { plan: Plan::Session(command.clone()), parameters: Vec::new(), columns: columns.map(Arc::from), tag }
 }

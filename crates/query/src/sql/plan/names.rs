@@ -69,7 +69,7 @@ pub(super) fn creation_schema<'a>(name: &Qualified, context: &PlanContext<'a>) -
             .find_map(|schema| context.catalog.schema(context.tenant, schema))
             .ok_or_else(|| SqlError::new(SqlState::InvalidSchemaName, "no schema has been selected to create in"))?,
     };
-    if matches!(schema.name.as_str(), "pg_catalog" | "information_schema") {
+    if matches!(schema.name.as_str(), "pg_catalog" | "information_schema" | "perigee") {
         return Err(SqlError::new(
             SqlState::InsufficientPrivilege,
             format!("permission denied for schema {}", schema.name),
@@ -114,7 +114,7 @@ pub(super) fn not_a_table(name: &str) -> SqlError {
 
 fn is_system(name: &Qualified) -> bool {
     match &name.0 {
-        Some(schema) => schema == "pg_catalog" || schema == "information_schema",
+        Some(schema) => matches!(schema.as_str(), "pg_catalog" | "information_schema" | "perigee"),
         None => name.1.starts_with("pg_"),
     }
 }
