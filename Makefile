@@ -47,6 +47,7 @@ fmt:
 integration: tools build
 	integration/crash/run
 	integration/pgbench/run
+	integration/drivers/run
 	integration/memory/run
 	integration/tpch/run $(SF)
 	$(MAKE) check-aarch64

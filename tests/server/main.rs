@@ -13,3 +13,4 @@ mod security;
 mod sessions;
 mod stop;
 mod transfers;
+mod wire;

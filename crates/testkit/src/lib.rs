@@ -4,6 +4,7 @@
 //! - [`binary`]: which binary; built when need be
 //! - [`Client`]: tokio-postgres with its connection task
 //! - [`slt`]: sqllogictest files against a server
+//! - [`wire`]: scripts of PostgreSQL's protocol, message by message
 //! - [`trace`], [`image`]: what the preloaded `perigee-faults` has recorded, and the folders that a crash may leave
 //!
 //! Everything is removed on drop: processes by their own id, folders unless the test fails.
@@ -15,6 +16,7 @@ pub mod image;
 mod server;
 pub mod slt;
 pub mod trace;
+pub mod wire;
 
 pub use client::Client;
 pub use server::{Exit, Server, ServerOptions, copy_folder};
