@@ -243,12 +243,13 @@ impl Session {
         sql::parse(sql)
     }
 
-    /// The plan of a text that holds one statement and was planned before; literals were lifted out of it.
-    pub fn cached(&mut self, sql: &str) -> Option<Statement> {
+    /// The plan of a text that holds one statement and was planned before; literals were lifted out of it. `declared` are
+    /// parameter types that the client gave.
+    pub fn cached(&mut self, sql: &str, declared: &[Option<SqlType>]) -> Option<Statement> {
         if self.transaction.as_ref().is_some_and(|t| t.failed) {
             return None;
         }
-        let found = self.with_plan_context(&[], |engine, context| engine.statements.lookup(sql, context));
+        let found = self.with_plan_context(declared, |engine, context| engine.statements.lookup(sql, context));
         match found {
             Ok(Some((prepared, literals))) => Some(Statement { prepared, literals }),
             // A literal that does not fit is reported by the long way.

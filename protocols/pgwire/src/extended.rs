@@ -106,6 +106,11 @@ impl Client {
             return Err(duplicate_statement(name).into());
         }
         let declared = types.iter().map(|oid| declared_type(*oid)).collect::<SqlResult<Vec<_>>>()?;
+        if let Some(statement) = self.session.cached(sql, &declared) {
+            self.session.put_statement(name, statement)?;
+            backend::bare(&mut self.connection.output, b'1');
+            return Ok(());
+        }
         let statements = self.session.split(sql)?;
         match &statements[..] {
             [] => {

@@ -44,7 +44,7 @@ impl Client {
     }
 
     async fn run_string(&mut self, sql: &str) -> Handled<()> {
-        if let Some(statement) = self.session.cached(sql) {
+        if let Some(statement) = self.session.cached(sql, &[]) {
             return self.run_statement(&statement, true).await;
         }
         let statements = self.session.split(sql)?;

@@ -100,7 +100,7 @@ impl Client {
     }
 
     async fn statements(&mut self, sql: &str) -> Result<(Vec<Vec<String>>, String), SqlError> {
-        if let Some(statement) = self.session.cached(sql) {
+        if let Some(statement) = self.session.cached(sql, &[]) {
             let mut rows = Vec::new();
             let outcome = self.session.execute(&statement, &[]).await?;
             let tag = read(outcome, &mut rows).await?;

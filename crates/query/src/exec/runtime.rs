@@ -14,7 +14,8 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream};
 use futures::StreamExt;
 use perigee_plan::Query;
 use perigee_types::{Row, SqlError, SqlResult, Value};
@@ -30,6 +31,8 @@ use super::table::CatalogTable;
 use super::template;
 use super::view::ReadView;
 
+/// Rows of a batch where memory has run out once.
+const BATCH_ROWS_SHORT_OF_MEMORY: usize = 1024;
 /// Batches between a query and its reader.
 const BATCHES_WAITING: usize = 4;
 /// Plans that read fewer rows than this run on one thread: splitting costs more than it saves.
@@ -200,6 +203,10 @@ impl QueryRuntime {
         let template = if rows < ROWS_FOR_ONE_THREAD { &self.narrow } else { &self.wide };
         let mut state = template.as_ref().clone();
         if !hash_joins {
+            // Few sorts, so that each has much of the memory, and small batches to merge. DataFusion plans sort-merge joins
+            // from two partitions on only.
+            let config = std::mem::take(state.config_mut());
+            *state.config_mut() = config.with_batch_size(BATCH_ROWS_SHORT_OF_MEMORY).with_target_partitions(2);
             state.config_mut().options_mut().optimizer.prefer_hash_join = false;
         }
         super::view::attach(&mut state, view);
@@ -320,7 +327,19 @@ impl Job {
         // Where few rows are read, planning again with the values costs more than a better plan saves.
         let bound = if self.replan && rows >= ROWS_FOR_ONE_THREAD { template::optimize_again(bound)? } else { bound };
         let state = self.runtime.state(rows, &self.view, hash_joins);
+        let mut state = state;
         let plan = state.query_planner().create_physical_plan(&bound, &state).await?;
+        if !hash_joins {
+            let share = self.runtime.options.memory_bytes / sorts(&plan).max(1);
+            // A sort's rows and the keys that merging them takes are about alike where the key is most of the row.
+            state.config_mut().options_mut().execution.sort_spill_reservation_bytes = share * 3 / 5;
+        }
         Ok((plan, state))
     }
+}
+
+/// Sorts of a plan that may run at once.
+fn sorts(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    let own = if plan.is::<SortExec>() { plan.output_partitioning().partition_count() } else { 0 };
+    own + plan.children().into_iter().map(sorts).sum::<usize>()
 }
