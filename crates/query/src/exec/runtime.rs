@@ -330,9 +330,10 @@ impl Job {
         let mut state = state;
         let plan = state.query_planner().create_physical_plan(&bound, &state).await?;
         if !hash_joins {
-            let share = self.runtime.options.memory_bytes / sorts(&plan).max(1);
-            // A sort's rows and the keys that merging them takes are about alike where the key is most of the row.
-            state.config_mut().options_mut().execution.sort_spill_reservation_bytes = share * 3 / 5;
+            // Merging takes the keys of the rows, about as much as the rows themselves where the key is most of them. The
+            // rest is for the sorts' rows and for the repartitions and joins between them.
+            let merging = self.runtime.options.memory_bytes / 5 * 2;
+            state.config_mut().options_mut().execution.sort_spill_reservation_bytes = merging / sorts(&plan).max(1);
         }
         Ok((plan, state))
     }
