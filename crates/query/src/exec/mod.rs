@@ -14,6 +14,7 @@
 //! - [`view`]: what a statement reads
 //! - [`planning`]: names, functions and types for the SQL planner
 //! - [`runtime`]: threads, memory, binding and running
+//! - `subplan`: subqueries that depend on outer rows
 //! - [`stream`]: batches on their way to the caller
 //! - [`explain`]: plans as text
 //! - [`error`]: DataFusion's errors as SQLSTATEs
@@ -30,6 +31,7 @@ pub mod runtime;
 mod scalar;
 mod scan;
 pub mod stream;
+mod subplan;
 pub mod system;
 mod table;
 mod template;
@@ -38,13 +40,12 @@ mod values;
 pub mod view;
 
 pub use error::sql_error;
-pub(crate) use planning::optimize_plan;
 pub use planning::{Planning, PlanningOptions, ViewPlanner, optimize};
+pub(crate) use postgres::{ORDINALITY, UNNEST, record_columns};
 pub use rewrite::rewrite_expression;
 pub use runtime::{QueryOptions, QueryRuntime};
 pub use stream::BatchStream;
 pub use system::SystemTables;
-pub(crate) use template::running as running_state;
 pub use type_planner::sql_type_of;
 pub use view::{CompatGap, ReadView, SessionFacts, SessionServices};
 

@@ -144,11 +144,11 @@ impl<'a> Planning<'a> {
 /// # Errors
 /// What the plan's types, names or constants refuse.
 pub fn optimize(plan: &LogicalPlan) -> SqlResult<LogicalPlan> {
-    optimize_plan(&crate::pg_catalog::rewrite(plan.clone()).map_err(sql_error)?).map_err(sql_error)
+    crate::pg_catalog::rewrite(plan.clone()).and_then(super::subplan::optimize).map_err(sql_error)
 }
 
 /// [`optimize`] for a plan whose catalog casts and subplans are in place.
-pub(crate) fn optimize_plan(plan: &LogicalPlan) -> Result<LogicalPlan> {
+pub(super) fn optimize_plan(plan: &LogicalPlan) -> Result<LogicalPlan> {
     template::planning().optimize(plan)
 }
 

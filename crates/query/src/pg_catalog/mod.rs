@@ -6,7 +6,7 @@
 //! provider:   a system table for DataFusion; at scan it asks
 //! tables:     the rows of one table, computed from the catalog of the statement's ReadView
 //! functions:  format_type, pg_get_indexdef, regclass, …
-//! rewrite:    casts from and to regclass and regtype; correlated subqueries that DataFusion does not join
+//! rewrite:    casts from and to regclass and regtype
 //! ```
 //!
 //! Names, columns, types and oids of system objects are those of PostgreSQL 15. Tables of what Perigee does not have
@@ -19,7 +19,6 @@ mod functions;
 mod provider;
 mod rewrite;
 mod scope;
-mod subplan;
 mod tables;
 
 use std::sync::Arc;
@@ -30,6 +29,7 @@ use perigee_types::Oid;
 
 use crate::exec::SystemTables;
 
+pub(crate) use provider::is_system_table;
 pub(crate) use rewrite::rewrite;
 
 /// The system schemas of this build.

@@ -15,6 +15,11 @@ use super::scope::Scope;
 use super::tables;
 use crate::exec::view::read_view;
 
+/// Whether a table's rows are computed when it is scanned.
+pub(crate) fn is_system_table(provider: &dyn TableProvider) -> bool {
+    provider.downcast_ref::<SystemTable>().is_some()
+}
+
 /// A system table. Its rows are computed when it is scanned.
 pub(super) struct SystemTable {
     definition: &'static Definition,

@@ -1,7 +1,6 @@
 //! What a plan needs before it is optimized.
 //!
-//! - casts to and from `regclass`, `regtype`, `regproc` ask the catalog: they become functions
-//! - correlated scalar subqueries that DataFusion does not make joins of become [`super::subplan`]s
+//! Casts to and from `regclass`, `regtype`, `regproc` ask the catalog: they become functions.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
@@ -11,9 +10,9 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
 use perigee_types::SqlType;
 
-use super::{functions, subplan};
+use super::functions;
 
-/// The plan with catalog casts and subplans in it. Shares what it does not change.
+/// The plan with catalog casts in it. Shares what it does not change.
 ///
 /// # Errors
 /// What a new expression's types refuse.
@@ -37,7 +36,7 @@ pub(crate) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
 fn concerns(node: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     node.apply_expressions(|expr| {
-        found = found || expr.exists(|e| Ok(matches!(e, Expr::Cast(_) | Expr::ScalarSubquery(_))))?;
+        found = found || expr.exists(|e| Ok(matches!(e, Expr::Cast(_))))?;
         Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
     })?;
     Ok(found)
@@ -57,7 +56,6 @@ fn replace(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             Some(function) => Transformed::yes(function),
             None => Transformed::no(Expr::Cast(cast)),
         }),
-        Expr::ScalarSubquery(subquery) => subplan::from_subquery(subquery),
         other => Ok(Transformed::no(other)),
     }
 }

@@ -133,6 +133,8 @@ pub(in crate::exec) struct Function {
     signature: Signature,
     /// For operators: how a call is written.
     operator: Option<&'static str>,
+    /// Whether the elements of its array are rows.
+    set: bool,
 }
 
 impl Function {
@@ -143,6 +145,7 @@ impl Function {
             overloads: overloads.into(),
             signature: Signature::user_defined(Volatility::Immutable),
             operator: None,
+            set: false,
         }
     }
 
@@ -161,6 +164,17 @@ impl Function {
     pub(in crate::exec) fn operator(mut self, symbol: &'static str) -> Self {
         self.operator = Some(symbol);
         self
+    }
+
+    /// The elements of the array that it gives are rows.
+    pub(in crate::exec) fn set_returning(mut self) -> Self {
+        self.set = true;
+        self
+    }
+
+    /// Whether the elements of the array that it gives are rows.
+    pub(in crate::exec) fn returns_set(&self) -> bool {
+        self.set
     }
 
     pub(in crate::exec) fn udf(self) -> Arc<ScalarUDF> {

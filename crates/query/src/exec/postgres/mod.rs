@@ -10,7 +10,7 @@
 //! - [`cast`](mod@cast): casts
 //! - [`aggregate`]: sum and avg
 //! - [`choice`]: COALESCE and its like
-//! - [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`]: functions by subject
+//! - [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`], [`sets`]: functions by subject
 
 mod aggregate;
 mod arithmetic;
@@ -24,6 +24,7 @@ mod operators;
 mod rules;
 mod series;
 mod session;
+mod sets;
 mod text;
 
 use std::sync::Arc;
@@ -35,6 +36,8 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(super) use operators::PostgresOperators;
 pub(super) use rules::PostgresSemantics;
+pub(super) use sets::labeled;
+pub(crate) use sets::{ORDINALITY, UNNEST, record_columns};
 
 /// DataFusion's functions that are not PostgreSQL's and would surprise more than help.
 const LEFT_OUT: &[&str] =
@@ -49,6 +52,7 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(math::functions());
     all.extend(session::functions());
     all.extend(choice::functions());
+    all.extend(sets::functions());
     all.extend(super::system::system_tables().functions());
     all
 }

@@ -29,7 +29,7 @@ pub(in crate::exec) struct GenerateSeries;
 impl TableFunctionImpl for GenerateSeries {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
         let values = args.exprs().iter().map(constant).collect::<Result<Vec<_>>>()?;
-        let series = Series::new(&values).map_err(from_sql)?;
+        let series = Series::new(&values, TimeZone::Utc).map_err(from_sql)?;
         let field = series.ty().field(NAME, false);
         Ok(Arc::new(SeriesTable { schema: Arc::new(Schema::new(vec![field])), series }))
     }
@@ -48,14 +48,18 @@ fn constant(expr: &Expr) -> Result<Value> {
 
 /// What is counted.
 #[derive(Clone, Debug, PartialEq)]
-enum Series {
+pub(super) enum Series {
     Empty,
     Integers { start: i64, stop: i64, step: i64, small: bool },
-    Times { start: i64, stop: i64, step: Interval, zoned: bool },
+    Times { start: i64, stop: i64, step: Interval, zone: Option<TimeZone> },
 }
 
 impl Series {
-    fn new(args: &[Value]) -> SqlResult<Self> {
+    /// The series of a call's arguments. Days of a `timestamptz` are those of `zone`.
+    ///
+    /// # Errors
+    /// `22023` for a step of zero, `42883` for arguments of other types.
+    pub(super) fn new(args: &[Value], zone: TimeZone) -> SqlResult<Self> {
         if args.iter().any(Value::is_null) {
             return Ok(Series::Empty);
         }
@@ -76,7 +80,7 @@ impl Series {
                     return Err(zero());
                 }
                 let (start, stop) = (time(start)?, time(stop)?);
-                Ok(Series::Times { start, stop, step: *step, zoned })
+                Ok(Series::Times { start, stop, step: *step, zone: zoned.then_some(zone) })
             }
             _ => Err(undefined()),
         }
@@ -86,13 +90,13 @@ impl Series {
         match self {
             Series::Empty | Series::Integers { small: true, .. } => SqlType::Int4,
             Series::Integers { .. } => SqlType::Int8,
-            Series::Times { zoned: true, .. } => SqlType::Timestamptz,
+            Series::Times { zone: Some(_), .. } => SqlType::Timestamptz,
             Series::Times { .. } => SqlType::Timestamp,
         }
     }
 
     /// The first value, and the series behind it.
-    fn next(&mut self) -> SqlResult<Option<Value>> {
+    pub(super) fn next(&mut self) -> SqlResult<Option<Value>> {
         let (value, rest) = match self {
             Series::Empty => return Ok(None),
             Series::Integers { start, stop, step, small } => {
@@ -106,14 +110,14 @@ impl Series {
                 };
                 (value, rest)
             }
-            Series::Times { start, stop, step, zoned } => {
+            Series::Times { start, stop, step, zone } => {
                 let forward = step.approximate_micros() > 0;
                 if (forward && start > stop) || (!forward && start < stop) {
                     return Ok(None);
                 }
-                let value = if *zoned { Value::Timestamptz(*start) } else { Value::Timestamp(*start) };
-                let next = instant_plus(*start, *step, TimeZone::Utc)?;
-                (value, Series::Times { start: next, stop: *stop, step: *step, zoned: *zoned })
+                let value = if zone.is_some() { Value::Timestamptz(*start) } else { Value::Timestamp(*start) };
+                let next = instant_plus(*start, *step, zone.unwrap_or(TimeZone::Utc))?;
+                (value, Series::Times { start: next, stop: *stop, step: *step, zone: *zone })
             }
         };
         *self = rest;

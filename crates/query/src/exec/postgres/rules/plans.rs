@@ -13,7 +13,8 @@ use datafusion::logical_expr::{
 };
 use perigee_types::SqlType;
 
-use super::super::function::is_unknown;
+use super::super::function::{Function, is_unknown};
+use super::super::sets;
 
 /// A node whose expressions have been rewritten, with its schema made anew.
 pub(super) fn rewrite(plan: Transformed<LogicalPlan>) -> Result<LogicalPlan> {
@@ -99,10 +100,12 @@ fn has_series(expr: &Expr) -> bool {
 }
 
 fn is_series(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == "generate_series")
+    matches!(expr, Expr::ScalarFunction(call)
+        if call.func.inner().downcast_ref::<Function>().is_some_and(Function::returns_set))
 }
 
-/// `SELECT generate_series(…)`: the function makes an array for each row, whose elements become rows.
+/// `SELECT generate_series(…)`: the function makes an array for each row, whose elements become rows. Several of them
+/// go on together, and the shorter ones end in NULLs.
 fn series(projection: Projection) -> Result<LogicalPlan> {
     let input = projection.input;
     let schema = Arc::clone(input.schema());
@@ -117,17 +120,13 @@ fn series(projection: Projection) -> Result<LogicalPlan> {
                 calls.len() - 1
             });
             let column = Expr::Column(Column::new_unqualified(format!("__series_{at}")));
-            let small = match &e {
-                Expr::ScalarFunction(call) => call.args.iter().all(|a| {
-                    a.get_type(schema.as_ref()).is_ok_and(|ty| matches!(ty, DataType::Int16 | DataType::Int32))
-                }),
-                _ => false,
-            };
-            let ty = if small { SqlType::Int4 } else { SqlType::Int8 };
-            let column = if calls[at].get_type(schema.as_ref()).is_ok_and(|ty| is_list_of_int8(&ty)) && small {
-                Expr::Cast(Cast::new_from_field(Box::new(column), Arc::new(ty.field(ty.internal_name(), true))))
-            } else {
-                column
+            // The column of the elements forgets what the array's type says of them.
+            let column = match SqlType::of_field(e.to_field(schema.as_ref())?.1.as_ref()) {
+                SqlType::Array(of) => {
+                    let field = of.field(of.internal_name(), true);
+                    if field.metadata().is_empty() { column } else { sets::labeled(column, Arc::new(field)) }
+                }
+                _ => column,
             };
             Ok(Transformed::new(column, true, TreeNodeRecursion::Jump))
         })
@@ -151,8 +150,4 @@ fn series(projection: Projection) -> Result<LogicalPlan> {
         .unnest_columns_with_options(arrays, options)?
         .project(outer)?
         .build()
-}
-
-fn is_list_of_int8(ty: &DataType) -> bool {
-    matches!(ty, DataType::List(item) if *item.data_type() == DataType::Int64)
 }

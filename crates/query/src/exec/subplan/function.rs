@@ -1,104 +1,82 @@
-//! Correlated scalar subqueries, one run for each row of the outer query.
-//!
-//! DataFusion makes joins of correlated subqueries that aggregate, and refuses the others; it also cannot join on what
-//! is not an equality. PostgreSQL runs such a subquery for each outer row, and so does a [`Subplan`]: a function whose
-//! arguments are everything that the subquery takes from outside, and which runs the subquery's plan with these values
-//! as literals. Equal arguments within a batch run it once.
+//! A subquery as a function of what it takes from outside.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result, exec_datafusion_err};
-use datafusion::datasource::source_as_provider;
+use arrow::array::{ArrayRef, RecordBatch, StructArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Subquery, Volatility,
+    Volatility,
 };
 use datafusion::physical_plan::collect;
 use datafusion::scalar::ScalarValue;
 use perigee_types::{SqlError, SqlState};
 use tokio::runtime::Handle;
 
-use super::provider::SystemTable;
 use crate::exec::error::from_sql;
-use crate::exec::optimize_plan;
+use crate::exec::template;
 use crate::exec::view::{ReadView, attach, view_of};
 
 /// Bytes that all subplans together may hold.
 const MEMORY_BYTES: usize = 64 << 20;
 /// What the names of a subplan's own parameters start with: no client's parameter is called so.
-const PARAMETER: &str = "$outer";
+pub(super) const PARAMETER: &str = "$outer";
 
-/// The subquery as a subplan, where DataFusion would not plan it or would not plan it well.
-///
-/// # Errors
-/// Those of optimizing the subquery.
-pub(super) fn from_subquery(subquery: Subquery) -> Result<Transformed<Expr>> {
-    if subquery.outer_ref_columns.is_empty()
-        || (is_aggregate(&subquery.subquery) && !reads_only_system_tables(&subquery.subquery)?)
-    {
-        return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
-    }
-    let mut arguments: Vec<Expr> = Vec::new();
-    let plan = subquery.subquery.as_ref().clone().transform_up_with_subqueries(|node| {
-        node.map_expressions(|expr| expr.transform_up(|e| take_argument(e, &mut arguments)))
-    })?;
-    let plan = optimize_plan(&plan.data)?;
-    let subplan = ScalarUDF::new_from_impl(Subplan {
-        field: Arc::clone(
-            plan.schema().inner().fields().first().ok_or_else(|| exec_datafusion_err!("a subquery without columns"))?,
-        ),
+/// What a subplan gives for its rows.
+#[derive(Clone, Debug)]
+enum Gives {
+    /// The only column of the only row; NULL without a row.
+    Value,
+    /// All rows, as a list of structs; with `or_null` one of NULLs where there is none.
+    Rows { columns: Fields, or_null: bool },
+}
+
+/// The function that runs `plan` for one value.
+pub(super) fn value(plan: LogicalPlan) -> Result<ScalarUDF> {
+    let field = plan
+        .schema()
+        .inner()
+        .fields()
+        .first()
+        .cloned()
+        .ok_or_else(|| from_sql(SqlError::new(SqlState::SyntaxError, "subquery must return only one column")))?;
+    Ok(subplan(plan, field, Gives::Value))
+}
+
+/// The function that runs `plan` for all its rows. The columns of the structs are called by their places.
+pub(super) fn rows(plan: LogicalPlan, or_null: bool) -> ScalarUDF {
+    let fields = plan.schema().inner().fields();
+    let columns: Fields = fields
+        .iter()
+        .enumerate()
+        .map(|(place, field)| field.as_ref().clone().with_name(column_name(place)).with_nullable(true))
+        .collect();
+    let item = Field::new("item", DataType::Struct(columns.clone()), true);
+    let field = Arc::new(Field::new("rows", DataType::List(Arc::new(item)), true));
+    subplan(plan, field, Gives::Rows { columns, or_null })
+}
+
+/// The name of a column of [`rows`].
+pub(super) fn column_name(place: usize) -> String {
+    format!("c{place}")
+}
+
+fn subplan(plan: LogicalPlan, field: FieldRef, gives: Gives) -> ScalarUDF {
+    ScalarUDF::new_from_impl(Subplan {
         plan: Arc::new(plan),
+        field,
+        gives,
         signature: Signature::user_defined(Volatility::Stable),
-    });
-    Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(subplan), arguments))))
-}
-
-/// Whether a plan is one row of aggregates, which DataFusion joins.
-fn is_aggregate(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
-        LogicalPlan::Projection(projection) => is_aggregate(&projection.input),
-        LogicalPlan::SubqueryAlias(alias) => is_aggregate(&alias.input),
-        _ => false,
-    }
-}
-
-fn reads_only_system_tables(plan: &LogicalPlan) -> Result<bool> {
-    let mut only = true;
-    plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            only = only && source_as_provider(&scan.source).is_ok_and(|p| p.downcast_ref::<SystemTable>().is_some());
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(only)
-}
-
-/// Makes a parameter of the subplan of what it takes from outside, and that its argument.
-fn take_argument(expr: Expr, arguments: &mut Vec<Expr>) -> Result<Transformed<Expr>> {
-    let (argument, field) = match &expr {
-        Expr::OuterReferenceColumn(field, column) => (Expr::Column(column.clone()), Arc::clone(field)),
-        Expr::ScalarVariable(field, _) => (expr.clone(), Arc::clone(field)),
-        Expr::Placeholder(placeholder) if !placeholder.id.starts_with(PARAMETER) => match &placeholder.field {
-            Some(field) => (expr.clone(), Arc::clone(field)),
-            None => return Ok(Transformed::no(expr)),
-        },
-        _ => return Ok(Transformed::no(expr)),
-    };
-    let at = arguments.iter().position(|known| *known == argument).unwrap_or_else(|| {
-        arguments.push(argument);
-        arguments.len() - 1
-    });
-    Ok(Transformed::yes(Expr::Placeholder(Placeholder::new_with_field(format!("{PARAMETER}{at}"), Some(field)))))
+    })
 }
 
 /// A subquery as a function of what it takes from outside.
@@ -106,6 +84,7 @@ fn take_argument(expr: Expr, arguments: &mut Vec<Expr>) -> Result<Transformed<Ex
 struct Subplan {
     plan: Arc<LogicalPlan>,
     field: FieldRef,
+    gives: Gives,
     signature: Signature,
 }
 
@@ -171,7 +150,7 @@ impl ScalarUDFImpl for Subplan {
 }
 
 impl Subplan {
-    /// The subquery's value for these arguments.
+    /// What the subquery gives for these arguments.
     fn run(&self, values: &[ScalarValue], view: &Arc<ReadView>) -> Result<ScalarValue> {
         let bound =
             self.plan.as_ref().clone().transform_up_with_subqueries(|node| {
@@ -185,6 +164,13 @@ impl Subplan {
                 collect(plan, state.task_ctx()).await
             })
         })?;
+        match &self.gives {
+            Gives::Value => self.only_value(&batches),
+            Gives::Rows { columns, or_null } => all_rows(columns, &batches, *or_null),
+        }
+    }
+
+    fn only_value(&self, batches: &[RecordBatch]) -> Result<ScalarValue> {
         let mut rows = batches.iter().filter(|b| b.num_rows() > 0);
         let (first, second) = (rows.next(), rows.next());
         match first {
@@ -196,6 +182,19 @@ impl Subplan {
             ))),
         }
     }
+}
+
+/// The rows as one list.
+fn all_rows(columns: &Fields, batches: &[RecordBatch], or_null: bool) -> Result<ScalarValue> {
+    let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let structs: ArrayRef = match batches.first() {
+        Some(first) if count > 0 => {
+            let all = concat_batches(&first.schema(), batches)?;
+            Arc::new(StructArray::try_new_with_length(columns.clone(), all.columns().to_vec(), None, count)?)
+        }
+        _ => Arc::new(StructArray::new_null(columns.clone(), usize::from(or_null))),
+    };
+    Ok(SingleRowListArrayBuilder::new(structs).build_list_scalar())
 }
 
 fn bind(expr: Expr, values: &[ScalarValue]) -> Result<Transformed<Expr>> {
@@ -215,11 +214,11 @@ fn state(view: &Arc<ReadView>) -> SessionState {
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(MEMORY_BYTES)))
             .build_arc()
             .ok()?;
-        Some(crate::exec::running_state(env, 1))
+        Some(template::running(env, 1))
     });
     let mut state = match &*STATE {
         Some(state) => state.clone(),
-        None => crate::exec::running_state(Arc::default(), 1),
+        None => template::running(Arc::default(), 1),
     };
     attach(&mut state, view);
     state

@@ -1,14 +1,18 @@
 //! What PostgreSQL writes and DataFusion's planner does not know, written as it does know it.
 
+mod functions;
+
 use std::ops::ControlFlow;
 
 use perigee_types::{SqlError, SqlResult};
 use sqlparser::ast::{
     self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
     FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, OrderBy, OrderByKind, Query,
-    Select, SelectItem, SetExpr, TableAliasColumnDef, TableFactor, VisitMut, VisitorMut,
+    Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
 };
 
+use super::columns;
+use crate::exec::UNNEST;
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -56,12 +60,14 @@ impl VisitorMut for Rewrite<'_> {
         if select.into.is_some() {
             return ControlFlow::Break(SqlError::unsupported("SELECT INTO").hint("Use CREATE TABLE AS instead."));
         }
+        functions::from(&mut select.from);
         ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
-        if let Some(unnest) = qualified_unnest(factor) {
-            *factor = unnest;
+        if let TableFactor::Derived { subquery, .. } = factor {
+            // Its columns are named as those of a statement are.
+            columns::name_outputs(subquery);
         }
         ControlFlow::Continue(())
     }
@@ -74,6 +80,9 @@ impl VisitorMut for Rewrite<'_> {
         match expr {
             Expr::Function(function) => {
                 strip_schema(&mut function.name);
+                if function.name.to_string().eq_ignore_ascii_case("unnest") {
+                    function.name = ObjectName::from(vec![Ident::new(UNNEST)]);
+                }
                 // Arrays begin at 1 here, so the highest place is the length.
                 if function.name.to_string().eq_ignore_ascii_case("array_upper") {
                     function.name = ObjectName::from(vec![Ident::new("array_length")]);
@@ -97,28 +106,6 @@ impl VisitorMut for Rewrite<'_> {
         }
         ControlFlow::Continue(())
     }
-}
-
-/// `FROM pg_catalog.unnest(a) x` is `FROM unnest(a) AS x(x)`: the alias of a function names its column too.
-fn qualified_unnest(factor: &TableFactor) -> Option<TableFactor> {
-    let TableFactor::Table { name, alias, args: Some(args), .. } = factor else { return None };
-    if !name.to_string().eq_ignore_ascii_case("pg_catalog.unnest") {
-        return None;
-    }
-    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] = args.args.as_slice() else { return None };
-    let mut alias = alias.clone();
-    if let Some(alias) = &mut alias
-        && alias.columns.is_empty()
-    {
-        alias.columns = vec![TableAliasColumnDef { name: alias.name.clone(), data_type: None }];
-    }
-    Some(TableFactor::UNNEST {
-        alias,
-        array_exprs: vec![array.clone()],
-        with_offset: false,
-        with_offset_alias: None,
-        with_ordinality: false,
-    })
 }
 
 /// `ARRAY(SELECT e FROM … ORDER BY o)` is `(SELECT array_agg(e ORDER BY o) FROM …)`, but for an array that would be empty:

@@ -1,0 +1,160 @@
+//! Set-returning functions: each makes an array of its rows, whose elements the plan then takes apart (see
+//! [`super::rules`]). A function of several columns is one of these for each column.
+
+use std::sync::Arc;
+
+use arrow::datatypes::FieldRef;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
+
+use super::function::{Call, Function, Parameter, Returns, overload, overload_of};
+use super::series::Series;
+
+use SqlType as T;
+
+/// `unnest` by a name that DataFusion's planner has no rule of its own for.
+pub(crate) const UNNEST: &str = "__unnest";
+/// The numbers from one on, as many as its argument has rows: WITH ORDINALITY.
+pub(crate) const ORDINALITY: &str = "__ordinality";
+/// Rows that one call may make: they stand in one array.
+const ROWS_MAX: usize = 1 << 24;
+
+/// The columns of a function that returns records: their names and the functions that give them.
+pub(crate) fn record_columns(_function: &str) -> Option<&'static [(&'static str, &'static str)]> {
+    None
+}
+
+pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    let list = |ty: T| T::Array(Box::new(ty));
+    let same: fn(&[T], &[Option<Value>]) -> T = |types, _| match types.first() {
+        Some(array @ T::Array(_)) => array.clone(),
+        _ => T::Array(Box::new(T::Text)),
+    };
+    vec![
+        Function::new(
+            "generate_series",
+            vec![
+                overload(&[T::Int4, T::Int4], list(T::Int4), series),
+                overload(&[T::Int4, T::Int4, T::Int4], list(T::Int4), series),
+                overload(&[T::Int8, T::Int8], list(T::Int8), series),
+                overload(&[T::Int8, T::Int8, T::Int8], list(T::Int8), series),
+                overload(&[T::Timestamp, T::Timestamp, T::Interval], list(T::Timestamp), series),
+                overload(&[T::Timestamptz, T::Timestamptz, T::Interval], list(T::Timestamptz), series).with_zone(),
+            ],
+        )
+        .set_returning()
+        .udf(),
+        Function::new(
+            "generate_subscripts",
+            vec![
+                overload_of(vec![Parameter::Any, Parameter::Of(T::Int4)], Returns::Type(list(T::Int4)), subscripts),
+                overload_of(
+                    vec![Parameter::Any, Parameter::Of(T::Int4), Parameter::Of(T::Bool)],
+                    Returns::Type(list(T::Int4)),
+                    subscripts,
+                ),
+            ],
+        )
+        .set_returning()
+        .udf(),
+        Function::new(UNNEST, vec![overload_of(vec![Parameter::Any], Returns::Derived(same), elements)])
+            .set_returning()
+            .udf(),
+        Function::new(
+            ORDINALITY,
+            vec![overload_of(vec![Parameter::Any], Returns::Type(list(T::Int8)), |a, _| match &a[0] {
+                Value::Array(rows) => Ok(Value::Array((1..=rows.len() as i64).map(Value::Int8).collect())),
+                _ => Ok(Value::Null),
+            })],
+        )
+        .set_returning()
+        .udf(),
+    ]
+}
+
+/// The rows of a call as an array.
+fn series(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    let zoned = call.types.first() == Some(&T::Timestamptz);
+    let (args, zone) = match (zoned, args.split_last()) {
+        (true, Some((Value::Text(zone), front))) => (front, super::cast::time_zone(zone)?),
+        _ => (args, perigee_types::text::TimeZone::Utc),
+    };
+    let wide = call.types.first() == Some(&T::Int8);
+    let mut series = Series::new(args, zone)?;
+    let mut rows = Vec::new();
+    while let Some(value) = series.next()? {
+        if rows.len() == ROWS_MAX {
+            return Err(SqlError::new(
+                SqlState::ProgramLimitExceeded,
+                format!("generate_series gives more than {ROWS_MAX} rows here"),
+            ));
+        }
+        rows.push(match value {
+            Value::Int4(v) if wide => Value::Int8(i64::from(v)),
+            Value::Int8(v) if !wide => Value::Int4(v as i32),
+            other => other,
+        });
+    }
+    Ok(Value::Array(rows))
+}
+
+fn subscripts(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    let (Value::Array(array), Some(1)) = (&args[0], args[1].as_i64()) else { return Ok(Value::Array(Vec::new())) };
+    let numbers = (1..=array.len() as i32).map(Value::Int4);
+    Ok(Value::Array(if args.get(2) == Some(&Value::Bool(true)) { numbers.rev().collect() } else { numbers.collect() }))
+}
+
+fn elements(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    match (&args[0], call.types.first()) {
+        (Value::Array(_), _) => Ok(args[0].clone()),
+        (_, ty) => Err(SqlError::new(
+            SqlState::UndefinedFunction,
+            format!("function unnest({}) does not exist", ty.map_or_else(|| "unknown".to_owned(), T::to_string)),
+        )),
+    }
+}
+
+/// `expr` as a value of a field whose Arrow type it has already: what the field says of its SQL type holds.
+pub(in crate::exec) fn labeled(expr: Expr, field: FieldRef) -> Expr {
+    let udf = ScalarUDF::new_from_impl(Labeled { field, signature: Signature::user_defined(Volatility::Immutable) });
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), vec![expr]))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Labeled {
+    field: FieldRef,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Labeled {
+    fn name(&self) -> &str {
+        self.field.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[arrow::datatypes::DataType]) -> Result<arrow::datatypes::DataType> {
+        Ok(self.field.data_type().clone())
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> Result<FieldRef> {
+        Ok(Arc::clone(&self.field))
+    }
+
+    fn coerce_types(&self, arg_types: &[arrow::datatypes::DataType]) -> Result<Vec<arrow::datatypes::DataType>> {
+        Ok(arg_types.to_vec())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        args.args
+            .into_iter()
+            .next()
+            .ok_or_else(|| datafusion::error::DataFusionError::Internal("a label without a value".to_owned()))
+    }
+}

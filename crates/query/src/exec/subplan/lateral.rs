@@ -1,0 +1,127 @@
+//! Lateral joins.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, Result, TableReference, UnnestOptions};
+use datafusion::functions::core::get_field;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
+
+use super::{function, keeps_left, parameterized};
+use crate::exec::planning::optimize_plan;
+use crate::exec::postgres::labeled;
+
+/// Name of the column of rows while they stand in it.
+const ROWS: &str = "__lateral";
+
+/// The subquery of a lateral join's right side, and its alias.
+fn subquery(join: &Join) -> Option<(&Arc<LogicalPlan>, Option<&TableReference>)> {
+    match join.right.as_ref() {
+        LogicalPlan::Subquery(subquery) => Some((&subquery.subquery, None)),
+        LogicalPlan::SubqueryAlias(alias) => match alias.input.as_ref() {
+            LogicalPlan::Subquery(subquery) => Some((&subquery.subquery, Some(&alias.alias))),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether a join's right side refers to its left.
+pub(super) fn is_lateral(join: &Join) -> bool {
+    matches!(join.join_type, JoinType::Inner | JoinType::Left) && subquery(join).is_some()
+}
+
+/// Calls in a lateral `(SELECT f(left.x)) AS a` as columns of the left side.
+pub(super) fn calls(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| match &node {
+        LogicalPlan::Join(join) => Ok(match call(join)? {
+            Some(plan) => Transformed::yes(plan),
+            None => Transformed::no(node),
+        }),
+        _ => Ok(Transformed::no(node)),
+    })
+    .map(|t| t.data)
+}
+
+fn call(join: &Join) -> Result<Option<LogicalPlan>> {
+    if join.join_type != JoinType::Inner || !join.on.is_empty() {
+        return Ok(None);
+    }
+    let Some((body, Some(alias))) = subquery(join) else { return Ok(None) };
+    let LogicalPlan::Projection(projection) = body.as_ref() else { return Ok(None) };
+    if !matches!(projection.input.as_ref(), LogicalPlan::EmptyRelation(empty) if empty.produce_one_row) {
+        return Ok(None);
+    }
+    let left = Arc::clone(&join.left);
+    let mut columns = columns_of(left.schema());
+    for (expr, field) in projection.expr.iter().zip(projection.schema.fields()) {
+        let expr = expr.clone().unalias().transform_up(|e| match &e {
+            Expr::OuterReferenceColumn(_, column) if left.schema().maybe_index_of_column(column).is_some() => {
+                Ok(Transformed::yes(Expr::Column(column.clone())))
+            }
+            _ => Ok(Transformed::no(e)),
+        })?;
+        columns.push(expr.data.alias_qualified(Some(alias.clone()), field.name()));
+    }
+    let plan = LogicalPlanBuilder::from(left.as_ref().clone()).project(columns)?;
+    match &join.filter {
+        Some(filter) => plan.filter(filter.clone())?.build().map(Some),
+        None => plan.build().map(Some),
+    }
+}
+
+/// The join as a list of its right side's rows for each row of its left, taken apart.
+pub(super) fn rows(join: Join) -> Result<LogicalPlan> {
+    let Some((body, alias)) = subquery(&join) else { return Ok(LogicalPlan::Join(join)) };
+    let left = join.left.schema();
+    let mut body = LogicalPlanBuilder::from(body.as_ref().clone());
+    if let Some(alias) = alias {
+        body = body.alias(alias.clone())?;
+    }
+    let pairs = join.on.iter().map(|(l, r)| l.clone().eq(r.clone()));
+    if let Some(condition) = conjunction(pairs.chain(join.filter.clone())) {
+        let right = Arc::clone(body.schema());
+        let condition = condition.transform_up(|e| match &e {
+            Expr::Column(column) if right.maybe_index_of_column(column).is_none() => {
+                match left.qualified_field_from_column(column) {
+                    Ok((_, field)) => {
+                        Ok(Transformed::yes(Expr::OuterReferenceColumn(Arc::clone(field), column.clone())))
+                    }
+                    Err(_) => Ok(Transformed::no(e)),
+                }
+            }
+            _ => Ok(Transformed::no(e)),
+        })?;
+        body = body.filter(condition.data)?;
+    }
+    let body = body.build()?;
+    let names: Vec<(Option<TableReference>, String)> =
+        body.schema().iter().map(|(q, f)| (q.cloned(), f.name().clone())).collect();
+    let (body, arguments) = parameterized(body, left, None)?;
+    let body = optimize_plan(&body)?;
+    let fields: Vec<_> = body.schema().inner().fields().iter().cloned().collect();
+    let udf = Arc::new(function::rows(body, keeps_left(join.join_type)));
+    let mut inner = columns_of(left);
+    let mut outer = inner.clone();
+    inner.push(Expr::ScalarFunction(ScalarFunction::new_udf(udf, arguments)).alias(ROWS));
+    for (place, (field, (qualifier, name))) in fields.iter().zip(names).enumerate() {
+        let row = Expr::Column(Column::new_unqualified(ROWS));
+        let value = ScalarFunction::new_udf(get_field(), vec![row, lit(function::column_name(place))]);
+        let field = Arc::new(field.as_ref().clone().with_nullable(true));
+        outer.push(labeled(Expr::ScalarFunction(value), field).alias_qualified(qualifier, name));
+    }
+    LogicalPlanBuilder::from(join.left.as_ref().clone())
+        .project(inner)?
+        .unnest_columns_with_options(
+            vec![Column::new_unqualified(ROWS)],
+            UnnestOptions::new().with_preserve_nulls(false),
+        )?
+        .project(outer)?
+        .build()
+}
+
+fn columns_of(schema: &DFSchema) -> Vec<Expr> {
+    schema.iter().map(|(q, f)| Expr::Column(Column::from((q, f)))).collect()
+}

@@ -1,0 +1,271 @@
+//! Subqueries that depend on rows outside of them.
+//!
+//! DataFusion makes joins of many correlated subqueries and refuses the others. PostgreSQL runs such a subquery for each
+//! outer row, and so does a [subplan](function): a function whose arguments are everything that the subquery takes from
+//! outside, and which runs the subquery's plan with these values as literals. Equal arguments within a batch run it once.
+//!
+//! [`optimize`] leaves to DataFusion what it plans well. Where subqueries remain behind that, all of the statement's
+//! correlated ones become subplans. A lateral call of functions alone needs neither: it becomes columns of its left side.
+
+mod function;
+mod lateral;
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::datasource::source_as_provider;
+use datafusion::functions_aggregate::expr_fn::{bool_and, bool_or, count};
+use datafusion::logical_expr::expr::{Exists, InSubquery, Placeholder, ScalarFunction, SetComparison, SetQuantifier};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, ExprSchemable, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, when,
+};
+
+use super::planning::optimize_plan;
+use function::PARAMETER;
+
+/// Which subqueries become subplans.
+#[derive(Clone, Copy, PartialEq)]
+enum Which {
+    /// Those that DataFusion surely refuses, or that a scan of computed tables answers at once.
+    Needed,
+    /// All that depend on an outer row, or that stand where DataFusion makes no join of them.
+    All,
+}
+
+/// Analyzes and optimizes a plan, its subqueries with it.
+///
+/// # Errors
+/// What the plan's types, names or constants refuse.
+pub(super) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = lateral::calls(plan)?;
+    if !has_subqueries(&plan)? {
+        return optimize_plan(&plan);
+    }
+    match replace(plan.clone(), Which::Needed).and_then(|plan| optimize_plan(&plan)) {
+        Ok(done) if !is_open(&done)? => Ok(done),
+        _ => optimize_plan(&replace(plan, Which::All)?),
+    }
+}
+
+fn subquery_of(expr: &Expr) -> Option<&Subquery> {
+    match expr {
+        Expr::ScalarSubquery(subquery)
+        | Expr::Exists(Exists { subquery, .. })
+        | Expr::InSubquery(InSubquery { subquery, .. })
+        | Expr::SetComparison(SetComparison { subquery, .. }) => Some(subquery),
+        _ => None,
+    }
+}
+
+fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply(|node| {
+        found = found || matches!(node, LogicalPlan::Subquery(_));
+        node.apply_expressions(|expr| {
+            found = found || expr.exists(|e| Ok(subquery_of(e).is_some()))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// Whether a subquery is left in an optimized plan that nothing can run.
+fn is_open(plan: &LogicalPlan) -> Result<bool> {
+    let mut open = false;
+    plan.apply_with_subqueries(|node| {
+        open = open || matches!(node, LogicalPlan::Subquery(_));
+        node.apply_expressions(|expr| {
+            open = open
+                || expr.exists(|e| {
+                    Ok(match e {
+                        Expr::ScalarSubquery(subquery) => !subquery.outer_ref_columns.is_empty(),
+                        Expr::OuterReferenceColumn(..) => true,
+                        other => subquery_of(other).is_some(),
+                    })
+                })?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(if open { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(open)
+}
+
+/// The plan with subplans in it. Shares what it does not change.
+fn replace(plan: LogicalPlan, which: Which) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| {
+        let node = match node {
+            LogicalPlan::Join(join) if which == Which::All && lateral::is_lateral(&join) => lateral::rows(join)?,
+            other => other,
+        };
+        let mut found = false;
+        node.apply_expressions(|expr| {
+            found = found || expr.exists(|e| Ok(subquery_of(e).is_some()))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        if !found {
+            return Ok(Transformed::yes(node));
+        }
+        let schema = merge_schema(&node.inputs());
+        let joins = matches!(node, LogicalPlan::Filter(_));
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let expr = expr.transform_up(|e| subplan(e, &schema, which, joins))?;
+            Ok(expr.update_data(|e| name.restore(e)))
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    })
+    .map(|t| t.data)
+}
+
+/// A subquery in an expression as a subplan, where it is to be one. `joins`: DataFusion makes joins of subqueries here.
+fn subplan(expr: Expr, schema: &DFSchema, which: Which, joins: bool) -> Result<Transformed<Expr>> {
+    let Some(subquery) = subquery_of(&expr) else { return Ok(Transformed::no(expr)) };
+    let correlated = !subquery.outer_ref_columns.is_empty();
+    let wanted = match (&expr, which) {
+        (Expr::ScalarSubquery(_), Which::All) => correlated,
+        (Expr::ScalarSubquery(s), Which::Needed) => {
+            correlated && (reads_only_system_tables(&s.subquery)? || !is_aggregate(&s.subquery))
+        }
+        (_, Which::All) => correlated || !joins,
+        (_, Which::Needed) => !joins,
+    };
+    if !wanted {
+        return Ok(Transformed::no(expr));
+    }
+    Ok(Transformed::yes(match expr {
+        Expr::ScalarSubquery(subquery) => value(subquery.subquery.as_ref().clone(), schema)?,
+        Expr::Exists(Exists { subquery, negated }) => {
+            let one = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).limit(0, Some(1))?;
+            let rows = count(lit(1)).alias("rows");
+            let compared = Expr::Column("rows".into());
+            let op = if negated { Operator::Eq } else { Operator::NotEq };
+            let found = Expr::BinaryExpr(BinaryExpr::new(
+                Box::new(compared),
+                op,
+                Box::new(Expr::Literal(ScalarValue::Int64(Some(0)), None)),
+            ));
+            let plan = one.aggregate(Vec::<Expr>::new(), vec![rows])?.project(vec![found.alias("exists")])?.build()?;
+            value(plan, schema)?
+        }
+        Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+            let found = compared(*expr, Operator::Eq, false, &subquery, schema)?;
+            if negated { Expr::Not(Box::new(found)) } else { found }
+        }
+        Expr::SetComparison(SetComparison { expr, subquery, op, quantifier }) => {
+            compared(*expr, op, quantifier == SetQuantifier::All, &subquery, schema)?
+        }
+        other => other,
+    }))
+}
+
+/// `expr op ANY (subquery)`, or `ALL`.
+fn compared(expr: Expr, op: Operator, all: bool, subquery: &Subquery, schema: &DFSchema) -> Result<Expr> {
+    let plan = subquery.subquery.as_ref().clone();
+    let Some((qualifier, field)) = plan.schema().iter().next().map(|(q, f)| (q.cloned(), Arc::clone(f))) else {
+        return Ok(Expr::Literal(ScalarValue::Boolean(Some(all)), None));
+    };
+    // The left side belongs to the outer row: a column of a projection below the aggregate.
+    let left_field = expr.to_field(schema)?.1;
+    let left = Expr::Placeholder(Placeholder::new_with_field(format!("{PARAMETER}_left"), Some(left_field)));
+    let right = Expr::Column(datafusion::common::Column::from((qualifier.as_ref(), &field)));
+    let test = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
+    let plan = LogicalPlanBuilder::from(plan)
+        .project(vec![test.alias("test")])?
+        .aggregate(
+            Vec::<Expr>::new(),
+            vec![
+                count(lit(1)).alias("rows"),
+                if all { bool_and(Expr::Column("test".into())) } else { bool_or(Expr::Column("test".into())) }
+                    .alias("result"),
+            ],
+        )?
+        .project(vec![
+            when(
+                Expr::Column("rows".into()).eq(Expr::Literal(ScalarValue::Int64(Some(0)), None)),
+                Expr::Literal(ScalarValue::Boolean(Some(all)), None),
+            )
+            .otherwise(Expr::Column("result".into()))?
+            .alias("found"),
+        ])?
+        .build()?;
+    let (plan, mut arguments) = parameterized(plan, schema, Some(expr))?;
+    let udf = function::value(optimize_plan(&plan)?)?;
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), std::mem::take(&mut arguments))))
+}
+
+/// The only value of a plan that may name columns of `schema`.
+fn value(plan: LogicalPlan, schema: &DFSchema) -> Result<Expr> {
+    let (plan, arguments) = parameterized(plan, schema, None)?;
+    let udf = function::value(optimize_plan(&plan)?)?;
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), arguments)))
+}
+
+/// The plan with parameters for everything that it takes from outside, and the values of these for a row of `schema`.
+/// `left` is the value of the parameter that stands for the left side of a comparison.
+fn parameterized(plan: LogicalPlan, schema: &DFSchema, left: Option<Expr>) -> Result<(LogicalPlan, Vec<Expr>)> {
+    // Behind this no subquery in it refers to it: what refers to the outside refers to ours.
+    let plan = replace(plan, Which::All)?;
+    let mut arguments: Vec<Expr> = Vec::new();
+    let mut take = |argument: Expr| {
+        arguments.iter().position(|known| *known == argument).unwrap_or_else(|| {
+            arguments.push(argument);
+            arguments.len() - 1
+        })
+    };
+    let plan = plan.transform_up_with_subqueries(|node| {
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let expr = expr.transform_up(|e| {
+                let (argument, field) = match &e {
+                    Expr::OuterReferenceColumn(field, column) => {
+                        let inner = schema.maybe_index_of_column(column).is_some();
+                        (if inner { Expr::Column(column.clone()) } else { e.clone() }, Arc::clone(field))
+                    }
+                    Expr::ScalarVariable(field, _) => (e.clone(), Arc::clone(field)),
+                    Expr::Placeholder(Placeholder { id, field: Some(field) }) => match &left {
+                        Some(left) if id.strip_prefix(PARAMETER) == Some("_left") => (left.clone(), Arc::clone(field)),
+                        _ if !id.starts_with(PARAMETER) => (e.clone(), Arc::clone(field)),
+                        _ => return Ok(Transformed::no(e)),
+                    },
+                    _ => return Ok(Transformed::no(e)),
+                };
+                let id = format!("{PARAMETER}{}", take(argument));
+                Ok(Transformed::yes(Expr::Placeholder(Placeholder::new_with_field(id, Some(field)))))
+            })?;
+            Ok(expr.update_data(|e| name.restore(e)))
+        })
+    })?;
+    Ok((plan.data, arguments))
+}
+
+/// Whether a plan is one row of aggregates, which DataFusion joins.
+fn is_aggregate(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Projection(projection) => is_aggregate(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => is_aggregate(&alias.input),
+        _ => false,
+    }
+}
+
+fn reads_only_system_tables(plan: &LogicalPlan) -> Result<bool> {
+    let mut only = true;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            only = only && source_as_provider(&scan.source).is_ok_and(|p| crate::pg_catalog::is_system_table(&*p));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(only)
+}
+
+/// Whether a join keeps rows of its left side that match nothing.
+fn keeps_left(join_type: JoinType) -> bool {
+    join_type == JoinType::Left
+}

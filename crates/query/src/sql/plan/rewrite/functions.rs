@@ -1,0 +1,208 @@
+//! Functions in FROM, as subqueries that call them in their select list.
+//!
+//! `FROM f(x) AS a(b)` is `FROM LATERAL (SELECT f(x) AS b) AS a`: set-returning functions in a select list are what the
+//! planner knows, with columns of the same FROM as their arguments. Only `generate_series` over constants stays, which
+//! the planner gives out batch by batch instead of as one list.
+
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Join,
+    JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias,
+    TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins,
+};
+
+use crate::exec::{ORDINALITY, UNNEST, record_columns};
+use crate::sql::parse::fold;
+
+/// Rewrites the functions of one FROM. What stands behind the first relation may name those before it.
+pub(super) fn from(tables: &mut [TableWithJoins]) {
+    let mut first = true;
+    for table in tables {
+        with_joins(table, first);
+        first = false;
+    }
+}
+
+fn with_joins(table: &mut TableWithJoins, first: bool) {
+    factor(&mut table.relation, !first);
+    for Join { relation, join_operator, .. } in &mut table.joins {
+        // The right side of a full or right join cannot name the left.
+        let lateral = !matches!(join_operator, JoinOperator::FullOuter(_) | JoinOperator::RightOuter(_));
+        factor(relation, lateral);
+    }
+}
+
+/// Rewrites a relation where it is a function.
+fn factor(relation: &mut TableFactor, lateral: bool) {
+    let (name, args, ordinality, alias) = match relation {
+        TableFactor::NestedJoin { table_with_joins, .. } => return with_joins(table_with_joins, !lateral),
+        TableFactor::Table { name, args: Some(TableFunctionArgs { args, .. }), with_ordinality, alias, .. } => {
+            if bare(name).as_deref() == Some("generate_series") && !*with_ordinality && args.iter().all(is_constant) {
+                strip(name);
+                return name_column(alias);
+            }
+            (name.clone(), std::mem::take(args), *with_ordinality, alias.take())
+        }
+        TableFactor::Function { name, args, with_ordinality, alias, .. } => {
+            (name.clone(), std::mem::take(args), *with_ordinality, alias.take())
+        }
+        TableFactor::UNNEST { array_exprs, with_ordinality, alias, with_offset: false, .. } => {
+            let args = array_exprs.drain(..).map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
+            (ObjectName::from(vec![Ident::new("unnest")]), args, *with_ordinality, alias.take())
+        }
+        _ => return,
+    };
+    let lateral = lateral && !args.iter().all(is_constant);
+    *relation = derived(name, args, ordinality, alias, lateral);
+}
+
+/// A function's alias names its column too.
+fn name_column(alias: &mut Option<TableAlias>) {
+    if let Some(alias) = alias
+        && alias.columns.is_empty()
+    {
+        alias.columns = vec![TableAliasColumnDef { name: alias.name.clone(), data_type: None }];
+    }
+}
+
+fn derived(
+    mut name: ObjectName,
+    args: Vec<FunctionArg>,
+    ordinality: bool,
+    alias: Option<TableAlias>,
+    lateral: bool,
+) -> TableFactor {
+    strip(&mut name);
+    let bare = bare(&name).unwrap_or_default();
+    let alias_name = alias.as_ref().map_or_else(|| Ident::with_quote('"', bare.clone()), |a| a.name.clone());
+    let given: Vec<Ident> = alias.iter().flat_map(|a| a.columns.iter().map(|c| c.name.clone())).collect();
+    let calls: Vec<(Expr, Ident)> = if bare == "unnest" {
+        let single = args.len() == 1;
+        args.into_iter()
+            .map(|arg| {
+                let column = if single { alias_name.clone() } else { Ident::new("unnest") };
+                (call(ObjectName::from(vec![Ident::new(UNNEST)]), vec![arg]), column)
+            })
+            .collect()
+    } else if let Some(columns) = record_columns(&bare) {
+        // A function of several columns is several functions whose rows go together.
+        columns
+            .iter()
+            .map(|(column, function)| {
+                (call(ObjectName::from(vec![Ident::new(*function)]), args.clone()), Ident::new(*column))
+            })
+            .collect()
+    } else {
+        vec![(call(name, args), alias_name.clone())]
+    };
+    let counted = calls.first().map(|(call, _)| call.clone());
+    let mut columns = calls;
+    if ordinality && let Some(counted) = counted {
+        let arg = FunctionArg::Unnamed(FunctionArgExpr::Expr(counted));
+        columns.push((call(ObjectName::from(vec![Ident::new(ORDINALITY)]), vec![arg]), Ident::new("ordinality")));
+    }
+    let projection = columns
+        .into_iter()
+        .enumerate()
+        .map(|(at, (expr, column))| SelectItem::ExprWithAlias { expr, alias: given.get(at).cloned().unwrap_or(column) })
+        .collect();
+    TableFactor::Derived {
+        lateral,
+        subquery: Box::new(select(projection)),
+        alias: Some(TableAlias { explicit: true, name: alias_name, columns: Vec::new(), at: None }),
+        sample: None,
+    }
+}
+
+fn call(name: ObjectName, args: Vec<FunctionArg>) -> Expr {
+    Expr::Function(Function {
+        name,
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// `SELECT projection`
+fn select(projection: Vec<SelectItem>) -> Query {
+    let select = Select {
+        select_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        optimizer_hints: Vec::new(),
+        distinct: None,
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: false,
+        projection,
+        exclude: None,
+        into: None,
+        from: Vec::new(),
+        lateral_views: Vec::new(),
+        prewhere: None,
+        selection: None,
+        connect_by: Vec::new(),
+        group_by: GroupByExpr::Expressions(Vec::new(), Vec::new()),
+        cluster_by: Vec::new(),
+        distribute_by: Vec::new(),
+        sort_by: Vec::new(),
+        having: None,
+        named_window: Vec::new(),
+        qualify: None,
+        window_before_qualify: false,
+        value_table_mode: None,
+        flavor: SelectFlavor::Standard,
+    };
+    Query {
+        with: None,
+        body: Box::new(SetExpr::Select(Box::new(select))),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    }
+}
+
+/// Takes `pg_catalog` from the front of a name.
+fn strip(name: &mut ObjectName) {
+    if let [ObjectNamePart::Identifier(schema), _] = name.0.as_slice()
+        && fold(schema) == "pg_catalog"
+    {
+        name.0.remove(0);
+    }
+}
+
+/// The function's name without the system's schema.
+fn bare(name: &ObjectName) -> Option<String> {
+    let mut name = name.clone();
+    strip(&mut name);
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(ident)] => Some(fold(ident)),
+        _ => None,
+    }
+}
+
+/// Whether an argument holds nothing but literals and operators.
+fn is_constant(arg: &FunctionArg) -> bool {
+    match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => constant(expr),
+        _ => false,
+    }
+}
+
+fn constant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => !matches!(value.value, sqlparser::ast::Value::Placeholder(_)),
+        Expr::TypedString(_) => true,
+        Expr::Interval(interval) => constant(&interval.value),
+        Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } | Expr::Cast { expr: inner, .. } => constant(inner),
+        Expr::BinaryOp { left, right, .. } => constant(left) && constant(right),
+        Expr::Array(array) => array.elem.iter().all(constant),
+        _ => false,
+    }
+}
