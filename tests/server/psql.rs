@@ -52,6 +52,9 @@ fn the_describe_family_works() {
             "\"device_name\"",
         ],
     );
+    check(&server, "\\d+ device", &["Table \"public.device\"", "Storage", "extended", "\"device_name\" btree (name)"]);
+    check(&server, "\\d+ named", &["View \"public.named\"", "View definition:", "device"]);
+    check(&server, "\\d device_name", &["Index \"public.device_name\"", "btree, for table \"public.device\""]);
     check(&server, "\\d reading", &["timestamp without time zone", "double precision", "\"reading_pkey\" PRIMARY KEY"]);
     check(&server, "\\d named", &["View \"public.named\"", "name"]);
     check(&server, "\\d numbers", &["Sequence \"public.numbers\""]);
@@ -63,7 +66,7 @@ fn the_describe_family_works() {
     check(&server, "\\du", &["postgres", "Superuser"]);
     check(&server, "\\dt+", &["device"]);
     check(&server, "\\conninfo", &["You are connected to database \"postgres\" as user \"postgres\""]);
-    for command in ["\\df", "\\dT", "\\dp", "\\dx", "\\db", "\\dy", "\\dD", "\\dconfig"] {
+    for command in ["\\df", "\\dT", "\\dp", "\\dx", "\\db", "\\dy", "\\dD", "\\dconfig", "\\dd"] {
         check(&server, command, &[]);
     }
 }
@@ -80,6 +83,9 @@ fn results_look_as_they_do_elsewhere() {
     assert_eq!(text, "2\n");
     let text = psql(&server, &["-v", "VERBOSITY=verbose"], "SELECT * FROM nothing;");
     assert!(text.contains("ERROR:  42P01: relation \"nothing\" does not exist"), "{text}");
+    assert!(text.contains("LINE 1: SELECT * FROM nothing;\n                      ^"), "{text}");
+    let text = psql(&server, &[], "SELECT id,\n nme FROM device;");
+    assert!(text.contains("column \"nme\" does not exist\nLINE 2:  nme FROM device;\n         ^"), "{text}");
 }
 
 #[test]

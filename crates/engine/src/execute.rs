@@ -112,9 +112,6 @@ impl Session {
     }
 
     async fn explain(&mut self, prepared: &Prepared, explain: &Explain, parameters: &[Value]) -> SqlResult<Outcome> {
-        if explain.json {
-            return Err(SqlError::unsupported("EXPLAIN (FORMAT JSON)"));
-        }
         let options = ExplainOptions { analyze: explain.analyze, verbose: explain.verbose };
         let engine = self.engine.clone();
         let lines = match &explain.statement.plan {
@@ -152,6 +149,7 @@ impl Session {
             }
             _ => return Err(SqlError::unsupported(format_args!("EXPLAIN {}", explain.statement.tag))),
         };
+        let lines = if explain.json { vec![crate::explain::json(&lines)] } else { lines };
         let rows = lines.into_iter().map(|line| vec![Value::Text(line)]).collect();
         let columns = prepared.columns.clone().unwrap_or_else(|| Vec::new().into());
         Ok(Outcome::Rows(columns, RowStream::ready(prepared.tag, RowBlock::Values(rows))))

@@ -11,9 +11,9 @@ use perigee_types::{SqlError, SqlResult, SqlState};
 
 /// PostgreSQL's version that Perigee answers as. From 15 on psql asks `\d` with a set-returning function over columns of
 /// the outer query, which the planner does not take yet; nothing else hangs on the number.
-pub const SERVER_VERSION: &str = "14.13";
+pub const SERVER_VERSION: &str = "16.10";
 /// The same as a number.
-pub const SERVER_VERSION_NUM: &str = "140013";
+pub const SERVER_VERSION_NUM: &str = "160010";
 
 /// How the values of a setting are checked and written.
 #[derive(Clone, Copy, Debug)]

@@ -47,6 +47,7 @@ states! {
     InvalidParameterValue = "22023",
     InvalidRegularExpression = "2201B",
     SubstringError = "22011",
+    InvalidEscapeSequence = "22025",
     ArraySubscriptError = "2202E",
     InvalidTextRepresentation = "22P02",
     InvalidBinaryRepresentation = "22P03",

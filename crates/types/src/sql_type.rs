@@ -19,6 +19,10 @@ pub const UTC: &str = "+00:00";
 /// Precision and scale of a numeric that was declared without them.
 pub const NUMERIC_DEFAULT: (u8, i8) = (38, 10);
 
+/// Decimal places of a computed quotient. How many of them are shown depends on its size, as in PostgreSQL:
+/// [`crate::text::number::quotient_shown`].
+pub const QUOTIENT_SCALE: i8 = 20;
+
 /// An SQL type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SqlType {
@@ -93,7 +97,7 @@ impl SqlType {
             SqlType::Float8 => DataType::Float64,
             SqlType::Numeric(p) => {
                 let (precision, scale) = p.unwrap_or(NUMERIC_DEFAULT);
-                DataType::Decimal128(precision, scale)
+                DataType::Decimal128(precision.min(NUMERIC_DEFAULT.0), scale)
             }
             SqlType::Text
             | SqlType::Varchar(_)

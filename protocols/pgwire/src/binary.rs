@@ -2,12 +2,12 @@
 //!
 //! Source: the `…recv` and `…send` functions of PostgreSQL's `src/backend/utils/adt`.
 
-use perigee_types::sql_type::NUMERIC_DEFAULT;
+use perigee_types::sql_type::{NUMERIC_DEFAULT, QUOTIENT_SCALE};
 use perigee_types::text::calendar::{
     DATE_INFINITY, DATE_MINUS_INFINITY, DAY_MICROS, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS, TIMESTAMP_INFINITY,
     TIMESTAMP_MINUS_INFINITY,
 };
-use perigee_types::text::number::numeric_overflow;
+use perigee_types::text::number::{numeric_overflow, quotient_shown};
 use perigee_types::text::{check_text, json, pad_char};
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -101,8 +101,10 @@ pub(crate) fn encode_array_header(out: &mut Vec<u8>, count: usize, nulls: bool, 
 /// Appends a numeric: groups of four decimal digits. `trim` leaves out zeros behind the point, the padding of a numeric
 /// without a declared scale.
 pub(crate) fn encode_numeric(out: &mut Vec<u8>, value: i128, scale: i8, trim: bool) {
+    let quotient = trim && scale == QUOTIENT_SCALE;
+    let (value, scale) = if quotient { quotient_shown(value) } else { (value, scale) };
     let (mut digits, mut scale) = (value.unsigned_abs(), i32::from(scale));
-    if trim {
+    if trim && !quotient {
         while scale > 0 && digits % 10 == 0 {
             digits /= 10;
             scale -= 1;

@@ -177,7 +177,7 @@ fn fit(decimal: Decimal, modifier: Option<(u8, i8)>) -> SqlResult<Value> {
     let (precision, scale) = modifier.unwrap_or(NUMERIC_DEFAULT);
     let error = || if modifier.is_some() { numeric_overflow(modifier) } else { overflow() };
     let fitted = decimal.rescale(u32::try_from(scale).unwrap_or(0)).map_err(|_| error())?;
-    let limit = 10_u128.checked_pow(u32::from(precision)).unwrap_or(u128::MAX);
+    let limit = 10_u128.pow(u32::from(precision.min(NUMERIC_DEFAULT.0)));
     if fitted.unscaled.unsigned_abs() >= limit {
         return Err(error());
     }

@@ -46,6 +46,7 @@ pub use rewrite::rewrite_expression;
 pub use runtime::{QueryOptions, QueryRuntime};
 pub use stream::BatchStream;
 pub use system::SystemTables;
+pub(crate) use system::system_table_oid;
 pub use type_planner::sql_type_of;
 pub use view::{CompatGap, ReadView, SessionFacts, SessionServices};
 

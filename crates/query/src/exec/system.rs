@@ -36,3 +36,8 @@ impl SystemTables for NoSystemTables {
 pub fn system_tables() -> Arc<dyn SystemTables> {
     Arc::new(crate::pg_catalog::SystemCatalog)
 }
+
+/// The oid of a system table.
+pub(crate) fn system_table_oid(schema: &str, name: &str) -> Option<perigee_types::Oid> {
+    system_tables().oid(schema, name)
+}

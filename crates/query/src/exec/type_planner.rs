@@ -6,12 +6,15 @@ use arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, CharacterLength, DataType as SqlDataType, ExactNumberInfo, ObjectName, TimezoneInfo,
+    ArrayElemTypeDef, CharacterLength, DataType as SqlDataType, ExactNumberInfo, Ident, ObjectName, TimezoneInfo,
 };
 use perigee_types::sql_type::NUMERIC_DEFAULT;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
 
 use super::error::from_sql;
+
+/// The longest varchar or char; PostgreSQL's limit.
+const LENGTH_MAX: u64 = 10_485_760;
 
 /// Resolves type names as PostgreSQL does.
 #[derive(Debug)]
@@ -28,68 +31,76 @@ impl TypePlanner for PostgresTypes {
     }
 }
 
-/// The SQL type that a type name of the parser stands for.
+/// The SQL type that a type name of the parser stands for: in a cast, for a column or a parameter.
 ///
 /// # Errors
-/// `42704` for unknown names, `22023` for modifiers out of range, `0A000` for types that are not there yet.
+/// `42704` for an unknown type, `0A000` for one that Perigee does not have.
 pub fn sql_type_of(ty: &SqlDataType) -> SqlResult<SqlType> {
-    use SqlDataType as T;
     Ok(match ty {
-        T::Boolean | T::Bool => SqlType::Bool,
-        T::SmallInt(_) | T::Int2(_) => SqlType::Int2,
-        T::Int(_) | T::Integer(_) | T::Int4(_) => SqlType::Int4,
-        T::BigInt(_) | T::Int8(_) => SqlType::Int8,
-        T::Real | T::Float4 => SqlType::Float4,
-        T::Double(_) | T::DoublePrecision | T::Float8 => SqlType::Float8,
-        T::Float(info) => match info {
-            ExactNumberInfo::Precision(p) if *p <= 24 => SqlType::Float4,
-            _ => SqlType::Float8,
+        SqlDataType::Bool | SqlDataType::Boolean => SqlType::Bool,
+        SqlDataType::Int2(None) | SqlDataType::SmallInt(None) => SqlType::Int2,
+        SqlDataType::Int(None) | SqlDataType::Integer(None) | SqlDataType::Int4(None) => SqlType::Int4,
+        SqlDataType::BigInt(None) | SqlDataType::Int8(None) => SqlType::Int8,
+        SqlDataType::Real | SqlDataType::Float4 => SqlType::Float4,
+        SqlDataType::Double(_)
+        | SqlDataType::Float8
+        | SqlDataType::DoublePrecision
+        | SqlDataType::Float(ExactNumberInfo::None) => SqlType::Float8,
+        SqlDataType::Float(ExactNumberInfo::Precision(bits)) => match bits {
+            1..=24 => SqlType::Float4,
+            25..=53 => SqlType::Float8,
+            _ => return Err(invalid("precision for type float must be between 1 and 53 bits")),
         },
-        T::Numeric(info) | T::Decimal(info) | T::Dec(info) => numeric(info)?,
-        T::Text => SqlType::Text,
-        T::Varchar(length) | T::CharacterVarying(length) | T::CharVarying(length) => {
-            SqlType::Varchar(length.as_ref().map(characters).transpose()?)
+        SqlDataType::Numeric(info) | SqlDataType::Decimal(info) | SqlDataType::Dec(info) => numeric(info)?,
+        SqlDataType::Text => SqlType::Text,
+        SqlDataType::Varchar(length) | SqlDataType::CharacterVarying(length) | SqlDataType::CharVarying(length) => {
+            SqlType::Varchar(self::length(length.as_ref(), "varchar")?)
         }
-        T::Char(length) | T::Character(length) => {
-            SqlType::Char(length.as_ref().map(characters).transpose()?.unwrap_or(1))
+        SqlDataType::Char(length) | SqlDataType::Character(length) => {
+            SqlType::Char(self::length(length.as_ref(), "char")?.unwrap_or(1))
         }
-        T::Bytea => SqlType::Bytea,
-        T::Date => SqlType::Date,
-        T::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Time,
-        T::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Timestamp,
-        T::Timestamp(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => SqlType::Timestamptz,
-        T::Interval { .. } => SqlType::Interval,
-        T::Uuid => SqlType::Uuid,
-        T::JSON => SqlType::Json,
-        T::JSONB => SqlType::Jsonb,
-        T::Regclass => SqlType::Regclass,
-        T::Array(ArrayElemTypeDef::SquareBracket(inner, _) | ArrayElemTypeDef::AngleBracket(inner)) => {
-            match sql_type_of(inner)? {
-                SqlType::Array(inner) => SqlType::Array(inner),
-                inner => SqlType::Array(Box::new(inner)),
-            }
+        SqlDataType::Uuid => SqlType::Uuid,
+        SqlDataType::Bytea => SqlType::Bytea,
+        SqlDataType::JSON => SqlType::Json,
+        SqlDataType::JSONB => SqlType::Jsonb,
+        SqlDataType::Date => SqlType::Date,
+        // Fewer digits of a second than six are kept as six.
+        SqlDataType::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Time,
+        SqlDataType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Timestamp,
+        SqlDataType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => SqlType::Timestamptz,
+        SqlDataType::Interval { fields: None, precision: None } => SqlType::Interval,
+        SqlDataType::Regclass => SqlType::Regclass,
+        SqlDataType::Array(
+            ArrayElemTypeDef::SquareBracket(of, _)
+            | ArrayElemTypeDef::AngleBracket(of)
+            | ArrayElemTypeDef::Parenthesis(of),
+        ) => match sql_type_of(of)? {
+            // PostgreSQL does not tell int[][] from int[].
+            array @ SqlType::Array(_) => array,
+            of => SqlType::Array(Box::new(of)),
+        },
+        SqlDataType::Custom(name, modifiers) => custom(name, modifiers)?,
+        SqlDataType::Time(..) => return Err(SqlError::unsupported("type time with time zone")),
+        SqlDataType::Bit(_) | SqlDataType::BitVarying(_) | SqlDataType::VarBit(_) => {
+            return Err(SqlError::unsupported("type bit"));
         }
-        T::Custom(name, modifiers) if modifiers.is_empty() => custom(name)?,
-        other => {
-            return Err(SqlError::new(
-                SqlState::UndefinedObject,
-                format!("type \"{}\" does not exist", other.to_string().to_lowercase()),
-            ));
+        SqlDataType::Interval { .. } => return Err(SqlError::unsupported("an interval type with fields or precision")),
+        SqlDataType::TsVector | SqlDataType::TsQuery | SqlDataType::GeometricType(_) => {
+            return Err(SqlError::unsupported(format_args!("type {}", ty.to_string().to_lowercase())));
         }
+        other => return Err(undefined(&other.to_string().to_lowercase())),
     })
 }
 
-fn custom(name: &ObjectName) -> SqlResult<SqlType> {
-    let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(|i| i.value.clone()).collect();
-    let unknown = || SqlError::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"));
+fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
     let quoted = name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| i.quote_style.is_some());
-    let last = match parts.as_slice() {
-        [name] => name,
-        [schema, name] if schema == "pg_catalog" => name,
-        _ => return Err(unknown()),
-    };
-    let last = if quoted { last.clone() } else { last.to_lowercase() };
-    Ok(match last.as_str() {
+    let bare = bare_name(name).ok_or_else(|| undefined(&name.to_string()))?;
+    if !modifiers.is_empty() && bare != "bpchar" {
+        return Err(SqlError::syntax(format!("type modifier is not allowed for type \"{bare}\"")));
+    }
+    Ok(match bare.as_str() {
+        // "char" in quotes is another type than char.
+        "char" if quoted => SqlType::InternalChar,
         "bool" => SqlType::Bool,
         "int2" => SqlType::Int2,
         "int4" => SqlType::Int4,
@@ -99,9 +110,10 @@ fn custom(name: &ObjectName) -> SqlResult<SqlType> {
         "numeric" => SqlType::Numeric(None),
         "text" => SqlType::Text,
         "varchar" => SqlType::Varchar(None),
-        "bpchar" => SqlType::Varchar(None),
-        "char" if quoted => SqlType::InternalChar,
-        "char" => SqlType::Char(1),
+        "bpchar" => match modifiers {
+            [length] => SqlType::Char(length.parse().map_err(|_| invalid("invalid length for type char"))?),
+            _ => SqlType::Text,
+        },
         "name" => SqlType::Name,
         "bytea" => SqlType::Bytea,
         "date" => SqlType::Date,
@@ -115,48 +127,78 @@ fn custom(name: &ObjectName) -> SqlResult<SqlType> {
         "oid" => SqlType::Oid,
         "regclass" => SqlType::Regclass,
         "regtype" => SqlType::Regtype,
-        // Shown by their numbers: no catalog of ours has columns of them.
-        "regnamespace" | "regrole" => SqlType::Oid,
         "regproc" => SqlType::Regproc,
+        // Shown by its number: no catalog of ours has a column of it.
+        "regnamespace" | "regrole" => SqlType::Oid,
         "unknown" => SqlType::Unknown,
         "void" => SqlType::Void,
+        "inet" | "cidr" | "macaddr" | "money" | "xml" | "point" | "line" | "box" | "circle" | "polygon" | "path"
+        | "timetz" | "tsvector" | "tsquery" | "hstore" | "citext" | "int4range" | "int8range" | "numrange"
+        | "tsrange" | "tstzrange" | "daterange" | "pg_lsn" | "xid" | "cid" | "tid" => {
+            return Err(SqlError::unsupported(format_args!("type {bare}")));
+        }
         other => match other.strip_prefix('_') {
-            Some(element) if !quoted => {
-                let element = ObjectName::from(vec![datafusion::sql::sqlparser::ast::Ident::new(element)]);
-                SqlType::Array(Box::new(custom(&element).map_err(|_| unknown())?))
+            Some(of) => {
+                let of = custom(&ObjectName::from(vec![Ident::new(of)]), &[])?;
+                SqlType::Array(Box::new(of))
             }
-            _ => return Err(unknown()),
+            None => return Err(undefined(other)),
         },
     })
 }
 
-fn characters(length: &CharacterLength) -> SqlResult<u32> {
-    match length {
-        CharacterLength::IntegerLength { length, .. } if (1..=10_485_760).contains(length) => Ok(*length as u32),
-        CharacterLength::IntegerLength { length: 0, .. } => {
-            Err(SqlError::new(SqlState::InvalidParameterValue, "length for type varchar must be at least 1"))
-        }
-        _ => Err(SqlError::new(SqlState::InvalidParameterValue, "length for type varchar cannot exceed 10485760")),
+/// The name without a schema; that of the system may be written.
+pub(crate) fn bare_name(name: &ObjectName) -> Option<String> {
+    let parts = name.0.iter().map(|part| part.as_ident().map(fold)).collect::<Option<Vec<_>>>()?;
+    match parts.as_slice() {
+        [name] => Some(name.clone()),
+        [schema, name] if schema == "pg_catalog" => Some(name.clone()),
+        _ => None,
     }
 }
 
 fn numeric(info: &ExactNumberInfo) -> SqlResult<SqlType> {
-    let (precision, scale) = match info {
+    let (precision, scale) = match *info {
         ExactNumberInfo::None => return Ok(SqlType::Numeric(None)),
-        ExactNumberInfo::Precision(p) => (*p, 0),
-        ExactNumberInfo::PrecisionAndScale(p, s) => (*p, *s),
+        ExactNumberInfo::Precision(precision) => (precision, 0),
+        ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, scale),
     };
-    if precision == 0 || precision > 1000 {
-        return Err(SqlError::new(
-            SqlState::InvalidParameterValue,
-            format!("NUMERIC precision {precision} must be between 1 and 1000"),
-        ));
+    if !(1..=1000).contains(&precision) {
+        return Err(invalid(format!("NUMERIC precision {precision} must be between 1 and 1000")));
     }
-    let fits = u8::try_from(precision).ok().filter(|p| *p <= NUMERIC_DEFAULT.0);
-    match (fits, i8::try_from(scale)) {
-        (Some(precision), Ok(scale)) if scale >= 0 && u64::try_from(scale).is_ok_and(|s| s <= u64::from(precision)) => {
-            Ok(SqlType::Numeric(Some((precision, scale))))
+    // More digits than 38 may be declared; a value that has them is out of range.
+    let (Ok(precision), Ok(scale)) = (u8::try_from(precision), i8::try_from(scale)) else {
+        return Err(SqlError::unsupported(format_args!("numeric({precision},{scale})")));
+    };
+    if scale < 0 || scale.unsigned_abs() > precision || scale.unsigned_abs() > NUMERIC_DEFAULT.0 {
+        return Err(SqlError::unsupported(format_args!("numeric with a scale of {scale} in {precision} digits")));
+    }
+    Ok(SqlType::Numeric(Some((precision, scale))))
+}
+
+fn length(length: Option<&CharacterLength>, name: &str) -> SqlResult<Option<u32>> {
+    match length {
+        None => Ok(None),
+        Some(CharacterLength::IntegerLength { length: 0, .. }) => {
+            Err(invalid(format!("length for type {name} must be at least 1")))
         }
-        _ => Err(SqlError::unsupported(format_args!("numeric({precision},{scale}): more than 38 digits"))),
+        Some(CharacterLength::IntegerLength { length, .. }) if *length > LENGTH_MAX => {
+            Err(invalid(format!("length for type {name} cannot exceed {LENGTH_MAX}")))
+        }
+        Some(CharacterLength::IntegerLength { length, .. }) => Ok(u32::try_from(*length).ok()),
+        Some(CharacterLength::Max) => Err(undefined(name)),
     }
+}
+
+/// A name as PostgreSQL keeps it.
+fn fold(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+fn invalid(message: impl Into<String>) -> SqlError {
+    SqlError::new(SqlState::InvalidParameterValue, message)
+}
+
+fn undefined(name: &str) -> SqlError {
+    SqlError::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"))
 }

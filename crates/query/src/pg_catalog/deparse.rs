@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use perigee_types::Oid;
 use perigee_types::catalog::{Check, Index, Object, Table};
+use perigee_types::{Oid, SqlType};
 use sqlparser::ast::{Expr, visit_expressions};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -191,6 +191,33 @@ pub(super) fn short(scope: &Scope, relation: Relation) -> String {
 pub(super) fn nextval(scope: &Scope, sequence: Oid) -> String {
     let name = scope.relation(sequence).map_or_else(|| sequence.to_string(), |relation| short(scope, relation));
     format!("nextval('{}'::regclass)", name.replace('\'', "''"))
+}
+
+/// A column's default: a string literal has the column's type.
+pub(super) fn default(expression: &str, ty: &SqlType) -> String {
+    let literal = expression.len() > 1
+        && expression.starts_with('\'')
+        && closing_quote(expression, 1).is_some_and(|end| end + 1 == expression.len());
+    let name = match ty {
+        SqlType::Varchar(_) => "character varying".to_owned(),
+        SqlType::Char(_) => "bpchar".to_owned(),
+        SqlType::Numeric(_) => "numeric".to_owned(),
+        ty => ty.to_string(),
+    };
+    if literal { format!("{expression}::{name}") } else { expression.to_owned() }
+}
+
+/// The quote that closes a text in quotes which begins before `at`: two of them stand for one.
+fn closing_quote(text: &str, mut at: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    while let Some(byte) = bytes.get(at) {
+        match (byte, bytes.get(at + 1)) {
+            (b'\'', Some(b'\'')) => at += 2,
+            (b'\'', _) => return Some(at),
+            _ => at += 1,
+        }
+    }
+    None
 }
 
 /// The names of an index's columns, separated by commas.

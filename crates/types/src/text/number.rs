@@ -1,7 +1,7 @@
 //! boolean, integers, floats and numeric.
 
 use super::{invalid_syntax, out_of_range};
-use crate::sql_type::NUMERIC_DEFAULT;
+use crate::sql_type::{NUMERIC_DEFAULT, QUOTIENT_SCALE};
 use crate::{SqlError, SqlResult, SqlState};
 
 /// Decimal digits that a numeric holds.
@@ -396,9 +396,28 @@ fn exponent(text: &[u8]) -> Option<i32> {
     }
 }
 
+/// A quotient of [`QUOTIENT_SCALE`] places, rounded to those that PostgreSQL gives it: 16 significant digits at least,
+/// counted in groups of four.
+#[must_use]
+pub fn quotient_shown(value: i128) -> (i128, i8) {
+    let digits = value.unsigned_abs().checked_ilog10().map_or(0, |log| log as i32 + 1);
+    let whole = digits - i32::from(QUOTIENT_SCALE);
+    // The weight of the first group of four digits that is not zero.
+    let weight = if whole > 0 { (whole - 1) / 4 } else { -1 - (-whole / 4) };
+    let places = (16 - 4 * weight).clamp(0, i32::from(QUOTIENT_SCALE)) as i8;
+    let unit = 10i128.pow(u32::from((QUOTIENT_SCALE - places).unsigned_abs()));
+    let (quotient, rest) = (value / unit, value % unit);
+    let up = rest.unsigned_abs() * 2 >= unit.unsigned_abs() && unit > 1;
+    (quotient + if up { value.signum() } else { 0 }, places)
+}
+
 /// Appends a numeric with `scale` decimal places; `trim` leaves out zeros at the end, for a numeric without a declared
 /// scale, whose places are padding.
 pub fn format_numeric(out: &mut Vec<u8>, value: i128, scale: i8, trim: bool) {
+    if trim && scale == QUOTIENT_SCALE {
+        let (value, scale) = quotient_shown(value);
+        return format_numeric(out, value, scale, false);
+    }
     if value < 0 {
         out.push(b'-');
     }

@@ -18,8 +18,8 @@ use perigee_types::{SqlError, SqlState, SqlType};
 use super::cast::{literal, numeric_field};
 use crate::exec::error::{arrow_error, division_by_zero, from_sql, integer_out_of_range};
 
-/// Decimal places of a quotient, at least: 16 significant digits down to a ten-thousandth.
-pub(super) const QUOTIENT_SCALE: i8 = 20;
+pub(super) use perigee_types::sql_type::QUOTIENT_SCALE;
+
 /// Decimal places that a product keeps; its operands may bring more.
 const PRODUCT_SCALE_MAX: i8 = 20;
 
@@ -28,7 +28,7 @@ const PRODUCT_SCALE_MAX: i8 = 20;
 enum Kernel {
     /// Both sides are this integer type.
     Integer,
-    /// Division of floats, by zero an error.
+    /// Both sides are floats; division by zero, overflow and underflow are errors.
     Float,
     /// Both sides are decimals; the result has this scale.
     Quotient(i8),
@@ -79,7 +79,7 @@ fn plan(op: Operator, left: &DataType, right: &DataType) -> Option<(Kernel, Data
         };
         return Some((kernel, sides.0, sides.1));
     }
-    if op == Operator::Divide && (is_float(left) || is_float(right)) {
+    if op != Operator::Modulo && (is_float(left) || is_float(right)) {
         let both_single = *left == DataType::Float32 && *right == DataType::Float32;
         let ty = if both_single { DataType::Float32 } else { DataType::Float64 };
         return Some((Kernel::Float, ty.clone(), ty));
@@ -212,10 +212,7 @@ impl ScalarUDFImpl for Arithmetic {
         };
         match kernel {
             Kernel::Integer => integers(self.op, left, right, &ty),
-            Kernel::Float => {
-                reject_zero(right)?;
-                apply(left, right, numeric::div)
-            }
+            Kernel::Float => floats(self.op, left, right),
             Kernel::Quotient(scale) => decimals(left, right, args.number_rows, scale, |a, b, s, t| {
                 if b == i256::ZERO {
                     return Err(division_by_zero());
@@ -270,6 +267,52 @@ fn integers(op: Operator, left: &ColumnarValue, right: &ColumnarValue, ty: &Data
         }),
         _ => error,
     })
+}
+
+fn floats(op: Operator, left: &ColumnarValue, right: &ColumnarValue) -> Result<ColumnarValue> {
+    if op == Operator::Divide {
+        reject_zero(right)?;
+    }
+    let kernel = match op {
+        Operator::Plus => numeric::add,
+        Operator::Minus => numeric::sub,
+        Operator::Multiply => numeric::mul,
+        _ => numeric::div,
+    };
+    let result = apply(left, right, kernel)?;
+    let scales = matches!(op, Operator::Multiply | Operator::Divide);
+    // What is not finite, or zero, is looked at again: there are few of them.
+    let rows = match &result {
+        ColumnarValue::Array(array) => array.len(),
+        ColumnarValue::Scalar(_) => 1,
+    };
+    let doubles = |value: &ColumnarValue| -> Result<ArrayRef> {
+        Ok(arrow::compute::cast(&value.to_array(rows)?, &DataType::Float64)?)
+    };
+    let computed = result.to_array(rows)?;
+    let suspect = match computed.data_type() {
+        DataType::Float32 => {
+            computed.as_primitive::<Float32Type>().iter().flatten().any(|v| v.is_infinite() || scales && v == 0.0)
+        }
+        _ => computed.as_primitive::<Float64Type>().iter().flatten().any(|v| v.is_infinite() || scales && v == 0.0),
+    };
+    if !suspect {
+        return Ok(result);
+    }
+    let (left, right, computed) = (doubles(left)?, doubles(right)?, doubles(&result)?);
+    let [left, right, computed] = [&left, &right, &computed].map(|array| array.as_primitive::<Float64Type>());
+    for ((l, r), v) in left.iter().zip(right.iter()).zip(computed.iter()) {
+        let (Some(l), Some(r), Some(v)) = (l, r, v) else { continue };
+        let wrong = if v.is_infinite() && l.is_finite() && r.is_finite() {
+            "value out of range: overflow"
+        } else if scales && v == 0.0 && l != 0.0 && (op == Operator::Multiply && r != 0.0 || r.is_finite()) {
+            "value out of range: underflow"
+        } else {
+            continue;
+        };
+        return Err(from_sql(SqlError::new(SqlState::NumericValueOutOfRange, wrong)));
+    }
+    Ok(result)
 }
 
 fn reject_zero(divisor: &ColumnarValue) -> Result<()> {

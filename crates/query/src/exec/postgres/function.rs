@@ -133,8 +133,17 @@ pub(in crate::exec) struct Function {
     signature: Signature,
     /// For operators: how a call is written.
     operator: Option<&'static str>,
-    /// Whether the elements of its array are rows.
-    set: bool,
+    /// For functions that return sets: what becomes of the array that they make.
+    set: Option<Set>,
+}
+
+/// A set-returning function makes an array of its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Set {
+    /// As planned: a call stands for one row's value, and has the type of an element.
+    Rows,
+    /// As it runs, below the node that takes the array apart.
+    Array,
 }
 
 impl Function {
@@ -145,7 +154,7 @@ impl Function {
             overloads: overloads.into(),
             signature: Signature::user_defined(Volatility::Immutable),
             operator: None,
-            set: false,
+            set: None,
         }
     }
 
@@ -168,13 +177,25 @@ impl Function {
 
     /// The elements of the array that it gives are rows.
     pub(in crate::exec) fn set_returning(mut self) -> Self {
-        self.set = true;
+        self.set = Some(Set::Rows);
         self
     }
 
-    /// Whether the elements of the array that it gives are rows.
+    /// Whether a call stands for the rows that it makes.
     pub(in crate::exec) fn returns_set(&self) -> bool {
-        self.set
+        self.set == Some(Set::Rows)
+    }
+
+    /// The function that gives its rows as an array.
+    pub(in crate::exec) fn as_array(&self) -> Arc<ScalarUDF> {
+        Self { set: Some(Set::Array), ..self.clone() }.udf()
+    }
+
+    fn field(&self, field: Field) -> Field {
+        match (self.set, SqlType::of_field(&field)) {
+            (Some(Set::Rows), SqlType::Array(of)) => of.field(&self.name, true),
+            _ => field,
+        }
     }
 
     pub(in crate::exec) fn udf(self) -> Arc<ScalarUDF> {
@@ -184,6 +205,16 @@ impl Function {
     /// Whether a call with these types needs the session's zone behind its arguments.
     pub(in crate::exec) fn wants_zone(&self, types: &[DataType]) -> bool {
         self.resolve(types).is_some_and(|(overload, zone_given)| overload.zone && !zone_given)
+    }
+
+    /// The types that literals in quotes take as arguments of a call with these types; `None` where they stay text.
+    pub(in crate::exec) fn literal_types(&self, types: &[DataType]) -> Vec<Option<SqlType>> {
+        let Some((overload, _)) = self.resolve(types) else { return Vec::new() };
+        let of = |at: usize| match overload.parameter(at) {
+            Some(Parameter::Of(ty)) if !ty.is_string() => Some(ty.clone()),
+            _ => None,
+        };
+        (0..types.len()).map(of).collect()
     }
 
     /// Whether there is an overload for these types.
@@ -247,9 +278,10 @@ pub(in crate::exec) fn is_unknown(ty: &DataType) -> bool {
 fn number_rank(ty: &DataType) -> Option<u32> {
     Some(match ty {
         DataType::Int8 | DataType::UInt8 | DataType::Int16 => 0,
-        DataType::UInt16 | DataType::Int32 => 1,
+        // DataFusion's counts and places: int4 in PostgreSQL, and made that by analysis.
+        DataType::UInt16 | DataType::Int32 | DataType::UInt64 => 1,
         DataType::UInt32 | DataType::Int64 => 2,
-        DataType::UInt64 | DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) => 3,
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) => 3,
         DataType::Float32 => 4,
         DataType::Float64 => 5,
         _ => return None,
@@ -326,7 +358,7 @@ impl std::fmt::Debug for Function {
 /// Functions are the same when they have the same name: there is one of each.
 impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
+        self.name == other.name && self.set == other.set
     }
 }
 
@@ -362,13 +394,13 @@ impl ScalarUDFImpl for Function {
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         let fields: Vec<FieldRef> = arg_types.iter().map(|t| Arc::new(Field::new("", t.clone(), true))).collect();
         let (overload, _) = self.resolve(arg_types).ok_or_else(|| from_sql(self.unknown(arg_types)))?;
-        Ok(returned(overload, &self.name, &fields, &[]).data_type().clone())
+        Ok(self.field(returned(overload, &self.name, &fields, &[])).data_type().clone())
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         let data_types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
         let (overload, _) = self.resolve(&data_types).ok_or_else(|| from_sql(self.unknown(&data_types)))?;
-        Ok(Arc::new(returned(overload, &self.name, args.arg_fields, args.scalar_arguments)))
+        Ok(Arc::new(self.field(returned(overload, &self.name, args.arg_fields, args.scalar_arguments))))
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
@@ -388,6 +420,10 @@ impl ScalarUDFImpl for Function {
         let data_types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
         let types: Vec<SqlType> = args.arg_fields.iter().map(|f| SqlType::of_field(f)).collect();
         let (overload, _) = self.resolve(&data_types).ok_or_else(|| from_sql(self.unknown(&data_types)))?;
+        if self.returns_set() {
+            let message = "set-returning functions are not allowed here";
+            return Err(from_sql(SqlError::new(SqlState::FeatureNotSupported, message)));
+        }
         let view = crate::exec::view::view_of(&args.config_options);
         let call = Call { types: &types, view: view.as_ref() };
         each_row(&args, &types, overload.strict, |values| (overload.eval)(values, &call))

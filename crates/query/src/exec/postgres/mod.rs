@@ -10,17 +10,21 @@
 //! - [`cast`](mod@cast): casts
 //! - [`aggregate`]: sum and avg
 //! - [`choice`]: COALESCE and its like
-//! - [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`], [`sets`]: functions by subject
+//! - [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`], [`sets`],
+//!   [`arrays`], [`json`], [`regexp`]: functions by subject
 
 mod aggregate;
 mod arithmetic;
+mod arrays;
 mod cast;
 mod catalog;
 mod choice;
 mod datetime;
 pub(super) mod function;
+mod json;
 mod math;
 mod operators;
+mod regexp;
 mod rules;
 mod series;
 mod session;
@@ -34,7 +38,7 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
-pub(super) use operators::PostgresOperators;
+pub(super) use operators::{PostgresOperators, adopt, shrink};
 pub(super) use rules::PostgresSemantics;
 pub(super) use sets::labeled;
 pub(crate) use sets::{ORDINALITY, UNNEST, record_columns};
@@ -53,6 +57,9 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(session::functions());
     all.extend(choice::functions());
     all.extend(sets::functions());
+    all.extend(arrays::functions());
+    all.extend(regexp::functions());
+    all.extend(json::functions());
     all.extend(super::system::system_tables().functions());
     all
 }
@@ -65,6 +72,7 @@ pub(super) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     };
     let aliased: Vec<_> = [alias("bool_and", "every"), alias("var", "variance")].into_iter().flatten().collect();
     all.extend(aliased);
+    all.extend(json::aggregates());
     all
 }
 

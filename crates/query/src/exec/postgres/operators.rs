@@ -8,8 +8,10 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::{
     AggregateFunction, ScalarFunction, WindowFunction, WindowFunctionDefinition, WindowFunctionParams,
 };
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr};
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr, RawWindowExpr,
+};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, Operator};
 use datafusion::scalar::ScalarValue;
 use perigee_types::{SqlError, SqlState, SqlType};
 use sqlparser::ast::BinaryOperator;
@@ -60,7 +62,7 @@ impl Side {
 }
 
 /// An untyped literal or parameter as one of type `ty`; anything else as it is.
-pub(super) fn adopt(expr: Expr, ty: &SqlType) -> Result<Expr> {
+pub(in crate::exec) fn adopt(expr: Expr, ty: &SqlType) -> Result<Expr> {
     // A constraint on the column's values does not bind what it is compared with.
     let ty = &match ty {
         SqlType::Varchar(_) | SqlType::Name | SqlType::InternalChar => SqlType::Text,
@@ -81,7 +83,7 @@ pub(super) fn adopt(expr: Expr, ty: &SqlType) -> Result<Expr> {
 }
 
 /// An integer literal as int4 where it fits; DataFusion's planner makes all of them int8.
-pub(super) fn shrink(expr: Expr) -> Expr {
+pub(in crate::exec) fn shrink(expr: Expr) -> Expr {
     match expr {
         Expr::Literal(ScalarValue::Int64(Some(value)), None) => match i32::try_from(value) {
             Ok(small) => Expr::Literal(ScalarValue::Int32(Some(small)), None),
@@ -247,12 +249,64 @@ fn plan_concat(left: Side, right: Side) -> Result<Option<Expr>> {
     Ok(Some(binary(text(left)?, Operator::StringConcat, text(right)?)))
 }
 
+fn call(udf: Arc<datafusion::logical_expr::ScalarUDF>, args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(udf, args))
+}
+
+/// Operators on json and arrays; `None` for others.
+fn plan_containers(raw: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr>> {
+    use BinaryOperator as B;
+    let concerned = matches!(
+        raw.op,
+        B::Arrow
+            | B::LongArrow
+            | B::HashArrow
+            | B::HashLongArrow
+            | B::HashMinus
+            | B::Question
+            | B::QuestionAnd
+            | B::QuestionPipe
+            | B::AtArrow
+            | B::ArrowAt
+            | B::PGOverlap
+            | B::StringConcat
+            | B::Minus
+            | B::Lt
+            | B::LtEq
+            | B::Gt
+            | B::GtEq
+    );
+    if !concerned {
+        return Ok(None);
+    }
+    let (left, right) = (Side::new(raw.left.clone(), schema)?, Side::new(raw.right.clone(), schema)?);
+    if let Some(udf) = super::json::operator(&raw.op, &left.sql(), &right.sql()) {
+        return Ok(Some(call(udf, vec![left.expr, right.expr])));
+    }
+    if let Some(udf) = super::arrays::operator(&raw.op)
+        && let Some(array) = [left.sql(), right.sql()].into_iter().find(|ty| matches!(ty, SqlType::Array(_)))
+    {
+        let (left, right) = (left.adopt(&array)?, right.adopt(&array)?);
+        return Ok(Some(call(udf, vec![left.expr, right.expr])));
+    }
+    let order = comparison(&raw.op).filter(|_| left.sql() == SqlType::Jsonb || right.sql() == SqlType::Jsonb);
+    if let Some((op, _)) = order {
+        let (left, right) = (left.adopt(&SqlType::Jsonb)?, right.adopt(&SqlType::Jsonb)?);
+        let order = call(super::json::order(), vec![left.expr, right.expr]);
+        return Ok(Some(binary(order, op, Expr::Literal(ScalarValue::Int32(Some(0)), None))));
+    }
+    Ok(None)
+}
+
 impl ExprPlanner for PostgresOperators {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         use BinaryOperator as B;
         let sides = |raw: RawBinaryExpr| {
             Ok::<_, datafusion::error::DataFusionError>((Side::new(raw.left, schema)?, Side::new(raw.right, schema)?))
         };
+        if let Some(planned) = plan_containers(&raw, schema)? {
+            return Ok(PlannerResult::Planned(planned));
+        }
         if let Some((op, symbol)) = arithmetic_operator(&raw.op) {
             let (left, right) = sides(raw)?;
             return plan_arithmetic(op, symbol, left, right).map(PlannerResult::Planned);
@@ -330,7 +384,31 @@ impl ExprPlanner for PostgresOperators {
         )))
     }
 
+    fn plan_field_access(
+        &self,
+        raw: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        let key = match &raw.field_access {
+            GetFieldAccess::ListIndex { key } => shrink(key.as_ref().clone()),
+            GetFieldAccess::NamedStructField { name } => Expr::Literal(name.clone(), None),
+            GetFieldAccess::ListRange { .. } => return Ok(PlannerResult::Original(raw)),
+        };
+        let container = Side::new(raw.expr.clone(), schema)?;
+        if container.sql() != SqlType::Jsonb {
+            return Ok(PlannerResult::Original(raw));
+        }
+        let key = Side::new(key, schema)?;
+        Ok(match super::json::operator(&BinaryOperator::Arrow, &container.sql(), &key.sql()) {
+            Some(udf) => PlannerResult::Planned(call(udf, vec![container.expr, key.expr])),
+            None => PlannerResult::Original(raw),
+        })
+    }
+
     fn plan_aggregate(&self, raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        if let Some(planned) = super::json::aggregate(&raw) {
+            return Ok(PlannerResult::Planned(planned));
+        }
         let [arg] = raw.args.as_slice() else { return Ok(PlannerResult::Original(raw)) };
         let call = |udf: Arc<datafusion::logical_expr::AggregateUDF>, arg: Expr| {
             Expr::AggregateFunction(AggregateFunction::new_udf(

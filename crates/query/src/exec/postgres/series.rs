@@ -13,6 +13,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::memory::{LazyBatchGenerator, LazyMemoryExec};
 use parking_lot::RwLock;
 use perigee_storage::arrow_value::{ColumnBuilder, value_at};
+use perigee_types::sql_type::NUMERIC_DEFAULT;
 use perigee_types::text::TimeZone;
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -50,8 +51,24 @@ fn constant(expr: &Expr) -> Result<Value> {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Series {
     Empty,
-    Integers { start: i64, stop: i64, step: i64, small: bool },
-    Times { start: i64, stop: i64, step: Interval, zone: Option<TimeZone> },
+    Integers {
+        start: i64,
+        stop: i64,
+        step: i64,
+        small: bool,
+    },
+    /// Counted in units of the default scale of numeric.
+    Numerics {
+        start: i128,
+        stop: i128,
+        step: i128,
+    },
+    Times {
+        start: i64,
+        stop: i64,
+        step: Interval,
+        zone: Option<TimeZone>,
+    },
 }
 
 impl Series {
@@ -74,6 +91,17 @@ impl Series {
                 let small = [start, stop, step].iter().all(|v| i32::try_from(*v).is_ok());
                 Ok(Series::Integers { start, stop, step, small })
             }
+            [Value::Numeric(..), Value::Numeric(..)] | [Value::Numeric(..), Value::Numeric(..), Value::Numeric(..)] => {
+                let unscaled = |value: &Value| match value {
+                    Value::Numeric(v, scale) => at_default_scale(*v, *scale),
+                    _ => Err(undefined()),
+                };
+                let step = args.get(2).map_or_else(|| at_default_scale(1, 0), unscaled)?;
+                if step == 0 {
+                    return Err(zero());
+                }
+                Ok(Series::Numerics { start: unscaled(&args[0])?, stop: unscaled(&args[1])?, step })
+            }
             [start, stop, Value::Interval(step)] => {
                 let zoned = matches!(start, Value::Timestamptz(_)) || matches!(stop, Value::Timestamptz(_));
                 if *step == Interval::default() {
@@ -90,6 +118,7 @@ impl Series {
         match self {
             Series::Empty | Series::Integers { small: true, .. } => SqlType::Int4,
             Series::Integers { .. } => SqlType::Int8,
+            Series::Numerics { .. } => SqlType::Numeric(None),
             Series::Times { zone: Some(_), .. } => SqlType::Timestamptz,
             Series::Times { .. } => SqlType::Timestamp,
         }
@@ -110,6 +139,16 @@ impl Series {
                 };
                 (value, rest)
             }
+            Series::Numerics { start, stop, step } => {
+                if (*step > 0 && start > stop) || (*step < 0 && start < stop) {
+                    return Ok(None);
+                }
+                let rest = match start.checked_add(*step) {
+                    Some(start) => Series::Numerics { start, stop: *stop, step: *step },
+                    None => Series::Empty,
+                };
+                (Value::Numeric(*start, NUMERIC_DEFAULT.1), rest)
+            }
             Series::Times { start, stop, step, zone } => {
                 let forward = step.approximate_micros() > 0;
                 if (forward && start > stop) || (!forward && start < stop) {
@@ -123,6 +162,14 @@ impl Series {
         *self = rest;
         Ok(Some(value))
     }
+}
+
+/// A number with as many places as a numeric without a declared scale has.
+fn at_default_scale(value: i128, scale: i8) -> SqlResult<i128> {
+    let overflow = || SqlError::new(SqlState::NumericValueOutOfRange, "value overflows numeric format");
+    let places = NUMERIC_DEFAULT.1 - scale;
+    let power = 10i128.checked_pow(u32::from(places.unsigned_abs())).ok_or_else(overflow)?;
+    if places >= 0 { value.checked_mul(power).ok_or_else(overflow) } else { Ok(value / power) }
 }
 
 fn undefined() -> SqlError {

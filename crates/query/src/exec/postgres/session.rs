@@ -12,7 +12,7 @@ use crate::exec::view::{ReadView, SessionServices};
 use SqlType as T;
 
 /// What `version()` says. Clients parse the number behind the first word.
-const VERSION: &str = concat!("PostgreSQL 14.13 (Perigee ", env!("CARGO_PKG_VERSION"), ")");
+const VERSION: &str = concat!("PostgreSQL 16.10 (Perigee ", env!("CARGO_PKG_VERSION"), ")");
 
 /// Functions without arguments that stand for a value of the session.
 const SESSION_VALUES: &[(&str, SqlType, SessionValue)] = &[

@@ -24,8 +24,8 @@ pub(crate) const ORDINALITY: &str = "__ordinality";
 const ROWS_MAX: usize = 1 << 24;
 
 /// The columns of a function that returns records: their names and the functions that give them.
-pub(crate) fn record_columns(_function: &str) -> Option<&'static [(&'static str, &'static str)]> {
-    None
+pub(crate) fn record_columns(function: &str) -> Option<&'static [(&'static str, &'static str)]> {
+    super::json::record_columns(function)
 }
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
@@ -42,6 +42,8 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
                 overload(&[T::Int4, T::Int4, T::Int4], list(T::Int4), series),
                 overload(&[T::Int8, T::Int8], list(T::Int8), series),
                 overload(&[T::Int8, T::Int8, T::Int8], list(T::Int8), series),
+                overload_of(vec![Parameter::AnyNumeric; 2], Returns::Type(list(T::Numeric(None))), series),
+                overload_of(vec![Parameter::AnyNumeric; 3], Returns::Type(list(T::Numeric(None))), series),
                 overload(&[T::Timestamp, T::Timestamp, T::Interval], list(T::Timestamp), series),
                 overload(&[T::Timestamptz, T::Timestamptz, T::Interval], list(T::Timestamptz), series).with_zone(),
             ],
@@ -95,7 +97,6 @@ fn series(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
         }
         rows.push(match value {
             Value::Int4(v) if wide => Value::Int8(i64::from(v)),
-            Value::Int8(v) if !wide => Value::Int4(v as i32),
             other => other,
         });
     }

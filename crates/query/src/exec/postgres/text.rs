@@ -76,14 +76,6 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         .udf(),
         Function::new("to_number", vec![overload(&[T::Text, T::Text], T::Numeric(None), to_number)]).udf(),
         Function::new(
-            "regexp_split_to_array",
-            vec![overload(&[T::Text, T::Text], T::Array(Box::new(T::Text)), |a, _| {
-                let pattern = regex(str(&a[1]), false)?;
-                Ok(Value::Array(pattern.split(str(&a[0])).map(|piece| text(piece.to_owned())).collect()))
-            })],
-        )
-        .udf(),
-        Function::new(
             "length",
             vec![
                 overload(&[T::Text], T::Int4, |a, _| Ok(count(str(&a[0]).chars().count()))),
@@ -95,7 +87,31 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         )
         .with_aliases(&["char_length", "character_length"])
         .udf(),
+        Function::new(
+            "octet_length",
+            vec![
+                overload(&[T::Text], T::Int4, |a, _| Ok(count(octets(&a[0]).len()))),
+                overload(&[T::Bytea], T::Int4, |a, _| Ok(count(octets(&a[0]).len()))),
+            ],
+        )
+        .udf(),
+        Function::new(
+            "bit_length",
+            vec![
+                overload(&[T::Text], T::Int4, |a, _| Ok(count(octets(&a[0]).len() * 8))),
+                overload(&[T::Bytea], T::Int4, |a, _| Ok(count(octets(&a[0]).len() * 8))),
+            ],
+        )
+        .udf(),
     ]
+}
+
+/// The bytes of a text or bytea.
+fn octets(value: &Value) -> &[u8] {
+    match value {
+        Value::Bytea(bytes) => bytes,
+        value => str(value).as_bytes(),
+    }
 }
 
 /// SUBSTRING with positions; with a pattern, the first match or its first group.

@@ -41,7 +41,7 @@ enum Gives {
 }
 
 /// The function that runs `plan` for one value.
-pub(super) fn value(plan: LogicalPlan) -> Result<ScalarUDF> {
+pub(super) fn value(plan: LogicalPlan, parameters: Vec<DataType>) -> Result<ScalarUDF> {
     let field = plan
         .schema()
         .inner()
@@ -49,11 +49,11 @@ pub(super) fn value(plan: LogicalPlan) -> Result<ScalarUDF> {
         .first()
         .cloned()
         .ok_or_else(|| from_sql(SqlError::new(SqlState::SyntaxError, "subquery must return only one column")))?;
-    Ok(subplan(plan, field, Gives::Value))
+    Ok(subplan(plan, parameters, field, Gives::Value))
 }
 
 /// The function that runs `plan` for all its rows. The columns of the structs are called by their places.
-pub(super) fn rows(plan: LogicalPlan, or_null: bool) -> ScalarUDF {
+pub(super) fn rows(plan: LogicalPlan, parameters: Vec<DataType>, or_null: bool) -> ScalarUDF {
     let fields = plan.schema().inner().fields();
     let columns: Fields = fields
         .iter()
@@ -62,7 +62,7 @@ pub(super) fn rows(plan: LogicalPlan, or_null: bool) -> ScalarUDF {
         .collect();
     let item = Field::new("item", DataType::Struct(columns.clone()), true);
     let field = Arc::new(Field::new("rows", DataType::List(Arc::new(item)), true));
-    subplan(plan, field, Gives::Rows { columns, or_null })
+    subplan(plan, parameters, field, Gives::Rows { columns, or_null })
 }
 
 /// The name of a column of [`rows`].
@@ -70,9 +70,10 @@ pub(super) fn column_name(place: usize) -> String {
     format!("c{place}")
 }
 
-fn subplan(plan: LogicalPlan, field: FieldRef, gives: Gives) -> ScalarUDF {
+fn subplan(plan: LogicalPlan, parameters: Vec<DataType>, field: FieldRef, gives: Gives) -> ScalarUDF {
     ScalarUDF::new_from_impl(Subplan {
         plan: Arc::new(plan),
+        parameters,
         field,
         gives,
         signature: Signature::user_defined(Volatility::Stable),
@@ -83,6 +84,8 @@ fn subplan(plan: LogicalPlan, field: FieldRef, gives: Gives) -> ScalarUDF {
 #[derive(Debug)]
 struct Subplan {
     plan: Arc<LogicalPlan>,
+    /// Types of the parameters: those that the plan was made with, whatever the outer columns have become.
+    parameters: Vec<DataType>,
     field: FieldRef,
     gives: Gives,
     signature: Signature,
@@ -119,8 +122,8 @@ impl ScalarUDFImpl for Subplan {
         Ok(Arc::new(self.field.as_ref().clone().with_nullable(true)))
     }
 
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        Ok(arg_types.to_vec())
+    fn coerce_types(&self, _: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(self.parameters.clone())
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -9,7 +9,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
 
-use super::{function, keeps_left, parameterized};
+use super::{Parameterized, function, keeps_left, parameterized};
 use crate::exec::planning::optimize_plan;
 use crate::exec::postgres::labeled;
 
@@ -99,10 +99,10 @@ pub(super) fn rows(join: Join) -> Result<LogicalPlan> {
     let body = body.build()?;
     let names: Vec<(Option<TableReference>, String)> =
         body.schema().iter().map(|(q, f)| (q.cloned(), f.name().clone())).collect();
-    let (body, arguments) = parameterized(body, left, None)?;
-    let body = optimize_plan(&body)?;
+    let Parameterized { plan, arguments, types } = parameterized(body, left, None)?;
+    let body = optimize_plan(&plan)?;
     let fields: Vec<_> = body.schema().inner().fields().iter().cloned().collect();
-    let udf = Arc::new(function::rows(body, keeps_left(join.join_type)));
+    let udf = Arc::new(function::rows(body, types, keeps_left(join.join_type)));
     let mut inner = columns_of(left);
     let mut outer = inner.clone();
     inner.push(Expr::ScalarFunction(ScalarFunction::new_udf(udf, arguments)).alias(ROWS));

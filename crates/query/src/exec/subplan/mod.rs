@@ -12,6 +12,7 @@ mod lateral;
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::datasource::source_as_provider;
@@ -23,7 +24,10 @@ use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, when,
 };
 
+use perigee_types::SqlType;
+
 use super::planning::optimize_plan;
+use super::postgres;
 use function::PARAMETER;
 
 /// Which subqueries become subplans.
@@ -169,7 +173,7 @@ fn compared(expr: Expr, op: Operator, all: bool, subquery: &Subquery, schema: &D
     let Some((qualifier, field)) = plan.schema().iter().next().map(|(q, f)| (q.cloned(), Arc::clone(f))) else {
         return Ok(Expr::Literal(ScalarValue::Boolean(Some(all)), None));
     };
-    // The left side belongs to the outer row: a column of a projection below the aggregate.
+    let expr = postgres::adopt(postgres::shrink(expr), &SqlType::of_field(&field))?;
     let left_field = expr.to_field(schema)?.1;
     let left = Expr::Placeholder(Placeholder::new_with_field(format!("{PARAMETER}_left"), Some(left_field)));
     let right = Expr::Column(datafusion::common::Column::from((qualifier.as_ref(), &field)));
@@ -193,27 +197,37 @@ fn compared(expr: Expr, op: Operator, all: bool, subquery: &Subquery, schema: &D
             .alias("found"),
         ])?
         .build()?;
-    let (plan, mut arguments) = parameterized(plan, schema, Some(expr))?;
-    let udf = function::value(optimize_plan(&plan)?)?;
-    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), std::mem::take(&mut arguments))))
+    let Parameterized { plan, arguments, types } = parameterized(plan, schema, Some(expr))?;
+    let udf = function::value(optimize_plan(&plan)?, types)?;
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), arguments)))
 }
 
 /// The only value of a plan that may name columns of `schema`.
 fn value(plan: LogicalPlan, schema: &DFSchema) -> Result<Expr> {
-    let (plan, arguments) = parameterized(plan, schema, None)?;
-    let udf = function::value(optimize_plan(&plan)?)?;
+    let Parameterized { plan, arguments, types } = parameterized(plan, schema, None)?;
+    let udf = function::value(optimize_plan(&plan)?, types)?;
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), arguments)))
+}
+
+/// A plan that asks for what it takes from outside.
+struct Parameterized {
+    plan: LogicalPlan,
+    /// The values of its parameters, for an outer row.
+    arguments: Vec<Expr>,
+    /// The types that it was planned with.
+    types: Vec<DataType>,
 }
 
 /// The plan with parameters for everything that it takes from outside, and the values of these for a row of `schema`.
 /// `left` is the value of the parameter that stands for the left side of a comparison.
-fn parameterized(plan: LogicalPlan, schema: &DFSchema, left: Option<Expr>) -> Result<(LogicalPlan, Vec<Expr>)> {
+fn parameterized(plan: LogicalPlan, schema: &DFSchema, left: Option<Expr>) -> Result<Parameterized> {
     // Behind this no subquery in it refers to it: what refers to the outside refers to ours.
     let plan = replace(plan, Which::All)?;
-    let mut arguments: Vec<Expr> = Vec::new();
-    let mut take = |argument: Expr| {
+    let (mut arguments, mut types): (Vec<Expr>, Vec<DataType>) = Default::default();
+    let mut take = |argument: Expr, ty: &DataType| {
         arguments.iter().position(|known| *known == argument).unwrap_or_else(|| {
             arguments.push(argument);
+            types.push(ty.clone());
             arguments.len() - 1
         })
     };
@@ -235,13 +249,13 @@ fn parameterized(plan: LogicalPlan, schema: &DFSchema, left: Option<Expr>) -> Re
                     },
                     _ => return Ok(Transformed::no(e)),
                 };
-                let id = format!("{PARAMETER}{}", take(argument));
+                let id = format!("{PARAMETER}{}", take(argument, field.data_type()));
                 Ok(Transformed::yes(Expr::Placeholder(Placeholder::new_with_field(id, Some(field)))))
             })?;
             Ok(expr.update_data(|e| name.restore(e)))
         })
     })?;
-    Ok((plan.data, arguments))
+    Ok(Parameterized { plan: plan.data, arguments, types })
 }
 
 /// Whether a plan is one row of aggregates, which DataFusion joins.

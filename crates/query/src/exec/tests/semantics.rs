@@ -117,13 +117,13 @@ fn aggregates_have_postgresqls_types() {
     fixture.check_all(&[
         ("SELECT sum(id), pg_typeof(sum(id)) FROM t", "10|bigint"),
         ("SELECT sum(big), pg_typeof(sum(big)) FROM t", "36893488147419103188|numeric"),
-        ("SELECT avg(id) FROM t", "2.5"),
-        ("SELECT avg(price) FROM t", "3.75"),
+        ("SELECT avg(id) FROM t", "2.5000000000000000"),
+        ("SELECT avg(price) FROM t", "3.7500000000000000"),
         ("SELECT avg(id) + 1 FROM t WHERE id > 100", "NULL"),
         ("SELECT sum(price) FROM t", "15.00"),
         ("SELECT avg(ratio), sum(ratio) FROM t", "1.25|5"),
         ("SELECT count(*), count(name), pg_typeof(count(*)) FROM t", "4|3|bigint"),
-        ("SELECT sum(id) FILTER (WHERE id > 2), avg(DISTINCT small % 2) FROM t", "7|0.5"),
+        ("SELECT sum(id) FILTER (WHERE id > 2), avg(DISTINCT small % 2) FROM t", "7|0.50000000000000000000"),
         ("SELECT string_agg(name, ',' ORDER BY name DESC) FROM t", "n3,n2,n1"),
         ("SELECT array_agg(id ORDER BY id) FROM t", "{1,2,3,4}"),
         ("SELECT bool_and(id > 0), bool_or(id > 3), every(id > 1) FROM t", "t|t|f"),
@@ -132,7 +132,7 @@ fn aggregates_have_postgresqls_types() {
         ("SELECT id, row_number() OVER (ORDER BY id DESC) FROM t ORDER BY id LIMIT 1", "1|4"),
         (
             "SELECT id, sum(id) OVER (ORDER BY id), avg(id) OVER (ORDER BY id) FROM t ORDER BY id LIMIT 2",
-            "1|1|1\n2|3|1.5",
+            "1|1|1.0000000000000000\n2|3|1.5000000000000000",
         ),
         ("SELECT name FROM t ORDER BY name LIMIT 1 OFFSET 3", "NULL"),
         ("SELECT name FROM t ORDER BY name DESC LIMIT 1", "NULL"),
@@ -157,8 +157,8 @@ fn aggregates_have_postgresqls_types() {
         ("SELECT id FROM t WHERE id = ANY(ARRAY[1, 3]) ORDER BY id", "1\n3"),
         ("SELECT id FROM t WHERE id <> ALL(ARRAY[1, 3]) ORDER BY id", "2\n4"),
         ("SELECT sum(price * (1 - 0.05) * (1 + 0.08)) FROM t", "15.390000"),
-        ("SELECT 100.00 * sum(price) / sum(price) FROM t", "100"),
-        ("SELECT sum(price) / 7.0 FROM t", "2.14285714285714285714"),
+        ("SELECT 100.00 * sum(price) / sum(price) FROM t", "100.0000000000000000"),
+        ("SELECT sum(price) / 7.0 FROM t", "2.1428571428571429"),
     ]);
 }
 

@@ -157,7 +157,7 @@ pub(super) fn defaults(scope: &Scope, rows: &mut Rows) {
         for column in table.columns.iter().filter(|c| c.identity_always.is_none()) {
             let Some(default) = &column.default else { continue };
             let expression = match default {
-                ColumnDefault::Expression(expression) => expression.clone(),
+                ColumnDefault::Expression(expression) => deparse::default(expression, &column.ty),
                 ColumnDefault::Sequence(sequence) => deparse::nextval(scope, *sequence),
             };
             rows.push([

@@ -26,8 +26,12 @@ use self::tokens::Tokens;
 pub(super) use self::tokens::fold;
 use super::statement::{Ast, Statement};
 
-/// How deep expressions and queries may nest. sqlparser guards its stack by this count.
-const DEPTH_MAX: usize = 128;
+/// How deep parentheses, CASE and prefix operators may nest, and how long a chain of operators may be: what is planned
+/// walks them by recursion.
+const DEPTH_MAX: usize = 100;
+const OPERATORS_MAX: usize = 2_000;
+/// What sqlparser may recurse, which counts a parenthesis more than once.
+const RECURSION_MAX: usize = 512;
 /// How long a text may be; a wire message may hold more.
 const TEXT_BYTES_MAX: usize = 64 << 20;
 
@@ -76,6 +80,10 @@ fn statement(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Statement> {
 }
 
 fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
+    check_depth(tokens)?;
+    if let Some(token) = clause_behind_from(tokens) {
+        return Err(at_or_near(text, token));
+    }
     let mut cursor = Tokens::new(text, tokens);
     let first = cursor.peek_word().unwrap_or_default();
     match first.as_str() {
@@ -97,13 +105,63 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
     Ok(if rewritten.no_data { Ast::CreateTableNoData(statement) } else { Ast::Sql(statement) })
 }
 
+/// The word of a clause where FROM wants a relation: sqlparser takes it for a name.
+fn clause_behind_from(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
+    tokens.windows(2).find_map(|pair| {
+        let (from, next) = (tokens::word_of(&pair[0].token), tokens::word_of(&pair[1].token));
+        let clause = matches!(
+            next.as_deref(),
+            Some("where" | "group" | "having" | "order" | "limit" | "offset" | "union" | "intersect" | "except" | "on")
+        );
+        (from.as_deref() == Some("from") && clause).then_some(&pair[1])
+    })
+}
+
+/// Refuses what nests too deeply before anything recurses into it.
+///
+/// # Errors
+/// `54001`
+fn check_depth(tokens: &[TokenWithSpan]) -> SqlResult<()> {
+    let (mut depth, mut prefixes, mut operators) = (0_usize, 0_usize, 0_usize);
+    for token in tokens {
+        let word = tokens::word_of(&token.token);
+        match (&token.token, word.as_deref()) {
+            (Token::LParen | Token::LBracket, _) | (_, Some("case")) => depth += 1,
+            (Token::RParen | Token::RBracket, _) | (_, Some("end")) => depth = depth.saturating_sub(1),
+            (Token::Comma, _) => operators = 0,
+            _ => {}
+        }
+        match (&token.token, word.as_deref()) {
+            (Token::Minus | Token::Plus | Token::Tilde | Token::ExclamationMark, _) | (_, Some("not")) => {
+                prefixes += 1;
+                operators += 1;
+            }
+            (Token::LParen, _) => {}
+            (Token::Word(_), Some("and" | "or" | "union" | "intersect" | "except")) => {
+                prefixes = 0;
+                operators += 1;
+            }
+            (Token::Word(_) | Token::Number(..) | Token::SingleQuotedString(_) | Token::RParen | Token::Comma, _) => {
+                prefixes = 0;
+            }
+            _ => operators += 1,
+        }
+        if depth + prefixes > DEPTH_MAX || operators > OPERATORS_MAX {
+            return Err(SqlError::new(SqlState::StatementTooComplex, "stack depth limit exceeded")
+                .hint("The statement nests expressions or queries too deeply."));
+        }
+    }
+    Ok(())
+}
+
 /// Runs a method of sqlparser over all of `tokens`.
 fn with_parser<T>(
     text: &Text,
     tokens: &[TokenWithSpan],
     read: impl FnOnce(&mut Parser) -> Result<T, ParserError>,
 ) -> SqlResult<T> {
-    let mut parser = Parser::new(&DIALECT).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens.to_vec());
+    let mut parser =
+        Parser::new(&DIALECT).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens.to_vec());
     let result = read(&mut parser).map_err(|e| position::parser_error(text, tokens, &e))?;
     let rest = parser.peek_token();
     if rest.token != Token::EOF {

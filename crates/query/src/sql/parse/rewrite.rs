@@ -12,7 +12,8 @@ pub(super) struct Rewritten {
     pub(super) no_data: bool,
 }
 
-/// Rewrites `TABLE t`, `CREATE UNLOGGED TABLE`, `… WITH [NO] DATA`.
+/// Rewrites `TABLE t`, `CREATE UNLOGGED TABLE`, `… WITH [NO] DATA`, the options of CREATE SEQUENCE and the columns of
+/// CREATE TABLE … AS.
 pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     let mut tokens = tokens.to_vec();
     let mut no_data = false;
@@ -28,8 +29,134 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
             tokens.truncate(length - 2);
         }
     }
+    order_sequence_options(&mut tokens);
+    type_columns_of_table_as(&mut tokens);
     expand_table_commands(&mut tokens);
+    lock_without_from(&mut tokens);
     Rewritten { tokens, no_data }
+}
+
+/// The options of CREATE SEQUENCE in the order that sqlparser wants. What is none of them ends the list and stays.
+fn order_sequence_options(tokens: &mut Vec<TokenWithSpan>) {
+    let Some(sequence) = (1..3).find(|at| is_words(tokens, 0, &["create"]) && is_words(tokens, *at, &["sequence"]))
+    else {
+        return;
+    };
+    let mut at = sequence + 1;
+    if is_words(tokens, at, &["if", "not", "exists"]) {
+        at += 3;
+    }
+    at += 1;
+    while tokens.get(at).is_some_and(|t| t.token == Token::Period) {
+        at += 2;
+    }
+    let start = at;
+    // The place of each option in sqlparser's order, and its tokens.
+    let mut options: Vec<(u8, Vec<TokenWithSpan>)> = Vec::new();
+    while at < tokens.len() {
+        let Some((rank, length)) = sequence_option(tokens, at) else { break };
+        let end = (at + length).min(tokens.len());
+        options.push((rank, tokens[at..end].to_vec()));
+        at = end;
+    }
+    options.sort_by_key(|(rank, _)| *rank);
+    let ordered: Vec<_> = options.into_iter().flat_map(|(_, tokens)| tokens).collect();
+    tokens.splice(start..at, ordered);
+}
+
+/// An option of CREATE SEQUENCE at `at`: its place in sqlparser's order and how many tokens it has.
+fn sequence_option(tokens: &[TokenWithSpan], at: usize) -> Option<(u8, usize)> {
+    let number =
+        |at: usize| 1 + usize::from(matches!(tokens.get(at).map(|t| &t.token), Some(Token::Minus | Token::Plus)));
+    let with = |word: &str| usize::from(is_words(tokens, at + 1, &[word]));
+    let word = tokens.get(at).and_then(|t| word_of(&t.token))?;
+    Some(match word.as_str() {
+        "as" => (0, 2),
+        "increment" => (1, 1 + with("by") + number(at + 1 + with("by"))),
+        "minvalue" => (2, 1 + number(at + 1)),
+        "maxvalue" => (3, 1 + number(at + 1)),
+        "start" => (4, 1 + with("with") + number(at + 1 + with("with"))),
+        "cache" => (5, 1 + number(at + 1)),
+        "cycle" => (6, 1),
+        "no" if is_words(tokens, at + 1, &["minvalue"]) => (2, 2),
+        "no" if is_words(tokens, at + 1, &["maxvalue"]) => (3, 2),
+        "no" if is_words(tokens, at + 1, &["cycle"]) => (6, 2),
+        "owned" => {
+            let rest = &tokens[(at + 3).min(tokens.len())..];
+            let name =
+                rest.iter().position(|t| !matches!(t.token, Token::Period | Token::Word(_))).unwrap_or(rest.len());
+            // A word behind a word begins the next option.
+            let dotted =
+                rest[..name].chunks(2).take_while(|pair| pair.len() == 2 && pair[0].token == Token::Period).count();
+            (7, 3 + 2 * dotted)
+        }
+        _ => return None,
+    })
+}
+
+/// `CREATE TABLE t (a, b) AS …`: sqlparser wants types, the query has them.
+fn type_columns_of_table_as(tokens: &mut Vec<TokenWithSpan>) {
+    if !is_words(tokens, 0, &["create"]) {
+        return;
+    }
+    let Some(open) = tokens.iter().position(|t| t.token == Token::LParen) else { return };
+    if !tokens[..open].iter().any(|t| word_of(&t.token).as_deref() == Some("table")) {
+        return;
+    }
+    let Some(close) = tokens[open..].iter().position(|t| t.token == Token::RParen).map(|at| open + at) else { return };
+    let names = &tokens[open + 1..close];
+    let plain = !names.is_empty()
+        && names.len() % 2 == 1
+        && names.iter().enumerate().all(|(i, t)| match (i % 2, &t.token) {
+            (0, Token::Word(_)) | (1, Token::Comma) => true,
+            _ => false,
+        });
+    if !plain || !tokens[close + 1..].iter().any(|t| word_of(&t.token).as_deref() == Some("as")) {
+        return;
+    }
+    let typed: Vec<TokenWithSpan> = names
+        .iter()
+        .flat_map(|t| {
+            let ty = matches!(t.token, Token::Word(_))
+                .then(|| TokenWithSpan { token: keyword("text", Keyword::TEXT), span: t.span });
+            std::iter::once(t.clone()).chain(ty)
+        })
+        .collect();
+    tokens.splice(open + 1..close, typed);
+}
+
+/// `SELECT 1 FOR UPDATE`: sqlparser reads FOR behind a select list as a name, unless a clause stands before it.
+fn lock_without_from(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 1;
+    while at < tokens.len() {
+        let locks = ["update", "share", "no", "key"].iter().any(|word| is_words(tokens, at, &["for", word]));
+        if locks && in_select_list(&tokens[..at]) {
+            let span = tokens[at].span;
+            let made = |token| TokenWithSpan { token, span };
+            tokens.splice(at..at, [made(keyword("LIMIT", Keyword::LIMIT)), made(keyword("ALL", Keyword::ALL))]);
+            at += 2;
+        }
+        at += 1;
+    }
+}
+
+/// Whether no clause follows the last SELECT of this level.
+fn in_select_list(before: &[TokenWithSpan]) -> bool {
+    let mut depth = 0_usize;
+    for token in before.iter().rev() {
+        match &token.token {
+            Token::RParen => depth += 1,
+            Token::LParen if depth == 0 => return false,
+            Token::LParen => depth -= 1,
+            other if depth == 0 => match word_of(other).as_deref() {
+                Some("select") => return true,
+                Some("from" | "where" | "group" | "having" | "order" | "limit" | "offset" | "window") => return false,
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    false
 }
 
 /// `TABLE t` where a query stands becomes `SELECT * FROM t`.

@@ -12,7 +12,6 @@ use sqlparser::ast::{CastKind, Expr, Ident, ObjectName, Query, Select, SelectIte
 
 use super::names;
 use super::types::sql_type;
-use crate::exec::UNNEST;
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -164,9 +163,7 @@ fn name_of(expr: &Expr) -> Option<(String, bool)> {
 }
 
 fn function_name(name: &ObjectName) -> Option<String> {
-    let name = name.0.last()?.as_ident().map(fold)?;
-    // A name of our own for what is called otherwise outside.
-    Some(if name == UNNEST { "unnest".to_owned() } else { name })
+    name.0.last()?.as_ident().map(fold)
 }
 
 fn subquery_name(query: &Query) -> Option<(String, bool)> {

@@ -19,6 +19,7 @@ mod literal;
 mod names;
 mod parameters;
 mod point;
+mod position;
 mod prepare;
 mod query;
 mod returning;
@@ -66,7 +67,8 @@ impl Planned {
 /// # Errors
 /// What PostgreSQL's analysis would refuse; positions count in the statement's own text.
 pub fn plan(statement: &Statement, context: &PlanContext) -> SqlResult<Arc<Prepared>> {
-    Ok(prepared(statement, dispatch(statement, context)?, context))
+    let planned = dispatch(statement, context).map_err(|error| position::locate(error, &statement.text))?;
+    Ok(prepared(statement, planned, context))
 }
 
 /// The point plan of a statement, if it is one.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr as DfExpr, ExprSchemable, LogicalPlan};
 use perigee_types::{SqlError, SqlResult, SqlType};
 use sqlparser::ast::{Expr, LimitClause, Query, Value, Visit, Visitor};
 
@@ -124,8 +125,18 @@ impl Parameters {
     pub(super) fn learn(&mut self, plan: &LogicalPlan) -> SqlResult<()> {
         let mut found = Vec::new();
         plan.apply_with_subqueries(|plan| {
+            let schema = merge_schema(&plan.inputs());
             plan.apply_expressions(|expr| {
                 expr.apply(|expr| {
+                    // `x = ANY ($1)`
+                    if let DfExpr::ScalarFunction(call) = expr
+                        && call.func.name() == "array_has"
+                        && let [DfExpr::Placeholder(placeholder), needle] = call.args.as_slice()
+                        && placeholder.field.is_none()
+                        && let Ok((_, field)) = needle.to_field(&schema)
+                    {
+                        found.push((placeholder.id.clone(), SqlType::Array(Box::new(SqlType::of_field(&field)))));
+                    }
                     if let DfExpr::Placeholder(placeholder) = expr
                         && let Some(field) = &placeholder.field
                     {

@@ -64,8 +64,8 @@ pub(super) fn relational(
     mut parameters: Parameters,
     extra: Option<Extra>,
 ) -> SqlResult<Relational> {
-    rewrite::query(&mut query, context)?;
     let names = columns::name_outputs(&mut query);
+    rewrite::query(&mut query, context)?;
     parameters.look_at(&query)?;
     let statement = ast::Statement::Query(Box::new(query));
     let (logical, reads) = run_planner(context, &mut parameters, extra, |planner, planner_context| {

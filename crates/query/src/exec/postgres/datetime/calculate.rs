@@ -94,7 +94,7 @@ pub(super) fn interval(value: &Value) -> SqlResult<Interval> {
     }
 }
 
-fn interval_overflow() -> SqlError {
+pub(super) fn interval_overflow() -> SqlError {
     SqlError::new(SqlState::DatetimeFieldOverflow, "interval out of range")
 }
 

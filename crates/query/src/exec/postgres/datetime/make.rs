@@ -6,7 +6,7 @@ use datafusion::logical_expr::ScalarUDF;
 use perigee_types::text::calendar::{days_from_civil, days_in_month};
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
-use super::calculate::interval;
+use super::calculate::{interval, interval_overflow};
 use super::{DAY, SECOND, out_of_range};
 use crate::exec::postgres::cast::time_zone;
 use crate::exec::postgres::function::{Call, Function, overload};
@@ -55,19 +55,17 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         .udf(),
         Function::new(
             "justify_days",
-            vec![overload(&[T::Interval], T::Interval, |a, _| Ok(Value::Interval(justify_days(interval(&a[0])?))))],
+            vec![overload(&[T::Interval], T::Interval, |a, _| justify_days(interval(&a[0])?).map(Value::Interval))],
         )
         .udf(),
         Function::new(
             "justify_hours",
-            vec![overload(&[T::Interval], T::Interval, |a, _| Ok(Value::Interval(justify_hours(interval(&a[0])?))))],
+            vec![overload(&[T::Interval], T::Interval, |a, _| justify_hours(interval(&a[0])?).map(Value::Interval))],
         )
         .udf(),
         Function::new(
             "justify_interval",
-            vec![overload(&[T::Interval], T::Interval, |a, _| {
-                Ok(Value::Interval(justify_days(justify_hours(interval(&a[0])?))))
-            })],
+            vec![overload(&[T::Interval], T::Interval, |a, _| justify_interval(interval(&a[0])?).map(Value::Interval))],
         )
         .udf(),
         Function::new(
@@ -147,26 +145,46 @@ fn in_zone(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     }
 }
 
-fn justify_days(span: Interval) -> Interval {
-    let mut months = span.months + span.days / 30;
-    let mut days = span.days % 30;
+fn justify_days(span: Interval) -> SqlResult<Interval> {
+    thirties(i64::from(span.days), span)
+}
+
+/// So many days as months of thirty days, added to the months of `span`.
+fn thirties(days: i64, span: Interval) -> SqlResult<Interval> {
+    let mut months = i64::from(span.months) + days / 30;
+    let mut days = days % 30;
     if months > 0 && days < 0 {
         (months, days) = (months - 1, days + 30);
     } else if months < 0 && days > 0 {
         (months, days) = (months + 1, days - 30);
     }
-    Interval { months, days, ..span }
+    match (i32::try_from(months), i32::try_from(days)) {
+        (Ok(months), Ok(days)) => Ok(Interval { months, days, ..span }),
+        _ => Err(interval_overflow()),
+    }
 }
 
-fn justify_hours(span: Interval) -> Interval {
-    let mut days = span.days.saturating_add((span.micros / DAY) as i32);
+/// The days of an interval with those that its hours make, and the microseconds that are left.
+fn whole_days(span: Interval) -> (i64, i64) {
+    let mut days = i64::from(span.days) + span.micros / DAY;
     let mut micros = span.micros % DAY;
     if days > 0 && micros < 0 {
         (days, micros) = (days - 1, micros + DAY);
     } else if days < 0 && micros > 0 {
         (days, micros) = (days + 1, micros - DAY);
     }
-    Interval { days, micros, ..span }
+    (days, micros)
+}
+
+fn justify_hours(span: Interval) -> SqlResult<Interval> {
+    let (days, micros) = whole_days(span);
+    let days = i32::try_from(days).map_err(|_| interval_overflow())?;
+    Ok(Interval { days, micros, ..span })
+}
+
+fn justify_interval(span: Interval) -> SqlResult<Interval> {
+    let (days, micros) = whole_days(span);
+    thirties(days, Interval { micros, ..span })
 }
 
 fn finite(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {

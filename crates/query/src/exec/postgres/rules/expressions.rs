@@ -10,13 +10,14 @@ use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, InL
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator};
 use datafusion::scalar::ScalarValue;
-use perigee_types::SqlType;
+use perigee_types::{SqlError, SqlState, SqlType};
 
 use super::super::choice::Choice;
 use super::super::function::{Function, is_unknown};
 use super::super::operators::{adopt, shrink};
 use super::super::{arithmetic, cast, datetime, session};
 use crate::exec::bind::evaluate_constant;
+use crate::exec::error::from_sql;
 use crate::exec::values::SessionValue;
 
 /// Rewrites the expressions of one node of a plan.
@@ -52,7 +53,7 @@ impl TreeNodeRewriter for Rewriter<'_> {
             Expr::BinaryExpr(binary) if is_comparison(binary.op) => self.comparison(binary),
             Expr::Between(between) => self.between(between),
             Expr::InList(list) => self.in_list(list),
-            Expr::Like(like) => self.like(like).map(|l| Transformed::yes(Expr::Like(l))),
+            Expr::Like(like) => self.escaped(like).map(|l| Transformed::yes(Expr::Like(l))),
             Expr::SimilarTo(like) => self.similar(like),
             Expr::Case(mut case) => {
                 if let Some(operand) = &case.expr
@@ -138,6 +139,11 @@ impl Rewriter<'_> {
         }
         if let Some(function) = call.func.inner().downcast_ref::<Function>() {
             let types = call.args.iter().map(|a| a.get_type(self.schema)).collect::<Result<Vec<_>>>()?;
+            for (arg, ty) in call.args.iter_mut().zip(function.literal_types(&types)) {
+                if let (Expr::Literal(ScalarValue::Utf8(Some(_)), _), Some(ty)) = (&*arg, ty) {
+                    *arg = adopt(std::mem::take(arg), &ty)?;
+                }
+            }
             if function.wants_zone(&types) {
                 call.args.push(SessionValue::TimeZone.expr());
                 return Ok(Transformed::yes(Expr::ScalarFunction(call)));
@@ -206,6 +212,17 @@ impl Rewriter<'_> {
         Ok(Like { expr, pattern, ..like })
     }
 
+    /// LIKE with an escape of its own: its pattern, where constant, with backslashes.
+    fn escaped(&self, like: Like) -> Result<Like> {
+        let mut like = self.like(like)?;
+        let Some(escape) = like.escape_char.filter(|c| *c != '\\') else { return Ok(like) };
+        if let Expr::Literal(ScalarValue::Utf8View(Some(pattern)), _) = like.pattern.as_mut() {
+            *pattern = backslashed(pattern, escape)?;
+            like.escape_char = None;
+        }
+        Ok(like)
+    }
+
     fn similar(&self, like: Like) -> Result<Transformed<Expr>> {
         let like = self.like(like)?;
         let escape = like.escape_char.unwrap_or('\\');
@@ -245,6 +262,31 @@ fn midnight_as_date(expr: Expr) -> Expr {
         }
         _ => expr,
     }
+}
+
+/// A pattern with another escape as one with backslashes.
+fn backslashed(pattern: &str, escape: char) -> Result<String> {
+    let mut out = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            c if c == escape => match chars.next() {
+                Some(c) => {
+                    if matches!(c, '%' | '_' | '\\') {
+                        out.push('\\');
+                    }
+                    out.push(c);
+                }
+                None => {
+                    let message = "LIKE pattern must not end with escape character";
+                    return Err(from_sql(SqlError::new(SqlState::InvalidEscapeSequence, message)));
+                }
+            },
+            '\\' => out.push_str("\\\\"),
+            c => out.push(c),
+        }
+    }
+    Ok(out)
 }
 
 /// An SQL pattern as a regular expression over the whole text.

@@ -6,12 +6,14 @@
 mod expressions;
 mod plans;
 
+use std::sync::Arc;
+
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
 use datafusion::config::ConfigOptions;
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
 use expressions::Rewriter;
@@ -31,12 +33,37 @@ impl AnalyzerRule for PostgresSemantics {
     }
 }
 
+/// What a subquery names of the outer query has the type that it has by now: a literal's may have become another.
+fn refresh_outer(subquery: LogicalPlan, schema: &DFSchema) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Subquery(Subquery { subquery, outer_ref_columns, spans }) = subquery else {
+        return Ok(Transformed::no(subquery));
+    };
+    let refresh = |expr: Expr| {
+        expr.transform_up(|e| match &e {
+            Expr::OuterReferenceColumn(field, column) => match schema.qualified_field_from_column(column) {
+                Ok((_, now)) if now.data_type() != field.data_type() => {
+                    Ok(Transformed::yes(Expr::OuterReferenceColumn(Arc::clone(now), column.clone())))
+                }
+                _ => Ok(Transformed::no(e)),
+            },
+            _ => Ok(Transformed::no(e)),
+        })
+    };
+    let plan = subquery.as_ref().clone().transform_up_with_subqueries(|node| {
+        let changed = node.map_expressions(&refresh)?;
+        if changed.transformed { changed.map_data(LogicalPlan::recompute_schema) } else { Ok(changed) }
+    })?;
+    let outer_ref_columns = outer_ref_columns.into_iter().map(|e| refresh(e).map(|t| t.data)).collect::<Result<_>>()?;
+    Ok(Transformed::yes(LogicalPlan::Subquery(Subquery { subquery: Arc::new(plan.data), outer_ref_columns, spans })))
+}
+
 fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let mut schema = merge_schema(&plan.inputs());
     if let LogicalPlan::TableScan(scan) = &plan {
         let source = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
         schema.merge(&source);
     }
+    let plan = plan.map_subqueries(|subquery| refresh_outer(subquery, &schema))?.data;
     // Rows to skip and to fetch are int8 and stay so.
     let shrinks = !matches!(plan, LogicalPlan::Limit(_));
     let names = NamePreserver::new(&plan);

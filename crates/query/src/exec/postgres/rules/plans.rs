@@ -115,19 +115,15 @@ fn series(projection: Projection) -> Result<LogicalPlan> {
             if !is_series(&e) {
                 return Ok(Transformed::no(e));
             }
-            let at = calls.iter().position(|c| *c == e).unwrap_or_else(|| {
-                calls.push(e.clone());
+            let field = e.to_field(schema.as_ref())?.1;
+            let array = as_array(e)?;
+            let at = calls.iter().position(|c| *c == array).unwrap_or_else(|| {
+                calls.push(array);
                 calls.len() - 1
             });
             let column = Expr::Column(Column::new_unqualified(format!("__series_{at}")));
             // The column of the elements forgets what the array's type says of them.
-            let column = match SqlType::of_field(e.to_field(schema.as_ref())?.1.as_ref()) {
-                SqlType::Array(of) => {
-                    let field = of.field(of.internal_name(), true);
-                    if field.metadata().is_empty() { column } else { sets::labeled(column, Arc::new(field)) }
-                }
-                _ => column,
-            };
+            let column = if field.metadata().is_empty() { column } else { sets::labeled(column, field) };
             Ok(Transformed::new(column, true, TreeNodeRecursion::Jump))
         })
         .map(|t| t.data)
@@ -150,4 +146,19 @@ fn series(projection: Projection) -> Result<LogicalPlan> {
         .unnest_columns_with_options(arrays, options)?
         .project(outer)?
         .build()
+}
+
+/// A call of a set-returning function as one that gives the array of its rows, also within its arguments.
+fn as_array(call: Expr) -> Result<Expr> {
+    call.transform_up(|e| match e {
+        Expr::ScalarFunction(mut call) => match call.func.inner().downcast_ref::<Function>() {
+            Some(function) if function.returns_set() => {
+                call.func = function.as_array();
+                Ok(Transformed::yes(Expr::ScalarFunction(call)))
+            }
+            _ => Ok(Transformed::no(Expr::ScalarFunction(call))),
+        },
+        other => Ok(Transformed::no(other)),
+    })
+    .map(|t| t.data)
 }

@@ -7,7 +7,7 @@
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Join,
     JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias,
-    TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins,
+    TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, Value,
 };
 
 use crate::exec::{ORDINALITY, UNNEST, record_columns};
@@ -36,7 +36,7 @@ fn factor(relation: &mut TableFactor, lateral: bool) {
     let (name, args, ordinality, alias) = match relation {
         TableFactor::NestedJoin { table_with_joins, .. } => return with_joins(table_with_joins, !lateral),
         TableFactor::Table { name, args: Some(TableFunctionArgs { args, .. }), with_ordinality, alias, .. } => {
-            if bare(name).as_deref() == Some("generate_series") && !*with_ordinality && args.iter().all(is_constant) {
+            if bare(name).as_deref() == Some("generate_series") && !*with_ordinality && args.iter().all(is_integer) {
                 strip(name);
                 return name_column(alias);
             }
@@ -80,7 +80,7 @@ fn derived(
         args.into_iter()
             .map(|arg| {
                 let column = if single { alias_name.clone() } else { Ident::new("unnest") };
-                (call(ObjectName::from(vec![Ident::new(UNNEST)]), vec![arg]), column)
+                (call_of(ObjectName::from(vec![Ident::new(UNNEST)]), vec![arg]), column)
             })
             .collect()
     } else if let Some(columns) = record_columns(&bare) {
@@ -88,17 +88,16 @@ fn derived(
         columns
             .iter()
             .map(|(column, function)| {
-                (call(ObjectName::from(vec![Ident::new(*function)]), args.clone()), Ident::new(*column))
+                (call_of(ObjectName::from(vec![Ident::new(*function)]), args.clone()), Ident::new(*column))
             })
             .collect()
     } else {
-        vec![(call(name, args), alias_name.clone())]
+        vec![(call_of(name, args), alias_name.clone())]
     };
     let counted = calls.first().map(|(call, _)| call.clone());
     let mut columns = calls;
     if ordinality && let Some(counted) = counted {
-        let arg = FunctionArg::Unnamed(FunctionArgExpr::Expr(counted));
-        columns.push((call(ObjectName::from(vec![Ident::new(ORDINALITY)]), vec![arg]), Ident::new("ordinality")));
+        columns.push((call(ORDINALITY, vec![counted]), Ident::new("ordinality")));
     }
     let projection = columns
         .into_iter()
@@ -113,7 +112,13 @@ fn derived(
     }
 }
 
-fn call(name: ObjectName, args: Vec<FunctionArg>) -> Expr {
+/// `name(args)`
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    call_of(ObjectName::from(vec![Ident::new(name)]), args)
+}
+
+fn call_of(name: ObjectName, args: Vec<FunctionArg>) -> Expr {
     Expr::Function(Function {
         name,
         uses_odbc_syntax: false,
@@ -187,6 +192,19 @@ fn bare(name: &ObjectName) -> Option<String> {
     }
 }
 
+/// Whether an argument is an integer that stands there.
+fn is_integer(arg: &FunctionArg) -> bool {
+    fn integer(expr: &Expr) -> bool {
+        match expr {
+            Expr::Value(value) => matches!(&value.value, Value::Number(n, _) if n.bytes().all(|b| b.is_ascii_digit())),
+            Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } => integer(inner),
+            Expr::BinaryOp { left, right, .. } => integer(left) && integer(right),
+            _ => false,
+        }
+    }
+    matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if integer(expr))
+}
+
 /// Whether an argument holds nothing but literals and operators.
 fn is_constant(arg: &FunctionArg) -> bool {
     match arg {
@@ -197,7 +215,7 @@ fn is_constant(arg: &FunctionArg) -> bool {
 
 fn constant(expr: &Expr) -> bool {
     match expr {
-        Expr::Value(value) => !matches!(value.value, sqlparser::ast::Value::Placeholder(_)),
+        Expr::Value(value) => !matches!(value.value, Value::Placeholder(_)),
         Expr::TypedString(_) => true,
         Expr::Interval(interval) => constant(&interval.value),
         Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } | Expr::Cast { expr: inner, .. } => constant(inner),

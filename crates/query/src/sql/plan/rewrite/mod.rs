@@ -1,6 +1,7 @@
 //! What PostgreSQL writes and DataFusion's planner does not know, written as it does know it.
 
 mod functions;
+mod system_columns;
 
 use std::ops::ControlFlow;
 
@@ -33,14 +34,16 @@ pub(super) fn expression(expr: &mut Expr, context: &PlanContext) -> SqlResult<()
 }
 
 fn run(node: &mut impl VisitMut, context: &PlanContext) -> SqlResult<()> {
-    match node.visit(&mut Rewrite { _context: context }) {
+    match node.visit(&mut Rewrite { context, relations: Vec::new() }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
 }
 
 struct Rewrite<'a> {
-    _context: &'a PlanContext<'a>,
+    context: &'a PlanContext<'a>,
+    /// The tables that each SELECT around reads, innermost last.
+    relations: Vec<system_columns::Relations>,
 }
 
 impl VisitorMut for Rewrite<'_> {
@@ -61,6 +64,13 @@ impl VisitorMut for Rewrite<'_> {
             return ControlFlow::Break(SqlError::unsupported("SELECT INTO").hint("Use CREATE TABLE AS instead."));
         }
         functions::from(&mut select.from);
+        self.relations.push(system_columns::relations(&select.from, self.context));
+        system_columns::name(&mut select.projection);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<SqlError> {
+        self.relations.pop();
         ControlFlow::Continue(())
     }
 
@@ -74,6 +84,9 @@ impl VisitorMut for Rewrite<'_> {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         crate::exec::rewrite_expression(expr);
+        if let Some(oid) = system_columns::table_oid(expr, &self.relations) {
+            *expr = oid;
+        }
         if let Some(rewritten) = array_of_query(expr) {
             *expr = rewritten;
         }
@@ -108,8 +121,8 @@ impl VisitorMut for Rewrite<'_> {
     }
 }
 
-/// `ARRAY(SELECT e FROM … ORDER BY o)` is `(SELECT array_agg(e ORDER BY o) FROM …)`, but for an array that would be empty:
-/// that one is NULL. What groups, limits or combines is left as it is.
+/// `ARRAY(SELECT e FROM … ORDER BY o)` is `COALESCE((SELECT array_agg(e ORDER BY o) FROM …), '{}')`. What groups, limits or
+/// combines is left as it is.
 fn array_of_query(expr: &Expr) -> Option<Expr> {
     let Expr::Function(function) = expr else { return None };
     let FunctionArguments::Subquery(query) = &function.args else { return None };
@@ -156,7 +169,8 @@ fn array_of_query(expr: &Expr) -> Option<Expr> {
         within_group: Vec::new(),
     });
     select.projection = vec![SelectItem::UnnamedExpr(aggregate)];
-    Some(Expr::Subquery(query))
+    let empty = Expr::value(ast::Value::SingleQuotedString("{}".to_owned()));
+    Some(functions::call("coalesce", vec![Expr::Subquery(query), empty]))
 }
 
 /// `FETCH FIRST n ROWS ONLY` is LIMIT n.

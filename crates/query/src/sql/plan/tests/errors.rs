@@ -3,7 +3,6 @@
 use super::Fixture;
 
 #[test]
-#[ignore = "open: stops at SELECT 1 FOR UPDATE behind UNION, cases behind it never ran"]
 fn refusals_carry_postgresqls_states() {
     let fixture = Fixture::new();
     for (sql, code) in [

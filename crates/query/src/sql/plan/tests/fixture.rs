@@ -74,6 +74,10 @@ impl Fixture {
     fn carry_out(&mut self, ddl: &Ddl) {
         match ddl {
             Ddl::CreateTable { schema, name, columns, keys, checks, options, .. } => {
+                let sequences: Vec<Option<Oid>> = columns
+                    .iter()
+                    .map(|c| c.sequence.map(|_| self.sequence(&format!("{name}_{}_seq", c.name))))
+                    .collect();
                 let oid = Oid(self.catalog.next_oid());
                 let mut table = Table {
                     oid,
@@ -92,8 +96,7 @@ impl Fixture {
                     comment: None,
                 };
                 for (place, column) in columns.iter().enumerate() {
-                    let Some(kind) = column.sequence else { continue };
-                    let sequence = self.sequence(&format!("{name}_{}_seq", column.name));
+                    let (Some(kind), Some(sequence)) = (column.sequence, sequences[place]) else { continue };
                     table.columns[place].default = Some(ColumnDefault::Sequence(sequence));
                     table.columns[place].identity_always = match kind {
                         SequenceColumn::Serial => None,

@@ -16,7 +16,6 @@ fn kind(plan: &Plan) -> &'static str {
 }
 
 #[test]
-#[ignore = "open: the fixture gives a table and its sequence one oid, cases behind that never ran"]
 fn a_whole_unique_key_makes_a_point() {
     let fixture = Fixture::new();
     for (sql, want) in [

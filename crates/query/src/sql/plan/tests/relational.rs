@@ -61,7 +61,6 @@ fn results_have_types_and_sources() {
 }
 
 #[test]
-#[ignore = "open: the fixture gives a table and its sequence one oid, cases behind that never ran"]
 fn parameters_of_queries_are_inferred() {
     let fixture = Fixture::new();
     for (sql, want) in [
@@ -81,7 +80,6 @@ fn parameters_of_queries_are_inferred() {
 }
 
 #[test]
-#[ignore = "open: the fixture gives a table and its sequence one oid, cases behind that never ran"]
 fn writes_say_what_their_source_yields() {
     let fixture = Fixture::new();
     let check = |sql: &str, kind: WriteKind, width: usize, returning: Option<&str>| {

@@ -1,0 +1,270 @@
+//! Values as JSON.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::functions_aggregate::array_agg::array_agg_udaf;
+use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::planner::RawAggregateExpr;
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, ScalarUDF, Signature, Volatility};
+use perigee_types::text::{OutputSettings, format as format_value, json};
+use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
+
+use super::super::function::{Call, Eval, Function, Parameter, Returns, overload, overload_of};
+
+use SqlType as T;
+
+pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    let any = |name: &str, returns: T, eval: Eval| {
+        Function::new(name, vec![overload_of(vec![Parameter::Any], Returns::Type(returns), eval)]).udf()
+    };
+    let texts = || T::Array(Box::new(T::Text));
+    let many = |name: &str, returns: T, eval: Eval| {
+        let overload = overload_of(vec![Parameter::Any], Returns::Type(returns), eval).variadic().called_on_null();
+        Function::new(name, vec![overload]).udf()
+    };
+    let object = |name: &str, returns: T, one: Eval, two: Eval| {
+        Function::new(
+            name,
+            vec![overload(&[texts()], returns.clone(), one), overload(&[texts(), texts()], returns, two)],
+        )
+        .udf()
+    };
+    vec![
+        any("to_json", T::Json, |a, c| Ok(Value::Text(shown(&a[0], &c.types[0])))),
+        any("to_jsonb", T::Jsonb, |a, c| normal(&shown(&a[0], &c.types[0]))),
+        any("array_to_json", T::Json, |a, c| Ok(Value::Text(shown(&a[0], &c.types[0])))),
+        many("json_build_array", T::Json, |a, c| Ok(Value::Text(array(a, c.types)))),
+        many("jsonb_build_array", T::Jsonb, |a, c| normal(&array(a, c.types))),
+        many("json_build_object", T::Json, |a, c| pairs(a, c).map(Value::Text)),
+        many("jsonb_build_object", T::Jsonb, |a, c| normal(&pairs(a, c)?)),
+        object("json_object", T::Json, |a, _| from_texts(a).map(Value::Text), |a, _| from_texts(a).map(Value::Text)),
+        object("jsonb_object", T::Jsonb, |a, _| normal(&from_texts(a)?), |a, _| normal(&from_texts(a)?)),
+    ]
+}
+
+fn normal(text: &str) -> SqlResult<Value> {
+    json::normalize(text).map(Value::Text)
+}
+
+/// A value as JSON.
+fn shown(value: &Value, ty: &T) -> String {
+    let mut out = String::new();
+    write(&mut out, value, ty);
+    out
+}
+
+fn write(out: &mut String, value: &Value, ty: &T) {
+    match (value, ty) {
+        (Value::Null, _) => out.push_str("null"),
+        (Value::Bool(v), _) => out.push_str(if *v { "true" } else { "false" }),
+        (Value::Array(elements), T::Array(of)) => {
+            out.push('[');
+            for (at, element) in elements.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write(out, element, of);
+            }
+            out.push(']');
+        }
+        (Value::Text(text), T::Json | T::Jsonb) => out.push_str(text),
+        (value, ty) => {
+            let text = format_value(value, ty, &OutputSettings::DEFAULT);
+            match value {
+                Value::Int2(_) | Value::Int4(_) | Value::Int8(_) | Value::Numeric(..) => out.push_str(&text),
+                Value::Float4(v) if v.is_finite() => out.push_str(&text),
+                Value::Float8(v) if v.is_finite() => out.push_str(&text),
+                Value::Timestamp(_) | Value::Timestamptz(_) => json::write_string(out, &iso(&text)),
+                _ => json::write_string(out, &text),
+            }
+        }
+    }
+}
+
+/// A time as ISO 8601 writes it: a `T` in its middle, minutes in its zone.
+fn iso(text: &str) -> String {
+    let mut out = text.replacen(' ', "T", 1);
+    let zone = out.len().checked_sub(3).and_then(|at| out.as_bytes().get(at)).copied();
+    if matches!(zone, Some(b'+' | b'-')) && out.contains('T') {
+        out.push_str(":00");
+    }
+    out
+}
+
+fn array(args: &[Value], types: &[T]) -> String {
+    let elements: Vec<String> = args.iter().zip(types).map(|(value, ty)| shown(value, ty)).collect();
+    format!("[{}]", elements.join(", "))
+}
+
+/// A value as a key.
+fn key(value: &Value, ty: &T) -> SqlResult<String> {
+    match value {
+        Value::Null => Err(SqlError::new(SqlState::InvalidParameterValue, "argument 1: key must not be null")),
+        Value::Array(_) => Err(SqlError::new(
+            SqlState::InvalidParameterValue,
+            "key value must be scalar, not array, composite, or json",
+        )),
+        _ => Ok(format_value(value, ty, &OutputSettings::DEFAULT)),
+    }
+}
+
+fn pairs(args: &[Value], call: &Call<'_>) -> SqlResult<String> {
+    if args.len() % 2 == 1 {
+        return Err(SqlError::new(SqlState::InvalidParameterValue, "argument list must have even number of elements")
+            .hint("The arguments of json_build_object() must consist of alternating keys and values."));
+    }
+    let mut out = "{".to_owned();
+    for (at, (pair, types)) in args.chunks(2).zip(call.types.chunks(2)).enumerate() {
+        if at > 0 {
+            out.push_str(", ");
+        }
+        json::write_string(&mut out, &key(&pair[0], &types[0])?);
+        out.push_str(" : ");
+        write(&mut out, &pair[1], &types[1]);
+    }
+    out.push('}');
+    Ok(out)
+}
+
+/// `json_object` of keys and values, in one array or two.
+fn from_texts(args: &[Value]) -> SqlResult<String> {
+    let list = |value: &Value| match value {
+        Value::Array(elements) => elements.clone(),
+        _ => Vec::new(),
+    };
+    let first = list(&args[0]);
+    let (keys, values): (Vec<Value>, Vec<Value>) = match args.get(1) {
+        Some(second) => (first, list(second)),
+        None if first.len() % 2 == 1 => {
+            return Err(SqlError::new(SqlState::ArraySubscriptError, "array must have even number of elements"));
+        }
+        None => first.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).unzip(),
+    };
+    if keys.len() != values.len() {
+        return Err(SqlError::new(SqlState::ArraySubscriptError, "mismatched array dimensions"));
+    }
+    let mut out = "{".to_owned();
+    for (at, (key, value)) in keys.iter().zip(&values).enumerate() {
+        let Some(key) = key.as_str() else {
+            return Err(SqlError::new(SqlState::NullValueNotAllowed, "null value not allowed for object key"));
+        };
+        if at > 0 {
+            out.push_str(", ");
+        }
+        json::write_string(&mut out, key);
+        out.push_str(" : ");
+        write(&mut out, value, &T::Text);
+    }
+    out.push('}');
+    Ok(out)
+}
+
+/// The aggregates that make JSON, by their names.
+const AGGREGATES: &[(&str, bool, bool)] = &[
+    ("json_agg", false, false),
+    ("jsonb_agg", false, true),
+    ("json_object_agg", true, false),
+    ("jsonb_object_agg", true, true),
+];
+
+/// The aggregates that make JSON, for the planner: [`aggregate`] plans their calls otherwise.
+pub(in crate::exec::postgres) fn aggregates() -> Vec<Arc<AggregateUDF>> {
+    AGGREGATES
+        .iter()
+        .map(|(name, object, _)| {
+            let signature = Signature::any(1 + usize::from(*object), Volatility::Immutable);
+            Arc::new(AggregateUDF::new_from_impl(Planned { name, signature }))
+        })
+        .collect()
+}
+
+/// A call of one of [`aggregates`]: `array_agg` of its arguments, made JSON.
+pub(in crate::exec::postgres) fn aggregate(raw: &RawAggregateExpr) -> Option<Expr> {
+    let (_, object, binary) = AGGREGATES.iter().find(|(name, ..)| *name == raw.func.name())?;
+    let collected = |arg: &Expr| {
+        Expr::AggregateFunction(AggregateFunction::new_udf(
+            array_agg_udaf(),
+            vec![arg.clone()],
+            raw.distinct,
+            raw.filter.clone(),
+            raw.order_by.clone(),
+            raw.null_treatment,
+        ))
+    };
+    let returns = if *binary { T::Jsonb } else { T::Json };
+    let eval: Eval = match (object, binary) {
+        (false, false) => |a, c| Ok(Value::Text(collected_array(&a[0], &c.types[0]))),
+        (false, true) => |a, c| normal(&collected_array(&a[0], &c.types[0])),
+        (true, false) => |a, c| collected_object(a, c).map(Value::Text),
+        (true, true) => |a, c| normal(&collected_object(a, c)?),
+    };
+    let parameters = vec![Parameter::Any; 1 + usize::from(*object)];
+    let finish = Function::new(raw.func.name(), vec![overload_of(parameters, Returns::Type(returns), eval)]).udf();
+    Some(Expr::ScalarFunction(ScalarFunction::new_udf(finish, raw.args.iter().map(collected).collect())))
+}
+
+fn element_type(ty: &T) -> T {
+    match ty {
+        T::Array(of) => of.as_ref().clone(),
+        other => other.clone(),
+    }
+}
+
+fn collected_array(value: &Value, ty: &T) -> String {
+    let Value::Array(elements) = value else { return "null".to_owned() };
+    let of = element_type(ty);
+    let shown: Vec<String> = elements.iter().map(|value| shown(value, &of)).collect();
+    format!("[{}]", shown.join(", "))
+}
+
+fn collected_object(args: &[Value], call: &Call<'_>) -> SqlResult<String> {
+    let (Value::Array(keys), Value::Array(values)) = (&args[0], &args[1]) else { return Ok("{}".to_owned()) };
+    let (key_type, value_type) = (element_type(&call.types[0]), element_type(&call.types[1]));
+    let mut out = "{ ".to_owned();
+    for (at, (k, v)) in keys.iter().zip(values).enumerate() {
+        if k.is_null() {
+            return Err(SqlError::new(SqlState::InvalidParameterValue, "field name must not be null"));
+        }
+        if at > 0 {
+            out.push_str(", ");
+        }
+        json::write_string(&mut out, &key(k, &key_type)?);
+        out.push_str(" : ");
+        write(&mut out, v, &value_type);
+    }
+    out.push_str(" }");
+    Ok(out)
+}
+
+/// An aggregate whose calls are planned as something else.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Planned {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for Planned {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8View)
+    }
+
+    fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        // As a window function it is not planned otherwise.
+        Err(DataFusionError::NotImplemented(format!("{} over a window", self.name)))
+    }
+
+    fn state_fields(&self, _: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        Ok(Vec::new())
+    }
+}
