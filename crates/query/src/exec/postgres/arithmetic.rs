@@ -305,7 +305,7 @@ fn floats(op: Operator, left: &ColumnarValue, right: &ColumnarValue) -> Result<C
         let (Some(l), Some(r), Some(v)) = (l, r, v) else { continue };
         let wrong = if v.is_infinite() && l.is_finite() && r.is_finite() {
             "value out of range: overflow"
-        } else if scales && v == 0.0 && l != 0.0 && (op == Operator::Multiply && r != 0.0 || r.is_finite()) {
+        } else if scales && v == 0.0 && l != 0.0 && if op == Operator::Multiply { r != 0.0 } else { r.is_finite() } {
             "value out of range: underflow"
         } else {
             continue;

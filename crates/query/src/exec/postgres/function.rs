@@ -426,7 +426,8 @@ impl ScalarUDFImpl for Function {
         }
         let view = crate::exec::view::view_of(&args.config_options);
         let call = Call { types: &types, view: view.as_ref() };
-        each_row(&args, &types, overload.strict, |values| (overload.eval)(values, &call))
+        let once = self.signature.volatility != Volatility::Volatile;
+        rows(&args, &types, overload.strict, once, |values| (overload.eval)(values, &call))
     }
 }
 
@@ -455,6 +456,17 @@ pub(in crate::exec) fn each_row(
     args: &ScalarFunctionArgs,
     types: &[SqlType],
     strict: bool,
+    eval: impl FnMut(&[Value]) -> SqlResult<Value>,
+) -> Result<ColumnarValue> {
+    rows(args, types, strict, true, eval)
+}
+
+/// [`each_row`]; `once`: constant arguments give one result for all rows.
+fn rows(
+    args: &ScalarFunctionArgs,
+    types: &[SqlType],
+    strict: bool,
+    once: bool,
     mut eval: impl FnMut(&[Value]) -> SqlResult<Value>,
 ) -> Result<ColumnarValue> {
     let returned = args.return_field.data_type();
@@ -475,7 +487,7 @@ pub(in crate::exec) fn each_row(
     let mut call = |values: &[Value]| {
         if strict && values.iter().any(Value::is_null) { Ok(Value::Null) } else { eval(values).map_err(from_sql) }
     };
-    if columns.iter().all(Option::is_none) && !args.args.is_empty() {
+    if once && columns.iter().all(Option::is_none) && !args.args.is_empty() {
         let value = call(&values)?;
         return Ok(ColumnarValue::Scalar(scalar(&value, returned)?));
     }

@@ -15,6 +15,24 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![
         power(),
         Function::new(
+            "trim_scale",
+            vec![overload_of(vec![Parameter::AnyNumeric], Returns::Scale(same_scale), |a, _| Ok(a[0].clone()))],
+        )
+        .udf(),
+        Function::new(
+            "min_scale",
+            vec![overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Int4), |a, _| match a[0] {
+                Value::Numeric(mut value, mut scale) => {
+                    while scale > 0 && value % 10 == 0 {
+                        (value, scale) = (value / 10, scale - 1);
+                    }
+                    Ok(Value::Int4(i32::from(scale.max(0))))
+                }
+                _ => Ok(Value::Null),
+            })],
+        )
+        .udf(),
+        Function::new(
             "round",
             vec![
                 overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
@@ -330,4 +348,12 @@ fn width_bucket(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
         s => (s * count as f64) as i64 + 1,
     };
     i32::try_from(bucket).map(Value::Int4).map_err(|_| integer_out_of_range("integer"))
+}
+
+/// As many places as the argument has.
+fn same_scale(types: &[arrow::datatypes::DataType]) -> i8 {
+    match types.first() {
+        Some(arrow::datatypes::DataType::Decimal128(_, scale)) => *scale,
+        _ => 0,
+    }
 }

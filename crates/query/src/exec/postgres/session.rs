@@ -1,11 +1,13 @@
 //! Functions that ask or change the session, and those that give something new each time.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use datafusion::logical_expr::{Expr, ScalarUDF};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::function::{Call, Function, Parameter, Returns, overload, overload_of};
+use crate::exec::error::canceled;
 use crate::exec::values::SessionValue;
 use crate::exec::view::{ReadView, SessionServices};
 
@@ -13,6 +15,9 @@ use SqlType as T;
 
 /// What `version()` says. Clients parse the number behind the first word.
 const VERSION: &str = concat!("PostgreSQL 16.10 (Perigee ", env!("CARGO_PKG_VERSION"), ")");
+
+/// How often a sleeping statement looks whether it is canceled.
+const SLEEP_STEP: Duration = Duration::from_millis(20);
 
 /// Functions without arguments that stand for a value of the session.
 const SESSION_VALUES: &[(&str, SqlType, SessionValue)] = &[
@@ -57,6 +62,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Function::new("gen_random_uuid", vec![overload(&[], T::Uuid, |_, _| Ok(Value::Uuid(random_uuid())))])
             .volatile()
             .udf(),
+        Function::new("pg_sleep", vec![overload(&[T::Float8], T::Void, sleep)]).volatile().udf(),
         Function::new(
             "current_setting",
             vec![
@@ -128,6 +134,22 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         .udf(),
     ]);
     all
+}
+
+/// Waits, on a query thread, unless the statement is canceled.
+fn sleep(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    let cancel = &call.view()?.cancel;
+    let wanted = Duration::try_from_secs_f64(args[0].as_f64().unwrap_or(0.0).max(0.0)).unwrap_or(Duration::MAX);
+    let start = Instant::now();
+    tokio::task::block_in_place(|| {
+        while let Some(rest) = wanted.checked_sub(start.elapsed()).filter(|rest| !rest.is_zero()) {
+            if cancel.is_cancelled() {
+                return Err(canceled());
+            }
+            std::thread::sleep(rest.min(SLEEP_STEP));
+        }
+        Ok(Value::Text(String::new()))
+    })
 }
 
 /// 16 random bytes with the version and variant of a version 4 UUID.

@@ -37,6 +37,10 @@ pub(super) fn take(mut query: Query, context: &PlanContext) -> SqlResult<(Query,
         return Err(refused(word, "UNION/INTERSECT/EXCEPT or VALUES"));
     };
     check(select, word)?;
+    if select.from.is_empty() {
+        // There is nothing to lock.
+        return Ok((query, None));
+    }
     let wait = match clause.nonblock {
         None => RowLockWait::Block,
         Some(NonBlock::Nowait) => RowLockWait::NoWait,

@@ -31,8 +31,25 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             vec![overload(
                 &[i.clone(), i.clone(), i.clone(), i.clone(), i.clone(), T::Float8],
                 T::Timestamp,
-                |a, _| Ok(Value::Timestamp(i64::from(day(&a[..3])?) * DAY + time(&a[3..])?)),
+                |a, _| local(a).map(Value::Timestamp),
             )],
+        )
+        .udf(),
+        Function::new(
+            "make_timestamptz",
+            vec![
+                overload(
+                    &[i.clone(), i.clone(), i.clone(), i.clone(), i.clone(), T::Float8],
+                    T::Timestamptz,
+                    local_in_zone,
+                )
+                .with_zone(),
+                overload(
+                    &[i.clone(), i.clone(), i.clone(), i.clone(), i.clone(), T::Float8, T::Text],
+                    T::Timestamptz,
+                    local_in_zone,
+                ),
+            ],
         )
         .udf(),
         Function::new(
@@ -109,6 +126,20 @@ fn day(args: &[Value]) -> SqlResult<i32> {
             format!("date field value out of range: {year}-{month:02}-{day:02}"),
         )
     })
+}
+
+/// Year, month, day, hour, minute and second as a timestamp.
+fn local(args: &[Value]) -> SqlResult<i64> {
+    let (day, time) = (day(&args[..3])?, time(&args[3..6])?);
+    i64::from(day).checked_mul(DAY).and_then(|at| at.checked_add(time)).ok_or_else(|| out_of_range("timestamp"))
+}
+
+/// As [`local`], in the zone that the last argument names.
+fn local_in_zone(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    let at = local(args)?;
+    let zone = time_zone(args[6].as_str().unwrap_or_default())?;
+    let shift = i64::from(zone.offset_of_local(at)) * SECOND;
+    at.checked_sub(shift).map(Value::Timestamptz).ok_or_else(|| out_of_range("timestamp"))
 }
 
 fn time(args: &[Value]) -> SqlResult<i64> {

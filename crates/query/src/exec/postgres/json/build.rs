@@ -184,10 +184,26 @@ pub(in crate::exec::postgres) fn aggregates() -> Vec<Arc<AggregateUDF>> {
 /// A call of one of [`aggregates`]: `array_agg` of its arguments, made JSON.
 pub(in crate::exec::postgres) fn aggregate(raw: &RawAggregateExpr) -> Option<Expr> {
     let (_, object, binary) = AGGREGATES.iter().find(|(name, ..)| *name == raw.func.name())?;
-    let collected = |arg: &Expr| {
+    // What is collected forgets its SQL type, so it is made JSON, or the text of a key, before.
+    let json = Function::new(
+        "to_json",
+        vec![overload_of(vec![Parameter::Any], Returns::Type(T::Json), |a, c| {
+            Ok(Value::Text(shown(&a[0], &c.types[0])))
+        })],
+    );
+    let key_text = Function::new(
+        "json_key",
+        vec![overload_of(vec![Parameter::Any], Returns::Type(T::Text), |a, c| {
+            key(&a[0], &c.types[0]).map(Value::Text)
+        })],
+    );
+    let (json, key_text) = (json.udf(), key_text.udf());
+    let collected = |(place, arg): (usize, &Expr)| {
+        let udf = if *object && place == 0 { &key_text } else { &json };
+        let arg = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(udf), vec![arg.clone()]));
         Expr::AggregateFunction(AggregateFunction::new_udf(
             array_agg_udaf(),
-            vec![arg.clone()],
+            vec![arg],
             raw.distinct,
             raw.filter.clone(),
             raw.order_by.clone(),
@@ -196,44 +212,37 @@ pub(in crate::exec::postgres) fn aggregate(raw: &RawAggregateExpr) -> Option<Exp
     };
     let returns = if *binary { T::Jsonb } else { T::Json };
     let eval: Eval = match (object, binary) {
-        (false, false) => |a, c| Ok(Value::Text(collected_array(&a[0], &c.types[0]))),
-        (false, true) => |a, c| normal(&collected_array(&a[0], &c.types[0])),
-        (true, false) => |a, c| collected_object(a, c).map(Value::Text),
-        (true, true) => |a, c| normal(&collected_object(a, c)?),
+        (false, false) => |a, _| Ok(Value::Text(collected_array(&a[0]))),
+        (false, true) => |a, _| normal(&collected_array(&a[0])),
+        (true, false) => |a, _| collected_object(a).map(Value::Text),
+        (true, true) => |a, _| normal(&collected_object(a)?),
     };
     let parameters = vec![Parameter::Any; 1 + usize::from(*object)];
     let finish = Function::new(raw.func.name(), vec![overload_of(parameters, Returns::Type(returns), eval)]).udf();
-    Some(Expr::ScalarFunction(ScalarFunction::new_udf(finish, raw.args.iter().map(collected).collect())))
+    Some(Expr::ScalarFunction(ScalarFunction::new_udf(finish, raw.args.iter().enumerate().map(collected).collect())))
 }
 
-fn element_type(ty: &T) -> T {
-    match ty {
-        T::Array(of) => of.as_ref().clone(),
-        other => other.clone(),
-    }
-}
-
-fn collected_array(value: &Value, ty: &T) -> String {
+/// Collected JSON as an array.
+fn collected_array(value: &Value) -> String {
     let Value::Array(elements) = value else { return "null".to_owned() };
-    let of = element_type(ty);
-    let shown: Vec<String> = elements.iter().map(|value| shown(value, &of)).collect();
+    let shown: Vec<&str> = elements.iter().map(|value| value.as_str().unwrap_or("null")).collect();
     format!("[{}]", shown.join(", "))
 }
 
-fn collected_object(args: &[Value], call: &Call<'_>) -> SqlResult<String> {
+/// Collected keys and JSON as an object.
+fn collected_object(args: &[Value]) -> SqlResult<String> {
     let (Value::Array(keys), Value::Array(values)) = (&args[0], &args[1]) else { return Ok("{}".to_owned()) };
-    let (key_type, value_type) = (element_type(&call.types[0]), element_type(&call.types[1]));
     let mut out = "{ ".to_owned();
-    for (at, (k, v)) in keys.iter().zip(values).enumerate() {
-        if k.is_null() {
+    for (at, (key, value)) in keys.iter().zip(values).enumerate() {
+        let Some(key) = key.as_str() else {
             return Err(SqlError::new(SqlState::InvalidParameterValue, "field name must not be null"));
-        }
+        };
         if at > 0 {
             out.push_str(", ");
         }
-        json::write_string(&mut out, &key(k, &key_type)?);
+        json::write_string(&mut out, key);
         out.push_str(" : ");
-        write(&mut out, v, &value_type);
+        out.push_str(value.as_str().unwrap_or("null"));
     }
     out.push_str(" }");
     Ok(out)
