@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 use perigee_types::text::TimeZone;
-use perigee_types::text::calendar::{civil_from_days, days_from_civil, days_in_month, weekday};
+use perigee_types::text::calendar::{
+    TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, civil_from_days, days_from_civil, days_in_month, weekday,
+};
 use perigee_types::text::zone::offset_text;
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -110,6 +112,9 @@ impl Shown {
 fn to_char(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     let template = args[1].as_str().unwrap_or_default();
     let shown = match &args[0] {
+        // PostgreSQL has no words for infinity here.
+        Value::Timestamp(TIMESTAMP_INFINITY | TIMESTAMP_MINUS_INFINITY)
+        | Value::Timestamptz(TIMESTAMP_INFINITY | TIMESTAMP_MINUS_INFINITY) => return Ok(Value::Null),
         Value::Timestamp(at) => Shown::local(*at, None),
         Value::Timestamptz(at) => {
             let zone = match args.get(2) {
@@ -117,7 +122,7 @@ fn to_char(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
                 _ => TimeZone::Utc,
             };
             let offset = zone.offset_at(*at);
-            Shown::local(at + i64::from(offset) * SECOND, Some((zone.abbreviation_at(*at), offset)))
+            Shown::local(at.saturating_add(i64::from(offset) * SECOND), Some((zone.abbreviation_at(*at), offset)))
         }
         Value::Time(at) => Shown { days: None, ..Shown::local(*at, None) },
         Value::Interval(span) => Shown::interval(*span),
