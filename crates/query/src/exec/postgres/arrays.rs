@@ -44,16 +44,24 @@ pub(super) fn operator(op: &BinaryOperator) -> Option<Arc<ScalarUDF>> {
         BinaryOperator::ArrowAt => one("arraycontained", "<@", |a, _| Ok(Value::Bool(contains(&a[1], &a[0])))),
         BinaryOperator::PGOverlap => one("arrayoverlap", "&&", |a, _| {
             let (Value::Array(left), Value::Array(right)) = (&a[0], &a[1]) else { return Ok(Value::Null) };
-            Ok(Value::Bool(left.iter().any(|e| !e.is_null() && right.contains(e))))
+            Ok(Value::Bool(left.iter().any(|e| has(right, e))))
         }),
         _ => None,
     }
 }
 
+/// Whether an element is one of an array's. Integers are the same whatever their widths.
+fn has(array: &[Value], element: &Value) -> bool {
+    array.iter().any(|known| match (known.as_i64(), element.as_i64()) {
+        (Some(known), Some(element)) => known == element,
+        _ => !known.is_null() && known == element,
+    })
+}
+
 /// Whether every element of `part` is one of `whole`; NULL is none.
 fn contains(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
-        (Value::Array(whole), Value::Array(part)) => part.iter().all(|e| !e.is_null() && whole.contains(e)),
+        (Value::Array(whole), Value::Array(part)) => part.iter().all(|e| has(whole, e)),
         _ => false,
     }
 }
