@@ -117,6 +117,30 @@ fn a_cancelled_query_ends() {
     assert_eq!(error.state().code(), "57014");
 }
 
+/// A join whose filter lets nothing through gives no batch to yield behind; its thread is wanted by the next query.
+#[test]
+fn a_cancelled_join_without_rows_gives_its_thread_back() {
+    let fixture = Fixture::new();
+    let sql =
+        "SELECT count(*) FROM generate_series(1, 1000000) a(x), generate_series(1, 3000) b(x) WHERE a.x + b.x < 0";
+    let query = fixture.query(sql).unwrap();
+    // More than there are threads.
+    for _ in 0..4 {
+        let view = fixture.view();
+        let cancel = view.cancel.clone();
+        let error = fixture.block_on(async {
+            let run = fixture.runtime.fetch_rows(&query, &[], view);
+            let stop = async {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                cancel.cancel();
+            };
+            tokio::join!(run, stop).0.unwrap_err()
+        });
+        assert_eq!(error.state().code(), "57014");
+    }
+    fixture.check("SELECT count(*) FROM generate_series(1, 10)", &["10"]);
+}
+
 #[test]
 fn a_join_beyond_memory_runs_again_as_sort_merge() {
     let mut fixture = Fixture::with_memory(6 << 20);
