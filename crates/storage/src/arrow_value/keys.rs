@@ -84,5 +84,9 @@ impl<'a> KeyColumn<'a> {
 
 /// Appends the key of a row of `columns`; `false` where a column of it is NULL.
 pub fn encode_key(columns: &[KeyColumn<'_>], row: usize, out: &mut Vec<u8>) -> bool {
-    columns.iter().fold(true, |whole, column| column.encode(row, out) && whole)
+    let mut whole = true;
+    for column in columns {
+        whole &= column.encode(row, out);
+    }
+    whole
 }

@@ -5,7 +5,7 @@
 //! - [`cluster`]: databases, roles, settings, sessions
 //! - [`lists`]: `pg_tables`, `pg_views`, `pg_stat_user_tables` and other views over the above
 //! - [`comments`][]: `pg_description`
-//! - [`gaps`]: `perigee.compat_gaps`
+//! - [`gaps`][]: `perigee.compat_gaps`
 //! - [`information`], [`information_keys`]: `information_schema`
 
 mod cluster;
