@@ -201,3 +201,23 @@ async fn fetching_is_canceled() {
     client.batch_execute(&format!("BEGIN; DECLARE c CURSOR FOR {slow}")).await.unwrap();
     assert_eq!(code(&client, "MOVE ALL c").await, "57014");
 }
+
+#[tokio::test]
+async fn a_session_that_idles_too_long_is_ended_and_frees_its_locks() {
+    let server = perigee_tests::server();
+    let other = server.client().await.unwrap();
+    other.batch_execute("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+    for (setup, state) in [
+        ("SET idle_in_transaction_session_timeout = 50; BEGIN; DELETE FROM t", "25P03"),
+        ("SET idle_session_timeout = 50", "57P05"),
+    ] {
+        let config = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", server.pg().port());
+        let (client, connection) = tokio_postgres::connect(&config, NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        client.batch_execute(setup).await.unwrap();
+        let error = connection.await.unwrap().expect_err(setup);
+        assert_eq!(error.code().map(tokio_postgres::error::SqlState::code), Some(state), "{setup}: {error}");
+        other.batch_execute("SET lock_timeout = '20s'; UPDATE t SET a = a + 1").await.unwrap();
+    }
+    assert_eq!(other.value("SELECT a FROM t").await.unwrap(), "3", "what was open is rolled back");
+}

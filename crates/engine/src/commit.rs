@@ -5,10 +5,12 @@ use std::sync::Arc;
 use perigee_storage::arrow_value::rows_to_batch;
 use perigee_storage::entry::{BATCH_ROWS_MIN, EndedRow, Entry, RowBlock, TableChange, Transaction as Logged};
 use perigee_types::catalog::{CatalogChange, Object};
-use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, Value};
+use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, TableId, Value};
+use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::serializable::Written;
 use crate::stage::{STAGE_BYTES, Staging};
 use crate::transaction::Transaction;
 use crate::write_set::TableWrites;
@@ -31,8 +33,20 @@ pub(crate) async fn commit(
     let mut changes: Vec<(Oid, TableChange)> = Vec::new();
     let (mut appends, mut deletes) = (false, false);
     let bytes = transaction.writes.size_bytes();
+    let known = transaction.reads.is_some() || engine.serializable.is_asked();
+    let mut written: FxHashMap<TableId, Written> = FxHashMap::default();
+    written.extend(transaction.staging.iter().flat_map(Staging::tables_with_rows).map(|table| (table, Written::Whole)));
+    written.extend(catalog_changes.iter().filter_map(|change| match change {
+        CatalogChange::Put(Object::Table(table)) => Some((table.oid, Written::Whole)),
+        CatalogChange::Put(_) => None,
+        CatalogChange::Remove(oid) => Some((*oid, Written::Whole)),
+    }));
     for (storage, writes) in transaction.writes.take_tables() {
         let table = writes.table.oid;
+        // Without a serializable transaction there is nobody to ask which rows they were.
+        let rows =
+            if known && !large { crate::serializable::written(engine, storage, &writes) } else { Written::Whole };
+        written.entry(table).or_insert(rows);
         let change = table_change(storage, writes)?;
         if change.ended.is_empty() && change.rows.is_empty() {
             continue;
@@ -75,7 +89,17 @@ pub(crate) async fn commit(
         catalog: catalog_changes,
         sequences: std::mem::take(&mut transaction.sequences),
     });
-    engine.propose(transaction.term, &entry).await?;
+    let payload = entry.encode();
+    let propose = || engine.consensus.propose(transaction.term, payload);
+    let (proposal, passage) = engine.serializable.pass(transaction.reads.as_ref(), || written, propose)?;
+    let outcome = crate::engine::outcome(proposal.await);
+    match &outcome {
+        Ok((index, _)) => passage.ended(Some(*index)),
+        // It may come yet.
+        Err(error) if error.state() == SqlState::TransactionResolutionUnknown => drop(passage),
+        Err(_) => passage.ended(None),
+    }
+    outcome?;
     // It is committed: what was staged is no longer to be dropped.
     transaction.staging = None;
     for index in std::mem::take(&mut transaction.backfill) {

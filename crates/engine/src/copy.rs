@@ -116,21 +116,24 @@ impl Session {
                 .into());
         }
         let batch = self.complete(copy, &batch)?;
+        let batch = self.generate_batch(&copy.target, batch).await?;
+        self.check_batch(&copy.target, &batch).await?;
         let rows = batch.num_rows();
         copy.rows += rows as u64;
         let buffered = self.transaction()?.writes.size_bytes();
         if !copy.staged && buffered + batch_bytes(&batch) * 3 < STAGE_BYTES {
             for (i, row) in batch_to_rows(&batch).into_iter().enumerate() {
-                self.transaction()?.insert_row(&copy.target, row, false).await.map_err(in_row(i))?;
+                self.transaction()?.insert_row(&copy.target, row).await.map_err(in_row(i))?;
             }
-            return Ok(());
+            return Ok(self.uphold_batch(&copy.target, &batch).await?);
         }
         // From here on the rows go to the log, those before them first.
         if !copy.staged {
             self.stage_if_large_at(&copy.target, 0).await?;
             copy.staged = true;
         }
-        self.stage_batch(&mut copy.target, &mut copy.keys, batch).await
+        self.stage_batch(&mut copy.target, &mut copy.keys, batch.clone()).await?;
+        Ok(self.uphold_batch(&copy.target, &batch).await?)
     }
 
     /// The batch with all columns of the table, in its order.
@@ -232,7 +235,7 @@ impl Session {
             return Ok(());
         }
         let bytes = transaction.writes.size_bytes();
-        let rows = transaction.writes.take_inserted(target.table.storage);
+        let rows = transaction.take_to_stage(target.table.storage);
         if rows.is_empty() {
             return Ok(());
         }
@@ -255,9 +258,13 @@ impl Session {
     /// The client has sent everything.
     ///
     /// # Errors
-    /// Where no COPY is running.
+    /// Where no COPY is running; `23503` for rows that point to rows which did not come.
     pub async fn copy_finish(&mut self) -> SqlResult<CommandTag> {
         let copy = self.copy.take().ok_or_else(|| SqlError::internal("no COPY is running"))?;
+        if let Err(error) = self.uphold_pending().await {
+            self.fail();
+            return Err(error);
+        }
         tracing::debug!(
             table = %copy.target.table.name,
             schema = %schema_name(&self.planning_catalog(), &copy.target.table),

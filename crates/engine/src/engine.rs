@@ -18,10 +18,12 @@ use perigee_telemetry::names;
 use perigee_types::{Hlc, LogIndex, SqlError, SqlResult, SqlState, Term};
 
 use crate::api::{Authentication, ConnectRequest};
+use crate::checks::RuleCache;
 use crate::gaps::Gaps;
 use crate::locks::{Holder, LockManager};
 use crate::registry::Registry;
 use crate::sequences::Sequences;
+use crate::serializable::Serializable;
 use crate::session::Session;
 
 /// What an engine is told when it starts.
@@ -72,6 +74,8 @@ pub struct Engine {
     pub(crate) locks: LockManager,
     pub(crate) statements: StatementCache,
     pub(crate) sequences: Sequences,
+    pub(crate) rules: RuleCache,
+    pub(crate) serializable: Serializable,
     pub(crate) sessions: Registry,
     pub(crate) gaps: Gaps,
     holders: AtomicU64,
@@ -106,6 +110,8 @@ impl Engine {
             budget,
             locks: LockManager::default(),
             sequences: Sequences::default(),
+            rules: RuleCache::default(),
+            serializable: Serializable::default(),
             sessions: Registry::default(),
             gaps: Gaps::default(),
             holders: AtomicU64::new(1),

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use perigee_plan::{Admin, Copy, Explain, Plan, Prepared, Query};
+use perigee_plan::command::Isolation;
+use perigee_plan::{Admin, Copy, Explain, Plan, Point, Prepared, Query};
 use perigee_query::exec::explain::ExplainOptions;
 use perigee_types::{SqlError, SqlResult, SqlState, Value};
 
 use crate::Statement;
 use crate::api::{CommandTag, CopyOut, Outcome, RowBlock, RowStream};
-use crate::locks::LockMode;
+use crate::serializable::Reads;
 use crate::session::Session;
 
 /// How often a statement is planned again because its tables change while it waits for locks.
@@ -18,6 +19,7 @@ const PLANS_MAX: usize = 5;
 impl Session {
     /// Runs a statement; one whose tables have changed since it was planned is planned again first.
     pub(crate) async fn run(&mut self, prepared: &Arc<Prepared>, parameters: &[Value]) -> SqlResult<Outcome> {
+        self.enter_serializable(&prepared.plan).await?;
         let mut statement = Statement { prepared: prepared.clone(), literals: Vec::new() };
         for _ in 0..PLANS_MAX {
             statement = self.refresh(&statement)?;
@@ -28,6 +30,22 @@ impl Session {
             }
         }
         Err(SqlError::new(SqlState::SerializationFailure, "the statement's tables kept changing while it was planned"))
+    }
+
+    /// A serializable transaction takes part in the tests at COMMIT from its first statement on.
+    async fn enter_serializable(&mut self, plan: &Plan) -> SqlResult<()> {
+        let alone = matches!(plan, Plan::Session(_) | Plan::Point(Point::Select { for_update: false, .. }));
+        let wanted = match &self.transaction {
+            Some(transaction) => transaction.isolation == Isolation::Serializable && transaction.reads.is_none(),
+            // One read alone is serial wherever its snapshot is.
+            None => !alone && self.settings.get("default_transaction_isolation") == Some("serializable"),
+        };
+        if wanted && !matches!(plan, Plan::Transaction(_)) {
+            let reads = Reads::begin(&self.engine).await;
+            let transaction = self.transaction()?;
+            transaction.reads = (transaction.isolation == Isolation::Serializable).then_some(reads);
+        }
+        Ok(())
     }
 
     pub(crate) async fn run_plan(&mut self, prepared: &Arc<Prepared>, parameters: &[Value]) -> SqlResult<Outcome> {
@@ -50,8 +68,8 @@ impl Session {
 
     async fn run_query(&mut self, prepared: &Prepared, query: &Query, parameters: &[Value]) -> SqlResult<Outcome> {
         let columns = prepared.columns.clone().unwrap_or_else(|| Vec::new().into());
-        if query.row_lock.is_some() {
-            let rows = self.lock_query_rows(query, parameters).await?;
+        if let Some(lock) = &query.row_lock {
+            let rows = self.lock_query_rows(query, lock, parameters).await?;
             return Ok(Outcome::Rows(columns, RowStream::ready(prepared.tag, RowBlock::Values(rows))));
         }
         let rows = self.query_rows(prepared.tag, query, parameters).await?;
@@ -64,51 +82,12 @@ impl Session {
         query: &Query,
         parameters: &[Value],
     ) -> SqlResult<RowStream> {
-        self.refuse_staged_reads(query)?;
+        self.settle_staged().await?;
         let engine = self.engine.clone();
         self.transaction()?.begin_statement(&engine);
         let view = self.view()?;
         let stream = engine.query.run(query, parameters, view);
         Ok(RowStream::stream(tag, Box::pin(stream.map(|batch| batch.map(RowBlock::Batch)))))
-    }
-
-    /// SELECT … FOR UPDATE: the rows are locked before any is given out; if one has changed since the snapshot, the
-    /// query runs again.
-    async fn lock_query_rows(&mut self, query: &Query, parameters: &[Value]) -> SqlResult<Vec<perigee_types::Row>> {
-        let Some(lock) = &query.row_lock else { return Ok(Vec::new()) };
-        if lock.wait != perigee_plan::relational::RowLockWait::Block {
-            return Err(SqlError::unsupported("FOR UPDATE with NOWAIT or SKIP LOCKED over more than one row"));
-        }
-        let mode = if lock.shared { LockMode::Shared } else { LockMode::Exclusive };
-        let table = self
-            .planning_catalog()
-            .table(lock.table)
-            .cloned()
-            .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, "the locked table is gone"))?;
-        let target = self.target(&table, "SELECT FOR UPDATE").await?;
-        let columns = crate::rows::column_numbers(&table);
-        let engine = self.engine.clone();
-        'again: for _ in 0..10 {
-            self.transaction()?.begin_statement(&engine);
-            let view = self.view()?;
-            let mut rows = engine.query.fetch_rows(query, parameters, view).await?;
-            for row in &mut rows {
-                let vid = crate::write::pop_vid(row)?;
-                if vid.is_local() {
-                    continue;
-                }
-                let full = match &target.store {
-                    Some(store) => store.row(vid, &columns).map_err(crate::error::storage)?,
-                    None => None,
-                };
-                let Some(full) = full else { continue 'again };
-                if self.transaction()?.lock_row(&target, vid, &full, mode).await? == crate::rows::Locked::Changed {
-                    continue 'again;
-                }
-            }
-            return Ok(rows);
-        }
-        Err(SqlError::new(SqlState::SerializationFailure, "rows kept changing under the statement"))
     }
 
     async fn explain(&mut self, prepared: &Prepared, explain: &Explain, parameters: &[Value]) -> SqlResult<Outcome> {
@@ -121,29 +100,26 @@ impl Session {
                 engine.query.explain(query, parameters, view, options).await?
             }
             Plan::Write(write) => {
-                if explain.analyze {
-                    return Err(SqlError::unsupported("EXPLAIN ANALYZE of a write"));
-                }
                 self.transaction()?.begin_statement(&engine);
                 let view = self.view()?;
+                // The query runs once, as part of the write: its own times are not shown.
+                let options = ExplainOptions { analyze: false, ..options };
                 let mut lines = vec![format!("{} on {}", explain.statement.tag, write.table.name)];
                 let source = engine.query.explain(&write.source, parameters, view, options).await?;
                 lines.extend(source.into_iter().map(|line| format!("  {line}")));
+                if explain.analyze {
+                    let started = std::time::Instant::now();
+                    let outcome = self.run_write(&explain.statement, write, parameters).await?;
+                    lines.push(execution(outcome, started).await?);
+                }
                 lines
             }
             Plan::Point(point) => {
                 let started = std::time::Instant::now();
                 let mut lines = crate::explain::point(point, &self.planning_catalog());
                 if explain.analyze {
-                    if !matches!(point, perigee_plan::Point::Select { .. }) {
-                        return Err(SqlError::unsupported("EXPLAIN ANALYZE of a write"));
-                    }
-                    let rows = match self.run_point(&explain.statement, point, parameters).await? {
-                        Outcome::Rows(_, mut rows) => rows.next().await?.map_or(0, |block| block.row_count()),
-                        _ => 0,
-                    };
-                    let elapsed = started.elapsed().as_secs_f64() * 1e3;
-                    lines.push(format!("Execution: rows={rows} time={elapsed:.3} ms"));
+                    let outcome = self.run_point(&explain.statement, point, parameters).await?;
+                    lines.push(execution(outcome, started).await?);
                 }
                 lines
             }
@@ -187,6 +163,22 @@ impl Session {
         }
         Ok(Outcome::Command(CommandTag { name: prepared.tag, rows: None }))
     }
+}
+
+/// EXPLAIN ANALYZE's line about a statement that has run.
+async fn execution(outcome: Outcome, started: std::time::Instant) -> SqlResult<String> {
+    let mut count = 0;
+    match outcome {
+        Outcome::Rows(_, mut rows) => {
+            while let Some(block) = rows.next().await? {
+                count += block.row_count() as u64;
+            }
+        }
+        Outcome::Command(tag) => count = tag.rows.unwrap_or(0),
+        Outcome::CopyIn(_) | Outcome::CopyOut(_) => {}
+    }
+    let elapsed = started.elapsed().as_secs_f64() * 1e3;
+    Ok(format!("Execution: rows={count} time={elapsed:.3} ms"))
 }
 
 async fn blocking(

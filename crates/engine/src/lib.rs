@@ -13,14 +13,18 @@
 //! - [`api`]: what a door sees of a statement
 //! - [`engine`]: what all sessions share; [`session`]: one client
 //! - [`portal`]: bound statements and cursors; [`row_source`]: their rows
+//! - `checks`, `foreign`, `conflict`: CHECK, foreign keys, ON CONFLICT
 //! - [`locks`]: the leader's lock table; [`write_set`]: what a transaction has not logged yet
+//! - `serializable`: what a transaction has read, and whether it has changed since
 //! - [`gaps`]: what clients ask for in vain
 //! - [`machine`]: the state machine that consensus drives
 //! - [`maintenance`]: checkpoints, eviction
 //! - [`settings`]: SET and SHOW; [`registry`]: who is connected
 
 pub mod api;
+mod checks;
 mod commit;
+mod conflict;
 mod copy;
 mod copy_keys;
 mod ddl;
@@ -28,6 +32,7 @@ pub mod engine;
 mod error;
 mod execute;
 mod explain;
+mod foreign;
 mod gaps;
 pub mod locks;
 pub mod machine;
@@ -35,9 +40,11 @@ pub mod maintenance;
 mod point;
 mod portal;
 pub mod registry;
+mod row_locks;
 mod row_source;
 mod rows;
 mod sequences;
+mod serializable;
 mod services;
 pub mod session;
 mod session_command;

@@ -1,8 +1,8 @@
 //! The lock table of a leader: who may write what until its entry is applied.
 //!
-//! A lock is held by a transaction, shared or exclusive, from the statement that takes it until the transaction's entry
-//! is applied (or dropped). Waiters queue in order of arrival; a shared request does not overtake a waiting exclusive
-//! one. Before a transaction waits, the graph of who waits for whom is searched from it: if it would wait for itself,
+//! A lock is held by a transaction, in one of four modes, from the statement that takes it until the transaction's entry
+//! is applied (or dropped). Waiters queue in order of arrival; a request does not overtake a waiting one that it
+//! conflicts with. Before a transaction waits, the graph of who waits for whom is searched from it: if it would wait for itself,
 //! it gets `40P01` at once and the others go on.
 //!
 //! Everything is memory of one term: a change of leader drops it, and entries of an older term are fenced at apply.
@@ -36,13 +36,38 @@ pub enum LockKey {
     Advisory(Oid, i64),
 }
 
-/// How a lock is held.
+/// How a lock is held: PostgreSQL's four strengths of row locks, weakest first. Each conflicts with all that the one
+/// before it conflicts with, and more. Tables and the catalog know `Shared` and `Exclusive` alone.
+///
+/// | | key share | shared | no key | exclusive |
+/// | --- | --- | --- | --- | --- |
+/// | key share | | | | x |
+/// | shared | | | x | x |
+/// | no key | | x | x | x |
+/// | exclusive | x | x | x | x |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LockMode {
+    /// The row stays and keeps its key: what a foreign key wants of the row that it points to.
+    KeyShare,
     /// With other shared holders.
     Shared,
+    /// For writing a row without touching its key.
+    NoKeyExclusive,
     /// Alone.
     Exclusive,
+}
+
+impl LockMode {
+    /// Whether two transactions may not hold these at once.
+    #[must_use]
+    pub fn conflicts(self, other: LockMode) -> bool {
+        let (weak, strong) = if self <= other { (self, other) } else { (other, self) };
+        match strong {
+            LockMode::KeyShare | LockMode::Shared => false,
+            LockMode::NoKeyExclusive => weak != LockMode::KeyShare,
+            LockMode::Exclusive => true,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -58,11 +83,9 @@ struct Waiter {
 }
 
 impl Lock {
-    /// Whether `holder` may have it now, seen from behind the first `ahead` of the queue.
+    /// Whether `holder` may have it beside those who have it.
     fn compatible(&self, holder: Holder, mode: LockMode) -> bool {
-        self.holders
-            .iter()
-            .all(|(other, held)| *other == holder || (mode == LockMode::Shared && *held == LockMode::Shared))
+        self.holders.iter().all(|(other, held)| *other == holder || !mode.conflicts(*held))
     }
 
     fn grant(&mut self, holder: Holder, mode: LockMode) {
@@ -72,21 +95,25 @@ impl Lock {
         }
     }
 
-    /// Grants what stands at the front of the queue as far as it fits.
+    /// Whether nobody in the first `ahead` places of the queue waits for what `mode` would keep from them.
+    fn overtakes_nobody(&self, mode: LockMode, ahead: usize) -> bool {
+        self.queue.iter().take(ahead).all(|waiter| !mode.conflicts(waiter.mode))
+    }
+
+    /// Grants what fits, in order of arrival.
     fn advance(&mut self) {
-        while let Some(front) = self.queue.front() {
-            if front.granted.is_closed() {
-                self.queue.pop_front();
+        self.queue.retain(|waiter| !waiter.granted.is_closed());
+        let mut at = 0;
+        while let Some(waiter) = self.queue.get(at) {
+            let (holder, mode) = (waiter.holder, waiter.mode);
+            if !self.compatible(holder, mode) || !self.overtakes_nobody(mode, at) {
+                at += 1;
                 continue;
             }
-            if !self.compatible(front.holder, front.mode) {
-                return;
-            }
-            if let Some(waiter) = self.queue.pop_front() {
-                let (holder, mode) = (waiter.holder, waiter.mode);
-                if waiter.granted.send(()).is_ok() {
-                    self.grant(holder, mode);
-                }
+            if let Some(waiter) = self.queue.remove(at)
+                && waiter.granted.send(()).is_ok()
+            {
+                self.grant(holder, mode);
             }
         }
     }
@@ -96,30 +123,32 @@ impl Lock {
 struct State {
     locks: FxHashMap<LockKey, Lock>,
     /// What each waiting transaction waits for.
-    waiting: FxHashMap<Holder, LockKey>,
+    waiting: FxHashMap<Holder, (LockKey, LockMode)>,
 }
 
 impl State {
     /// Those that must finish before `holder` gets `key`.
-    fn blockers(&self, holder: Holder, key: &LockKey, out: &mut Vec<Holder>) {
+    fn blockers(&self, holder: Holder, key: &LockKey, mode: LockMode, out: &mut Vec<Holder>) {
         let Some(lock) = self.locks.get(key) else { return };
-        out.extend(lock.holders.iter().map(|(other, _)| *other).filter(|other| *other != holder));
-        out.extend(lock.queue.iter().map(|w| w.holder).take_while(|other| *other != holder));
+        let holders = lock.holders.iter().filter(|(other, held)| *other != holder && mode.conflicts(*held));
+        out.extend(holders.map(|(other, _)| *other));
+        let ahead = lock.queue.iter().take_while(|w| w.holder != holder).filter(|w| mode.conflicts(w.mode));
+        out.extend(ahead.map(|w| w.holder));
     }
 
     /// Whether waiting for `key` would make `holder` wait for itself.
-    fn deadlock(&self, holder: Holder, key: &LockKey) -> bool {
+    fn deadlock(&self, holder: Holder, key: &LockKey, mode: LockMode) -> bool {
         let mut seen = FxHashSet::default();
         let mut open = Vec::new();
-        self.blockers(holder, key, &mut open);
+        self.blockers(holder, key, mode, &mut open);
         while let Some(next) = open.pop() {
             if next == holder {
                 return true;
             }
             if seen.insert(next)
-                && let Some(awaited) = self.waiting.get(&next)
+                && let Some((awaited, mode)) = self.waiting.get(&next)
             {
-                self.blockers(next, awaited, &mut open);
+                self.blockers(next, awaited, *mode, &mut open);
             }
         }
         false
@@ -169,7 +198,7 @@ impl LockManager {
             }
             // An upgrade goes before the queue: those in it wait for this holder anyway.
             let upgrade = lock.holders.iter().any(|(other, _)| *other == holder);
-            if !lock.compatible(holder, mode) || (!upgrade && !lock.queue.is_empty()) {
+            if !lock.compatible(holder, mode) || (!upgrade && !lock.overtakes_nobody(mode, usize::MAX)) {
                 return false;
             }
             lock.grant(holder, mode);
@@ -228,7 +257,7 @@ impl LockManager {
     /// Stands in the queue; `None` when the lock was granted in between.
     fn enqueue(&self, holder: Holder, key: &LockKey, mode: LockMode) -> SqlResult<Option<oneshot::Receiver<()>>> {
         let mut state = self.state.lock();
-        if state.deadlock(holder, key) {
+        if state.deadlock(holder, key, mode) {
             measured::DEADLOCKS.increment();
             return Err(SqlError::new(SqlState::DeadlockDetected, "deadlock detected")
                 .detail("this transaction would wait for a lock that only its own end frees")
@@ -236,7 +265,7 @@ impl LockManager {
         }
         let lock = state.locks.entry(key.clone()).or_default();
         let upgrade = lock.holders.iter().any(|(other, _)| *other == holder);
-        if lock.compatible(holder, mode) && (upgrade || lock.queue.is_empty()) {
+        if lock.compatible(holder, mode) && (upgrade || lock.overtakes_nobody(mode, usize::MAX)) {
             lock.grant(holder, mode);
             return Ok(None);
         }
@@ -247,7 +276,7 @@ impl LockManager {
         } else {
             lock.queue.push_back(waiter);
         }
-        state.waiting.insert(holder, key.clone());
+        state.waiting.insert(holder, (key.clone(), mode));
         Ok(Some(receiver))
     }
 
@@ -328,6 +357,25 @@ mod tests {
         assert_eq!(waiting.await.unwrap().unwrap(), Acquired::AfterWait);
         locks.release(Holder(3), [&key(1)]);
         assert_eq!(locks.counts(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_key_share_goes_with_a_write_that_keeps_the_key() {
+        let locks = Arc::new(LockManager::default());
+        take(&locks, 1, 1, LockMode::NoKeyExclusive).await.unwrap();
+        take(&locks, 2, 1, LockMode::KeyShare).await.unwrap();
+        assert!(!locks.try_acquire(Holder(3), &key(1), LockMode::Shared));
+        assert!(!locks.try_acquire(Holder(3), &key(1), LockMode::Exclusive));
+        let waiting = tokio::spawn({
+            let locks = locks.clone();
+            async move { take(&locks, 3, 1, LockMode::NoKeyExclusive).await }
+        });
+        tokio::task::yield_now().await;
+        // It does not stand in the way of the waiter, so it need not queue behind it.
+        assert!(locks.try_acquire(Holder(4), &key(1), LockMode::KeyShare));
+        // Two that hold the key share may both write the row, one behind the other.
+        locks.release(Holder(1), [&key(1)]);
+        assert_eq!(waiting.await.unwrap().unwrap(), Acquired::AfterWait);
     }
 
     #[tokio::test]

@@ -9,9 +9,11 @@ use perigee_types::{Row, SqlError, SqlResult, Value, key};
 
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream};
 use crate::error::storage;
+use crate::foreign::RowChange;
 use crate::locks::LockMode;
-use crate::rows::{Target, column_numbers};
+use crate::rows::Target;
 use crate::session::Session;
+use crate::transaction::Transaction;
 use crate::write_set::UniqueKey;
 
 impl Session {
@@ -32,40 +34,74 @@ impl Session {
             }
             Point::Select { lookup, output, for_update: true } => {
                 let target = self.target(&lookup.table, "SELECT FOR UPDATE").await?;
-                let found = self.find_for_write(&target, lookup, parameters).await?;
+                let found = self.find_for_write(&target, lookup, LockMode::Exclusive, parameters).await?;
                 let rows = match found {
                     Some((_, row)) => vec![self.evaluate_all(output, &row, parameters)?],
                     None => Vec::new(),
                 };
                 Ok(rows_outcome(prepared, rows))
             }
-            Point::Insert { table, rows, returning } => {
+            Point::Insert { table, rows, on_conflict, returning } => {
                 let target = self.target(table, "INSERT").await?;
+                let engine = self.engine.clone();
+                self.transaction()?.begin_statement_for_write(&engine);
+                let own_first = self.transaction()?.writes.next_local(target.table.storage);
                 let mut returned = Vec::new();
-                let count = rows.len();
+                let mut changes = Vec::new();
+                let mut count = 0;
                 for row in rows {
-                    let row = self.evaluate_all(row, &[], parameters)?;
+                    let mut row = self.evaluate_all(row, &[], parameters)?;
+                    self.generate(&target, std::slice::from_mut(&mut row)).await?;
+                    self.check_rows(&target, std::slice::from_ref(&row)).await?;
+                    if let Some(on) = on_conflict {
+                        match self.insert_or_update(&target, on, row, own_first, parameters, None).await? {
+                            Some(written) => row = written,
+                            None => continue,
+                        }
+                        if let Some(returning) = returning {
+                            returned.push(self.evaluate_all(returning, &row, parameters)?);
+                        }
+                        count += 1;
+                        continue;
+                    }
                     if let Some(returning) = returning {
                         returned.push(self.evaluate_all(returning, &row, parameters)?);
                     }
-                    self.transaction()?.insert_row(&target, row, false).await?;
+                    if target.points() {
+                        changes.push(RowChange::written(&row));
+                    }
+                    self.transaction()?.insert_row(&target, row).await?;
+                    count += 1;
                 }
-                Ok(self.written(prepared, count as u64, returning.is_some().then_some(returned)))
+                if target.points() {
+                    self.uphold(&target, changes).await?;
+                    self.uphold_pending().await?;
+                }
+                Ok(self.written(prepared, count, returning.is_some().then_some(returned)))
             }
             Point::Update { lookup, assignments, returning } => {
                 let target = self.target(&lookup.table, "UPDATE").await?;
                 let mut returned = Vec::new();
                 let mut count = 0;
-                if let Some((vid, old)) = self.find_for_write(&target, lookup, parameters).await? {
+                let mode = target.write_mode(assignments.iter().map(|(place, _)| *place));
+                if let Some((vid, old)) = self.find_for_write(&target, lookup, mode, parameters).await? {
                     let mut new = old.clone();
                     for (position, expr) in assignments {
                         let value = self.evaluate(expr, &old, parameters)?;
                         *new.get_mut(*position).ok_or_else(|| SqlError::internal("assignment past the row"))? = value;
                     }
+                    self.generate(&target, std::slice::from_mut(&mut new)).await?;
                     if let Some(returning) = returning {
                         returned.push(self.evaluate_all(returning, &new, parameters)?);
                     }
+                    self.check_rows(&target, std::slice::from_ref(&new)).await?;
+                    let keyed = target.points() || target.referenced;
+                    let change = keyed.then(|| RowChange { old: Some(old.clone()), new: Some(new.clone()) });
                     self.transaction()?.replace_rows(&target, vec![(vid, old, new)]).await?;
+                    if let Some(change) = change {
+                        self.uphold(&target, vec![change]).await?;
+                        self.uphold_pending().await?;
+                    }
                     count = 1;
                 }
                 Ok(self.written(prepared, count, returning.is_some().then_some(returned)))
@@ -74,11 +110,15 @@ impl Session {
                 let target = self.target(&lookup.table, "DELETE").await?;
                 let mut returned = Vec::new();
                 let mut count = 0;
-                if let Some((vid, old)) = self.find_for_write(&target, lookup, parameters).await? {
+                if let Some((vid, old)) = self.find_for_write(&target, lookup, LockMode::Exclusive, parameters).await? {
                     if let Some(returning) = returning {
                         returned.push(self.evaluate_all(returning, &old, parameters)?);
                     }
                     self.transaction()?.writes.end(&target.table, &target.unique, vid, &old);
+                    if target.referenced {
+                        self.uphold(&target, vec![RowChange { old: Some(old), new: None }]).await?;
+                        self.uphold_pending().await?;
+                    }
                     count = 1;
                 }
                 Ok(self.written(prepared, count, returning.is_some().then_some(returned)))
@@ -94,6 +134,9 @@ impl Session {
         // A single SELECT outside of a block needs no transaction: one snapshot, nothing to commit.
         let at = match &mut self.transaction {
             Some(transaction) => {
+                if let Some(reads) = &mut transaction.reads {
+                    reads.read_key(table.oid, lookup.index, &bytes);
+                }
                 if let Some((_, row)) = transaction.writes.find(table.storage, lookup.index, &bytes) {
                     let row = row.clone();
                     return self.filter(lookup, row, parameters);
@@ -109,14 +152,15 @@ impl Session {
             None => LATEST,
         };
         let Some(store) = engine.store.table(table.storage) else { return Ok(None) };
-        let columns = column_numbers(table);
+        let staged = self.transaction.as_ref().and_then(Transaction::staged);
         // A version may be ended and dropped between the two steps; a newer one is there then.
         loop {
-            let Some(vid) = store.get(lookup.index, &bytes, at).map_err(storage)? else { return Ok(None) };
+            let found = store.get_with_staged(lookup.index, &bytes, at, staged).map_err(storage)?;
+            let Some(vid) = found else { return Ok(None) };
             if self.transaction.as_ref().is_some_and(|t| t.writes.has_ended(table.storage, vid)) {
                 return Ok(None);
             }
-            if let Some(row) = store.row(vid, &columns).map_err(storage)? {
+            if let Some(row) = store.row_as(vid, table).map_err(storage)? {
                 return self.filter(lookup, row, parameters);
             }
             if at != LATEST {
@@ -137,6 +181,7 @@ impl Session {
         &mut self,
         target: &Target,
         lookup: &KeyLookup,
+        mode: LockMode,
         parameters: &[Value],
     ) -> SqlResult<Option<(perigee_types::Vid, Row)>> {
         let Some(bytes) = self.key(&lookup.key, parameters)? else { return Ok(None) };
@@ -150,8 +195,10 @@ impl Session {
         let engine = self.engine.clone();
         let transaction = self.transaction()?;
         transaction.begin_statement_for_write(&engine);
-        let Some((vid, row)) = transaction.find_and_lock(&engine, target, &unique, &bytes, LockMode::Exclusive).await?
-        else {
+        if let Some(reads) = &mut transaction.reads {
+            reads.read_key(target.table.oid, lookup.index, &bytes);
+        }
+        let Some((vid, row)) = transaction.find_and_lock(&engine, target, &unique, &bytes, mode).await? else {
             return Ok(None);
         };
         Ok(self.filter(lookup, row, parameters)?.map(|row| (vid, row)))
@@ -205,7 +252,7 @@ impl Session {
         )
     }
 
-    fn evaluate_all(&self, exprs: &[Expr], row: &[Value], parameters: &[Value]) -> SqlResult<Row> {
+    pub(crate) fn evaluate_all(&self, exprs: &[Expr], row: &[Value], parameters: &[Value]) -> SqlResult<Row> {
         exprs.iter().map(|expr| self.evaluate(expr, row, parameters)).collect()
     }
 

@@ -11,6 +11,7 @@ use perigee_types::catalog::{Catalog, Table};
 use perigee_types::{Row, SqlError, SqlResult, SqlState, Value, Vid, key};
 use tokio_util::sync::CancellationToken;
 
+use crate::checks::RowRules;
 use crate::commit::check_not_null;
 use crate::engine::Engine;
 use crate::error::storage;
@@ -24,6 +25,9 @@ pub(crate) struct Target {
     pub(crate) table: Arc<Table>,
     pub(crate) schema: String,
     pub(crate) unique: UniqueKeys,
+    pub(crate) rules: Arc<RowRules>,
+    /// Whether foreign keys point to it.
+    pub(crate) referenced: bool,
     /// `None` for a table that this transaction has made.
     pub(crate) store: Option<Arc<TableStore>>,
     pub(crate) wait: LockWait,
@@ -64,14 +68,26 @@ impl Session {
                 format!("table \"{}\" was changed while the statement was planned", table.name),
             ));
         }
+        let rules = self.rules_of(&current)?;
         Ok(Target {
             schema: schema_name(&catalog, table),
             unique: UniqueKeys::of(&current, &catalog),
+            rules,
+            referenced: catalog.referencing(current.oid).next().is_some(),
             store: engine.store.table(current.storage),
             table: current,
             wait,
             cancel,
         })
+    }
+}
+
+impl Target {
+    /// How a row is locked whose columns at `assigned` get new values: others may point to a row that keeps its keys.
+    pub(crate) fn write_mode(&self, assigned: impl IntoIterator<Item = usize>) -> LockMode {
+        let is_key = |place: usize| self.unique.0.iter().any(|unique| unique.positions.contains(&place));
+        let generated = self.rules.generated.iter().map(|generated| generated.place);
+        if assigned.into_iter().chain(generated).any(is_key) { LockMode::Exclusive } else { LockMode::NoKeyExclusive }
     }
 }
 
@@ -84,7 +100,7 @@ fn dropped(table: &Table) -> SqlError {
 }
 
 /// The lock that stands for a row.
-fn row_lock(target: &Target, vid: Vid, row: &[Value]) -> LockKey {
+pub(crate) fn row_lock(target: &Target, vid: Vid, row: &[Value]) -> LockKey {
     match target.unique.primary(&target.table).and_then(|primary| Some((primary, primary.of_row(row)?))) {
         Some((primary, key)) => LockKey::Key(primary.index.oid, key.into()),
         None => LockKey::Row(target.table.oid, vid),
@@ -130,10 +146,10 @@ impl Transaction {
             return Ok(Some((vid, row.clone())));
         }
         let Some(store) = &target.store else { return Ok(None) };
-        let columns = column_numbers(&target.table);
         let primary = Some(unique.index.oid) == target.table.primary_key;
+        let staged = self.staged();
         loop {
-            let Some(vid) = store.get(unique.index.oid, key, LATEST).map_err(storage)? else {
+            let Some(vid) = store.get_with_staged(unique.index.oid, key, LATEST, staged).map_err(storage)? else {
                 // In REPEATABLE READ a row that the snapshot shows may have been deleted since.
                 self.check_unchanged(engine, store, unique, key, None)?;
                 return Ok(None);
@@ -145,7 +161,7 @@ impl Transaction {
             let lock = if primary {
                 LockKey::Key(unique.index.oid, key.into())
             } else {
-                row = store.row(vid, &columns).map_err(storage)?;
+                row = store.row_as(vid, &target.table).map_err(storage)?;
                 match &row {
                     Some(row) => row_lock(target, vid, row),
                     None => continue,
@@ -154,7 +170,7 @@ impl Transaction {
             let acquired = self.lock(lock, mode, Some(target.table.oid), target.wait, &target.cancel).await?;
             if acquired == Acquired::AfterWait || store.ended(vid).is_some() {
                 // Whoever held it has written it: look again, now that nobody else can.
-                if store.get(unique.index.oid, key, LATEST).map_err(storage)? != Some(vid) {
+                if store.get_with_staged(unique.index.oid, key, LATEST, staged).map_err(storage)? != Some(vid) {
                     self.check_unchanged(engine, store, unique, key, Some(vid))?;
                     continue;
                 }
@@ -162,7 +178,7 @@ impl Transaction {
             self.check_unchanged(engine, store, unique, key, Some(vid))?;
             let row = match row {
                 Some(row) => Some(row),
-                None => store.row(vid, &columns).map_err(storage)?,
+                None => store.row_as(vid, &target.table).map_err(storage)?,
             };
             if let Some(row) = row {
                 return Ok(Some((vid, row)));
@@ -193,56 +209,62 @@ impl Transaction {
         }
     }
 
-    /// Appends a row: one value for each live column. Whether it was written: with `ignore_conflicts` a row whose key is
-    /// taken is left out.
+    /// Appends a row: one value for each live column.
     ///
     /// # Errors
     /// `23502`, `23505`, and what locks give.
-    pub(crate) async fn insert_row(&mut self, target: &Target, row: Row, ignore_conflicts: bool) -> SqlResult<bool> {
+    pub(crate) async fn insert_row(&mut self, target: &Target, row: Row) -> SqlResult<()> {
         check_not_null(&target.table, &target.schema, &row)?;
         for unique in target.unique.0.iter() {
-            if !self.claim_key(target, unique, &row, ignore_conflicts).await? {
-                return Ok(false);
-            }
+            self.claim_key(target, unique, &row).await?;
         }
         self.writes.insert(&target.table, &target.unique, row);
-        Ok(true)
+        Ok(())
     }
 
     /// Locks a row's key in a unique index and makes sure that nobody has it.
-    async fn claim_key(
+    async fn claim_key(&mut self, target: &Target, unique: &UniqueKey, row: &[Value]) -> SqlResult<()> {
+        let Some(bytes) = self.lock_key(target, unique, row).await? else { return Ok(()) };
+        let storage_oid = target.table.storage;
+        if self.writes.find(storage_oid, unique.index.oid, &bytes).is_some() {
+            return Err(duplicate_key(target, unique, row));
+        }
+        let Some(store) = &target.store else { return Ok(()) };
+        let staged = self.staged();
+        loop {
+            let found = store.get_with_staged(unique.index.oid, &bytes, LATEST, staged).map_err(storage)?;
+            let Some(vid) = found.filter(|vid| !self.writes.has_ended(storage_oid, *vid)) else { return Ok(()) };
+            if Some(unique.index.oid) == target.table.primary_key {
+                return Err(duplicate_key(target, unique, row));
+            }
+            // The row that has the key is locked under its primary key: whoever ends it just now is waited for.
+            let Some(taken) = store.row_as(vid, &target.table).map_err(storage)? else { continue };
+            let lock = row_lock(target, vid, &taken);
+            let of = Some(target.table.oid);
+            self.lock(lock, LockMode::KeyShare, of, target.wait, &target.cancel).await?;
+            if store.ended(vid).is_none() {
+                return Err(duplicate_key(target, unique, row));
+            }
+        }
+    }
+
+    /// Locks a row's key in a unique index, so that nobody else makes a row with it; `None` with a NULL in it.
+    pub(crate) async fn lock_key(
         &mut self,
         target: &Target,
         unique: &UniqueKey,
         row: &[Value],
-        ignore_conflicts: bool,
-    ) -> SqlResult<bool> {
-        let Some(bytes) = unique.of_row(row) else { return Ok(true) };
+    ) -> SqlResult<Option<Vec<u8>>> {
+        let Some(bytes) = unique.of_row(row) else { return Ok(None) };
         if bytes.len() > key::KEY_BYTES_MAX {
             return Err(key_too_long(unique, bytes.len()));
         }
-        let storage_oid = target.table.storage;
-        let own = self.writes.find(storage_oid, unique.index.oid, &bytes).is_some();
-        if !own {
+        if self.writes.find(target.table.storage, unique.index.oid, &bytes).is_none() {
             let lock = LockKey::Key(unique.index.oid, bytes.clone().into());
-            self.lock(lock, LockMode::Exclusive, Some(target.table.oid), target.wait, &target.cancel).await?;
+            let of = Some(target.table.oid);
+            self.lock(lock, LockMode::NoKeyExclusive, of, target.wait, &target.cancel).await?;
         }
-        let staged = self.staging.as_ref().map(|s| s.id);
-        let taken = own
-            || match &target.store {
-                Some(store) => store
-                    .get_with_staged(unique.index.oid, &bytes, LATEST, staged)
-                    .map_err(storage)?
-                    .is_some_and(|vid| !self.writes.has_ended(storage_oid, vid)),
-                None => false,
-            };
-        if !taken {
-            return Ok(true);
-        }
-        if ignore_conflicts {
-            return Ok(false);
-        }
-        Err(duplicate_key(target, unique, row))
+        Ok(Some(bytes))
     }
 
     /// Ends the rows and appends their new versions, as one statement: keys may move between the rows.
@@ -264,7 +286,7 @@ impl Transaction {
                         .is_some_and(|k| self.writes.find(target.table.storage, unique.index.oid, &k).is_some())
                 };
                 if moved || taken_by_own() {
-                    self.claim_key(target, unique, &new, false).await?;
+                    self.claim_key(target, unique, &new).await?;
                 }
             }
             self.writes.insert(&target.table, &target.unique, new);
@@ -277,7 +299,7 @@ pub(crate) fn column_numbers(table: &Table) -> Vec<u16> {
     table.columns.iter().map(|c| c.number).collect()
 }
 
-fn concurrent_update() -> SqlError {
+pub(crate) fn concurrent_update() -> SqlError {
     SqlError::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
 }
 

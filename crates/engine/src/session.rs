@@ -22,6 +22,7 @@ use perigee_plan::command::TransactionModes;
 use perigee_plan::{Plan, Prepared, SessionCommand, TransactionCommand};
 use perigee_query::exec::{ReadView, SessionFacts};
 use perigee_query::sql::{self, PlanContext};
+use perigee_storage::store::Overlay;
 use perigee_telemetry::measured;
 use perigee_types::catalog::{BOOTSTRAP_ROLE, Catalog};
 use perigee_types::text::OutputSettings;
@@ -37,7 +38,7 @@ use crate::locks::LockWait;
 use crate::portal::Portals;
 use crate::registry::SessionEntry;
 use crate::services::Services;
-use crate::session_transaction::{isolation_of, refuse_serializable};
+use crate::session_transaction::isolation_of;
 use crate::settings::{Settings, definition};
 use crate::transaction::Transaction;
 
@@ -230,7 +231,7 @@ impl Session {
                 "terminating connection due to idle-in-transaction timeout",
             )
         } else {
-            ("idle_session_timeout", SqlState::AdminShutdown, "terminating connection due to idle-session timeout")
+            ("idle_session_timeout", SqlState::IdleSessionTimeout, "terminating connection due to idle-session timeout")
         };
         Some((self.settings.duration(name)?, SqlError::new(state, text)))
     }
@@ -497,7 +498,6 @@ impl Session {
             Some(isolation) => isolation,
             None => isolation_of(self.settings.get("default_transaction_isolation").unwrap_or_default()),
         };
-        refuse_serializable(isolation)?;
         let read_only = modes.read_only.unwrap_or_else(|| self.settings.is_on("default_transaction_read_only"));
         self.transaction = Some(Transaction::new(&self.engine, explicit, isolation, read_only)?);
         Ok(())
@@ -519,7 +519,15 @@ impl Session {
             None => snapshot,
         };
         let overlay = transaction.writes.overlay();
+        let overlay = match transaction.staged() {
+            Some(staged) => {
+                let own = overlay.map_or_else(Overlay::default, |overlay| Overlay::clone(&overlay));
+                Some(Arc::new(Overlay { staged: Some(staged), ..own }))
+            }
+            None => overlay,
+        };
         let transaction_time = transaction.started_micros;
+        let reads = transaction.reads.as_ref().map(|reads| reads.scans.clone());
         let catalog = snapshot.catalog.clone();
         let session = SessionFacts {
             user: self.user.clone(),
@@ -535,7 +543,7 @@ impl Session {
             process_id: self.entry.process_id,
             services: Some(self.services.clone()),
         };
-        Ok(Arc::new(ReadView { snapshot, overlay, session: Arc::new(session), cancel: self.cancel.clone() }))
+        Ok(Arc::new(ReadView { snapshot, overlay, reads, session: Arc::new(session), cancel: self.cancel.clone() }))
     }
 
     /// All settings by lower-case name, as SHOW prints them.

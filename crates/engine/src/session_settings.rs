@@ -1,21 +1,16 @@
 //! SET, SHOW and RESET in a session: what a transaction undoes, and what clients are told of.
 
 use perigee_plan::command::TransactionModes;
-use perigee_types::{SqlResult, SqlState};
+use perigee_types::{SqlError, SqlResult, SqlState};
 
 use crate::session::{Session, SettingsBehind};
-use crate::session_transaction::{isolation_name, isolation_of, refuse_serializable};
+use crate::session_transaction::{isolation_name, isolation_of};
 
 impl Session {
     /// SET, by name. `local` ends with the transaction.
     pub(crate) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> SqlResult<()> {
         if name.eq_ignore_ascii_case("transaction_isolation") || name.eq_ignore_ascii_case("transaction_read_only") {
             return self.set_transaction_setting(name, value);
-        }
-        if name.eq_ignore_ascii_case("default_transaction_isolation")
-            && let Some(value) = value
-        {
-            refuse_serializable(isolation_of(&value.to_ascii_lowercase()))?;
         }
         let in_block = self.transaction.as_ref().is_some_and(|t| t.explicit);
         if local && !in_block {
@@ -65,7 +60,12 @@ impl Session {
         }
         if let Some(transaction) = self.transaction.as_mut().filter(|t| t.explicit) {
             if let Some(isolation) = modes.isolation {
-                refuse_serializable(isolation)?;
+                if transaction.has_run && isolation != transaction.isolation {
+                    return Err(SqlError::new(
+                        SqlState::ActiveSqlTransaction,
+                        "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+                    ));
+                }
                 transaction.isolation = isolation;
             }
             if let Some(read_only) = modes.read_only {

@@ -61,8 +61,7 @@ impl Session {
             }
             TransactionCommand::Savepoint(name) => {
                 let transaction = self.block("SAVEPOINT")?;
-                let mark = transaction.writes.mark();
-                transaction.savepoints.push((name.clone(), mark));
+                transaction.savepoint(name);
                 tag("SAVEPOINT")
             }
             TransactionCommand::Release(name) => {
@@ -73,16 +72,13 @@ impl Session {
                 tag("RELEASE")
             }
             TransactionCommand::RollbackTo(name) => {
+                let engine = self.engine.clone();
                 let transaction = self.block("ROLLBACK TO SAVEPOINT")?;
                 let place = savepoint(transaction, name)?;
-                if transaction.staging.is_some() {
-                    return Err(SqlError::unsupported("ROLLBACK TO SAVEPOINT behind a large COPY or UPDATE"));
+                if let Some(staging) = &mut transaction.staging {
+                    staging.settle().await?;
                 }
-                let mark = transaction.savepoints.get(place).map(|(_, mark)| *mark);
-                if let Some(mark) = mark {
-                    transaction.writes.rollback_to(mark);
-                }
-                transaction.savepoints.truncate(place + 1);
+                transaction.rollback_to(place, &engine)?;
                 transaction.failed = false;
                 self.portals.rollback_to(place);
                 tag("ROLLBACK")
@@ -96,7 +92,6 @@ impl Session {
                     return tag("SET");
                 };
                 if let Some(isolation) = modes.isolation {
-                    refuse_serializable(isolation)?;
                     if transaction.has_run && isolation != transaction.isolation {
                         return Err(SqlError::new(
                             SqlState::ActiveSqlTransaction,
@@ -118,7 +113,6 @@ impl Session {
             }
             TransactionCommand::SetDefault(modes) => {
                 if let Some(isolation) = modes.isolation {
-                    refuse_serializable(isolation)?;
                     self.set("default_transaction_isolation", Some(isolation_name(isolation)), false)?;
                 }
                 if let Some(read_only) = modes.read_only {
@@ -200,17 +194,9 @@ impl Session {
 }
 
 fn savepoint(transaction: &Transaction, name: &str) -> SqlResult<usize> {
-    transaction.savepoints.iter().rposition(|(n, _)| n == name).ok_or_else(|| {
+    transaction.savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(|| {
         SqlError::new(SqlState::InvalidSavepointSpecification, format!("savepoint \"{name}\" does not exist"))
     })
-}
-
-/// SERIALIZABLE needs predicate tests at commit that are not built; a weaker level under its name would be a lie.
-pub(crate) fn refuse_serializable(isolation: Isolation) -> SqlResult<()> {
-    if isolation == Isolation::Serializable {
-        return Err(SqlError::unsupported("isolation level SERIALIZABLE").hint("use REPEATABLE READ"));
-    }
-    Ok(())
 }
 
 pub(crate) fn isolation_of(name: &str) -> Isolation {

@@ -5,7 +5,7 @@
 //!                        ...   Abort                      rows are dropped; so are they with the term
 //! ```
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -33,6 +33,8 @@ pub(crate) struct Staging {
     /// Tables with staged rows.
     rows_of: BTreeSet<Oid>,
     in_flight: VecDeque<Proposal>,
+    /// Rows pushed so far, by storage.
+    rows: BTreeMap<Oid, u64>,
 }
 
 impl Staging {
@@ -44,12 +46,23 @@ impl Staging {
             tables: BTreeSet::new(),
             rows_of: BTreeSet::new(),
             in_flight: VecDeque::new(),
+            rows: BTreeMap::new(),
         }
     }
 
     /// Whether rows of the table are staged.
     pub(crate) fn has_rows_of(&self, table: Oid) -> bool {
         self.rows_of.contains(&table)
+    }
+
+    /// The tables with staged rows.
+    pub(crate) fn tables_with_rows(&self) -> impl Iterator<Item = Oid> {
+        self.rows_of.iter().copied()
+    }
+
+    /// Rows pushed so far, by storage.
+    pub(crate) fn rows(&self) -> &BTreeMap<Oid, u64> {
+        &self.rows
     }
 
     /// Makes a table that only this transaction knows, so that its rows have a place.
@@ -70,6 +83,7 @@ impl Staging {
     /// Sends rows to the log. Waits only when too many entries are on their way.
     pub(crate) async fn push(&mut self, engine: &Arc<Engine>, table: Oid, change: TableChange) -> SqlResult<()> {
         self.rows_of.insert(table);
+        *self.rows.entry(change.storage).or_default() += change.rows.len() as u64;
         for change in split(change) {
             engine.wait_for_memory().await;
             let entry = Entry::Stage { transaction: self.id, part: self.part, changes: vec![change] };

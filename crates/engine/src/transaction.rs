@@ -1,22 +1,25 @@
 //! One transaction on its leader: what it has read at, written and locked.
 //!
-//! READ COMMITTED takes a snapshot for each statement, REPEATABLE READ one for all. Writes are buffered (see
+//! READ COMMITTED takes a snapshot for each statement, REPEATABLE READ and SERIALIZABLE one for all. Writes are buffered (see
 //! [`crate::write_set`]) and decided under locks against the latest applied state; the log gets the result at COMMIT.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use perigee_plan::command::Isolation;
 use perigee_storage::entry::SequenceChange;
 use perigee_storage::store::Snapshot;
-use perigee_types::catalog::Catalog;
-use perigee_types::{Oid, SqlError, SqlResult, SqlState, Term};
+use perigee_types::catalog::{Catalog, Object};
+use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, Term, TransactionId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::foreign::PendingKey;
 use crate::locks::{Acquired, Holder, LockKey, LockManager, LockMode, LockWait};
+use crate::serializable::Reads;
 use crate::stage::Staging;
-use crate::write_set::{Mark, WriteSet};
+use crate::write_set::{Mark, UniqueKeys, WriteSet};
 
 /// Row locks of one table from which a transaction takes the whole table instead.
 const ROW_LOCKS_MAX: usize = 50_000;
@@ -37,10 +40,14 @@ pub(crate) struct Transaction {
     pub(crate) started_micros: i64,
     /// The snapshot of REPEATABLE READ, and of the running statement.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// What it has read, from the first statement of a serializable transaction on.
+    pub(crate) reads: Option<Reads>,
     pub(crate) writes: WriteSet,
     /// Rows already in the log, hidden, because they were too many to buffer.
     pub(crate) staging: Option<Staging>,
-    pub(crate) savepoints: Vec<(String, Mark)>,
+    pub(crate) savepoints: Vec<Savepoint>,
+    /// What rows of the running statement point to and have not found yet.
+    pub(crate) pending_keys: Vec<PendingKey>,
     /// What was done since BEGIN that a statement may not come behind (SET TRANSACTION).
     pub(crate) has_run: bool,
     /// Sequences that start anew with it.
@@ -63,9 +70,11 @@ impl Transaction {
             failed: false,
             started_micros: engine.now_micros(),
             snapshot: None,
+            reads: None,
             writes: WriteSet::default(),
             staging: None,
             savepoints: Vec::new(),
+            pending_keys: Vec::new(),
             has_run: false,
             sequences: Vec::new(),
             backfill: Vec::new(),
@@ -92,7 +101,11 @@ impl Transaction {
 
     /// The snapshot of the running statement.
     pub(crate) fn snapshot(&mut self, engine: &Engine) -> Arc<Snapshot> {
-        self.snapshot.get_or_insert_with(|| engine.store.snapshot()).clone()
+        let snapshot = self.snapshot.get_or_insert_with(|| engine.store.snapshot()).clone();
+        if let Some(reads) = &mut self.reads {
+            reads.took_snapshot(snapshot.index);
+        }
+        snapshot
     }
 
     /// The catalog that statements of this transaction are planned against.
@@ -129,9 +142,89 @@ impl Transaction {
         self.locks.take(key, mode, row_of, wait, cancel).await
     }
 
+    /// The name under which it has rows in the log, if it has.
+    pub(crate) fn staged(&self) -> Option<TransactionId> {
+        self.staging.as_ref().map(|staging| staging.id)
+    }
+
     /// Whether it holds the whole table, so that locks of its rows are not needed.
     pub(crate) fn holds_table(&self, table: Oid) -> bool {
         self.locks.keys.contains(&(LockKey::Table(table), LockMode::Exclusive))
+    }
+}
+
+/// What ROLLBACK TO goes back to.
+pub(crate) struct Savepoint {
+    pub(crate) name: String,
+    pub(crate) mark: Mark,
+    /// By storage: rows that were staged before it, and places in the buffer that were taken.
+    rows: BTreeMap<Oid, (u64, usize)>,
+    /// Rows of the buffer that it would bring back have been staged or dropped since.
+    lost: bool,
+}
+
+/// Rows that ROLLBACK TO may have to end one by one.
+const STAGED_ENDED_MAX: u64 = 4_000_000;
+
+impl Transaction {
+    pub(crate) fn savepoint(&mut self, name: &str) {
+        let mut rows: BTreeMap<Oid, (u64, usize)> = BTreeMap::new();
+        if let Some(staging) = &self.staging {
+            rows.extend(staging.rows().iter().map(|(storage, count)| (*storage, (*count, 0))));
+        }
+        for (storage, writes) in self.writes.tables() {
+            rows.entry(storage).or_default().1 = writes.inserted.len();
+        }
+        self.savepoints.push(Savepoint { name: name.to_owned(), mark: self.writes.mark(), rows, lost: false });
+    }
+
+    /// Takes the buffered rows of a table out, to stage them; savepoints learn where theirs end.
+    pub(crate) fn take_to_stage(&mut self, storage: Oid) -> Vec<Row> {
+        let staged = self.staging.as_ref().and_then(|s| s.rows().get(&storage).copied()).unwrap_or(0);
+        for savepoint in &mut self.savepoints {
+            savepoint.lost |= self.writes.brings_back(storage, savepoint.mark);
+            let places = savepoint.rows.get(&storage).map_or(0, |(_, places)| *places);
+            if places > 0 {
+                let kept = self.writes.live_before(storage, places);
+                savepoint.rows.insert(storage, (staged + kept, 0));
+            }
+        }
+        self.writes.take_inserted(storage)
+    }
+
+    /// Takes back what was done behind a savepoint. Staged rows are settled.
+    ///
+    /// # Errors
+    /// `0A000` where rows that were staged since would have to come back, or too many would have to go.
+    pub(crate) fn rollback_to(&mut self, place: usize, engine: &Arc<Engine>) -> SqlResult<()> {
+        let Some(savepoint) = self.savepoints.get(place) else { return Ok(()) };
+        if savepoint.lost {
+            return Err(SqlError::unsupported("ROLLBACK TO SAVEPOINT behind a large load of rows that were changed"));
+        }
+        let kept = savepoint.rows.clone();
+        self.writes.rollback_to(savepoint.mark);
+        self.savepoints.truncate(place + 1);
+        self.pending_keys.clear();
+        let Some(staging) = &self.staging else { return Ok(()) };
+        let (own, counts) = (staging.id, staging.rows().clone());
+        let catalog = self.catalog(engine);
+        for (storage_oid, count) in counts {
+            let kept = kept.get(&storage_oid).map_or(0, |(kept, _)| *kept);
+            if count - kept > STAGED_ENDED_MAX {
+                return Err(SqlError::unsupported("ROLLBACK TO SAVEPOINT behind a load of millions of rows"));
+            }
+            let table = catalog.objects().find_map(|object| match object {
+                Object::Table(table) if table.storage == storage_oid => Some(table.clone()),
+                _ => None,
+            });
+            // A table that is gone again takes its rows along.
+            let (Some(table), Some(store)) = (table, engine.store.table(storage_oid)) else { continue };
+            let unique = UniqueKeys::of(&table, &catalog);
+            for vid in store.staged_vids(own).map_err(crate::error::storage)?.into_iter().skip(kept as usize) {
+                self.writes.end_staged(&table, &unique, vid);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -3,13 +3,17 @@
 //! The query runs at the statement's snapshot. Each row that it wants to end is locked; when another transaction has
 //! changed one since, READ COMMITTED keeps the locks and runs the whole statement again at a new snapshot.
 
+use std::sync::Arc;
+
 use arrow::record_batch::RecordBatch;
-use perigee_plan::relational::{Write, WriteKind};
-use perigee_plan::{Prepared, Query};
+use perigee_plan::Prepared;
+use perigee_plan::relational::{OnConflict, Write, WriteKind};
+use perigee_query::exec::ReadView;
 use perigee_storage::arrow_value::{batch_to_rows, rows_to_batch};
 use perigee_types::{Row, SqlError, SqlResult, SqlState, Value, Vid};
 
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream};
+use crate::foreign::RowChange;
 use crate::locks::LockMode;
 use crate::rows::{Locked, Target};
 use crate::session::Session;
@@ -25,18 +29,22 @@ impl Session {
         parameters: &[Value],
     ) -> SqlResult<Outcome> {
         let target = self.target(&write.table, prepared.tag).await?;
-        self.refuse_staged_reads(&write.source)?;
+        self.settle_staged().await?;
         let mark = self.transaction()?.writes.mark();
         let mut result = None;
+        // What the statement's queries see, those of RETURNING too: the rows as they were before.
+        let mut before = None;
         for _ in 0..RUNS_MAX {
             let engine = self.engine.clone();
             self.transaction()?.begin_statement(&engine);
+            let view = self.view()?;
+            before = Some(view.clone());
             result = match &write.kind {
-                WriteKind::Insert { ignore_conflicts } => {
-                    Some(self.insert_from(&target, write, parameters, *ignore_conflicts).await?)
+                WriteKind::Insert { on_conflict } => {
+                    Some(self.insert_from(&target, write, parameters, on_conflict.as_ref(), view).await?)
                 }
-                WriteKind::Update { assigned } => self.update_from(&target, write, parameters, assigned).await?,
-                WriteKind::Delete => self.delete_from(&target, write, parameters).await?,
+                WriteKind::Update { assigned } => self.update_from(&target, write, parameters, assigned, view).await?,
+                WriteKind::Delete => self.delete_from(&target, write, parameters, view).await?,
             };
             if result.is_some() {
                 break;
@@ -53,7 +61,10 @@ impl Session {
             return Ok(Outcome::Command(CommandTag { name: prepared.tag, rows: Some(count) }));
         };
         let batch = table_batch(&target, &rows)?;
-        let view = self.view()?;
+        let view = match before {
+            Some(view) => view,
+            None => self.view()?,
+        };
         let batches = self.engine.query.evaluate(returning, batch, parameters, view).await?;
         let columns = prepared.columns.clone().unwrap_or_else(|| Vec::new().into());
         let stream = futures::stream::iter(batches.into_iter().map(|b| Ok(RowBlock::Batch(b))));
@@ -67,22 +78,40 @@ impl Session {
         target: &Target,
         write: &Write,
         parameters: &[Value],
-        ignore_conflicts: bool,
+        on_conflict: Option<&OnConflict>,
+        view: Arc<ReadView>,
     ) -> SqlResult<(u64, Vec<Row>)> {
-        let view = self.view()?;
-        let mut stream = self.engine.query.run(&write.source, parameters, view);
+        let mut stream = self.engine.query.run(&write.source, parameters, view.clone());
         let mut count = 0;
         let mut written = Vec::new();
+        let own_first = self.transaction()?.writes.next_local(target.table.storage);
         while let Some(batch) = stream.next().await {
-            for row in batch_to_rows(&batch?) {
-                let kept = write.returning.is_some().then(|| row.clone());
-                if self.transaction()?.insert_row(target, row, ignore_conflicts).await? {
-                    count += 1;
-                    written.extend(kept);
+            let mut rows = batch_to_rows(&batch?);
+            self.generate(target, &mut rows).await?;
+            self.check_rows(target, &rows).await?;
+            if let Some(on) = on_conflict {
+                for row in rows {
+                    if let Some(row) =
+                        self.insert_or_update(target, on, row, own_first, parameters, Some(&view)).await?
+                    {
+                        count += 1;
+                        written.extend(write.returning.is_some().then_some(row));
+                    }
                 }
+                continue;
             }
+            count += rows.len() as u64;
+            let changes = if target.points() { rows.iter().map(RowChange::written).collect() } else { Vec::new() };
+            if write.returning.is_some() {
+                written.extend(rows.iter().cloned());
+            }
+            for row in rows {
+                self.transaction()?.insert_row(target, row).await?;
+            }
+            self.uphold(target, changes).await?;
             self.stage_if_large(target, write.returning.is_some()).await?;
         }
+        self.uphold_pending().await?;
         Ok((count, written))
     }
 
@@ -93,11 +122,12 @@ impl Session {
         write: &Write,
         parameters: &[Value],
         assigned: &[usize],
+        view: Arc<ReadView>,
     ) -> SqlResult<Option<(u64, Vec<Row>)>> {
         let width = target.table.columns.len();
+        let mode = target.write_mode(assigned.iter().copied());
         let mut replaced: Vec<(Vid, Row, Row)> = Vec::new();
         let mut seen = rustc_hash::FxHashSet::default();
-        let view = self.view()?;
         let mut stream = self.engine.query.run(&write.source, parameters, view);
         let mut bytes = 0;
         while let Some(batch) = stream.next().await {
@@ -109,7 +139,7 @@ impl Session {
                 if !seen.insert(vid) {
                     continue;
                 }
-                if self.transaction()?.lock_row(target, vid, &old, LockMode::Exclusive).await? == Locked::Changed {
+                if self.transaction()?.lock_row(target, vid, &old, mode).await? == Locked::Changed {
                     return Ok(None);
                 }
                 let mut new = old.clone();
@@ -121,13 +151,29 @@ impl Session {
                 replaced.push((vid, old, new));
             }
         }
+        if !target.rules.generated.is_empty() {
+            let mut new: Vec<Row> = replaced.iter_mut().map(|(_, _, new)| std::mem::take(new)).collect();
+            self.generate(target, &mut new).await?;
+            for ((_, _, slot), new) in replaced.iter_mut().zip(new) {
+                *slot = new;
+            }
+        }
         let count = replaced.len() as u64;
-        let new = if write.returning.is_some() {
+        let new: Vec<Row> = if write.returning.is_some() || !target.rules.checks.is_empty() {
             replaced.iter().map(|(_, _, new)| new.clone()).collect()
         } else {
             Vec::new()
         };
+        self.check_rows(target, &new).await?;
+        let changes = if target.points() || target.referenced {
+            let change = |(_, old, new): &(Vid, Row, Row)| RowChange { old: Some(old.clone()), new: Some(new.clone()) };
+            replaced.iter().map(change).collect()
+        } else {
+            Vec::new()
+        };
         self.transaction()?.replace_rows(target, replaced).await?;
+        self.uphold(target, changes).await?;
+        self.uphold_pending().await?;
         Ok(Some((count, new)))
     }
 
@@ -137,12 +183,12 @@ impl Session {
         target: &Target,
         write: &Write,
         parameters: &[Value],
+        view: Arc<ReadView>,
     ) -> SqlResult<Option<(u64, Vec<Row>)>> {
         let mut count = 0;
         let mut ended = Vec::new();
         let mut deleted: Vec<(Vid, Row)> = Vec::new();
         let mut seen = rustc_hash::FxHashSet::default();
-        let view = self.view()?;
         let mut stream = self.engine.query.run(&write.source, parameters, view);
         while let Some(batch) = stream.next().await {
             for mut row in batch_to_rows(&batch?) {
@@ -161,9 +207,15 @@ impl Session {
             }
         }
         let transaction = self.transaction()?;
+        let mut changes = Vec::new();
         for (vid, row) in deleted {
             transaction.writes.end(&target.table, &target.unique, vid, &row);
+            if target.referenced {
+                changes.push(RowChange { old: Some(row), new: None });
+            }
         }
+        self.uphold(target, changes).await?;
+        self.uphold_pending().await?;
         Ok(Some((count, ended)))
     }
 
@@ -180,16 +232,12 @@ impl Session {
         Ok(())
     }
 
-    /// Rows that were staged are in the log, hidden also from this transaction's queries.
-    pub(crate) fn refuse_staged_reads(&self, query: &Query) -> SqlResult<()> {
-        let Some(staging) = self.transaction.as_ref().and_then(|t| t.staging.as_ref()) else { return Ok(()) };
-        if query.reads.iter().any(|oid| staging.has_rows_of(*oid)) {
-            return Err(SqlError::unsupported(
-                "reading a table in the transaction that has just loaded more rows into it than fit its buffer",
-            )
-            .hint("commit first"));
+    /// Waits until rows that were staged can be read by this transaction.
+    pub(crate) async fn settle_staged(&mut self) -> SqlResult<()> {
+        match self.transaction.as_mut().and_then(|t| t.staging.as_mut()) {
+            Some(staging) => staging.settle().await,
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

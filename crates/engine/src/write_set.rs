@@ -89,15 +89,17 @@ enum Undo {
     Whole(Oid, Option<Box<TableWrites>>),
 }
 
-/// A place to go back to.
+/// A place to go back to: the number of the change behind it.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark(usize);
+pub struct Mark(u64);
 
 /// What a transaction wants to write.
 #[derive(Default)]
 pub struct WriteSet {
     tables: FxHashMap<Oid, TableWrites>,
-    undo: Vec<Undo>,
+    /// With their numbers, ascending.
+    undo: Vec<(u64, Undo)>,
+    changes: u64,
     /// Changes of the catalog, in order.
     pub catalog_changes: Vec<CatalogChange>,
     /// The catalog with them.
@@ -156,6 +158,39 @@ impl WriteSet {
         writes
     }
 
+    fn note(&mut self, undo: Undo) {
+        self.undo.push((self.changes, undo));
+        self.changes += 1;
+    }
+
+    /// How many places own rows of a table take, with those taken back.
+    #[must_use]
+    pub fn places(&self, storage: Oid) -> usize {
+        self.tables.get(&storage).map_or(0, |writes| writes.inserted.len())
+    }
+
+    /// How many own rows live in the first `places`.
+    #[must_use]
+    pub fn live_before(&self, storage: Oid, places: usize) -> u64 {
+        let writes = self.tables.get(&storage);
+        writes.map_or(0, |writes| writes.inserted.iter().take(places).flatten().count() as u64)
+    }
+
+    /// Whether going back to `mark` would bring back own rows of a table.
+    #[must_use]
+    pub fn brings_back(&self, storage: Oid, mark: Mark) -> bool {
+        let behind = self.undo.iter().rev().take_while(|(number, _)| *number >= mark.0);
+        behind.into_iter().any(|(_, undo)| matches!(undo, Undo::TakenBack(of, ..) if *of == storage))
+    }
+
+    /// Ends a row that was staged, so that it never becomes visible.
+    pub fn end_staged(&mut self, table: &Arc<Table>, unique: &UniqueKeys, vid: Vid) {
+        if self.entry(table, unique).ended.insert(vid, Row::new()).is_none() {
+            self.note(Undo::Ended(table.storage, vid));
+            self.bytes += 64;
+        }
+    }
+
     /// Appends a row: one value for each live column, checked.
     pub fn insert(&mut self, table: &Arc<Table>, unique: &UniqueKeys, row: Row) {
         self.bytes += row.iter().map(Value::size_bytes).sum::<usize>();
@@ -168,7 +203,7 @@ impl WriteSet {
         }
         writes.inserted.push(Some(row));
         writes.live += 1;
-        self.undo.push(Undo::Inserted(table.storage, place));
+        self.note(Undo::Inserted(table.storage, place));
     }
 
     /// Ends a row: another transaction's by its vid, or an own one by its local vid. `row` holds the live columns.
@@ -185,7 +220,7 @@ impl WriteSet {
                         writes.by_key.remove(&(unique.index.oid, key));
                     }
                 }
-                self.undo.push(Undo::TakenBack(table.storage, place, old));
+                self.note(Undo::TakenBack(table.storage, place, old));
             }
             return;
         }
@@ -194,7 +229,7 @@ impl WriteSet {
             None => row.to_vec(),
         };
         if writes.ended.insert(vid, key).is_none() {
-            self.undo.push(Undo::Ended(table.storage, vid));
+            self.note(Undo::Ended(table.storage, vid));
             self.bytes += 64;
         }
     }
@@ -210,6 +245,12 @@ impl WriteSet {
         Some((Vid(Vid::LOCAL_FIRST.0 + place as u64), writes.inserted.get(place)?.as_ref()?))
     }
 
+    /// The vid that the next own row of a table gets.
+    #[must_use]
+    pub fn next_local(&self, storage: Oid) -> Vid {
+        Vid(Vid::LOCAL_FIRST.0 + self.tables.get(&storage).map_or(0, |t| t.inserted.len() as u64))
+    }
+
     /// Whether this transaction has ended the version.
     #[must_use]
     pub fn has_ended(&self, storage: Oid, vid: Vid) -> bool {
@@ -219,7 +260,7 @@ impl WriteSet {
     /// Adds changes of the catalog on top of `base` (the catalog without this transaction).
     pub fn change_catalog(&mut self, base: &Arc<Catalog>, changes: Vec<CatalogChange>) {
         let current = self.catalog.clone().unwrap_or_else(|| base.clone());
-        self.undo.push(Undo::Catalog(self.catalog_changes.len(), self.catalog.clone()));
+        self.note(Undo::Catalog(self.catalog_changes.len(), self.catalog.clone()));
         // A version of its own: plans made inside the transaction fit no other catalog, committed or not.
         let version = LogIndex(LOCAL_VERSION.fetch_add(1, Ordering::Relaxed));
         self.catalog = Some(Arc::new(current.with_changes(&changes, version)));
@@ -260,7 +301,7 @@ impl WriteSet {
             live: old.live,
         };
         self.tables.insert(table.storage, new);
-        self.undo.push(Undo::Whole(table.storage, Some(Box::new(old))));
+        self.note(Undo::Whole(table.storage, Some(Box::new(old))));
         clash.map_or(Ok(()), Err)
     }
 
@@ -268,7 +309,7 @@ impl WriteSet {
     pub fn forget(&mut self, storage: Oid) {
         if let Some(old) = self.tables.remove(&storage) {
             self.overlay = None;
-            self.undo.push(Undo::Whole(storage, Some(Box::new(old))));
+            self.note(Undo::Whole(storage, Some(Box::new(old))));
         }
     }
 
@@ -279,7 +320,8 @@ impl WriteSet {
         self.bytes = 0;
         writes.by_key.clear();
         writes.live = 0;
-        self.undo.retain(|undo| !matches!(undo, Undo::Inserted(of, _) | Undo::TakenBack(of, _, _) if *of == storage));
+        self.undo
+            .retain(|(_, undo)| !matches!(undo, Undo::Inserted(of, _) | Undo::TakenBack(of, _, _) if *of == storage));
         std::mem::take(&mut writes.inserted).into_iter().flatten().collect()
     }
 
@@ -292,14 +334,14 @@ impl WriteSet {
     /// A place to go back to.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        Mark(self.undo.len())
+        Mark(self.changes)
     }
 
     /// Takes back everything behind `mark`.
     pub fn rollback_to(&mut self, mark: Mark) {
         self.overlay = None;
-        while self.undo.len() > mark.0 {
-            match self.undo.pop() {
+        while self.undo.last().is_some_and(|(number, _)| *number >= mark.0) {
+            match self.undo.pop().map(|(_, undo)| undo) {
                 Some(Undo::Ended(storage, vid)) => {
                     if let Some(writes) = self.tables.get_mut(&storage) {
                         writes.ended.remove(&vid);
@@ -353,7 +395,7 @@ impl WriteSet {
         }
         if self.overlay.is_none() {
             let tables = self.tables.iter().map(|(storage, writes)| (*storage, writes.overlay())).collect();
-            self.overlay = Some(Arc::new(Overlay { tables }));
+            self.overlay = Some(Arc::new(Overlay { tables, staged: None }));
         }
         self.overlay.clone()
     }

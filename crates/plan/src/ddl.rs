@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use perigee_types::catalog::{Column, Table};
+use perigee_types::catalog::{Column, ReferentialAction, Table};
 use perigee_types::{Oid, SqlType, Value};
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub struct ColumnDefinition {
     pub not_null: bool,
     /// DEFAULT expression, as text.
     pub default: Option<String>,
+    /// `default` is the expression of a stored generated column.
+    pub generated: bool,
     /// The default's value where it is a constant: what existing rows get when the column is added.
     pub default_value: Option<Value>,
     /// serial or GENERATED … AS IDENTITY: a sequence is made with the column. `Some(true)` is GENERATED ALWAYS.
@@ -54,6 +56,25 @@ pub struct CheckConstraint {
     pub name: Option<String>,
     /// The expression, as text.
     pub expression: String,
+}
+
+/// FOREIGN KEY.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignKeyConstraint {
+    /// Its name where one was given.
+    pub name: Option<String>,
+    /// Names of its columns.
+    pub columns: Vec<String>,
+    /// The table that it points to; `None` for the table that is being made.
+    pub references: Option<Oid>,
+    /// Names of the columns there; empty for its primary key.
+    pub referenced: Vec<String>,
+    /// ON UPDATE
+    pub on_update: ReferentialAction,
+    /// ON DELETE
+    pub on_delete: ReferentialAction,
+    /// MATCH FULL
+    pub match_full: bool,
 }
 
 /// What kind of object a DROP names.
@@ -120,12 +141,18 @@ pub enum AlterTable {
     },
     /// ADD PRIMARY KEY / UNIQUE
     AddKey(KeyConstraint),
+    /// ADD CHECK
+    AddCheck(CheckConstraint),
+    /// ADD FOREIGN KEY
+    AddForeignKey(ForeignKeyConstraint),
     /// DROP CONSTRAINT
     DropConstraint {
         /// Its name.
         name: String,
         /// IF EXISTS
         if_exists: bool,
+        /// CASCADE
+        cascade: bool,
     },
     /// SET ( … ): storage options
     SetOptions(BTreeMap<String, String>),
@@ -150,6 +177,8 @@ pub enum Ddl {
         keys: Vec<KeyConstraint>,
         /// CHECK constraints.
         checks: Vec<CheckConstraint>,
+        /// Foreign keys.
+        foreign_keys: Vec<ForeignKeyConstraint>,
         /// WITH ( … )
         options: BTreeMap<String, String>,
         /// AS query: one column for each of `columns`, cast to its type.
@@ -237,6 +266,8 @@ pub enum Ddl {
         tables: Vec<Arc<Table>>,
         /// RESTART IDENTITY
         restart_identity: bool,
+        /// CASCADE
+        cascade: bool,
     },
     /// COMMENT ON
     Comment {
@@ -258,7 +289,11 @@ impl ColumnDefinition {
             name: self.name.clone(),
             ty: self.ty.clone(),
             not_null: self.not_null,
-            default: self.default.clone().map(perigee_types::catalog::ColumnDefault::Expression),
+            default: self.default.clone().map(if self.generated {
+                perigee_types::catalog::ColumnDefault::Generated
+            } else {
+                perigee_types::catalog::ColumnDefault::Expression
+            }),
             missing: Value::Null,
             identity_always: None,
             comment: None,

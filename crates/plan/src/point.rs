@@ -6,6 +6,7 @@ use perigee_types::IndexId;
 use perigee_types::catalog::Table;
 
 use crate::expr::Expr;
+use crate::relational::OnConflict;
 
 /// A row named by its key: `index`'s columns equal `key`, and `residual` holds.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub enum Point {
         table: Arc<Table>,
         /// For each row one expression for each column of the table, defaults filled in, cast to the column's type.
         rows: Vec<Vec<Expr>>,
+        /// ON CONFLICT
+        on_conflict: Option<OnConflict>,
         /// RETURNING; columns are places in `table.columns`.
         returning: Option<Vec<Expr>>,
     },

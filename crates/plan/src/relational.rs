@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
 use perigee_types::catalog::Table;
-use perigee_types::{Oid, TableId};
+use perigee_types::{IndexId, Oid, TableId};
+
+use crate::expr::Expr;
 
 /// Name of the hidden column that names a row's version: UInt64, last in a scan that asks for it.
 pub const VID_COLUMN: &str = "_vid";
@@ -33,6 +35,10 @@ pub struct RowLock {
     pub shared: bool,
     /// What to do about a row that another transaction holds.
     pub wait: RowLockWait,
+    /// LIMIT and OFFSET of a query that leaves locked rows out: they count what was locked, so they are not in the plan.
+    pub limit: Option<Expr>,
+    /// See `limit`.
+    pub offset: Option<Expr>,
 }
 
 /// What to do about a row that another transaction holds.
@@ -68,8 +74,8 @@ pub const RETURNING_TABLE: &str = "_returning";
 pub enum WriteKind {
     /// Source: one column for each live column of the table, in order, cast to its type; defaults filled in.
     Insert {
-        /// ON CONFLICT DO NOTHING, over any unique index.
-        ignore_conflicts: bool,
+        /// ON CONFLICT
+        on_conflict: Option<OnConflict>,
     },
     /// Source: the table's live columns (old values), then a new value for each of `assigned`, then [`VID_COLUMN`].
     Update {
@@ -78,4 +84,43 @@ pub enum WriteKind {
     },
     /// Source: the table's live columns, then [`VID_COLUMN`].
     Delete,
+}
+
+/// What an INSERT does about a row whose key is taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnConflict {
+    /// The unique indexes whose keys are looked at first; a key that is taken in another one is an error. Empty: all of
+    /// the table's.
+    pub arbiters: Vec<IndexId>,
+    /// What to do with the row that has the key.
+    pub action: ConflictAction,
+}
+
+/// What becomes of the row that has the key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConflictAction {
+    /// DO NOTHING
+    Nothing,
+    /// DO UPDATE
+    Update {
+        /// Places of the assigned columns in `table.columns`.
+        assigned: Vec<usize>,
+        /// Their new values.
+        values: ConflictValues,
+    },
+}
+
+/// The new values of DO UPDATE, over the row that is there and the row that was to be inserted: the table's live columns
+/// twice.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConflictValues {
+    /// Over one such row.
+    Row {
+        /// One for each assigned column, cast to its type.
+        values: Vec<Expr>,
+        /// WHERE
+        filter: Option<Expr>,
+    },
+    /// A plan over one scan, named [`RETURNING_TABLE`]: one column for each assigned one, then whether WHERE holds.
+    Rows(Arc<LogicalPlan>),
 }

@@ -4,7 +4,7 @@
 //! not change. Storage keeps the versions that an open snapshot may still ask for, so a statement always meets the
 //! catalog of its own snapshot. Objects have persistent oids and go to disk as JSON.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,8 @@ pub enum ColumnDefault {
     Expression(String),
     /// `nextval` of a sequence (serial and identity columns).
     Sequence(Oid),
+    /// GENERATED ALWAYS AS (…) STORED: an SQL expression over the other columns, evaluated for each row that is written.
+    Generated(String),
 }
 
 /// A column of a table. Chunks know columns by `number`, so that dropping one moves no data.
@@ -84,6 +86,44 @@ pub struct Check {
     pub expression: String,
 }
 
+/// What becomes of the rows that point to a row which goes or changes its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReferentialAction {
+    /// The statement fails if they still point to nothing at its end.
+    NoAction,
+    /// The statement fails.
+    Restrict,
+    /// They go, or follow the key.
+    Cascade,
+    /// Their columns become NULL.
+    SetNull,
+    /// Their columns get their defaults.
+    SetDefault,
+}
+
+/// A foreign key: rows whose `columns` hold no NULL have a row in `references`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForeignKey {
+    /// Its oid.
+    pub oid: Oid,
+    /// Its name.
+    pub name: String,
+    /// Numbers of the columns that point.
+    pub columns: Vec<u16>,
+    /// The table that they point to.
+    pub references: TableId,
+    /// Numbers of the columns there, in the order of `columns`.
+    pub referenced: Vec<u16>,
+    /// The unique index there over just these columns, perhaps in another order.
+    pub index: IndexId,
+    /// ON UPDATE
+    pub on_update: ReferentialAction,
+    /// ON DELETE
+    pub on_delete: ReferentialAction,
+    /// MATCH FULL: all of the columns are NULL or none.
+    pub match_full: bool,
+}
+
 /// A table. `columns` holds the live ones in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Table {
@@ -112,12 +152,26 @@ pub struct Table {
     /// CHECK constraints.
     #[serde(default)]
     pub checks: Vec<Check>,
+    /// Foreign keys of this table's rows.
+    #[serde(default)]
+    pub foreign_keys: Vec<ForeignKey>,
     /// Storage options as given in WITH (…).
     #[serde(default)]
     pub options: BTreeMap<String, String>,
     /// Comment.
     #[serde(default)]
     pub comment: Option<String>,
+}
+
+impl Column {
+    /// The expression of a stored generated column.
+    #[must_use]
+    pub fn generated(&self) -> Option<&str> {
+        match &self.default {
+            Some(ColumnDefault::Generated(expression)) => Some(expression),
+            _ => None,
+        }
+    }
 }
 
 impl Table {
@@ -324,6 +378,8 @@ pub struct Catalog {
     pub version: LogIndex,
     objects: BTreeMap<Oid, Object>,
     relations: HashMap<(Oid, String), Oid>,
+    /// Tables with foreign keys, by the table that they point to.
+    referencing: HashMap<TableId, BTreeSet<TableId>>,
     next_oid: u32,
 }
 
@@ -361,8 +417,13 @@ impl Catalog {
     /// A catalog of these objects.
     #[must_use]
     pub fn from_objects(version: LogIndex, objects: impl IntoIterator<Item = Object>) -> Self {
-        let mut catalog =
-            Self { version, objects: BTreeMap::new(), relations: HashMap::new(), next_oid: FIRST_USER_OID };
+        let mut catalog = Self {
+            version,
+            objects: BTreeMap::new(),
+            relations: HashMap::new(),
+            referencing: HashMap::new(),
+            next_oid: FIRST_USER_OID,
+        };
         for object in objects {
             catalog.put(object);
         }
@@ -393,14 +454,26 @@ impl Catalog {
         if let Object::Table(table) = &object {
             highest = highest.max(table.storage.0);
             highest = table.checks.iter().map(|c| c.oid.0).fold(highest, u32::max);
+            highest = table.foreign_keys.iter().map(|k| k.oid.0).fold(highest, u32::max);
+            for key in &table.foreign_keys {
+                self.referencing.entry(key.references).or_default().insert(table.oid);
+            }
         }
         self.next_oid = self.next_oid.max(highest.saturating_add(1));
         self.objects.insert(object.oid(), object);
     }
 
     fn remove(&mut self, oid: Oid) {
-        if let Some((schema, name)) = self.objects.remove(&oid).as_ref().and_then(Object::relation_name) {
+        let Some(object) = self.objects.remove(&oid) else { return };
+        if let Some((schema, name)) = object.relation_name() {
             self.relations.remove(&(schema, name.to_owned()));
+        }
+        if let Object::Table(table) = &object {
+            for key in &table.foreign_keys {
+                if let Some(tables) = self.referencing.get_mut(&key.references) {
+                    tables.remove(&oid);
+                }
+            }
         }
     }
 
@@ -460,6 +533,11 @@ impl Catalog {
         }
     }
 
+    /// The tables with a foreign key to a table, by oid; itself where it points to itself.
+    pub fn referencing(&self, table: TableId) -> impl Iterator<Item = &Arc<Table>> {
+        self.referencing.get(&table).into_iter().flatten().filter_map(|oid| self.table(*oid))
+    }
+
     /// The indexes of a table, by oid.
     pub fn indexes_of<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a Arc<Index>> {
         table.indexes.iter().filter_map(|oid| self.index(*oid))
@@ -511,6 +589,7 @@ mod tests {
             primary_key: None,
             indexes: Vec::new(),
             checks: Vec::new(),
+            foreign_keys: Vec::new(),
             options: BTreeMap::new(),
             comment: None,
         }))

@@ -31,7 +31,11 @@ impl Session {
                 }
                 Ok(())
             }
-            AlterTable::DropColumn { name, if_exists, cascade } => self.drop_column(table, name, *if_exists, *cascade),
+            AlterTable::DropColumn { name, if_exists, cascade } => {
+                self.drop_column(table, name, *if_exists, *cascade).await
+            }
+            AlterTable::AddCheck(check) => self.add_check(table, check).await,
+            AlterTable::AddForeignKey(key) => self.add_foreign_key(table, key).await,
             AlterTable::RenameColumn { from, to } => {
                 if table.column_position(to).is_some() {
                     return Err(SqlError::new(
@@ -40,7 +44,17 @@ impl Session {
                     ));
                 }
                 self.refuse_dependent_views(table, from)?;
-                self.edit_column(table, from, |column| column.name.clone_from(to))
+                let mut changed = Table::clone(table);
+                for check in &mut changed.checks {
+                    check.expression =
+                        perigee_query::sql::check_text(&check.expression, &table.name, Some((from, to)))?;
+                }
+                for column in &mut changed.columns {
+                    if let Some(ColumnDefault::Generated(text)) = &mut column.default {
+                        *text = perigee_query::sql::check_text(text, &table.name, Some((from, to)))?;
+                    }
+                }
+                self.edit_column(&changed, from, |column| column.name.clone_from(to))
             }
             AlterTable::Rename { to } => {
                 let catalog = self.latest_catalog();
@@ -80,12 +94,20 @@ impl Session {
                 let index = new_key(&catalog, &mut changed, key, Oids::new(&catalog).next(), &mut Vec::new())?;
                 self.add_index(Arc::new(changed), index).await
             }
-            AlterTable::DropConstraint { name, if_exists } => {
+            AlterTable::DropConstraint { name, if_exists, cascade } => {
+                if self.drop_own_constraint(table, name)? {
+                    return Ok(());
+                }
                 let catalog = self.latest_catalog();
                 let found: Option<Index> =
                     catalog.indexes_of(table).find(|i| i.constraint && i.name == *name).map(|i| (**i).clone());
                 match found {
-                    Some(index) => self.remove_index(table, &index),
+                    Some(index) => {
+                        let what = (&*format!("constraint {name} on table {}", table.name), &*format!("index {name}"));
+                        self.drop_dependent_keys(table, what, *cascade, |key| key.index == index.oid).await?;
+                        let table = self.lock_table(table.oid, &table.name).await?;
+                        self.remove_index(&table, &index)
+                    }
                     None if *if_exists => {
                         self.notify(format!(
                             "constraint \"{name}\" of relation \"{}\" does not exist, skipping",
@@ -157,6 +179,9 @@ impl Session {
         if has_rows && definition.default.is_some() && definition.default_value.is_none() {
             return Err(SqlError::unsupported("adding a column with a volatile default to a table with rows"));
         }
+        if has_rows && definition.generated {
+            return Err(SqlError::unsupported("adding a generated column to a table with rows"));
+        }
         let missing = definition.default_value.clone().unwrap_or(Value::Null);
         if has_rows && definition.not_null && missing.is_null() {
             return Err(SqlError::new(
@@ -175,7 +200,7 @@ impl Session {
         })
     }
 
-    fn drop_column(&mut self, table: &Arc<Table>, name: &str, if_exists: bool, cascade: bool) -> SqlResult<()> {
+    async fn drop_column(&mut self, table: &Arc<Table>, name: &str, if_exists: bool, cascade: bool) -> SqlResult<()> {
         let Some(position) = table.column_position(name) else {
             let text = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
             if !if_exists {
@@ -188,10 +213,28 @@ impl Session {
             self.refuse_dependent_views(table, name)?;
         }
         let number = number_of(table, name)?;
+        let what = format!("column {name} of table {}", table.name);
+        let uses = |text: &str| perigee_query::sql::check_columns(table, text).contains(&number);
+        if let Some(other) = table.columns.iter().find(|c| c.number != number && c.generated().is_some_and(uses)) {
+            if cascade {
+                return Err(SqlError::unsupported("DROP COLUMN CASCADE of what a generated column is made of")
+                    .hint(format!("drop column {} first", other.name)));
+            }
+            return Err(SqlError::new(
+                SqlState::DependentObjectsStillExist,
+                format!("cannot drop {what} because other objects depend on it"),
+            )
+            .detail(format!("column {} of table {} depends on {what}", other.name, table.name))
+            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        }
+        self.drop_dependent_keys(table, (&what, &what), cascade, |key| key.referenced.contains(&number)).await?;
+        let table = &self.lock_table(table.oid, &table.name).await?;
         let catalog = self.latest_catalog();
         let mut changed = Table::clone(table);
         changed.version += 1;
         changed.columns.remove(position);
+        changed.checks.retain(|c| !perigee_query::sql::check_columns(table, &c.expression).contains(&number));
+        changed.foreign_keys.retain(|key| !key.columns.contains(&number));
         let mut others = Vec::new();
         for index in catalog.indexes_of(table).filter(|i| i.columns.contains(&number)) {
             changed.indexes.retain(|oid| *oid != index.oid);

@@ -9,13 +9,25 @@ use perigee_types::catalog::{
 };
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
+use super::constraint::{new_check, new_foreign_key};
 use super::{Oids, names};
 use crate::session::Session;
 
 impl Session {
     /// Gives the count of rows for CREATE TABLE AS.
     pub(super) async fn create_table(&mut self, ddl: &Ddl, parameters: &[Value]) -> SqlResult<Option<u64>> {
-        let Ddl::CreateTable { schema, name, if_not_exists, columns, keys, checks, options, source, with_data } = ddl
+        let Ddl::CreateTable {
+            schema,
+            name,
+            if_not_exists,
+            columns,
+            keys,
+            checks,
+            foreign_keys,
+            options,
+            source,
+            with_data,
+        } = ddl
         else {
             return Err(SqlError::internal("not CREATE TABLE"));
         };
@@ -23,8 +35,11 @@ impl Session {
         if self.name_is_taken(&catalog, *schema, name, *if_not_exists)? {
             return Ok(None);
         }
-        if !checks.is_empty() {
-            return Err(SqlError::unsupported("a CHECK constraint"));
+        for key in foreign_keys {
+            // Who writes to the table that it points to must know of it.
+            if let Some(parent) = key.references {
+                self.lock_table(parent, "").await?;
+            }
         }
         let mut oids = Oids::new(&catalog);
         let oid = oids.next();
@@ -41,6 +56,7 @@ impl Session {
             primary_key: None,
             indexes: Vec::new(),
             checks: Vec::new(),
+            foreign_keys: Vec::new(),
             options: options.clone(),
             comment: None,
         };
@@ -61,6 +77,19 @@ impl Session {
             let index = new_key(&catalog, &mut table, key, oids.next(), &mut taken)?;
             others.push(CatalogChange::Put(Object::Index(Arc::new(index))));
         }
+        // Names that are given come first: those that are chosen make way for them.
+        let mut ordered: Vec<_> = checks.iter().collect();
+        ordered.sort_by_key(|check| check.name.is_none());
+        for check in ordered {
+            let check = new_check(&catalog, &table, check, oids.next(), &mut taken)?;
+            table.checks.push(check);
+        }
+        // PostgreSQL tests them in the order of their names.
+        table.checks.sort_by(|a, b| a.name.cmp(&b.name));
+        for key in foreign_keys {
+            let key = new_foreign_key(&catalog, &table, &others, key, oids.next(), &mut taken)?;
+            table.foreign_keys.push(key);
+        }
         let table = Arc::new(table);
         self.change_table(table.clone(), others, |row| row)?;
         let Some(source) = source else { return Ok(None) };
@@ -75,7 +104,7 @@ impl Session {
         let mut count = 0;
         while let Some(batch) = stream.next().await {
             for row in perigee_storage::arrow_value::batch_to_rows(&batch?) {
-                self.transaction()?.insert_row(&target, row, false).await?;
+                self.transaction()?.insert_row(&target, row).await?;
                 count += 1;
             }
             self.stage_if_large(&target, false).await?;

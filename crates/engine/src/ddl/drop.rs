@@ -32,7 +32,9 @@ impl Session {
             }
             if let Object::Index(index) = object {
                 let name = index.name.clone();
-                self.lock_table(index.table, &name).await?;
+                let table = self.lock_table(index.table, &name).await?;
+                let what = format!("index {name}");
+                self.drop_dependent_keys(&table, (&what, &what), cascade, |key| key.index == index.oid).await?;
             }
         }
         let catalog = self.latest_catalog();
@@ -45,6 +47,7 @@ impl Session {
             }
         }
         for table in edited {
+            self.lock_table(table.oid, &table.name).await?;
             self.change_table(Arc::new(table), Vec::new(), |row| row)?;
         }
         let storages: Vec<Oid> = gone.iter().filter_map(|oid| catalog.table(*oid)).map(|t| t.storage).collect();
@@ -126,18 +129,18 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
                 _ => false,
             };
             let uses = match object {
-                Object::View(view) => view.depends_on.iter().chain([&view.schema]).find(|o| gone.contains(o)),
+                Object::View(view) => view.depends_on.iter().chain([&view.schema]).find(|o| gone.contains(*o)),
                 Object::Table(table) => gone.get(&table.schema),
                 Object::Sequence(sequence) => gone.get(&sequence.schema),
                 _ => None,
             };
             if let (Some(on), false) = (uses, cascade || belongs) {
-                let on = catalog.object(*on).map(Object::name).unwrap_or_default().to_owned();
+                let on = catalog.object(*on).map(described).unwrap_or_default();
                 return Err(SqlError::new(
                     SqlState::DependentObjectsStillExist,
                     format!("cannot drop {on} because other objects depend on it"),
                 )
-                .detail(format!("{} depends on {on}", object.name()))
+                .detail(format!("{} depends on {on}", described(object)))
                 .hint("Use DROP ... CASCADE to drop the dependent objects too."));
             }
             if belongs || uses.is_some() {
@@ -156,6 +159,17 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
         }
         let mut changed = Table::clone(table);
         changed.indexes.retain(|oid| !gone.contains(oid));
+        if let Some(key) = table.foreign_keys.iter().find(|key| gone.contains(&key.references))
+            && let (false, Some(on)) = (cascade, catalog.object(key.references).map(described))
+        {
+            return Err(SqlError::new(
+                SqlState::DependentObjectsStillExist,
+                format!("cannot drop {on} because other objects depend on it"),
+            )
+            .detail(format!("constraint {} on table {} depends on {on}", key.name, table.name))
+            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        }
+        changed.foreign_keys.retain(|key| !gone.contains(&key.references));
         for column in &mut changed.columns {
             if let Some(perigee_types::catalog::ColumnDefault::Sequence(sequence)) = &column.default
                 && gone.contains(sequence)
@@ -177,6 +191,20 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
         }
     }
     Ok((gone, edited))
+}
+
+/// An object with its kind, as PostgreSQL names it in a detail.
+fn described(object: &Object) -> String {
+    let kind = match object {
+        Object::Table(_) => "table",
+        Object::View(_) => "view",
+        Object::Index(_) => "index",
+        Object::Sequence(_) => "sequence",
+        Object::Schema(_) => "schema",
+        Object::Database(_) => "database",
+        Object::Role(_) => "role",
+    };
+    format!("{kind} {}", object.name())
 }
 
 fn noun(kind: DropKind) -> &'static str {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
 use perigee_plan::Ddl;
+use perigee_storage::store::OwnRows;
 use perigee_types::catalog::{CatalogChange, Index, IndexState, Object, Table};
 use perigee_types::{SqlError, SqlResult, SqlState, Value};
 
@@ -75,11 +76,20 @@ impl Session {
             return Ok(());
         }
         let (storage_oid, columns) = (table.storage, index.columns.clone());
+        self.settle_staged().await?;
+        let transaction = self.transaction()?;
+        let mut own = OwnRows { definition: Some(table.clone()), staged: transaction.staged(), ..OwnRows::default() };
+        if let Some(writes) = transaction.writes.table(table.storage) {
+            let places = crate::foreign::places(table, &columns)?;
+            own.ended = writes.ended.keys().copied().collect();
+            own.inserted = writes.inserted.iter().flatten().map(|row| crate::foreign::pick(row, &places)).collect();
+        }
         let snapshot = store.snapshot();
-        let duplicate = tokio::task::spawn_blocking(move || store.find_duplicate(storage_oid, &columns, &snapshot))
-            .await
-            .map_err(SqlError::internal)?
-            .map_err(storage)?;
+        let duplicate =
+            tokio::task::spawn_blocking(move || store.find_duplicate(storage_oid, &columns, &snapshot, &own))
+                .await
+                .map_err(SqlError::internal)?
+                .map_err(storage)?;
         let Some(values) = duplicate else { return Ok(()) };
         let settings = perigee_types::text::OutputSettings::default();
         let (mut names, mut texts) = (Vec::new(), Vec::new());
@@ -96,7 +106,9 @@ impl Session {
 
     /// Refuses NOT NULL on a column that holds a NULL.
     pub(super) async fn refuse_nulls(&mut self, table: &Arc<Table>, number: u16, name: &str) -> SqlResult<()> {
+        self.settle_staged().await?;
         let store = self.engine.store.clone();
+        let staged = self.transaction()?.staged();
         let writes = self.transaction()?.writes.table(table.storage);
         let own = writes.is_some_and(|writes| {
             let position = table.number_position(number);
@@ -109,8 +121,9 @@ impl Session {
             None => false,
             Some(rows) => {
                 let snapshot = store.snapshot();
+                let definition = table.clone();
                 tokio::task::spawn_blocking(move || -> Result<bool, perigee_storage::store::StoreError> {
-                    for chunk in rows.scan(snapshot.index).chunks {
+                    for chunk in rows.scan_as(snapshot.index, staged, Some(&definition)).chunks {
                         let batch = chunk.batch(&[number], true)?;
                         let (values, vids) = (batch.column(0), batch.column(1).as_primitive::<UInt64Type>());
                         let null = |row| values.is_null(row) && !ended.contains(&vids.value(row));

@@ -5,6 +5,7 @@
 //! whoever changes a table holds it exclusively, so no row is written under it meanwhile.
 
 mod alter;
+mod constraint;
 mod create;
 mod drop;
 mod index;
@@ -42,7 +43,9 @@ impl Session {
             Ddl::Drop { kind, names, if_exists, cascade } => {
                 self.drop_objects(*kind, names, *if_exists, *cascade).await?;
             }
-            Ddl::Truncate { tables, restart_identity } => self.truncate(tables, *restart_identity).await?,
+            Ddl::Truncate { tables, restart_identity, cascade } => {
+                self.truncate(tables, *restart_identity, *cascade).await?;
+            }
             Ddl::Comment { object, column, text } => self.comment(*object, *column, text.clone())?,
         }
         let tag = CommandTag { name: if rows.is_some() { "SELECT" } else { prepared.tag }, rows };

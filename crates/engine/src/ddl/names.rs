@@ -1,7 +1,9 @@
 //! Names that PostgreSQL makes for what has none.
 
+use std::collections::HashSet;
+
 use perigee_types::Oid;
-use perigee_types::catalog::Catalog;
+use perigee_types::catalog::{Catalog, Object, Table};
 
 /// Bytes of an identifier.
 const NAME_BYTES_MAX: usize = 63;
@@ -19,6 +21,39 @@ pub(super) fn choose(
         let label = if number == 0 { label.to_owned() } else { format!("{label}{number}") };
         let name = make(first, second, &label);
         if catalog.relation(schema, &name).is_none() && !taken.contains(&name) {
+            return name;
+        }
+    }
+    unreachable!("numbers do not end")
+}
+
+/// The name of a constraint of `table`: free among all constraints of its schema, as PostgreSQL chooses it.
+pub(super) fn choose_constraint(
+    catalog: &Catalog,
+    table: &Table,
+    taken: &[String],
+    columns: &str,
+    label: &str,
+) -> String {
+    let mut used: HashSet<&str> = taken.iter().map(String::as_str).collect();
+    for object in catalog.objects() {
+        match object {
+            Object::Table(other) if other.schema == table.schema => {
+                used.extend(other.checks.iter().map(|check| check.name.as_str()));
+                used.extend(other.foreign_keys.iter().map(|key| key.name.as_str()));
+            }
+            Object::Index(index) if index.constraint && index.schema == table.schema => {
+                used.insert(&index.name);
+            }
+            _ => {}
+        }
+    }
+    used.extend(table.checks.iter().map(|check| check.name.as_str()));
+    used.extend(table.foreign_keys.iter().map(|key| key.name.as_str()));
+    for number in 0.. {
+        let label = if number == 0 { label.to_owned() } else { format!("{label}{number}") };
+        let name = make(&table.name, columns, &label);
+        if !used.contains(name.as_str()) {
             return name;
         }
     }

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
 
+mod constraints;
 mod copy;
 mod ddl;
 mod node;
+mod row_locks;
+mod serializable;
 mod statements;
 mod transactions;

@@ -54,8 +54,9 @@ impl Node {
         })
         .unwrap();
         let disk = DiskReserve::new(runtime.files.clone(), runtime.clock.clone(), folder.path(), Some(0));
-        let engine =
-            Engine::new(EngineOptions::default(), runtime, store, consensus.clone(), query, Arc::new(disk), budget);
+        // Small, so that tests reach what is staged.
+        let options = EngineOptions { transaction_bytes_max: 4 << 20, ..EngineOptions::default() };
+        let engine = Engine::new(options, runtime, store, consensus.clone(), query, Arc::new(disk), budget);
         Self { engine, consensus, log, folder, kv }
     }
 

@@ -12,6 +12,7 @@
 //! ```
 //!
 //! - [`view`]: what a statement reads
+//! - [`reads`]: what a transaction has scanned, for SERIALIZABLE
 //! - [`planning`]: names, functions and types for the SQL planner
 //! - [`runtime`]: threads, memory, binding and running
 //! - `subplan`: subqueries that depend on outer rows
@@ -25,6 +26,7 @@ pub mod error;
 pub mod explain;
 pub mod planning;
 mod postgres;
+pub mod reads;
 pub mod returning;
 pub mod rewrite;
 pub mod runtime;

@@ -8,12 +8,16 @@ use perigee_storage::store::{Overlay, Snapshot};
 use perigee_types::{Oid, SqlResult, TenantId};
 use tokio_util::sync::CancellationToken;
 
+use super::reads::ReadLog;
+
 /// Everything that a running statement may see. Plans hold none of it.
 pub struct ReadView {
     /// The committed rows and the catalog.
     pub snapshot: Arc<Snapshot>,
     /// Rows that the statement's own transaction has ended or written.
     pub overlay: Option<Arc<Overlay>>,
+    /// Where scans say what they look at; only SERIALIZABLE asks for it.
+    pub reads: Option<Arc<ReadLog>>,
     /// The session.
     pub session: Arc<SessionFacts>,
     /// Fires when the statement shall stop.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use perigee_types::catalog::{Check, Index, Object, Table};
+use perigee_types::catalog::{Check, ForeignKey, Index, Object, ReferentialAction, Table};
 use perigee_types::{Oid, SqlType};
 use sqlparser::ast::{Expr, visit_expressions};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -249,17 +249,46 @@ pub(super) fn check(check: &Check) -> String {
     format!("CHECK (({}))", check.expression)
 }
 
+/// A foreign key.
+pub(super) fn foreign_key(scope: &Scope, table: &Table, key: &ForeignKey) -> Option<String> {
+    let parent = scope.catalog().table(key.references)?;
+    let mut text = format!(
+        "FOREIGN KEY ({}) REFERENCES {}({})",
+        column_list(table, &key.columns),
+        short(scope, Relation::Table(parent)),
+        column_list(parent, &key.referenced)
+    );
+    if key.match_full {
+        text.push_str(" MATCH FULL");
+    }
+    for (word, action) in [("UPDATE", key.on_update), ("DELETE", key.on_delete)] {
+        let action = match action {
+            ReferentialAction::NoAction => continue,
+            ReferentialAction::Restrict => "RESTRICT",
+            ReferentialAction::Cascade => "CASCADE",
+            ReferentialAction::SetNull => "SET NULL",
+            ReferentialAction::SetDefault => "SET DEFAULT",
+        };
+        text.push_str(&format!(" ON {word} {action}"));
+    }
+    Some(text)
+}
+
 /// The definition of a constraint by its oid.
 pub(super) fn constraint(scope: &Scope, oid: Oid) -> Option<String> {
     if let Some(Object::Index(index)) = scope.catalog().object(oid) {
         let table = scope.catalog().table(index.table)?;
         return index.constraint.then(|| index_constraint(table, index));
     }
-    scope.tables().flat_map(|t| t.checks.iter()).find(|c| c.oid == oid).map(check)
+    if let Some(found) = scope.tables().flat_map(|t| t.checks.iter()).find(|c| c.oid == oid) {
+        return Some(check(found));
+    }
+    let mut keys = scope.tables().flat_map(|table| table.foreign_keys.iter().map(move |key| (table, key)));
+    keys.find(|(_, key)| key.oid == oid).and_then(|(table, key)| foreign_key(scope, table, key))
 }
 
 /// Numbers of the columns of `table` that an expression names.
-pub(super) fn columns_in(table: &Table, expression: &str) -> Vec<u16> {
+pub(crate) fn columns_in(table: &Table, expression: &str) -> Vec<u16> {
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(expression).and_then(|mut parser| parser.parse_expr());
     let Ok(parsed) = parsed else { return Vec::new() };
     let mut found = BTreeSet::new();

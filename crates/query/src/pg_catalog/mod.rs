@@ -14,7 +14,7 @@
 
 mod builder;
 mod definition;
-mod deparse;
+pub(crate) mod deparse;
 mod functions;
 mod provider;
 mod rewrite;

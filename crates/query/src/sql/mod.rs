@@ -24,5 +24,5 @@ pub use cache::StatementCache;
 pub use context::PlanContext;
 pub use parse::{parse, parse_expression};
 pub use perigee_plan::Prepared;
-pub use plan::{Check, CheckTest, checks, column_default, plan};
+pub use plan::{Check, Generated, RowExpression, check_columns, check_text, checks, column_default, generated, plan};
 pub use statement::{Ast, Statement};

@@ -48,6 +48,7 @@ fn table(storage: Oid) -> Arc<Table> {
         primary_key: None,
         indexes: Vec::new(),
         checks: Vec::new(),
+        foreign_keys: Vec::new(),
         options: Default::default(),
         comment: None,
     })

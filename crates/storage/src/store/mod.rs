@@ -47,6 +47,7 @@ use crate::table::index::TableIndex;
 
 pub use applier::Applier;
 pub use attest::Attestation;
+pub use duplicates::OwnRows;
 pub use error::StoreError;
 pub use options::{ApplyOutcome, Recovered, SequenceState, StoreOptions, StoreStatistics, TableStatistics};
 pub use overlay::{Overlay, TableOverlay};

@@ -2,13 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use perigee_types::{Oid, Row, Vid};
+use perigee_types::{Oid, Row, TransactionId, Vid};
 
 /// What an open transaction has changed, by storage oid. Reads put it over their snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
     /// By storage oid.
     pub tables: HashMap<Oid, TableOverlay>,
+    /// The name under which it has rows in the log that nobody else sees yet.
+    pub staged: Option<TransactionId>,
 }
 
 /// What an open transaction has changed in one table.

@@ -174,6 +174,17 @@ impl TableStore {
         self.schema.load_full()
     }
 
+    /// The columns of the storage, with those that only a `definition` knows which is not committed yet.
+    pub(crate) fn schema_as(&self, definition: Option<&Table>) -> Arc<TableSchema> {
+        let schema = self.schema();
+        match definition {
+            Some(table) if table.columns.iter().any(|c| schema.column(c.number).is_none()) => {
+                Arc::new(schema.with(table))
+            }
+            _ => schema,
+        }
+    }
+
     pub(crate) fn indexes(&self) -> Arc<Vec<Arc<TableIndex>>> {
         self.indexes.load_full()
     }

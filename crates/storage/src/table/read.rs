@@ -3,6 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use perigee_types::catalog::Table;
 use perigee_types::{IndexId, LogIndex, Row, TransactionId, Value, Vid};
 
 use super::chunk::Chunk;
@@ -112,15 +113,29 @@ impl TableStore {
     /// # Errors
     /// [`StoreError::UnknownColumn`]; of a warm row also the LSM's and the column's.
     pub fn row(&self, vid: Vid, columns: &[u16]) -> Result<Option<Row>, StoreError> {
+        self.read_row(vid, columns.iter(), &self.schema.load())
+    }
+
+    /// As [`TableStore::row`], with all columns of a definition of the table, which may not be committed yet.
+    ///
+    /// # Errors
+    /// As [`TableStore::row`].
+    pub fn row_as(&self, vid: Vid, definition: &Table) -> Result<Option<Row>, StoreError> {
+        self.read_row(vid, definition.columns.iter().map(|c| &c.number), &self.schema_as(Some(definition)))
+    }
+
+    pub(crate) fn read_row<'a>(
+        &self,
+        vid: Vid,
+        columns: impl Iterator<Item = &'a u16>,
+        schema: &TableSchema,
+    ) -> Result<Option<Row>, StoreError> {
         let Some(place) = self.place(vid.0) else { return Ok(None) };
-        let schema = self.schema.load();
         let row: Result<Row, StoreError> = match place {
-            Place::Open(open, at) => {
-                columns.iter().map(|number| self.open_value(&schema, &open, at, *number)).collect()
-            }
+            Place::Open(open, at) => columns.map(|number| self.open_value(schema, &open, at, *number)).collect(),
             Place::Chunk(chunk, row) => {
                 chunk.touch(&self.context);
-                columns.iter().map(|number| self.chunk_value(&schema, &chunk, row, *number)).collect()
+                columns.map(|number| self.chunk_value(schema, &chunk, row, *number)).collect()
             }
         };
         row.map(Some)

@@ -6,11 +6,14 @@ use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder, UInt64Array};
 use arrow::compute::FilterBuilder;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use perigee_types::{LogIndex, Value};
+use perigee_types::catalog::Table;
+use perigee_types::{LogIndex, TransactionId, Value, Vid};
 
 use super::chunk::Chunk;
+use super::fate::{Fate, NEVER};
 use super::open_rows::OpenRows;
 use super::schema::{KnownColumn, TableSchema};
+use super::vids::Begins;
 use super::{LATEST, TableStore, Tier};
 use crate::arrow_value::ColumnBuilder;
 use crate::encoding::ColumnStats;
@@ -33,6 +36,8 @@ pub struct ChunkScan {
     schema: Arc<TableSchema>,
     part: Part,
     at: u64,
+    /// The open transaction whose staged rows are seen too.
+    own: Option<TransactionId>,
 }
 
 #[derive(Clone)]
@@ -46,20 +51,44 @@ impl TableStore {
     /// few pointers for each chunk.
     #[must_use]
     pub fn scan(self: &Arc<Self>, at: LogIndex) -> TableScan {
+        self.scan_as(at, None, None)
+    }
+
+    /// As [`TableStore::scan`], as the open transaction `own` sees it: with the rows that it staged and without those it
+    /// ended, and with the columns that it has added to its `definition` of the table.
+    #[must_use]
+    pub fn scan_as(
+        self: &Arc<Self>,
+        at: LogIndex,
+        own: Option<TransactionId>,
+        definition: Option<&Table>,
+    ) -> TableScan {
         // What is pinned stays whole whatever is dropped later; until then the index must be held open.
         let held = self.context.clock.hold();
         let at = if at == LATEST { held.index() } else { at.0 };
         let (directory, open) = self.pin();
         drop(held);
-        let schema = self.schema();
-        let scan = |part| ChunkScan { table: Arc::clone(self), schema: Arc::clone(&schema), part, at };
-        let seen = directory.chunks().iter().filter(|chunk| chunk.begins().bounds().0 <= at);
+        let schema = self.schema_as(definition);
+        let scan = |part| ChunkScan { table: Arc::clone(self), schema: Arc::clone(&schema), part, at, own };
+        let seen = directory.chunks().iter().filter(|chunk| chunk.begins().bounds().0 <= at || staged_by(chunk, own));
         let alive = seen.filter(|chunk| chunk.live() > 0 || chunk.ends.dead(at) < chunk.rows());
         let mut chunks: Vec<ChunkScan> = alive.map(|chunk| scan(Part::Chunk(Arc::clone(chunk)))).collect();
         if (0..open.len()).any(|place| open.visible(place, at)) {
             chunks.push(scan(Part::Open(open)));
         }
         TableScan { chunks }
+    }
+}
+
+impl TableStore {
+    /// The row versions that an open transaction has staged, in the order in which it did.
+    ///
+    /// # Errors
+    /// The LSM's.
+    pub fn staged_vids(&self, own: TransactionId) -> Result<Vec<Vid>, StoreError> {
+        let (directory, _) = self.pin();
+        let staged = directory.chunks().iter().filter(|chunk| staged_by(chunk, Some(own)));
+        Ok(staged.flat_map(|chunk| chunk.vids().iter().map(Vid).collect::<Vec<_>>()).collect())
     }
 }
 
@@ -112,7 +141,7 @@ impl ChunkScan {
 
     fn chunk_batch(&self, chunk: &Chunk, columns: &[u16], with_vid: bool) -> Result<RecordBatch, StoreError> {
         chunk.touch(&self.table.context);
-        let mask = visible_rows(chunk, self.at);
+        let mask = visible_rows(chunk, self.at, self.own);
         let rows = mask.as_ref().map_or(chunk.rows(), BooleanArray::true_count);
         let filter = mask.as_ref().map(|mask| FilterBuilder::new(mask).optimize().build());
         let shown = |array: ArrayRef| match &filter {
@@ -182,8 +211,8 @@ impl ChunkScan {
 }
 
 /// Which rows are visible; `None` for all of them.
-fn visible_rows(chunk: &Chunk, at: u64) -> Option<BooleanArray> {
-    let all_begun = chunk.begins().bounds().1 <= at;
+fn visible_rows(chunk: &Chunk, at: u64, own: Option<TransactionId>) -> Option<BooleanArray> {
+    let all_begun = chunk.begins().bounds().1 <= at || staged_by(chunk, own);
     if all_begun && chunk.ends.is_empty() {
         return None;
     }
@@ -203,8 +232,22 @@ fn visible_rows(chunk: &Chunk, at: u64) -> Option<BooleanArray> {
                 hidden = true;
             }
         });
+        let staged = marks.staged().iter().filter(|s| is_open(&s.fate, own));
+        for row in staged.flat_map(|s| &s.rows) {
+            mask.set_bit(*row as usize, false);
+            hidden = true;
+        }
     });
     hidden.then(|| BooleanArray::new(mask.finish(), None))
+}
+
+/// Whether the open transaction `own` has staged a chunk.
+fn staged_by(chunk: &Chunk, own: Option<TransactionId>) -> bool {
+    matches!(chunk.begins(), Begins::Staged(fate) if is_open(fate, own))
+}
+
+fn is_open(fate: &Fate, own: Option<TransactionId>) -> bool {
+    fate.index() == NEVER && own == Some(fate.transaction())
 }
 
 /// A column of one value: what rows hold that are older than the column.

@@ -86,10 +86,14 @@ fn duplicates_are_found_before_an_index_is_made_unique() {
     node.create(&[index(PRIMARY, &[1], true)]);
     node.insert((0..1_000).map(|id| row(id, None, i64::from(id))).collect());
     let storage = crate::support::TABLE;
-    assert_eq!(node.store.find_duplicate(storage, &[3], &node.store.snapshot()).unwrap(), None);
-    assert_eq!(node.store.find_duplicate(storage, &[2], &node.store.snapshot()).unwrap(), None, "NULLs never collide");
+    assert_eq!(node.store.find_duplicate(storage, &[3], &node.store.snapshot(), &Default::default()).unwrap(), None);
+    assert_eq!(
+        node.store.find_duplicate(storage, &[2], &node.store.snapshot(), &Default::default()).unwrap(),
+        None,
+        "NULLs never collide"
+    );
     node.insert(vec![row(5_000, None, 77)]);
-    let found = node.store.find_duplicate(storage, &[3], &node.store.snapshot()).unwrap();
+    let found = node.store.find_duplicate(storage, &[3], &node.store.snapshot(), &Default::default()).unwrap();
     assert_eq!(found, Some(vec![Value::Int8(77)]));
 }
 

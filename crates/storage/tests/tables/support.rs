@@ -217,6 +217,7 @@ pub(crate) fn table(storage: Oid, indexes: &[Index]) -> Table {
         primary_key: Some(PRIMARY),
         indexes: indexes.iter().map(|index| index.oid).collect(),
         checks: Vec::new(),
+        foreign_keys: Vec::new(),
         options: Default::default(),
         comment: None,
     }

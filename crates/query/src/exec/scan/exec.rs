@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::own::OwnRows;
 use super::reader::Reader;
 use super::{prune, statistics};
+use crate::exec::reads::ScanRead;
 
 /// What is read, whatever columns and filters a plan asks for.
 pub(in crate::exec) struct Source {
@@ -40,6 +41,8 @@ pub(in crate::exec) struct Source {
     pub(super) unique: Vec<usize>,
     pub(super) chunks: Vec<ChunkScan>,
     pub(super) own: Option<OwnRows>,
+    /// Where it is written down what is read.
+    pub(super) read: Option<Arc<ScanRead>>,
     pub(super) cancel: CancellationToken,
 }
 
@@ -242,6 +245,9 @@ impl ExecutionPlan for ScanExec {
     }
 
     fn execute(&self, partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        if let Some(read) = &self.source.read {
+            read.runs(&self.filters, &self.columns, &self.read_schema);
+        }
         let mut reader = Reader::new(self, partition)?;
         let batches = futures::stream::iter(std::iter::from_fn(move || reader.next().transpose()).fuse());
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))

@@ -40,7 +40,10 @@ pub(super) fn plan(
     let view = read_view(state)?;
     let catalog_table = table.table();
     let chunks = match view.snapshot.table(catalog_table.storage) {
-        Some(store) => store.scan(view.snapshot.index).chunks,
+        Some(store) => {
+            let staged = view.overlay.as_ref().and_then(|overlay| overlay.staged);
+            store.scan_as(view.snapshot.index, staged, Some(catalog_table)).chunks
+        }
         // A table that its own transaction has just made has only what the overlay holds.
         None if view.snapshot.catalog.table(catalog_table.oid).is_some_and(|t| t.storage == catalog_table.storage) => {
             Vec::new()
@@ -66,6 +69,7 @@ pub(super) fn plan(
         unique: table.unique_columns(),
         chunks,
         own,
+        read: view.reads.as_ref().map(|log| log.scan_of(catalog_table)),
         cancel: view.cancel.clone(),
     })
     .with_columns(columns)

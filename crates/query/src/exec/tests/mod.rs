@@ -96,6 +96,7 @@ impl Fixture {
             primary_key: Some(Oid(oid + 1)),
             indexes: vec![Oid(oid + 1)],
             checks: Vec::new(),
+            foreign_keys: Vec::new(),
             options: BTreeMap::new(),
             comment: None,
         });
@@ -150,6 +151,7 @@ impl Fixture {
         Arc::new(ReadView {
             snapshot: self.store.snapshot(),
             overlay: self.overlay.clone(),
+            reads: None,
             session: Arc::new(self.facts.clone()),
             cancel: CancellationToken::new(),
         })

@@ -78,7 +78,7 @@ fn a_transaction_sees_its_own_rows() {
     let row = vec![Value::Int4(99), Value::Text("new".into()), Value::Null];
     let inserted = vec![(Vid::LOCAL_FIRST, row)];
     let own = TableOverlay { ended, inserted };
-    fixture.overlay = Some(Arc::new(Overlay { tables: HashMap::from([(table.storage, own)]) }));
+    fixture.overlay = Some(Arc::new(Overlay { tables: HashMap::from([(table.storage, own)]), staged: None }));
     fixture.check("SELECT count(*) FROM items", &["9"]);
     fixture.check(
         "SELECT id, name, price FROM items WHERE id > 8 OR id < 3 ORDER BY id",

@@ -1,6 +1,6 @@
 //! Indexes, constraints, and which object depends on which.
 
-use perigee_types::catalog::{IndexState, Table};
+use perigee_types::catalog::{ForeignKey, IndexState, ReferentialAction, Table};
 use perigee_types::{Oid, SqlType, Value};
 
 use super::relations::default_oid;
@@ -67,7 +67,7 @@ fn operator_class(ty: &SqlType) -> u32 {
         .unwrap_or(0)
 }
 
-/// A constraint: PRIMARY KEY, UNIQUE or CHECK.
+/// A constraint: PRIMARY KEY, UNIQUE, CHECK or FOREIGN KEY.
 pub(super) struct Constraint<'a> {
     pub(super) oid: Oid,
     pub(super) name: &'a str,
@@ -79,6 +79,7 @@ pub(super) struct Constraint<'a> {
     pub(super) columns: Vec<u16>,
     /// A CHECK's expression.
     pub(super) expression: Option<&'a str>,
+    pub(super) foreign: Option<&'a ForeignKey>,
 }
 
 /// The constraints of a table. One that an index upholds has the index's oid: the two are never asked for in one list.
@@ -90,6 +91,7 @@ pub(super) fn constraints_of<'a>(scope: &Scope<'a>, table: &'a Table) -> Vec<Con
         index: Some(index.oid),
         columns: index.columns.clone(),
         expression: None,
+        foreign: None,
     });
     let checks = table.checks.iter().map(|check| Constraint {
         oid: check.oid,
@@ -98,8 +100,28 @@ pub(super) fn constraints_of<'a>(scope: &Scope<'a>, table: &'a Table) -> Vec<Con
         index: None,
         columns: deparse::columns_in(table, &check.expression),
         expression: Some(&check.expression),
+        foreign: None,
     });
-    of_indexes.chain(checks).collect()
+    let foreign = table.foreign_keys.iter().map(|key| Constraint {
+        oid: key.oid,
+        name: &key.name,
+        kind: "f",
+        index: Some(key.index),
+        columns: key.columns.clone(),
+        expression: None,
+        foreign: Some(key),
+    });
+    of_indexes.chain(checks).chain(foreign).collect()
+}
+
+fn action(action: ReferentialAction) -> &'static str {
+    match action {
+        ReferentialAction::NoAction => "a",
+        ReferentialAction::Restrict => "r",
+        ReferentialAction::Cascade => "c",
+        ReferentialAction::SetNull => "n",
+        ReferentialAction::SetDefault => "d",
+    }
 }
 
 /// `pg_constraint`
@@ -114,9 +136,12 @@ pub(super) fn constraints(scope: &Scope, rows: &mut Rows) {
                 ("convalidated", bool(true)),
                 ("conrelid", oid(table.oid.0)),
                 ("conindid", oid(constraint.index.map_or(0, |i| i.0))),
-                ("confupdtype", text(" ")),
-                ("confdeltype", text(" ")),
-                ("confmatchtype", text(" ")),
+                ("confrelid", oid(constraint.foreign.map_or(0, |key| key.references.0))),
+                ("confupdtype", text(constraint.foreign.map_or(" ", |key| action(key.on_update)))),
+                ("confdeltype", text(constraint.foreign.map_or(" ", |key| action(key.on_delete)))),
+                ("confmatchtype", text(constraint.foreign.map_or(" ", |key| if key.match_full { "f" } else { "s" }))),
+                ("confkey", constraint.foreign.map_or(Value::Null, |key| numbers(&key.referenced))),
+                ("conparentid", oid(0u32)),
                 ("conislocal", bool(true)),
                 ("connoinherit", bool(constraint.kind != "c")),
                 ("conkey", numbers(&constraint.columns)),

@@ -72,8 +72,9 @@ fn columns(scope: &Scope, rows: &mut Rows) {
                 _ if identity.is_some() => None,
                 Some(ColumnDefault::Expression(expression)) => Some(expression.clone()),
                 Some(ColumnDefault::Sequence(sequence)) => Some(deparse::nextval(scope, *sequence)),
-                None => None,
+                Some(ColumnDefault::Generated(_)) | None => None,
             };
+            let generated = column.and_then(|c| c.generated());
             let facts = TypeFacts::of(&ty);
             rows.push([
                 ("table_catalog", text(database(scope))),
@@ -102,7 +103,8 @@ fn columns(scope: &Scope, rows: &mut Rows) {
                 ("identity_maximum", text_or_null(sequence.map(|s| s.maximum.to_string()))),
                 ("identity_minimum", text_or_null(sequence.map(|s| s.minimum.to_string()))),
                 ("identity_cycle", yes_or_no(sequence.is_some_and(|s| s.cycle))),
-                ("is_generated", text("NEVER")),
+                ("is_generated", text(if generated.is_some() { "ALWAYS" } else { "NEVER" })),
+                ("generation_expression", generated.map_or(Value::Null, |text| Value::Text(format!("({text})")))),
                 ("is_updatable", yes_or_no(relation.kind() == "r")),
             ]);
         }

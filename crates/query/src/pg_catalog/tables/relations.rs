@@ -115,6 +115,7 @@ fn attribute(
         ("attnotnull", bool(not_null)),
         ("atthasdef", bool(has_default)),
         ("attidentity", text(identity)),
+        ("attgenerated", text(if column.is_some_and(|c| c.generated().is_some()) { "s" } else { "" })),
         ("attislocal", bool(true)),
         ("attcollation", oid(collation(ty))),
     ]);
@@ -158,6 +159,7 @@ pub(super) fn defaults(scope: &Scope, rows: &mut Rows) {
             let Some(default) = &column.default else { continue };
             let expression = match default {
                 ColumnDefault::Expression(expression) => deparse::default(expression, &column.ty),
+                ColumnDefault::Generated(expression) => format!("({expression})"),
                 ColumnDefault::Sequence(sequence) => deparse::nextval(scope, *sequence),
             };
             rows.push([

@@ -13,7 +13,7 @@ pub(super) struct Rewritten {
 }
 
 /// Rewrites `TABLE t`, `CREATE UNLOGGED TABLE`, `… WITH [NO] DATA`, the options of CREATE SEQUENCE and the columns of
-/// CREATE TABLE … AS.
+/// CREATE TABLE … AS, `FOR NO KEY UPDATE`, `FOR KEY SHARE`.
 pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     let mut tokens = tokens.to_vec();
     let mut no_data = false;
@@ -31,6 +31,8 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     }
     order_sequence_options(&mut tokens);
     type_columns_of_table_as(&mut tokens);
+    strengthen_row_locks(&mut tokens);
+    part_conflict_from_select(&mut tokens);
     expand_table_commands(&mut tokens);
     lock_without_from(&mut tokens);
     Rewritten { tokens, no_data }
@@ -157,6 +159,49 @@ fn in_select_list(before: &[TokenWithSpan]) -> bool {
         }
     }
     false
+}
+
+/// `FOR NO KEY UPDATE` and `FOR KEY SHARE` become the next stronger locks.
+fn strengthen_row_locks(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        if is_words(tokens, at, &["for", "no", "key", "update"]) {
+            tokens.drain(at + 1..at + 3);
+        } else if is_words(tokens, at, &["for", "key", "share"]) {
+            tokens.remove(at + 1);
+        }
+        at += 1;
+    }
+}
+
+/// `INSERT … SELECT 1 ON CONFLICT`: sqlparser takes ON for an alias where no clause stands behind the select list, so
+/// one is put there.
+fn part_conflict_from_select(tokens: &mut Vec<TokenWithSpan>) {
+    if !is_words(tokens, 0, &["insert"]) {
+        return;
+    }
+    let (mut depth, mut open_list) = (0usize, false);
+    for at in 0..tokens.len() {
+        match &tokens[at].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            token if depth == 0 => match word_of(token).as_deref() {
+                Some("select") => open_list = true,
+                Some("from" | "where" | "group" | "having" | "window" | "order" | "limit" | "offset" | "fetch") => {
+                    open_list = false;
+                }
+                Some("on") if open_list && is_words(tokens, at, &["on", "conflict"]) => {
+                    let span = tokens[at].span;
+                    let made = |token| TokenWithSpan { token, span };
+                    let clause = [made(keyword("WHERE", Keyword::WHERE)), made(keyword("TRUE", Keyword::TRUE))];
+                    tokens.splice(at..at, clause);
+                    return;
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
 }
 
 /// `TABLE t` where a query stands becomes `SELECT * FROM t`.

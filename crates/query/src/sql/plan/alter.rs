@@ -36,7 +36,7 @@ pub(super) fn plan(alter: &AlterTable, context: &PlanContext) -> SqlResult<Plann
 }
 
 fn action(
-    table: &Table,
+    table: &Arc<Table>,
     operation: &AlterTableOperation,
     actions: &mut Vec<Action>,
     context: &PlanContext,
@@ -44,9 +44,20 @@ fn action(
     let cascade = |behavior: &Option<DropBehavior>| *behavior == Some(DropBehavior::Cascade);
     actions.push(match operation {
         AlterTableOperation::AddColumn { if_not_exists, column_def, column_position: None, .. } => {
-            let added = column(column_def, context)?;
-            refuse(!added.checks.is_empty(), "ADD COLUMN with CHECK")?;
-            Action::AddColumn { column: added.definition, if_not_exists: *if_not_exists, key: added.key }
+            let added = column(column_def, None, context)?;
+            // What comes with a column that is there already does not come either.
+            if *if_not_exists && table.column_position(&added.definition.name).is_some() {
+                refuse(!added.checks.is_empty() || !added.foreign_keys.is_empty(), "this ADD COLUMN IF NOT EXISTS")?;
+            }
+            if added.definition.generated {
+                let mut with = Table::clone(table);
+                with.columns.push(added.definition.column(table.next_column));
+                super::checks::generated(&Arc::new(with), context)?;
+            }
+            actions.push(Action::AddColumn { column: added.definition, if_not_exists: *if_not_exists, key: added.key });
+            actions.extend(added.checks.into_iter().map(Action::AddCheck));
+            actions.extend(added.foreign_keys.into_iter().map(Action::AddForeignKey));
+            return Ok(());
         }
         AlterTableOperation::DropColumn { column_names, if_exists, drop_behavior, .. } => {
             for name in column_names {
@@ -69,7 +80,7 @@ fn action(
         }
         AlterTableOperation::AddConstraint { constraint, not_valid } => {
             refuse(*not_valid, "NOT VALID")?;
-            match table_constraint(constraint)? {
+            match table_constraint(constraint, None, context)? {
                 Constraint::Key(key) => {
                     for name in &key.columns {
                         let place = names::column(table, name).map_err(|_| {
@@ -82,11 +93,15 @@ fn action(
                     }
                     Action::AddKey(key)
                 }
-                Constraint::Check(_) => return Err(SqlError::unsupported("ALTER TABLE ADD CHECK")),
+                Constraint::Check(check) => {
+                    super::checks::validate_one(table, &check, context)?;
+                    Action::AddCheck(check)
+                }
+                Constraint::ForeignKey(key) => Action::AddForeignKey(key),
             }
         }
-        AlterTableOperation::DropConstraint { if_exists, name, .. } => {
-            Action::DropConstraint { name: fold(name), if_exists: *if_exists }
+        AlterTableOperation::DropConstraint { if_exists, name, drop_behavior } => {
+            Action::DropConstraint { name: fold(name), if_exists: *if_exists, cascade: cascade(drop_behavior) }
         }
         AlterTableOperation::SetOptionsParens { options } => Action::SetOptions(storage_options(options)?),
         AlterTableOperation::OwnerTo { new_owner } => Action::Owner(match new_owner {
@@ -104,6 +119,14 @@ fn alter_column(
     operation: &AlterColumnOperation,
     context: &PlanContext,
 ) -> SqlResult<Action> {
+    let is_generated = table.columns[names::column(table, &column)?].generated().is_some();
+    if is_generated && matches!(operation, AlterColumnOperation::SetDefault { .. } | AlterColumnOperation::DropDefault)
+    {
+        return Err(SqlError::syntax(format!(
+            "column \"{column}\" of relation \"{}\" is a generated column",
+            table.name
+        )));
+    }
     Ok(match operation {
         AlterColumnOperation::SetNotNull => Action::SetNotNull { column, not_null: true },
         AlterColumnOperation::DropNotNull => Action::SetNotNull { column, not_null: false },

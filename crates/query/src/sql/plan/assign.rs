@@ -132,6 +132,10 @@ impl ScalarUDFImpl for Assign {
 
 impl Assign {
     fn column(&self, input: &ArrayRef) -> SqlResult<ArrayRef> {
+        // A bare NULL has a type of its own, whose arrays have no null bits.
+        if *input.data_type() == DataType::Null {
+            return Ok(arrow::array::new_null_array(&self.to.arrow(), input.len()));
+        }
         let mut output = ColumnBuilder::new(&self.to, input.len());
         for row in 0..input.len() {
             let value = value_at(input, row, &self.from);

@@ -18,7 +18,7 @@ use super::scalar::Stop;
 use super::{returning, undefined_parameter};
 use crate::exec::{optimize, returning as rows, sql_error};
 use crate::sql::context::PlanContext;
-use crate::sql::parse::parse_expression;
+use crate::sql::parse::{fold, parse_expression};
 
 /// A CHECK constraint: a row for which it is false is refused with 23514, NULL passes.
 #[derive(Clone, Debug)]
@@ -26,15 +26,15 @@ pub struct Check {
     /// Its name.
     pub name: String,
     /// How to test a row.
-    pub test: CheckTest,
+    pub test: RowExpression,
 }
 
-/// How a [`Check`] is tested.
+/// An expression over the columns of a row.
 #[derive(Clone, Debug)]
-pub enum CheckTest {
+pub enum RowExpression {
     /// Over one row; columns are places in the table's.
     Row(Expr),
-    /// A plan over a scan of [`RETURNING_TABLE`]: one boolean column, one row for each row tested.
+    /// A plan over a scan of [`RETURNING_TABLE`]: one column, one row for each row.
     Rows(Arc<LogicalPlan>),
 }
 
@@ -53,7 +53,7 @@ pub fn checks(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Vec<Check>
         .collect()
 }
 
-fn test(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -> SqlResult<CheckTest> {
+fn test(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -> SqlResult<RowExpression> {
     let context = &PlanContext { declared: &[], ..*context };
     let target = Target { table: Arc::clone(table), known_as: table.name.clone() };
     let mut parameters = Parameters::default();
@@ -62,21 +62,14 @@ fn test(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -> Sq
         return Err(undefined_parameter("$1"));
     }
     match target.scope(context, &mut parameters).condition(expression) {
-        Ok(expr) => return Ok(CheckTest::Row(expr)),
+        Ok(expr) => return Ok(RowExpression::Row(expr)),
         Err(Stop::Error(error)) => return Err(error),
         Err(Stop::Relational) => {}
     }
-    let scan = LogicalPlanBuilder::scan(RETURNING_TABLE, rows::source(table), None)
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(sql_error)?;
-    let from = ast::TableWithJoins { relation: returning::named(&table.name), joins: Vec::new() };
-    let item = SelectItem::UnnamedExpr(expression.clone());
-    let query = returning::select_query(vec![item], vec![from], None);
-    let extra = Extra::Named(table.name.clone(), Box::new(scan));
-    let relational = query::relational(query, context, Parameters::default(), Some(extra))?;
+    let relational = row_plan(table, expression, context)?;
     let logical = optimize(&relational.logical)?;
     match SqlType::of_field(logical.schema().field(0)) {
-        SqlType::Bool => Ok(CheckTest::Rows(Arc::new(logical))),
+        SqlType::Bool => Ok(RowExpression::Rows(Arc::new(logical))),
         other => Err(SqlError::new(
             SqlState::DatatypeMismatch,
             format!("argument of CHECK must be type boolean, not type {other}"),
@@ -84,7 +77,102 @@ fn test(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -> Sq
     }
 }
 
-/// Plans the checks of a table that is being made, for their errors.
+/// A plan of an expression over rows of the table.
+fn row_plan(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -> SqlResult<query::Relational> {
+    let scan = LogicalPlanBuilder::scan(RETURNING_TABLE, rows::source(table), None)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(sql_error)?;
+    let from = ast::TableWithJoins { relation: returning::named(&table.name), joins: Vec::new() };
+    let item = SelectItem::UnnamedExpr(expression.clone());
+    let query = returning::select_query(vec![item], vec![from], None);
+    let extra = Extra::Named(table.name.clone(), Box::new(scan));
+    query::relational(query, context, Parameters::default(), Some(extra))
+}
+
+/// A stored generated column.
+#[derive(Clone, Debug)]
+pub struct Generated {
+    /// Its place in the table's columns.
+    pub place: usize,
+    /// Its value, of the column's type.
+    pub value: RowExpression,
+}
+
+/// The stored generated columns of a table.
+///
+/// # Errors
+/// What their texts give; they were planned when they were made.
+pub fn generated(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Vec<Generated>> {
+    let columns = table.columns.iter().enumerate();
+    columns
+        .filter_map(|(place, column)| Some((place, column.generated()?)))
+        .map(|(place, text)| Ok(Generated { place, value: generated_value(table, place, text, context)? }))
+        .collect()
+}
+
+fn generated_value(table: &Arc<Table>, place: usize, text: &str, context: &PlanContext) -> SqlResult<RowExpression> {
+    let context = &PlanContext { declared: &[], ..*context };
+    let column = &table.columns[place];
+    let expression = parse_expression(text)?;
+    for number in check_columns(table, text) {
+        let other = table.number_position(number).and_then(|place| table.columns.get(place));
+        if let Some(other) = other.filter(|other| other.generated().is_some()) {
+            return Err(SqlError::new(
+                SqlState::InvalidObjectDefinition,
+                format!("cannot use generated column \"{}\" in column generation expression", other.name),
+            )
+            .detail("A generated column cannot reference another generated column."));
+        }
+    }
+    let target = Target { table: Arc::clone(table), known_as: table.name.clone() };
+    let mut parameters = Parameters::default();
+    parameters.look_at_expression(&expression)?;
+    if !parameters.finish().is_empty() {
+        return Err(undefined_parameter("$1"));
+    }
+    let mut scope = target.scope(context, &mut parameters);
+    let bound = scope.bind(&expression).and_then(|bound| scope.assign(bound, &column.ty, &column.name));
+    match bound {
+        Ok(expr) => return Ok(RowExpression::Row(expr)),
+        Err(Stop::Error(error)) => return Err(error),
+        Err(Stop::Relational) => {}
+    }
+    let relational = row_plan(table, &expression, context)?;
+    let logical = super::update::cast_assigned(relational.logical, table, |_| Some(place))?;
+    Ok(RowExpression::Rows(Arc::new(optimize(&logical)?)))
+}
+
+/// Numbers of the columns that a CHECK's expression names.
+#[must_use]
+pub fn check_columns(table: &Table, expression: &str) -> Vec<u16> {
+    crate::pg_catalog::deparse::columns_in(table, expression)
+}
+
+/// A CHECK's expression as the catalog keeps it: columns without the name of their table, which may change, and where
+/// `renamed` says so under a new name.
+///
+/// # Errors
+/// `42601` where it is none.
+pub fn check_text(expression: &str, table: &str, renamed: Option<(&str, &str)>) -> SqlResult<String> {
+    let mut expression = parse_expression(expression)?;
+    let _: std::ops::ControlFlow<()> = ast::visit_expressions_mut(&mut expression, |expr| {
+        if let ast::Expr::CompoundIdentifier(parts) = expr
+            && let [qualifier, column] = parts.as_slice()
+            && fold(qualifier) == table
+        {
+            *expr = ast::Expr::Identifier(column.clone());
+        }
+        if let (ast::Expr::Identifier(ident), Some((from, to))) = (&mut *expr, renamed)
+            && fold(ident) == from
+        {
+            *ident = ast::Ident::with_quote('"', to);
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    Ok(expression.to_string())
+}
+
+/// Plans the checks and generated columns of a table that is being made, for their errors.
 ///
 /// # Errors
 /// `42703`, `42804` and what else their expressions give.
@@ -94,7 +182,7 @@ pub(super) fn validate(
     checks: &[CheckConstraint],
     context: &PlanContext,
 ) -> SqlResult<()> {
-    if checks.is_empty() {
+    if checks.is_empty() && columns.iter().all(|column| !column.generated) {
         return Ok(());
     }
     let columns: Vec<_> = (1..).zip(columns).map(|(number, column)| column.column(number)).collect();
@@ -111,11 +199,18 @@ pub(super) fn validate(
         primary_key: None,
         indexes: Vec::new(),
         checks: Vec::new(),
+        foreign_keys: Vec::new(),
         options: BTreeMap::new(),
         comment: None,
     });
-    for check in checks {
-        test(&table, &parse_expression(&check.expression)?, context)?;
-    }
-    Ok(())
+    generated(&table, context)?;
+    checks.iter().try_for_each(|check| validate_one(&table, check, context))
+}
+
+/// Plans a check of a table that is there, for its errors.
+///
+/// # Errors
+/// As [`validate`].
+pub(super) fn validate_one(table: &Arc<Table>, check: &CheckConstraint, context: &PlanContext) -> SqlResult<()> {
+    test(table, &parse_expression(&check.expression)?, context).map(|_| ())
 }

@@ -184,7 +184,8 @@ fn truncate(truncate: &Truncate, context: &PlanContext) -> SqlResult<Ddl> {
         }
     }
     let restart_identity = matches!(truncate.identity, Some(TruncateIdentityOption::Restart));
-    Ok(Ddl::Truncate { tables, restart_identity })
+    let cascade = matches!(truncate.cascade, Some(ast::CascadeOption::Cascade));
+    Ok(Ddl::Truncate { tables, restart_identity, cascade })
 }
 
 fn comment(kind: CommentObject, name: &ObjectName, text: Option<String>, context: &PlanContext) -> SqlResult<Ddl> {

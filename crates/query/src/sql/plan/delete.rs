@@ -5,7 +5,7 @@ use std::sync::Arc;
 use perigee_plan::relational::{VID_COLUMN, WriteKind};
 use perigee_plan::{Plan, Point, Write};
 use perigee_types::{SqlError, SqlResult};
-use sqlparser::ast::{Delete, FromTable, SelectItem};
+use sqlparser::ast::{Delete, FromTable, SelectItem, With};
 
 use super::parameters::Parameters;
 use super::point::{self, Target};
@@ -22,8 +22,16 @@ pub(super) fn plan(delete: &Delete, context: &PlanContext) -> SqlResult<Planned>
     let target = resolve(delete, context)?;
     match point_delete(delete, &target, context)? {
         Some(planned) => Ok(planned),
-        None => relational(delete, &target, context),
+        None => relational(delete, None, &target, context),
     }
+}
+
+/// Plans a DELETE behind WITH.
+///
+/// # Errors
+/// As [`plan`].
+pub(super) fn plan_with(delete: &Delete, with: &With, context: &PlanContext) -> SqlResult<Planned> {
+    relational(delete, Some(with), &resolve(delete, context)?, context)
 }
 
 /// DELETE by key; `None` where it is none.
@@ -45,11 +53,12 @@ fn resolve(delete: &Delete, context: &PlanContext) -> SqlResult<Target> {
     point::written(name, alias.map(|a| &a.name), context)
 }
 
-fn relational(delete: &Delete, target: &Target, context: &PlanContext) -> SqlResult<Planned> {
+fn relational(delete: &Delete, with: Option<&With>, target: &Target, context: &PlanContext) -> SqlResult<Planned> {
     let mut items = old_columns(target);
     items.push(SelectItem::UnnamedExpr(qualified(&target.known_as, VID_COLUMN)));
     let using = delete.using.clone().unwrap_or_default();
-    let source = select(target, items, using, delete.selection.clone());
+    let mut source = select(target, items, using, delete.selection.clone());
+    source.with = with.cloned();
     let parameters = Parameters::declared(context.declared);
     let (source, parameters) = written_query(source, target, parameters, |_| None, context)?;
     let returned = returning::relational(target, delete.returning.as_deref(), &parameters, context)?;

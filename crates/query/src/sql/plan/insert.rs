@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder};
 use perigee_plan::relational::WriteKind;
 use perigee_plan::{Expr, Plan, Point, Write};
-use perigee_types::catalog::Table;
+use perigee_types::catalog::{Column, ColumnDefault, Table};
 use perigee_types::{SqlError, SqlResult, SqlState};
-use sqlparser::ast::{self, Insert, OnInsert, Query, SelectItem, SetExpr, TableObject, Values};
+use sqlparser::ast::{self, Insert, Query, SelectItem, SetExpr, TableObject, Values};
 
+use super::conflict::{self, Conflict};
 use super::parameters::Parameters;
 use super::point::{self, Target};
 use super::query::{self, relational};
@@ -28,7 +30,7 @@ struct Resolved<'a> {
     target: Target,
     /// Places of the columns that values are given for, in their order.
     columns: Vec<usize>,
-    ignore_conflicts: bool,
+    conflict: Option<Conflict<'a>>,
 }
 
 /// Plans an INSERT.
@@ -56,6 +58,20 @@ pub(super) fn plan(insert: &Insert, context: &PlanContext) -> SqlResult<Planned>
     }
 }
 
+/// Plans an INSERT behind WITH: its query sees the clause's names.
+///
+/// # Errors
+/// As [`plan`].
+pub(super) fn plan_with(insert: &Insert, with: &ast::With, context: &PlanContext) -> SqlResult<Planned> {
+    let mut insert = insert.clone();
+    match &mut insert.source {
+        Some(source) if source.with.is_none() => source.with = Some(with.clone()),
+        Some(_) => return Err(SqlError::unsupported("WITH before INSERT and before its query")),
+        None => {}
+    }
+    plan(&insert, context)
+}
+
 /// INSERT of a few simple rows; `None` where it is none.
 ///
 /// # Errors
@@ -81,8 +97,8 @@ fn resolve<'a>(insert: &'a Insert, context: &PlanContext) -> SqlResult<Resolved<
     let alias = insert.table_alias.as_ref().map(|alias| &alias.alias);
     let target = point::written(name, alias, context)?;
     let columns = target_columns(insert, &target.table)?;
-    let ignore_conflicts = ignores_conflicts(insert, &target.table, context)?;
-    Ok(Resolved { insert, target, columns, ignore_conflicts })
+    let conflict = conflict::resolve(insert, &target.table, context)?;
+    Ok(Resolved { insert, target, columns, conflict })
 }
 
 /// Places of the columns that values are given for, in their order.
@@ -103,57 +119,6 @@ fn target_columns(insert: &Insert, table: &Table) -> SqlResult<Vec<usize>> {
         places.push(place);
     }
     Ok(places)
-}
-
-/// Whether ON CONFLICT DO NOTHING is written.
-fn ignores_conflicts(insert: &Insert, table: &Table, context: &PlanContext) -> SqlResult<bool> {
-    let Some(on) = &insert.on else { return Ok(false) };
-    let OnInsert::OnConflict(on) = on else {
-        return Err(SqlError::syntax("syntax error at or near \"ON\""));
-    };
-    if !matches!(on.action, ast::OnConflictAction::DoNothing) {
-        return Err(SqlError::unsupported("ON CONFLICT DO UPDATE"));
-    }
-    let unique: Vec<_> = context.catalog.indexes_of(table).filter(|index| index.unique).collect();
-    let arbiters = match &on.conflict_target {
-        None => return Ok(true),
-        Some(ast::ConflictTarget::Columns(columns)) => {
-            let mut numbers = Vec::new();
-            for column in columns {
-                numbers.push(table.columns[names::column(table, &fold(column))?].number);
-            }
-            numbers.sort_unstable();
-            unique
-                .iter()
-                .filter(|index| {
-                    let mut of_index = index.columns.clone();
-                    of_index.sort_unstable();
-                    of_index == numbers
-                })
-                .count()
-        }
-        Some(ast::ConflictTarget::OnConstraint(name)) => {
-            let name = fold(names::last_ident(name)?);
-            let found = unique.iter().filter(|index| index.constraint && index.name == name).count();
-            if found == 0 {
-                return Err(SqlError::new(
-                    SqlState::UndefinedObject,
-                    format!("constraint \"{name}\" for table \"{}\" does not exist", table.name),
-                ));
-            }
-            found
-        }
-    };
-    if arbiters == 0 {
-        return Err(SqlError::new(
-            SqlState::InvalidColumnReference,
-            "there is no unique or exclusion constraint matching the ON CONFLICT specification",
-        ));
-    }
-    if arbiters < unique.len() {
-        return Err(SqlError::unsupported("ON CONFLICT with a target on a table with several unique indexes"));
-    }
-    Ok(true)
 }
 
 /// The VALUES that a source is, with nothing around it.
@@ -189,19 +154,28 @@ fn check_count(width: usize, columns: &[usize], insert: &Insert) -> SqlResult<()
 
 fn refuse_always_identity(table: &Table, place: usize, value: &ast::Expr) -> SqlResult<()> {
     let column = &table.columns[place];
-    if column.identity_always == Some(true) && !is_default(value) {
-        return Err(always_identity(&column.name));
+    if is_always_generated(column) && !is_default(value) {
+        return Err(always_generated(column));
     }
     Ok(())
 }
 
-fn always_identity(column: &str) -> SqlError {
-    SqlError::new(SqlState::FeatureNotSupported, format!("cannot insert a non-DEFAULT value into column \"{column}\""))
-        .detail(format!("Column \"{column}\" is an identity column defined as GENERATED ALWAYS."))
+fn is_always_generated(column: &Column) -> bool {
+    column.identity_always == Some(true) || column.generated().is_some()
+}
+
+fn always_generated(column: &Column) -> SqlError {
+    let name = &column.name;
+    let text = format!("cannot insert a non-DEFAULT value into column \"{name}\"");
+    let detail = match column.generated() {
+        Some(_) => format!("Column \"{name}\" is a generated column."),
+        None => format!("Column \"{name}\" is an identity column defined as GENERATED ALWAYS."),
+    };
+    SqlError::new(SqlState::GeneratedAlways, text).detail(detail)
 }
 
 fn point_rows(resolved: &Resolved, context: &PlanContext) -> SqlResult<Option<Planned>> {
-    let Resolved { insert, target, columns, ignore_conflicts } = resolved;
+    let Resolved { insert, target, columns, conflict } = resolved;
     let table = &target.table;
     let rows: Vec<&[ast::Expr]> = match &insert.source {
         None => vec![&[]],
@@ -213,7 +187,7 @@ fn point_rows(resolved: &Resolved, context: &PlanContext) -> SqlResult<Option<Pl
             None => return Ok(None),
         },
     };
-    if *ignore_conflicts || rows.len() > POINT_ROWS_MAX {
+    if rows.len() > POINT_ROWS_MAX {
         return Ok(None);
     }
     let mut parameters = Parameters::declared(context.declared);
@@ -226,11 +200,15 @@ fn point_rows(resolved: &Resolved, context: &PlanContext) -> SqlResult<Option<Pl
             .iter()
             .map(|row| bind_row(table, columns, row, &defaults, &mut scope))
             .collect::<Result<Vec<_>, _>>()?;
+        let on_conflict = match conflict {
+            Some(conflict) => Some(conflict.bind(target, context, scope.parameters)?),
+            None => None,
+        };
         let mut over_row = target.scope(context, &mut *scope.parameters);
         let returned = returning::outputs(target, insert.returning.as_deref(), &mut over_row)?;
         let (returning, result) = returned.unzip();
         Ok(Planned {
-            plan: Plan::Point(Point::Insert { table: Arc::clone(table), rows, returning }),
+            plan: Plan::Point(Point::Insert { table: Arc::clone(table), rows, on_conflict, returning }),
             parameters: scope.parameters.finish(),
             columns: result.map(Arc::from),
             tag: "INSERT",
@@ -263,7 +241,7 @@ fn bind_row(
 }
 
 fn from_query(resolved: &Resolved, source: &Query, context: &PlanContext) -> SqlResult<Planned> {
-    let Resolved { insert, target, columns, ignore_conflicts } = resolved;
+    let Resolved { insert, target, columns, conflict } = resolved;
     let table = &target.table;
     let mut query = source.clone();
     let mut parameters = Parameters::declared(context.declared);
@@ -273,19 +251,25 @@ fn from_query(resolved: &Resolved, source: &Query, context: &PlanContext) -> Sql
     check_count(width, columns, insert)?;
     let given = &columns[..width];
     // VALUES were looked at one by one.
-    if let Some(place) = given.iter().find(|place| table.columns[**place].identity_always == Some(true))
+    if let Some(place) = given.iter().find(|place| is_always_generated(&table.columns[**place]))
         && insert.source.as_deref().is_some_and(|source| plain_values(source).is_none())
     {
-        return Err(always_identity(&table.columns[*place].name));
+        return Err(always_generated(&table.columns[*place]));
     }
     let logical = cast_assigned(planned.logical, table, |at| given.get(at).copied())?;
     let logical = in_table_order(logical, table, given, context)?;
-    let query = query_of(&logical, planned.reads, &planned.parameters)?;
-    let returned = returning::relational(target, insert.returning.as_deref(), &planned.parameters, context)?;
+    let mut query = query_of(&logical, planned.reads, &planned.parameters)?;
+    let mut types = planned.parameters;
+    let on_conflict = match conflict {
+        Some(conflict) => Some(conflict.plan(target, context, &mut types)?),
+        None => None,
+    };
+    query.replan |= !types.is_empty();
+    let returned = returning::relational(target, insert.returning.as_deref(), &types, context)?;
     let (returning, result) = returned.unzip();
-    let kind = WriteKind::Insert { ignore_conflicts: *ignore_conflicts };
+    let kind = WriteKind::Insert { on_conflict };
     let write = Write { table: Arc::clone(table), kind, source: query, returning };
-    Ok(Planned { plan: Plan::Write(write), parameters: planned.parameters, columns: result, tag: "INSERT" })
+    Ok(Planned { plan: Plan::Write(write), parameters: types, columns: result, tag: "INSERT" })
 }
 
 /// Puts defaults in for DEFAULT and types parameters that stand alone by their columns.
@@ -337,6 +321,10 @@ fn in_table_order(plan: LogicalPlan, table: &Table, given: &[usize], context: &P
 /// A column's default as an expression of DataFusion, cast to the column's type.
 fn default_over(plan: &LogicalPlan, table: &Table, place: usize, context: &PlanContext) -> SqlResult<DfExpr> {
     let column = &table.columns[place];
+    if matches!(column.default, None | Some(ColumnDefault::Generated(_))) {
+        let null = ScalarValue::try_from(&column.ty.arrow()).map_err(sql_error)?;
+        return Ok(DfExpr::Literal(null, None));
+    }
     let mut default = default_expression(table, place, context)?;
     super::rewrite::expression(&mut default, context)?;
     let expr = query::expression(default, plan.schema(), context)?;

@@ -11,6 +11,7 @@ mod alter;
 mod assign;
 mod checks;
 mod columns;
+mod conflict;
 mod copy;
 mod ddl;
 mod delete;
@@ -43,7 +44,7 @@ use sqlparser::ast::{self, ObjectName};
 use super::context::PlanContext;
 use super::statement::{Ast, Statement};
 
-pub use checks::{Check, CheckTest, checks};
+pub use checks::{Check, Generated, RowExpression, check_columns, check_text, checks, generated};
 pub(in crate::sql) use literal::untyped_value;
 pub use update::column_default;
 
@@ -138,7 +139,21 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
 
 fn sql(statement: &Statement, ast: &ast::Statement, context: &PlanContext) -> SqlResult<Planned> {
     match ast {
-        ast::Statement::Query(query) => query::plan(query, context),
+        ast::Statement::Query(query) => match (&*query.body, &query.with) {
+            (ast::SetExpr::Insert(statement), Some(with)) => match statement {
+                ast::Statement::Insert(insert) => insert::plan_with(insert, with, context),
+                _ => Err(SqlError::unsupported("WITH before this statement")),
+            },
+            (ast::SetExpr::Update(statement), Some(with)) => match statement {
+                ast::Statement::Update(update) => update::plan_with(update, with, context),
+                _ => Err(SqlError::unsupported("WITH before this statement")),
+            },
+            (ast::SetExpr::Delete(statement), Some(with)) => match statement {
+                ast::Statement::Delete(delete) => delete::plan_with(delete, with, context),
+                _ => Err(SqlError::unsupported("WITH before this statement")),
+            },
+            _ => query::plan(query, context),
+        },
         ast::Statement::Insert(insert) => insert::plan(insert, context),
         ast::Statement::Update(update) => update::plan(update, context),
         ast::Statement::Delete(delete) => delete::plan(delete, context),

@@ -6,13 +6,14 @@ use datafusion::common::{DFSchema, TableReference};
 use datafusion::logical_expr::{Expr as DfExpr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use perigee_plan::relational::RowLock;
-use perigee_plan::{Plan, Query, ResultColumn};
+use perigee_plan::{Expr, Plan, Query, ResultColumn};
 use perigee_types::catalog::Table;
-use perigee_types::{Oid, SqlResult, SqlType};
+use perigee_types::{Oid, SqlError, SqlResult, SqlType};
 use sqlparser::ast;
 
 use super::columns::{self, OutputNames};
 use super::parameters::Parameters;
+use super::scalar::{Scope, Stop};
 use super::view::Views;
 use super::{Planned, point, rewrite, row_lock};
 use crate::exec::{Planning, PlanningOptions, optimize, sql_error};
@@ -49,9 +50,41 @@ pub(super) fn plan(query: &ast::Query, context: &PlanContext) -> SqlResult<Plann
     let target = lock.as_ref().map(|lock| &lock.table);
     let relational = relational(query, context, Parameters::declared(context.declared), target.map(Extra::Target))?;
     let hidden = usize::from(lock.is_some());
-    let row_lock = lock.map(|l| RowLock { table: l.table.oid, shared: l.shared, wait: l.wait });
+    let mut types = relational.parameters.clone();
+    let row_lock = match lock {
+        None => None,
+        Some(lock) => Some(RowLock {
+            table: lock.table.oid,
+            shared: lock.shared,
+            wait: lock.wait,
+            limit: row_count(lock.limit.as_ref(), "LIMIT", &mut types, context)?,
+            offset: row_count(lock.offset.as_ref(), "OFFSET", &mut types, context)?,
+        }),
+    };
     let (query, columns) = finish(&relational, row_lock, hidden, context)?;
-    Ok(Planned { plan: Plan::Query(query), parameters: relational.parameters, columns: Some(columns), tag: "SELECT" })
+    Ok(Planned { plan: Plan::Query(query), parameters: types, columns: Some(columns), tag: "SELECT" })
+}
+
+/// A LIMIT or OFFSET that the engine counts: a bigint over the parameters, whose types it may add to.
+fn row_count(
+    expr: Option<&ast::Expr>,
+    word: &str,
+    types: &mut Vec<SqlType>,
+    context: &PlanContext,
+) -> SqlResult<Option<Expr>> {
+    let Some(expr) = expr else { return Ok(None) };
+    let typed: Vec<_> = types.iter().cloned().map(Some).collect();
+    let mut parameters = Parameters::declared(&typed);
+    let mut scope = Scope { table: None, context, parameters: &mut parameters };
+    let bound = scope.bind(expr).and_then(|bound| scope.assign(bound, &SqlType::Int8, word));
+    match bound {
+        Ok(bound) => {
+            *types = parameters.finish();
+            Ok(Some(bound))
+        }
+        Err(Stop::Error(error)) => Err(error),
+        Err(Stop::Relational) => Err(SqlError::unsupported(format_args!("this {word} with SKIP LOCKED"))),
+    }
 }
 
 /// Plans a query without optimizing it.

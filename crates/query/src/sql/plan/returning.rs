@@ -12,7 +12,7 @@ use sqlparser::ast::{
 
 use super::parameters::Parameters;
 use super::point::{self, Target};
-use super::query::{self, Extra};
+use super::query::{self, Extra, TARGET};
 use super::scalar::{Scope, Stop};
 use crate::exec::{optimize, returning as rows, sql_error};
 use crate::sql::context::PlanContext;
@@ -46,11 +46,12 @@ pub(super) fn relational(
     let scan = LogicalPlanBuilder::scan(RETURNING_TABLE, rows::source(&target.table), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(sql_error)?;
-    let from = TableWithJoins { relation: named(&target.known_as), joins: Vec::new() };
+    // Under a name of its own: in a subquery the table's name means the table.
+    let from = TableWithJoins { relation: known_as(TARGET, &target.known_as), joins: Vec::new() };
     let query = select_query(items.to_vec(), vec![from], None);
     let typed: Vec<_> = parameters.iter().cloned().map(Some).collect();
     let parameters_before = parameters.len();
-    let extra = Extra::Named(target.known_as.clone(), Box::new(scan));
+    let extra = Extra::Named(TARGET.to_owned(), Box::new(scan));
     let relational = query::relational(query, context, Parameters::declared(&typed), Some(extra))?;
     if relational.parameters.len() > parameters_before {
         return Err(SqlError::unsupported("a parameter that stands in RETURNING alone"));
@@ -82,6 +83,37 @@ pub(super) fn named(name: &str) -> TableFactor {
         json_path: None,
         sample: None,
         index_hints: Vec::new(),
+    }
+}
+
+/// `name AS alias`
+pub(super) fn known_as(name: &str, alias: &str) -> TableFactor {
+    let alias = ast::TableAlias { explicit: true, name: Ident::with_quote('"', alias), columns: Vec::new(), at: None };
+    match named(name) {
+        TableFactor::Table {
+            name,
+            args,
+            with_hints,
+            version,
+            with_ordinality,
+            partitions,
+            json_path,
+            sample,
+            index_hints,
+            ..
+        } => TableFactor::Table {
+            name,
+            alias: Some(alias),
+            args,
+            with_hints,
+            version,
+            with_ordinality,
+            partitions,
+            json_path,
+            sample,
+            index_hints,
+        },
+        other => other,
     }
 }
 

@@ -6,7 +6,8 @@ use perigee_plan::relational::{RowLockWait, VID_COLUMN};
 use perigee_types::catalog::{Object, Table};
 use perigee_types::{SqlError, SqlResult, SqlState};
 use sqlparser::ast::{
-    GroupByExpr, Ident, LockType, NonBlock, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
+    self, GroupByExpr, Ident, LimitClause, LockType, NonBlock, ObjectName, Query, Select, SelectItem, SetExpr,
+    TableAlias, TableFactor,
 };
 
 use super::names;
@@ -19,6 +20,9 @@ pub(super) struct Lock {
     pub(super) table: Arc<Table>,
     pub(super) shared: bool,
     pub(super) wait: RowLockWait,
+    /// LIMIT and OFFSET, taken from a query that leaves out what is locked.
+    pub(super) limit: Option<ast::Expr>,
+    pub(super) offset: Option<ast::Expr>,
 }
 
 /// Takes the locking clause from a query: its table becomes [`TARGET`], its last column the hidden one.
@@ -46,6 +50,22 @@ pub(super) fn take(mut query: Query, context: &PlanContext) -> SqlResult<(Query,
         Some(NonBlock::Nowait) => RowLockWait::NoWait,
         Some(NonBlock::SkipLocked) => RowLockWait::SkipLocked,
     };
+    // They count rows that were locked, so what runs is the query without them.
+    let (mut limit, mut offset) = (None, None);
+    if wait == RowLockWait::SkipLocked {
+        if query.fetch.is_some() {
+            return Err(SqlError::unsupported("FETCH FIRST with SKIP LOCKED").hint("Use LIMIT."));
+        }
+        match query.limit_clause.take() {
+            None => {}
+            Some(LimitClause::LimitOffset { limit: l, offset: o, .. }) => {
+                (limit, offset) = (l, o.map(|offset| offset.value));
+            }
+            Some(LimitClause::OffsetCommaLimit { .. }) => {
+                return Err(SqlError::syntax("LIMIT #,# syntax is not supported"));
+            }
+        }
+    }
     let only = select.from.len() == 1 && select.from[0].joins.is_empty();
     let of = clause.of.as_ref().map(names::last_ident).transpose()?.map(fold);
     if !only && of.is_none() {
@@ -88,7 +108,7 @@ pub(super) fn take(mut query: Query, context: &PlanContext) -> SqlResult<(Query,
     expand_wildcard(select, &table, &alias, only)?;
     let hidden = sqlparser::ast::Expr::CompoundIdentifier(vec![alias, Ident::with_quote('"', VID_COLUMN)]);
     select.projection.push(SelectItem::UnnamedExpr(hidden));
-    Ok((query, Some(Lock { table, shared, wait })))
+    Ok((query, Some(Lock { table, shared, wait, limit, offset })))
 }
 
 fn plain_alias(name: &str) -> TableAlias {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use perigee_plan::ddl::{CheckConstraint, ColumnDefinition, KeyConstraint, SequenceColumn};
+use perigee_plan::ddl::{CheckConstraint, ColumnDefinition, ForeignKeyConstraint, KeyConstraint, SequenceColumn};
 use perigee_plan::{Ddl, Expr, Plan};
+use perigee_types::catalog::ReferentialAction;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 use sqlparser::ast::{
     self, ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr as AstExpr, Ident, IndexColumn, SqlOption,
@@ -25,12 +26,13 @@ pub(super) struct Column {
     pub(super) definition: ColumnDefinition,
     pub(super) key: Option<KeyConstraint>,
     pub(super) checks: Vec<CheckConstraint>,
+    pub(super) foreign_keys: Vec<ForeignKeyConstraint>,
 }
 
 /// Plans CREATE TABLE, also AS a query. `with_data`: not WITH NO DATA.
 ///
 /// # Errors
-/// What PostgreSQL's analysis would refuse; `0A000` for foreign keys, temporary and partitioned tables.
+/// What PostgreSQL's analysis would refuse; `0A000` for temporary and partitioned tables.
 pub(super) fn create(create: &CreateTable, with_data: bool, context: &PlanContext) -> SqlResult<Planned> {
     refuse(create.temporary, "CREATE TEMPORARY TABLE")?;
     refuse(create.external || create.or_replace || create.transient || create.clone.is_some(), "this CREATE TABLE")?;
@@ -46,20 +48,22 @@ pub(super) fn create(create: &CreateTable, with_data: bool, context: &PlanContex
     }
     refuse(!with_data, "WITH NO DATA without a query")?;
     let mut columns: Vec<ColumnDefinition> = Vec::with_capacity(create.columns.len());
-    let (mut keys, mut checks) = (Vec::new(), Vec::new());
+    let (mut keys, mut checks, mut foreign_keys) = (Vec::new(), Vec::new(), Vec::new());
     for definition in &create.columns {
-        let column = column(definition, context)?;
+        let column = column(definition, Some(&name), context)?;
         if columns.iter().any(|other| other.name == column.definition.name) {
             return Err(duplicate_column(&column.definition.name));
         }
         columns.push(column.definition);
         keys.extend(column.key);
         checks.extend(column.checks);
+        foreign_keys.extend(column.foreign_keys);
     }
     for constraint in &create.constraints {
-        match table_constraint(constraint)? {
+        match table_constraint(constraint, Some(&name), context)? {
             Constraint::Key(key) => keys.push(key),
             Constraint::Check(check) => checks.push(check),
+            Constraint::ForeignKey(key) => foreign_keys.push(key),
         }
     }
     check_keys(&keys, &mut columns, &name.1)?;
@@ -75,6 +79,7 @@ pub(super) fn create(create: &CreateTable, with_data: bool, context: &PlanContex
             columns,
             keys,
             checks,
+            foreign_keys,
             options,
             source: None,
             with_data: true,
@@ -114,6 +119,7 @@ fn create_as(
             columns,
             keys: Vec::new(),
             checks: Vec::new(),
+            foreign_keys: Vec::new(),
             options,
             source: Some(query),
             with_data,
@@ -125,7 +131,7 @@ fn create_as(
 }
 
 fn plain_column(name: String, ty: SqlType) -> ColumnDefinition {
-    ColumnDefinition { name, ty, not_null: false, default: None, default_value: None, sequence: None }
+    ColumnDefinition { name, ty, not_null: false, default: None, generated: false, default_value: None, sequence: None }
 }
 
 fn duplicate_column(name: &str) -> SqlError {
@@ -135,8 +141,12 @@ fn duplicate_column(name: &str) -> SqlError {
 /// A column as CREATE TABLE and ADD COLUMN define it.
 ///
 /// # Errors
-/// What PostgreSQL's analysis would refuse; `0A000` for foreign keys and generated columns.
-pub(super) fn column(definition: &ColumnDef, context: &PlanContext) -> SqlResult<Column> {
+/// What PostgreSQL's analysis would refuse.
+pub(super) fn column(
+    definition: &ColumnDef,
+    made: Option<&names::Qualified>,
+    context: &PlanContext,
+) -> SqlResult<Column> {
     let name = fold(&definition.name);
     let (ty, mut sequence) = match column_type(&definition.data_type)? {
         ColumnType::Plain(SqlType::Unknown | SqlType::Void) => {
@@ -149,7 +159,8 @@ pub(super) fn column(definition: &ColumnDef, context: &PlanContext) -> SqlResult
         ColumnType::Serial(ty) => (ty, Some(SequenceColumn::Serial)),
     };
     let mut not_null = sequence.is_some();
-    let (mut default, mut key, mut checks) = (None, None, Vec::new());
+    let mut expression = None;
+    let (mut default, mut key, mut checks, mut foreign_keys) = (None, None, Vec::new(), Vec::new());
     for option in &definition.options {
         let constraint_name = option.name.as_ref().map(fold);
         match &option.option {
@@ -168,7 +179,12 @@ pub(super) fn column(definition: &ColumnDef, context: &PlanContext) -> SqlResult
             ColumnOption::Check(check) => {
                 checks.push(CheckConstraint { name: constraint_name, expression: check.expr.to_string() });
             }
-            ColumnOption::ForeignKey(_) => return Err(SqlError::unsupported("a foreign key")),
+            ColumnOption::ForeignKey(foreign) => {
+                let mut foreign = foreign_key(foreign, made, context)?;
+                foreign.name = constraint_name.or(foreign.name);
+                foreign.columns = vec![name.clone()];
+                foreign_keys.push(foreign);
+            }
             ColumnOption::Generated { generation_expr: None, generated_as, sequence_options, .. } => {
                 refuse(sequence_options.as_ref().is_some_and(|o| !o.is_empty()), "options of an identity column")?;
                 if !ty.is_integer() {
@@ -183,7 +199,11 @@ pub(super) fn column(definition: &ColumnDef, context: &PlanContext) -> SqlResult
                     _ => SequenceColumn::IdentityByDefault,
                 });
             }
-            ColumnOption::Generated { .. } => return Err(SqlError::unsupported("a generated column")),
+            ColumnOption::Generated { generation_expr: Some(expr), generation_expr_mode, .. } => {
+                let stored = matches!(generation_expr_mode, Some(ast::GeneratedExpressionMode::Stored));
+                refuse(!stored, "a generated column that is not STORED")?;
+                expression = Some(expr);
+            }
             ColumnOption::Collation(collation) => {
                 let name = names::last_ident(collation)?;
                 let bytes = matches!(name.value.as_str(), "C" | "POSIX" | "default" | "ucs_basic");
@@ -194,15 +214,24 @@ pub(super) fn column(definition: &ColumnDef, context: &PlanContext) -> SqlResult
             }
         }
     }
+    if let (Some(_), true) = (expression, default.is_some() || sequence.is_some()) {
+        let what = if default.is_some() { "default" } else { "identity" };
+        return Err(SqlError::syntax(format!("both {what} and generation expression specified for column \"{name}\"")));
+    }
     if sequence.is_some() && default.is_some() {
         return Err(SqlError::syntax(format!("multiple default values specified for column \"{name}\"")));
     }
+    let generated = expression.is_some();
+    if let Some(expression) = expression {
+        default = Some(expression);
+    }
     let (default, default_value) = match default {
+        Some(expr) if generated => (Some(expr.to_string()), None),
         Some(expr) => default_of(expr, &name, &ty, context)?,
         None => (None, None),
     };
-    let definition = ColumnDefinition { name, ty, not_null, default, default_value, sequence };
-    Ok(Column { definition, key, checks })
+    let definition = ColumnDefinition { name, ty, not_null, default, generated, default_value, sequence };
+    Ok(Column { definition, key, checks, foreign_keys })
 }
 
 /// A default's text, and its value where it is a constant.
@@ -237,19 +266,25 @@ pub(super) fn default_of(
     Ok((Some(expr.to_string()), value))
 }
 
-/// PRIMARY KEY, UNIQUE or CHECK.
+/// PRIMARY KEY, UNIQUE, CHECK or FOREIGN KEY.
 pub(super) enum Constraint {
     /// PRIMARY KEY, UNIQUE
     Key(KeyConstraint),
     /// CHECK
     Check(CheckConstraint),
+    /// FOREIGN KEY
+    ForeignKey(ForeignKeyConstraint),
 }
 
 /// A constraint of a table.
 ///
 /// # Errors
-/// `0A000` for foreign keys and exclusion constraints.
-pub(super) fn table_constraint(constraint: &TableConstraint) -> SqlResult<Constraint> {
+/// `0A000` for exclusion constraints.
+pub(super) fn table_constraint(
+    constraint: &TableConstraint,
+    made: Option<&names::Qualified>,
+    context: &PlanContext,
+) -> SqlResult<Constraint> {
     let name = |name: &Option<Ident>| name.as_ref().map(fold);
     Ok(match constraint {
         TableConstraint::PrimaryKey(key) => {
@@ -266,8 +301,47 @@ pub(super) fn table_constraint(constraint: &TableConstraint) -> SqlResult<Constr
         TableConstraint::Check(check) => {
             Constraint::Check(CheckConstraint { name: name(&check.name), expression: check.expr.to_string() })
         }
-        TableConstraint::ForeignKey(_) => return Err(SqlError::unsupported("a foreign key")),
+        TableConstraint::ForeignKey(key) => Constraint::ForeignKey(foreign_key(key, made, context)?),
         other => return Err(SqlError::unsupported(format_args!("constraint \"{other}\""))),
+    })
+}
+
+/// A foreign key. `made` names the table that is being made: it may point to itself.
+fn foreign_key(
+    key: &ast::ForeignKeyConstraint,
+    made: Option<&names::Qualified>,
+    context: &PlanContext,
+) -> SqlResult<ForeignKeyConstraint> {
+    if let Some(characteristics) = &key.characteristics {
+        refuse(characteristics.deferrable == Some(true), "a deferrable constraint")?;
+        refuse(characteristics.enforced == Some(false), "NOT ENFORCED")?;
+        let deferred = matches!(characteristics.initially, Some(ast::DeferrableInitial::Deferred));
+        refuse(deferred, "a deferrable constraint")?;
+    }
+    let match_full = match &key.match_kind {
+        None | Some(ast::ConstraintReferenceMatchKind::Simple) => false,
+        Some(ast::ConstraintReferenceMatchKind::Full) => true,
+        Some(ast::ConstraintReferenceMatchKind::Partial) => return Err(SqlError::unsupported("MATCH PARTIAL")),
+    };
+    let name = names::qualified(&key.foreign_table, context)?;
+    let itself = made.is_some_and(|made| made.1 == name.1 && (name.0.is_none() || name.0 == made.0))
+        && names::find(&name, context).is_none();
+    let references = if itself { None } else { Some(names::table(&key.foreign_table, context)?.oid) };
+    let action = |action: &Option<ast::ReferentialAction>| match action {
+        None | Some(ast::ReferentialAction::NoAction) => ReferentialAction::NoAction,
+        Some(ast::ReferentialAction::Restrict) => ReferentialAction::Restrict,
+        Some(ast::ReferentialAction::Cascade) => ReferentialAction::Cascade,
+        Some(ast::ReferentialAction::SetNull) => ReferentialAction::SetNull,
+        Some(ast::ReferentialAction::SetDefault) => ReferentialAction::SetDefault,
+    };
+    Ok(ForeignKeyConstraint {
+        name: key.name.as_ref().map(fold),
+        columns: key.columns.iter().map(fold).collect(),
+        references,
+        referenced: key.referred_columns.iter().map(fold).collect(),
+        on_update: action(&key.on_update),
+        on_delete: action(&key.on_delete),
+        match_full,
     })
 }
 

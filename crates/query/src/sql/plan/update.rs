@@ -29,8 +29,17 @@ pub(super) fn plan(update: &Update, context: &PlanContext) -> SqlResult<Planned>
     let (target, assignments) = resolve(update, context)?;
     match point_update(update, &target, &assignments, context)? {
         Some(planned) => Ok(planned),
-        None => relational(update, &target, &assignments, context),
+        None => relational(update, None, &target, &assignments, context),
     }
+}
+
+/// Plans an UPDATE behind WITH.
+///
+/// # Errors
+/// As [`plan`].
+pub(super) fn plan_with(update: &Update, with: &ast::With, context: &PlanContext) -> SqlResult<Planned> {
+    let (target, assignments) = resolve(update, context)?;
+    relational(update, Some(with), &target, &assignments, context)
 }
 
 /// UPDATE by key; `None` where it is none.
@@ -67,7 +76,7 @@ pub(super) fn table_of<'a>(
 ///
 /// # Errors
 /// `42703`, `42601` for a column twice.
-fn assignments<'a>(table: &Table, list: &'a [Assignment]) -> SqlResult<Vec<(usize, &'a ast::Expr)>> {
+pub(super) fn assignments<'a>(table: &Table, list: &'a [Assignment]) -> SqlResult<Vec<(usize, &'a ast::Expr)>> {
     let mut found: Vec<(usize, &ast::Expr)> = Vec::new();
     let mut add = |name: &ObjectName, value: &'a ast::Expr| {
         let ident = names::last_ident(name)?;
@@ -107,9 +116,16 @@ fn assignments<'a>(table: &Table, list: &'a [Assignment]) -> SqlResult<Vec<(usiz
 /// GENERATED ALWAYS columns take DEFAULT only.
 fn refuse_always_identity(table: &Table, place: usize, value: &ast::Expr) -> SqlResult<()> {
     let column = &table.columns[place];
+    if column.generated().is_some() && !is_default(value) {
+        return Err(SqlError::new(
+            SqlState::GeneratedAlways,
+            format!("column \"{}\" can only be updated to DEFAULT", column.name),
+        )
+        .detail(format!("Column \"{}\" is a generated column.", column.name)));
+    }
     if column.identity_always == Some(true) && !is_default(value) {
         return Err(SqlError::new(
-            SqlState::FeatureNotSupported,
+            SqlState::GeneratedAlways,
             format!("column \"{}\" can only be updated to DEFAULT", column.name),
         )
         .detail(format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name)));
@@ -167,7 +183,8 @@ pub(super) fn assigned(table: &Table, place: usize, value: &ast::Expr, scope: &m
 pub(super) fn default_value(table: &Table, place: usize, scope: &mut Scope) -> Result<Expr, Stop> {
     let column = &table.columns[place];
     match &column.default {
-        None => Ok(Expr::Literal(perigee_types::Value::Null)),
+        // A generated column gets its value when the rest of the row is known.
+        None | Some(ColumnDefault::Generated(_)) => Ok(Expr::Literal(perigee_types::Value::Null)),
         Some(ColumnDefault::Sequence(sequence)) => {
             scope.assign((Expr::NextValue(*sequence), SqlType::Int8), &column.ty, &column.name)
         }
@@ -199,6 +216,7 @@ pub fn column_default(table: &Table, place: usize, context: &PlanContext) -> Sql
 
 fn relational(
     update: &Update,
+    with: Option<&ast::With>,
     target: &Target,
     assignments: &[(usize, &ast::Expr)],
     context: &PlanContext,
@@ -216,7 +234,8 @@ fn relational(
         None => Vec::new(),
         Some(UpdateTableFromKind::BeforeSet(from) | UpdateTableFromKind::AfterSet(from)) => from.clone(),
     };
-    let source = select(target, items, from, update.selection.clone());
+    let mut source = select(target, items, from, update.selection.clone());
+    source.with = with.cloned();
     let places: Vec<usize> = assignments.iter().map(|(place, _)| *place).collect();
     let casts = |at: usize| at.checked_sub(table.columns.len()).and_then(|at| places.get(at)).copied();
     let (source, parameters) = written_query(source, target, parameters, casts, context)?;
@@ -325,7 +344,7 @@ pub(super) fn cast_assigned(
 /// `42601` where the catalog's text is damaged.
 pub(super) fn default_expression(table: &Table, place: usize, context: &PlanContext) -> SqlResult<ast::Expr> {
     match &table.columns[place].default {
-        None => Ok(ast::Expr::value(ast::Value::Null)),
+        None | Some(ColumnDefault::Generated(_)) => Ok(ast::Expr::value(ast::Value::Null)),
         Some(ColumnDefault::Expression(text)) => parse_expression(text),
         Some(ColumnDefault::Sequence(oid)) => {
             let sequence = context

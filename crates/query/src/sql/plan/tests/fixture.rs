@@ -92,6 +92,7 @@ impl Fixture {
                     primary_key: None,
                     indexes: Vec::new(),
                     checks: Vec::new(),
+                    foreign_keys: Vec::new(),
                     options: options.clone(),
                     comment: None,
                 };

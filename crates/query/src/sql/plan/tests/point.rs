@@ -49,7 +49,7 @@ fn a_whole_unique_key_makes_a_point() {
         ("insert into things default values", "point"),
         ("insert into things (name) select 'x'", "write"),
         ("insert into things (name) values (upper('x'))", "write"),
-        ("insert into pairs values (1, 'x') on conflict do nothing", "write"),
+        ("insert into pairs values (1, 'x') on conflict do nothing", "point"),
     ] {
         match fixture.plan(sql) {
             Ok(prepared) => assert_eq!(kind(&prepared.plan), want, "{sql}"),

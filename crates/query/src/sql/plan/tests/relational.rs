@@ -109,14 +109,19 @@ fn writes_say_what_their_source_yields() {
     check("delete from pairs where a in (select tid from pgbench_tellers)", WriteKind::Delete, 5, None);
     check(
         "insert into pairs (b, a) select name, id::int from things returning *",
-        WriteKind::Insert { ignore_conflicts: false },
+        WriteKind::Insert { on_conflict: None },
         4,
         Some("a,b,c,d"),
     );
-    check("insert into things (name) select b from pairs", WriteKind::Insert { ignore_conflicts: false }, 11, None);
+    check("insert into things (name) select b from pairs", WriteKind::Insert { on_conflict: None }, 11, None);
     check(
-        "insert into pgbench_tellers values (1, 2) on conflict (tid) do nothing",
-        WriteKind::Insert { ignore_conflicts: true },
+        "insert into pgbench_tellers (tid) select 1 from things on conflict do nothing",
+        WriteKind::Insert {
+            on_conflict: Some(perigee_plan::relational::OnConflict {
+                arbiters: Vec::new(),
+                action: perigee_plan::relational::ConflictAction::Nothing,
+            }),
+        },
         4,
         None,
     );

@@ -1,0 +1,186 @@
+//! Generated columns and CHECK constraints of rows that are about to be written.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::record_batch::RecordBatch;
+use parking_lot::Mutex;
+use perigee_query::sql::{Check, Generated, RowExpression};
+use perigee_storage::arrow_value::batch_to_rows;
+use perigee_types::catalog::Table;
+use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, Value};
+use rustc_hash::FxHashMap;
+
+use crate::commit::{check_not_null, describe};
+use crate::rows::Target;
+use crate::session::Session;
+use crate::write::table_batch;
+
+/// Tables whose planned checks are kept.
+const TABLES_MAX: usize = 4_096;
+
+/// What makes and tests a table's rows, ready to run.
+#[derive(Default)]
+pub(crate) struct RowRules {
+    pub(crate) checks: Vec<Check>,
+    pub(crate) generated: Vec<Generated>,
+}
+
+/// Planned row rules, by table.
+#[derive(Default)]
+pub(crate) struct RuleCache {
+    tables: Mutex<FxHashMap<Oid, (Arc<Table>, Arc<RowRules>)>>,
+}
+
+impl Session {
+    /// The rules of a table's rows.
+    pub(crate) fn rules_of(&self, table: &Arc<Table>) -> SqlResult<Arc<RowRules>> {
+        if table.checks.is_empty() && table.columns.iter().all(|column| column.generated().is_none()) {
+            return Ok(Arc::default());
+        }
+        if let Some((of, rules)) = self.engine.rules.tables.lock().get(&table.oid)
+            && Arc::ptr_eq(of, table)
+        {
+            return Ok(rules.clone());
+        }
+        let rules = Arc::new(self.plan_rules(table)?);
+        let mut tables = self.engine.rules.tables.lock();
+        if tables.len() >= TABLES_MAX {
+            tables.clear();
+        }
+        tables.insert(table.oid, (table.clone(), rules.clone()));
+        Ok(rules)
+    }
+
+    pub(crate) fn plan_rules(&self, table: &Arc<Table>) -> SqlResult<RowRules> {
+        self.with_plan_context(&[], |_, context| {
+            Ok(RowRules {
+                checks: perigee_query::sql::checks(table, context)?,
+                generated: perigee_query::sql::generated(table, context)?,
+            })
+        })
+    }
+
+    /// Puts the values of generated columns into rows whose other columns are known.
+    ///
+    /// # Errors
+    /// What their expressions give.
+    pub(crate) async fn generate(&mut self, target: &Target, rows: &mut [Row]) -> SqlResult<()> {
+        if target.rules.generated.is_empty() || rows.is_empty() {
+            return Ok(());
+        }
+        for generated in &target.rules.generated {
+            let values: Vec<Value> = match &generated.value {
+                RowExpression::Row(expr) => {
+                    rows.iter().map(|row| self.evaluate(expr, row, &[])).collect::<SqlResult<_>>()?
+                }
+                RowExpression::Rows(plan) => {
+                    let batch = table_batch(target, rows)?;
+                    let view = self.view()?;
+                    let batches = self.engine.query.evaluate(plan, batch, &[], view).await?;
+                    batches.iter().flat_map(batch_to_rows).filter_map(|mut row| row.pop()).collect()
+                }
+            };
+            for (row, value) in rows.iter_mut().zip(values) {
+                if let Some(slot) = row.get_mut(generated.place) {
+                    *slot = value;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Session::generate`], for rows in columns.
+    ///
+    /// # Errors
+    /// As [`Session::generate`].
+    pub(crate) async fn generate_batch(&mut self, target: &Target, batch: RecordBatch) -> SqlResult<RecordBatch> {
+        if target.rules.generated.is_empty() {
+            return Ok(batch);
+        }
+        let mut rows = batch_to_rows(&batch);
+        self.generate(target, &mut rows).await?;
+        table_batch(target, &rows)
+    }
+
+    /// Tests rows that are about to be written, one value for each live column.
+    ///
+    /// # Errors
+    /// `23502`, which PostgreSQL looks for first, and `23514`.
+    pub(crate) async fn check_rows(&mut self, target: &Target, rows: &[Row]) -> SqlResult<()> {
+        if target.rules.checks.is_empty() || rows.is_empty() {
+            return Ok(());
+        }
+        for row in rows {
+            check_not_null(&target.table, &target.schema, row)?;
+        }
+        match self.find_violation(target, rows).await? {
+            Some((at, check)) => {
+                let row = rows.get(at).map(Vec::as_slice).unwrap_or_default();
+                let text = format!(
+                    "new row for relation \"{}\" violates check constraint \"{}\"",
+                    target.table.name, check.name
+                );
+                Err(SqlError::new(SqlState::CheckViolation, text)
+                    .detail(format!("Failing row contains ({}).", describe(&target.table, row)))
+                    .table(&target.schema, &target.table.name)
+                    .constraint(&check.name))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Session::check_rows`], for rows in columns.
+    ///
+    /// # Errors
+    /// As [`Session::check_rows`].
+    pub(crate) async fn check_batch(&mut self, target: &Target, batch: &RecordBatch) -> SqlResult<()> {
+        if target.rules.checks.is_empty() {
+            return Ok(());
+        }
+        self.check_rows(target, &batch_to_rows(batch)).await
+    }
+
+    /// The first row that violates a check of the target, and which. NULL passes.
+    pub(crate) async fn find_violation<'a>(
+        &mut self,
+        target: &'a Target,
+        rows: &[Row],
+    ) -> SqlResult<Option<(usize, &'a Check)>> {
+        let mut first: Option<(usize, &Check)> = None;
+        for check in target.rules.checks.iter() {
+            let found = match &check.test {
+                RowExpression::Row(expr) => {
+                    let mut found = None;
+                    for (at, row) in rows.iter().enumerate() {
+                        if self.evaluate(expr, row, &[])? == Value::Bool(false) {
+                            found = Some(at);
+                            break;
+                        }
+                    }
+                    found
+                }
+                RowExpression::Rows(plan) => {
+                    let batch = table_batch(target, rows)?;
+                    let view = self.view()?;
+                    let mut found = None;
+                    let mut before = 0;
+                    for batch in self.engine.query.evaluate(plan, batch, &[], view).await? {
+                        let passes = batch.columns().first().and_then(|array| array.as_boolean_opt());
+                        let passes = passes.ok_or_else(|| SqlError::internal("a check is not boolean"))?;
+                        let fails = |row: &usize| passes.is_valid(*row) && !passes.value(*row);
+                        found = found.or_else(|| (0..passes.len()).find(fails).map(|row| before + row));
+                        before += passes.len();
+                    }
+                    found
+                }
+            };
+            if let Some(at) = found
+                && first.is_none_or(|(other, _)| at < other)
+            {
+                first = Some((at, check));
+            }
+        }
+        Ok(first)
+    }
+}

@@ -1,0 +1,143 @@
+//! INSERT … ON CONFLICT: a row whose key is taken is left out, or the row that has the key is updated.
+//!
+//! The key is locked before it is looked up, so of two sessions that insert one key the second waits for the first, and
+//! sees the row that it left.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use perigee_plan::command::Isolation;
+use perigee_plan::relational::{ConflictAction, ConflictValues, OnConflict};
+use perigee_query::exec::ReadView;
+use perigee_storage::arrow_value::{batch_to_rows, rows_to_batch};
+use perigee_types::{Row, SqlError, SqlResult, SqlState, Value, Vid};
+
+use crate::commit::check_not_null;
+use crate::foreign::RowChange;
+use crate::locks::LockMode;
+use crate::rows::{Target, concurrent_update};
+use crate::session::Session;
+
+impl Session {
+    /// Appends a row, or does what `on` says. Gives the row that was written. `own_first` is where the transaction's own
+    /// rows of this statement begin.
+    ///
+    /// # Errors
+    /// `21000` for a row that the statement has written already, `40001` in REPEATABLE READ for one that the snapshot does
+    /// not show, and what [`crate::transaction::Transaction::insert_row`] gives.
+    pub(crate) async fn insert_or_update(
+        &mut self,
+        target: &Target,
+        on: &OnConflict,
+        row: Row,
+        own_first: Vid,
+        parameters: &[Value],
+        view: Option<&Arc<ReadView>>,
+    ) -> SqlResult<Option<Row>> {
+        check_not_null(&target.table, &target.schema, &row)?;
+        let Some((vid, old)) = self.find_conflict(target, on, &row).await? else {
+            self.transaction()?.insert_row(target, row.clone()).await?;
+            if target.points() {
+                self.uphold(target, vec![RowChange::written(&row)]).await?;
+            }
+            return Ok(Some(row));
+        };
+        let ConflictAction::Update { assigned, values } = &on.action else { return Ok(None) };
+        if vid.is_local() && vid >= own_first {
+            return Err(SqlError::new(
+                SqlState::CardinalityViolation,
+                "ON CONFLICT DO UPDATE command cannot affect row a second time",
+            )
+            .hint(
+                "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
+            ));
+        }
+        let Some(values) = self.conflict_values(target, values, &old, row, parameters, view).await? else {
+            return Ok(None);
+        };
+        let mut new = old.clone();
+        for (place, value) in assigned.iter().zip(values) {
+            *new.get_mut(*place).ok_or_else(|| SqlError::internal("assignment past the row"))? = value;
+        }
+        self.generate(target, std::slice::from_mut(&mut new)).await?;
+        self.check_rows(target, std::slice::from_ref(&new)).await?;
+        let change = RowChange { old: Some(old.clone()), new: Some(new.clone()) };
+        self.transaction()?.replace_rows(target, vec![(vid, old, new.clone())]).await?;
+        self.uphold(target, vec![change]).await?;
+        Ok(Some(new))
+    }
+
+    /// The row that has a key of `row`, locked at its latest version.
+    async fn find_conflict(&mut self, target: &Target, on: &OnConflict, row: &Row) -> SqlResult<Option<(Vid, Row)>> {
+        let engine = self.engine.clone();
+        let mode = match &on.action {
+            ConflictAction::Nothing => LockMode::KeyShare,
+            ConflictAction::Update { assigned, .. } => target.write_mode(assigned.iter().copied()),
+        };
+        let transaction = self.transaction()?;
+        for unique in target.unique.0.iter() {
+            if !on.arbiters.is_empty() && !on.arbiters.contains(&unique.index.oid) {
+                continue;
+            }
+            let Some(key) = transaction.lock_key(target, unique, row).await? else { continue };
+            let Some((vid, old)) = transaction.find_and_lock(&engine, target, unique, &key, mode).await? else {
+                continue;
+            };
+            if transaction.isolation != Isolation::ReadCommitted && !vid.is_local() {
+                let at = transaction.snapshot(&engine).index;
+                let staged = transaction.staging.as_ref().is_some_and(|s| s.has_rows_of(target.table.oid));
+                let seen = staged || target.store.as_ref().is_some_and(|store| store.is_visible(vid, at));
+                if !seen {
+                    return Err(concurrent_update());
+                }
+            }
+            return Ok(Some((vid, old)));
+        }
+        Ok(None)
+    }
+
+    /// The new values of DO UPDATE; `None` where its WHERE does not hold.
+    async fn conflict_values(
+        &mut self,
+        target: &Target,
+        values: &ConflictValues,
+        old: &Row,
+        excluded: Row,
+        parameters: &[Value],
+        view: Option<&Arc<ReadView>>,
+    ) -> SqlResult<Option<Row>> {
+        let mut both = old.clone();
+        both.extend(excluded);
+        match values {
+            ConflictValues::Row { values, filter } => {
+                if let Some(filter) = filter
+                    && self.evaluate(filter, &both, parameters)? != Value::Bool(true)
+                {
+                    return Ok(None);
+                }
+                Ok(Some(self.evaluate_all(values, &both, parameters)?))
+            }
+            ConflictValues::Rows(plan) => {
+                let columns = target.table.columns.iter();
+                let fields: Vec<_> =
+                    columns.clone().chain(columns).map(|c| (c.number, &c.ty, c.name.as_str())).collect();
+                let batch = rows_to_batch(&fields, &[both]).map_err(SqlError::internal)?;
+                // Queries in the clause see what the statement's own query sees.
+                let view = match view {
+                    Some(view) => view.clone(),
+                    None => self.view()?,
+                };
+                let batches = self.engine.query.evaluate(plan, batch, parameters, view).await?;
+                let Some(batch) = batches.into_iter().find(|batch| batch.num_rows() > 0) else { return Ok(None) };
+                let holds = batch.columns().last().and_then(|array| array.as_boolean_opt());
+                let holds = holds.ok_or_else(|| SqlError::internal("WHERE of DO UPDATE is not boolean"))?;
+                if !holds.is_valid(0) || !holds.value(0) {
+                    return Ok(None);
+                }
+                let mut row = batch_to_rows(&batch.slice(0, 1)).pop().unwrap_or_default();
+                row.pop();
+                Ok(Some(row))
+            }
+        }
+    }
+}

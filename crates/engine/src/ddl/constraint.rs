@@ -1,0 +1,332 @@
+//! CHECK and FOREIGN KEY constraints as CREATE TABLE and ALTER TABLE make and drop them.
+
+use std::sync::Arc;
+
+use perigee_plan::ddl::{CheckConstraint, ForeignKeyConstraint};
+use perigee_storage::arrow_value::batch_to_rows;
+use perigee_storage::store::Snapshot;
+use perigee_storage::table::ChunkScan;
+use perigee_types::catalog::{Catalog, CatalogChange, Check, ForeignKey, Object, Table};
+use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, SqlType, Value, Vid, key};
+use rustc_hash::FxHashSet;
+
+use super::{Oids, names};
+use crate::error::storage;
+use crate::foreign::{pick, places};
+use crate::rows::{Target, column_numbers};
+use crate::session::Session;
+
+/// Rows that are tested at once.
+const ROWS_AT_ONCE: usize = 8_192;
+
+/// The catalog's CHECK for a constraint; its name is new among those of the table and `taken`.
+pub(super) fn new_check(
+    catalog: &Catalog,
+    table: &Table,
+    check: &CheckConstraint,
+    oid: Oid,
+    taken: &mut Vec<String>,
+) -> SqlResult<Check> {
+    let expression = perigee_query::sql::check_text(&check.expression, &table.name, None)?;
+    let name = match &check.name {
+        Some(name) => {
+            refuse_taken(catalog, table, name)?;
+            name.clone()
+        }
+        None => {
+            // PostgreSQL puts the column's name in where there is just one.
+            let columns = perigee_query::sql::check_columns(table, &expression);
+            let column = match columns.as_slice() {
+                [number] => table.number_position(*number).and_then(|p| table.columns.get(p)),
+                _ => None,
+            };
+            let column = column.map_or("", |c| c.name.as_str());
+            names::choose_constraint(catalog, table, taken, column, "check")
+        }
+    };
+    taken.push(name.clone());
+    Ok(Check { oid, name, expression })
+}
+
+/// The catalog's foreign key for a constraint of `table`.
+///
+/// # Errors
+/// `42830` without a unique index on what it points to, `42703`, `42704`, `42804`, `42710`.
+pub(super) fn new_foreign_key(
+    catalog: &Catalog,
+    table: &Table,
+    own_indexes: &[CatalogChange],
+    key: &ForeignKeyConstraint,
+    oid: Oid,
+    taken: &mut Vec<String>,
+) -> SqlResult<ForeignKey> {
+    let parent = match key.references {
+        None => table,
+        Some(oid) if oid == table.oid => table,
+        Some(oid) => catalog.table(oid).map(AsRef::as_ref).ok_or_else(|| {
+            SqlError::new(SqlState::UndefinedTable, "the table of a foreign key does not exist any more")
+        })?,
+    };
+    // Indexes that are made with the table are not in the catalog yet.
+    let made = own_indexes.iter().filter_map(|change| match change {
+        CatalogChange::Put(Object::Index(index)) if index.table == parent.oid => Some(index),
+        _ => None,
+    });
+    let indexes: Vec<_> = catalog.indexes_of(parent).chain(made).filter(|index| index.unique).collect();
+    let columns = numbers(table, &key.columns)?;
+    let referenced = if key.referenced.is_empty() {
+        let primary = indexes.iter().find(|index| Some(index.oid) == parent.primary_key);
+        primary.map(|index| index.columns.clone()).ok_or_else(|| {
+            let text = format!("there is no primary key for referenced table \"{}\"", parent.name);
+            SqlError::new(SqlState::UndefinedObject, text)
+        })?
+    } else {
+        numbers(parent, &key.referenced)?
+    };
+    if columns.len() != referenced.len() {
+        return Err(SqlError::new(
+            SqlState::InvalidForeignKey,
+            "number of referencing and referenced columns for foreign key disagree",
+        ));
+    }
+    let fits = |of: &[u16]| of.len() == referenced.len() && of.iter().all(|number| referenced.contains(number));
+    let index = indexes.iter().find(|index| fits(&index.columns)).ok_or_else(|| {
+        let text =
+            format!("there is no unique constraint matching given keys for referenced table \"{}\"", parent.name);
+        SqlError::new(SqlState::InvalidForeignKey, text)
+    })?;
+    let name = match &key.name {
+        Some(name) => {
+            refuse_taken(catalog, table, name)?;
+            name.clone()
+        }
+        None => names::choose_constraint(catalog, table, taken, &key.columns.join("_"), "fkey"),
+    };
+    for (from, to) in columns.iter().zip(&referenced) {
+        let column = |table: &'_ Table, number: u16| table.columns.iter().find(|c| c.number == number).cloned();
+        if let (Some(from), Some(to)) = (column(table, *from), column(parent, *to))
+            && !comparable(&from.ty, &to.ty)
+        {
+            return Err(SqlError::new(
+                SqlState::DatatypeMismatch,
+                format!("foreign key constraint \"{name}\" cannot be implemented"),
+            )
+            .detail(format!(
+                "Key columns \"{}\" and \"{}\" are of incompatible types: {} and {}.",
+                from.name, to.name, from.ty, to.ty
+            )));
+        }
+    }
+    taken.push(name.clone());
+    Ok(ForeignKey {
+        oid,
+        name,
+        columns,
+        references: parent.oid,
+        referenced,
+        index: index.oid,
+        on_update: key.on_update,
+        on_delete: key.on_delete,
+        match_full: key.match_full,
+    })
+}
+
+/// Whether values of the types may be equal, by an operator that PostgreSQL has.
+fn comparable(from: &SqlType, to: &SqlType) -> bool {
+    let class = |ty: &SqlType| match ty {
+        SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Numeric(_) => 1,
+        SqlType::Float4 | SqlType::Float8 => 2,
+        ty if ty.is_string() => 3,
+        SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz => 4,
+        _ => 0,
+    };
+    from == to || (class(from) != 0 && class(from) == class(to))
+}
+
+fn numbers(table: &Table, names: &[String]) -> SqlResult<Vec<u16>> {
+    let number = |name: &String| {
+        table.columns.iter().find(|c| c.name == *name).map(|c| c.number).ok_or_else(|| {
+            let text = format!("column \"{name}\" referenced in foreign key constraint does not exist");
+            SqlError::new(SqlState::UndefinedColumn, text)
+        })
+    };
+    names.iter().map(number).collect()
+}
+
+fn refuse_taken(catalog: &Catalog, table: &Table, name: &str) -> SqlResult<()> {
+    let taken = table.checks.iter().any(|check| check.name == name)
+        || table.foreign_keys.iter().any(|key| key.name == name)
+        || catalog.indexes_of(table).any(|index| index.constraint && index.name == name);
+    if taken {
+        return Err(SqlError::new(
+            SqlState::DuplicateObject,
+            format!("constraint \"{name}\" for relation \"{}\" already exists", table.name),
+        ));
+    }
+    Ok(())
+}
+
+impl Session {
+    pub(super) async fn add_check(&mut self, table: &Arc<Table>, check: &CheckConstraint) -> SqlResult<()> {
+        let catalog = self.latest_catalog();
+        let check = new_check(&catalog, table, check, Oids::new(&catalog).next(), &mut Vec::new())?;
+        let mut alone = Table::clone(table);
+        alone.checks = vec![check.clone()];
+        let target = self.target_to_test(Arc::new(alone))?;
+        let mut violated = false;
+        let mut all = self.all_rows(&target.table).await?;
+        while let (false, Some(rows)) = (violated, all.next().await?) {
+            violated = self.find_violation(&target, &rows).await?.is_some();
+        }
+        if violated {
+            let text =
+                format!("check constraint \"{}\" of relation \"{}\" is violated by some row", check.name, table.name);
+            return Err(SqlError::new(SqlState::CheckViolation, text)
+                .table(&target.schema, &table.name)
+                .constraint(&check.name));
+        }
+        let mut changed = Table::clone(table);
+        changed.version += 1;
+        changed.checks.push(check);
+        // PostgreSQL tests them in the order of their names.
+        changed.checks.sort_by(|a, b| a.name.cmp(&b.name));
+        self.change_table(Arc::new(changed), Vec::new(), |row| row)
+    }
+
+    pub(super) async fn add_foreign_key(&mut self, table: &Arc<Table>, key: &ForeignKeyConstraint) -> SqlResult<()> {
+        let parent = match key.references {
+            Some(parent) if parent != table.oid => self.lock_table(parent, "").await?,
+            _ => table.clone(),
+        };
+        let catalog = self.latest_catalog();
+        let key = new_foreign_key(&catalog, table, &[], key, Oids::new(&catalog).next(), &mut Vec::new())?;
+        let target = self.target_to_test(parent)?;
+        let places = places(table, &key.columns)?;
+        let mut seen = FxHashSet::default();
+        let mut all = self.all_rows(table).await?;
+        while let Some(rows) = all.next().await? {
+            for row in rows {
+                let values = pick(&row, &places);
+                if values.iter().any(Value::is_null) {
+                    continue;
+                }
+                let mut bytes = Vec::new();
+                key::encode(&values, &mut bytes);
+                if seen.insert(bytes) && !self.transaction()?.lock_referenced(&target, table, &key, &values).await? {
+                    return Err(self.not_present(table, &key, &values, &target.table));
+                }
+            }
+        }
+        let mut changed = Table::clone(table);
+        changed.version += 1;
+        changed.foreign_keys.push(key);
+        self.change_table(Arc::new(changed), Vec::new(), |row| row)
+    }
+
+    /// A table that this transaction holds, to look at its rows.
+    fn target_to_test(&mut self, table: Arc<Table>) -> SqlResult<Target> {
+        let catalog = self.latest_catalog();
+        Ok(Target {
+            schema: crate::rows::schema_name(&catalog, &table),
+            unique: crate::write_set::UniqueKeys::of(&table, &catalog),
+            rules: Arc::new(self.plan_rules(&table)?),
+            referenced: false,
+            store: self.engine.store.table(table.storage),
+            wait: self.lock_wait(),
+            cancel: self.cancel.clone(),
+            table,
+        })
+    }
+
+    /// All rows of a table that this transaction holds.
+    async fn all_rows(&mut self, table: &Arc<Table>) -> SqlResult<AllRows> {
+        self.settle_staged().await?;
+        let transaction = self.transaction()?;
+        let staged = transaction.staged();
+        let writes = transaction.writes.table(table.storage);
+        let own: Vec<Row> = writes.map(|w| w.inserted.iter().flatten().cloned().collect()).unwrap_or_default();
+        let ended = writes.map(|w| w.ended.keys().copied().collect()).unwrap_or_default();
+        let snapshot = self.engine.store.snapshot();
+        let chunks = match self.engine.store.table(table.storage) {
+            Some(store) => store.scan_as(snapshot.index, staged, Some(table)).chunks,
+            None => Vec::new(),
+        };
+        Ok(AllRows { own, chunks: chunks.into_iter(), columns: column_numbers(table), ended, _snapshot: snapshot })
+    }
+
+    /// Drops a CHECK or a foreign key; whether there is one of this name.
+    pub(super) fn drop_own_constraint(&mut self, table: &Arc<Table>, name: &str) -> SqlResult<bool> {
+        let mut changed = Table::clone(table);
+        changed.checks.retain(|check| check.name != name);
+        changed.foreign_keys.retain(|key| key.name != name);
+        if changed == **table {
+            return Ok(false);
+        }
+        changed.version += 1;
+        self.change_table(Arc::new(changed), Vec::new(), |row| row)?;
+        Ok(true)
+    }
+
+    /// Drops the foreign keys that need something which goes, or refuses without CASCADE. `what` names it.
+    pub(super) async fn drop_dependent_keys(
+        &mut self,
+        table: &Arc<Table>,
+        what: (&str, &str),
+        cascade: bool,
+        needs: impl Fn(&ForeignKey) -> bool,
+    ) -> SqlResult<()> {
+        let catalog = self.latest_catalog();
+        let others: Vec<_> = catalog.referencing(table.oid).cloned().collect();
+        for other in others {
+            let is_dependent = |key: &ForeignKey| key.references == table.oid && needs(key);
+            let Some(key) = other.foreign_keys.iter().find(|key| is_dependent(key)) else { continue };
+            if !cascade {
+                return Err(SqlError::new(
+                    SqlState::DependentObjectsStillExist,
+                    format!("cannot drop {} because other objects depend on it", what.0),
+                )
+                .detail(format!("constraint {} on table {} depends on {}", key.name, other.name, what.1))
+                .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+            }
+            let current = self.lock_table(other.oid, &other.name).await?;
+            let mut changed = Table::clone(&current);
+            changed.foreign_keys.retain(|key| !is_dependent(key));
+            changed.version += 1;
+            self.change_table(Arc::new(changed), Vec::new(), |row| row)?;
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a table, some at once.
+struct AllRows {
+    own: Vec<Row>,
+    chunks: std::vec::IntoIter<ChunkScan>,
+    columns: Vec<u16>,
+    ended: FxHashSet<Vid>,
+    /// Keeps the chunks' rows.
+    _snapshot: Arc<Snapshot>,
+}
+
+impl AllRows {
+    async fn next(&mut self) -> SqlResult<Option<Vec<Row>>> {
+        if !self.own.is_empty() {
+            let rest = self.own.split_off(self.own.len().min(ROWS_AT_ONCE));
+            return Ok(Some(std::mem::replace(&mut self.own, rest)));
+        }
+        let Some(chunk) = self.chunks.next() else { return Ok(None) };
+        let columns = self.columns.clone();
+        let batch = tokio::task::spawn_blocking(move || chunk.batch(&columns, true))
+            .await
+            .map_err(SqlError::internal)?
+            .map_err(storage)?;
+        let mut kept = Vec::with_capacity(batch.num_rows());
+        for mut row in batch_to_rows(&batch) {
+            let vid = crate::write::pop_vid(&mut row)?;
+            if !self.ended.contains(&vid) {
+                kept.push(row);
+            }
+        }
+        Ok(Some(kept))
+    }
+}

@@ -1,0 +1,135 @@
+//! What a transaction's scans have looked at, for SERIALIZABLE: each table with the filters under which it was read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::SchemaRef;
+use datafusion::physical_expr::PhysicalExpr;
+use parking_lot::Mutex;
+use perigee_storage::arrow_value::rows_to_batch;
+use perigee_types::catalog::Table;
+use perigee_types::{Row, TableId};
+
+/// The scans of one transaction.
+#[derive(Default)]
+pub struct ReadLog {
+    scans: Mutex<Vec<Arc<ScanRead>>>,
+}
+
+/// One scan. Until it runs, and where it is answered from statistics alone, it counts as one of the whole table.
+pub struct ScanRead {
+    table: Arc<Table>,
+    predicate: Mutex<Predicate>,
+}
+
+enum Predicate {
+    /// Not run.
+    Unknown,
+    /// Every row counts.
+    Whole,
+    /// A row counts for which all filters are true. They are over `schema`, whose columns are those at `columns` of the
+    /// table; one behind the last is the hidden column.
+    Filters { filters: Vec<Arc<dyn PhysicalExpr>>, columns: Arc<[usize]>, schema: SchemaRef },
+}
+
+impl fmt::Debug for ReadLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadLog").field("scans", &self.scans.lock().len()).finish()
+    }
+}
+
+impl ReadLog {
+    pub(super) fn scan_of(&self, table: &Arc<Table>) -> Arc<ScanRead> {
+        let scan = Arc::new(ScanRead { table: Arc::clone(table), predicate: Mutex::new(Predicate::Unknown) });
+        self.scans.lock().push(Arc::clone(&scan));
+        scan
+    }
+
+    /// The scans so far.
+    #[must_use]
+    pub fn scans(&self) -> Vec<Arc<ScanRead>> {
+        self.scans.lock().clone()
+    }
+
+    /// How many scans there were so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.scans.lock().len()
+    }
+
+    /// Whether there was none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.scans.lock().is_empty()
+    }
+}
+
+impl ScanRead {
+    /// The table that was read.
+    #[must_use]
+    pub fn table(&self) -> TableId {
+        self.table.oid
+    }
+
+    /// The scan runs with these filters.
+    pub(super) fn runs(&self, filters: &[Arc<dyn PhysicalExpr>], columns: &Arc<[usize]>, schema: &SchemaRef) {
+        let mut predicate = self.predicate.lock();
+        let same = match &*predicate {
+            Predicate::Unknown => true,
+            Predicate::Whole => return,
+            Predicate::Filters { filters: known, .. } => known.as_slice() == filters,
+        };
+        *predicate = if same && !filters.is_empty() {
+            Predicate::Filters { filters: filters.to_vec(), columns: Arc::clone(columns), schema: Arc::clone(schema) }
+        } else {
+            Predicate::Whole
+        };
+    }
+
+    /// Whether it would have seen one of these rows of the table, or may have: what cannot be evaluated counts.
+    #[must_use]
+    pub fn may_see(&self, rows: &[Row]) -> bool {
+        match &*self.predicate.lock() {
+            Predicate::Unknown | Predicate::Whole => !rows.is_empty(),
+            Predicate::Filters { filters, columns, schema } => {
+                self.evaluate(rows, filters, columns, schema).unwrap_or(true)
+            }
+        }
+    }
+
+    /// `None` where it cannot be said.
+    fn evaluate(
+        &self,
+        rows: &[Row],
+        filters: &[Arc<dyn PhysicalExpr>],
+        columns: &[usize],
+        schema: &SchemaRef,
+    ) -> Option<bool> {
+        let live = &self.table.columns;
+        if rows.iter().any(|row| row.len() != live.len()) {
+            return None;
+        }
+        let fields: Vec<_> = live.iter().map(|c| (c.number, &c.ty, c.name.as_str())).collect();
+        let batch = rows_to_batch(&fields, rows).ok()?;
+        let arrays = columns.iter().zip(schema.fields()).map(|(place, field)| match batch.columns().get(*place) {
+            Some(array) => cast(array, field.data_type()).ok(),
+            None => Some(arrow::array::new_null_array(field.data_type(), rows.len())),
+        });
+        let arrays = arrays.collect::<Option<Vec<_>>>()?;
+        let nullable: Vec<_> = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+        let schema = Arc::new(arrow::datatypes::Schema::new(nullable));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let batch = RecordBatch::try_new_with_options(schema, arrays, &options).ok()?;
+        let mut seen = vec![true; rows.len()];
+        for filter in filters {
+            let mask = filter.evaluate(&batch).ok()?.into_array(rows.len()).ok()?;
+            let mask = mask.as_boolean_opt()?.clone();
+            for (row, seen) in seen.iter_mut().enumerate() {
+                *seen &= arrow::array::Array::is_valid(&mask, row) && mask.value(row);
+            }
+        }
+        Some(seen.contains(&true))
+    }
+}

@@ -1,0 +1,250 @@
+//! ON CONFLICT: which unique indexes are meant, and what becomes of the row that has the key.
+//!
+//! DO UPDATE sees two rows, the one that is there and the one that was to be inserted. They are planned as one row of
+//! twice the table's columns: `excluded.a` is renamed to a column of the second half before anything is bound.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::logical_expr::LogicalPlanBuilder;
+use perigee_plan::relational::{ConflictAction, ConflictValues, OnConflict, RETURNING_TABLE};
+use perigee_types::catalog::{Column, Table};
+use perigee_types::{IndexId, SqlError, SqlResult, SqlState, SqlType};
+use sqlparser::ast::{
+    self, ConflictTarget, DoUpdate, Ident, Insert, OnConflictAction, OnInsert, Query, SelectItem, VisitMut, VisitorMut,
+};
+
+use super::parameters::Parameters;
+use super::point::Target;
+use super::query::{self, Extra, TARGET};
+use super::scalar::{Scope, Stop};
+use super::update::{assigned, assignments, cast_assigned, default_expression, is_default};
+use super::{names, returning};
+use crate::exec::{optimize, returning as rows, sql_error};
+use crate::sql::context::PlanContext;
+use crate::sql::parse::fold;
+
+/// What stands before the name of a column of the row that was to be inserted.
+const EXCLUDED: &str = "excluded\u{1}";
+
+/// An ON CONFLICT whose target is resolved.
+pub(super) struct Conflict<'a> {
+    arbiters: Vec<IndexId>,
+    update: Option<&'a DoUpdate>,
+}
+
+/// Resolves the clause of an INSERT, if it has one.
+///
+/// # Errors
+/// `42P10` where no unique index fits, `42704` for an unknown constraint, `42601` for DO UPDATE without a target.
+pub(super) fn resolve<'a>(insert: &'a Insert, table: &Table, context: &PlanContext) -> SqlResult<Option<Conflict<'a>>> {
+    let Some(on) = &insert.on else { return Ok(None) };
+    let OnInsert::OnConflict(on) = on else {
+        return Err(SqlError::syntax("syntax error at or near \"ON\""));
+    };
+    let update = match &on.action {
+        OnConflictAction::DoNothing => None,
+        OnConflictAction::DoUpdate(update) => Some(update),
+    };
+    if update.is_some() && on.conflict_target.is_none() {
+        return Err(SqlError::syntax("ON CONFLICT DO UPDATE requires inference specification or constraint name")
+            .hint("For example, ON CONFLICT (column_name)."));
+    }
+    let arbiters = match &on.conflict_target {
+        None => Vec::new(),
+        Some(target) => arbiters(target, table, context)?,
+    };
+    Ok(Some(Conflict { arbiters, update }))
+}
+
+fn arbiters(target: &ConflictTarget, table: &Table, context: &PlanContext) -> SqlResult<Vec<IndexId>> {
+    let unique = context.catalog.indexes_of(table).filter(|index| index.unique);
+    match target {
+        ConflictTarget::Columns(columns) => {
+            let mut numbers = Vec::with_capacity(columns.len());
+            for column in columns {
+                let number = table.columns[names::column(table, &fold(column))?].number;
+                if !numbers.contains(&number) {
+                    numbers.push(number);
+                }
+            }
+            let fits = |columns: &[u16]| columns.len() == numbers.len() && columns.iter().all(|n| numbers.contains(n));
+            let found: Vec<_> = unique.filter(|index| fits(&index.columns)).map(|index| index.oid).collect();
+            if found.is_empty() {
+                return Err(SqlError::new(
+                    SqlState::InvalidColumnReference,
+                    "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+                ));
+            }
+            Ok(found)
+        }
+        ConflictTarget::OnConstraint(name) => {
+            let name = fold(names::last_ident(name)?);
+            let found: Vec<_> = unique.filter(|i| i.constraint && i.name == name).map(|i| i.oid).collect();
+            if found.is_empty() {
+                return Err(SqlError::new(
+                    SqlState::UndefinedObject,
+                    format!("constraint \"{name}\" for table \"{}\" does not exist", table.name),
+                ));
+            }
+            Ok(found)
+        }
+    }
+}
+
+impl Conflict<'_> {
+    /// Binds the clause over one row; the parameters are the statement's.
+    pub(super) fn bind(
+        &self,
+        target: &Target,
+        context: &PlanContext,
+        parameters: &mut Parameters,
+    ) -> Result<OnConflict, Stop> {
+        let Some(update) = self.update else { return Ok(self.with(ConflictAction::Nothing)) };
+        let both = both(target);
+        let update = renamed(update, target)?;
+        let assignments = assignments(&target.table, &update.assignments)?;
+        let mut scope = Scope { table: Some((&both.table, both.known_as.clone())), context, parameters };
+        let mut values = Vec::with_capacity(assignments.len());
+        for (place, value) in &assignments {
+            values.push(assigned(&target.table, *place, value, &mut scope)?);
+        }
+        let filter = update.selection.as_ref().map(|filter| scope.condition(filter)).transpose()?;
+        let assigned = assignments.iter().map(|(place, _)| *place).collect();
+        Ok(self.with(ConflictAction::Update { assigned, values: ConflictValues::Row { values, filter } }))
+    }
+
+    /// As [`Conflict::bind`], with a plan where the clause is no simple expression. `parameters` are the types of the
+    /// statement's; those that stand in the clause alone are added to them.
+    ///
+    /// # Errors
+    /// What PostgreSQL's analysis would refuse.
+    pub(super) fn plan(
+        &self,
+        target: &Target,
+        context: &PlanContext,
+        parameters: &mut Vec<SqlType>,
+    ) -> SqlResult<OnConflict> {
+        let typed: Vec<_> = parameters.iter().cloned().map(Some).collect();
+        let mut known = Parameters::declared(&typed);
+        match self.bind(target, context, &mut known) {
+            Ok(bound) => {
+                *parameters = known.finish();
+                return Ok(bound);
+            }
+            Err(Stop::Error(error)) => return Err(error),
+            Err(Stop::Relational) => {}
+        }
+        let Some(update) = self.update else { return Ok(self.with(ConflictAction::Nothing)) };
+        let both = both(target);
+        let update = renamed(update, target)?;
+        let assignments = assignments(&target.table, &update.assignments)?;
+        let mut known = Parameters::declared(&typed);
+        let mut items = Vec::with_capacity(assignments.len() + 1);
+        for (at, (place, value)) in assignments.iter().enumerate() {
+            known.infer_target(value, &target.table.columns[*place].ty)?;
+            let value = match is_default(value) {
+                true => default_expression(&target.table, *place, context)?,
+                false => (*value).clone(),
+            };
+            items.push(aliased(value, &format!("new\u{1}{at}")));
+        }
+        let filter = update.selection.clone().unwrap_or_else(|| ast::Expr::value(ast::Value::Boolean(true)));
+        items.push(aliased(filter, "filter\u{1}"));
+        let scan = LogicalPlanBuilder::scan(RETURNING_TABLE, rows::source(&both.table), None)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(sql_error)?;
+        let from = ast::TableWithJoins { relation: returning::known_as(TARGET, &both.known_as), joins: Vec::new() };
+        let query = returning::select_query(items, vec![from], None);
+        let extra = Extra::Named(TARGET.to_owned(), Box::new(scan));
+        let relational = query::relational(query, context, known, Some(extra))?;
+        let places: Vec<usize> = assignments.iter().map(|(place, _)| *place).collect();
+        let logical = cast_assigned(relational.logical, &target.table, |at| places.get(at).copied())?;
+        let logical = Arc::new(optimize(&logical)?);
+        *parameters = relational.parameters;
+        Ok(self.with(ConflictAction::Update { assigned: places, values: ConflictValues::Rows(logical) }))
+    }
+
+    fn with(&self, action: ConflictAction) -> OnConflict {
+        OnConflict { arbiters: self.arbiters.clone(), action }
+    }
+}
+
+fn aliased(expr: ast::Expr, alias: &str) -> SelectItem {
+    SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) }
+}
+
+/// The table with its columns twice.
+fn both(target: &Target) -> Target {
+    let mut table = Table::clone(&target.table);
+    let excluded = target.table.columns.iter();
+    table.columns.extend(excluded.map(|c| Column { name: format!("{EXCLUDED}{}", c.name), ..c.clone() }));
+    Target { table: Arc::new(table), known_as: target.known_as.clone() }
+}
+
+/// The clause with `excluded.a` renamed.
+fn renamed(update: &DoUpdate, target: &Target) -> SqlResult<DoUpdate> {
+    let mut update = update.clone();
+    let mut rename = Rename { table: &target.table, depth: 0 };
+    for assignment in &mut update.assignments {
+        visited(assignment.value.visit(&mut rename))?;
+    }
+    if let Some(selection) = &mut update.selection {
+        visited(selection.visit(&mut rename))?;
+    }
+    Ok(update)
+}
+
+fn visited(flow: ControlFlow<SqlError>) -> SqlResult<()> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Rename<'a> {
+    table: &'a Table,
+    /// Subqueries around.
+    depth: usize,
+}
+
+impl VisitorMut for Rename<'_> {
+    type Break = SqlError;
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<SqlError> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<SqlError> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<SqlError> {
+        match expr {
+            ast::Expr::CompoundIdentifier(parts) => {
+                let [qualifier, column] = parts.as_slice() else { return ControlFlow::Continue(()) };
+                if fold(qualifier) != "excluded" {
+                    return ControlFlow::Continue(());
+                }
+                let name = fold(column);
+                if self.table.column_position(&name).is_none() {
+                    let text = format!("column excluded.{name} does not exist");
+                    return ControlFlow::Break(SqlError::new(SqlState::UndefinedColumn, text));
+                }
+                *expr = ast::Expr::Identifier(Ident::with_quote('"', format!("{EXCLUDED}{name}")));
+            }
+            // Both rows have the column. In a subquery the name may mean another table's.
+            ast::Expr::Identifier(ident) if self.depth == 0 => {
+                let name = fold(ident);
+                if self.table.column_position(&name).is_some() {
+                    let text = format!("column reference \"{name}\" is ambiguous");
+                    return ControlFlow::Break(SqlError::new(SqlState::AmbiguousColumn, text));
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
