@@ -220,11 +220,8 @@ def asyncpg_all():
 @check
 def asyncpg_pool():
     async def run():
-        # Its own reset asks for advisory locks and UNLISTEN, which are not there yet.
-        async def reset(conn):
-            await conn.execute("CLOSE ALL; RESET ALL")
-
-        async with asyncpg.create_pool(reset=reset, host=HOST, port=PORT, user="postgres", database="postgres", min_size=1, max_size=4) as pool:
+        # Between two users of a connection it sends its own reset: advisory locks, cursors, UNLISTEN, RESET ALL.
+        async with asyncpg.create_pool(host=HOST, port=PORT, user="postgres", database="postgres", min_size=1, max_size=4) as pool:
             async def one(i):
                 async with pool.acquire() as conn:
                     return await conn.fetchval("SELECT $1::int * 2", i)

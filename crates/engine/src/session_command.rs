@@ -40,6 +40,7 @@ impl Session {
             SessionCommand::Reset(Some(name)) => self.set(name, None, false)?,
             SessionCommand::Reset(None) => self.reset_all()?,
             SessionCommand::Discard(what) => self.discard(*what)?,
+            SessionCommand::Unlisten => {}
             SessionCommand::Prepare { name, parameters, statement } => {
                 self.prepare(name, parameters, statement).await?;
             }

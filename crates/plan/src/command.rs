@@ -77,6 +77,8 @@ pub enum SessionCommand {
     Reset(Option<String>),
     /// DISCARD ALL, PLANS, SEQUENCES or TEMP
     Discard(Discard),
+    /// UNLISTEN: what a connection pool sends when it takes a session back. No session listens to anything yet.
+    Unlisten,
     /// PREPARE
     Prepare {
         /// Its name.

@@ -62,6 +62,10 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Function::new("gen_random_uuid", vec![overload(&[], T::Uuid, |_, _| Ok(Value::Uuid(random_uuid())))])
             .volatile()
             .udf(),
+        // Advisory locks cannot be taken yet, so there is none to give back; connection pools ask for it all the same.
+        Function::new("pg_advisory_unlock_all", vec![overload(&[], T::Void, |_, _| Ok(Value::Text(String::new())))])
+            .volatile()
+            .udf(),
         Function::new("pg_sleep", vec![overload(&[T::Float8], T::Void, sleep)]).volatile().udf(),
         Function::new(
             "current_setting",

@@ -90,7 +90,9 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => {
             return transaction::parse(&mut cursor);
         }
-        "set" | "show" | "reset" | "discard" | "deallocate" | "execute" => return session::parse(&mut cursor),
+        "set" | "show" | "reset" | "discard" | "unlisten" | "deallocate" | "execute" => {
+            return session::parse(&mut cursor);
+        }
         "prepare" => return session::prepare(&mut cursor),
         "declare" | "fetch" | "move" | "close" => return cursor::parse(&mut cursor),
         "copy" => return copy::parse(&mut cursor),

@@ -15,6 +15,12 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
         Some("show") => Ast::Session(show(tokens)?),
         Some("reset") => Ast::Session(reset(tokens)?),
         Some("discard") => Ast::Session(SessionCommand::Discard(discard(tokens)?)),
+        Some("unlisten") => {
+            if !tokens.accept(&Token::Mul) {
+                tokens.name()?;
+            }
+            Ast::Session(SessionCommand::Unlisten)
+        }
         Some("deallocate") => Ast::Session(deallocate(tokens)?),
         _ => execute(tokens)?,
     };

@@ -122,7 +122,6 @@ const COMMANDS: &[&str] = &[
     "REINDEX",
     "REVOKE",
     "SECURITY LABEL",
-    "UNLISTEN",
 ];
 
 /// The command that `tokens` start with, if Perigee does not have it.

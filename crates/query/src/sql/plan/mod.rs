@@ -180,6 +180,7 @@ fn session(command: &SessionCommand) -> Planned {
                 perigee_plan::command::Discard::Temp => "DISCARD TEMP",
             },
         ),
+        SessionCommand::Unlisten => (None, "UNLISTEN"),
         SessionCommand::Prepare { .. } => (None, "PREPARE"),
         SessionCommand::Execute { .. } => (None, "EXECUTE"),
         SessionCommand::Deallocate(None) => (None, "DEALLOCATE ALL"),
