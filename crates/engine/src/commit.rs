@@ -102,8 +102,16 @@ pub(crate) async fn commit(
     outcome?;
     // It is committed: what was staged is no longer to be dropped.
     transaction.staging = None;
+    let catalog = engine.store.catalog();
     for index in std::mem::take(&mut transaction.backfill) {
-        backfill(engine, index).await?;
+        // One that was dropped again in the same transaction has nothing to be filled for.
+        if catalog.object(index).is_none() {
+            continue;
+        }
+        // The transaction is committed, whatever comes. An index that is not filled is not used, and filled at the next start.
+        if let Err(error) = backfill(engine, index).await {
+            tracing::error!(%error, index = index.0, "an index could not be filled");
+        }
     }
     Ok(())
 }

@@ -129,7 +129,7 @@ impl Session {
         }
         // From here on the rows go to the log, those before them first.
         if !copy.staged {
-            self.stage_if_large_at(&copy.target, 0).await?;
+            self.stage_if_large_at(&mut copy.target, 0).await?;
             copy.staged = true;
         }
         self.stage_batch(&mut copy.target, &mut copy.keys, batch.clone()).await?;
@@ -222,16 +222,16 @@ impl Session {
     }
 
     /// Sends buffered rows of a table to the log once they are too many to keep. Not where they must be seen again.
-    pub(crate) async fn stage_if_large(&mut self, target: &Target, keep: bool) -> SqlResult<()> {
+    pub(crate) async fn stage_if_large(&mut self, target: &mut Target, keep: bool) -> SqlResult<()> {
         let limit = if keep { usize::MAX } else { self.engine.options.transaction_bytes_max };
         self.stage_if_large_at(target, limit).await
     }
 
-    async fn stage_if_large_at(&mut self, target: &Target, limit: usize) -> SqlResult<()> {
+    async fn stage_if_large_at(&mut self, target: &mut Target, limit: usize) -> SqlResult<()> {
         let engine = self.engine.clone();
         let catalog = self.planning_catalog();
         let transaction = self.transaction()?;
-        if transaction.writes.size_bytes() <= limit {
+        if limit > 0 && transaction.writes.size_bytes() <= limit {
             return Ok(());
         }
         let bytes = transaction.writes.size_bytes();
@@ -242,6 +242,8 @@ impl Session {
         engine.check_disk(bytes)?;
         let staging = transaction.staging.get_or_insert_with(|| Staging::new(transaction.holder, transaction.term));
         staging.table(&engine, &target.table, &catalog).await?;
+        // The keys of these rows are looked for there from now on.
+        target.store = engine.store.table(target.table.storage);
         let fields: Vec<_> = target.table.columns.iter().map(|c| (c.number, &c.ty, c.name.as_str())).collect();
         for rows in rows.chunks(8_192) {
             let change = TableChange {
@@ -261,7 +263,12 @@ impl Session {
     /// Where no COPY is running; `23503` for rows that point to rows which did not come.
     pub async fn copy_finish(&mut self) -> SqlResult<CommandTag> {
         let copy = self.copy.take().ok_or_else(|| SqlError::internal("no COPY is running"))?;
-        if let Err(error) = self.uphold_pending().await {
+        // The next statement may look for these rows by their keys.
+        let done = match self.settle_staged().await {
+            Ok(()) => self.uphold_pending().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
             self.fail();
             return Err(error);
         }

@@ -185,9 +185,7 @@ impl Session {
             }
             if values.iter().any(Value::is_null) {
                 if key.match_full && !values.iter().all(Value::is_null) {
-                    return Err(self
-                        .violation(table, key)
-                        .detail("MATCH FULL does not allow mixing of null and nonnull key values."));
+                    return Err(mixed_nulls(self.violation(table, key)));
                 }
                 continue;
             }
@@ -399,7 +397,7 @@ impl Session {
         Ok(found)
     }
 
-    fn violation(&self, table: &Table, key: &ForeignKey) -> SqlError {
+    pub(crate) fn violation(&self, table: &Table, key: &ForeignKey) -> SqlError {
         let schema = crate::rows::schema_name(&self.planning_catalog(), table);
         SqlError::new(
             SqlState::ForeignKeyViolation,
@@ -626,4 +624,9 @@ fn described(table: &Table, columns: &[u16], values: &[Value]) -> (String, Strin
 
 fn kept_changing() -> SqlError {
     SqlError::new(SqlState::SerializationFailure, "could not serialize access: referencing rows kept changing")
+}
+
+/// What MATCH FULL says of a key that is NULL in part.
+pub(crate) fn mixed_nulls(violation: SqlError) -> SqlError {
+    violation.detail("MATCH FULL does not allow mixing of null and nonnull key values.")
 }

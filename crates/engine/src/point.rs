@@ -201,6 +201,16 @@ impl Session {
         let Some((vid, row)) = transaction.find_and_lock(&engine, target, &unique, &bytes, mode).await? else {
             return Ok(None);
         };
+        // A row that is newer than the snapshot of REPEATABLE READ is not there for it.
+        if transaction.isolation != Isolation::ReadCommitted
+            && !vid.is_local()
+            && let Some(store) = &target.store
+        {
+            let (at, staged) = (transaction.snapshot(&engine).index, transaction.staged());
+            if store.get_with_staged(unique.index.oid, &bytes, at, staged).map_err(storage)? != Some(vid) {
+                return Ok(None);
+            }
+        }
         Ok(self.filter(lookup, row, parameters)?.map(|row| (vid, row)))
     }
 

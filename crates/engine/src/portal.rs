@@ -240,6 +240,10 @@ impl Session {
     pub(crate) async fn cursor_rows(&mut self, name: &str) -> SqlResult<(Arc<[ResultColumn]>, SharedRows)> {
         let unknown = || SqlError::new(SqlState::InvalidCursorName, format!("cursor \"{name}\" does not exist"));
         let portal = self.portals.get(name).ok_or_else(unknown)?;
+        // A portal that fetches from another one would nest as deep as a client likes.
+        if portal.statement.as_ref().is_some_and(|s| matches!(s.prepared.plan, perigee_plan::Plan::Session(_))) {
+            return Err(cannot_run(name));
+        }
         if let Progress::Rows(columns, rows) = &portal.progress {
             let (columns, rows) = (columns.clone(), rows.clone());
             rows.lock().await.cancel = Some(self.cancel.clone());

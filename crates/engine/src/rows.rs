@@ -68,6 +68,11 @@ impl Session {
                 format!("table \"{}\" was changed while the statement was planned", table.name),
             ));
         }
+        let transaction = self.transaction()?;
+        if !transaction.shows_latest(&engine, table.oid) {
+            // Planning again would find the same old table: the snapshot is older than the change.
+            return Err(concurrent_update());
+        }
         let rules = self.rules_of(&current)?;
         Ok(Target {
             schema: schema_name(&catalog, table),
@@ -87,7 +92,13 @@ impl Target {
     pub(crate) fn write_mode(&self, assigned: impl IntoIterator<Item = usize>) -> LockMode {
         let is_key = |place: usize| self.unique.0.iter().any(|unique| unique.positions.contains(&place));
         let generated = self.rules.generated.iter().map(|generated| generated.place);
-        if assigned.into_iter().chain(generated).any(is_key) { LockMode::Exclusive } else { LockMode::NoKeyExclusive }
+        // Without a primary key the lock names the version: who points to it must not miss that another one takes its place.
+        let moves = self.referenced && self.table.primary_key.is_none();
+        if moves || assigned.into_iter().chain(generated).any(is_key) {
+            LockMode::Exclusive
+        } else {
+            LockMode::NoKeyExclusive
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use perigee_query::exec::reads::ReadLog;
+use perigee_storage::store::Snapshot;
 use perigee_types::{IndexId, LogIndex, Oid, Row, SqlError, SqlState, TableId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -42,6 +43,8 @@ pub(crate) struct Commits {
     kept: VecDeque<Commit>,
     next: u64,
     bytes: usize,
+    /// Whether any of them ever was: then their ends are looked for.
+    abandoned: bool,
     /// Indexes of open snapshots, and how many there are of each.
     snapshots: BTreeMap<LogIndex, usize>,
 }
@@ -84,6 +87,17 @@ impl Reads {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         reads
+    }
+
+    /// Takes the transaction's snapshot. No commit behind it can be forgotten before it is known.
+    pub(crate) fn take_snapshot(&mut self, take: impl FnOnce() -> Arc<Snapshot>) -> Arc<Snapshot> {
+        let mut commits = self.engine.serializable.commits.lock();
+        let snapshot = take();
+        if self.snapshot.is_none() {
+            self.snapshot = Some(snapshot.index);
+            *commits.snapshots.entry(snapshot.index).or_default() += 1;
+        }
+        snapshot
     }
 
     /// The transaction has taken its snapshot.
@@ -211,8 +225,12 @@ impl Drop for Passage<'_> {
             }
             Passage::Kept(shared, number) => {
                 let mut commits = shared.commits.lock();
-                if let Some(commit) = commits.kept.iter_mut().find(|commit| commit.number == *number) {
-                    commit.abandoned = commit.index.is_none();
+                let Ok(at) = commits.kept.binary_search_by_key(number, |commit| commit.number) else { return };
+                if let Some(commit) = commits.kept.get_mut(at)
+                    && commit.index.is_none()
+                {
+                    commit.abandoned = true;
+                    commits.abandoned = true;
                 }
             }
         }
@@ -240,16 +258,19 @@ impl Commits {
     }
 
     fn ended(&mut self, number: u64, index: Option<LogIndex>) {
-        let Some(at) = self.kept.iter().position(|commit| commit.number == number) else { return };
+        let Ok(at) = self.kept.binary_search_by_key(&number, |commit| commit.number) else { return };
         let Some(index) = index else {
             if let Some(commit) = self.kept.remove(at) {
                 self.bytes -= commit.bytes();
             }
             return;
         };
-        for (place, commit) in self.kept.iter_mut().enumerate().take(at + 1) {
-            // Those before it in the log that nobody waits for have come to an end by now.
-            if place == at || (commit.abandoned && commit.index.is_none()) {
+        if let Some(commit) = self.kept.get_mut(at) {
+            commit.index = Some(index);
+        }
+        // Those before it in the log that nobody waits for have come to an end by now.
+        for commit in self.kept.iter_mut().take(if self.abandoned { at } else { 0 }) {
+            if commit.abandoned && commit.index.is_none() {
                 commit.index = Some(index);
             }
         }

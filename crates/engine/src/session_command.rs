@@ -118,6 +118,10 @@ impl Session {
 
     async fn execute_prepared(&mut self, name: &str, parameters: &[Value]) -> SqlResult<Outcome> {
         let statement = self.get_statement(name)?;
+        // One that runs another, or itself, would nest as deep as a client likes.
+        if matches!(statement.prepared.plan, Plan::Session(_)) {
+            return Err(SqlError::unsupported("EXECUTE of a statement that is not a query or a write"));
+        }
         let wanted = &statement.prepared.parameters;
         if parameters.len() != wanted.len() {
             return Err(SqlError::syntax(format!("wrong number of parameters for prepared statement \"{name}\""))

@@ -10,7 +10,7 @@ use perigee_plan::command::Isolation;
 use perigee_storage::entry::SequenceChange;
 use perigee_storage::store::Snapshot;
 use perigee_types::catalog::{Catalog, Object};
-use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, Term, TransactionId};
+use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, TableId, Term, TransactionId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +101,12 @@ impl Transaction {
 
     /// The snapshot of the running statement.
     pub(crate) fn snapshot(&mut self, engine: &Engine) -> Arc<Snapshot> {
-        let snapshot = self.snapshot.get_or_insert_with(|| engine.store.snapshot()).clone();
+        let snapshot = match (&self.snapshot, &mut self.reads) {
+            (Some(snapshot), _) => snapshot.clone(),
+            (None, Some(reads)) => reads.take_snapshot(|| engine.store.snapshot()),
+            (None, None) => engine.store.snapshot(),
+        };
+        self.snapshot = Some(snapshot.clone());
         if let Some(reads) = &mut self.reads {
             reads.took_snapshot(snapshot.index);
         }
@@ -117,6 +122,27 @@ impl Transaction {
             Some(snapshot) if self.isolation != Isolation::ReadCommitted => snapshot.catalog.clone(),
             _ => engine.store.catalog(),
         }
+    }
+
+    /// Whether the snapshot shows a table as it is now, and the foreign keys that point to it. The table is locked.
+    ///
+    /// Rows are written by the table as it is: to its storage, with its constraints. A snapshot of REPEATABLE READ may be
+    /// older than a change of the table that no lock of this transaction has held back.
+    pub(crate) fn shows_latest(&self, engine: &Engine, table: TableId) -> bool {
+        let Some(snapshot) = self.snapshot.as_ref().filter(|_| self.isolation != Isolation::ReadCommitted) else {
+            return true;
+        };
+        let (seen, latest) = (&snapshot.catalog, engine.store.catalog());
+        // One that this transaction has made is in neither.
+        let Some(before) = seen.table(table) else { return true };
+        let pointing = |catalog: &Catalog| {
+            let mut tables: Vec<_> = catalog.referencing(table).map(|t| (t.oid, t.version)).collect();
+            tables.sort_unstable();
+            tables
+        };
+        latest.table(table).is_some_and(|now| {
+            now.version == before.version && now.storage == before.storage && now.indexes == before.indexes
+        }) && pointing(seen) == pointing(&latest)
     }
 
     /// Refuses writes where they may not be.
@@ -159,6 +185,9 @@ pub(crate) struct Savepoint {
     pub(crate) mark: Mark,
     /// By storage: rows that were staged before it, and places in the buffer that were taken.
     rows: BTreeMap<Oid, (u64, usize)>,
+    /// Indexes to fill and sequences to start anew that were asked for before it.
+    backfill: usize,
+    sequences: usize,
     /// Rows of the buffer that it would bring back have been staged or dropped since.
     lost: bool,
 }
@@ -175,7 +204,14 @@ impl Transaction {
         for (storage, writes) in self.writes.tables() {
             rows.entry(storage).or_default().1 = writes.inserted.len();
         }
-        self.savepoints.push(Savepoint { name: name.to_owned(), mark: self.writes.mark(), rows, lost: false });
+        self.savepoints.push(Savepoint {
+            name: name.to_owned(),
+            mark: self.writes.mark(),
+            rows,
+            backfill: self.backfill.len(),
+            sequences: self.sequences.len(),
+            lost: false,
+        });
     }
 
     /// Takes the buffered rows of a table out, to stage them; savepoints learn where theirs end.
@@ -202,6 +238,8 @@ impl Transaction {
             return Err(SqlError::unsupported("ROLLBACK TO SAVEPOINT behind a large load of rows that were changed"));
         }
         let kept = savepoint.rows.clone();
+        self.backfill.truncate(savepoint.backfill);
+        self.sequences.truncate(savepoint.sequences);
         self.writes.rollback_to(savepoint.mark);
         self.savepoints.truncate(place + 1);
         self.pending_keys.clear();
@@ -253,9 +291,14 @@ impl HeldLocks {
             if self.keys.contains(&(LockKey::Table(table), LockMode::Exclusive)) {
                 return Ok(Acquired::AtOnce);
             }
+            // A share of a key is held for a row that points to it: the whole parent for it would stop its other writers.
+            // And who will not wait for a row need not have the table.
+            let counted = mode != LockMode::KeyShare && !matches!(wait, LockWait::Never);
             let count = self.rows.entry(table).or_default();
-            *count += 1;
-            if *count > ROW_LOCKS_MAX {
+            if counted && !self.keys.contains(&(key.clone(), mode)) {
+                *count += 1;
+            }
+            if counted && *count > ROW_LOCKS_MAX {
                 return self.take_whole(LockKey::Table(table), LockMode::Exclusive, wait, cancel).await;
             }
         }

@@ -28,7 +28,7 @@ impl Session {
         write: &Write,
         parameters: &[Value],
     ) -> SqlResult<Outcome> {
-        let target = self.target(&write.table, prepared.tag).await?;
+        let mut target = self.target(&write.table, prepared.tag).await?;
         self.settle_staged().await?;
         let mark = self.transaction()?.writes.mark();
         let mut result = None;
@@ -41,7 +41,7 @@ impl Session {
             before = Some(view.clone());
             result = match &write.kind {
                 WriteKind::Insert { on_conflict } => {
-                    Some(self.insert_from(&target, write, parameters, on_conflict.as_ref(), view).await?)
+                    Some(self.insert_from(&mut target, write, parameters, on_conflict.as_ref(), view).await?)
                 }
                 WriteKind::Update { assigned } => self.update_from(&target, write, parameters, assigned, view).await?,
                 WriteKind::Delete => self.delete_from(&target, write, parameters, view).await?,
@@ -75,7 +75,7 @@ impl Session {
     /// an overlay of its own.
     async fn insert_from(
         &mut self,
-        target: &Target,
+        target: &mut Target,
         write: &Write,
         parameters: &[Value],
         on_conflict: Option<&OnConflict>,
@@ -98,6 +98,8 @@ impl Session {
                         written.extend(write.returning.is_some().then_some(row));
                     }
                 }
+                let bytes = self.transaction()?.writes.size_bytes();
+                self.check_transaction_memory(bytes)?;
                 continue;
             }
             count += rows.len() as u64;

@@ -317,7 +317,8 @@ impl WriteSet {
     pub fn take_inserted(&mut self, storage: Oid) -> Vec<Row> {
         let Some(writes) = self.tables.get_mut(&storage) else { return Vec::new() };
         self.overlay = None;
-        self.bytes = 0;
+        let taken = writes.inserted.iter().flatten().flatten().map(Value::size_bytes).sum();
+        self.bytes = self.bytes.saturating_sub(taken);
         writes.by_key.clear();
         writes.live = 0;
         self.undo

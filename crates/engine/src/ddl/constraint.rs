@@ -208,6 +208,9 @@ impl Session {
             for row in rows {
                 let values = pick(&row, &places);
                 if values.iter().any(Value::is_null) {
+                    if key.match_full && !values.iter().all(Value::is_null) {
+                        return Err(crate::foreign::mixed_nulls(self.violation(table, &key)));
+                    }
                     continue;
                 }
                 let mut bytes = Vec::new();

@@ -96,7 +96,7 @@ impl Session {
         if !with_data {
             return Ok(Some(0));
         }
-        let target = self.target(&table, "CREATE TABLE AS").await?;
+        let mut target = self.target(&table, "CREATE TABLE AS").await?;
         let engine = self.engine.clone();
         self.transaction()?.begin_statement(&engine);
         let view = self.view()?;
@@ -107,7 +107,7 @@ impl Session {
                 self.transaction()?.insert_row(&target, row).await?;
                 count += 1;
             }
-            self.stage_if_large(&target, false).await?;
+            self.stage_if_large(&mut target, false).await?;
         }
         Ok(Some(count))
     }

@@ -165,3 +165,21 @@ async fn constraints_survive_a_restart_and_hold_for_copy() {
     a.ok("insert into c select 1 + g % 10, 1 from generate_series(0, 50) as s (g)").await;
     assert_eq!(a.fails("delete from p where id = 3").await, SqlState::ForeignKeyViolation);
 }
+
+/// Without a primary key the lock of a row names its version; a new version must not slip past who points to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parent_without_a_primary_key_keeps_its_children() {
+    let node = Node::start().await;
+    let (mut a, mut b) = (node.client().await, node.client().await);
+    a.ok("create table p (code int unique, n int)").await;
+    a.ok("create table c (code int references p (code))").await;
+    a.ok("insert into p values (1, 0)").await;
+    a.ok("begin").await;
+    a.ok("insert into c values (1)").await;
+    b.ok("set lock_timeout = '100ms'").await;
+    assert_eq!(b.fails("update p set n = 1").await, SqlState::LockNotAvailable);
+    assert_eq!(b.fails("delete from p").await, SqlState::LockNotAvailable);
+    a.ok("commit").await;
+    b.ok("update p set n = 1").await;
+    assert_eq!(b.fails("delete from p").await, SqlState::ForeignKeyViolation);
+}

@@ -118,3 +118,25 @@ async fn wide_rows_are_cut_into_entries() {
     a.session.finish().await.unwrap();
     assert_eq!(a.rows("select count(*), min(length(v)) from t").await, ["8000|302"]);
 }
+
+/// What follows a load in its transaction finds the load's rows by their keys, the last ones too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_is_seen_by_the_statements_behind_it() {
+    let node = Node::start().await;
+    let mut a = node.client().await;
+    a.ok("create table t (id int primary key, v text)").await;
+    for _ in 0..5 {
+        a.ok("begin").await;
+        assert_eq!(copy(&mut a, 0, 60_000, 8_192).await.unwrap(), "COPY 60000");
+        assert_eq!(a.rows("select v from t where id = 59999").await, ["value number 59999"]);
+        assert_eq!(a.rows("update t set v = 'new' where id = 59998 returning v").await, ["new"]);
+        let error = a.run("insert into t values (59999, 'again')").await.unwrap_err();
+        assert_eq!(error.state(), SqlState::UniqueViolation);
+        a.ok("rollback").await;
+        a.ok("begin").await;
+        assert_eq!(copy(&mut a, 0, 60_000, 8_192).await.unwrap(), "COPY 60000");
+        let error = copy(&mut a, 59_000, 119_000, 8_192).await.unwrap_err();
+        assert_eq!(error.state(), SqlState::UniqueViolation);
+        a.ok("rollback").await;
+    }
+}

@@ -461,6 +461,9 @@ pub(in crate::exec) fn each_row(
     rows(args, types, strict, true, eval)
 }
 
+/// Elements of all arrays that a function may make for one batch of rows: they stand in one column.
+const ELEMENTS_MAX: usize = 1 << 24;
+
 /// [`each_row`]; `once`: constant arguments give one result for all rows.
 fn rows(
     args: &ScalarFunctionArgs,
@@ -492,14 +495,26 @@ fn rows(
         return Ok(ColumnarValue::Scalar(scalar(&value, returned)?));
     }
     let result = builder_type(&args.return_field);
+    let view = crate::exec::view::view_of(&args.config_options);
     let mut builder = ColumnBuilder::new(&result, args.number_rows);
+    let mut elements = 0;
     for row in 0..args.number_rows {
+        if view.as_ref().is_some_and(|view| view.cancel.is_cancelled()) {
+            return Err(from_sql(crate::exec::error::canceled()));
+        }
         for ((value, column), ty) in values.iter_mut().zip(&columns).zip(types) {
             if let Some(column) = column {
                 *value = value_at(column, row, ty);
             }
         }
         let value = call(&values)?;
+        if let Value::Array(of) = &value {
+            elements += of.len();
+        }
+        if elements > ELEMENTS_MAX {
+            let message = format!("arrays of a batch of rows have more than {ELEMENTS_MAX} elements together");
+            return Err(from_sql(SqlError::new(SqlState::ProgramLimitExceeded, message)));
+        }
         builder.push(&value).map_err(|e| from_sql(SqlError::internal(e)))?;
     }
     Ok(ColumnarValue::Array(builder.finish()))

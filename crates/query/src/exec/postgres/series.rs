@@ -104,7 +104,7 @@ impl Series {
             }
             [start, stop, Value::Interval(step)] => {
                 let zoned = matches!(start, Value::Timestamptz(_)) || matches!(stop, Value::Timestamptz(_));
-                if *step == Interval::default() {
+                if step.approximate_micros() == 0 {
                     return Err(zero());
                 }
                 let (start, stop) = (time(start)?, time(stop)?);

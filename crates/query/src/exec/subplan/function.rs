@@ -22,7 +22,7 @@ use datafusion::scalar::ScalarValue;
 use perigee_types::{SqlError, SqlState};
 use tokio::runtime::Handle;
 
-use crate::exec::error::from_sql;
+use crate::exec::error::{canceled, from_sql};
 use crate::exec::template;
 use crate::exec::view::{ReadView, attach, view_of};
 
@@ -133,12 +133,21 @@ impl ScalarUDFImpl for Subplan {
         let rows = columns.first().map_or(args.number_rows, |c| c.len());
         let mut known: HashMap<Vec<ScalarValue>, ScalarValue> = HashMap::new();
         let mut results = Vec::with_capacity(rows);
+        let mut bytes = 0;
         for row in 0..rows {
+            if view.cancel.is_cancelled() {
+                return Err(from_sql(canceled()));
+            }
             let values = columns.iter().map(|c| ScalarValue::try_from_array(c, row)).collect::<Result<Vec<_>>>()?;
             let result = match known.get(&values) {
                 Some(result) => result.clone(),
                 None => {
                     let result = self.run(&values, &view)?;
+                    bytes += result.size();
+                    if bytes > MEMORY_BYTES {
+                        let message = "the rows of a subquery for one batch of outer rows are too many to hold";
+                        return Err(from_sql(SqlError::new(SqlState::OutOfMemory, message)));
+                    }
                     known.insert(values, result.clone());
                     result
                 }
@@ -164,7 +173,11 @@ impl Subplan {
         let batches: Vec<RecordBatch> = tokio::task::block_in_place(|| {
             Handle::current().block_on(async {
                 let plan = state.query_planner().create_physical_plan(&bound.data, &state).await?;
-                collect(plan, state.task_ctx()).await
+                tokio::select! {
+                    biased;
+                    () = view.cancel.cancelled() => Err(from_sql(canceled())),
+                    batches = collect(plan, state.task_ctx()) => batches,
+                }
             })
         })?;
         match &self.gives {

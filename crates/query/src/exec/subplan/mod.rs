@@ -114,16 +114,74 @@ fn replace(plan: LogicalPlan, which: Which) -> Result<LogicalPlan> {
             return Ok(Transformed::yes(node));
         }
         let schema = merge_schema(&node.inputs());
-        let joins = matches!(node, LogicalPlan::Filter(_));
+        if let LogicalPlan::Filter(_) = node {
+            return node.map_expressions(|expr| predicate(expr, &schema, which, true).map(Transformed::yes));
+        }
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let name = names.save(&expr);
-            let expr = expr.transform_up(|e| subplan(e, &schema, which, joins))?;
+            let expr = expr.transform_up(|e| subplan(e, &schema, which, false))?;
             Ok(expr.update_data(|e| name.restore(e)))
         })?
         .map_data(LogicalPlan::recompute_schema)
     })
     .map(|t| t.data)
+}
+
+/// A filter's predicate with subplans in it. DataFusion makes joins of the subqueries that are the predicate's operands;
+/// `conjunct`: the predicate, or one of several that must all hold.
+///
+/// Its joins know of NULL only for an uncorrelated NOT IN that is a conjunct. Elsewhere they take NULL for false, which is
+/// the same only where nothing negates or looks at it.
+fn predicate(expr: Expr, schema: &DFSchema, which: Which, conjunct: bool) -> Result<Expr> {
+    let joins = match &expr {
+        Expr::BinaryExpr(BinaryExpr { op: op @ (Operator::And | Operator::Or), .. }) => {
+            let conjunct = conjunct && *op == Operator::And;
+            let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else { return Ok(expr) };
+            let left = Box::new(predicate(*left, schema, which, conjunct)?);
+            let right = Box::new(predicate(*right, schema, which, conjunct)?);
+            return Ok(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+        }
+        Expr::Exists(exists) => joins_keep_rows(&exists.subquery, true)?,
+        Expr::Not(inner) => match inner.as_ref() {
+            Expr::Exists(exists) => joins_keep_rows(&exists.subquery, true)?,
+            Expr::InSubquery(of) => joins_in(of, !of.negated, conjunct)?,
+            _ => false,
+        },
+        Expr::InSubquery(of) => joins_in(of, of.negated, conjunct)?,
+        _ => false,
+    };
+    Ok(expr.transform_up(|e| subplan(e, schema, which, joins))?.data)
+}
+
+/// Whether DataFusion's join for an operand `IN` or `NOT IN` of a predicate gives PostgreSQL's rows.
+fn joins_in(of: &InSubquery, negated: bool, conjunct: bool) -> Result<bool> {
+    let correlated = !of.subquery.outer_ref_columns.is_empty();
+    // Without a column on the left there is no key to join by, and with a correlation there are several.
+    let knows_null = !negated || (conjunct && !correlated && !of.expr.column_refs().is_empty());
+    Ok(knows_null && joins_keep_rows(&of.subquery, false)?)
+}
+
+/// Whether a correlated subquery has the same rows when its correlation is pulled up into a join: a LIMIT would count the
+/// rows of all outer rows, and aggregates without groups have a row where nothing matches.
+fn joins_keep_rows(subquery: &Subquery, exists: bool) -> Result<bool> {
+    if subquery.outer_ref_columns.is_empty() {
+        return Ok(true);
+    }
+    let mut keep = true;
+    subquery.subquery.apply(|node| {
+        keep = keep
+            && match node {
+                LogicalPlan::Limit(limit) => {
+                    let some = |n: &Expr| matches!(n, Expr::Literal(ScalarValue::Int64(Some(1..)), _));
+                    exists && limit.skip.is_none() && limit.fetch.as_deref().is_some_and(some)
+                }
+                LogicalPlan::Aggregate(aggregate) => !aggregate.group_expr.is_empty(),
+                _ => true,
+            };
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(keep)
 }
 
 /// A subquery in an expression as a subplan, where it is to be one. `joins`: DataFusion makes joins of subqueries here.
@@ -184,17 +242,28 @@ fn compared(expr: Expr, op: Operator, all: bool, subquery: &Subquery, schema: &D
             Vec::<Expr>::new(),
             vec![
                 count(lit(1)).alias("rows"),
+                count(Expr::Column("test".into())).alias("known"),
                 if all { bool_and(Expr::Column("test".into())) } else { bool_or(Expr::Column("test".into())) }
                     .alias("result"),
             ],
         )?
         .project(vec![
-            when(
-                Expr::Column("rows".into()).eq(Expr::Literal(ScalarValue::Int64(Some(0)), None)),
-                Expr::Literal(ScalarValue::Boolean(Some(all)), None),
-            )
-            .otherwise(Expr::Column("result".into()))?
-            .alias("found"),
+            when(Expr::Column("rows".into()).eq(Expr::Literal(ScalarValue::Int64(Some(0)), None)), lit(all))
+                // One test decides, else one that is NULL leaves it open.
+                .when(
+                    if all {
+                        Expr::Column("result".into()).is_false()
+                    } else {
+                        Expr::Column("result".into()).is_true()
+                    },
+                    lit(!all),
+                )
+                .when(
+                    Expr::Column("known".into()).lt(Expr::Column("rows".into())),
+                    Expr::Literal(ScalarValue::Boolean(None), None),
+                )
+                .otherwise(lit(all))?
+                .alias("found"),
         ])?
         .build()?;
     let Parameterized { plan, arguments, types } = parameterized(plan, schema, Some(expr))?;
