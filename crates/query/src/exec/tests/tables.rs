@@ -148,16 +148,6 @@ fn a_join_beyond_memory_runs_again_as_sort_merge() {
     fixture.check("SELECT count(*), sum(a.id) FROM items a JOIN items b ON a.name = b.name", &["60000|1799970000"]);
 }
 
-/// The keys that a merge compares are as large as the rows: they must have their part of the memory.
-#[test]
-fn a_join_over_long_keys_beyond_memory_runs_again_as_sort_merge() {
-    let mut fixture = Fixture::with_memory(32 << 20);
-    items(&mut fixture, 300_000);
-    let side = "(SELECT id, repeat(name, 8) AS long FROM items)";
-    let sql = format!("SELECT count(*), sum(a.id) FROM {side} a JOIN {side} b ON a.long = b.long AND a.id = b.id");
-    fixture.check(&sql, &["300000|44999850000"]);
-}
-
 #[test]
 fn returning_is_evaluated_over_rows_in_memory() {
     let mut fixture = Fixture::new();
