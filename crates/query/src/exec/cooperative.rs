@@ -17,6 +17,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
+    replace_children_if_necessary,
 };
 use futures::StreamExt;
 
@@ -58,7 +59,7 @@ fn before_probing(join: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>
     if let Some(probe) = children.last_mut() {
         *probe = Arc::new(YieldExec::new(Arc::clone(probe)));
     }
-    join.with_new_children(children)
+    replace_children_if_necessary(join, children)
 }
 
 /// Gives its input's batches, and lets go of the thread before each.
