@@ -81,7 +81,8 @@ fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
 fn is_open(plan: &LogicalPlan) -> Result<bool> {
     let mut open = false;
     plan.apply_with_subqueries(|node| {
-        open = open || matches!(node, LogicalPlan::Subquery(_));
+        // One that takes nothing from outside is run once, before the rest.
+        open = open || matches!(node, LogicalPlan::Subquery(subquery) if !subquery.outer_ref_columns.is_empty());
         node.apply_expressions(|expr| {
             open = open
                 || expr.exists(|e| {
