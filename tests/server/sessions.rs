@@ -221,3 +221,44 @@ async fn a_session_that_idles_too_long_is_ended_and_frees_its_locks() {
     }
     assert_eq!(other.value("SELECT a FROM t").await.unwrap(), "3", "what was open is rolled back");
 }
+
+/// How many temporary relations the catalog has.
+async fn temporary(client: &perigee_testkit::Client) -> String {
+    client.value("SELECT count(*) FROM pg_class WHERE relpersistence = 't'").await.unwrap()
+}
+
+#[tokio::test]
+async fn temporary_objects_end_with_their_session() {
+    let mut server = perigee_tests::server();
+    let (one, other) = (server.client().await.unwrap(), server.client().await.unwrap());
+    one.batch_execute("CREATE TEMP TABLE t (id serial PRIMARY KEY, a text); CREATE TEMP VIEW v AS SELECT a FROM t")
+        .await
+        .unwrap();
+    let mut copied = pin!(one.copy_in::<_, Bytes>("COPY t (a) FROM STDIN").await.unwrap());
+    copied.send(Bytes::from_static(b"x\ny\n")).await.unwrap();
+    assert_eq!(copied.finish().await.unwrap(), 2);
+    assert_eq!(one.value("SELECT string_agg(a, ',' ORDER BY a) FROM v").await.unwrap(), "x,y");
+    assert_eq!(code(&other, "SELECT * FROM t").await, "42P01");
+    let schema = one.value("SELECT nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()").await.unwrap();
+    assert_eq!(code(&other, &format!("SELECT * FROM {schema}.t")).await, "0A000");
+    assert_eq!(code(&other, &format!("INSERT INTO {schema}.t VALUES (1)")).await, "0A000");
+    assert_eq!(temporary(&other).await, "4");
+    // One that is not committed goes too.
+    one.batch_execute("BEGIN; CREATE TEMP TABLE u (a int); INSERT INTO u VALUES (1)").await.unwrap();
+    drop(one);
+    while temporary(&other).await != "0" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let left = other.value("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'pg_temp%'").await.unwrap();
+    assert_eq!(left, "0");
+    // What a killed node leaves behind is gone before it serves again, from the LSM too.
+    other.batch_execute("CREATE TEMP TABLE t AS SELECT generate_series(1, 10000) AS a; CHECKPOINT").await.unwrap();
+    other.batch_execute("CREATE TEMP TABLE u AS SELECT 1 AS a").await.unwrap();
+    server.kill();
+    server.restart().unwrap();
+    let other = server.client().await.unwrap();
+    assert_eq!(temporary(&other).await, "0");
+    assert_eq!(code(&other, "SELECT * FROM t").await, "42P01");
+    other.batch_execute("CREATE TEMP TABLE t (a int)").await.unwrap();
+    assert_eq!(other.value("SELECT count(*) FROM t").await.unwrap(), "0");
+}

@@ -80,7 +80,8 @@ pub(crate) async fn commit(
         CatalogChange::Put(Object::Sequence(sequence)) => Some(sequence.oid),
         CatalogChange::Put(_) => None,
     });
-    for sequence in forgotten {
+    let restarted = transaction.sequences.iter().map(|change| change.sequence);
+    for sequence in forgotten.chain(restarted) {
         engine.sequences.forget(sequence);
     }
     let entry = Entry::Transaction(Logged {

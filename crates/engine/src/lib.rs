@@ -52,6 +52,7 @@ mod session_settings;
 mod session_transaction;
 pub mod settings;
 mod stage;
+mod temporary;
 mod transaction;
 mod write;
 pub mod write_set;

@@ -53,6 +53,15 @@ pub fn finish_indexes(engine: &Arc<Engine>) -> SqlResult<()> {
     Ok(())
 }
 
+/// Drops the temporary objects of sessions that ended with the last process, or with the last leader. Before the doors
+/// open: no session has any yet.
+///
+/// # Errors
+/// What the log gives.
+pub async fn drop_temporary(engine: &Arc<Engine>) -> SqlResult<()> {
+    crate::temporary::drop_schemas(engine, None).await
+}
+
 /// What was attested and kept so far.
 #[derive(Default)]
 struct Attestations {

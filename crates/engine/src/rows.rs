@@ -52,7 +52,10 @@ impl Session {
         let (wait, cancel) = (self.lock_wait(), self.cancel.clone());
         let engine = self.engine.clone();
         let transaction = self.transaction()?;
-        transaction.check_writable(command)?;
+        // A read-only transaction may write to what nobody else reads.
+        if !transaction.catalog(&engine).is_temporary(table.schema) {
+            transaction.check_writable(command)?;
+        }
         transaction.lock(LockKey::Table(table.oid), LockMode::Shared, None, wait, &cancel).await?;
         let catalog = transaction.catalog(&engine);
         // The plan may be older than the lock.

@@ -64,15 +64,7 @@ impl Sequences {
 
     /// `setval`: the next call gives `value` (or, `called`, the one behind it).
     pub(crate) fn set_value(&self, engine: &Engine, sequence: &Sequence, value: i64, called: bool) -> SqlResult<()> {
-        if value < sequence.minimum || value > sequence.maximum {
-            return Err(SqlError::new(
-                SqlState::NumericValueOutOfRange,
-                format!(
-                    "setval: value {value} is out of bounds for sequence \"{}\" ({}..{})",
-                    sequence.name, sequence.minimum, sequence.maximum
-                ),
-            ));
-        }
+        check_value(sequence, value)?;
         let term = engine.consensus.leader_term().ok_or_else(crate::transaction::no_leader)?;
         let block = self.block(sequence.oid);
         let mut block = block.lock();
@@ -83,21 +75,46 @@ impl Sequences {
     }
 }
 
+/// Refuses a value that `setval` may not set.
+///
+/// # Errors
+/// `22003`
+pub(crate) fn check_value(sequence: &Sequence, value: i64) -> SqlResult<()> {
+    if value < sequence.minimum || value > sequence.maximum {
+        return Err(SqlError::new(
+            SqlState::NumericValueOutOfRange,
+            format!(
+                "setval: value {value} is out of bounds for sequence \"{}\" ({}..{})",
+                sequence.name, sequence.minimum, sequence.maximum
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// `next`, or where the sequence starts again when that is past its end.
+///
+/// # Errors
+/// `2200H` at the end of a sequence that does not start again.
+pub(crate) fn within(sequence: &Sequence, next: i64) -> SqlResult<i64> {
+    if (sequence.minimum..=sequence.maximum).contains(&next) {
+        return Ok(next);
+    }
+    if sequence.cycle {
+        return Ok(if sequence.increment > 0 { sequence.minimum } else { sequence.maximum });
+    }
+    let (what, bound) =
+        if sequence.increment > 0 { ("maximum", sequence.maximum) } else { ("minimum", sequence.minimum) };
+    Err(SqlError::new(
+        SqlState::SequenceGeneratorLimitExceeded,
+        format!("nextval: reached {what} value of sequence \"{}\" ({bound})", sequence.name),
+    ))
+}
+
 /// Takes a block from the log.
 fn take(engine: &Engine, sequence: &Sequence, term: Term) -> SqlResult<Block> {
-    let mut next = engine.store.sequence(sequence.oid).map_or(sequence.start, |state| state.next);
-    let past = |value: i64| value > sequence.maximum || value < sequence.minimum;
-    if past(next) {
-        if !sequence.cycle {
-            let (what, bound) =
-                if sequence.increment > 0 { ("maximum", sequence.maximum) } else { ("minimum", sequence.minimum) };
-            return Err(SqlError::new(
-                SqlState::ObjectNotInPrerequisiteState,
-                format!("nextval: reached {what} value of sequence \"{}\" ({bound})", sequence.name),
-            ));
-        }
-        next = if sequence.increment > 0 { sequence.minimum } else { sequence.maximum };
-    }
+    let next = engine.store.sequence(sequence.oid).map_or(sequence.start, |state| state.next);
+    let next = within(sequence, next)?;
     let room = if sequence.increment > 0 {
         (i128::from(sequence.maximum) - i128::from(next)) / i128::from(sequence.increment)
     } else {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use perigee_query::exec::{CompatGap, SessionServices};
+use perigee_storage::entry::SequenceChange;
 use perigee_types::catalog::Sequence;
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use rustc_hash::FxHashMap;
@@ -17,13 +18,29 @@ pub(crate) struct Services {
     state: Mutex<State>,
     /// So that a statement need not take the lock to see that there are none.
     has_settings: AtomicBool,
+    has_own: AtomicBool,
 }
+
+/// A sequence that the open transaction has made or starts anew: its values are logged at COMMIT only.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnSequence {
+    definition: Arc<Sequence>,
+    next: i64,
+    called: bool,
+    /// Tells one making from another of the same sequence.
+    made: u64,
+}
+
+/// The sequences of a transaction, by oid.
+pub(crate) type OwnSequences = FxHashMap<Oid, OwnSequence>;
 
 #[derive(Default)]
 struct State {
     /// Last value of each sequence that this session has called.
     values: FxHashMap<Oid, i64>,
     last: Option<Oid>,
+    own: OwnSequences,
+    made: u64,
     /// What `set_config` asks for, until the session adopts it: name, value, whether local.
     settings: Vec<(String, String, bool)>,
 }
@@ -33,7 +50,12 @@ const SETTINGS_MAX: usize = 1_000;
 
 impl Services {
     pub(crate) fn new(engine: &Arc<Engine>) -> Arc<Self> {
-        Arc::new(Self { engine: Arc::downgrade(engine), state: Mutex::default(), has_settings: AtomicBool::new(false) })
+        Arc::new(Self {
+            engine: Arc::downgrade(engine),
+            state: Mutex::default(),
+            has_settings: AtomicBool::new(false),
+            has_own: AtomicBool::new(false),
+        })
     }
 
     /// DISCARD SEQUENCES
@@ -55,7 +77,79 @@ impl Services {
         self.engine.upgrade().ok_or_else(|| SqlError::new(SqlState::AdminShutdown, "the node is stopping"))
     }
 
+    /// The open transaction has made a sequence, or it begins at `next` for it from now on.
+    pub(crate) fn own_sequence(&self, definition: Arc<Sequence>, next: i64) {
+        let mut state = self.state.lock();
+        state.made += 1;
+        let made = state.made;
+        state.own.insert(definition.oid, OwnSequence { definition, next, called: false, made });
+        self.has_own.store(true, Ordering::Relaxed);
+    }
+
+    /// The definition of a sequence has changed. Only the open transaction's own follow at once.
+    pub(crate) fn redefine_own_sequence(&self, definition: &Arc<Sequence>) {
+        if let Some(own) = self.state.lock().own.get_mut(&definition.oid) {
+            own.definition = definition.clone();
+        }
+    }
+
+    /// The sequences of the open transaction, to come back to.
+    pub(crate) fn own_sequences(&self) -> OwnSequences {
+        self.state.lock().own.clone()
+    }
+
+    /// Goes back to what a savepoint kept. Values that were taken since stay taken.
+    pub(crate) fn restore_own_sequences(&self, mut restored: OwnSequences) {
+        let mut state = self.state.lock();
+        for (oid, sequence) in &mut restored {
+            if let Some(now) = state.own.get(oid).filter(|now| now.made == sequence.made) {
+                (sequence.next, sequence.called) = (now.next, now.called);
+            }
+        }
+        state.own = restored;
+    }
+
+    /// The transaction ends: where its own sequences stand.
+    pub(crate) fn take_own_sequences(&self) -> Vec<SequenceChange> {
+        if !self.has_own.swap(false, Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let own = std::mem::take(&mut self.state.lock().own);
+        let mut changes: Vec<_> = own
+            .into_iter()
+            .map(|(sequence, own)| SequenceChange { sequence, next: own.next, called: own.called })
+            .collect();
+        changes.sort_by_key(|change| change.sequence);
+        changes
+    }
+
+    /// The next value of a sequence of the open transaction; `None` where it has none such.
+    fn next_own_value(&self, oid: Oid) -> SqlResult<Option<i64>> {
+        if !self.has_own.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let mut state = self.state.lock();
+        let Some(own) = state.own.get_mut(&oid) else { return Ok(None) };
+        let value = crate::sequences::within(&own.definition, own.next)?;
+        own.next = value.saturating_add(own.definition.increment);
+        own.called = true;
+        state.values.insert(oid, value);
+        state.last = Some(oid);
+        Ok(Some(value))
+    }
+
+    /// A sequence's definition, also one that only the open transaction knows.
+    fn definition(&self, oid: Oid) -> SqlResult<Arc<Sequence>> {
+        if let Some(own) = self.state.lock().own.get(&oid) {
+            return Ok(own.definition.clone());
+        }
+        find(&*self.engine()?, oid)
+    }
+
     pub(crate) fn next_value_of(&self, oid: Oid) -> SqlResult<i64> {
+        if let Some(value) = self.next_own_value(oid)? {
+            return Ok(value);
+        }
         let engine = self.engine()?;
         let sequence = find(&engine, oid)?;
         let value = engine.sequences.next_value(&engine, &sequence)?;
@@ -73,7 +167,7 @@ fn find(engine: &Engine, oid: Oid) -> SqlResult<Arc<Sequence>> {
         .catalog()
         .sequence(oid)
         .cloned()
-        .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, "the sequence does not exist or is not committed yet"))
+        .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, "the sequence does not exist"))
 }
 
 impl SessionServices for Services {
@@ -82,7 +176,7 @@ impl SessionServices for Services {
     }
 
     fn current_value(&self, sequence: Oid) -> SqlResult<i64> {
-        let name = find(&*self.engine()?, sequence)?.name.clone();
+        let name = self.definition(sequence)?.name.clone();
         self.state.lock().values.get(&sequence).copied().ok_or_else(|| {
             SqlError::new(
                 SqlState::ObjectNotInPrerequisiteState,
@@ -100,10 +194,19 @@ impl SessionServices for Services {
 
     fn set_value(&self, sequence: Oid, value: i64, called: bool) -> SqlResult<i64> {
         let engine = self.engine()?;
-        let found = find(&engine, sequence)?;
-        engine.sequences.set_value(&engine, &found, value, called)?;
+        let found = self.definition(sequence)?;
+        crate::sequences::check_value(&found, value)?;
+        let mut state = self.state.lock();
+        if let Some(own) = state.own.get_mut(&sequence) {
+            own.next = if called { value.saturating_add(found.increment) } else { value };
+            own.called = called;
+        } else {
+            drop(state);
+            engine.sequences.set_value(&engine, &found, value, called)?;
+            state = self.state.lock();
+        }
         if called {
-            self.state.lock().values.insert(sequence, value);
+            state.values.insert(sequence, value);
         }
         Ok(value)
     }

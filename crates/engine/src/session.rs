@@ -21,7 +21,7 @@ use std::time::Duration;
 use perigee_plan::command::TransactionModes;
 use perigee_plan::{Plan, Prepared, SessionCommand, TransactionCommand};
 use perigee_query::exec::{ReadView, SessionFacts};
-use perigee_query::sql::{self, PlanContext};
+use perigee_query::sql::{self, PlanContext, TemporarySchema};
 use perigee_storage::store::Overlay;
 use perigee_telemetry::measured;
 use perigee_types::catalog::{BOOTSTRAP_ROLE, Catalog};
@@ -40,6 +40,7 @@ use crate::registry::SessionEntry;
 use crate::services::Services;
 use crate::session_transaction::isolation_of;
 use crate::settings::{Settings, definition};
+use crate::temporary::Temporary;
 use crate::transaction::Transaction;
 
 /// One client's session.
@@ -66,6 +67,7 @@ pub struct Session {
     told: HashMap<String, String>,
     pub(crate) copy: Option<CopyState>,
     pub(crate) services: Arc<Services>,
+    pub(crate) temporary: Temporary,
     pub(crate) cancel: CancellationToken,
     /// The running statement's plan names something that has changed since.
     pub(crate) stale_plan: bool,
@@ -73,8 +75,20 @@ pub struct Session {
     timed_out: Arc<std::sync::atomic::AtomicBool>,
 }
 
-/// Schemas of a `search_path`: the catalog's version, the setting, and what exists of it.
-type KnownPath = (LogIndex, String, Arc<[String]>);
+/// The schemas of a `search_path`, and what they were made of.
+struct KnownPath {
+    version: LogIndex,
+    setting: String,
+    path: SearchPath,
+}
+
+/// The schemas that bare names are looked up in, in order.
+#[derive(Clone)]
+pub(crate) struct SearchPath {
+    pub(crate) schemas: Arc<[String]>,
+    /// The first is that of temporary objects, which the setting does not name.
+    pub(crate) implicit_temporary: bool,
+}
 
 pub(crate) struct SettingsBehind {
     pub(crate) rollback: Settings,
@@ -112,6 +126,7 @@ impl Session {
         entry.activity.lock().application_name = settings.get("application_name").unwrap_or_default().to_owned();
         let mut session = Self {
             services: Services::new(engine),
+            temporary: Temporary::of(entry.process_id),
             cancel: entry.begin_statement(),
             engine: engine.clone(),
             entry,
@@ -305,7 +320,8 @@ impl Session {
         run: impl FnOnce(&Engine, &PlanContext) -> SqlResult<T>,
     ) -> SqlResult<T> {
         let catalog = self.planning_catalog();
-        let search_path = self.search_path(&catalog);
+        let path = self.search_path(&catalog);
+        let temporary = TemporarySchema { name: &self.temporary.schema, implicit: path.implicit_temporary };
         let settings = |name: &str| self.settings.get(name).map(str::to_owned);
         run(
             &self.engine,
@@ -313,7 +329,8 @@ impl Session {
                 catalog: &catalog,
                 tenant: self.tenant,
                 database: &self.database,
-                search_path: &search_path,
+                search_path: &path.schemas,
+                temporary,
                 user: &self.user,
                 role: self.role,
                 settings: &settings,
@@ -330,20 +347,33 @@ impl Session {
         }
     }
 
-    /// The schemas of `search_path` that exist. Kept until the catalog or the setting changes: every statement asks.
-    pub(crate) fn search_path(&self, catalog: &Catalog) -> Arc<[String]> {
+    /// The schemas of `search_path` that exist, and before them that of temporary objects. Kept until the catalog or the
+    /// setting changes: every statement asks.
+    pub(crate) fn search_path(&self, catalog: &Catalog) -> SearchPath {
         let setting = self.settings.get("search_path").unwrap_or_default();
         let mut known = self.known_path.lock();
-        if let Some((version, of, path)) = &*known
-            && *version == catalog.version
-            && of == setting
+        if let Some(known) = &*known
+            && known.version == catalog.version
+            && known.setting == setting
         {
-            return path.clone();
+            return known.path.clone();
         }
-        let mut path = self.settings.search_path(&self.user);
-        path.retain(|name| catalog.schema(self.tenant, name).is_some());
-        let path: Arc<[String]> = path.into();
-        *known = Some((catalog.version, setting.to_owned(), path.clone()));
+        let own = &self.temporary.schema;
+        let mut schemas = self.settings.search_path(&self.user);
+        for name in &mut schemas {
+            if name == "pg_temp" {
+                name.clone_from(own);
+            }
+        }
+        let exists = self.temporary.used && catalog.schema(self.tenant, own).is_some();
+        let implicit_temporary = exists && !schemas.contains(own);
+        // One that is listed is kept, so that the first temporary object can be made in it.
+        schemas.retain(|name| name == own || catalog.schema(self.tenant, name).is_some());
+        if implicit_temporary {
+            schemas.insert(0, own.clone());
+        }
+        let path = SearchPath { schemas: schemas.into(), implicit_temporary };
+        *known = Some(KnownPath { version: catalog.version, setting: setting.to_owned(), path: path.clone() });
         path
     }
 
@@ -529,13 +559,16 @@ impl Session {
         let transaction_time = transaction.started_micros;
         let reads = transaction.reads.as_ref().map(|reads| reads.scans.clone());
         let catalog = snapshot.catalog.clone();
+        let path = self.search_path(&catalog);
         let session = SessionFacts {
             user: self.user.clone(),
             session_user: self.user.clone(),
             role: self.role,
             database: self.database.clone(),
             tenant: self.tenant,
-            search_path: self.search_path(&catalog).to_vec(),
+            search_path: path.schemas.to_vec(),
+            temporary_schema: self.temporary.schema.clone(),
+            implicit_temporary: path.implicit_temporary,
             time_zone: self.settings.get("TimeZone").unwrap_or("UTC").to_owned(),
             transaction_time,
             statement_time,
@@ -641,6 +674,7 @@ impl Drop for Session {
         {
             self.drop_staged(Some(staging));
         }
+        self.drop_temporary_in_background();
         self.engine.sessions.leave(self.entry.process_id);
     }
 }

@@ -39,7 +39,7 @@ impl Session {
             }
             SessionCommand::Reset(Some(name)) => self.set(name, None, false)?,
             SessionCommand::Reset(None) => self.reset_all()?,
-            SessionCommand::Discard(what) => self.discard(*what)?,
+            SessionCommand::Discard(what) => self.discard(*what).await?,
             SessionCommand::Unlisten => {}
             SessionCommand::Prepare { name, parameters, statement } => {
                 self.prepare(name, parameters, statement).await?;
@@ -78,7 +78,7 @@ impl Session {
         Ok(Outcome::Command(CommandTag { name: prepared.tag, rows: None }))
     }
 
-    fn discard(&mut self, what: Discard) -> SqlResult<()> {
+    async fn discard(&mut self, what: Discard) -> SqlResult<()> {
         match what {
             Discard::All => {
                 if self.transaction.as_ref().is_some_and(|t| t.explicit) {
@@ -90,14 +90,16 @@ impl Session {
                 self.close_all_statements();
                 self.portals.clear();
                 self.services.forget();
-                self.reset_all()
+                self.reset_all()?;
+                self.discard_temporary().await
             }
             Discard::Sequences => {
                 self.services.forget();
                 Ok(())
             }
-            // Plans are shared by all sessions and checked at each use; temporary tables do not exist.
-            Discard::Plans | Discard::Temp => Ok(()),
+            Discard::Temp => self.discard_temporary().await,
+            // Plans are shared by all sessions and checked at each use.
+            Discard::Plans => Ok(()),
         }
     }
 

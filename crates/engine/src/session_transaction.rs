@@ -60,8 +60,9 @@ impl Session {
                 tag("ROLLBACK")
             }
             TransactionCommand::Savepoint(name) => {
+                let sequences = self.services.own_sequences();
                 let transaction = self.block("SAVEPOINT")?;
-                transaction.savepoint(name);
+                transaction.savepoint(name, sequences);
                 tag("SAVEPOINT")
             }
             TransactionCommand::Release(name) => {
@@ -80,6 +81,8 @@ impl Session {
                 }
                 transaction.rollback_to(place, &engine)?;
                 transaction.failed = false;
+                let sequences = transaction.savepoints.get(place).map(|savepoint| savepoint.sequences.clone());
+                self.services.restore_own_sequences(sequences.unwrap_or_default());
                 self.portals.rollback_to(place);
                 tag("ROLLBACK")
             }
@@ -151,7 +154,12 @@ impl Session {
 
     /// Commits the open transaction. It is over afterwards, whatever comes.
     pub(crate) async fn commit_transaction(&mut self) -> SqlResult<()> {
+        if let Err(error) = Box::pin(self.end_temporary()).await {
+            self.rollback_transaction();
+            return Err(error);
+        }
         let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
+        transaction.sequences = self.services.take_own_sequences();
         let writes = !transaction.writes.is_empty() || transaction.staging.is_some();
         let started = std::time::Instant::now();
         let result = crate::commit::commit(&self.engine, &mut transaction, &self.cancel).await;
@@ -176,6 +184,7 @@ impl Session {
             let staging = transaction.staging.take();
             self.drop_staged(staging);
         }
+        self.services.take_own_sequences();
         self.portals.end_transaction(false);
         self.end_settings(false);
     }

@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::foreign::PendingKey;
 use crate::locks::{Acquired, Holder, LockKey, LockManager, LockMode, LockWait};
 use crate::serializable::Reads;
+use crate::services::OwnSequences;
 use crate::stage::Staging;
 use crate::write_set::{Mark, UniqueKeys, WriteSet};
 
@@ -50,7 +51,7 @@ pub(crate) struct Transaction {
     pub(crate) pending_keys: Vec<PendingKey>,
     /// What was done since BEGIN that a statement may not come behind (SET TRANSACTION).
     pub(crate) has_run: bool,
-    /// Sequences that start anew with it.
+    /// Where the sequences stand that it has made or starts anew; put in at COMMIT.
     pub(crate) sequences: Vec<SequenceChange>,
     /// Indexes to fill from existing rows once the entry is applied.
     pub(crate) backfill: Vec<Oid>,
@@ -185,9 +186,10 @@ pub(crate) struct Savepoint {
     pub(crate) mark: Mark,
     /// By storage: rows that were staged before it, and places in the buffer that were taken.
     rows: BTreeMap<Oid, (u64, usize)>,
-    /// Indexes to fill and sequences to start anew that were asked for before it.
+    /// How many indexes to fill were asked for before it.
     backfill: usize,
-    sequences: usize,
+    /// What stood of the sequences that are the transaction's own.
+    pub(crate) sequences: OwnSequences,
     /// Rows of the buffer that it would bring back have been staged or dropped since.
     lost: bool,
 }
@@ -196,7 +198,7 @@ pub(crate) struct Savepoint {
 const STAGED_ENDED_MAX: u64 = 4_000_000;
 
 impl Transaction {
-    pub(crate) fn savepoint(&mut self, name: &str) {
+    pub(crate) fn savepoint(&mut self, name: &str, sequences: OwnSequences) {
         let mut rows: BTreeMap<Oid, (u64, usize)> = BTreeMap::new();
         if let Some(staging) = &self.staging {
             rows.extend(staging.rows().iter().map(|(storage, count)| (*storage, (*count, 0))));
@@ -209,7 +211,7 @@ impl Transaction {
             mark: self.writes.mark(),
             rows,
             backfill: self.backfill.len(),
-            sequences: self.sequences.len(),
+            sequences,
             lost: false,
         });
     }
@@ -239,7 +241,6 @@ impl Transaction {
         }
         let kept = savepoint.rows.clone();
         self.backfill.truncate(savepoint.backfill);
-        self.sequences.truncate(savepoint.sequences);
         self.writes.rollback_to(savepoint.mark);
         self.savepoints.truncate(place + 1);
         self.pending_keys.clear();

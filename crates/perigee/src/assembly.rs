@@ -118,6 +118,7 @@ impl Assembly {
             .await
             .map_err(Failure::fatal)?
             .map_err(Failure::fatal)?;
+        maintenance::drop_temporary(&engine).await.map_err(Failure::fatal)?;
         if !overrides.skip_entries.is_empty() {
             checkpoint_now(&engine).await?;
         }

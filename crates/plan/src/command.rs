@@ -143,7 +143,7 @@ pub enum Discard {
     Plans,
     /// Sequence values taken ahead.
     Sequences,
-    /// Temporary tables.
+    /// Temporary objects.
     Temp,
 }
 

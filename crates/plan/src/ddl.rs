@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use perigee_types::catalog::{Column, ReferentialAction, Table};
+use perigee_types::catalog::{Column, OnCommit, ReferentialAction, Table};
 use perigee_types::{Oid, SqlType, Value};
 use std::sync::Arc;
 
@@ -181,6 +181,8 @@ pub enum Ddl {
         foreign_keys: Vec<ForeignKeyConstraint>,
         /// WITH ( … )
         options: BTreeMap<String, String>,
+        /// ON COMMIT, of a temporary table.
+        on_commit: OnCommit,
         /// AS query: one column for each of `columns`, cast to its type.
         source: Option<Query>,
         /// AS … WITH NO DATA
@@ -210,6 +212,8 @@ pub enum Ddl {
     CreateView {
         /// Its schema.
         schema: Oid,
+        /// It is made temporary because it reads what is: the client is told.
+        becomes_temporary: bool,
         /// Its name.
         name: String,
         /// OR REPLACE

@@ -23,6 +23,11 @@ pub const PUBLIC_SCHEMA: Oid = Oid(2200);
 pub const INFORMATION_SCHEMA: Oid = Oid(13_182);
 /// `perigee`: system tables that PostgreSQL does not have.
 pub const PERIGEE_SCHEMA: Oid = Oid(15_000);
+/// Stands in plans for the session's own schema of temporary objects, which the engine makes with the first of them. No
+/// object of the catalog has it.
+pub const TEMPORARY_SCHEMA: Oid = Oid(15_001);
+/// The schema of a session's temporary objects is this and a number; users cannot make one of such a name.
+pub const TEMPORARY_PREFIX: &str = "pg_temp_";
 /// Oid of the first superuser.
 pub const BOOTSTRAP_ROLE: Oid = Oid(10);
 /// Oid of the database `postgres`.
@@ -124,6 +129,18 @@ pub struct ForeignKey {
     pub match_full: bool,
 }
 
+/// What COMMIT does with a temporary table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnCommit {
+    /// PRESERVE ROWS, and every table that is not temporary.
+    #[default]
+    PreserveRows,
+    /// DELETE ROWS
+    DeleteRows,
+    /// DROP
+    Drop,
+}
+
 /// A table. `columns` holds the live ones in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Table {
@@ -158,9 +175,20 @@ pub struct Table {
     /// Storage options as given in WITH (…).
     #[serde(default)]
     pub options: BTreeMap<String, String>,
+    /// What COMMIT does with a temporary table.
+    #[serde(default)]
+    pub on_commit: OnCommit,
     /// Comment.
     #[serde(default)]
     pub comment: Option<String>,
+}
+
+impl Schema {
+    /// Whether it holds the temporary objects of a session.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        self.name.starts_with(TEMPORARY_PREFIX)
+    }
 }
 
 impl Column {
@@ -351,7 +379,8 @@ impl Object {
     }
 
     /// Schema and name, for what shares the name space of tables.
-    fn relation_name(&self) -> Option<(Oid, &str)> {
+    #[must_use]
+    pub fn relation_name(&self) -> Option<(Oid, &str)> {
         match self {
             Object::Table(o) => Some((o.schema, &o.name)),
             Object::Index(o) => Some((o.schema, &o.name)),
@@ -552,6 +581,12 @@ impl Catalog {
         })
     }
 
+    /// Whether objects of a schema are temporary.
+    #[must_use]
+    pub fn is_temporary(&self, schema: Oid) -> bool {
+        matches!(self.objects.get(&schema), Some(Object::Schema(schema)) if schema.is_temporary())
+    }
+
     /// A role by name.
     #[must_use]
     pub fn role(&self, name: &str) -> Option<&Arc<Role>> {
@@ -591,6 +626,7 @@ mod tests {
             checks: Vec::new(),
             foreign_keys: Vec::new(),
             options: BTreeMap::new(),
+            on_commit: OnCommit::PreserveRows,
             comment: None,
         }))
     }

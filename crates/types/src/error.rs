@@ -57,6 +57,7 @@ states! {
     ForeignKeyViolation = "23503",
     UniqueViolation = "23505",
     CheckViolation = "23514",
+    SequenceGeneratorLimitExceeded = "2200H",
     InvalidCursorState = "24000",
     InvalidTransactionState = "25000",
     ActiveSqlTransaction = "25001",

@@ -67,6 +67,14 @@ pub(super) fn new_foreign_key(
             SqlError::new(SqlState::UndefinedTable, "the table of a foreign key does not exist any more")
         })?,
     };
+    let temporary = catalog.is_temporary(table.schema);
+    if catalog.is_temporary(parent.schema) != temporary {
+        let kind = if temporary { "temporary" } else { "permanent" };
+        return Err(SqlError::new(
+            SqlState::InvalidTableDefinition,
+            format!("constraints on {kind} tables may reference only {kind} tables"),
+        ));
+    }
     // Indexes that are made with the table are not in the catalog yet.
     let made = own_indexes.iter().filter_map(|change| match change {
         CatalogChange::Put(Object::Index(index)) if index.table == parent.oid => Some(index),

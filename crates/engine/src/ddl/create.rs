@@ -5,7 +5,7 @@ use std::sync::Arc;
 use perigee_plan::Ddl;
 use perigee_plan::ddl::{ColumnDefinition, KeyConstraint, SequenceColumn};
 use perigee_types::catalog::{
-    Catalog, CatalogChange, Column, ColumnDefault, Index, IndexState, Object, Schema, Sequence, Table, View,
+    Catalog, CatalogChange, Column, ColumnDefault, Index, IndexState, Object, OnCommit, Schema, Sequence, Table, View,
 };
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -25,16 +25,19 @@ impl Session {
             checks,
             foreign_keys,
             options,
+            on_commit,
             source,
             with_data,
         } = ddl
         else {
             return Err(SqlError::internal("not CREATE TABLE"));
         };
+        let schema = self.creation_schema(*schema)?;
         let catalog = self.latest_catalog();
-        if self.name_is_taken(&catalog, *schema, name, *if_not_exists)? {
+        if self.name_is_taken(&catalog, schema, name, *if_not_exists)? {
             return Ok(None);
         }
+        self.temporary.ends_with_commit |= *on_commit != OnCommit::PreserveRows;
         for key in foreign_keys {
             // Who writes to the table that it points to must know of it.
             if let Some(parent) = key.references {
@@ -46,7 +49,7 @@ impl Session {
         let mut table = Table {
             oid,
             tenant: self.tenant,
-            schema: *schema,
+            schema,
             name: name.clone(),
             owner: self.role,
             version: 1,
@@ -58,6 +61,7 @@ impl Session {
             checks: Vec::new(),
             foreign_keys: Vec::new(),
             options: options.clone(),
+            on_commit: *on_commit,
             comment: None,
         };
         let mut others = Vec::new();
@@ -172,11 +176,15 @@ impl Session {
     }
 
     pub(super) fn create_view(&mut self, ddl: &Ddl) -> SqlResult<()> {
-        let Ddl::CreateView { schema, name, replace, columns, query, depends_on } = ddl else {
+        let Ddl::CreateView { schema, becomes_temporary, name, replace, columns, query, depends_on } = ddl else {
             return Err(SqlError::internal("not CREATE VIEW"));
         };
+        if *becomes_temporary {
+            self.notify(format!("view \"{name}\" will be a temporary view"));
+        }
+        let schema = self.creation_schema(*schema)?;
         let catalog = self.latest_catalog();
-        let oid = match catalog.relation(*schema, name) {
+        let oid = match catalog.relation(schema, name) {
             None => Oids::new(&catalog).next(),
             Some(Object::View(old)) if *replace => {
                 let kept = old.columns.len() <= columns.len() && old.columns.iter().zip(columns).all(|(a, b)| a == b);
@@ -198,7 +206,7 @@ impl Session {
         let view = View {
             oid,
             tenant: self.tenant,
-            schema: *schema,
+            schema,
             name: name.clone(),
             owner: self.role,
             query: query.clone(),
@@ -233,8 +241,9 @@ impl Session {
         else {
             return Err(SqlError::internal("not CREATE SEQUENCE"));
         };
+        let schema = self.creation_schema(*schema)?;
         let catalog = self.latest_catalog();
-        if self.name_is_taken(&catalog, *schema, name, *if_not_exists)? {
+        if self.name_is_taken(&catalog, schema, name, *if_not_exists)? {
             return Ok(());
         }
         let wrong = |text: String| Err(SqlError::new(SqlState::InvalidParameterValue, text));
@@ -261,7 +270,7 @@ impl Session {
         let sequence = Sequence {
             oid: Oids::new(&catalog).next(),
             tenant: self.tenant,
-            schema: *schema,
+            schema,
             name: name.clone(),
             owner: self.role,
             ty: ty.clone(),

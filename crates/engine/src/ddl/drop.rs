@@ -26,7 +26,12 @@ impl Session {
                 None => return Err(missing(kind, name)),
             }
         }
-        for object in &wanted {
+        self.drop_found(&wanted, cascade).await
+    }
+
+    /// Drops objects and what belongs to them; with `cascade` also what uses them.
+    pub(crate) async fn drop_found(&mut self, wanted: &[Object], cascade: bool) -> SqlResult<()> {
+        for object in wanted {
             if let Object::Table(table) = object {
                 self.lock_table(table.oid, &table.name).await?;
             }
@@ -38,7 +43,7 @@ impl Session {
             }
         }
         let catalog = self.latest_catalog();
-        let (gone, edited) = closure(&catalog, &wanted, cascade)?;
+        let (gone, edited) = closure(&catalog, wanted, cascade)?;
         for oid in &gone {
             if let Some(table) = catalog.table(*oid)
                 && !wanted.iter().any(|o| o.oid() == *oid)
@@ -78,7 +83,7 @@ impl Session {
         }
         let path = match schema {
             Some(schema) => vec![schema.to_owned()],
-            None => self.search_path(catalog).to_vec(),
+            None => self.search_path(catalog).schemas.to_vec(),
         };
         for schema in path {
             let Some(schema) = catalog.schema(self.tenant, &schema) else { continue };

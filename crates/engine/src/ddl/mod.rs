@@ -52,7 +52,7 @@ impl Session {
         Ok(Outcome::Command(tag))
     }
 
-    async fn lock_catalog(&mut self, command: &str) -> SqlResult<()> {
+    pub(crate) async fn lock_catalog(&mut self, command: &str) -> SqlResult<()> {
         let (wait, cancel) = (self.lock_wait(), self.cancel.clone());
         let transaction = self.transaction()?;
         transaction.check_writable(command)?;
@@ -62,7 +62,7 @@ impl Session {
     }
 
     /// Takes a table for itself and gives its latest definition.
-    async fn lock_table(&mut self, oid: Oid, name: &str) -> SqlResult<Arc<Table>> {
+    pub(crate) async fn lock_table(&mut self, oid: Oid, name: &str) -> SqlResult<Arc<Table>> {
         let (wait, cancel) = (self.lock_wait(), self.cancel.clone());
         let transaction = self.transaction()?;
         transaction.lock(LockKey::Table(oid), LockMode::Exclusive, None, wait, &cancel).await?;
@@ -73,14 +73,22 @@ impl Session {
     }
 
     /// The committed catalog with this transaction's own changes.
-    fn latest_catalog(&self) -> Arc<Catalog> {
+    pub(crate) fn latest_catalog(&self) -> Arc<Catalog> {
         match self.transaction.as_ref().and_then(|t| t.writes.catalog()) {
             Some(own) => own.clone(),
             None => self.engine.store.catalog(),
         }
     }
 
-    fn change(&mut self, changes: Vec<CatalogChange>) -> SqlResult<()> {
+    pub(crate) fn change(&mut self, changes: Vec<CatalogChange>) -> SqlResult<()> {
+        for change in &changes {
+            if let CatalogChange::Put(Object::Sequence(sequence)) = change {
+                match self.latest_catalog().sequence(sequence.oid) {
+                    None => self.services.own_sequence(sequence.clone(), sequence.start),
+                    Some(_) => self.services.redefine_own_sequence(sequence),
+                }
+            }
+        }
         let base = self.engine.store.catalog();
         self.transaction()?.writes.change_catalog(&base, changes);
         Ok(())

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use perigee_storage::entry::SequenceChange;
 use perigee_types::catalog::{CatalogChange, Object, Table};
 use perigee_types::{SqlError, SqlResult, SqlState};
 
@@ -19,28 +18,28 @@ impl Session {
         for table in self.with_referencing(tables, cascade).await? {
             let current = self.lock_table(table.oid, &table.name).await?;
             let catalog = self.latest_catalog();
-            let mut oids = Oids::new(&catalog);
-            let mut changed = Table::clone(&current);
-            changed.storage = oids.next();
-            changed.version += 1;
-            self.change(vec![CatalogChange::Put(Object::Table(Arc::new(changed)))])?;
-            self.transaction()?.writes.forget(current.storage);
+            self.new_storage(&current)?;
             if restart_identity {
-                let restarts: Vec<SequenceChange> = catalog
-                    .objects()
-                    .filter_map(|object| match object {
-                        Object::Sequence(s) if s.owned_by.is_some_and(|(owner, _)| owner == current.oid) => {
-                            Some(SequenceChange { sequence: s.oid, next: s.start, called: false })
-                        }
-                        _ => None,
-                    })
-                    .collect();
-                for restart in &restarts {
-                    self.engine.sequences.forget(restart.sequence);
+                for object in catalog.objects() {
+                    if let Object::Sequence(sequence) = object
+                        && sequence.owned_by.is_some_and(|(owner, _)| owner == current.oid)
+                    {
+                        self.services.own_sequence(sequence.clone(), sequence.start);
+                    }
                 }
-                self.transaction()?.sequences.extend(restarts);
             }
         }
+        Ok(())
+    }
+
+    /// Gives a table that this transaction holds a new storage, without rows.
+    pub(crate) fn new_storage(&mut self, table: &Arc<Table>) -> SqlResult<()> {
+        let catalog = self.latest_catalog();
+        let mut changed = Table::clone(table);
+        changed.storage = Oids::new(&catalog).next();
+        changed.version += 1;
+        self.change(vec![CatalogChange::Put(Object::Table(Arc::new(changed)))])?;
+        self.transaction()?.writes.forget(table.storage);
         Ok(())
     }
 

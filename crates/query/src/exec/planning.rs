@@ -17,7 +17,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, 
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{NullOrdering, ParserOptions};
 use parking_lot::Mutex;
-use perigee_types::catalog::{Catalog, Object, Table, View};
+use perigee_types::catalog::{Catalog, Object, TEMPORARY_PREFIX, Table, View};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, TableId, TenantId};
 
 use super::error::{from_sql, sql_error};
@@ -45,6 +45,8 @@ pub struct PlanningOptions<'a> {
     pub database: &'a str,
     /// Schemas for bare names, in order; `pg_catalog` comes first by itself where it is not listed.
     pub search_path: &'a [String],
+    /// What `pg_temp` stands for: the schema of the session's temporary objects.
+    pub temporary: &'a str,
     /// Plans views; without one a view is unknown.
     pub views: Option<&'a dyn ViewPlanner>,
     /// Tables whose scans end with the hidden [`perigee_plan::relational::VID_COLUMN`].
@@ -96,6 +98,13 @@ impl<'a> Planning<'a> {
             return Err(SqlError::unsupported(format_args!("cross-database reference \"{name}\"")));
         }
         if let Some(schema) = name.schema() {
+            let schema = if schema == "pg_temp" { self.options.temporary } else { schema };
+            if schema.starts_with(TEMPORARY_PREFIX) && schema != self.options.temporary {
+                return Err(SqlError::new(
+                    SqlState::FeatureNotSupported,
+                    "cannot access temporary tables of other sessions",
+                ));
+            }
             if self.options.catalog.schema(self.options.tenant, schema).is_none() && !is_system(schema) {
                 return Err(undefined_table(name));
             }

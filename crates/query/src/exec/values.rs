@@ -81,7 +81,7 @@ impl SessionValue {
             SessionValue::User => Value::Text(facts.user.clone()),
             SessionValue::SessionUser => Value::Text(facts.session_user.clone()),
             SessionValue::Database => Value::Text(facts.database.clone()),
-            SessionValue::Schema => match facts.search_path.first() {
+            SessionValue::Schema => match facts.listed_schemas().first() {
                 Some(schema) => Value::Text(schema.clone()),
                 None => Value::Null,
             },

@@ -45,6 +45,10 @@ pub struct SessionFacts {
     pub tenant: TenantId,
     /// The schemas of `search_path` that exist, in order, without the implicit `pg_catalog`.
     pub search_path: Vec<String>,
+    /// The schema of the session's temporary objects, which may not exist yet.
+    pub temporary_schema: String,
+    /// `search_path` begins with it although the setting does not name it.
+    pub implicit_temporary: bool,
     /// Setting `TimeZone`: an IANA name or an offset.
     pub time_zone: String,
     /// `now()`: microseconds since 1970 UTC at the start of the transaction.
@@ -60,6 +64,12 @@ pub struct SessionFacts {
 }
 
 impl SessionFacts {
+    /// The schemas that the setting `search_path` names and that exist, in order.
+    #[must_use]
+    pub fn listed_schemas(&self) -> &[String] {
+        self.search_path.get(usize::from(self.implicit_temporary)..).unwrap_or_default()
+    }
+
     /// Facts of a session that is not there: UTC, `public`, time zero. For tests and for constants.
     #[must_use]
     pub fn nobody() -> Self {
@@ -70,6 +80,8 @@ impl SessionFacts {
             database: "postgres".to_owned(),
             tenant: TenantId(1),
             search_path: vec!["public".to_owned()],
+            temporary_schema: "pg_temp_0".to_owned(),
+            implicit_temporary: false,
             time_zone: "UTC".to_owned(),
             transaction_time: 0,
             statement_time: 0,

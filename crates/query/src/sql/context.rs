@@ -16,6 +16,8 @@ pub struct PlanContext<'a> {
     pub database: &'a str,
     /// Schemas for bare names, in order, without the implicit `pg_catalog`.
     pub search_path: &'a [String],
+    /// The schema of the session's temporary objects, which may not exist yet.
+    pub temporary: TemporarySchema<'a>,
     /// `current_user`
     pub user: &'a str,
     /// Oid of the current role.
@@ -24,4 +26,14 @@ pub struct PlanContext<'a> {
     pub settings: &'a dyn Fn(&str) -> Option<String>,
     /// Parameter types that the client declared, from `$1`.
     pub declared: &'a [Option<SqlType>],
+}
+
+/// The schema of a session's temporary objects.
+#[derive(Clone, Copy)]
+pub struct TemporarySchema<'a> {
+    /// Its name: what `pg_temp` stands for.
+    pub name: &'a str,
+    /// The search path begins with it although the setting does not name it: it is for finding objects, not for making
+    /// them.
+    pub implicit: bool,
 }

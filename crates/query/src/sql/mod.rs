@@ -21,7 +21,7 @@ mod plan;
 pub mod statement;
 
 pub use cache::StatementCache;
-pub use context::PlanContext;
+pub use context::{PlanContext, TemporarySchema};
 pub use parse::{parse, parse_expression};
 pub use perigee_plan::Prepared;
 pub use plan::{Check, Generated, RowExpression, check_columns, check_text, checks, column_default, generated, plan};

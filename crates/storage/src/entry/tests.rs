@@ -50,6 +50,7 @@ fn table(storage: Oid) -> Arc<Table> {
         checks: Vec::new(),
         foreign_keys: Vec::new(),
         options: Default::default(),
+        on_commit: perigee_types::catalog::OnCommit::PreserveRows,
         comment: None,
     })
 }

@@ -219,6 +219,7 @@ pub(crate) fn table(storage: Oid, indexes: &[Index]) -> Table {
         checks: Vec::new(),
         foreign_keys: Vec::new(),
         options: Default::default(),
+        on_commit: perigee_types::catalog::OnCommit::PreserveRows,
         comment: None,
     }
 }

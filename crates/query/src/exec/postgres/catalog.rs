@@ -58,6 +58,7 @@ pub(super) fn relation(name: &str, view: &ReadView) -> Option<Oid> {
         Some(catalog.relation(catalog.schema(tenant, schema)?.oid, relation)?.oid())
     };
     match parts.as_slice() {
+        [schema, relation] if schema == "pg_temp" => find(&view.session.temporary_schema, relation),
         [schema, relation] => find(schema, relation),
         [relation] => std::iter::once("pg_catalog")
             .chain(view.session.search_path.iter().map(String::as_str))

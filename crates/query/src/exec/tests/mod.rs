@@ -98,6 +98,7 @@ impl Fixture {
             checks: Vec::new(),
             foreign_keys: Vec::new(),
             options: BTreeMap::new(),
+            on_commit: perigee_types::catalog::OnCommit::PreserveRows,
             comment: None,
         });
         let index = Arc::new(Index {
@@ -139,6 +140,7 @@ impl Fixture {
             tenant: TenantId(1),
             database: "postgres",
             search_path: &search_path,
+            temporary: "pg_temp_1",
             views: None,
             with_vid,
         });

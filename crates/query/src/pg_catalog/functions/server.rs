@@ -25,8 +25,10 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("inet_server_port", 0..=0, SqlType::Int4, |_, _| Ok(Value::Null)),
         function("inet_client_addr", 0..=0, SqlType::Text, |_, _| Ok(Value::Null)),
         function("inet_client_port", 0..=0, SqlType::Int4, |_, _| Ok(Value::Null)),
-        function("pg_my_temp_schema", 0..=0, SqlType::Oid, |_, _| Ok(Value::Oid(0))),
-        function("pg_is_other_temp_schema", 1..=1, SqlType::Bool, |_, _| Ok(Value::Bool(false))),
+        function("pg_my_temp_schema", 0..=0, SqlType::Oid, |scope, _| {
+            Ok(Value::Oid(scope.schema_oid(&scope.session().temporary_schema).0))
+        }),
+        function("pg_is_other_temp_schema", 1..=1, SqlType::Bool, is_other_temporary),
         function("pg_tablespace_location", 1..=1, SqlType::Text, |_, _| Ok(Value::Text(String::new()))),
     ]
 }
@@ -43,10 +45,18 @@ pub(super) fn mark_start() {
 }
 
 fn current_schemas(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
-    let path = &scope.session().search_path;
-    let implicit = (bool_at(values, 0) && !path.iter().any(|s| s == "pg_catalog")).then_some("pg_catalog");
-    let schemas = implicit.into_iter().chain(path.iter().map(String::as_str));
+    let facts = scope.session();
+    let (with_implicit, path) = (bool_at(values, 0), facts.listed_schemas());
+    let temporary = (with_implicit && facts.implicit_temporary).then_some(facts.temporary_schema.as_str());
+    let catalog = (with_implicit && !path.iter().any(|s| s == "pg_catalog")).then_some("pg_catalog");
+    let schemas = temporary.into_iter().chain(catalog).chain(path.iter().map(String::as_str));
     Ok(Value::Array(schemas.map(|s| Value::Text(s.to_owned())).collect()))
+}
+
+fn is_other_temporary(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let oid = values.first().and_then(Value::as_i64).and_then(|oid| u32::try_from(oid).ok()).unwrap_or_default();
+    let schema = scope.schemas().find(|schema| schema.oid.0 == oid);
+    Ok(Value::Bool(schema.is_some_and(|s| s.is_temporary() && s.name != scope.session().temporary_schema)))
 }
 
 /// Perigee has no transaction ids; the log index that the statement reads at grows with every transaction as they do.

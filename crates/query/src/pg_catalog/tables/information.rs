@@ -33,6 +33,7 @@ pub(super) fn database<'a>(scope: &Scope<'a>) -> &'a str {
 fn tables(scope: &Scope, rows: &mut Rows) {
     for relation in scope.relations() {
         let kind = match relation.kind() {
+            "r" if scope.catalog().is_temporary(relation.schema(scope)) => "LOCAL TEMPORARY",
             "r" => "BASE TABLE",
             "v" => "VIEW",
             _ => continue,
@@ -42,7 +43,7 @@ fn tables(scope: &Scope, rows: &mut Rows) {
             ("table_schema", text(scope.schema_name(relation.schema(scope)))),
             ("table_name", text(relation.name())),
             ("table_type", text(kind)),
-            ("is_insertable_into", yes_or_no(kind == "BASE TABLE")),
+            ("is_insertable_into", yes_or_no(kind != "VIEW")),
             ("is_typed", yes_or_no(false)),
         ]);
     }

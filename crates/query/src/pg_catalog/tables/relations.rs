@@ -53,7 +53,7 @@ pub(super) fn classes(scope: &Scope, rows: &mut Rows) {
             ("relfilenode", oid(storage.0)),
             ("reltuples", Value::Float4(count as f32)),
             ("relhasindex", bool(matches!(relation, Relation::Table(t) if !t.indexes.is_empty()))),
-            ("relpersistence", text("p")),
+            ("relpersistence", text(if scope.catalog().is_temporary(relation.schema(scope)) { "t" } else { "p" })),
             ("relkind", text(kind)),
             ("relnatts", int2(relation.columns(scope).len())),
             ("relchecks", int2(checks)),

@@ -201,6 +201,7 @@ pub(super) fn validate(
         checks: Vec::new(),
         foreign_keys: Vec::new(),
         options: BTreeMap::new(),
+        on_commit: perigee_types::catalog::OnCommit::PreserveRows,
         comment: None,
     });
     generated(&table, context)?;

@@ -27,10 +27,9 @@ pub(super) fn plan(statement: &Statement, ast: &ast::Statement, context: &PlanCo
             (create_schema(schema_name, *if_not_exists, context)?, "CREATE SCHEMA")
         }
         ast::Statement::CreateSequence { temporary, if_not_exists, name, data_type, sequence_options, owned_by } => {
-            refuse(*temporary, "CREATE TEMPORARY SEQUENCE")?;
             let owned = owned_by.as_ref().is_some_and(|o| !o.to_string().eq_ignore_ascii_case("none"));
             refuse(owned, "OWNED BY")?;
-            let ddl = create_sequence(name, *if_not_exists, data_type.as_ref(), sequence_options, context)?;
+            let ddl = create_sequence(name, *temporary, *if_not_exists, data_type.as_ref(), sequence_options, context)?;
             (ddl, "CREATE SEQUENCE")
         }
         ast::Statement::Drop { object_type, if_exists, names, cascade, temporary, .. } => {
@@ -93,13 +92,14 @@ fn create_schema(name: &SchemaName, if_not_exists: bool, context: &PlanContext) 
 
 fn create_sequence(
     name: &ObjectName,
+    temporary: bool,
     if_not_exists: bool,
     data_type: Option<&DataType>,
     options: &[SequenceOptions],
     context: &PlanContext,
 ) -> SqlResult<Ddl> {
     let name = names::qualified(name, context)?;
-    let schema = names::creation_schema(&name, context)?.oid;
+    let schema = names::creation_schema(&name, temporary, context)?;
     let ty = data_type.map(sql_type).transpose()?.unwrap_or(SqlType::Int8);
     if !ty.is_integer() {
         return Err(SqlError::new(

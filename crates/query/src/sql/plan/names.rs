@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use perigee_types::catalog::{Object, Schema, Table};
-use perigee_types::{SqlError, SqlResult, SqlState};
+use perigee_types::catalog::{Object, TEMPORARY_PREFIX, TEMPORARY_SCHEMA, Table};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use sqlparser::ast::{Ident, ObjectName};
 
 use crate::sql::context::PlanContext;
@@ -18,10 +18,11 @@ pub(super) type Qualified = (Option<String>, String);
 /// `0A000` where it names another database, `42601` where it has too many parts.
 pub(super) fn qualified(name: &ObjectName, context: &PlanContext) -> SqlResult<Qualified> {
     let parts = name.0.iter().map(|part| part.as_ident().map(fold)).collect::<Option<Vec<_>>>();
+    let schema_of = |schema: &str| Some(if schema == "pg_temp" { context.temporary.name } else { schema }.to_owned());
     match parts.as_deref() {
         Some([name]) => Ok((None, name.clone())),
-        Some([schema, name]) => Ok((Some(schema.clone()), name.clone())),
-        Some([database, schema, name]) if database == context.database => Ok((Some(schema.clone()), name.clone())),
+        Some([schema, name]) => Ok((schema_of(schema), name.clone())),
+        Some([database, schema, name]) if database == context.database => Ok((schema_of(schema), name.clone())),
         Some([_, _, _]) => {
             Err(SqlError::unsupported(format_args!("cross-database references are not implemented: {name}")))
         }
@@ -46,6 +47,9 @@ pub(super) fn find<'a>(name: &Qualified, context: &PlanContext<'a>) -> Option<&'
 pub(super) fn table(name: &ObjectName, context: &PlanContext) -> SqlResult<Arc<Table>> {
     let name = qualified(name, context)?;
     match find(&name, context) {
+        Some(Object::Table(_)) if is_foreign_temporary(&name, context) => {
+            Err(SqlError::new(SqlState::FeatureNotSupported, "cannot access temporary tables of other sessions"))
+        }
         Some(Object::Table(table)) => Ok(Arc::clone(table)),
         Some(_) => Err(not_a_table(&name.1)),
         None if is_system(&name) => Err(SqlError::new(
@@ -56,18 +60,34 @@ pub(super) fn table(name: &ObjectName, context: &PlanContext) -> SqlResult<Arc<T
     }
 }
 
-/// The schema in which an object of this name is made.
+fn is_foreign_temporary(name: &Qualified, context: &PlanContext) -> bool {
+    name.0.as_ref().is_some_and(|schema| schema.starts_with(TEMPORARY_PREFIX) && *schema != context.temporary.name)
+}
+
+/// The schema in which an object of this name is made: [`TEMPORARY_SCHEMA`] for a temporary one.
 ///
 /// # Errors
-/// `3F000` where there is none, `42501` for one of the system.
-pub(super) fn creation_schema<'a>(name: &Qualified, context: &PlanContext<'a>) -> SqlResult<&'a Arc<Schema>> {
+/// `3F000` where there is none, `42501` for one of the system, `42P16` where it and `temporary` do not fit.
+pub(super) fn creation_schema(name: &Qualified, temporary: bool, context: &PlanContext) -> SqlResult<Oid> {
+    let own = context.temporary;
+    let wrong = |text: &str| Err(SqlError::new(SqlState::InvalidTableDefinition, text));
     let schema = match &name.0 {
+        Some(schema) if schema == own.name => return Ok(TEMPORARY_SCHEMA),
+        Some(_) if is_foreign_temporary(name, context) => {
+            return wrong("cannot create relations in temporary schemas of other sessions");
+        }
+        Some(_) if temporary => return wrong("cannot create temporary relation in non-temporary schema"),
+        None if temporary => return Ok(TEMPORARY_SCHEMA),
         Some(schema) => context.catalog.schema(context.tenant, schema).ok_or_else(|| undefined_schema(schema))?,
-        None => context
-            .search_path
-            .iter()
-            .find_map(|schema| context.catalog.schema(context.tenant, schema))
-            .ok_or_else(|| SqlError::new(SqlState::InvalidSchemaName, "no schema has been selected to create in"))?,
+        None => {
+            let mut listed = context.search_path.iter().skip(usize::from(own.implicit)).peekable();
+            if listed.peek().is_some_and(|schema| *schema == own.name) {
+                return Ok(TEMPORARY_SCHEMA);
+            }
+            listed
+                .find_map(|schema| context.catalog.schema(context.tenant, schema))
+                .ok_or_else(|| SqlError::new(SqlState::InvalidSchemaName, "no schema has been selected to create in"))?
+        }
     };
     if matches!(schema.name.as_str(), "pg_catalog" | "information_schema" | "perigee") {
         return Err(SqlError::new(
@@ -75,7 +95,7 @@ pub(super) fn creation_schema<'a>(name: &Qualified, context: &PlanContext<'a>) -
             format!("permission denied for schema {}", schema.name),
         ));
     }
-    Ok(schema)
+    Ok(schema.oid)
 }
 
 /// The place in `table.columns` of a column.

@@ -178,6 +178,7 @@ pub(super) fn planning<'a>(context: &'a PlanContext<'a>, views: &'a Views<'a>) -
         tenant: context.tenant,
         database: context.database,
         search_path: context.search_path,
+        temporary: context.temporary.name,
         views: Some(views),
         with_vid: &[],
     })

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use perigee_plan::ddl::{CheckConstraint, ColumnDefinition, ForeignKeyConstraint, KeyConstraint, SequenceColumn};
 use perigee_plan::{Ddl, Expr, Plan};
-use perigee_types::catalog::ReferentialAction;
-use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
+use perigee_types::catalog::{OnCommit, ReferentialAction, TEMPORARY_SCHEMA};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 use sqlparser::ast::{
     self, ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr as AstExpr, Ident, IndexColumn, SqlOption,
     TableConstraint,
@@ -32,19 +32,21 @@ pub(super) struct Column {
 /// Plans CREATE TABLE, also AS a query. `with_data`: not WITH NO DATA.
 ///
 /// # Errors
-/// What PostgreSQL's analysis would refuse; `0A000` for temporary and partitioned tables.
+/// What PostgreSQL's analysis would refuse; `0A000` for partitioned tables.
 pub(super) fn create(create: &CreateTable, with_data: bool, context: &PlanContext) -> SqlResult<Planned> {
-    refuse(create.temporary, "CREATE TEMPORARY TABLE")?;
     refuse(create.external || create.or_replace || create.transient || create.clone.is_some(), "this CREATE TABLE")?;
     refuse(create.like.is_some(), "CREATE TABLE … LIKE")?;
     refuse(create.inherits.is_some(), "INHERITS")?;
     refuse(create.partition_by.is_some() || create.partition_of.is_some(), "a partitioned table")?;
-    refuse(create.on_commit.is_some(), "ON COMMIT")?;
-    let name = names::qualified(&create.name, context)?;
-    let schema = names::creation_schema(&name, context)?;
+    let mut name = names::qualified(&create.name, context)?;
+    let schema = names::creation_schema(&name, create.temporary, context)?;
+    if schema == TEMPORARY_SCHEMA {
+        name.0 = Some(context.temporary.name.to_owned());
+    }
+    let on_commit = on_commit(create, schema)?;
     let options = options(&create.table_options)?;
     if let Some(source) = &create.query {
-        return create_as(create, source, with_data, (schema.oid, name.1), options, context);
+        return create_as(create, source, with_data, (schema, name.1), (options, on_commit), context);
     }
     refuse(!with_data, "WITH NO DATA without a query")?;
     let mut columns: Vec<ColumnDefinition> = Vec::with_capacity(create.columns.len());
@@ -73,7 +75,7 @@ pub(super) fn create(create: &CreateTable, with_data: bool, context: &PlanContex
     checks::validate(&name.1, &columns, &checks, context)?;
     Ok(Planned::command(
         Plan::Ddl(Ddl::CreateTable {
-            schema: schema.oid,
+            schema,
             name: name.1,
             if_not_exists: create.if_not_exists,
             columns,
@@ -81,6 +83,7 @@ pub(super) fn create(create: &CreateTable, with_data: bool, context: &PlanContex
             checks,
             foreign_keys,
             options,
+            on_commit,
             source: None,
             with_data: true,
         }),
@@ -88,12 +91,25 @@ pub(super) fn create(create: &CreateTable, with_data: bool, context: &PlanContex
     ))
 }
 
+fn on_commit(create: &CreateTable, schema: Oid) -> SqlResult<OnCommit> {
+    let on_commit = match create.on_commit {
+        None => return Ok(OnCommit::PreserveRows),
+        Some(ast::OnCommit::PreserveRows) => OnCommit::PreserveRows,
+        Some(ast::OnCommit::DeleteRows) => OnCommit::DeleteRows,
+        Some(ast::OnCommit::Drop) => OnCommit::Drop,
+    };
+    if schema != TEMPORARY_SCHEMA {
+        return Err(SqlError::new(SqlState::InvalidTableDefinition, "ON COMMIT can only be used on temporary tables"));
+    }
+    Ok(on_commit)
+}
+
 fn create_as(
     create: &CreateTable,
     source: &ast::Query,
     with_data: bool,
-    (schema, name): (perigee_types::Oid, String),
-    options: BTreeMap<String, String>,
+    (schema, name): (Oid, String),
+    (options, on_commit): (BTreeMap<String, String>, OnCommit),
     context: &PlanContext,
 ) -> SqlResult<Planned> {
     let relational = query::relational(source.clone(), context, Parameters::declared(context.declared), None)?;
@@ -121,6 +137,7 @@ fn create_as(
             checks: Vec::new(),
             foreign_keys: Vec::new(),
             options,
+            on_commit,
             source: Some(query),
             with_data,
         }),
@@ -324,8 +341,11 @@ fn foreign_key(
         Some(ast::ConstraintReferenceMatchKind::Partial) => return Err(SqlError::unsupported("MATCH PARTIAL")),
     };
     let name = names::qualified(&key.foreign_table, context)?;
-    let itself = made.is_some_and(|made| made.1 == name.1 && (name.0.is_none() || name.0 == made.0))
-        && names::find(&name, context).is_none();
+    // Where the table's own schema is known, a table of that name elsewhere is not meant.
+    let itself = made.is_some_and(|made| {
+        let fits = made.1 == name.1 && (name.0.is_none() || name.0 == made.0);
+        fits && names::find(if made.0.is_some() { made } else { &name }, context).is_none()
+    });
     let references = if itself { None } else { Some(names::table(&key.foreign_table, context)?.oid) };
     let action = |action: &Option<ast::ReferentialAction>| match action {
         None | Some(ast::ReferentialAction::NoAction) => ReferentialAction::NoAction,

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use datafusion::common::Column;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 use perigee_plan::{Ddl, Plan};
-use perigee_types::catalog::View;
-use perigee_types::{SqlError, SqlResult, SqlState};
+use perigee_types::catalog::{Object, TEMPORARY_SCHEMA, View};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use sqlparser::ast::{self, CreateView, Ident, ObjectName, ObjectNamePart, VisitMut, VisitorMut};
 
 use super::parameters::Parameters;
@@ -70,11 +70,10 @@ fn rename<'n>(plan: LogicalPlan, names: impl Iterator<Item = &'n str>) -> SqlRes
 /// What planning its query gives, `42701` for a column name twice.
 pub(super) fn create(create: &CreateView, context: &PlanContext) -> SqlResult<Planned> {
     refuse(create.materialized, "CREATE MATERIALIZED VIEW")?;
-    refuse(create.temporary, "CREATE TEMPORARY VIEW")?;
     refuse(create.if_not_exists, "CREATE VIEW IF NOT EXISTS")?;
     refuse(create.with_no_schema_binding, "WITH NO SCHEMA BINDING")?;
     let name = names::qualified(&create.name, context)?;
-    let schema = names::creation_schema(&name, context)?;
+    let schema = names::creation_schema(&name, create.temporary, context)?;
     let mut body = create.query.clone();
     let context_without_parameters = PlanContext { declared: &[], ..*context };
     let relational = query::relational((*body).clone(), &context_without_parameters, Parameters::default(), None)?;
@@ -100,9 +99,17 @@ pub(super) fn create(create: &CreateView, context: &PlanContext) -> SqlResult<Pl
         }
     }
     qualify(&mut body, context);
+    let becomes_temporary = schema != TEMPORARY_SCHEMA && reads_temporary(&relational.reads, context);
+    if becomes_temporary && name.0.is_some() {
+        return Err(SqlError::new(
+            SqlState::InvalidTableDefinition,
+            "cannot create temporary relation in non-temporary schema",
+        ));
+    }
     Ok(Planned::command(
         Plan::Ddl(Ddl::CreateView {
-            schema: schema.oid,
+            schema: if becomes_temporary { TEMPORARY_SCHEMA } else { schema },
+            becomes_temporary,
             name: name.1,
             replace: create.or_replace,
             columns,
@@ -111,6 +118,14 @@ pub(super) fn create(create: &CreateView, context: &PlanContext) -> SqlResult<Pl
         }),
         "CREATE VIEW",
     ))
+}
+
+/// Whether any of these tables and views is temporary.
+fn reads_temporary(reads: &[Oid], context: &PlanContext) -> bool {
+    reads.iter().any(|oid| {
+        let relation = context.catalog.object(*oid).and_then(Object::relation_name);
+        relation.is_some_and(|(schema, _)| context.catalog.is_temporary(schema))
+    })
 }
 
 /// Writes the schema before each relation that the search path finds, so that the text means the same for everyone.

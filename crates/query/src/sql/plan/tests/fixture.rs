@@ -52,6 +52,7 @@ impl Fixture {
             tenant: TenantId(1),
             database: "postgres",
             search_path: &self.search_path,
+            temporary: crate::sql::context::TemporarySchema { name: "pg_temp_1", implicit: false },
             user: "postgres",
             role: BOOTSTRAP_ROLE,
             settings: &|_| None,
@@ -94,6 +95,7 @@ impl Fixture {
                     checks: Vec::new(),
                     foreign_keys: Vec::new(),
                     options: options.clone(),
+                    on_commit: perigee_types::catalog::OnCommit::PreserveRows,
                     comment: None,
                 };
                 for (place, column) in columns.iter().enumerate() {
