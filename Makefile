@@ -66,7 +66,7 @@ tools-cc:
 	@integration/tools cc
 
 tools:
-	@integration/tools cc psql pgbench python
+	@integration/tools cc psql pgbench postgres15 python
 
 clean:
 	$(CARGO) clean

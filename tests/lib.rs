@@ -1,7 +1,7 @@
 //! What whole-server tests share. The tests themselves are the targets of this crate:
 //!
 //! - `server`: a node as its users meet it
-//! - `slt`: SQL, as sqllogictest files
+//! - `slt`: SQL, as sqllogictest files and statement by statement beside PostgreSQL
 //! - `crash`: kills, power loss, failing disks, damage
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]

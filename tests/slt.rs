@@ -1,6 +1,8 @@
-//! Every `tests/slt/*.slt`, each on a node of its own.
+//! SQL: every `tests/slt/*.slt`, each on a node of its own, and the comparison with PostgreSQL in `tests/differential`.
 //!
 //! The files say what PostgreSQL says too, unless a `skipif perigee` or `onlyif perigee` stands before a record.
+
+mod differential;
 
 use std::path::{Path, PathBuf};
 

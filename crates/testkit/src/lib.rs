@@ -3,6 +3,8 @@
 //! - [`Server`]: a `perigee node` on free loopback ports with a data directory of its own
 //! - [`binary`]: which binary; built when need be
 //! - [`Client`]: tokio-postgres with its connection task
+//! - [`session`]: PostgreSQL's protocol with all that a server answers
+//! - [`postgres`]: Debian's PostgreSQL, to compare with
 //! - [`slt`]: sqllogictest files against a server
 //! - [`wire`]: scripts of PostgreSQL's protocol, message by message
 //! - [`trace`], [`image`]: what the preloaded `perigee-faults` has recorded, and the folders that a crash may leave
@@ -13,7 +15,9 @@ pub mod binary;
 mod client;
 pub mod http;
 pub mod image;
+pub mod postgres;
 mod server;
+pub mod session;
 pub mod slt;
 pub mod trace;
 pub mod wire;
