@@ -68,6 +68,8 @@ pub enum SqlType {
     Json,
     /// jsonb
     Jsonb,
+    /// jsonpath
+    JsonPath,
     /// oid
     Oid,
     /// regclass
@@ -106,6 +108,7 @@ impl SqlType {
             | SqlType::InternalChar
             | SqlType::Json
             | SqlType::Jsonb
+            | SqlType::JsonPath
             | SqlType::Unknown
             | SqlType::Void => DataType::Utf8View,
             SqlType::Bytea => DataType::BinaryView,
@@ -216,6 +219,7 @@ impl SqlType {
             SqlType::Void => 2278,
             SqlType::Uuid => 2950,
             SqlType::Jsonb => 3802,
+            SqlType::JsonPath => 4072,
             SqlType::Array(of) => match **of {
                 SqlType::Bool => 1000,
                 SqlType::Bytea => 1001,
@@ -241,6 +245,7 @@ impl SqlType {
                 SqlType::Uuid => 2951,
                 SqlType::Json => 199,
                 SqlType::Jsonb => 3807,
+                SqlType::JsonPath => 4073,
                 SqlType::Text | SqlType::Unknown | SqlType::Void | SqlType::Array(_) => 1009,
             },
         }
@@ -277,6 +282,7 @@ impl SqlType {
             SqlType::Void,
             SqlType::Uuid,
             SqlType::Jsonb,
+            SqlType::JsonPath,
         ];
         if let Some(found) = simple.iter().find(|t| t.oid() == oid) {
             return Some(found.clone());
@@ -338,6 +344,7 @@ impl SqlType {
             SqlType::Uuid => "uuid",
             SqlType::Json => "json",
             SqlType::Jsonb => "jsonb",
+            SqlType::JsonPath => "jsonpath",
             SqlType::Oid => "oid",
             SqlType::Regclass => "regclass",
             SqlType::Regtype => "regtype",

@@ -8,7 +8,7 @@
 //! - [`number`]: boolean, integers, floats, numeric
 //! - [`calendar`], [`zone`]: days and dates, time zones
 //! - [`datetime_in`], [`datetime_out`]: date, time, timestamp, timestamptz
-//! - [`interval`], [`binary`] (bytea, uuid), [`json`], [`array`]
+//! - [`interval`], [`binary`] (bytea, uuid), [`json`], [`jsonpath`], [`array`]
 
 pub mod array;
 pub mod binary;
@@ -17,6 +17,7 @@ pub mod datetime_in;
 pub mod datetime_out;
 pub mod interval;
 pub mod json;
+pub mod jsonpath;
 pub mod number;
 pub mod settings;
 pub mod zone;
@@ -70,6 +71,7 @@ pub fn parse_with(text: &str, ty: &SqlType, settings: &OutputSettings) -> SqlRes
             Value::Text(text.to_owned())
         }
         SqlType::Jsonb => Value::Text(json::normalize(text)?),
+        SqlType::JsonPath => Value::Text(jsonpath::normalize(text)?),
         SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => Value::Oid(parse_oid(text, ty)?),
         SqlType::Array(of) => Value::Array(array::parse_array(text, of, settings)?),
     })

@@ -8,7 +8,7 @@ use perigee_types::text::calendar::{
     TIMESTAMP_MINUS_INFINITY,
 };
 use perigee_types::text::number::{numeric_overflow, quotient_shown};
-use perigee_types::text::{check_text, json, pad_char};
+use perigee_types::text::{check_text, json, jsonpath, pad_char};
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use crate::backend::{int16, int32, length_prefixed};
@@ -52,7 +52,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
 /// Appends a string of a string type.
 pub(crate) fn encode_text(out: &mut Vec<u8>, text: &str, ty: &SqlType) {
     match ty {
-        SqlType::Jsonb => out.push(1), // the format's version
+        SqlType::Jsonb | SqlType::JsonPath => out.push(1), // the format's version
         SqlType::InternalChar => {
             out.push(text.bytes().next().unwrap_or(0));
             return;
@@ -185,6 +185,13 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
                 return Err(SqlError::internal(format!("unsupported jsonb version number {version}")));
             }
             return Ok(Value::Text(json::normalize(utf8(reader.0)?)?));
+        }
+        SqlType::JsonPath => {
+            let version = reader.bytes(1)?[0];
+            if version != 1 {
+                return Err(SqlError::internal(format!("unsupported jsonpath version number: {version}")));
+            }
+            return Ok(Value::Text(jsonpath::normalize(utf8(reader.0)?)?));
         }
         SqlType::Date => Value::Date(match reader.int32()? {
             infinite @ (DATE_INFINITY | DATE_MINUS_INFINITY) => infinite,

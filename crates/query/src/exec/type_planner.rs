@@ -124,6 +124,7 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "uuid" => SqlType::Uuid,
         "json" => SqlType::Json,
         "jsonb" => SqlType::Jsonb,
+        "jsonpath" => SqlType::JsonPath,
         "oid" => SqlType::Oid,
         "regclass" => SqlType::Regclass,
         "regtype" => SqlType::Regtype,

@@ -325,6 +325,16 @@ pub fn write_string(out: &mut String, string: &str) {
     out.push('"');
 }
 
+/// A number as numeric prints it.
+///
+/// # Errors
+/// `22003` for an exponent out of range.
+pub fn normal_number(text: &str) -> SqlResult<String> {
+    let mut out = String::with_capacity(text.len());
+    write_number(&mut out, text)?;
+    Ok(out)
+}
+
 /// Appends a JSON number as numeric prints it: no exponent, decimal places as written.
 fn write_number(out: &mut String, text: &str) -> SqlResult<()> {
     let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));

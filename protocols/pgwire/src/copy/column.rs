@@ -10,7 +10,9 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::IntervalMonthDayNano;
 use perigee_types::sql_type::NUMERIC_DEFAULT;
-use perigee_types::text::{self, OutputSettings, array, binary, check_text, datetime_in, interval, json, number};
+use perigee_types::text::{
+    self, OutputSettings, array, binary, check_text, datetime_in, interval, json, jsonpath, number,
+};
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
 /// Builds one column.
@@ -81,6 +83,7 @@ impl Column {
             | SqlType::InternalChar
             | SqlType::Json
             | SqlType::Jsonb
+            | SqlType::JsonPath
             | SqlType::Unknown
             | SqlType::Void => Builder::Text(StringViewBuilder::with_capacity(rows)),
         };
@@ -126,6 +129,7 @@ impl Column {
                     b.append_value(text);
                 }
                 SqlType::Jsonb => b.append_value(json::normalize(text)?),
+                SqlType::JsonPath => b.append_value(jsonpath::normalize(text)?),
                 ty => b.append_value(check_text(text, ty)?),
             },
             Builder::Bytea(b) => b.append_value(binary::parse_bytea(text)?),

@@ -268,6 +268,8 @@ fn plan_containers(raw: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr
             | B::QuestionPipe
             | B::AtArrow
             | B::ArrowAt
+            | B::AtQuestion
+            | B::AtAt
             | B::PGOverlap
             | B::StringConcat
             | B::Minus

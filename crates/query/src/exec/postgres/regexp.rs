@@ -1,10 +1,12 @@
 //! Regular expressions: `regexp_…`, with PostgreSQL's flags.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 use regex::{Captures, Regex, RegexBuilder};
+use rustc_hash::FxHashMap;
 
 use super::function::{Call, Eval, Function, overload};
 
@@ -139,8 +141,36 @@ fn from_character(text: &str, n: usize) -> (usize, &str) {
     (at, &text[at..])
 }
 
-/// A pattern with PostgreSQL's flags, and whether `g` is among them.
+/// Patterns that a thread keeps compiled, and how long they may be.
+const CACHED_MAX: usize = 64;
+const CACHED_BYTES_MAX: usize = 4096;
+
+/// [`build`], once for each pattern instead of once for each row.
 fn compile(pattern: &str, flags: &str, function: &str, global_allowed: bool) -> SqlResult<(Regex, bool)> {
+    type Known = FxHashMap<(String, String), (Regex, bool)>;
+    thread_local! {
+        static KNOWN: RefCell<Known> = RefCell::new(Known::default());
+    }
+    // Flags that a function refuses are refused by `build`.
+    if pattern.len() > CACHED_BYTES_MAX || (!global_allowed && flags.contains('g')) {
+        return build(pattern, flags, function, global_allowed);
+    }
+    let key = (pattern.to_owned(), flags.to_owned());
+    if let Some(known) = KNOWN.with_borrow(|known| known.get(&key).cloned()) {
+        return Ok(known);
+    }
+    let built = build(pattern, flags, function, global_allowed)?;
+    KNOWN.with_borrow_mut(|known| {
+        if known.len() == CACHED_MAX {
+            known.clear();
+        }
+        known.insert(key, built.clone());
+    });
+    Ok(built)
+}
+
+/// A pattern with PostgreSQL's flags, and whether `g` is among them.
+fn build(pattern: &str, flags: &str, function: &str, global_allowed: bool) -> SqlResult<(Regex, bool)> {
     let mut global = false;
     let mut builder = RegexBuilder::new(pattern);
     // A newline is a character like any other unless a flag says otherwise.

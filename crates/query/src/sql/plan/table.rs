@@ -408,10 +408,10 @@ fn check_keys(keys: &[KeyConstraint], columns: &mut [ColumnDefinition], table: &
 
 /// Which types have an order.
 pub(super) fn check_key_type(ty: &SqlType, column: &str) -> SqlResult<()> {
-    if matches!(ty, SqlType::Json) {
+    if matches!(ty, SqlType::Json | SqlType::JsonPath) {
         return Err(SqlError::new(
             SqlState::UndefinedObject,
-            "data type json has no default operator class for access method \"btree\"",
+            format!("data type {ty} has no default operator class for access method \"btree\""),
         ));
     }
     if matches!(ty, SqlType::Jsonb) {

@@ -1,16 +1,21 @@
 //! Functions that change a jsonb, and containment.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
+use rustc_hash::FxHashSet;
 
 use super::super::function::{Call, Function, overload};
 use super::tree::{Json, Kind, compare, index, key_order};
 use super::{document, normal, text, wrong};
 
 use SqlType as T;
+
+/// The fields of an object.
+type Fields<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let texts = || T::Array(Box::new(T::Text));
@@ -60,34 +65,42 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             })],
         )
         .udf(),
-        Function::new(
-            "jsonb_contains",
-            vec![overload(&[T::Text, T::Text], T::Bool, |a, _| {
-                Ok(Value::Bool(contains(&document(&a[0])?, &document(&a[1])?, true)))
-            })],
-        )
-        .udf(),
-        Function::new(
-            "jsonb_contained",
-            vec![overload(&[T::Text, T::Text], T::Bool, |a, _| {
-                Ok(Value::Bool(contains(&document(&a[1])?, &document(&a[0])?, true)))
-            })],
-        )
-        .udf(),
+        Function::new("jsonb_contains", vec![overload(&[T::Text, T::Text], T::Bool, |a, _| contains(&a[0], &a[1]))])
+            .udf(),
+        Function::new("jsonb_contained", vec![overload(&[T::Text, T::Text], T::Bool, |a, _| contains(&a[1], &a[0]))])
+            .udf(),
         Function::new("jsonb_exists", vec![overload(&[T::Text, T::Text], T::Bool, super::exists)]).udf(),
         Function::new("jsonb_exists_any", vec![overload(&[T::Text, texts()], T::Bool, super::exists_any)]).udf(),
         Function::new("jsonb_exists_all", vec![overload(&[T::Text, texts()], T::Bool, super::exists_all)]).udf(),
     ]
 }
 
-/// Whether `part` stands in `whole`; an array also contains a scalar that is one of its elements, at the top.
-pub(super) fn contains(whole: &Json<'_>, part: &Json<'_>, top: bool) -> bool {
+/// `whole @> part`
+pub(super) fn contains(whole: &Value, part: &Value) -> SqlResult<Value> {
+    let (whole, part) = (normal(whole)?, normal(part)?);
+    Ok(Value::Bool(holds(&Json::read(&whole)?, &Json::read(&part)?, true)))
+}
+
+/// Elements of an array from which on its scalars are looked up instead of compared.
+const LOOKED_UP_MIN: usize = 16;
+
+/// Whether `part` stands in `whole`, both in jsonb's normal form; an array also contains a scalar that is one of its
+/// elements, at the top.
+fn holds(whole: &Json<'_>, part: &Json<'_>, top: bool) -> bool {
     match (&whole.kind, &part.kind) {
-        (Kind::Object(_), Kind::Object(fields)) => {
-            fields.iter().all(|(key, value)| whole.field(key).is_some_and(|found| contains(found, value, false)))
+        (Kind::Object(known), Kind::Object(fields)) => fields.iter().all(|(key, value)| {
+            let found = known.binary_search_by(|(known, _)| key_order(known, key)).ok();
+            found.and_then(|at| known.get(at)).is_some_and(|(_, found)| holds(found, value, false))
+        }),
+        (Kind::Array(elements), Kind::Array(wanted)) if wanted.len() < LOOKED_UP_MIN => {
+            wanted.iter().all(|wanted| elements.iter().any(|element| holds(element, wanted, false)))
         }
         (Kind::Array(elements), Kind::Array(wanted)) => {
-            wanted.iter().all(|wanted| elements.iter().any(|element| contains(element, wanted, false)))
+            let scalars: FxHashSet<String> = elements.iter().filter_map(scalar_text).collect();
+            wanted.iter().all(|wanted| match scalar_text(wanted) {
+                Some(scalar) => scalars.contains(&scalar),
+                None => elements.iter().any(|element| holds(element, wanted, false)),
+            })
         }
         (Kind::Array(elements), Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_)) if top => {
             elements.iter().any(|element| compare(element, part).is_eq())
@@ -97,8 +110,37 @@ pub(super) fn contains(whole: &Json<'_>, part: &Json<'_>, top: bool) -> bool {
     }
 }
 
+/// A text that equal scalars share; `None` for an array or object.
+fn scalar_text(json: &Json<'_>) -> Option<String> {
+    match &json.kind {
+        Kind::Array(_) | Kind::Object(_) => None,
+        Kind::Number(number) if number.contains('.') => {
+            Some(number.trim_end_matches('0').trim_end_matches('.').to_owned())
+        }
+        _ => Some(json.shown(true)),
+    }
+}
+
+/// Two objects in jsonb's order as one; fields of the second replace those of the first.
+fn merged<'a>(first: Fields<'a>, second: Fields<'a>) -> Fields<'a> {
+    let mut out = Vec::with_capacity(first.len() + second.len());
+    let (mut first, mut second) = (first.into_iter().peekable(), second.into_iter().peekable());
+    loop {
+        let order = match (first.peek(), second.peek()) {
+            (Some((a, _)), Some((b, _))) => key_order(a, b),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return out,
+        };
+        if order.is_eq() {
+            first.next();
+        }
+        out.extend(if order.is_lt() { first.next() } else { second.next() });
+    }
+}
+
 /// Puts a field into an object that is in jsonb's order.
-fn put<'a>(fields: &mut Vec<(Cow<'a, str>, Json<'a>)>, key: Cow<'a, str>, value: Json<'a>) {
+fn put<'a>(fields: &mut Fields<'a>, key: Cow<'a, str>, value: Json<'a>) {
     match fields.binary_search_by(|(known, _)| key_order(known, &key)) {
         Ok(at) => fields[at].1 = value,
         Err(at) => fields.insert(at, (key, value)),
@@ -108,24 +150,19 @@ fn put<'a>(fields: &mut Vec<(Cow<'a, str>, Json<'a>)>, key: Cow<'a, str>, value:
 pub(super) fn concat(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     let (left, right) = (normal(&args[0])?, normal(&args[1])?);
     let (left, right) = (Json::read(&left)?, Json::read(&right)?);
-    let elements = |json: Json<'_>| match json.kind {
-        Kind::Array(elements) => elements.iter().map(Json::owned).collect(),
-        _ => vec![json.owned()],
-    };
-    let made = match (left.kind, right.kind) {
-        (Kind::Object(mut fields), Kind::Object(more)) => {
-            for (key, value) in more {
-                put(&mut fields, key, value);
-            }
-            Json::made(Kind::Object(fields)).owned()
-        }
+    let kind = match (left.kind, right.kind) {
+        (Kind::Object(fields), Kind::Object(more)) => Kind::Object(merged(fields, more)),
         (left, right) => {
-            let mut all: Vec<Json<'static>> = elements(Json::made(left));
-            all.extend(elements(Json::made(right)));
-            Json::made(Kind::Array(all))
+            let elements = |kind| match kind {
+                Kind::Array(elements) => elements,
+                other => vec![Json::made(other)],
+            };
+            let mut all = elements(left);
+            all.extend(elements(right));
+            Kind::Array(all)
         }
     };
-    Ok(text(made.shown(true)))
+    Ok(text(Json::made(kind).shown(true)))
 }
 
 /// `jsonb - key`, `jsonb - place`, `jsonb - keys`
@@ -135,9 +172,9 @@ pub(super) fn delete(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     if matches!(json.kind, Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_)) {
         return Err(wrong("cannot delete from scalar".to_owned()));
     }
-    let keys: Vec<&str> = match &args[1] {
+    let keys: FxHashSet<&str> = match &args[1] {
         Value::Array(keys) => keys.iter().filter_map(Value::as_str).collect(),
-        Value::Text(key) => vec![key.as_str()],
+        Value::Text(key) => std::iter::once(key.as_str()).collect(),
         place => {
             let Kind::Array(mut elements) = json.kind else {
                 return Err(wrong("cannot delete from object using integer index".to_owned()));
@@ -152,11 +189,11 @@ pub(super) fn delete(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     };
     let kind = match json.kind {
         Kind::Object(mut fields) => {
-            fields.retain(|(key, _)| !keys.contains(&key.as_ref()));
+            fields.retain(|(key, _)| !keys.contains(key.as_ref()));
             Kind::Object(fields)
         }
         Kind::Array(mut elements) => {
-            elements.retain(|e| !matches!(&e.kind, Kind::String(s) if keys.contains(&s.as_ref())));
+            elements.retain(|e| !matches!(&e.kind, Kind::String(s) if keys.contains(s.as_ref())));
             Kind::Array(elements)
         }
         other => other,
@@ -210,7 +247,7 @@ fn apply(json: &mut Json<'static>, path: &[Value], depth: usize, change: &Change
     };
     match &mut json.kind {
         Kind::Object(fields) => {
-            let at = fields.iter().position(|(key, _)| key == step);
+            let at = fields.binary_search_by(|(key, _)| key_order(key, step)).ok();
             match (at, rest.is_empty(), change) {
                 (Some(at), false, _) => apply(&mut fields[at].1, rest, depth + 1, change)?,
                 (Some(at), true, Change::Delete) => {

@@ -5,6 +5,7 @@
 
 mod build;
 mod edit;
+mod path;
 mod tree;
 
 use std::borrow::Cow;
@@ -74,6 +75,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     }
     all.extend(build::functions());
     all.extend(edit::functions());
+    all.extend(path::functions());
     all
 }
 
@@ -126,20 +128,34 @@ pub(super) fn operator(op: &BinaryOperator, left: &SqlType, right: &SqlType) -> 
             _ => {}
         }
     }
+    if takes_path(left, right) {
+        match op {
+            B::AtQuestion => {
+                return one("jsonb_path_exists_opr", "@?", &[T::Text, T::Text], T::Bool, path::exists_operator);
+            }
+            B::AtAt => return one("jsonb_path_match_opr", "@@", &[T::Text, T::Text], T::Bool, path::match_operator),
+            _ => {}
+        }
+    }
     let (is_jsonb, takes) = (|ty: &T| *ty == T::Jsonb, |ty: &T| matches!(ty, T::Jsonb | T::Unknown));
     if takes(left) && takes(right) && (is_jsonb(left) || is_jsonb(right)) {
         return match op {
-            B::AtArrow => one("jsonb_contains", "@>", &[T::Text, T::Text], T::Bool, |a, _| {
-                Ok(Value::Bool(edit::contains(&document(&a[0])?, &document(&a[1])?, true)))
-            }),
-            B::ArrowAt => one("jsonb_contained", "<@", &[T::Text, T::Text], T::Bool, |a, _| {
-                Ok(Value::Bool(edit::contains(&document(&a[1])?, &document(&a[0])?, true)))
-            }),
+            B::AtArrow => {
+                one("jsonb_contains", "@>", &[T::Text, T::Text], T::Bool, |a, _| edit::contains(&a[0], &a[1]))
+            }
+            B::ArrowAt => {
+                one("jsonb_contained", "<@", &[T::Text, T::Text], T::Bool, |a, _| edit::contains(&a[1], &a[0]))
+            }
             B::StringConcat => one("jsonb_concat", "||", &[T::Text, T::Text], T::Jsonb, edit::concat),
             _ => None,
         };
     }
     None
+}
+
+/// Whether a jsonb stands on the left of a path, one of them perhaps without a type.
+fn takes_path(left: &SqlType, right: &SqlType) -> bool {
+    matches!((left, right), (T::Jsonb, T::JsonPath | T::Unknown) | (T::Unknown, T::JsonPath))
 }
 
 /// The order of two jsonb, below zero where the first comes first.

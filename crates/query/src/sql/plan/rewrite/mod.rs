@@ -1,5 +1,6 @@
 //! What PostgreSQL writes and DataFusion's planner does not know, written as it does know it.
 
+mod arguments;
 mod functions;
 mod system_columns;
 
@@ -93,6 +94,9 @@ impl VisitorMut for Rewrite<'_> {
         match expr {
             Expr::Function(function) => {
                 strip_schema(&mut function.name);
+                if let Err(error) = arguments::by_position(function) {
+                    return ControlFlow::Break(error);
+                }
                 if function.name.to_string().eq_ignore_ascii_case("unnest") {
                     function.name = ObjectName::from(vec![Ident::new(UNNEST)]);
                 }
