@@ -46,6 +46,8 @@ fmt:
 
 integration: tools build
 	integration/crash/run
+	integration/crash/definitions
+	integration/aggregates/run
 	integration/pgbench/run
 	integration/drivers/run
 	integration/memory/run

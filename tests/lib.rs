@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+pub mod admin;
 pub mod bank;
 
 use perigee_testkit::{Server, ServerOptions};

@@ -3,6 +3,7 @@
 //! - `kills`: SIGKILL at random points of a load, fifty times
 //! - `power`: folders that a power loss leaves, from a record of every write: unsynced pages lost or reordered
 //! - `disks`: a full disk, a disk that fails or is slow, a clock that jumps
+//! - `definitions`: SIGKILL while tables, indexes and views are made, changed and dropped under a load
 //! - `damage`: one flipped bit in every kind of file
 //!
 //! `PERIGEE_CRASH_POINTS=all` takes every point of `power` instead of 64; `make integration` does.
@@ -10,6 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod damage;
+mod definitions;
 mod disks;
 mod kills;
 mod power;

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod admin;
 mod attestations;
 mod command_line;
+mod docs;
 mod garbage;
+mod notifications;
 mod operations;
 mod overrides;
 mod pgbench;

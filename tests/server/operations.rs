@@ -80,7 +80,7 @@ fn metric(server: &perigee_testkit::Server, name: &str) -> f64 {
 async fn what_is_not_supported_is_counted() {
     let server = perigee_tests::server();
     let client = server.client().await.unwrap();
-    for sql in ["LISTEN a", "LISTEN b", "SELECT no_such_function(1)", "SELECT * FROM pg_no_such_table", "SELECT 1/0"] {
+    for sql in ["LOAD 'a'", "LOAD 'b'", "SELECT no_such_function(1)", "SELECT * FROM pg_no_such_table", "SELECT 1/0"] {
         client.batch_execute(sql).await.unwrap_err();
     }
     let rows = "SELECT sqlstate || ' ' || message || ' ' || count FROM perigee.compat_gaps ORDER BY sqlstate";
@@ -89,7 +89,7 @@ async fn what_is_not_supported_is_counted() {
         all.push(row.get::<_, String>(0));
     }
     assert_eq!(all.len(), 3, "{all:?}");
-    assert_eq!(all[0], "0A000 LISTEN is not supported 2");
+    assert_eq!(all[0], "0A000 LOAD is not supported 2");
     assert!(all[1].starts_with("42883 function no_such_function"), "{all:?}");
     assert!(all[2].starts_with("42P01 relation \"pg_no_such_table\""), "{all:?}");
     let times = "SELECT count(*) FROM perigee.compat_gaps WHERE first_seen <= last_seen AND last_seen <= now()";

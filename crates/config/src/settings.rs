@@ -136,11 +136,18 @@ pub struct Log {
     pub sync_interval: Span,
     /// Size of a segment file.
     pub segment_size: ByteSize,
+    /// How much of the log is kept for who follows the change feed, also behind checkpoints.
+    pub feed_retention: ByteSize,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { durability: Durability::Fsync, sync_interval: Span::from_secs(1), segment_size: ByteSize::mb(64) }
+        Self {
+            durability: Durability::Fsync,
+            sync_interval: Span::from_secs(1),
+            segment_size: ByteSize::mb(64),
+            feed_retention: ByteSize::mb(128),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
-use perigee_log::{Anchor, Log, LogError, Meta};
+use perigee_log::{Anchor, Log, LogError, Meta, VerifyReport};
 use perigee_runtime::{Clock, Runtime};
 use perigee_types::{LogIndex, Term};
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ use crate::log_store::Shared;
 use crate::raft_types::{Command, PREFIX, TypeConfig};
 use crate::start;
 use crate::writer::{Work, WriterQueue};
-use crate::{ConsensusError, ConsensusMetrics, ConsensusOptions, ProposeError, StateMachine};
+use crate::{CommittedEntry, ConsensusError, ConsensusMetrics, ConsensusOptions, ProposeError, StateMachine};
 
 /// How long a shutdown waits for proposals in flight.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -132,6 +132,46 @@ impl Consensus {
         self.inner.state.applied()
     }
 
+    /// The first entry that the log still has.
+    #[must_use]
+    pub fn first_index(&self) -> LogIndex {
+        LogIndex(self.inner.shared.recent.lock().first() + 1)
+    }
+
+    /// The entries from `from` to `to`, both included, with payloads of about `bytes_max` in all, but at least one. The caller
+    /// knows that `to` is committed: the state machine has applied it. Blocks on the disk for what is no longer in memory.
+    ///
+    /// # Errors
+    /// [`LogError::Purged`] below [`first_index`](Self::first_index); what reading the files gives.
+    pub fn read(&self, from: LogIndex, to: LogIndex, bytes_max: usize) -> Result<Vec<CommittedEntry>, LogError> {
+        let shared = &self.inner.shared;
+        let from = from.max(LogIndex(1));
+        if from > to {
+            return Ok(Vec::new());
+        }
+        let purged = || {
+            let first = self.first_index();
+            (from < first).then_some(LogError::Purged { index: from.0, first: first.0 })
+        };
+        if let Some(purged) = purged() {
+            return Err(purged);
+        }
+        let read = || {
+            let entries = shared.read(from.0 - 1, to.0, bytes_max)?;
+            entries.into_iter().map(crate::raft_types::Entry::into_committed).collect::<std::io::Result<Vec<_>>>()
+        };
+        let entries = read().map_err(|error| LogError::Io {
+            what: "cannot read",
+            file: std::path::PathBuf::from("log"),
+            source: error,
+        });
+        // It may have been cut under the reader.
+        match (entries, purged()) {
+            (_, Some(purged)) => Err(purged),
+            (entries, None) => entries,
+        }
+    }
+
     /// Makes everything written durable; at once with [`crate::Durability::Fsync`], as it is already.
     ///
     /// # Errors
@@ -161,6 +201,17 @@ impl Consensus {
     /// When the log does not hold the entry, or cannot be read.
     pub fn chain_hash(&self, index: LogIndex) -> Result<[u8; 32], LogError> {
         self.inner.shared.log.chain_hash(index.0)
+    }
+
+    /// Recomputes the log from its files, up to the last attestation kept in meta and on. Blocks on the disk.
+    ///
+    /// # Errors
+    /// What the log's own [`perigee_log::verify`] gives: at its end a log that is written to meanwhile may look damaged.
+    pub fn verify_log(&self) -> Result<(VerifyReport, Option<Anchor>), LogError> {
+        // The attestation of an entry that is purged since proves nothing more.
+        let first = self.inner.shared.log.first_index();
+        let anchor = self.inner.meta.last_anchor().filter(|anchor| anchor.index >= first);
+        Ok((self.inner.shared.log.verify(anchor)?, anchor))
     }
 
     /// Keeps in meta what was attested of the log, for the next start and for who verifies the log. Blocks on the disk.

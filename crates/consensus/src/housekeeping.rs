@@ -26,6 +26,7 @@ pub(crate) struct Housekeeping {
     pub(crate) state: Arc<ApplyState>,
     pub(crate) queue: WriterQueue,
     pub(crate) keep_entries: u64,
+    pub(crate) keep_bytes: u64,
 }
 
 impl Housekeeping {
@@ -57,7 +58,12 @@ impl Housekeeping {
             .metrics(|metrics| metrics.snapshot >= Some(id), "checkpoint noted")
             .await
             .map_err(|e| e.to_string())?;
-        let Some(upto) = index.0.checked_sub(self.keep_entries).and_then(|upto| to_raft(LogIndex(upto))) else {
+        let kept = match self.keep_bytes {
+            0 => index.0,
+            bytes => index.0.min(self.shared.log.first_of_last(bytes).saturating_sub(1)),
+        };
+        let upto = index.0.saturating_sub(self.keep_entries).min(kept);
+        let Some(upto) = to_raft(LogIndex(upto)) else {
             return Ok(());
         };
         if upto < self.shared.recent.lock().first() {

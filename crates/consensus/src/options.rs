@@ -91,6 +91,8 @@ pub struct ConsensusOptions {
     pub recent_bytes_max: usize,
     /// Entries kept in the log behind the last checkpoint.
     pub keep_entries: u64,
+    /// Bytes of the log, about, kept for who follows it, also behind checkpoints.
+    pub keep_bytes: u64,
     /// Worker threads of core and apply; 0 runs them on the caller's tokio runtime (simulation).
     pub threads: usize,
 }
@@ -111,6 +113,7 @@ impl ConsensusOptions {
             in_flight_bytes_max: 256 << 20,
             recent_bytes_max: 16 << 20,
             keep_entries: 10_000,
+            keep_bytes: 0,
             threads: 2,
         }
     }

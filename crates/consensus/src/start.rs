@@ -182,6 +182,7 @@ impl Starting {
             state: Arc::clone(&self.state),
             queue: self.queue.clone(),
             keep_entries: self.options.keep_entries,
+            keep_bytes: self.options.keep_bytes,
         };
         tokio::spawn(housekeeping.run(checkpointed.subscribe()));
         Ok(Inner {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use perigee_storage::arrow_value::rows_to_batch;
 use perigee_storage::entry::{BATCH_ROWS_MIN, EndedRow, Entry, RowBlock, TableChange, Transaction as Logged};
 use perigee_types::catalog::{CatalogChange, Object};
-use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, TableId, Value};
+use perigee_types::{LogIndex, Oid, Row, SqlError, SqlResult, SqlState, TableId, Value};
 use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
 
@@ -21,18 +21,19 @@ pub(crate) async fn commit(
     transaction: &mut Transaction,
     cancel: &CancellationToken,
 ) -> SqlResult<()> {
-    if transaction.writes.is_empty() && transaction.staging.is_none() {
+    let silent = transaction.notifications.is_empty();
+    if transaction.writes.is_empty() && transaction.staging.is_none() && silent {
         return Ok(());
     }
     if cancel.is_cancelled() {
         return Err(SqlError::new(SqlState::QueryCanceled, "canceling statement due to user request"));
     }
-    let large = transaction.writes.size_bytes() > STAGE_BYTES;
+    let large = transaction.writes.size_bytes() + transaction.notifications.bytes() > STAGE_BYTES;
     let catalog = transaction.writes.catalog().cloned();
     let catalog_changes = std::mem::take(&mut transaction.writes.catalog_changes);
     let mut changes: Vec<(Oid, TableChange)> = Vec::new();
     let (mut appends, mut deletes) = (false, false);
-    let bytes = transaction.writes.size_bytes();
+    let bytes = transaction.writes.size_bytes() + transaction.notifications.bytes();
     let known = transaction.reads.is_some() || engine.serializable.is_asked();
     let mut written: FxHashMap<TableId, Written> = FxHashMap::default();
     written.extend(transaction.staging.iter().flat_map(Staging::tables_with_rows).map(|table| (table, Written::Whole)));
@@ -61,7 +62,8 @@ pub(crate) async fn commit(
         engine.check_disk_to_delete(bytes)?;
     }
     engine.wait_for_memory().await;
-    if large {
+    // Without a part a staged transaction is none: its end would find nothing.
+    if large && !changes.is_empty() {
         let staging = transaction.staging.get_or_insert_with(|| Staging::new(transaction.holder, transaction.term));
         for (table_oid, change) in changes.drain(..) {
             if let Some(catalog) = &catalog
@@ -86,16 +88,21 @@ pub(crate) async fn commit(
     }
     let entry = Entry::Transaction(Logged {
         staged: transaction.staging.as_ref().map(|s| s.id),
+        staged_from: transaction.staging.as_ref().map_or(LogIndex(0), Staging::first),
         changes: changes.into_iter().map(|(_, change)| change).collect(),
         catalog: catalog_changes,
         sequences: std::mem::take(&mut transaction.sequences),
+        notifications: transaction.notifications.take(),
     });
     let payload = entry.encode();
     let propose = || engine.consensus.propose(transaction.term, payload);
     let (proposal, passage) = engine.serializable.pass(transaction.reads.as_ref(), || written, propose)?;
     let outcome = crate::engine::outcome(proposal.await);
     match &outcome {
-        Ok((index, _)) => passage.ended(Some(*index)),
+        Ok((index, _)) => {
+            transaction.committed_at = Some(*index);
+            passage.ended(Some(*index));
+        }
         // It may come yet.
         Err(error) if error.state() == SqlState::TransactionResolutionUnknown => drop(passage),
         Err(_) => passage.ended(None),
@@ -126,7 +133,7 @@ fn new_table(changes: &[CatalogChange], storage: Oid) -> Option<Arc<perigee_type
 }
 
 fn table_change(storage: Oid, writes: TableWrites) -> SqlResult<TableChange> {
-    let mut ended: Vec<EndedRow> = writes.ended.into_iter().map(|(vid, key)| EndedRow { vid, key }).collect();
+    let mut ended: Vec<EndedRow> = writes.ended.into_iter().map(|(vid, old)| EndedRow { vid, old }).collect();
     ended.sort_by_key(|row| row.vid);
     let rows: Vec<Row> = writes.inserted.into_iter().flatten().collect();
     let columns: Vec<u16> = writes.table.columns.iter().map(|c| c.number).collect();

@@ -14,13 +14,17 @@ use perigee_storage::budget::{MemoryBudget, Pressure};
 use perigee_storage::disk::{DiskReserve, Room};
 use perigee_storage::entry::Entry;
 use perigee_storage::store::Store;
+use perigee_streams::Feed;
 use perigee_telemetry::names;
 use perigee_types::{Hlc, LogIndex, SqlError, SqlResult, SqlState, Term};
 
 use crate::api::{Authentication, ConnectRequest};
 use crate::checks::RuleCache;
+use crate::continuous::Aggregates;
+use crate::feed::NodeLog;
 use crate::gaps::Gaps;
 use crate::locks::{Holder, LockManager};
+use crate::notify::Listeners;
 use crate::registry::Registry;
 use crate::sequences::Sequences;
 use crate::serializable::Serializable;
@@ -78,6 +82,9 @@ pub struct Engine {
     pub(crate) serializable: Serializable,
     pub(crate) sessions: Registry,
     pub(crate) gaps: Gaps,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) listeners: Listeners,
+    pub(crate) aggregates: Aggregates,
     holders: AtomicU64,
     /// Why the node cannot go on.
     failure: tokio::sync::watch::Sender<Option<String>>,
@@ -99,6 +106,7 @@ impl Engine {
         budget: Arc<MemoryBudget>,
     ) -> Arc<Self> {
         let started_micros = runtime.clock.now_micros() as i64;
+        let feed = Feed::new(Arc::new(NodeLog(consensus.clone())), Arc::clone(&store));
         Arc::new(Self {
             statements: StatementCache::new(options.statement_cache_entries),
             options,
@@ -114,6 +122,9 @@ impl Engine {
             serializable: Serializable::default(),
             sessions: Registry::default(),
             gaps: Gaps::default(),
+            feed,
+            listeners: Listeners::default(),
+            aggregates: Aggregates::default(),
             holders: AtomicU64::new(1),
             failure: tokio::sync::watch::Sender::new(None),
             mock_secret: rand::random(),
@@ -163,6 +174,12 @@ impl Engine {
     #[must_use]
     pub fn sessions(&self) -> &Registry {
         &self.sessions
+    }
+
+    /// What committed transactions have changed, in the order of the log.
+    #[must_use]
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.feed
     }
 
     /// The store, for statistics and maintenance.

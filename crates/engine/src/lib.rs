@@ -16,15 +16,19 @@
 //! - `checks`, `foreign`, `conflict`: CHECK, foreign keys, ON CONFLICT
 //! - [`locks`]: the leader's lock table; [`write_set`]: what a transaction has not logged yet
 //! - `serializable`: what a transaction has read, and whether it has changed since
+//! - [`continuous`]: continuous aggregates, kept up to date over the feed
+//! - `feed`: the change feed over this node's log; `notify`: LISTEN and NOTIFY over it
 //! - [`gaps`]: what clients ask for in vain
 //! - [`machine`]: the state machine that consensus drives
 //! - [`maintenance`]: checkpoints, eviction
+//! - [`verify`]: whether log, catalog, rows and indexes agree
 //! - [`settings`]: SET and SHOW; [`registry`]: who is connected
 
 pub mod api;
 mod checks;
 mod commit;
 mod conflict;
+pub mod continuous;
 mod copy;
 mod copy_keys;
 mod ddl;
@@ -32,11 +36,13 @@ pub mod engine;
 mod error;
 mod execute;
 mod explain;
+mod feed;
 mod foreign;
 mod gaps;
 pub mod locks;
 pub mod machine;
 pub mod maintenance;
+mod notify;
 mod point;
 mod portal;
 pub mod registry;
@@ -54,6 +60,7 @@ pub mod settings;
 mod stage;
 mod temporary;
 mod transaction;
+pub mod verify;
 mod write;
 pub mod write_set;
 
@@ -69,6 +76,7 @@ pub use api::{
 pub use copy::RefusedBatch;
 pub use engine::{Engine, EngineOptions};
 pub use machine::Machine;
+pub use notify::Inbox;
 pub use portal::{Portal, PortalRun, SharedRows};
 pub use row_source::RowSource;
 pub use session::Session;

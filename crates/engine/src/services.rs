@@ -19,6 +19,8 @@ pub(crate) struct Services {
     /// So that a statement need not take the lock to see that there are none.
     has_settings: AtomicBool,
     has_own: AtomicBool,
+    has_notifications: AtomicBool,
+    process_id: i32,
 }
 
 /// A sequence that the open transaction has made or starts anew: its values are logged at COMMIT only.
@@ -43,18 +45,24 @@ struct State {
     made: u64,
     /// What `set_config` asks for, until the session adopts it: name, value, whether local.
     settings: Vec<(String, String, bool)>,
+    /// What `pg_notify` sends, until the session adopts it: channel, payload.
+    notifications: Vec<(String, String)>,
 }
 
+/// Calls of `pg_notify` in one statement.
+const NOTIFICATIONS_MAX: usize = 100_000;
 /// Calls of `set_config` in one statement.
 const SETTINGS_MAX: usize = 1_000;
 
 impl Services {
-    pub(crate) fn new(engine: &Arc<Engine>) -> Arc<Self> {
+    pub(crate) fn new(engine: &Arc<Engine>, process_id: i32) -> Arc<Self> {
         Arc::new(Self {
             engine: Arc::downgrade(engine),
             state: Mutex::default(),
             has_settings: AtomicBool::new(false),
             has_own: AtomicBool::new(false),
+            has_notifications: AtomicBool::new(false),
+            process_id,
         })
     }
 
@@ -71,6 +79,14 @@ impl Services {
             return Vec::new();
         }
         std::mem::take(&mut self.state.lock().settings)
+    }
+
+    /// Notifications that the last statement has sent.
+    pub(crate) fn take_notifications(&self) -> Vec<(String, String)> {
+        if !self.has_notifications.swap(false, Ordering::Relaxed) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.state.lock().notifications)
     }
 
     fn engine(&self) -> SqlResult<Arc<Engine>> {
@@ -213,6 +229,21 @@ impl SessionServices for Services {
 
     fn compat_gaps(&self) -> Vec<CompatGap> {
         self.engine.upgrade().map(|engine| engine.gaps.all()).unwrap_or_default()
+    }
+
+    fn notify(&self, channel: &str, payload: &str) -> SqlResult<()> {
+        crate::notify::check(channel, payload)?;
+        let mut state = self.state.lock();
+        if state.notifications.len() >= NOTIFICATIONS_MAX {
+            return Err(SqlError::new(SqlState::ProgramLimitExceeded, "too many notifications in one statement"));
+        }
+        state.notifications.push((channel.to_owned(), payload.to_owned()));
+        self.has_notifications.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn listening_channels(&self) -> Vec<String> {
+        self.engine.upgrade().map(|engine| engine.listeners.channels(self.process_id)).unwrap_or_default()
     }
 
     fn set_config(&self, name: &str, value: &str, local: bool) -> SqlResult<String> {

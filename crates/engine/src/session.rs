@@ -26,20 +26,24 @@ use perigee_storage::store::Overlay;
 use perigee_telemetry::measured;
 use perigee_types::catalog::{BOOTSTRAP_ROLE, Catalog};
 use perigee_types::text::OutputSettings;
-use perigee_types::{LogIndex, Oid, SqlError, SqlResult, SqlState, SqlType, TenantId, Value};
+use perigee_types::{LogIndex, Oid, SqlError, SqlResult, SqlState, SqlType, TableId, TenantId, Value};
+use rustc_hash::FxHashSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Statement;
 use crate::api::{ConnectRequest, Notice, Outcome, Severity, TransactionStatus};
+use crate::continuous::StatementPending;
 use crate::copy::CopyState;
 use crate::engine::Engine;
 use crate::locks::LockWait;
+use crate::notify::Inbox;
 use crate::portal::Portals;
 use crate::registry::SessionEntry;
 use crate::services::Services;
 use crate::session_transaction::isolation_of;
 use crate::settings::{Settings, definition};
+use crate::stage::Staging;
 use crate::temporary::Temporary;
 use crate::transaction::Transaction;
 
@@ -68,9 +72,12 @@ pub struct Session {
     pub(crate) copy: Option<CopyState>,
     pub(crate) services: Arc<Services>,
     pub(crate) temporary: Temporary,
+    pub(crate) inbox: Arc<Inbox>,
     pub(crate) cancel: CancellationToken,
     /// The running statement's plan names something that has changed since.
     pub(crate) stale_plan: bool,
+    /// The materialized view whose rows this session makes.
+    pub(crate) maintains: Option<TableId>,
     timer: Option<AbortOnDropHandle<()>>,
     timed_out: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -125,8 +132,9 @@ impl Session {
         let entry = engine.sessions.enter(limit, &role.name, &database.name, request.peer, now)?;
         entry.activity.lock().application_name = settings.get("application_name").unwrap_or_default().to_owned();
         let mut session = Self {
-            services: Services::new(engine),
+            services: Services::new(engine, entry.process_id),
             temporary: Temporary::of(entry.process_id),
+            inbox: Arc::default(),
             cancel: entry.begin_statement(),
             engine: engine.clone(),
             entry,
@@ -147,6 +155,7 @@ impl Session {
             told: HashMap::new(),
             copy: None,
             stale_plan: false,
+            maintains: None,
             timer: None,
             timed_out: Arc::default(),
         };
@@ -205,6 +214,12 @@ impl Session {
         let mut notices = std::mem::take(&mut self.notices);
         notices.retain(|n| least.is_some_and(|least| least == Severity::Notice || n.severity == Severity::Warning));
         notices
+    }
+
+    /// Notifications for this session. The door delivers them where no transaction block is open.
+    #[must_use]
+    pub fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
     }
 
     pub(crate) fn notice(&mut self, severity: Severity, error: SqlError) {
@@ -333,6 +348,7 @@ impl Session {
                 temporary,
                 user: &self.user,
                 role: self.role,
+                maintains: self.maintains,
                 settings: &settings,
                 declared,
             },
@@ -475,6 +491,7 @@ impl Session {
     pub fn fail(&mut self) {
         self.copy = None;
         drop(self.services.take_settings());
+        drop(self.services.take_notifications());
         if let Some(transaction) = &mut self.transaction {
             transaction.failed = true;
         }
@@ -557,6 +574,8 @@ impl Session {
             None => overlay,
         };
         let transaction_time = transaction.started_micros;
+        let mut written: FxHashSet<TableId> = transaction.writes.tables().map(|(_, writes)| writes.table.oid).collect();
+        written.extend(transaction.staging.iter().flat_map(Staging::tables_with_rows));
         let reads = transaction.reads.as_ref().map(|reads| reads.scans.clone());
         let catalog = snapshot.catalog.clone();
         let path = self.search_path(&catalog);
@@ -574,6 +593,7 @@ impl Session {
             statement_time,
             settings: Arc::new(self.all_settings()),
             process_id: self.entry.process_id,
+            pending: Some(StatementPending::new(&engine, snapshot.index, catalog.clone(), written)),
             services: Some(self.services.clone()),
         };
         Ok(Arc::new(ReadView { snapshot, overlay, reads, session: Arc::new(session), cancel: self.cancel.clone() }))
@@ -675,6 +695,7 @@ impl Drop for Session {
             self.drop_staged(Some(staging));
         }
         self.drop_temporary_in_background();
+        self.engine.listeners.leave(self.entry.process_id);
         self.engine.sessions.leave(self.entry.process_id);
     }
 }

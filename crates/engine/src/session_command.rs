@@ -9,6 +9,7 @@ use perigee_query::sql;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream};
+use crate::notify::Listening;
 use crate::portal::Portal;
 use crate::row_source::RowSource;
 use crate::session::Session;
@@ -40,7 +41,18 @@ impl Session {
             SessionCommand::Reset(Some(name)) => self.set(name, None, false)?,
             SessionCommand::Reset(None) => self.reset_all()?,
             SessionCommand::Discard(what) => self.discard(*what).await?,
-            SessionCommand::Unlisten => {}
+            SessionCommand::Listen(channel) => {
+                crate::notify::check(channel, "")?;
+                self.transaction()?.listening.push(Listening::Start(channel.clone()));
+            }
+            SessionCommand::Unlisten(channel) => {
+                let change = channel.clone().map_or(Listening::StopAll, Listening::Stop);
+                self.transaction()?.listening.push(change);
+            }
+            SessionCommand::Notify { channel, payload } => {
+                let process_id = self.entry.process_id;
+                self.transaction()?.notifications.add(channel, payload, process_id)?;
+            }
             SessionCommand::Prepare { name, parameters, statement } => {
                 self.prepare(name, parameters, statement).await?;
             }
@@ -90,6 +102,7 @@ impl Session {
                 self.close_all_statements();
                 self.portals.clear();
                 self.services.forget();
+                self.engine.listeners.leave(self.entry.process_id);
                 self.reset_all()?;
                 self.discard_temporary().await
             }

@@ -36,8 +36,13 @@ impl Session {
         Ok(())
     }
 
-    /// What `set_config` has asked for in the statement before takes effect.
+    /// What `set_config` has asked for in the statement before takes effect, and what `pg_notify` has sent waits for
+    /// COMMIT.
     pub(crate) fn adopt_settings(&mut self) -> SqlResult<()> {
+        for (channel, payload) in self.services.take_notifications() {
+            let process_id = self.entry.process_id;
+            self.transaction()?.notifications.add(&channel, &payload, process_id)?;
+        }
         let in_block = self.transaction.as_ref().is_some_and(|t| t.explicit);
         for (name, value, local) in self.services.take_settings() {
             // Outside of a block a local setting ended with its statement.

@@ -3,7 +3,7 @@
 use perigee_plan::TransactionCommand;
 use perigee_plan::command::{Isolation, TransactionModes};
 use perigee_telemetry::measured;
-use perigee_types::{SqlError, SqlResult, SqlState};
+use perigee_types::{LogIndex, SqlError, SqlResult, SqlState};
 
 use crate::api::{CommandTag, Outcome, Severity};
 use crate::session::Session;
@@ -154,15 +154,36 @@ impl Session {
 
     /// Commits the open transaction. It is over afterwards, whatever comes.
     pub(crate) async fn commit_transaction(&mut self) -> SqlResult<()> {
+        self.commit_transaction_at().await.map(|_| ())
+    }
+
+    /// As [`Session::commit_transaction`]; gives the entry that it became, if it had to become one.
+    pub(crate) async fn commit_transaction_at(&mut self) -> SqlResult<Option<LogIndex>> {
         if let Err(error) = Box::pin(self.end_temporary()).await {
             self.rollback_transaction();
             return Err(error);
         }
-        let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
-        transaction.sequences = self.services.take_own_sequences();
+        let Some(mut transaction) = self.transaction.take() else { return Ok(None) };
+        transaction.sequences.extend(self.services.take_own_sequences());
         let writes = !transaction.writes.is_empty() || transaction.staging.is_some();
         let started = std::time::Instant::now();
+        let listening = std::mem::take(&mut transaction.listening);
+        let process_id = self.entry.process_id;
+        let begun = match listening.as_slice() {
+            [] => Vec::new(),
+            changes => {
+                let (listeners, terminated) = (&self.engine.listeners, &self.entry.terminated);
+                listeners.change(&self.engine, process_id, &self.inbox, terminated, changes)
+            }
+        };
         let result = crate::commit::commit(&self.engine, &mut transaction, &self.cancel).await;
+        if result.is_err() && !begun.is_empty() {
+            self.engine.listeners.take_back(process_id, &begun);
+        }
+        // So that a client that has told itself something gets it with the answer.
+        if let Some(index) = transaction.committed_at {
+            self.engine.listeners.delivered(process_id, index).await;
+        }
         match &result {
             Ok(()) if writes => measured::COMMITS.record(started.elapsed()),
             Ok(()) => {}
@@ -172,10 +193,11 @@ impl Session {
             let staging = transaction.staging.take();
             self.drop_staged(staging);
         }
+        let committed = transaction.committed_at;
         drop(transaction);
         self.portals.end_transaction(result.is_ok());
         self.end_settings(result.is_ok());
-        result
+        result.map(|()| committed)
     }
 
     pub(crate) fn rollback_transaction(&mut self) {

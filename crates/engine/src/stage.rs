@@ -10,15 +10,18 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use perigee_consensus::Proposal;
-use perigee_storage::entry::{Entry, RowBlock, TableChange};
+use perigee_storage::entry::{Entry, OldRow, RowBlock, TableChange};
 use perigee_types::catalog::{Catalog, Table};
-use perigee_types::{Oid, SqlResult, Term, TransactionId};
+use perigee_types::{LogIndex, Oid, SqlResult, Term, TransactionId};
 
 use crate::engine::Engine;
 use crate::locks::Holder;
 
 /// Bytes of rows in one entry, about: below the limit of an entry with room for what is around them.
 pub(crate) const STAGE_BYTES: usize = 700 << 10;
+
+/// Row versions that end in one entry.
+const ENDED_MAX: usize = 4_096;
 
 /// Entries that may wait for the log at once.
 const IN_FLIGHT_MAX: usize = 8;
@@ -35,6 +38,8 @@ pub(crate) struct Staging {
     in_flight: VecDeque<Proposal>,
     /// Rows pushed so far, by storage.
     rows: BTreeMap<Oid, u64>,
+    /// The first entry that is known to hold a part.
+    first: Option<LogIndex>,
 }
 
 impl Staging {
@@ -47,7 +52,13 @@ impl Staging {
             rows_of: BTreeSet::new(),
             in_flight: VecDeque::new(),
             rows: BTreeMap::new(),
+            first: None,
         }
+    }
+
+    /// The first entry of the log that holds a part of it; settle before.
+    pub(crate) fn first(&self) -> LogIndex {
+        self.first.unwrap_or_default()
     }
 
     /// Whether rows of the table are staged.
@@ -103,7 +114,11 @@ impl Staging {
 
     async fn wait_for_one(&mut self) -> SqlResult<()> {
         match self.in_flight.pop_front() {
-            Some(proposal) => crate::engine::outcome(proposal.await).map(|_| ()),
+            Some(proposal) => {
+                let (index, _) = crate::engine::outcome(proposal.await)?;
+                self.first.get_or_insert(index);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -142,10 +157,24 @@ impl Staging {
 /// Cuts a change into pieces that fit an entry.
 pub(crate) fn split(change: TableChange) -> Vec<TableChange> {
     let mut pieces = Vec::new();
-    let TableChange { storage, columns, mut ended, rows } = change;
-    while ended.len() > 4_096 {
-        let rest = ended.split_off(4_096);
-        let part = std::mem::replace(&mut ended, rest);
+    let TableChange { storage, columns, ended: all, rows } = change;
+    let (mut ended, mut bytes) = (Vec::new(), 0);
+    for row in all {
+        let size = match &row.old {
+            OldRow::Unknown => 0,
+            OldRow::Key(values) | OldRow::Whole(values) => values.iter().map(perigee_types::Value::size_bytes).sum(),
+        };
+        if ended.len() >= ENDED_MAX || bytes + size > STAGE_BYTES && !ended.is_empty() {
+            let part = std::mem::take(&mut ended);
+            pieces.push(TableChange { storage, columns: columns.clone(), ended: part, rows: RowBlock::none() });
+            bytes = 0;
+        }
+        bytes += size;
+        ended.push(row);
+    }
+    // Rows fill an entry of their own where those that end are not few.
+    if bytes > STAGE_BYTES / 4 && !rows.is_empty() {
+        let part = std::mem::take(&mut ended);
         pieces.push(TableChange { storage, columns: columns.clone(), ended: part, rows: RowBlock::none() });
     }
     let mut blocks = split_rows(rows);

@@ -10,13 +10,14 @@ use perigee_plan::command::Isolation;
 use perigee_storage::entry::SequenceChange;
 use perigee_storage::store::Snapshot;
 use perigee_types::catalog::{Catalog, Object};
-use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, TableId, Term, TransactionId};
+use perigee_types::{LogIndex, Oid, Row, SqlError, SqlResult, SqlState, TableId, Term, TransactionId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::foreign::PendingKey;
 use crate::locks::{Acquired, Holder, LockKey, LockManager, LockMode, LockWait};
+use crate::notify::{Listening, Pending};
 use crate::serializable::Reads;
 use crate::services::OwnSequences;
 use crate::stage::Staging;
@@ -51,10 +52,16 @@ pub(crate) struct Transaction {
     pub(crate) pending_keys: Vec<PendingKey>,
     /// What was done since BEGIN that a statement may not come behind (SET TRANSACTION).
     pub(crate) has_run: bool,
-    /// Where the sequences stand that it has made or starts anew; put in at COMMIT.
+    /// Where the sequences stand that it has made or starts anew, put in at COMMIT; before it positions of continuous aggregates.
     pub(crate) sequences: Vec<SequenceChange>,
     /// Indexes to fill from existing rows once the entry is applied.
     pub(crate) backfill: Vec<Oid>,
+    /// What it tells those who listen.
+    pub(crate) notifications: Pending,
+    /// LISTEN and UNLISTEN, in order.
+    pub(crate) listening: Vec<Listening>,
+    /// The entry that it became.
+    pub(crate) committed_at: Option<LogIndex>,
     locks: HeldLocks,
 }
 
@@ -79,6 +86,9 @@ impl Transaction {
             has_run: false,
             sequences: Vec::new(),
             backfill: Vec::new(),
+            notifications: Pending::default(),
+            listening: Vec::new(),
+            committed_at: None,
             locks: HeldLocks { engine: engine.clone(), holder, keys: FxHashSet::default(), rows: FxHashMap::default() },
         })
     }
@@ -190,6 +200,11 @@ pub(crate) struct Savepoint {
     backfill: usize,
     /// What stood of the sequences that are the transaction's own.
     pub(crate) sequences: OwnSequences,
+    /// Positions of continuous aggregates that were set before it.
+    positions: usize,
+    /// Notifications and changes of what is listened to that came before it.
+    notifications: usize,
+    listening: usize,
     /// Rows of the buffer that it would bring back have been staged or dropped since.
     lost: bool,
 }
@@ -212,6 +227,9 @@ impl Transaction {
             rows,
             backfill: self.backfill.len(),
             sequences,
+            positions: self.sequences.len(),
+            notifications: self.notifications.len(),
+            listening: self.listening.len(),
             lost: false,
         });
     }
@@ -241,6 +259,9 @@ impl Transaction {
         }
         let kept = savepoint.rows.clone();
         self.backfill.truncate(savepoint.backfill);
+        self.sequences.truncate(savepoint.positions);
+        self.notifications.truncate(savepoint.notifications);
+        self.listening.truncate(savepoint.listening);
         self.writes.rollback_to(savepoint.mark);
         self.savepoints.truncate(place + 1);
         self.pending_keys.clear();

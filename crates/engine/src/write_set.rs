@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use perigee_storage::entry::OldRow;
 use perigee_storage::store::{Overlay, TableOverlay};
 use perigee_types::catalog::{Catalog, CatalogChange, Index, Table};
 use perigee_types::{IndexId, LogIndex, Oid, Row, Value, Vid, key};
@@ -69,8 +70,8 @@ pub struct TableWrites {
     pub table: Arc<Table>,
     /// Its unique indexes.
     pub unique: UniqueKeys,
-    /// Versions of other transactions that this one ends, with their primary keys (or whole rows without one).
-    pub ended: FxHashMap<Vid, Row>,
+    /// Versions of other transactions that this one ends, with what the log says of them.
+    pub ended: FxHashMap<Vid, OldRow>,
     /// Own rows; `None` where a later statement took one back.
     pub inserted: Vec<Option<Row>>,
     /// Own live rows by unique key.
@@ -185,7 +186,7 @@ impl WriteSet {
 
     /// Ends a row that was staged, so that it never becomes visible.
     pub fn end_staged(&mut self, table: &Arc<Table>, unique: &UniqueKeys, vid: Vid) {
-        if self.entry(table, unique).ended.insert(vid, Row::new()).is_none() {
+        if self.entry(table, unique).ended.insert(vid, OldRow::Unknown).is_none() {
             self.note(Undo::Ended(table.storage, vid));
             self.bytes += 64;
         }
@@ -224,13 +225,15 @@ impl WriteSet {
             }
             return;
         }
-        let key = match unique.primary(table) {
-            Some(primary) => primary.positions.iter().filter_map(|p| row.get(*p).cloned()).collect(),
-            None => row.to_vec(),
+        let (old, bytes) = match unique.primary(table) {
+            Some(primary) if table.aggregates.is_empty() => {
+                (OldRow::Key(primary.positions.iter().filter_map(|p| row.get(*p).cloned()).collect()), 64)
+            }
+            _ => (OldRow::Whole(row.to_vec()), 64 + row.iter().map(Value::size_bytes).sum::<usize>()),
         };
-        if writes.ended.insert(vid, key).is_none() {
+        if writes.ended.insert(vid, old).is_none() {
             self.note(Undo::Ended(table.storage, vid));
-            self.bytes += 64;
+            self.bytes += bytes;
         }
     }
 

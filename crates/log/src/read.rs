@@ -179,6 +179,27 @@ impl Log {
         self.state.read().purged
     }
 
+    /// Reads all files again and recomputes the chain: see [`crate::verify`].
+    ///
+    /// # Errors
+    /// As [`crate::verify`].
+    pub fn verify(&self, anchor: Option<Anchor>) -> Result<crate::VerifyReport, LogError> {
+        crate::verify(&*self.files, &self.options.dir, anchor)
+    }
+
+    /// The first record of the newest segments that have about `bytes` between them, at least; the first of all where the
+    /// log is smaller.
+    #[must_use]
+    pub fn first_of_last(&self, bytes: u64) -> u64 {
+        let state = self.state.read();
+        let mut sum = 0;
+        let reached = state.segments.iter().rev().find(|segment| {
+            sum += segment.end;
+            sum >= bytes
+        });
+        reached.map_or_else(|| state.first(), Segment::first)
+    }
+
     /// Bytes of the segment files up to their last frame.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {

@@ -98,6 +98,7 @@ impl Assembly {
         let mut options = ConsensusOptions::new(node, identity.cluster_id);
         options.committed = LogIndex(recovery.committed);
         options.recent_bytes_max = plan.log_cache.bytes() as usize;
+        options.keep_bytes = config.log.feed_retention.bytes();
         options.durability = match config.log.durability {
             Durability::Fsync => perigee_consensus::Durability::Fsync,
             Durability::Interval => perigee_consensus::Durability::Interval(
@@ -130,6 +131,7 @@ impl Assembly {
                 .spawn(move || maintenance::run(&engine, &stop))
                 .map_err(Failure::fatal)?
         };
+        tokio::spawn(perigee_engine::continuous::run(Arc::clone(&engine), stop_maintenance.clone()));
         Ok(Arc::new(Self {
             id: config.node.id.clone(),
             plan: *plan,

@@ -9,6 +9,8 @@ use perigee_config::{Authentication, Config, MemoryPlan};
 pub(crate) struct Open {
     /// PostgreSQL.
     pub(crate) pg: Option<SocketAddr>,
+    /// gRPC.
+    pub(crate) grpc: Option<SocketAddr>,
     /// Operations.
     pub(crate) ops: Option<SocketAddr>,
 }
@@ -27,6 +29,9 @@ fn text(config: &Config, plan: &MemoryPlan, open: Open) -> String {
     ];
     if let Some(ops) = open.ops {
         lines.push(format!("  operations  http://{ops}/health"));
+    }
+    if let Some(grpc) = open.grpc {
+        lines.push(format!("  admin       perigee admin --address {grpc} status"));
     }
     if let Some(pg) = open.pg {
         let user = &config.security.superuser;
@@ -67,7 +72,7 @@ mod tests {
     fn the_banner_says_how_to_connect() {
         let config = Config::default();
         let plan = config.memory_plan().unwrap();
-        let open = Open { pg: Some("0.0.0.0:5433".parse().unwrap()), ops: None };
+        let open = Open { pg: Some("0.0.0.0:5433".parse().unwrap()), ..Open::default() };
         let text = text(&config, &plan, open);
         assert!(text.contains("psql -h 127.0.0.1 -p 5433 -U postgres -d postgres"), "{text}");
         assert!(text.contains("No password"), "{text}");

@@ -25,6 +25,36 @@ pub(crate) enum Command {
     /// Look at the log.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Ask a running node over its gRPC door.
+    Admin(AdminArguments),
+}
+
+/// `perigee admin`
+#[derive(Debug, Args)]
+pub(crate) struct AdminArguments {
+    /// Where the node's gRPC door listens.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) address: String,
+
+    /// What to ask.
+    #[command(subcommand)]
+    pub(crate) command: AdminCommand,
+}
+
+/// `perigee admin …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Where the node stands.
+    Status,
+    /// Check that log, catalog, rows and indexes agree. Reads everything; writes go on meanwhile.
+    Verify {
+        /// Only this table, as schema.table. May be given several times.
+        #[arg(long, value_name = "TABLE")]
+        table: Vec<String>,
+        /// Leave out the log's files.
+        #[arg(long)]
+        skip_log: bool,
+    },
 }
 
 /// `perigee config …`
@@ -194,6 +224,15 @@ mod tests {
         let layers = arguments.settings.layers();
         assert_eq!(layers.flags.len(), 13);
         assert!(layers.file.is_some());
+    }
+
+    #[test]
+    fn a_node_is_asked_over_its_address() {
+        let cli = Cli::try_parse_from("perigee admin --address 127.0.0.1:1 verify --table s.t".split_whitespace());
+        let Command::Admin(arguments) = cli.unwrap().command else { panic!("not admin") };
+        assert_eq!(arguments.address, "127.0.0.1:1");
+        assert!(matches!(arguments.command, AdminCommand::Verify { table, skip_log: false } if table == ["s.t"]));
+        assert!(Cli::try_parse_from(["perigee", "admin", "status"]).is_err());
     }
 
     #[test]

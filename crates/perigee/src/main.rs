@@ -3,9 +3,11 @@
 //! - `cli`: the command line; scripts depend on it
 //! - `node`: the life of a node, from its data directory to its last fsync
 //! - `assembly`: log, consensus, storage, engine and doors, put together
+//! - `admin_command`: asks a running node over its gRPC door
 //! - `ops`: health, readiness, metrics over HTTP
 //! - `failure`: why the process ends, and with which exit code
 
+mod admin_command;
 mod assembly;
 mod banner;
 mod cli;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Config(ConfigCommand::Check(settings)) => config_command::check(&settings),
         Command::Config(ConfigCommand::Print(settings)) => config_command::print(&settings),
         Command::Log(LogCommand::Verify(arguments)) => log_command::verify(&arguments),
+        Command::Admin(arguments) => admin_command::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use perigee_config::{Address, Config, LogFormat};
+use perigee_grpc::GrpcServer;
 use perigee_pgwire::{PgOptions, PgServer};
 use perigee_runtime::{Runtime, SystemFiles};
 use perigee_security::tls::ServerTls;
@@ -61,7 +62,17 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     // Bound before recovery, so that an address in use is found at once.
     let ops_listener = bind("ops", &config.listen.ops).await?;
     let pg_listener = bind("pg", &config.listen.pg).await?;
-    let open = banner::Open { pg: address(pg_listener.as_ref()), ops: address(ops_listener.as_ref()) };
+    let grpc_listener = bind("grpc", &config.listen.grpc).await?;
+    if let Some(address) = address(grpc_listener.as_ref()).filter(|address| !perigee_grpc::is_allowed(address)) {
+        return Err(Failure::Refused(format!(
+            "listen.grpc {address}: the gRPC door has no authentication yet and listens on loopback only"
+        )));
+    }
+    let open = banner::Open {
+        pg: address(pg_listener.as_ref()),
+        grpc: address(grpc_listener.as_ref()),
+        ops: address(ops_listener.as_ref()),
+    };
 
     let status = Arc::new(Status::new(&config.node.id, metrics));
     if let Some(listener) = ops_listener {
@@ -83,6 +94,9 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     let door = pg_listener
         .map(|listener| Ok::<_, Failure>(tokio::spawn(serve_pg(config, listener, &assembly, closing.clone())?)))
         .transpose()?;
+    if let Some(listener) = grpc_listener {
+        tokio::spawn(serve_grpc(config.node.id.clone(), listener, Arc::clone(&assembly), closing.clone()));
+    }
     status.serving(Arc::clone(&assembly));
     banner::print(config, &plan, open);
 
@@ -126,6 +140,14 @@ fn serve_pg(
     Ok(async move { PgServer::serve(listener, engine, options, closing).await })
 }
 
+/// The gRPC door.
+async fn serve_grpc(node: String, listener: TcpListener, assembly: Arc<Assembly>, closing: CancellationToken) {
+    let engine = Arc::clone(assembly.engine());
+    if let Err(error) = GrpcServer::serve(listener, engine, node, closing).await {
+        tracing::error!(%error, "the gRPC door has closed");
+    }
+}
+
 /// Lets open transactions end, for a while; what is still open then is ended.
 async fn drain(
     config: &Config,
@@ -146,7 +168,7 @@ async fn drain(
 /// Says so when a door is configured that this release does not have.
 fn warn_of_closed_doors(config: &Config) {
     for (door, address) in config.listen.doors() {
-        if let (Some(address), false) = (address.get(), matches!(door, "pg" | "ops")) {
+        if let (Some(address), false) = (address.get(), matches!(door, "pg" | "grpc" | "ops")) {
             tracing::warn!(door, address, "this release does not have this door: it stays closed");
         }
     }

@@ -77,8 +77,17 @@ pub enum SessionCommand {
     Reset(Option<String>),
     /// DISCARD ALL, PLANS, SEQUENCES or TEMP
     Discard(Discard),
-    /// UNLISTEN: what a connection pool sends when it takes a session back. No session listens to anything yet.
-    Unlisten,
+    /// LISTEN
+    Listen(String),
+    /// UNLISTEN; `None` is `*`.
+    Unlisten(Option<String>),
+    /// NOTIFY
+    Notify {
+        /// The channel.
+        channel: String,
+        /// The text that goes with it, empty where none was given.
+        payload: String,
+    },
     /// PREPARE
     Prepare {
         /// Its name.

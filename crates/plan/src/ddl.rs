@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use perigee_types::catalog::{Column, OnCommit, ReferentialAction, Table};
-use perigee_types::{Oid, SqlType, Value};
+use perigee_types::{Interval, Oid, SqlType, Value};
 use std::sync::Arc;
 
 use crate::relational::Query;
@@ -77,6 +77,19 @@ pub struct ForeignKeyConstraint {
     pub match_full: bool,
 }
 
+/// How a materialized view is kept up to date continuously.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContinuousDefinition {
+    /// The table that it reads, as planned.
+    pub table: Arc<Table>,
+    /// Number of its column that says when a row was.
+    pub time_column: u16,
+    /// Place of the view's column with the beginning of the range.
+    pub bucket_column: usize,
+    /// How long a range is.
+    pub width: Interval,
+}
+
 /// What kind of object a DROP names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropKind {
@@ -84,6 +97,8 @@ pub enum DropKind {
     Table,
     /// DROP VIEW
     View,
+    /// DROP MATERIALIZED VIEW
+    MaterializedView,
     /// DROP INDEX
     Index,
     /// DROP SEQUENCE
@@ -224,6 +239,36 @@ pub enum Ddl {
         query: String,
         /// Tables and views that it reads.
         depends_on: Vec<Oid>,
+    },
+    /// CREATE MATERIALIZED VIEW
+    CreateMaterializedView {
+        /// Its schema.
+        schema: Oid,
+        /// Its name.
+        name: String,
+        /// IF NOT EXISTS
+        if_not_exists: bool,
+        /// Its columns, in order.
+        columns: Vec<ColumnDefinition>,
+        /// The query's text; names in it are qualified.
+        query: String,
+        /// Tables and views that it reads.
+        depends_on: Vec<Oid>,
+        /// The query: one column for each of `columns`.
+        source: Query,
+        /// Not WITH NO DATA.
+        with_data: bool,
+        /// WITH (continuous)
+        continuous: Option<ContinuousDefinition>,
+    },
+    /// REFRESH MATERIALIZED VIEW
+    RefreshMaterializedView {
+        /// The view as planned.
+        view: Arc<Table>,
+        /// Its query.
+        source: Query,
+        /// Not WITH NO DATA.
+        with_data: bool,
     },
     /// CREATE SCHEMA
     CreateSchema {

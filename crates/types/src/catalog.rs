@@ -141,6 +141,37 @@ pub enum OnCommit {
     Drop,
 }
 
+/// What a materialized view holds: the rows of a query as they were when it was refreshed, or, for a continuous
+/// aggregate, as they are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Materialized {
+    /// The query's text; names in it are qualified.
+    pub query: String,
+    /// Tables and views that it reads; they cannot be dropped without it.
+    pub depends_on: Vec<Oid>,
+    /// Whether it may be read: not from WITH NO DATA to the first REFRESH.
+    pub populated: bool,
+    /// How it is kept up to date.
+    pub continuous: Option<Continuous>,
+}
+
+/// A continuous aggregate: groups of one table's rows, by ranges of time among others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Continuous {
+    /// The table.
+    pub table: TableId,
+    /// Its storage when all rows of the view were made last: with another one all of them are void.
+    pub storage: Oid,
+    /// Number of its column that says when a row was.
+    pub time_column: u16,
+    /// Number of the view's column with the beginning of the range.
+    pub bucket_column: u16,
+    /// How long a range is: months, days, microseconds.
+    pub width: (i32, i32, i64),
+    /// A sequence whose value is the entry of the log through which the view's rows are made.
+    pub position: Oid,
+}
+
 /// A table. `columns` holds the live ones in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Table {
@@ -172,6 +203,12 @@ pub struct Table {
     /// Foreign keys of this table's rows.
     #[serde(default)]
     pub foreign_keys: Vec<ForeignKey>,
+    /// Continuous aggregates that read the table: ended rows go into the log whole for them.
+    #[serde(default)]
+    pub aggregates: Vec<TableId>,
+    /// For a materialized view: what it holds.
+    #[serde(default)]
+    pub materialized: Option<Arc<Materialized>>,
     /// Storage options as given in WITH (…).
     #[serde(default)]
     pub options: BTreeMap<String, String>,
@@ -625,6 +662,8 @@ mod tests {
             indexes: Vec::new(),
             checks: Vec::new(),
             foreign_keys: Vec::new(),
+            aggregates: Vec::new(),
+            materialized: None,
             options: BTreeMap::new(),
             on_commit: OnCommit::PreserveRows,
             comment: None,

@@ -7,10 +7,12 @@
 //! - [`value`]: one datum outside of Arrow
 //! - [`key`]: order-preserving key encoding
 //! - [`row`]: compact row encoding, as it stands in the log
+//! - [`bucket`]: ranges of time
 //! - [`catalog`]: schemas, tables, indexes, sequences, views, roles, and their versions
 //! - [`text`]: the text form of values, in and out
 //! - [`error`]: SQLSTATE and the error that reaches a client
 
+pub mod bucket;
 pub mod catalog;
 pub mod error;
 pub mod ids;

@@ -1,4 +1,4 @@
-//! Arrows point one way: protocols -> engine -> {query, consensus} -> {storage, plan, log} -> types.
+//! Arrows point one way: protocols -> engine -> {query, consensus, streams} -> {storage, plan, log} -> types.
 
 use std::collections::BTreeSet;
 
@@ -26,11 +26,24 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("log", &["types", "runtime"]),
     ("consensus", &["types", "runtime", "log", "telemetry"]),
     ("storage", &["types", "runtime", "telemetry"]),
+    ("streams", &["types", "storage"]),
     ("plan", &["types"]),
     ("query", &["types", "runtime", "storage", "plan", "telemetry"]),
     (
         "engine",
-        &["types", "runtime", "log", "consensus", "storage", "plan", "query", "security", "telemetry", "config"],
+        &[
+            "types",
+            "runtime",
+            "log",
+            "consensus",
+            "storage",
+            "streams",
+            "plan",
+            "query",
+            "security",
+            "telemetry",
+            "config",
+        ],
     ),
 ];
 

@@ -81,6 +81,15 @@ pub(crate) fn parameter_status(out: &mut Vec<u8>, name: &str, value: &str) {
     });
 }
 
+/// NotificationResponse
+pub(crate) fn notification(out: &mut Vec<u8>, process_id: i32, channel: &str, payload: &str) {
+    message(out, b'A', |out| {
+        int32(out, process_id);
+        string(out, channel);
+        string(out, payload);
+    });
+}
+
 /// NegotiateProtocolVersion: the version that is spoken, as its whole number, and the options that are not known.
 pub(crate) fn negotiate_protocol_version(out: &mut Vec<u8>, version: i32, unknown: &[String]) {
     message(out, b'v', |out| {

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt as _;
-use perigee_engine::{CommandTag, Session};
+use perigee_engine::{CommandTag, Session, TransactionStatus};
 use perigee_telemetry::names;
 use perigee_types::{SqlError, SqlState};
 
@@ -69,12 +69,37 @@ impl Client {
         if let Some(message) = self.connection.buffered_message()? {
             return Ok(message);
         }
-        match self.session.idle_timeout() {
-            None => self.connection.message().await,
-            Some((timeout, error)) => match tokio::time::timeout(timeout, self.connection.message()).await {
-                Ok(message) => message,
-                Err(_) => Err(Failure::Fatal(error)),
-            },
+        let inbox = self.session.inbox();
+        let idle = self.session.idle_timeout();
+        let timeout = async {
+            match idle {
+                Some((timeout, error)) => {
+                    tokio::time::sleep(timeout).await;
+                    error
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(timeout);
+        loop {
+            // In a block notifications wait for its end, and in a pipeline for its Sync.
+            let quiet = self.state == State::Ready && self.session.status() == TransactionStatus::Idle;
+            tokio::select! {
+                biased;
+                // Reading is taken up again where it was left: what has come stays in the connection's buffer.
+                message = self.connection.message() => return message,
+                () = inbox.arrived(), if quiet => {}
+                error = &mut timeout => return Err(Failure::Fatal(error)),
+            }
+            self.notifications();
+            self.connection.flush().await?;
+        }
+    }
+
+    /// Appends the notifications that have arrived.
+    fn notifications(&mut self) {
+        for one in self.session.inbox().take() {
+            backend::notification(&mut self.connection.output, one.process_id, &one.channel, &one.payload);
         }
     }
 
@@ -108,6 +133,9 @@ impl Client {
         self.notices();
         for (name, value) in self.session.take_parameter_changes() {
             backend::parameter_status(&mut self.connection.output, &name, &value);
+        }
+        if self.session.status() == TransactionStatus::Idle {
+            self.notifications();
         }
         backend::ready_for_query(&mut self.connection.output, self.session.status());
         self.connection.flush().await

@@ -273,15 +273,18 @@ impl Session {
     fn refuse_dependent_views(&self, table: &Table, what: &str) -> SqlResult<()> {
         let catalog = self.latest_catalog();
         let view = catalog.objects().find_map(|object| match object {
-            Object::View(view) if view.depends_on.contains(&table.oid) => Some(view.clone()),
+            Object::View(view) if view.depends_on.contains(&table.oid) => Some(("view", view.name.clone())),
+            Object::Table(view) if view.materialized.as_ref().is_some_and(|m| m.depends_on.contains(&table.oid)) => {
+                Some(("materialized view", view.name.clone()))
+            }
             _ => None,
         });
         match view {
-            Some(view) => Err(SqlError::new(
+            Some((kind, name)) => Err(SqlError::new(
                 SqlState::DependentObjectsStillExist,
                 format!("cannot change {what} because other objects depend on it"),
             )
-            .detail(format!("view {} depends on table {}", view.name, table.name))
+            .detail(format!("{kind} {name} depends on table {}", table.name))
             .hint("drop the view first")),
             None => Ok(()),
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use perigee_plan::Ddl;
 use perigee_plan::ddl::{ColumnDefinition, KeyConstraint, SequenceColumn};
+use perigee_plan::{Ddl, Query};
 use perigee_types::catalog::{
     Catalog, CatalogChange, Column, ColumnDefault, Index, IndexState, Object, OnCommit, Schema, Sequence, Table, View,
 };
@@ -60,6 +60,8 @@ impl Session {
             indexes: Vec::new(),
             checks: Vec::new(),
             foreign_keys: Vec::new(),
+            aggregates: Vec::new(),
+            materialized: None,
             options: options.clone(),
             on_commit: *on_commit,
             comment: None,
@@ -100,7 +102,12 @@ impl Session {
         if !with_data {
             return Ok(Some(0));
         }
-        let mut target = self.target(&table, "CREATE TABLE AS").await?;
+        self.fill(&table, source, parameters).await.map(Some)
+    }
+
+    /// Puts the rows of a query into a table that this transaction has made; their count.
+    pub(super) async fn fill(&mut self, table: &Arc<Table>, source: &Query, parameters: &[Value]) -> SqlResult<u64> {
+        let mut target = self.target(table, "CREATE TABLE AS").await?;
         let engine = self.engine.clone();
         self.transaction()?.begin_statement(&engine);
         let view = self.view()?;
@@ -113,7 +120,7 @@ impl Session {
             }
             self.stage_if_large(&mut target, false).await?;
         }
-        Ok(Some(count))
+        Ok(count)
     }
 
     /// Whether the statement is done because the name is there and that is fine.

@@ -1,4 +1,4 @@
-//! DROP TABLE, VIEW, INDEX, SEQUENCE, SCHEMA.
+//! DROP TABLE, VIEW, MATERIALIZED VIEW, INDEX, SEQUENCE, SCHEMA.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -88,10 +88,14 @@ impl Session {
         for schema in path {
             let Some(schema) = catalog.schema(self.tenant, &schema) else { continue };
             if let Some(object) = catalog.relation(schema.oid, name) {
-                let fits = matches!(
+                let is_materialized = matches!(object, Object::Table(table) if table.materialized.is_some());
+                let fits = match kind {
+                    DropKind::Table => matches!(object, Object::Table(_)) && !is_materialized,
+                    DropKind::MaterializedView => is_materialized,
+                    _ => false,
+                } || matches!(
                     (kind, object),
-                    (DropKind::Table, Object::Table(_))
-                        | (DropKind::View, Object::View(_))
+                    (DropKind::View, Object::View(_))
                         | (DropKind::Index, Object::Index(_))
                         | (DropKind::Sequence, Object::Sequence(_))
                 );
@@ -135,7 +139,10 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
             };
             let uses = match object {
                 Object::View(view) => view.depends_on.iter().chain([&view.schema]).find(|o| gone.contains(*o)),
-                Object::Table(table) => gone.get(&table.schema),
+                Object::Table(table) => {
+                    let reads = table.materialized.iter().flat_map(|materialized| &materialized.depends_on);
+                    reads.chain([&table.schema]).find(|o| gone.contains(*o))
+                }
                 Object::Sequence(sequence) => gone.get(&sequence.schema),
                 _ => None,
             };
@@ -164,6 +171,7 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
         }
         let mut changed = Table::clone(table);
         changed.indexes.retain(|oid| !gone.contains(oid));
+        changed.aggregates.retain(|oid| !gone.contains(oid));
         if let Some(key) = table.foreign_keys.iter().find(|key| gone.contains(&key.references))
             && let (false, Some(on)) = (cascade, catalog.object(key.references).map(described))
         {
@@ -201,6 +209,7 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
 /// An object with its kind, as PostgreSQL names it in a detail.
 fn described(object: &Object) -> String {
     let kind = match object {
+        Object::Table(table) if table.materialized.is_some() => "materialized view",
         Object::Table(_) => "table",
         Object::View(_) => "view",
         Object::Index(_) => "index",
@@ -216,6 +225,7 @@ fn noun(kind: DropKind) -> &'static str {
     match kind {
         DropKind::Table => "table",
         DropKind::View => "view",
+        DropKind::MaterializedView => "materialized view",
         DropKind::Index => "index",
         DropKind::Sequence => "sequence",
         DropKind::Schema => "schema",
@@ -226,6 +236,7 @@ fn article(kind: DropKind) -> &'static str {
     match kind {
         DropKind::Table => "a table",
         DropKind::View => "a view",
+        DropKind::MaterializedView => "a materialized view",
         DropKind::Index => "an index",
         DropKind::Sequence => "a sequence",
         DropKind::Schema => "a schema",
@@ -234,7 +245,7 @@ fn article(kind: DropKind) -> &'static str {
 
 fn missing(kind: DropKind, name: &str) -> SqlError {
     let state = match kind {
-        DropKind::Table | DropKind::View | DropKind::Sequence => SqlState::UndefinedTable,
+        DropKind::Table | DropKind::View | DropKind::MaterializedView | DropKind::Sequence => SqlState::UndefinedTable,
         DropKind::Index => SqlState::UndefinedObject,
         DropKind::Schema => SqlState::InvalidSchemaName,
     };

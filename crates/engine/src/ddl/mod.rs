@@ -9,6 +9,7 @@ mod constraint;
 mod create;
 mod drop;
 mod index;
+mod materialized;
 mod names;
 mod truncate;
 
@@ -33,6 +34,8 @@ impl Session {
         match ddl {
             Ddl::CreateTable { .. } => rows = self.create_table(ddl, parameters).await?,
             Ddl::CreateView { .. } => self.create_view(ddl)?,
+            Ddl::CreateMaterializedView { .. } => rows = self.create_materialized_view(ddl).await?,
+            Ddl::RefreshMaterializedView { .. } => self.refresh_materialized_view(ddl).await?,
             Ddl::CreateSchema { name, if_not_exists } => self.create_schema(name, *if_not_exists)?,
             Ddl::CreateSequence { .. } => self.create_sequence(ddl)?,
             Ddl::CreateIndex { .. } => self.create_index(ddl).await?,

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
 
 mod constraints;
+mod continuous;
 mod copy;
 mod ddl;
+mod feed;
 mod node;
+mod notify;
 mod row_locks;
 mod serializable;
 mod statements;

@@ -281,3 +281,17 @@ async fn a_new_table_refuses_keys_that_a_large_insert_repeats() {
     assert_eq!(a.fails(insert).await, SqlState::UniqueViolation);
     a.ok("rollback").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_wide_rows_end_in_one_transaction() {
+    let node = Node::start().await;
+    let mut client = node.client().await;
+    // Without a key the log gets the whole rows that end.
+    client.ok("create table t (k int, v text)").await;
+    client.ok("insert into t select g, repeat('w', 900) from generate_series(1, 6000) g").await;
+    client.ok("update t set v = v || 'x'").await;
+    client.ok("begin; update t set k = k + 1; delete from t where k > 100; commit").await;
+    assert_eq!(client.rows("select count(*), max(k) from t").await, ["99|100"]);
+    let node = node.restart(false).await;
+    assert_eq!(node.client().await.rows("select count(*), max(k) from t").await, ["99|100"]);
+}

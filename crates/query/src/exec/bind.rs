@@ -50,6 +50,7 @@ fn replace(expr: Expr, parameters: &[Value], facts: &SessionFacts) -> Result<Tra
         }
         Expr::ScalarVariable(_, names) => match SessionValue::of_variable(names) {
             Some(value) => Ok(Transformed::yes(Expr::Literal(value.literal(facts)?, metadata(&expr)))),
+            None if let Some(end) = pending_end(&expr, names, facts)? => Ok(Transformed::yes(Expr::Literal(end, None))),
             None => Err(from_sql(SqlError::new(
                 SqlState::UndefinedObject,
                 format!("unrecognized configuration parameter \"{}\"", names.join(".")),
@@ -57,6 +58,11 @@ fn replace(expr: Expr, parameters: &[Value], facts: &SessionFacts) -> Result<Tra
         },
         _ => Ok(fold(expr)),
     }
+}
+
+fn pending_end(expr: &Expr, names: &[String], facts: &SessionFacts) -> Result<Option<ScalarValue>> {
+    let Expr::ScalarVariable(field, _) = expr else { return Ok(None) };
+    super::pending::end(names, &perigee_types::SqlType::of_field(field), facts)
 }
 
 fn metadata(expr: &Expr) -> Option<datafusion::common::metadata::FieldMetadata> {

@@ -24,6 +24,7 @@ mod bind;
 mod cooperative;
 pub mod error;
 pub mod explain;
+pub mod pending;
 pub mod planning;
 mod postgres;
 pub mod reads;
@@ -42,6 +43,7 @@ mod values;
 pub mod view;
 
 pub use error::sql_error;
+pub(crate) use pending::pending_filter;
 pub use planning::{Planning, PlanningOptions, ViewPlanner, optimize};
 pub(crate) use postgres::{ORDINALITY, UNNEST, record_columns};
 pub use rewrite::rewrite_expression;
@@ -49,6 +51,7 @@ pub use runtime::{QueryOptions, QueryRuntime};
 pub use stream::BatchStream;
 pub use system::SystemTables;
 pub(crate) use system::system_table_oid;
+pub(crate) use table::scanned_table;
 pub use type_planner::sql_type_of;
 pub use view::{CompatGap, ReadView, SessionFacts, SessionServices};
 

@@ -17,7 +17,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, 
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{NullOrdering, ParserOptions};
 use parking_lot::Mutex;
-use perigee_types::catalog::{Catalog, Object, TEMPORARY_PREFIX, Table, View};
+use perigee_types::catalog::{Catalog, Continuous, Materialized, Object, TEMPORARY_PREFIX, Table, View};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, TableId, TenantId};
 
 use super::error::{from_sql, sql_error};
@@ -32,6 +32,12 @@ pub trait ViewPlanner {
     /// # Errors
     /// What planning its text gives.
     fn plan_view(&self, view: &View) -> SqlResult<LogicalPlan>;
+
+    /// How a continuous aggregate is read.
+    ///
+    /// # Errors
+    /// What planning its text gives.
+    fn plan_continuous(&self, view: &Arc<Table>, continuous: &Continuous) -> SqlResult<LogicalPlan>;
 }
 
 /// Against what names are resolved.
@@ -127,7 +133,21 @@ impl<'a> Planning<'a> {
         let catalog = &self.options.catalog;
         let Some(schema) = catalog.schema(self.options.tenant, schema) else { return Ok(None) };
         match catalog.relation(schema.oid, name) {
-            Some(Object::Table(table)) => Ok(Some(self.source(table, self.options.with_vid.contains(&table.oid)))),
+            Some(Object::Table(table)) => {
+                // What a statement writes to is read as it is stored.
+                let with_vid = self.options.with_vid.contains(&table.oid);
+                match table.materialized.as_deref().filter(|_| !with_vid) {
+                    Some(Materialized { continuous: Some(continuous), .. }) => {
+                        self.continuous(table, continuous).map(Some)
+                    }
+                    Some(Materialized { populated: false, .. }) => Err(SqlError::new(
+                        SqlState::ObjectNotInPrerequisiteState,
+                        format!("materialized view \"{}\" has not been populated", table.name),
+                    )
+                    .hint("Use the REFRESH MATERIALIZED VIEW command.")),
+                    _ => Ok(Some(self.source(table, with_vid))),
+                }
+            }
             Some(Object::View(view)) => self.view(view).map(Some),
             Some(Object::Index(_)) => {
                 Err(SqlError::new(SqlState::WrongObjectType, format!("cannot open relation \"{name}\""))
@@ -136,6 +156,13 @@ impl<'a> Planning<'a> {
             Some(Object::Sequence(_)) => Err(SqlError::unsupported(format_args!("SELECT from sequence \"{name}\""))),
             _ => Ok(None),
         }
+    }
+
+    fn continuous(&self, view: &Arc<Table>, continuous: &Continuous) -> SqlResult<Arc<dyn TableSource>> {
+        let Some(planner) = self.options.views else { return Ok(self.source(view, false)) };
+        self.reads.lock().extend([view.oid, continuous.table]);
+        let plan = planner.plan_continuous(view, continuous)?;
+        Ok(provider_as_source(Arc::new(ViewTable::new(plan, None))))
     }
 
     fn view(&self, view: &View) -> SqlResult<Arc<dyn TableSource>> {

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Constraint, Constraints};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableSource, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use perigee_plan::relational::VID_COLUMN;
+use perigee_types::TableId;
 use perigee_types::catalog::{Index, Table};
 
 use super::scan;
@@ -20,6 +21,15 @@ pub(super) struct CatalogTable {
     table: Arc<Table>,
     schema: SchemaRef,
     constraints: Constraints,
+}
+
+/// The table that a scan reads; `None` for one of the system.
+///
+/// # Errors
+/// Internal, for a source that is not one of a provider.
+pub(crate) fn scanned_table(source: &Arc<dyn TableSource>) -> Result<Option<TableId>> {
+    let provider = datafusion::datasource::source_as_provider(source)?;
+    Ok(provider.downcast_ref::<CatalogTable>().map(|table| table.table.oid))
 }
 
 impl CatalogTable {

@@ -8,6 +8,7 @@ use perigee_storage::store::{Overlay, Snapshot};
 use perigee_types::{Oid, SqlResult, TenantId};
 use tokio_util::sync::CancellationToken;
 
+use super::pending::Pending;
 use super::reads::ReadLog;
 
 /// Everything that a running statement may see. Plans hold none of it.
@@ -59,6 +60,8 @@ pub struct SessionFacts {
     pub settings: Arc<HashMap<String, String>>,
     /// `pg_backend_pid()`
     pub process_id: i32,
+    /// What continuous aggregates have not taken in; `None` where nobody keeps count.
+    pub pending: Option<Arc<dyn Pending>>,
     /// What functions may do to the session; `None` where they may not.
     pub services: Option<Arc<dyn SessionServices>>,
 }
@@ -87,6 +90,7 @@ impl SessionFacts {
             statement_time: 0,
             settings: Arc::default(),
             process_id: 0,
+            pending: None,
             services: None,
         }
     }
@@ -119,6 +123,15 @@ pub trait SessionServices: Send + Sync {
     /// # Errors
     /// As SET.
     fn set_config(&self, name: &str, value: &str, local: bool) -> SqlResult<String>;
+    /// `pg_notify`; sent at COMMIT.
+    ///
+    /// # Errors
+    /// `22023` for a name or a payload that cannot be, `54000` for too many in one statement.
+    fn notify(&self, channel: &str, payload: &str) -> SqlResult<()>;
+    /// `pg_listening_channels`
+    fn listening_channels(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// `perigee.compat_gaps`
     fn compat_gaps(&self) -> Vec<CompatGap> {
         Vec::new()

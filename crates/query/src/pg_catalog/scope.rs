@@ -24,6 +24,11 @@ pub(super) enum Relation<'a> {
     System(&'static Definition),
 }
 
+/// Where a continuous aggregate stands: none of the user's sequences.
+fn is_position(sequence: &Sequence) -> bool {
+    sequence.owned_by.is_some_and(|(_, column)| column == 0)
+}
+
 impl<'a> Scope<'a> {
     pub(super) fn new(view: &'a ReadView) -> Self {
         Self { view }
@@ -63,7 +68,7 @@ impl<'a> Scope<'a> {
             Object::Index(i) => {
                 self.catalog().table(i.table).filter(|t| t.tenant == tenant).map(|_| Relation::Index(i))
             }
-            Object::Sequence(s) if s.tenant == tenant => Some(Relation::Sequence(s)),
+            Object::Sequence(s) if s.tenant == tenant && !is_position(s) => Some(Relation::Sequence(s)),
             Object::View(v) if v.tenant == tenant => Some(Relation::View(v)),
             _ => None,
         }
@@ -95,7 +100,7 @@ impl<'a> Scope<'a> {
     pub(super) fn sequences(&self) -> impl Iterator<Item = &'a Arc<Sequence>> + use<'a> {
         let tenant = self.session().tenant;
         self.catalog().objects().filter_map(move |object| match object {
-            Object::Sequence(sequence) if sequence.tenant == tenant => Some(sequence),
+            Object::Sequence(sequence) if sequence.tenant == tenant && !is_position(sequence) => Some(sequence),
             _ => None,
         })
     }
@@ -210,6 +215,7 @@ impl<'a> Relation<'a> {
     /// `relkind`
     pub(super) fn kind(self) -> &'static str {
         match self {
+            Relation::Table(t) if t.materialized.is_some() => "m",
             Relation::Table(_) => "r",
             Relation::Index(_) => "i",
             Relation::Sequence(_) => "S",

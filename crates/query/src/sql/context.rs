@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use perigee_types::catalog::Catalog;
-use perigee_types::{Oid, SqlType, TenantId};
+use perigee_types::{Oid, SqlType, TableId, TenantId};
 
 /// The session and the catalog that a statement is planned for.
 #[derive(Clone, Copy)]
@@ -24,6 +24,8 @@ pub struct PlanContext<'a> {
     pub role: Oid,
     /// A setting by lower-case name.
     pub settings: &'a dyn Fn(&str) -> Option<String>,
+    /// The materialized view whose rows the session makes; nobody else may change them.
+    pub maintains: Option<TableId>,
     /// Parameter types that the client declared, from `$1`.
     pub declared: &'a [Option<SqlType>],
 }

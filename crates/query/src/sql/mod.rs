@@ -24,5 +24,7 @@ pub use cache::StatementCache;
 pub use context::{PlanContext, TemporarySchema};
 pub use parse::{parse, parse_expression};
 pub use perigee_plan::Prepared;
-pub use plan::{Check, Generated, RowExpression, check_columns, check_text, checks, column_default, generated, plan};
+pub use plan::{
+    Check, Generated, RowExpression, check_columns, check_text, checks, column_default, generated, maintenance, plan,
+};
 pub use statement::{Ast, Statement};

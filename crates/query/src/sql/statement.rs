@@ -25,7 +25,7 @@ pub struct Statement {
 pub enum Ast {
     /// What sqlparser reads as PostgreSQL does.
     Sql(Box<sqlparser::ast::Statement>),
-    /// CREATE TABLE … AS … WITH NO DATA
+    /// CREATE TABLE … AS … WITH NO DATA, CREATE MATERIALIZED VIEW … WITH NO DATA
     CreateTableNoData(Box<sqlparser::ast::Statement>),
     /// BEGIN, COMMIT, …
     Transaction(TransactionCommand),
@@ -82,6 +82,15 @@ pub enum Ast {
     Analyze(Vec<ObjectName>),
     /// CHECKPOINT
     Checkpoint,
+    /// REFRESH MATERIALIZED VIEW
+    Refresh {
+        /// The view.
+        name: ObjectName,
+        /// CONCURRENTLY
+        concurrently: bool,
+        /// Not WITH NO DATA.
+        with_data: bool,
+    },
     /// A command of PostgreSQL that Perigee does not have: 0A000 when planned.
     Unsupported(&'static str),
 }

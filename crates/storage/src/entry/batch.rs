@@ -42,6 +42,13 @@ pub(super) fn encode(batch: &RecordBatch, out: &mut Vec<u8>) {
     }
 }
 
+/// Passes over a batch.
+pub(super) fn skip(rest: &mut &[u8]) -> Result<(), EntryError> {
+    get_bytes(rest)?;
+    get_bytes(rest)?;
+    Ok(())
+}
+
 /// Reads a batch of columns of `types`.
 pub(super) fn decode(rest: &mut &[u8], types: &[SqlType]) -> Result<RecordBatch, EntryError> {
     let bad = |error: &dyn std::fmt::Display| EntryError::Batch(error.to_string());

@@ -1,16 +1,18 @@
 //! Entries as bytes.
 //!
 //! ```text
-//! version u8 = 1 | kind u8 | fields
+//! version u8 = 2 | kind u8 | fields
 //!
-//! transaction   staged: 0, or 1 + id | catalog: JSON | changes | sequences
+//! transaction   staged: 0, or 1 + id + index of its first part | catalog: JSON | changes | sequences
+//! notifying     as transaction | notifications: count, then each: channel | payload | process id (zigzag)
 //! stage         id | part | changes
 //! stage table   id | table: JSON | indexes: JSON
 //! abort         id
 //! attest        index | chain hash, 32 bytes | digest, 32 bytes
 //!
 //! changes       count, then each: storage | columns | ended | 0 + rows, or 1 + record-batch message
-//! ended         count, then each: vid (difference to the one before, zigzag) | values | row
+//! ended         count, then each: vid (difference to the one before, zigzag) | what is said of it | values | row
+//!               said: 0 nothing, 1 its key, 2 all columns
 //! ```
 //!
 //! Numbers are varints; rows are [`perigee_types::row`]; JSON stands behind its length, empty for none.
@@ -25,13 +27,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batch;
-use super::{EndedRow, Entry, EntryError, RowBlock, SequenceChange, TableChange, Transaction};
+use super::{EndedRow, Entry, EntryError, Notification, OldRow, RowBlock, SequenceChange, TableChange, Transaction};
 use crate::arrow_value::batch_to_rows;
 
 /// The types of columns, by storage oid and column numbers; `None` where one of them does not exist.
 pub type SchemaOf<'a> = dyn Fn(Oid, &[u16]) -> Option<Vec<SqlType>> + 'a;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 mod kind {
     pub(super) const TRANSACTION: u8 = 1;
@@ -39,6 +41,7 @@ mod kind {
     pub(super) const ABORT: u8 = 3;
     pub(super) const ATTEST: u8 = 4;
     pub(super) const STAGE_TABLE: u8 = 5;
+    pub(super) const NOTIFYING: u8 = 6;
 }
 
 const ROWS: u8 = 0;
@@ -52,8 +55,12 @@ impl Entry {
         out.push(VERSION);
         match self {
             Entry::Transaction(transaction) => {
-                out.push(kind::TRANSACTION);
+                let notifies = !transaction.notifications.is_empty();
+                out.push(if notifies { kind::NOTIFYING } else { kind::TRANSACTION });
                 encode_transaction(transaction, &mut out);
+                if notifies {
+                    encode_notifications(&transaction.notifications, &mut out);
+                }
             }
             Entry::Stage { transaction, part, changes } => {
                 out.push(kind::STAGE);
@@ -88,17 +95,35 @@ impl Entry {
     /// # Errors
     /// [`EntryError`] where the bytes are not an entry.
     pub fn decode(bytes: &[u8], schemas: &SchemaOf<'_>) -> Result<Entry, EntryError> {
+        Self::decode_with(bytes, schemas, Unknown::Refused)
+    }
+
+    /// Reads an entry of the past: rows of tables that are gone since are left out where they cannot be read without the
+    /// table's types.
+    ///
+    /// # Errors
+    /// [`EntryError`] where the bytes are not an entry.
+    pub fn decode_past(bytes: &[u8], schemas: &SchemaOf<'_>) -> Result<Entry, EntryError> {
+        Self::decode_with(bytes, schemas, Unknown::LeftOut)
+    }
+
+    fn decode_with(bytes: &[u8], schemas: &SchemaOf<'_>, unknown: Unknown) -> Result<Entry, EntryError> {
         let mut rest = bytes;
         let version = get_u8(&mut rest)?;
         if version != VERSION {
             return Err(EntryError::UnknownVersion(version));
         }
         let entry = match get_u8(&mut rest)? {
-            kind::TRANSACTION => Entry::Transaction(decode_transaction(&mut rest, schemas)?),
+            kind::TRANSACTION => Entry::Transaction(decode_transaction(&mut rest, schemas, unknown)?),
+            kind::NOTIFYING => {
+                let transaction = decode_transaction(&mut rest, schemas, unknown)?;
+                let notifications = decode_notifications(&mut rest)?;
+                Entry::Transaction(Transaction { notifications, ..transaction })
+            }
             kind::STAGE => Entry::Stage {
                 transaction: TransactionId(get_varint(&mut rest)?),
                 part: get_u32(&mut rest, "part")?,
-                changes: decode_changes(&mut rest, schemas)?,
+                changes: decode_changes(&mut rest, schemas, unknown)?,
             },
             kind::STAGE_TABLE => Entry::StageTable {
                 transaction: TransactionId(get_varint(&mut rest)?),
@@ -120,12 +145,60 @@ impl Entry {
     }
 }
 
+/// What becomes of rows whose types nobody knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    Refused,
+    LeftOut,
+}
+
+/// Whether the bytes are an entry that makes something visible: a transaction, or the end of a staged one. Looks at two
+/// bytes only.
+#[must_use]
+pub fn commits(entry: &[u8]) -> bool {
+    matches!(entry, [VERSION, kind::TRANSACTION | kind::NOTIFYING, ..])
+}
+
+/// Whether the bytes are an entry with notifications; looks at two bytes only.
+#[must_use]
+pub fn notifies(entry: &[u8]) -> bool {
+    matches!(entry, [VERSION, kind::NOTIFYING, ..])
+}
+
+fn encode_notifications(notifications: &[Notification], out: &mut Vec<u8>) {
+    put_varint(notifications.len() as u64, out);
+    for one in notifications {
+        put_bytes(one.channel.as_bytes(), out);
+        put_bytes(one.payload.as_bytes(), out);
+        put_varint(zigzag(i64::from(one.process_id)), out);
+    }
+}
+
+fn decode_notifications(rest: &mut &[u8]) -> Result<Vec<Notification>, EntryError> {
+    let count = get_count(rest)?;
+    let mut notifications = Vec::with_capacity(count);
+    for _ in 0..count {
+        notifications.push(Notification {
+            channel: get_text(rest)?,
+            payload: get_text(rest)?,
+            process_id: i32::try_from(unzigzag(get_varint(rest)?)).map_err(|_| EntryError::OutOfRange("process id"))?,
+        });
+    }
+    Ok(notifications)
+}
+
+fn get_text(rest: &mut &[u8]) -> Result<String, EntryError> {
+    let bytes = get_bytes(rest)?;
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| EntryError::OutOfRange("text"))
+}
+
 fn encode_transaction(transaction: &Transaction, out: &mut Vec<u8>) {
     match transaction.staged {
         None => out.push(0),
         Some(id) => {
             out.push(1);
             put_varint(id.0, out);
+            put_varint(transaction.staged_from.0, out);
         }
     }
     if transaction.catalog.is_empty() {
@@ -142,17 +215,16 @@ fn encode_transaction(transaction: &Transaction, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_transaction(rest: &mut &[u8], schemas: &SchemaOf<'_>) -> Result<Transaction, EntryError> {
-    let staged = match get_u8(rest)? {
-        0 => None,
-        1 => Some(TransactionId(get_varint(rest)?)),
+fn decode_transaction(rest: &mut &[u8], schemas: &SchemaOf<'_>, unknown: Unknown) -> Result<Transaction, EntryError> {
+    let (staged, staged_from) = match get_u8(rest)? {
+        0 => (None, LogIndex(0)),
+        1 => (Some(TransactionId(get_varint(rest)?)), LogIndex(get_varint(rest)?)),
         _ => return Err(EntryError::OutOfRange("staged")),
     };
     let json = get_bytes(rest)?;
     let catalog: Vec<CatalogChange> = if json.is_empty() { Vec::new() } else { parse_json(json)? };
-    let changes = decode_changes(rest, &|storage, columns| {
-        own_schema(&catalog, storage, columns).or_else(|| schemas(storage, columns))
-    })?;
+    let own = |storage, columns: &[u16]| own_schema(&catalog, storage, columns).or_else(|| schemas(storage, columns));
+    let changes = decode_changes(rest, &own, unknown)?;
     let count = get_count(rest)?;
     let mut sequences = Vec::with_capacity(count);
     for _ in 0..count {
@@ -162,7 +234,7 @@ fn decode_transaction(rest: &mut &[u8], schemas: &SchemaOf<'_>) -> Result<Transa
             called: get_u8(rest)? != 0,
         });
     }
-    Ok(Transaction { staged, changes, catalog, sequences })
+    Ok(Transaction { staged, staged_from, changes, catalog, sequences, notifications: Vec::new() })
 }
 
 /// The types of a table that the entry itself puts.
@@ -204,7 +276,7 @@ fn encode_rows(rows: &[Row], out: &mut Vec<u8>) {
     rows.iter().for_each(|row| row::encode(row, out));
 }
 
-fn decode_changes(rest: &mut &[u8], schemas: &SchemaOf<'_>) -> Result<Vec<TableChange>, EntryError> {
+fn decode_changes(rest: &mut &[u8], schemas: &SchemaOf<'_>, unknown: Unknown) -> Result<Vec<TableChange>, EntryError> {
     let count = get_count(rest)?;
     let mut changes = Vec::with_capacity(count);
     for _ in 0..count {
@@ -217,10 +289,14 @@ fn decode_changes(rest: &mut &[u8], schemas: &SchemaOf<'_>) -> Result<Vec<TableC
         let ended = decode_ended(rest)?;
         let rows = match get_u8(rest)? {
             ROWS => RowBlock::Rows(decode_rows(rest, width)?),
-            BATCH => {
-                let types = schemas(storage, &columns).ok_or(EntryError::UnknownColumns(storage))?;
-                RowBlock::Batch(batch::decode(rest, &types)?)
-            }
+            BATCH => match schemas(storage, &columns) {
+                Some(types) => RowBlock::Batch(batch::decode(rest, &types)?),
+                None if unknown == Unknown::LeftOut => {
+                    batch::skip(rest)?;
+                    RowBlock::none()
+                }
+                None => return Err(EntryError::UnknownColumns(storage)),
+            },
             other => return Err(EntryError::UnknownKind(other)),
         };
         changes.push(TableChange { storage, columns, ended, rows });
@@ -252,8 +328,14 @@ fn encode_ended(ended: &[EndedRow], out: &mut Vec<u8>) {
     for one in ended {
         put_varint(zigzag(one.vid.0.wrapping_sub(before) as i64), out);
         before = one.vid.0;
-        put_varint(one.key.len() as u64, out);
-        row::encode(&one.key, out);
+        let (said, row) = match &one.old {
+            OldRow::Unknown => (0, &Row::new()),
+            OldRow::Key(row) => (1, row),
+            OldRow::Whole(row) => (2, row),
+        };
+        out.push(said);
+        put_varint(row.len() as u64, out);
+        row::encode(row, out);
     }
 }
 
@@ -264,8 +346,16 @@ fn decode_ended(rest: &mut &[u8]) -> Result<Vec<EndedRow>, EntryError> {
     for _ in 0..count {
         let vid = before.wrapping_add(unzigzag(get_varint(rest)?) as u64);
         before = vid;
+        let said = get_u8(rest)?;
         let width = get_count(rest)?;
-        ended.push(EndedRow { vid: Vid(vid), key: row::decode(rest, width)? });
+        let row = row::decode(rest, width)?;
+        let old = match said {
+            0 if row.is_empty() => OldRow::Unknown,
+            1 => OldRow::Key(row),
+            2 => OldRow::Whole(row),
+            _ => return Err(EntryError::OutOfRange("ended row")),
+        };
+        ended.push(EndedRow { vid: Vid(vid), old });
     }
     Ok(ended)
 }

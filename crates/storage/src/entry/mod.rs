@@ -20,7 +20,7 @@ use perigee_types::catalog::{CatalogChange, Index, Table};
 use perigee_types::{LogIndex, Oid, Row, TransactionId, Vid};
 use std::sync::Arc;
 
-pub use codec::SchemaOf;
+pub use codec::{SchemaOf, commits, notifies};
 pub use error::EntryError;
 
 /// Rows from which an entry carries them as Arrow rather than one by one.
@@ -70,12 +70,27 @@ pub enum Entry {
 pub struct Transaction {
     /// The staged parts that become visible with it.
     pub staged: Option<TransactionId>,
+    /// Where the first of them stands in the log, for who reads the log from its end; zero without.
+    pub staged_from: LogIndex,
     /// Rows, by table.
     pub changes: Vec<TableChange>,
     /// Catalog objects.
     pub catalog: Vec<CatalogChange>,
     /// Sequences.
     pub sequences: Vec<SequenceChange>,
+    /// What it tells those who listen (NOTIFY). Changes nothing.
+    pub notifications: Vec<Notification>,
+}
+
+/// A message to whoever listens to a channel when the transaction commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// The channel.
+    pub channel: String,
+    /// The text that goes with it.
+    pub payload: String,
+    /// `pg_backend_pid()` of the session that sent it.
+    pub process_id: i32,
 }
 
 /// Rows of one table that end, and rows that begin. An UPDATE is both.
@@ -96,8 +111,19 @@ pub struct TableChange {
 pub struct EndedRow {
     /// The row version.
     pub vid: Vid,
-    /// Its primary key; the whole row where there is none.
-    pub key: Row,
+    /// What was in it.
+    pub old: OldRow,
+}
+
+/// What an entry says of a row version that ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OldRow {
+    /// Nothing: the same transaction had staged it.
+    Unknown,
+    /// The columns of its primary key, in the key's order.
+    Key(Row),
+    /// All of `TableChange::columns`: the table has no primary key, or somebody asks for whole old rows.
+    Whole(Row),
 }
 
 /// Rows, one by one or as Arrow.

@@ -9,7 +9,7 @@ use perigee_types::catalog::{BOOTSTRAP_ROLE, CatalogChange, Column, Object, PUBL
 use perigee_types::{LogIndex, Oid, SqlType, TenantId, TransactionId, Value, Vid};
 use proptest::prelude::*;
 
-use super::{EndedRow, Entry, EntryError, RowBlock, SequenceChange, TableChange, Transaction};
+use super::{EndedRow, Entry, EntryError, Notification, OldRow, RowBlock, SequenceChange, TableChange, Transaction};
 
 fn batch(rows: usize) -> RecordBatch {
     // Entries name no columns: decoding gives them their places as names.
@@ -49,6 +49,8 @@ fn table(storage: Oid) -> Arc<Table> {
         indexes: Vec::new(),
         checks: Vec::new(),
         foreign_keys: Vec::new(),
+        aggregates: Vec::new(),
+        materialized: None,
         options: Default::default(),
         on_commit: perigee_types::catalog::OnCommit::PreserveRows,
         comment: None,
@@ -57,10 +59,14 @@ fn table(storage: Oid) -> Arc<Table> {
 
 fn transaction() -> Transaction {
     let rows = vec![vec![Value::Int4(-3), Value::Text("Grüße".into())], vec![Value::Null, Value::Null]];
-    let ended =
-        vec![EndedRow { vid: Vid(1 << 40), key: vec![Value::Int8(5)] }, EndedRow { vid: Vid(3), key: Vec::new() }];
+    let ended = vec![
+        EndedRow { vid: Vid(1 << 40), old: OldRow::Key(vec![Value::Int8(5)]) },
+        EndedRow { vid: Vid(3), old: OldRow::Unknown },
+        EndedRow { vid: Vid(4), old: OldRow::Whole(vec![Value::Null, Value::Text("x".into())]) },
+    ];
     Transaction {
         staged: Some(TransactionId(77)),
+        staged_from: LogIndex(9),
         changes: vec![
             TableChange { storage: Oid(7), columns: vec![1, 2], ended, rows: RowBlock::Rows(rows) },
             TableChange {
@@ -72,6 +78,7 @@ fn transaction() -> Transaction {
         ],
         catalog: vec![CatalogChange::Remove(Oid(9))],
         sequences: vec![SequenceChange { sequence: Oid(4), next: i64::MIN, called: true }],
+        notifications: vec![Notification { channel: "c".into(), payload: "é".into(), process_id: -5 }],
     }
 }
 
@@ -139,7 +146,7 @@ fn cut_and_longer_bytes_are_refused() {
         assert!(Entry::decode(&longer, &types).is_err());
     }
     assert_eq!(Entry::decode(&[9, 1], &types), Err(EntryError::UnknownVersion(9)));
-    assert_eq!(Entry::decode(&[1, 99], &types), Err(EntryError::UnknownKind(99)));
+    assert_eq!(Entry::decode(&[2, 99], &types), Err(EntryError::UnknownKind(99)));
 }
 
 proptest! {

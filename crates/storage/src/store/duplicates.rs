@@ -109,7 +109,7 @@ fn collision(
     Ok(seen.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| pair[0].1.clone()))
 }
 
-fn vid_values(batch: &RecordBatch) -> Vec<u64> {
+pub(super) fn vid_values(batch: &RecordBatch) -> Vec<u64> {
     match batch.columns().last().and_then(|array| array.as_primitive_opt::<UInt64Type>()) {
         Some(vids) => vids.values().to_vec(),
         None => Vec::new(),

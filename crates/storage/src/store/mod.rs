@@ -25,6 +25,7 @@ mod options;
 mod overlay;
 mod snapshot;
 mod staged;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +53,7 @@ pub use error::StoreError;
 pub use options::{ApplyOutcome, Recovered, SequenceState, StoreOptions, StoreStatistics, TableStatistics};
 pub use overlay::{Overlay, TableOverlay};
 pub use snapshot::Snapshot;
+pub use verify::TableCheck;
 
 /// All tables of a node.
 pub struct Store {
@@ -158,6 +160,13 @@ impl Store {
     #[must_use]
     pub fn applied(&self) -> LogIndex {
         LogIndex(self.clock.applied())
+    }
+
+    /// Changes whenever more entries are applied; for who follows the log. Look at [`Store::applied`] first: what was
+    /// published before is not told.
+    #[must_use]
+    pub fn published(&self) -> tokio::sync::watch::Receiver<LogIndex> {
+        self.clock.published()
     }
 
     /// The catalog as of the applied index.

@@ -21,11 +21,23 @@ use crate::kv::SharedKv;
 use crate::store::StoreError;
 
 /// How far the log is applied, and the oldest index that a reader may still ask for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Clock {
     applied: AtomicU64,
     time: AtomicU64,
     open: Mutex<BTreeMap<u64, usize>>,
+    published: tokio::sync::watch::Sender<LogIndex>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self {
+            applied: AtomicU64::default(),
+            time: AtomicU64::default(),
+            open: Mutex::default(),
+            published: tokio::sync::watch::Sender::new(LogIndex(0)),
+        }
+    }
 }
 
 impl Clock {
@@ -43,6 +55,15 @@ impl Clock {
     pub(crate) fn publish(&self, index: LogIndex, time: Hlc) {
         self.time.store(time.0, Ordering::Relaxed);
         self.applied.store(index.0, Ordering::Release);
+        // Nobody listens on most nodes, and then it costs one load.
+        if self.published.receiver_count() > 0 {
+            self.published.send_replace(index);
+        }
+    }
+
+    /// Follows the applied index. What was published before is not told.
+    pub(crate) fn published(&self) -> tokio::sync::watch::Receiver<LogIndex> {
+        self.published.subscribe()
     }
 
     /// Opens a snapshot at the applied index.

@@ -158,7 +158,7 @@ impl TableStore {
         self.visible(vid.0, self.context.clock.resolve(at))
     }
 
-    pub(super) fn visible(&self, vid: u64, at: u64) -> bool {
+    pub(crate) fn visible(&self, vid: u64, at: u64) -> bool {
         let state = self.state.read();
         match state.open.position(vid) {
             Some(place) => state.open.visible(place, at),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use perigee_storage::budget::MemoryBudget;
-use perigee_storage::entry::{EndedRow, Entry, RowBlock, TableChange, Transaction};
+use perigee_storage::entry::{EndedRow, Entry, OldRow, RowBlock, TableChange, Transaction};
 use perigee_storage::kv::{KvEngine, MemKv};
 use perigee_storage::store::{Applier, ApplyOutcome, Store, StoreError, StoreOptions};
 use perigee_storage::table::{LATEST, TableStore};
@@ -181,7 +181,7 @@ pub(crate) fn change(ended: Vec<Vid>, rows: RowBlock) -> Entry {
 }
 
 pub(crate) fn table_change(storage: Oid, ended: Vec<Vid>, rows: RowBlock) -> TableChange {
-    let ended = ended.into_iter().map(|vid| EndedRow { vid, key: vec![Value::Int4(0)] }).collect();
+    let ended = ended.into_iter().map(|vid| EndedRow { vid, old: OldRow::Key(vec![Value::Int4(0)]) }).collect();
     TableChange { storage, columns: vec![1, 2, 3], ended, rows }
 }
 
@@ -218,6 +218,8 @@ pub(crate) fn table(storage: Oid, indexes: &[Index]) -> Table {
         indexes: indexes.iter().map(|index| index.oid).collect(),
         checks: Vec::new(),
         foreign_keys: Vec::new(),
+        aggregates: Vec::new(),
+        materialized: None,
         options: Default::default(),
         on_commit: perigee_types::catalog::OnCommit::PreserveRows,
         comment: None,

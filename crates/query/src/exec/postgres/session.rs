@@ -87,6 +87,23 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         .volatile()
         .udf(),
         Function::new(
+            "pg_notify",
+            vec![
+                overload(&[T::Text, T::Text], T::Void, |a, c| {
+                    let (channel, payload) = (a[0].as_str().unwrap_or_default(), a[1].as_str().unwrap_or_default());
+                    services(c)?.notify(channel, payload)?;
+                    Ok(Value::Text(String::new()))
+                })
+                .called_on_null(),
+            ],
+        )
+        .volatile()
+        .udf(),
+        // Nothing is queued: the log is the queue.
+        Function::new("pg_notification_queue_usage", vec![overload(&[], T::Float8, |_, _| Ok(Value::Float8(0.0)))])
+            .volatile()
+            .udf(),
+        Function::new(
             "pg_typeof",
             vec![
                 overload_of(vec![Parameter::Any], Returns::Type(T::Text), |_, c| {

@@ -97,6 +97,8 @@ impl Fixture {
             indexes: vec![Oid(oid + 1)],
             checks: Vec::new(),
             foreign_keys: Vec::new(),
+            aggregates: Vec::new(),
+            materialized: None,
             options: BTreeMap::new(),
             on_commit: perigee_types::catalog::OnCommit::PreserveRows,
             comment: None,

@@ -38,6 +38,21 @@ pub(super) fn views(scope: &Scope, rows: &mut Rows) {
     }
 }
 
+/// `pg_matviews`
+pub(super) fn materialized_views(scope: &Scope, rows: &mut Rows) {
+    for table in scope.tables() {
+        let Some(materialized) = &table.materialized else { continue };
+        rows.push([
+            ("schemaname", text(scope.schema_name(table.schema))),
+            ("matviewname", text(table.name.as_str())),
+            ("matviewowner", text(scope.role_name(table.owner))),
+            ("hasindexes", Value::Bool(!table.indexes.is_empty())),
+            ("ispopulated", Value::Bool(materialized.populated)),
+            ("definition", text(format!("{};", materialized.query))),
+        ]);
+    }
+}
+
 /// `pg_indexes`
 pub(super) fn indexes(scope: &Scope, rows: &mut Rows) {
     for (table, index) in scope.indexes() {

@@ -53,6 +53,7 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
         "pg_stat_database" => cluster::database_statistics(scope, &mut rows),
         "pg_tables" => lists::tables(scope, &mut rows),
         "pg_views" => lists::views(scope, &mut rows),
+        "pg_matviews" => lists::materialized_views(scope, &mut rows),
         "pg_indexes" => lists::indexes(scope, &mut rows),
         "pg_sequences" => lists::sequences(scope, &mut rows),
         "pg_stat_user_tables" | "pg_stat_all_tables" => lists::table_statistics(scope, &mut rows),

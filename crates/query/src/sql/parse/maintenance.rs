@@ -1,4 +1,4 @@
-//! EXPLAIN, VACUUM, ANALYZE, CHECKPOINT.
+//! EXPLAIN, VACUUM, ANALYZE, CHECKPOINT, REFRESH.
 
 use perigee_types::{SqlError, SqlResult, SqlState};
 use sqlparser::ast::ObjectName;
@@ -16,8 +16,22 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
             tokens.expect_end()?;
             Ok(Ast::Checkpoint)
         }
+        Some("refresh") => refresh(tokens),
         _ => analyze(tokens),
     }
+}
+
+/// REFRESH MATERIALIZED VIEW [CONCURRENTLY] name [WITH [NO] DATA]
+fn refresh(tokens: &mut Tokens) -> SqlResult<Ast> {
+    tokens.expect_words(&["materialized", "view"])?;
+    let concurrently = tokens.accept_words(&["concurrently"]);
+    let name = tokens.object_name()?;
+    let no_data = tokens.accept_words(&["with", "no", "data"]);
+    if !no_data {
+        tokens.accept_words(&["with", "data"]);
+    }
+    tokens.expect_end()?;
+    Ok(Ast::Refresh { name, concurrently, with_data: !no_data })
 }
 
 fn explain(tokens: &mut Tokens) -> SqlResult<Ast> {

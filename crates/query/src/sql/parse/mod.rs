@@ -90,13 +90,15 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => {
             return transaction::parse(&mut cursor);
         }
-        "set" | "show" | "reset" | "discard" | "unlisten" | "deallocate" | "execute" => {
+        "set" | "show" | "reset" | "discard" | "listen" | "unlisten" | "notify" | "deallocate" | "execute" => {
             return session::parse(&mut cursor);
         }
         "prepare" => return session::prepare(&mut cursor),
         "declare" | "fetch" | "move" | "close" => return cursor::parse(&mut cursor),
         "copy" => return copy::parse(&mut cursor),
-        "explain" | "vacuum" | "analyze" | "analyse" | "checkpoint" => return maintenance::parse(&mut cursor),
+        "explain" | "vacuum" | "analyze" | "analyse" | "checkpoint" | "refresh" => {
+            return maintenance::parse(&mut cursor);
+        }
         _ => {}
     }
     if let Some(what) = unsupported::find(tokens) {

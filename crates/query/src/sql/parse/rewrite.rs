@@ -13,7 +13,7 @@ pub(super) struct Rewritten {
 }
 
 /// Rewrites `TABLE t`, `CREATE UNLOGGED TABLE`, `… WITH [NO] DATA`, the options of CREATE SEQUENCE and the columns of
-/// CREATE TABLE … AS, `FOR NO KEY UPDATE`, `FOR KEY SHARE`.
+/// CREATE TABLE … AS, the options of a materialized view, `FOR NO KEY UPDATE`, `FOR KEY SHARE`.
 pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     let mut tokens = tokens.to_vec();
     let mut no_data = false;
@@ -29,6 +29,7 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
             tokens.truncate(length - 2);
         }
     }
+    give_view_options_values(&mut tokens);
     order_sequence_options(&mut tokens);
     type_columns_of_table_as(&mut tokens);
     strengthen_row_locks(&mut tokens);
@@ -36,6 +37,27 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     expand_table_commands(&mut tokens);
     lock_without_from(&mut tokens);
     Rewritten { tokens, no_data }
+}
+
+/// `CREATE MATERIALIZED VIEW v WITH (a)` is `WITH (a = true)`.
+fn give_view_options_values(tokens: &mut Vec<TokenWithSpan>) {
+    if !is_words(tokens, 0, &["create", "materialized", "view"]) {
+        return;
+    }
+    let Some(query) = (3..tokens.len()).find(|at| is_words(tokens, *at, &["as"])) else { return };
+    let is_options =
+        |at: &usize| is_words(tokens, *at, &["with"]) && tokens.get(at + 1).is_some_and(|t| t.token == Token::LParen);
+    let Some(mut at) = (3..query).find(is_options) else { return };
+    while at + 1 < tokens.len() && tokens[at].token != Token::RParen {
+        let opens = matches!(tokens[at].token, Token::LParen | Token::Comma);
+        let bare = matches!(tokens.get(at + 2).map(|t| &t.token), Some(Token::Comma | Token::RParen));
+        if opens && bare && matches!(tokens[at + 1].token, Token::Word(_)) {
+            let span = tokens[at + 1].span;
+            let made = |token| TokenWithSpan { token, span };
+            tokens.splice(at + 2..at + 2, [made(Token::Eq), made(keyword("TRUE", Keyword::TRUE))]);
+        }
+        at += 1;
+    }
 }
 
 /// The options of CREATE SEQUENCE in the order that sqlparser wants. What is none of them ends the list and stays.

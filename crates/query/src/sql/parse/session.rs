@@ -1,4 +1,4 @@
-//! SET, SHOW, RESET, DISCARD, PREPARE, EXECUTE, DEALLOCATE.
+//! SET, SHOW, RESET, DISCARD, LISTEN, NOTIFY, PREPARE, EXECUTE, DEALLOCATE.
 
 use perigee_plan::command::Discard;
 use perigee_plan::{SessionCommand, TransactionCommand};
@@ -16,10 +16,14 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
         Some("reset") => Ast::Session(reset(tokens)?),
         Some("discard") => Ast::Session(SessionCommand::Discard(discard(tokens)?)),
         Some("unlisten") => {
-            if !tokens.accept(&Token::Mul) {
-                tokens.name()?;
-            }
-            Ast::Session(SessionCommand::Unlisten)
+            let channel = if tokens.accept(&Token::Mul) { None } else { Some(tokens.name()?) };
+            Ast::Session(SessionCommand::Unlisten(channel))
+        }
+        Some("listen") => Ast::Session(SessionCommand::Listen(tokens.name()?)),
+        Some("notify") => {
+            let channel = tokens.name()?;
+            let payload = if tokens.accept(&Token::Comma) { tokens.string()? } else { String::new() };
+            Ast::Session(SessionCommand::Notify { channel, payload })
         }
         Some("deallocate") => Ast::Session(deallocate(tokens)?),
         _ => execute(tokens)?,

@@ -21,7 +21,7 @@ pub(super) fn plan(alter: &AlterTable, context: &PlanContext) -> SqlResult<Plann
     refuse(alter.table_type.is_some() || alter.location.is_some(), "this ALTER TABLE")?;
     let name = names::qualified(&alter.name, context)?;
     let table = match names::find(&name, context) {
-        Some(Object::Table(table)) => Some(Arc::clone(table)),
+        Some(Object::Table(table)) if table.materialized.is_none() => Some(Arc::clone(table)),
         Some(_) => return Err(names::not_a_table(&name.1)),
         None if alter.if_exists => None,
         None => return Err(names::undefined_table(&name)),

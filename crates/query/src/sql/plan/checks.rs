@@ -200,6 +200,8 @@ pub(super) fn validate(
         indexes: Vec::new(),
         checks: Vec::new(),
         foreign_keys: Vec::new(),
+        aggregates: Vec::new(),
+        materialized: None,
         options: BTreeMap::new(),
         on_commit: perigee_types::catalog::OnCommit::PreserveRows,
         comment: None,

@@ -23,6 +23,10 @@ pub(super) fn plan(copy: &CopyStatement, context: &PlanContext) -> SqlResult<Pla
     let copied = match &copy.target {
         CopyTarget::Table(name, columns) if copy.from => {
             let table = names::table(name, context)?;
+            if table.materialized.is_some() {
+                let text = format!("cannot copy to materialized view \"{}\"", table.name);
+                return Err(SqlError::new(SqlState::WrongObjectType, text));
+            }
             let columns = places(&table, columns)?;
             let names: Vec<_> = columns.iter().map(|place| table.columns[*place].name.as_str()).collect();
             let format = format(&copy.options, &names, true)?;

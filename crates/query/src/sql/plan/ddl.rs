@@ -59,6 +59,7 @@ fn create_index(create: &CreateIndex, context: &PlanContext) -> SqlResult<Ddl> {
     refuse(!create.include.is_empty(), "INCLUDE")?;
     refuse(create.nulls_distinct == Some(false), "NULLS NOT DISTINCT")?;
     let table = names::table(&create.table_name, context)?;
+    refuse(table.materialized.as_ref().is_some_and(|m| m.continuous.is_some()), "an index on a continuous aggregate")?;
     let columns = key_columns(&create.columns)?;
     for name in &columns {
         let place = table
@@ -164,6 +165,7 @@ fn drop(
     let (kind, tag) = match kind {
         ObjectType::Table => (DropKind::Table, "DROP TABLE"),
         ObjectType::View => (DropKind::View, "DROP VIEW"),
+        ObjectType::MaterializedView => (DropKind::MaterializedView, "DROP MATERIALIZED VIEW"),
         ObjectType::Index => (DropKind::Index, "DROP INDEX"),
         ObjectType::Sequence => (DropKind::Sequence, "DROP SEQUENCE"),
         ObjectType::Schema => (DropKind::Schema, "DROP SCHEMA"),
@@ -177,7 +179,7 @@ fn truncate(truncate: &Truncate, context: &PlanContext) -> SqlResult<Ddl> {
     refuse(truncate.partitions.is_some() || truncate.if_exists, "this TRUNCATE")?;
     let mut tables = Vec::with_capacity(truncate.table_names.len());
     for target in &truncate.table_names {
-        let table = names::table(&target.name, context)?;
+        let table = names::base_table(&target.name, context)?;
         // A table named twice is truncated once.
         if tables.iter().all(|other: &std::sync::Arc<perigee_types::catalog::Table>| other.oid != table.oid) {
             tables.push(table);

@@ -5,6 +5,7 @@
 //! - [`scalar`]: their expressions
 //! - [`insert`], [`update`], [`delete`], [`returning`]: writes
 //! - [`ddl`], [`table`], [`alter`]: changes of the catalog
+//! - [`materialized`]: materialized views and continuous aggregates
 //! - [`copy`][]: COPY
 
 mod alter;
@@ -17,6 +18,7 @@ mod ddl;
 mod delete;
 mod insert;
 mod literal;
+mod materialized;
 mod names;
 mod parameters;
 mod point;
@@ -46,6 +48,7 @@ use super::statement::{Ast, Statement};
 
 pub use checks::{Check, Generated, RowExpression, check_columns, check_text, checks, generated};
 pub(in crate::sql) use literal::untyped_value;
+pub use materialized::maintenance;
 pub use update::column_default;
 
 /// What planning made of a statement, before it is wrapped up.
@@ -104,8 +107,12 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
         Ast::Sql(ast) => sql(statement, ast, context),
         Ast::CreateTableNoData(ast) => match &**ast {
             ast::Statement::CreateTable(create) => table::create(create, false, context),
+            ast::Statement::CreateView(create) if create.materialized => materialized::create(create, false, context),
             _ => Err(SqlError::syntax("syntax error at or near \"WITH\"")),
         },
+        Ast::Refresh { name, concurrently, with_data } => {
+            materialized::refresh(name, *concurrently, *with_data, context)
+        }
         Ast::Transaction(command) => Ok(Planned::command(Plan::Transaction(command.clone()), transaction_tag(command))),
         Ast::Session(command) => Ok(session(command)),
         Ast::Prepare { name, parameters, statement } => Ok(prepare::prepare(name, parameters, statement)),
@@ -159,6 +166,7 @@ fn sql(statement: &Statement, ast: &ast::Statement, context: &PlanContext) -> Sq
         ast::Statement::Delete(delete) => delete::plan(delete, context),
         ast::Statement::CreateTable(create) => table::create(create, true, context),
         ast::Statement::AlterTable(alter) => alter::plan(alter, context),
+        ast::Statement::CreateView(create) if create.materialized => materialized::create(create, true, context),
         ast::Statement::CreateView(create) => view::create(create, context),
         _ => ddl::plan(statement, ast, context),
     }
@@ -180,7 +188,9 @@ fn session(command: &SessionCommand) -> Planned {
                 perigee_plan::command::Discard::Temp => "DISCARD TEMP",
             },
         ),
-        SessionCommand::Unlisten => (None, "UNLISTEN"),
+        SessionCommand::Listen(_) => (None, "LISTEN"),
+        SessionCommand::Unlisten(_) => (None, "UNLISTEN"),
+        SessionCommand::Notify { .. } => (None, "NOTIFY"),
         SessionCommand::Prepare { .. } => (None, "PREPARE"),
         SessionCommand::Execute { .. } => (None, "EXECUTE"),
         SessionCommand::Deallocate(None) => (None, "DEALLOCATE ALL"),

@@ -64,6 +64,15 @@ fn is_foreign_temporary(name: &Qualified, context: &PlanContext) -> bool {
     name.0.as_ref().is_some_and(|schema| schema.starts_with(TEMPORARY_PREFIX) && *schema != context.temporary.name)
 }
 
+/// The table of this name, that is no materialized view.
+///
+/// # Errors
+/// As [`table`].
+pub(super) fn base_table(name: &ObjectName, context: &PlanContext) -> SqlResult<Arc<Table>> {
+    let table = table(name, context)?;
+    if table.materialized.is_some() { Err(not_a_table(&table.name)) } else { Ok(table) }
+}
+
 /// The schema in which an object of this name is made: [`TEMPORARY_SCHEMA`] for a temporary one.
 ///
 /// # Errors

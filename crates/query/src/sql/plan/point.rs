@@ -104,6 +104,10 @@ fn target_named(name: &ObjectName, alias: Option<&TableAlias>, context: &PlanCon
     }
     let qualified = names::qualified(name, context).ok()?;
     let Object::Table(table) = names::find(&qualified, context)? else { return None };
+    // Its rows may not be there yet, or not be all of what it shows.
+    if table.materialized.is_some() {
+        return None;
+    }
     let known_as = alias.map_or_else(|| table.name.clone(), |alias| fold(&alias.name));
     Some(Target { table: Arc::clone(table), known_as })
 }
@@ -287,6 +291,7 @@ fn all_columns(table: &Table, output: &mut Vec<Expr>, columns: &mut Vec<ResultCo
 /// `42P01`, `42809` where it is no table.
 pub(super) fn written(name: &ObjectName, alias: Option<&ast::Ident>, context: &PlanContext) -> SqlResult<Target> {
     let table = names::table(name, context)?;
+    super::materialized::refuse_change(&table, context)?;
     let known_as = alias.map_or_else(|| table.name.clone(), fold);
     Ok(Target { table, known_as })
 }

@@ -87,6 +87,12 @@ pub(super) fn take(mut query: Query, context: &PlanContext) -> SqlResult<(Query,
         }
         let qualified = names::qualified(name, context)?;
         let table = match names::find(&qualified, context) {
+            Some(Object::Table(table)) if table.materialized.is_some() => {
+                return Err(SqlError::new(
+                    SqlState::WrongObjectType,
+                    format!("cannot lock rows in materialized view \"{}\"", table.name),
+                ));
+            }
             Some(Object::Table(table)) => Arc::clone(table),
             Some(Object::View(_)) => return Err(SqlError::unsupported(format_args!("{word} of a view"))),
             _ => return Err(names::undefined_table(&qualified)),

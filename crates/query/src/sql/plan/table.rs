@@ -147,7 +147,7 @@ fn create_as(
     Ok(planned)
 }
 
-fn plain_column(name: String, ty: SqlType) -> ColumnDefinition {
+pub(super) fn plain_column(name: String, ty: SqlType) -> ColumnDefinition {
     ColumnDefinition { name, ty, not_null: false, default: None, generated: false, default_value: None, sequence: None }
 }
 
@@ -346,7 +346,7 @@ fn foreign_key(
         let fits = made.1 == name.1 && (name.0.is_none() || name.0 == made.0);
         fits && names::find(if made.0.is_some() { made } else { &name }, context).is_none()
     });
-    let references = if itself { None } else { Some(names::table(&key.foreign_table, context)?.oid) };
+    let references = if itself { None } else { Some(names::base_table(&key.foreign_table, context)?.oid) };
     let action = |action: &Option<ast::ReferentialAction>| match action {
         None | Some(ast::ReferentialAction::NoAction) => ReferentialAction::NoAction,
         Some(ast::ReferentialAction::Restrict) => ReferentialAction::Restrict,

@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::common::Column;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableSource, col};
 use perigee_plan::{Ddl, Plan};
-use perigee_types::catalog::{Object, TEMPORARY_SCHEMA, View};
+use perigee_types::catalog::{Continuous, Object, TEMPORARY_SCHEMA, Table, View};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use sqlparser::ast::{self, CreateView, Ident, ObjectName, ObjectNamePart, VisitMut, VisitorMut};
 
@@ -30,26 +31,39 @@ impl<'a> Views<'a> {
     pub(super) fn new(context: &'a PlanContext<'a>) -> Self {
         Self { context, depth: Cell::new(0) }
     }
-}
 
-impl ViewPlanner for Views<'_> {
-    fn plan_view(&self, view: &View) -> SqlResult<LogicalPlan> {
+    /// Plans the query of a view. Names in it are qualified: the search path does not matter.
+    pub(super) fn plan_body(&self, mut body: Box<ast::Query>) -> SqlResult<LogicalPlan> {
         let depth = self.depth.get();
         if depth >= DEPTH_MAX {
             return Err(SqlError::new(SqlState::StatementTooComplex, "views are nested too deeply"));
         }
-        let statement = parse(&view.query)?.pop().ok_or_else(|| damaged(view))?;
-        let Ast::Sql(ast) = statement.ast else { return Err(damaged(view)) };
-        let ast::Statement::Query(mut body) = *ast else { return Err(damaged(view)) };
         super::rewrite::query(&mut body, self.context)?;
         super::columns::name_outputs(&mut body);
-        // Names in the text are qualified: the search path does not matter.
         let context = PlanContext { declared: &[], ..*self.context };
         let nested = Views { context: &context, depth: Cell::new(depth + 1) };
         let planning = query::planning(&context, &nested);
         let planner = datafusion::sql::planner::SqlToRel::new_with_options(&planning, planning.parser_options());
-        let plan = planner.sql_statement_to_plan(ast::Statement::Query(body)).map_err(sql_error)?;
+        planner.sql_statement_to_plan(ast::Statement::Query(body)).map_err(sql_error)
+    }
+
+    /// The rows that a materialized view holds.
+    pub(super) fn stored(&self, view: &Arc<Table>) -> Arc<dyn TableSource> {
+        query::planning(self.context, self).source(view, false)
+    }
+}
+
+impl ViewPlanner for Views<'_> {
+    fn plan_view(&self, view: &View) -> SqlResult<LogicalPlan> {
+        let statement = parse(&view.query)?.pop().ok_or_else(|| damaged(view))?;
+        let Ast::Sql(ast) = statement.ast else { return Err(damaged(view)) };
+        let ast::Statement::Query(body) = *ast else { return Err(damaged(view)) };
+        let plan = self.plan_body(body)?;
         rename(plan, view.columns.iter().map(|(name, _)| name.as_str()))
+    }
+
+    fn plan_continuous(&self, view: &Arc<Table>, continuous: &Continuous) -> SqlResult<LogicalPlan> {
+        super::materialized::plan_continuous(view, continuous, self, self.context)
     }
 }
 
@@ -69,7 +83,6 @@ fn rename<'n>(plan: LogicalPlan, names: impl Iterator<Item = &'n str>) -> SqlRes
 /// # Errors
 /// What planning its query gives, `42701` for a column name twice.
 pub(super) fn create(create: &CreateView, context: &PlanContext) -> SqlResult<Planned> {
-    refuse(create.materialized, "CREATE MATERIALIZED VIEW")?;
     refuse(create.if_not_exists, "CREATE VIEW IF NOT EXISTS")?;
     refuse(create.with_no_schema_binding, "WITH NO SCHEMA BINDING")?;
     let name = names::qualified(&create.name, context)?;
@@ -129,7 +142,7 @@ fn reads_temporary(reads: &[Oid], context: &PlanContext) -> bool {
 }
 
 /// Writes the schema before each relation that the search path finds, so that the text means the same for everyone.
-fn qualify(query: &mut ast::Query, context: &PlanContext) {
+pub(super) fn qualify(query: &mut ast::Query, context: &PlanContext) {
     let _ = query.visit(&mut Qualify { context, ctes: Vec::new() });
 }
 

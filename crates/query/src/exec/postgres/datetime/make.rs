@@ -98,6 +98,15 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         )
         .udf(),
         Function::new(
+            "time_bucket",
+            vec![
+                overload(&[T::Interval, T::Timestamp], T::Timestamp, bucket),
+                overload(&[T::Interval, T::Timestamptz], T::Timestamptz, bucket),
+                overload(&[T::Interval, T::Date], T::Date, bucket),
+            ],
+        )
+        .udf(),
+        Function::new(
             "date_bin",
             vec![
                 overload(&[T::Interval, T::Timestamp, T::Timestamp], T::Timestamp, bin),
@@ -220,6 +229,10 @@ fn justify_interval(span: Interval) -> SqlResult<Interval> {
 
 fn finite(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     Ok(Value::Bool(!matches!(args[0], Value::Timestamp(i64::MAX | i64::MIN) | Value::Timestamptz(i64::MAX | i64::MIN))))
+}
+
+fn bucket(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    perigee_types::bucket::BucketWidth::new(interval(&args[0])?)?.start_of(&args[1])
 }
 
 fn bin(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {

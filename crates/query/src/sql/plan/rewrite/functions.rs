@@ -5,9 +5,10 @@
 //! the planner gives out batch by batch instead of as one list.
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Join,
-    JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias,
-    TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, Value,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
+    GroupByExpr, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, Query, Select,
+    SelectFlavor, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins,
+    Value,
 };
 
 use crate::exec::{ORDINALITY, UNNEST, record_columns};
@@ -223,4 +224,40 @@ fn constant(expr: &Expr) -> bool {
         Expr::Array(array) => array.elem.iter().all(constant),
         _ => false,
     }
+}
+
+/// `first(value, time)` and `last(value, time)`: the value of the row with the least or the greatest time, as aggregates with an
+/// order. Rows without a time do not count.
+pub(super) fn first_and_last(function: &mut Function) {
+    let known = match bare(&function.name).as_deref() {
+        Some("first") => "first_value",
+        Some("last") => "last_value",
+        _ => return,
+    };
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(_)), FunctionArg::Unnamed(FunctionArgExpr::Expr(time))] =
+        list.args.as_slice()
+    else {
+        return;
+    };
+    if function.over.is_some() || !list.clauses.is_empty() {
+        return;
+    }
+    let time = time.clone();
+    list.args.truncate(1);
+    list.clauses.push(FunctionArgumentClause::OrderBy(vec![OrderByExpr {
+        expr: time.clone(),
+        options: OrderByOptions { asc: None, nulls_first: None },
+        with_fill: None,
+    }]));
+    let timed = Expr::IsNotNull(Box::new(time));
+    function.filter = Some(Box::new(match function.filter.take() {
+        Some(given) => Expr::BinaryOp {
+            left: Box::new(Expr::Nested(given)),
+            op: sqlparser::ast::BinaryOperator::And,
+            right: Box::new(timed),
+        },
+        None => timed,
+    }));
+    function.name = ObjectName::from(vec![Ident::new(known)]);
 }

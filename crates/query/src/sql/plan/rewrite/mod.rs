@@ -97,6 +97,7 @@ impl VisitorMut for Rewrite<'_> {
                 if let Err(error) = arguments::by_position(function) {
                     return ControlFlow::Break(error);
                 }
+                functions::first_and_last(function);
                 if function.name.to_string().eq_ignore_ascii_case("unnest") {
                     function.name = ObjectName::from(vec![Ident::new(UNNEST)]);
                 }

@@ -55,6 +55,7 @@ impl Fixture {
             temporary: crate::sql::context::TemporarySchema { name: "pg_temp_1", implicit: false },
             user: "postgres",
             role: BOOTSTRAP_ROLE,
+            maintains: None,
             settings: &|_| None,
             declared,
         })
@@ -94,6 +95,8 @@ impl Fixture {
                     indexes: Vec::new(),
                     checks: Vec::new(),
                     foreign_keys: Vec::new(),
+                    aggregates: Vec::new(),
+                    materialized: None,
                     options: options.clone(),
                     on_commit: perigee_types::catalog::OnCommit::PreserveRows,
                     comment: None,

@@ -1,0 +1,68 @@
+//! `perigee admin`: asks a running node over its gRPC door, and nothing else.
+
+use perigee_grpc::client::{Admin, ClientError};
+use perigee_grpc::v1;
+
+use crate::cli::{AdminArguments, AdminCommand};
+use crate::failure::Failure;
+
+/// Runs the command and prints what the node answers.
+pub(crate) fn run(arguments: &AdminArguments) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::fatal(format!("cannot start threads: {error}")))?;
+    runtime.block_on(async {
+        let mut admin = Admin::connect(&arguments.address).await.map_err(failure)?;
+        match &arguments.command {
+            AdminCommand::Status => print_status(&admin.status().await.map_err(failure)?),
+            AdminCommand::Verify { table, skip_log } => {
+                let request = v1::VerifyRequest { tables: table.clone(), skip_log: *skip_log };
+                print_verified(&admin.verify(request).await.map_err(failure)?)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn failure(error: ClientError) -> Failure {
+    match error {
+        ClientError::Unreachable { .. } => Failure::Refused(error.to_string()),
+        ClientError::Refused(_) => Failure::fatal(error),
+    }
+}
+
+fn print_status(status: &v1::StatusResponse) {
+    println!("{} ({}), perigee {}", status.node, status.role, status.version);
+    println!("  term {}, {} voters, {} sessions", status.term, status.voters, status.sessions);
+    if let Some(log) = &status.log {
+        println!(
+            "  log: entries {} to {}, {} bytes; committed {}, synced {}",
+            log.first, log.last, log.bytes, log.committed, log.synced
+        );
+    }
+    println!("  applied {}, checkpoint {}", status.applied, status.checkpoint);
+}
+
+fn print_verified(verified: &v1::VerifyResponse) -> Result<(), Failure> {
+    println!("read at entry {}", verified.index);
+    for table in &verified.tables {
+        println!("  {}.{}: {} rows", table.schema, table.name, table.rows);
+        for index in &table.indexes {
+            println!("    {}: {} entries", index.name, index.entries);
+        }
+    }
+    if let Some(log) = &verified.log {
+        println!("  log: entries {} to {}, {} records in {} bytes", log.first, log.last, log.records, log.bytes);
+        println!("    chain hash {}", hex::encode(&log.head));
+        match log.attested {
+            0 => println!("    there is no attestation among these entries"),
+            index => println!("    agrees with the attestation of entry {index}"),
+        }
+    }
+    if verified.faults.is_empty() {
+        println!("all is well");
+        return Ok(());
+    }
+    Err(Failure::Damaged(format!("{} faults:\n  {}", verified.faults.len(), verified.faults.join("\n  "))))
+}

@@ -1,0 +1,85 @@
+//! `perigee.v1.Admin`: what operators ask of a node.
+
+use std::sync::Arc;
+
+use perigee_engine::Engine;
+use perigee_engine::verify::{Verified, VerifyOptions};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status};
+
+use crate::error;
+use crate::v1;
+
+/// The service.
+pub(crate) struct AdminService {
+    engine: Arc<Engine>,
+    /// The node's name.
+    node: String,
+    /// One check at a time: each reads everything.
+    verifying: Semaphore,
+}
+
+impl AdminService {
+    pub(crate) fn new(engine: Arc<Engine>, node: String) -> Self {
+        Self { engine, node, verifying: Semaphore::new(1) }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::admin_server::Admin for AdminService {
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
+        let status = self.engine.status();
+        Ok(Response::new(v1::StatusResponse {
+            node: self.node.clone(),
+            version: status.version,
+            role: if status.leads { "leader" } else { "follower" }.to_owned(),
+            term: status.term,
+            voters: status.voters,
+            log: Some(v1::LogStatus {
+                first: status.log_first.0,
+                last: status.log_last.0,
+                synced: status.log_synced.0,
+                committed: status.log_committed.0,
+                bytes: status.log_bytes,
+            }),
+            applied: status.applied.0,
+            checkpoint: status.checkpoint.0,
+            sessions: status.sessions,
+            started_micros: status.started_micros,
+        }))
+    }
+
+    async fn verify(&self, request: Request<v1::VerifyRequest>) -> Result<Response<v1::VerifyResponse>, Status> {
+        let request = request.into_inner();
+        let named = |name: &String| {
+            let (schema, table) = name.split_once('.').unwrap_or(("public", name));
+            (schema.to_owned(), table.to_owned())
+        };
+        let options = VerifyOptions { tables: request.tables.iter().map(named).collect(), skip_log: request.skip_log };
+        let _turn = self.verifying.try_acquire().map_err(|_| Status::resource_exhausted("a check is running"))?;
+        let verified = self.engine.verify(options).await.map_err(|e| error::status(&e))?;
+        Ok(Response::new(response(verified)))
+    }
+}
+
+fn response(verified: Verified) -> v1::VerifyResponse {
+    let table = |table: perigee_engine::verify::VerifiedTable| v1::TableReport {
+        schema: table.schema,
+        name: table.name,
+        rows: table.rows,
+        indexes: table.indexes.into_iter().map(|(name, entries)| v1::IndexReport { name, entries }).collect(),
+    };
+    v1::VerifyResponse {
+        index: verified.index.0,
+        tables: verified.tables.into_iter().map(table).collect(),
+        log: verified.log.map(|log| v1::LogReport {
+            first: log.first,
+            last: log.last,
+            records: log.records,
+            bytes: log.bytes,
+            head: log.head.to_vec(),
+            attested: log.attested,
+        }),
+        faults: verified.faults,
+    }
+}
