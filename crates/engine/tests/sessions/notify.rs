@@ -23,6 +23,8 @@ async fn notifications_come_at_commit_in_order_and_once() {
     let (mut a, mut b) = (node.client().await, node.client().await);
     b.ok("listen one").await;
     b.ok("listen \"Two\"").await;
+    assert_eq!(b.rows("select pg_listening_channels()").await, ["Two", "one"]);
+    assert_eq!(a.rows("select count(*) from pg_listening_channels() c").await, ["0"]);
     a.ok("notify one, 'before'").await;
     a.ok("begin; notify one, 'gone'; rollback").await;
     a.ok("begin; notify one, 'x'; notify \"Two\"; notify one, 'x'; notify one, 'y'; savepoint s; notify one, 'z'; rollback to s; notify one, 'w'; commit").await;

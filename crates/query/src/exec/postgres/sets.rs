@@ -63,6 +63,17 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         )
         .set_returning()
         .udf(),
+        Function::new(
+            "pg_listening_channels",
+            vec![overload(&[], list(T::Text), |_, c| {
+                let services = c.view()?.session.services.as_ref();
+                let channels = services.map(|services| services.listening_channels()).unwrap_or_default();
+                Ok(Value::Array(channels.into_iter().map(Value::Text).collect()))
+            })],
+        )
+        .volatile()
+        .set_returning()
+        .udf(),
         Function::new(UNNEST, vec![overload_of(vec![Parameter::Any], Returns::Derived(same), elements)])
             .set_returning()
             .udf(),

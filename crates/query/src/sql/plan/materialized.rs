@@ -85,6 +85,8 @@ pub(super) fn create(create: &CreateView, with_data: bool, context: &PlanContext
     }
     let continuous = if let Some(parts) = parts {
         check_steady(&relational.logical)?;
+        // Analysis puts the session's time zone in where a function asks for it.
+        check_no_session_value(&source.logical)?;
         Some(ContinuousDefinition {
             table: Arc::clone(&parts.table),
             time_column: parts.table.columns[parts.time_column].number,
@@ -394,6 +396,28 @@ fn check_steady(plan: &LogicalPlan) -> SqlResult<()> {
         )),
         None => Ok(()),
     }
+}
+
+/// Whether a plan as it will run takes no value from the session.
+fn check_no_session_value(plan: &LogicalPlan) -> SqlResult<()> {
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                found |= matches!(part, DfExpr::ScalarVariable(..));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    walked.map_err(sql_error)?;
+    if found {
+        return Err(SqlError::new(
+            SqlState::InvalidObjectDefinition,
+            "a continuous aggregate cannot use the session's time zone: its rows are made once and read later",
+        )
+        .hint("Name a zone: ts AT TIME ZONE 'UTC'."));
+    }
+    Ok(())
 }
 
 /// How a continuous aggregate is read; see the module.
