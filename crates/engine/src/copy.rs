@@ -182,8 +182,8 @@ impl Session {
         let catalog = self.planning_catalog();
         let transaction = self.transaction()?;
         let staging = transaction.staging.get_or_insert_with(|| Staging::new(transaction.holder, transaction.term));
+        staging.table(&engine, &target.table, &catalog).await?;
         if target.store.is_none() {
-            staging.table(&engine, &target.table, &catalog).await?;
             target.store = engine.store.table(target.table.storage);
         }
         let change = TableChange {

@@ -76,11 +76,13 @@ impl Staging {
         &self.rows
     }
 
-    /// Makes a table that only this transaction knows, so that its rows have a place.
+    /// Makes a table that only this transaction knows, or its new columns in one that is there, so that its rows have a
+    /// place.
     pub(crate) async fn table(&mut self, engine: &Arc<Engine>, table: &Arc<Table>, catalog: &Catalog) -> SqlResult<()> {
-        if engine.store.table(table.storage).is_some() || !self.tables.insert(table.storage) {
+        if engine.store.table(table.storage).is_some_and(|store| store.knows(table)) {
             return Ok(());
         }
+        self.tables.insert(table.storage);
         let entry = Entry::StageTable {
             transaction: self.id,
             table: table.clone(),

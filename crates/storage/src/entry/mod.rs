@@ -40,7 +40,8 @@ pub enum Entry {
         /// What it changes.
         changes: Vec<TableChange>,
     },
-    /// A new table that only its staged transaction knows until it commits (CREATE TABLE AS, rewrites).
+    /// A new table that only its staged transaction knows until it commits (CREATE TABLE AS, rewrites); or one that is
+    /// there, with columns that the transaction has added.
     StageTable {
         /// Whose table it is.
         transaction: TransactionId,

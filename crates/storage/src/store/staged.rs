@@ -57,8 +57,19 @@ impl Store {
     ) {
         let term = core.term;
         let staged = core.staged.entry(transaction).or_insert_with(|| Staged::new(transaction, term));
+        let catalog = self.newest_catalog();
+        if let Some(committed) = catalog.table(table.oid).filter(|known| known.storage == table.storage) {
+            // It is everybody's; only its new columns are the transaction's own.
+            if let Some(store) = self.any_table(table.storage) {
+                store.learn(&table, committed);
+            }
+            return;
+        }
         self.create_table(&table, indexes.iter().map(AsRef::as_ref));
-        staged.created.push((table, indexes));
+        match staged.created.iter_mut().find(|(known, _)| known.storage == table.storage) {
+            Some(known) => *known = (table, indexes),
+            None => staged.created.push((table, indexes)),
+        }
     }
 
     /// Makes what a transaction staged visible at the entry's index. Its tables are in the catalog by now.

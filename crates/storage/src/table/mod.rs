@@ -210,6 +210,20 @@ impl TableStore {
         (Arc::clone(&state.directory), Arc::clone(&state.open))
     }
 
+    /// Takes over the columns of a definition that `committed` does not have: a staged transaction has added them, and its
+    /// rows come before it commits. Nobody else asks for them.
+    pub(crate) fn learn(&self, table: &Table, committed: &Table) {
+        self.schema.store(Arc::new(self.schema.load().with_new(table, committed)));
+        self.mark_dirty();
+    }
+
+    /// Whether rows of this definition can be read: all of its columns are known as they are.
+    #[must_use]
+    pub fn knows(&self, table: &Table) -> bool {
+        let schema = self.schema();
+        table.columns.iter().all(|column| schema.column(column.number).is_some_and(|known| known.ty == column.ty))
+    }
+
     /// The catalog has a new version of the table. Columns are only ever added here.
     pub(crate) fn alter(&self, table: &Table) {
         self.schema.store(Arc::new(self.schema.load().with(table)));

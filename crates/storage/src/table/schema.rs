@@ -32,6 +32,15 @@ impl TableSchema {
         next
     }
 
+    /// The schema with the columns of `table` that `committed` does not have.
+    pub(crate) fn with_new(&self, table: &Table, committed: &Table) -> Self {
+        let mut next = self.clone();
+        for column in table.columns.iter().filter(|column| committed.number_position(column.number).is_none()) {
+            next.columns.insert(column.number, KnownColumn::from(column));
+        }
+        next
+    }
+
     pub(crate) fn column(&self, number: u16) -> Option<&KnownColumn> {
         self.columns.get(&number)
     }
