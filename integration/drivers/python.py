@@ -51,6 +51,48 @@ VALUES = [
 
 
 @check
+def psycopg_enums():
+    import enum
+
+    from psycopg.types.enum import EnumInfo, register_enum
+
+    class Mood(enum.Enum):
+        sad = "sad"
+        happy = "happy"
+
+    with psycopg.connect(DSN, autocommit=True) as conn:
+        conn.execute("DROP TYPE IF EXISTS mood CASCADE; CREATE TYPE mood AS ENUM ('sad', 'happy')")
+        conn.execute("CREATE TABLE moods (m mood, all_of mood[])")
+        register_enum(EnumInfo.fetch(conn, "mood"), conn, Mood)
+        for binary in (False, True):
+            with conn.cursor(binary=binary) as cur:
+                conn.execute("TRUNCATE moods")
+                cur.execute("INSERT INTO moods VALUES (%b, %t)" if binary else "INSERT INTO moods VALUES (%s, %s)",
+                            (Mood.happy, [Mood.sad, None, Mood.happy]))
+                got = cur.execute("SELECT * FROM moods WHERE m > %s", (Mood.sad,)).fetchone()
+                equal(got, (Mood.happy, [Mood.sad, None, Mood.happy]))
+        with conn.cursor() as cur:
+            with cur.copy("COPY moods (m) FROM STDIN (FORMAT BINARY)") as copy:
+                copy.set_types(["mood"])
+                copy.write_row((Mood.sad,))
+            equal(cur.execute("SELECT count(*), min(m) FROM moods").fetchone(), (2, Mood.sad))
+        conn.execute("DROP TYPE mood CASCADE; DROP TABLE moods")
+
+
+@check
+def asyncpg_enums():
+    async def run():
+        conn = await asyncpg.connect(host=HOST, port=PORT, user="postgres", database="postgres")
+        await conn.execute("DROP TYPE IF EXISTS pace CASCADE; CREATE TYPE pace AS ENUM ('slow', 'fast')")
+        equal(await conn.fetchval("SELECT $1::pace", "fast"), "fast")
+        equal(await conn.fetchval("SELECT $1::pace[]", ["fast", "slow"]), ["fast", "slow"])
+        await conn.execute("DROP TYPE pace")
+        await conn.close()
+
+    asyncio.run(run())
+
+
+@check
 def psycopg_types():
     with psycopg.connect(DSN, autocommit=True) as conn:
         for binary in (False, True):

@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 use parking_lot::Mutex;
 use perigee_query::sql::{Check, Generated, RowExpression};
 use perigee_storage::arrow_value::batch_to_rows;
-use perigee_types::catalog::Table;
+use perigee_types::catalog::{Column, Table};
 use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, Value};
 use rustc_hash::FxHashMap;
 
@@ -35,7 +35,8 @@ pub(crate) struct RuleCache {
 impl Session {
     /// The rules of a table's rows.
     pub(crate) fn rules_of(&self, table: &Arc<Table>) -> SqlResult<Arc<RowRules>> {
-        if table.checks.is_empty() && table.columns.iter().all(|column| column.generated().is_none()) {
+        let has_rules = |column: &Column| column.generated().is_some() || column.domain.is_some();
+        if table.checks.is_empty() && !table.columns.iter().any(has_rules) {
             return Ok(Arc::default());
         }
         if let Some((of, rules)) = self.engine.rules.tables.lock().get(&table.oid)
@@ -111,10 +112,16 @@ impl Session {
         if target.rules.checks.is_empty() || rows.is_empty() {
             return Ok(());
         }
+        // Values become the domain's before they become the row's.
+        let domains = target.rules.checks.iter().take_while(|check| check.domain.is_some()).count();
+        let (domains, checks) = target.rules.checks.split_at(domains);
+        if let Some((_, check)) = self.find_violation(target, domains, rows).await? {
+            return Err(domain_violation(check));
+        }
         for row in rows {
             check_not_null(&target.table, &target.schema, row)?;
         }
-        match self.find_violation(target, rows).await? {
+        match self.find_violation(target, checks, rows).await? {
             Some((at, check)) => {
                 let row = rows.get(at).map(Vec::as_slice).unwrap_or_default();
                 let text = format!(
@@ -141,14 +148,15 @@ impl Session {
         self.check_rows(target, &batch_to_rows(batch)).await
     }
 
-    /// The first row that violates a check of the target, and which. NULL passes.
+    /// The first row that violates one of these checks, and which. NULL passes.
     pub(crate) async fn find_violation<'a>(
         &mut self,
-        target: &'a Target,
+        target: &Target,
+        checks: &'a [Check],
         rows: &[Row],
     ) -> SqlResult<Option<(usize, &'a Check)>> {
         let mut first: Option<(usize, &Check)> = None;
-        for check in target.rules.checks.iter() {
+        for check in checks {
             let found = match &check.test {
                 RowExpression::Row(expr) => {
                     let mut found = None;
@@ -183,4 +191,15 @@ impl Session {
         }
         Ok(first)
     }
+}
+
+/// What a value gives that its domain does not take.
+fn domain_violation(check: &Check) -> SqlError {
+    let domain = check.domain.as_ref();
+    let name = domain.map_or("", |rule| rule.domain.as_str());
+    if domain.is_some_and(|rule| rule.not_null) {
+        return SqlError::new(SqlState::NotNullViolation, format!("domain {name} does not allow null values"));
+    }
+    let text = format!("value for domain {name} violates check constraint \"{}\"", check.name);
+    SqlError::new(SqlState::CheckViolation, text).constraint(&check.name)
 }

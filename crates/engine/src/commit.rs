@@ -178,7 +178,7 @@ pub(crate) fn check_not_null(table: &perigee_types::catalog::Table, schema: &str
 pub(crate) fn describe(table: &perigee_types::catalog::Table, row: &[Value]) -> String {
     let settings = perigee_types::text::OutputSettings::default();
     let values: Vec<String> = table
-        .columns
+        .visible_columns()
         .iter()
         .zip(row)
         .map(|(column, value)| match value {

@@ -326,10 +326,10 @@ pub(crate) fn key_too_long(unique: &UniqueKey, bytes: usize) -> SqlError {
 
 pub(crate) fn duplicate_key(target: &Target, unique: &UniqueKey, row: &[Value]) -> SqlError {
     let settings = perigee_types::text::OutputSettings::default();
-    let (mut names, mut values) = (Vec::new(), Vec::new());
-    for position in &unique.positions {
+    let names: Vec<_> = unique.index.key_texts(&target.table, str::to_owned).collect();
+    let mut values = Vec::new();
+    for position in unique.positions.iter().take(names.len()) {
         if let (Some(column), Some(value)) = (target.table.columns.get(*position), row.get(*position)) {
-            names.push(column.name.clone());
             values.push(perigee_types::text::format(value, &column.ty, &settings));
         }
     }

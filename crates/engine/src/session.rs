@@ -355,6 +355,12 @@ impl Session {
         )
     }
 
+    /// The type with an oid of `pg_type`, also one that a user made.
+    #[must_use]
+    pub fn type_of_oid(&self, oid: u32) -> Option<SqlType> {
+        SqlType::from_oid(oid).or_else(|| self.planning_catalog().type_of_oid(oid))
+    }
+
     /// The catalog that a statement beginning now is planned against.
     pub(crate) fn planning_catalog(&self) -> Arc<Catalog> {
         match &self.transaction {

@@ -210,6 +210,8 @@ fn catalog_faults(catalog: &Catalog) -> Vec<String> {
                     needs(object, "table", key.references);
                     needs(object, "index", key.index);
                 });
+                let types = table.columns.iter().filter_map(|column| column.domain.or(column.ty.user_type()));
+                types.for_each(|ty| needs(object, "type", ty));
                 table.aggregates.iter().for_each(|view| needs(object, "materialized view", *view));
                 if let Some(materialized) = &table.materialized {
                     materialized.depends_on.iter().for_each(|oid| needs(object, "relation", *oid));
@@ -223,6 +225,7 @@ fn catalog_faults(catalog: &Catalog) -> Vec<String> {
                 needs(object, "schema", sequence.schema);
                 sequence.owned_by.iter().for_each(|(table, _)| needs(object, "table", *table));
             }
+            Object::Type(ty) => needs(object, "schema", ty.schema),
             Object::View(view) => {
                 needs(object, "schema", view.schema);
                 view.depends_on.iter().for_each(|oid| needs(object, "relation", *oid));

@@ -118,7 +118,7 @@ impl Session {
     }
 
     /// `None`: a row has changed under the statement.
-    async fn update_from(
+    pub(crate) async fn update_from(
         &mut self,
         target: &Target,
         write: &Write,

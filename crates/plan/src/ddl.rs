@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use perigee_types::catalog::{Column, OnCommit, ReferentialAction, Table};
+use perigee_types::enum_type::EnumPlace;
 use perigee_types::{Interval, Oid, SqlType, Value};
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ pub struct ColumnDefinition {
     pub name: String,
     /// Its type.
     pub ty: SqlType,
+    /// The domain that its values are of.
+    pub domain: Option<Oid>,
     /// NOT NULL.
     pub not_null: bool,
     /// DEFAULT expression, as text.
@@ -90,6 +93,19 @@ pub struct ContinuousDefinition {
     pub width: Interval,
 }
 
+/// A key of an index.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexKeyDefinition {
+    /// The column's name; what the expression is called in the name of an index without one.
+    pub name: String,
+    /// The expression, as text, and its type; `None` for a column.
+    pub expression: Option<(String, SqlType)>,
+    /// DESC
+    pub descending: bool,
+    /// NULLS FIRST
+    pub nulls_first: bool,
+}
+
 /// What kind of object a DROP names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropKind {
@@ -105,6 +121,10 @@ pub enum DropKind {
     Sequence,
     /// DROP SCHEMA
     Schema,
+    /// DROP TYPE
+    Type,
+    /// DROP DOMAIN
+    Domain,
 }
 
 /// One action of ALTER TABLE.
@@ -175,6 +195,79 @@ pub enum AlterTable {
     Owner(String),
 }
 
+/// What CREATE TYPE makes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TypeDefinition {
+    /// AS ENUM: its labels, in order.
+    Enum(Vec<String>),
+    /// CREATE DOMAIN
+    Domain {
+        /// The type of its values.
+        base: SqlType,
+        /// The domain that it is made from.
+        of: Option<Oid>,
+        /// DEFAULT
+        default: Option<String>,
+        /// NOT NULL
+        not_null: bool,
+        /// CHECK constraints, over VALUE.
+        checks: Vec<CheckConstraint>,
+    },
+}
+
+/// What ALTER TYPE does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AlterType {
+    /// ADD VALUE
+    AddValue {
+        /// The label.
+        label: String,
+        /// IF NOT EXISTS
+        if_not_exists: bool,
+        /// BEFORE or AFTER another, or at the end.
+        place: EnumPlace,
+    },
+    /// RENAME VALUE
+    RenameValue {
+        /// The label as it is.
+        from: String,
+        /// The label as it becomes.
+        to: String,
+    },
+    /// RENAME TO
+    Rename {
+        /// New name.
+        to: String,
+    },
+    /// SET SCHEMA
+    SetSchema {
+        /// The schema.
+        schema: Oid,
+    },
+    /// OWNER TO
+    Owner(String),
+    /// SET DEFAULT, DROP DEFAULT: of a domain
+    SetDefault(Option<String>),
+    /// SET NOT NULL, DROP NOT NULL: of a domain
+    SetNotNull(bool),
+    /// ADD CHECK: of a domain
+    AddCheck(CheckConstraint),
+    /// DROP CONSTRAINT: of a domain
+    DropConstraint {
+        /// Its name.
+        name: String,
+        /// IF EXISTS
+        if_exists: bool,
+    },
+    /// RENAME CONSTRAINT: of a domain
+    RenameConstraint {
+        /// Old name.
+        from: String,
+        /// New name.
+        to: String,
+    },
+}
+
 /// A change of the catalog.
 #[derive(Clone, Debug)]
 pub enum Ddl {
@@ -216,8 +309,12 @@ pub enum Ddl {
         table: Arc<Table>,
         /// Its name where one was given.
         name: Option<String>,
-        /// Names of the key columns.
-        columns: Vec<String>,
+        /// Its keys, in order.
+        keys: Vec<IndexKeyDefinition>,
+        /// WHERE
+        predicate: Option<String>,
+        /// INCLUDE: names of columns.
+        include: Vec<String>,
         /// UNIQUE
         unique: bool,
         /// IF NOT EXISTS
@@ -269,6 +366,22 @@ pub enum Ddl {
         source: Query,
         /// Not WITH NO DATA.
         with_data: bool,
+    },
+    /// CREATE TYPE
+    CreateType {
+        /// Its schema.
+        schema: Oid,
+        /// Its name.
+        name: String,
+        /// What it is.
+        definition: TypeDefinition,
+    },
+    /// ALTER TYPE
+    AlterType {
+        /// The type.
+        ty: Oid,
+        /// What to do.
+        action: AlterType,
     },
     /// CREATE SCHEMA
     CreateSchema {
@@ -344,6 +457,7 @@ impl ColumnDefinition {
                 perigee_types::catalog::ColumnDefault::Expression
             }),
             missing: Value::Null,
+            domain: self.domain,
             identity_always: None,
             comment: None,
         }

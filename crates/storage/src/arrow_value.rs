@@ -85,6 +85,7 @@ fn kind(value: &Value) -> &'static str {
         Value::Timestamptz(_) => "timestamptz",
         Value::Interval(_) => "interval",
         Value::Uuid(_) => "uuid",
+        Value::Enum(_) => "enum",
         Value::Array(_) => "array",
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::enum_type::EnumType;
 use crate::ids::{IndexId, LogIndex, Oid, TableId, TenantId};
 use crate::sql_type::SqlType;
 use crate::value::Value;
@@ -72,6 +73,9 @@ pub struct Column {
     pub default: Option<ColumnDefault>,
     /// What rows that are older than the column hold in it.
     pub missing: Value,
+    /// The domain that its values are of; `ty` is the type below.
+    #[serde(default)]
+    pub domain: Option<Oid>,
     /// For identity columns: whether it is GENERATED ALWAYS (else BY DEFAULT).
     #[serde(default)]
     pub identity_always: Option<bool>,
@@ -229,6 +233,19 @@ impl Schema {
 }
 
 impl Column {
+    /// Whether SQL does not see it: it holds what an index on an expression or with WHERE has its keys from.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        // No text of SQL has a NUL in it.
+        self.name.starts_with('\0')
+    }
+
+    /// The name of a hidden column: the `part`th of an index.
+    #[must_use]
+    pub fn hidden_name(index: IndexId, part: usize) -> String {
+        format!("\0{index}_{part}")
+    }
+
     /// The expression of a stored generated column.
     #[must_use]
     pub fn generated(&self) -> Option<&str> {
@@ -240,6 +257,13 @@ impl Column {
 }
 
 impl Table {
+    /// The columns that SQL sees; hidden ones stand behind all of them.
+    #[must_use]
+    pub fn visible_columns(&self) -> &[Column] {
+        let hidden = self.columns.iter().rev().take_while(|column| column.is_hidden()).count();
+        &self.columns[..self.columns.len() - hidden]
+    }
+
     /// The place of a column in `columns` by name.
     #[must_use]
     pub fn column_position(&self, name: &str) -> Option<usize> {
@@ -262,6 +286,28 @@ pub enum IndexState {
     Valid,
 }
 
+/// A key of an index as it was written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct IndexKey {
+    /// The expression, where it is no column.
+    pub expression: Option<String>,
+    /// DESC
+    pub descending: bool,
+    /// NULLS FIRST
+    pub nulls_first: bool,
+}
+
+/// How an index was written, where that is more than columns in ascending order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct IndexDefinition {
+    /// One for each key; empty: all are columns, ascending.
+    pub keys: Vec<IndexKey>,
+    /// WHERE: rows for which it is not true are as good as not in it.
+    pub predicate: Option<String>,
+    /// INCLUDE: numbers of columns.
+    pub include: Vec<u16>,
+}
+
 /// An index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Index {
@@ -281,9 +327,56 @@ pub struct Index {
     pub constraint: bool,
     /// Whether it may be read.
     pub state: IndexState,
+    /// How it was written.
+    #[serde(default)]
+    pub definition: IndexDefinition,
     /// Comment.
     #[serde(default)]
     pub comment: Option<String>,
+}
+
+impl Index {
+    /// Numbers of the columns of its keys. With WHERE there is one more column in it, which is NULL, so that nothing
+    /// collides, in rows that are not in the index.
+    #[must_use]
+    pub fn key_columns(&self) -> &[u16] {
+        let keys = self.columns.len() - usize::from(self.definition.predicate.is_some()).min(self.columns.len());
+        &self.columns[..keys]
+    }
+
+    /// Each key as SQL writes it: a column's name, quoted by `quote`, or an expression.
+    pub fn key_texts<'a>(
+        &'a self,
+        table: &'a Table,
+        quote: impl Fn(&str) -> String + 'a,
+    ) -> impl Iterator<Item = String> + 'a {
+        self.key_columns().iter().enumerate().map(move |(at, number)| {
+            match self.definition.keys.get(at).and_then(|key| key.expression.as_deref()) {
+                Some(expression) if is_call(expression) => expression.to_owned(),
+                Some(expression) => format!("({expression})"),
+                None => {
+                    let column = table.number_position(*number).and_then(|place| table.columns.get(place));
+                    column.map(|column| quote(&column.name)).unwrap_or_default()
+                }
+            }
+        })
+    }
+}
+
+/// Whether an expression is one call, which needs no parentheses around it in an index.
+fn is_call(expression: &str) -> bool {
+    let Some(open) = expression.find('(') else { return false };
+    let is_name = open > 0 && expression[..open].chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
+    let mut depth = 0usize;
+    let closes_last = expression[open..].char_indices().all(|(at, c)| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > 0 || open + at + 1 == expression.len()
+    });
+    is_name && closes_last
 }
 
 /// A sequence. Its position is not part of the catalog.
@@ -339,6 +432,72 @@ pub struct View {
     pub comment: Option<String>,
 }
 
+/// What a type is that a user made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum TypeKind {
+    /// An enumerated type; its name and oids are the type's.
+    Enum(Arc<EnumType>),
+    /// A domain.
+    Domain(Domain),
+}
+
+/// Another type with rules for its values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Domain {
+    /// The type of its values, which is no domain.
+    pub base: SqlType,
+    /// The domain that it is made from, whose rules hold too.
+    pub of: Option<Oid>,
+    /// What a column without a default of its own gets: an SQL expression.
+    pub default: Option<String>,
+    /// Whether NULL is refused.
+    pub not_null: bool,
+    /// CHECK constraints: expressions over VALUE.
+    pub checks: Vec<Check>,
+}
+
+/// A type that a user made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UserType {
+    /// Its oid.
+    pub oid: Oid,
+    /// The oid of the type of its arrays.
+    pub array: Oid,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its schema.
+    pub schema: Oid,
+    /// Its name.
+    pub name: String,
+    /// The role that owns it.
+    pub owner: Oid,
+    /// What it is.
+    pub kind: TypeKind,
+    /// Comment.
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+impl UserType {
+    /// The type of its values.
+    #[must_use]
+    pub fn sql_type(&self) -> SqlType {
+        match &self.kind {
+            TypeKind::Enum(of) => SqlType::Enum(Arc::clone(of)),
+            TypeKind::Domain(domain) => domain.base.clone(),
+        }
+    }
+
+    /// The greatest oid that it takes.
+    fn highest_oid(&self) -> u32 {
+        let highest = self.oid.0.max(self.array.0);
+        match &self.kind {
+            TypeKind::Enum(of) => of.labels().iter().map(|label| label.oid.0).fold(highest, u32::max),
+            TypeKind::Domain(domain) => domain.checks.iter().map(|check| check.oid.0).fold(highest, u32::max),
+        }
+    }
+}
+
 /// A role.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Role {
@@ -384,6 +543,8 @@ pub enum Object {
     View(Arc<View>),
     /// A role.
     Role(Arc<Role>),
+    /// A type.
+    Type(Arc<UserType>),
 }
 
 impl Object {
@@ -398,6 +559,7 @@ impl Object {
             Object::Sequence(o) => o.oid,
             Object::View(o) => o.oid,
             Object::Role(o) => o.oid,
+            Object::Type(o) => o.oid,
         }
     }
 
@@ -412,6 +574,7 @@ impl Object {
             Object::Sequence(o) => &o.name,
             Object::View(o) => &o.name,
             Object::Role(o) => &o.name,
+            Object::Type(o) => &o.name,
         }
     }
 
@@ -423,7 +586,7 @@ impl Object {
             Object::Index(o) => Some((o.schema, &o.name)),
             Object::Sequence(o) => Some((o.schema, &o.name)),
             Object::View(o) => Some((o.schema, &o.name)),
-            Object::Database(_) | Object::Schema(_) | Object::Role(_) => None,
+            Object::Database(_) | Object::Schema(_) | Object::Role(_) | Object::Type(_) => None,
         }
     }
 }
@@ -444,6 +607,8 @@ pub struct Catalog {
     pub version: LogIndex,
     objects: BTreeMap<Oid, Object>,
     relations: HashMap<(Oid, String), Oid>,
+    /// Types that users made, by schema and name.
+    types: HashMap<(Oid, String), Oid>,
     /// Tables with foreign keys, by the table that they point to.
     referencing: HashMap<TableId, BTreeSet<TableId>>,
     next_oid: u32,
@@ -487,6 +652,7 @@ impl Catalog {
             version,
             objects: BTreeMap::new(),
             relations: HashMap::new(),
+            types: HashMap::new(),
             referencing: HashMap::new(),
             next_oid: FIRST_USER_OID,
         };
@@ -517,6 +683,10 @@ impl Catalog {
         }
         // A table's storage and constraints draw from the same numbers.
         let mut highest = object.oid().0;
+        if let Object::Type(ty) = &object {
+            self.types.insert((ty.schema, ty.name.clone()), ty.oid);
+            highest = ty.highest_oid();
+        }
         if let Object::Table(table) = &object {
             highest = highest.max(table.storage.0);
             highest = table.checks.iter().map(|c| c.oid.0).fold(highest, u32::max);
@@ -533,6 +703,9 @@ impl Catalog {
         let Some(object) = self.objects.remove(&oid) else { return };
         if let Some((schema, name)) = object.relation_name() {
             self.relations.remove(&(schema, name.to_owned()));
+        }
+        if let Object::Type(ty) = &object {
+            self.types.remove(&(ty.schema, ty.name.clone()));
         }
         if let Object::Table(table) = &object {
             for key in &table.foreign_keys {
@@ -596,6 +769,60 @@ impl Catalog {
         match self.objects.get(&oid) {
             Some(Object::Sequence(sequence)) => Some(sequence),
             _ => None,
+        }
+    }
+
+    /// A type that a user made, by schema and name.
+    #[must_use]
+    pub fn user_type(&self, schema: Oid, name: &str) -> Option<&Arc<UserType>> {
+        match self.objects.get(self.types.get(&(schema, name.to_owned()))?) {
+            Some(Object::Type(ty)) => Some(ty),
+            _ => None,
+        }
+    }
+
+    /// A domain and those that it is made from, itself first; nothing for what is no domain.
+    pub fn domains(&self, oid: Option<Oid>) -> impl Iterator<Item = (&Arc<UserType>, &Domain)> {
+        let domain = |oid: Oid| match self.objects.get(&oid) {
+            Some(Object::Type(ty)) => match &ty.kind {
+                TypeKind::Domain(domain) => Some((ty, domain)),
+                TypeKind::Enum(_) => None,
+            },
+            _ => None,
+        };
+        std::iter::successors(oid.and_then(domain), move |(_, below)| below.of.and_then(domain))
+    }
+
+    /// Where a column's value comes from when none is given: its own default, or that of its domain.
+    #[must_use]
+    pub fn default_of<'a>(&'a self, column: &'a Column) -> Option<std::borrow::Cow<'a, ColumnDefault>> {
+        if let Some(default) = &column.default {
+            return Some(std::borrow::Cow::Borrowed(default));
+        }
+        let text = self.domains(column.domain).find_map(|(_, domain)| domain.default.clone())?;
+        Some(std::borrow::Cow::Owned(ColumnDefault::Expression(text)))
+    }
+
+    /// The types that users made.
+    pub fn user_types(&self) -> impl Iterator<Item = &Arc<UserType>> {
+        self.objects.values().filter_map(|object| match object {
+            Object::Type(ty) => Some(ty),
+            _ => None,
+        })
+    }
+
+    /// The type with an oid of `pg_type`, without a modifier: PostgreSQL's own or a user's.
+    #[must_use]
+    pub fn type_of_oid(&self, oid: u32) -> Option<SqlType> {
+        if oid < FIRST_USER_OID {
+            return SqlType::from_oid(oid);
+        }
+        match self.objects.get(&Oid(oid)) {
+            Some(Object::Type(ty)) => Some(ty.sql_type()),
+            _ => {
+                let of = self.user_types().find(|ty| ty.array.0 == oid)?;
+                Some(SqlType::Array(Box::new(of.sql_type())))
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! | value | bytes behind the marker |
 //! | --- | --- |
 //! | integers, dates, times, timestamps | 8, big endian, sign bit flipped |
-//! | oid | as integers |
+//! | oid, enumerated types | as integers |
 //! | floats | 8, big endian, IEEE order made total; NaN last, both zeros alike |
 //! | numeric | 16, unscaled at the column's scale, big endian, sign bit flipped |
 //! | text, bytea | bytes with `00` as `00 ff`, then `00 00` |
@@ -54,6 +54,7 @@ pub fn encode_value(value: &Value, out: &mut Vec<u8>) {
         Value::Int2(v) => encode_i64(i64::from(*v), out),
         Value::Int4(v) | Value::Date(v) => encode_i64(i64::from(*v), out),
         Value::Int8(v) | Value::Time(v) | Value::Timestamp(v) | Value::Timestamptz(v) => encode_i64(*v, out),
+        Value::Enum(v) => encode_i64(*v, out),
         Value::Oid(v) => encode_i64(i64::from(*v), out),
         Value::Float4(v) => float(f64::from(*v), out),
         Value::Float8(v) => float(*v, out),

@@ -4,6 +4,7 @@
 //!
 //! - [`ids`]: log index, term, object ids, row version numbers, hybrid logical time
 //! - [`sql_type`]: SQL types and the Arrow type each one is stored as
+//! - [`enum_type`]: enumerated types
 //! - [`value`]: one datum outside of Arrow
 //! - [`key`]: order-preserving key encoding
 //! - [`row`]: compact row encoding, as it stands in the log
@@ -14,6 +15,7 @@
 
 pub mod bucket;
 pub mod catalog;
+pub mod enum_type;
 pub mod error;
 pub mod ids;
 pub mod key;
@@ -22,6 +24,7 @@ pub mod sql_type;
 pub mod text;
 pub mod value;
 
+pub use enum_type::EnumType;
 pub use error::{SqlError, SqlResult, SqlState};
 pub use ids::{Hlc, IndexId, LogIndex, Oid, TableId, TenantId, Term, TransactionId, Vid};
 pub use sql_type::SqlType;

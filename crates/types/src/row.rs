@@ -44,6 +44,7 @@ mod tag {
     pub(super) const INTERVAL: u8 = 16;
     pub(super) const UUID: u8 = 17;
     pub(super) const ARRAY: u8 = 18;
+    pub(super) const ENUM: u8 = 19;
 }
 
 const DEPTH_MAX: u32 = 8;
@@ -88,6 +89,7 @@ fn encode_value(value: &Value, out: &mut Vec<u8>) {
         Value::Time(v) => tagged(tag::TIME, *v, out),
         Value::Timestamp(v) => tagged(tag::TIMESTAMP, *v, out),
         Value::Timestamptz(v) => tagged(tag::TIMESTAMPTZ, *v, out),
+        Value::Enum(v) => tagged(tag::ENUM, *v, out),
         Value::Interval(v) => {
             tagged(tag::INTERVAL, i64::from(v.months), out);
             put_varint(zigzag(i64::from(v.days)), out);
@@ -142,6 +144,7 @@ fn decode_value(bytes: &mut &[u8], depth: u32) -> Result<Value, RowError> {
         tag::TIME => Value::Time(get_signed(bytes)?),
         tag::TIMESTAMP => Value::Timestamp(get_signed(bytes)?),
         tag::TIMESTAMPTZ => Value::Timestamptz(get_signed(bytes)?),
+        tag::ENUM => Value::Enum(get_signed(bytes)?),
         tag::INTERVAL => Value::Interval(Interval {
             months: get_signed(bytes)? as i32,
             days: get_signed(bytes)? as i32,
@@ -279,6 +282,7 @@ mod tests {
             Value::Timestamptz(1),
             Value::Interval(Interval { months: -1, days: 2, micros: -3 }),
             Value::Uuid([7; 16]),
+            Value::Enum(-(1 << 40)),
             Value::Array(vec![Value::Text("a".into()), Value::Null]),
         ]
     }

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+use crate::enum_type::EnumType;
+use crate::ids::Oid;
+
 /// Key of an Arrow field's metadata under which the SQL type stands, as [`SqlType`]'s JSON.
 pub const FIELD_METADATA_KEY: &str = "perigee.type";
 
@@ -78,6 +81,8 @@ pub enum SqlType {
     Regtype,
     /// regproc
     Regproc,
+    /// an enumerated type that a user made
+    Enum(Arc<EnumType>),
     /// a one-dimensional array
     Array(Box<SqlType>),
     /// the type of a literal that nothing has given a type yet
@@ -119,6 +124,8 @@ impl SqlType {
             SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             SqlType::Uuid => DataType::FixedSizeBinary(16),
             SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => DataType::UInt32,
+            // Seconds are nobody else's: integers that compare and sort, with the whole type in the zone.
+            SqlType::Enum(of) => DataType::Timestamp(TimeUnit::Second, Some(of.zone())),
             SqlType::Array(of) => DataType::List(Arc::new(of.field("item", true))),
         }
     }
@@ -176,6 +183,10 @@ impl SqlType {
             DataType::FixedSizeBinary(_) => SqlType::Bytea,
             DataType::Date32 | DataType::Date64 => SqlType::Date,
             DataType::Time32(_) | DataType::Time64(_) => SqlType::Time,
+            DataType::Timestamp(TimeUnit::Second, Some(zone)) => match EnumType::of_zone(zone) {
+                Some(of) => SqlType::Enum(of),
+                None => SqlType::Timestamptz,
+            },
             DataType::Timestamp(_, None) => SqlType::Timestamp,
             DataType::Timestamp(_, Some(_)) => SqlType::Timestamptz,
             DataType::Interval(_) | DataType::Duration(_) => SqlType::Interval,
@@ -220,7 +231,8 @@ impl SqlType {
             SqlType::Uuid => 2950,
             SqlType::Jsonb => 3802,
             SqlType::JsonPath => 4072,
-            SqlType::Array(of) => match **of {
+            SqlType::Enum(of) => of.oid().0,
+            SqlType::Array(of) => match &**of {
                 SqlType::Bool => 1000,
                 SqlType::Bytea => 1001,
                 SqlType::InternalChar => 1002,
@@ -246,6 +258,7 @@ impl SqlType {
                 SqlType::Json => 199,
                 SqlType::Jsonb => 3807,
                 SqlType::JsonPath => 4073,
+                SqlType::Enum(of) => of.array().0,
                 SqlType::Text | SqlType::Unknown | SqlType::Void | SqlType::Array(_) => 1009,
             },
         }
@@ -297,7 +310,7 @@ impl SqlType {
             SqlType::Bool | SqlType::InternalChar => 1,
             SqlType::Int2 => 2,
             SqlType::Int4 | SqlType::Float4 | SqlType::Date | SqlType::Void => 4,
-            SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => 4,
+            SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Enum(_) => 4,
             SqlType::Int8 | SqlType::Float8 | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz => 8,
             SqlType::Interval | SqlType::Uuid => 16,
             SqlType::Name => 64,
@@ -351,9 +364,40 @@ impl SqlType {
             SqlType::Regproc => "regproc",
             SqlType::Unknown => "unknown",
             SqlType::Void => "void",
+            SqlType::Enum(of) => of.name(),
             SqlType::Array(of) => return format!("_{}", of.internal_name()),
         }
         .to_owned()
+    }
+
+    /// The type whose Arrow form storage keeps: enumerated types all have one, so that a new label changes no column.
+    #[must_use]
+    pub fn stored(&self) -> SqlType {
+        match self {
+            SqlType::Enum(_) => SqlType::Enum(EnumType::form()),
+            SqlType::Array(of) => SqlType::Array(Box::new(of.stored())),
+            other => other.clone(),
+        }
+    }
+
+    /// The oid of the type that a user made and that this is, or is an array of.
+    #[must_use]
+    pub fn user_type(&self) -> Option<Oid> {
+        match self {
+            SqlType::Enum(of) => Some(of.oid()),
+            SqlType::Array(of) => of.user_type(),
+            _ => None,
+        }
+    }
+
+    /// The type with another definition of one enumerated type in it; `None` where it has nothing of that type.
+    #[must_use]
+    pub fn with_enum(&self, new: &Arc<EnumType>) -> Option<SqlType> {
+        match self {
+            SqlType::Enum(of) if of.oid() == new.oid() => Some(SqlType::Enum(Arc::clone(new))),
+            SqlType::Array(of) => Some(SqlType::Array(Box::new(of.with_enum(new)?))),
+            _ => None,
+        }
     }
 
     /// Whether it is one of the string types.
@@ -394,6 +438,7 @@ impl fmt::Display for SqlType {
             SqlType::Timestamp => f.write_str("timestamp without time zone"),
             SqlType::Timestamptz => f.write_str("timestamp with time zone"),
             SqlType::Array(of) => write!(f, "{of}[]"),
+            SqlType::Enum(of) => f.write_str(&of.display_name()),
             other => f.write_str(&other.internal_name()),
         }
     }

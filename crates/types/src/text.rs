@@ -73,6 +73,7 @@ pub fn parse_with(text: &str, ty: &SqlType, settings: &OutputSettings) -> SqlRes
         SqlType::Jsonb => Value::Text(json::normalize(text)?),
         SqlType::JsonPath => Value::Text(jsonpath::normalize(text)?),
         SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => Value::Oid(parse_oid(text, ty)?),
+        SqlType::Enum(of) => Value::Enum(of.parse(text)?),
         SqlType::Array(of) => Value::Array(array::parse_array(text, of, settings)?),
     })
 }
@@ -112,6 +113,10 @@ pub fn format_into(out: &mut Vec<u8>, value: &Value, ty: &SqlType, settings: &Ou
         Value::Timestamptz(v) => datetime_out::format_timestamptz(out, *v, settings),
         Value::Interval(v) => interval::format_interval(out, *v, settings.interval_style),
         Value::Uuid(v) => binary::format_uuid(out, v),
+        Value::Enum(v) => match ty {
+            SqlType::Enum(of) => out.extend_from_slice(of.label(*v).unwrap_or_default().as_bytes()),
+            _ => number::format_integer(out, *v),
+        },
         Value::Array(values) => {
             let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
             array::format_array(out, values, of, settings);

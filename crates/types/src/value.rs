@@ -63,6 +63,8 @@ pub enum Value {
     Interval(Interval),
     /// uuid
     Uuid([u8; 16]),
+    /// a value of an enumerated type: the order of its label
+    Enum(i64),
     /// a one-dimensional array
     Array(Vec<Value>),
 }
@@ -110,7 +112,8 @@ impl Value {
             (Value::Date(a), Value::Date(b)) => a.cmp(b),
             (Value::Time(a), Value::Time(b))
             | (Value::Timestamp(a), Value::Timestamp(b))
-            | (Value::Timestamptz(a), Value::Timestamptz(b)) => a.cmp(b),
+            | (Value::Timestamptz(a), Value::Timestamptz(b))
+            | (Value::Enum(a), Value::Enum(b)) => a.cmp(b),
             (Value::Interval(a), Value::Interval(b)) => a.approximate_micros().cmp(&b.approximate_micros()),
             (Value::Uuid(a), Value::Uuid(b)) => a.cmp(b),
             (Value::Numeric(a, s), Value::Numeric(b, t)) if s == t => a.cmp(b),

@@ -36,6 +36,11 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
         Value::Timestamp(v) | Value::Timestamptz(v) => encode_timestamp(out, *v),
         Value::Interval(v) => encode_interval(out, *v),
         Value::Uuid(v) => out.extend_from_slice(v),
+        Value::Enum(v) => {
+            if let SqlType::Enum(of) = ty {
+                out.extend_from_slice(of.label(*v).unwrap_or_default().as_bytes());
+            }
+        }
         Value::Array(values) => {
             let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
             encode_array_header(out, values.len(), values.iter().any(Value::is_null), of);
@@ -211,6 +216,10 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
             let mut uuid = [0; 16];
             uuid.copy_from_slice(reader.bytes(16)?);
             Value::Uuid(uuid)
+        }
+        SqlType::Enum(of) => {
+            let rest = reader.0.len();
+            Value::Enum(of.parse(utf8(reader.bytes(rest)?)?)?)
         }
         SqlType::Array(of) => Value::Array(decode_array(&mut reader, of)?),
     };

@@ -21,7 +21,7 @@
 //!
 //! The implicit transaction ends at Sync, so without a block no portal outlives it.
 
-use perigee_engine::{Portal, PortalRun, Statement};
+use perigee_engine::{Portal, PortalRun, Session, Statement};
 use perigee_plan::ResultColumn;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
 
@@ -105,7 +105,7 @@ impl Client {
         } else if self.empty_statements.contains(name) {
             return Err(duplicate_statement(name).into());
         }
-        let declared = types.iter().map(|oid| declared_type(*oid)).collect::<SqlResult<Vec<_>>>()?;
+        let declared = types.iter().map(|oid| declared_type(*oid, &self.session)).collect::<SqlResult<Vec<_>>>()?;
         if let Some(statement) = self.session.cached(sql, &declared) {
             self.session.put_statement(name, statement)?;
             backend::bare(&mut self.connection.output, b'1');
@@ -235,10 +235,11 @@ fn formats_of(codes: &[i16]) -> SqlResult<Vec<Format>> {
 }
 
 /// A parameter type that the client declared; 0 and `unknown` leave it to the server.
-fn declared_type(oid: u32) -> SqlResult<Option<SqlType>> {
+fn declared_type(oid: u32, session: &Session) -> SqlResult<Option<SqlType>> {
     match oid {
         0 | 705 => Ok(None),
-        oid => SqlType::from_oid(oid)
+        oid => session
+            .type_of_oid(oid)
             .map(Some)
             .ok_or_else(|| SqlError::unsupported(format!("a parameter of the type with oid {oid}"))),
     }

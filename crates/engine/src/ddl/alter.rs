@@ -54,7 +54,8 @@ impl Session {
                         *text = perigee_query::sql::check_text(text, &table.name, Some((from, to)))?;
                     }
                 }
-                self.edit_column(&changed, from, |column| column.name.clone_from(to))
+                self.edit_column(&changed, from, |column| column.name.clone_from(to))?;
+                self.rename_in_indexes(table, from, to)
             }
             AlterTable::Rename { to } => {
                 let catalog = self.latest_catalog();
@@ -157,6 +158,23 @@ impl Session {
         self.put(changed)
     }
 
+    /// Lets the expressions of indexes follow a column's new name.
+    fn rename_in_indexes(&mut self, table: &Table, from: &str, to: &str) -> SqlResult<()> {
+        let catalog = self.latest_catalog();
+        let mut changes = Vec::new();
+        for index in catalog.indexes_of(table) {
+            let mut changed = Index::clone(index);
+            let expressions = changed.definition.keys.iter_mut().filter_map(|key| key.expression.as_mut());
+            for text in expressions.chain(changed.definition.predicate.as_mut()) {
+                *text = perigee_query::sql::check_text(text, &table.name, Some((from, to)))?;
+            }
+            if changed != **index {
+                changes.push(CatalogChange::Put(Object::Index(Arc::new(changed))));
+            }
+        }
+        if changes.is_empty() { Ok(()) } else { self.change(changes) }
+    }
+
     fn in_primary_key(&self, table: &Table, number: u16) -> bool {
         let catalog = self.latest_catalog();
         table.primary_key.and_then(|oid| catalog.index(oid)).is_some_and(|index| index.columns.contains(&number))
@@ -183,6 +201,9 @@ impl Session {
             return Err(SqlError::unsupported("adding a generated column to a table with rows"));
         }
         let missing = definition.default_value.clone().unwrap_or(Value::Null);
+        if has_rows && definition.domain.is_some() {
+            self.check_domain_value(definition, &missing)?;
+        }
         if has_rows && definition.not_null && missing.is_null() {
             return Err(SqlError::new(
                 SqlState::NotNullViolation,
@@ -193,14 +214,22 @@ impl Session {
         changed.version += 1;
         let (mut column, sequence) = self.new_column(&catalog, &mut changed, definition, &mut Oids::new(&catalog));
         column.missing = missing.clone();
-        changed.columns.push(column);
+        // Hidden columns stay behind the others.
+        let place = changed.visible_columns().len();
+        changed.columns.insert(place, column);
         self.change_table(Arc::new(changed), sequence.into_iter().collect(), |mut row| {
-            row.push(missing.clone());
+            row.insert(place.min(row.len()), missing.clone());
             row
         })
     }
 
-    async fn drop_column(&mut self, table: &Arc<Table>, name: &str, if_exists: bool, cascade: bool) -> SqlResult<()> {
+    pub(super) async fn drop_column(
+        &mut self,
+        table: &Arc<Table>,
+        name: &str,
+        if_exists: bool,
+        cascade: bool,
+    ) -> SqlResult<()> {
         let Some(position) = table.column_position(name) else {
             let text = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
             if !if_exists {
@@ -215,7 +244,9 @@ impl Session {
         let number = number_of(table, name)?;
         let what = format!("column {name} of table {}", table.name);
         let uses = |text: &str| perigee_query::sql::check_columns(table, text).contains(&number);
-        if let Some(other) = table.columns.iter().find(|c| c.number != number && c.generated().is_some_and(uses)) {
+        if let Some(other) =
+            table.visible_columns().iter().find(|c| c.number != number && c.generated().is_some_and(uses))
+        {
             if cascade {
                 return Err(SqlError::unsupported("DROP COLUMN CASCADE of what a generated column is made of")
                     .hint(format!("drop column {} first", other.name)));
@@ -236,11 +267,8 @@ impl Session {
         changed.checks.retain(|c| !perigee_query::sql::check_columns(table, &c.expression).contains(&number));
         changed.foreign_keys.retain(|key| !key.columns.contains(&number));
         let mut others = Vec::new();
-        for index in catalog.indexes_of(table).filter(|i| i.columns.contains(&number)) {
-            changed.indexes.retain(|oid| *oid != index.oid);
-            if changed.primary_key == Some(index.oid) {
-                changed.primary_key = None;
-            }
+        for index in catalog.indexes_of(table).filter(|index| depends(table, index, number)) {
+            changed = super::index::without_index(&changed, index);
             others.push(CatalogChange::Remove(index.oid));
         }
         for object in catalog.objects() {
@@ -250,23 +278,16 @@ impl Session {
                 others.push(CatalogChange::Remove(sequence.oid));
             }
         }
-        self.change_table(Arc::new(changed), others, |mut row| {
-            if position < row.len() {
-                row.remove(position);
-            }
-            row
-        })
+        let narrowed = super::index::narrowed(table, &changed);
+        self.change_table(Arc::new(changed), others, narrowed)
     }
 
     /// Takes an index off a table that this transaction holds.
     pub(super) fn remove_index(&mut self, table: &Arc<Table>, index: &Index) -> SqlResult<()> {
-        let mut changed = Table::clone(table);
+        let mut changed = super::index::without_index(table, index);
         changed.version += 1;
-        changed.indexes.retain(|oid| *oid != index.oid);
-        if changed.primary_key == Some(index.oid) {
-            changed.primary_key = None;
-        }
-        self.change_table(Arc::new(changed), vec![CatalogChange::Remove(index.oid)], |row| row)
+        let narrowed = super::index::narrowed(table, &changed);
+        self.change_table(Arc::new(changed), vec![CatalogChange::Remove(index.oid)], narrowed)
     }
 
     /// Views are kept as text: what they name may not change under them.
@@ -289,6 +310,15 @@ impl Session {
             None => Ok(()),
         }
     }
+}
+
+/// Whether an index goes with a column.
+fn depends(table: &Table, index: &Index, number: u16) -> bool {
+    let hidden = table.columns.iter().filter(|column| column.is_hidden() && index.columns.contains(&column.number));
+    let mut texts = hidden.filter_map(|column| column.generated());
+    index.columns.contains(&number)
+        || index.definition.include.contains(&number)
+        || texts.any(|text| perigee_query::sql::check_columns(table, text).contains(&number))
 }
 
 fn number_of(table: &Table, name: &str) -> SqlResult<u16> {

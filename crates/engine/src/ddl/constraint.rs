@@ -184,7 +184,8 @@ impl Session {
         let mut violated = false;
         let mut all = self.all_rows(&target.table).await?;
         while let (false, Some(rows)) = (violated, all.next().await?) {
-            violated = self.find_violation(&target, &rows).await?.is_some();
+            let checks = target.rules.checks.iter().filter(|check| check.domain.is_none()).cloned().collect::<Vec<_>>();
+            violated = self.find_violation(&target, &checks, &rows).await?.is_some();
         }
         if violated {
             let text =
@@ -235,7 +236,7 @@ impl Session {
     }
 
     /// A table that this transaction holds, to look at its rows.
-    fn target_to_test(&mut self, table: Arc<Table>) -> SqlResult<Target> {
+    pub(super) fn target_to_test(&mut self, table: Arc<Table>) -> SqlResult<Target> {
         let catalog = self.latest_catalog();
         Ok(Target {
             schema: crate::rows::schema_name(&catalog, &table),
@@ -250,7 +251,7 @@ impl Session {
     }
 
     /// All rows of a table that this transaction holds.
-    async fn all_rows(&mut self, table: &Arc<Table>) -> SqlResult<AllRows> {
+    pub(super) async fn all_rows(&mut self, table: &Arc<Table>) -> SqlResult<AllRows> {
         self.settle_staged().await?;
         let transaction = self.transaction()?;
         let staged = transaction.staged();
@@ -310,7 +311,7 @@ impl Session {
 }
 
 /// The rows of a table, some at once.
-struct AllRows {
+pub(super) struct AllRows {
     own: Vec<Row>,
     chunks: std::vec::IntoIter<ChunkScan>,
     columns: Vec<u16>,
@@ -320,7 +321,7 @@ struct AllRows {
 }
 
 impl AllRows {
-    async fn next(&mut self) -> SqlResult<Option<Vec<Row>>> {
+    pub(super) async fn next(&mut self) -> SqlResult<Option<Vec<Row>>> {
         if !self.own.is_empty() {
             let rest = self.own.split_off(self.own.len().min(ROWS_AT_ONCE));
             return Ok(Some(std::mem::replace(&mut self.own, rest)));

@@ -343,6 +343,7 @@ pub(super) fn new_key(
         columns,
         unique: true,
         constraint: true,
+        definition: Default::default(),
         state: IndexState::Valid,
         comment: None,
     })

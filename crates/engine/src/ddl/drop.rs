@@ -1,10 +1,10 @@
-//! DROP TABLE, VIEW, MATERIALIZED VIEW, INDEX, SEQUENCE, SCHEMA.
+//! DROP TABLE, VIEW, MATERIALIZED VIEW, INDEX, SEQUENCE, SCHEMA, TYPE, DOMAIN.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use perigee_plan::ddl::DropKind;
-use perigee_types::catalog::{Catalog, CatalogChange, Object, Table};
+use perigee_types::catalog::{Catalog, CatalogChange, Object, Table, TypeKind, UserType};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 
 use crate::session::Session;
@@ -43,6 +43,9 @@ impl Session {
             }
         }
         let catalog = self.latest_catalog();
+        let (gone, _) = closure(&catalog, wanted, cascade)?;
+        self.drop_columns_of(&gone, cascade).await?;
+        let catalog = self.latest_catalog();
         let (gone, edited) = closure(&catalog, wanted, cascade)?;
         for oid in &gone {
             if let Some(table) = catalog.table(*oid)
@@ -52,8 +55,9 @@ impl Session {
             }
         }
         for table in edited {
-            self.lock_table(table.oid, &table.name).await?;
-            self.change_table(Arc::new(table), Vec::new(), |row| row)?;
+            let before = self.lock_table(table.oid, &table.name).await?;
+            let narrowed = super::index::narrowed(&before, &table);
+            self.change_table(Arc::new(table), Vec::new(), narrowed)?;
         }
         let storages: Vec<Oid> = gone.iter().filter_map(|oid| catalog.table(*oid)).map(|t| t.storage).collect();
         self.change(gone.into_iter().map(CatalogChange::Remove).collect())?;
@@ -85,6 +89,15 @@ impl Session {
             Some(schema) => vec![schema.to_owned()],
             None => self.search_path(catalog).schemas.to_vec(),
         };
+        if matches!(kind, DropKind::Type | DropKind::Domain) {
+            let within = |schema: &String| catalog.user_type(catalog.schema(self.tenant, schema)?.oid, name);
+            let found = path.iter().find_map(within).cloned();
+            let is_domain = |ty: &UserType| matches!(ty.kind, TypeKind::Domain(_));
+            if kind == DropKind::Domain && found.as_ref().is_some_and(|ty| !is_domain(ty)) {
+                return Err(SqlError::new(SqlState::WrongObjectType, format!("\"{name}\" is not a domain")));
+            }
+            return Ok(found.map(Object::Type));
+        }
         for schema in path {
             let Some(schema) = catalog.schema(self.tenant, &schema) else { continue };
             if let Some(object) = catalog.relation(schema.oid, name) {
@@ -138,12 +151,23 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
                 _ => false,
             };
             let uses = match object {
-                Object::View(view) => view.depends_on.iter().chain([&view.schema]).find(|o| gone.contains(*o)),
+                Object::View(view) => {
+                    let types = view.columns.iter().filter_map(|(_, ty)| ty.user_type());
+                    let needs = view.depends_on.iter().copied().chain([view.schema]).chain(types);
+                    needs.into_iter().find_map(|oid| gone.get(&oid))
+                }
                 Object::Table(table) => {
                     let reads = table.materialized.iter().flat_map(|materialized| &materialized.depends_on);
-                    reads.chain([&table.schema]).find(|o| gone.contains(*o))
+                    reads.chain([&table.schema]).find_map(|oid| gone.get(oid))
                 }
                 Object::Sequence(sequence) => gone.get(&sequence.schema),
+                Object::Type(ty) => {
+                    let below = match &ty.kind {
+                        TypeKind::Domain(domain) => domain.of.or(domain.base.user_type()),
+                        TypeKind::Enum(_) => None,
+                    };
+                    below.and_then(|oid| gone.get(&oid)).or(gone.get(&ty.schema))
+                }
                 _ => None,
             };
             if let (Some(on), false) = (uses, cascade || belongs) {
@@ -170,7 +194,9 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
             continue;
         }
         let mut changed = Table::clone(table);
-        changed.indexes.retain(|oid| !gone.contains(oid));
+        for index in catalog.indexes_of(table).filter(|index| gone.contains(&index.oid)) {
+            changed = super::index::without_index(&changed, index);
+        }
         changed.aggregates.retain(|oid| !gone.contains(oid));
         if let Some(key) = table.foreign_keys.iter().find(|key| gone.contains(&key.references))
             && let (false, Some(on)) = (cascade, catalog.object(key.references).map(described))
@@ -217,6 +243,7 @@ fn described(object: &Object) -> String {
         Object::Schema(_) => "schema",
         Object::Database(_) => "database",
         Object::Role(_) => "role",
+        Object::Type(_) => "type",
     };
     format!("{kind} {}", object.name())
 }
@@ -229,6 +256,7 @@ fn noun(kind: DropKind) -> &'static str {
         DropKind::Index => "index",
         DropKind::Sequence => "sequence",
         DropKind::Schema => "schema",
+        DropKind::Type | DropKind::Domain => "type",
     }
 }
 
@@ -240,13 +268,14 @@ fn article(kind: DropKind) -> &'static str {
         DropKind::Index => "an index",
         DropKind::Sequence => "a sequence",
         DropKind::Schema => "a schema",
+        DropKind::Type | DropKind::Domain => "a type",
     }
 }
 
 fn missing(kind: DropKind, name: &str) -> SqlError {
     let state = match kind {
         DropKind::Table | DropKind::View | DropKind::MaterializedView | DropKind::Sequence => SqlState::UndefinedTable,
-        DropKind::Index => SqlState::UndefinedObject,
+        DropKind::Index | DropKind::Type | DropKind::Domain => SqlState::UndefinedObject,
         DropKind::Schema => SqlState::InvalidSchemaName,
     };
     SqlError::new(state, format!("{} \"{name}\" does not exist", noun(kind)))

@@ -8,17 +8,64 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
 use perigee_plan::Ddl;
+use perigee_plan::ddl::IndexKeyDefinition;
 use perigee_storage::store::OwnRows;
-use perigee_types::catalog::{CatalogChange, Index, IndexState, Object, Table};
-use perigee_types::{SqlError, SqlResult, SqlState, Value};
+use perigee_types::catalog::{
+    CatalogChange, Column, ColumnDefault, Index, IndexDefinition, IndexKey, IndexState, Object, Table,
+};
+use perigee_types::{IndexId, Row, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::{Oids, names};
 use crate::error::storage;
 use crate::session::Session;
 
+/// Adds a hidden column to a table for an index and gives its number.
+fn hide_column(table: &mut Table, index: IndexId, ty: SqlType, expression: String) -> u16 {
+    let number = table.next_column;
+    table.next_column += 1;
+    let part = table.columns.len() - table.visible_columns().len();
+    table.columns.push(Column {
+        number,
+        name: Column::hidden_name(index, part),
+        ty,
+        not_null: false,
+        default: Some(ColumnDefault::Generated(expression)),
+        missing: Value::Null,
+        domain: None,
+        identity_always: None,
+        comment: None,
+    });
+    number
+}
+
+/// An expression that is NULL where the index's WHERE is not true.
+fn within(predicate: Option<&str>, expression: &str) -> String {
+    match predicate {
+        Some(predicate) => format!("CASE WHEN {predicate} THEN {expression} END"),
+        None => expression.to_owned(),
+    }
+}
+
+/// The table without an index, and without the hidden columns that were the index's alone.
+pub(super) fn without_index(table: &Table, index: &Index) -> Table {
+    let mut changed = table.clone();
+    changed.indexes.retain(|oid| *oid != index.oid);
+    if changed.primary_key == Some(index.oid) {
+        changed.primary_key = None;
+    }
+    changed.columns.retain(|column| !column.is_hidden() || !index.columns.contains(&column.number));
+    changed
+}
+
+/// Makes rows of one definition of a table rows of another that has fewer columns.
+pub(super) fn narrowed(before: &Table, after: &Table) -> impl Fn(Row) -> Row + use<> {
+    let kept: Vec<bool> = before.columns.iter().map(|c| after.number_position(c.number).is_some()).collect();
+    move |row| row.into_iter().zip(&kept).filter_map(|(value, kept)| kept.then_some(value)).collect()
+}
+
 impl Session {
     pub(super) async fn create_index(&mut self, ddl: &Ddl) -> SqlResult<()> {
-        let Ddl::CreateIndex { table, name, columns, unique, if_not_exists } = ddl else {
+        let Ddl::CreateIndex { table, name, keys, predicate, include, unique, if_not_exists } = ddl else {
             return Err(SqlError::internal("not CREATE INDEX"));
         };
         let current = self.lock_table(table.oid, &table.name).await?;
@@ -28,32 +75,86 @@ impl Session {
         {
             return Ok(());
         }
-        let mut numbers = Vec::new();
-        for column in columns {
-            let found = current.columns.iter().find(|c| c.name == *column).ok_or_else(|| {
-                SqlError::new(SqlState::UndefinedColumn, format!("column \"{column}\" does not exist"))
-            })?;
-            numbers.push(found.number);
-        }
+        let number = |name: &String| {
+            let found = current.visible_columns().iter().find(|column| column.name == *name);
+            found
+                .map(|column| column.number)
+                .ok_or_else(|| SqlError::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist")))
+        };
         let oid = Oids::new(&catalog).next();
+        let mut changed = Table::clone(&current);
+        let mut numbers = Vec::new();
+        for key in keys {
+            numbers.push(match &key.expression {
+                None => number(&key.name)?,
+                // Of rows that are not in the index the expression is not asked for: it may fail there.
+                Some((text, ty)) => hide_column(&mut changed, oid, ty.clone(), within(predicate.as_deref(), text)),
+            });
+        }
+        if predicate.is_some() {
+            numbers.push(hide_column(&mut changed, oid, SqlType::Bool, within(predicate.as_deref(), "true")));
+        }
+        let is_plain = keys.iter().all(|key| key.expression.is_none() && !key.descending && !key.nulls_first);
+        let key = |key: &IndexKeyDefinition| IndexKey {
+            expression: key.expression.as_ref().map(|(text, _)| text.clone()),
+            descending: key.descending,
+            nulls_first: key.nulls_first,
+        };
+        let definition = IndexDefinition {
+            keys: if is_plain { Vec::new() } else { keys.iter().map(key).collect() },
+            predicate: predicate.clone(),
+            include: include.iter().map(number).collect::<SqlResult<_>>()?,
+        };
+        let parts: Vec<&str> = keys.iter().map(|key| &key.name).chain(include).map(String::as_str).collect();
         let index = Index {
             oid,
             table: current.oid,
             schema: current.schema,
             name: match name {
                 Some(name) => name.clone(),
-                None => names::choose(&catalog, current.schema, &[], &current.name, &columns.join("_"), "idx"),
+                None => names::choose(&catalog, current.schema, &[], &current.name, &parts.join("_"), "idx"),
             },
             columns: numbers,
             unique: *unique,
             constraint: false,
             state: IndexState::Valid,
+            definition,
             comment: None,
         };
-        let mut changed = Table::clone(&current);
+        let hidden = changed.columns.len() - current.columns.len();
+        if hidden > 0 {
+            changed.version += 1;
+            let table = Arc::new(changed.clone());
+            self.change_table(table.clone(), Vec::new(), |mut row| {
+                row.extend(std::iter::repeat_n(Value::Null, hidden));
+                row
+            })?;
+            self.fill_hidden(&table).await?;
+        }
         changed.indexes.push(oid);
         changed.version += 1;
         self.add_index(Arc::new(changed), index).await
+    }
+
+    /// Writes the rows of a table that this transaction holds once more, so that its new hidden columns get their values.
+    async fn fill_hidden(&mut self, table: &Arc<Table>) -> SqlResult<()> {
+        let own = self.transaction()?.writes.table(table.storage).is_some_and(|writes| !writes.inserted.is_empty());
+        let staged = self.transaction()?.staging.as_ref().is_some_and(|staging| staging.has_rows_of(table.oid));
+        let stored = self.engine.store.table(table.storage).is_some_and(|store| store.row_count() > 0);
+        if !own && !staged && !stored {
+            return Ok(());
+        }
+        self.settle_staged().await?;
+        let write = self.with_plan_context(&[], |_, context| perigee_query::sql::refresh_rows(table, context))?;
+        let target = self.target(table, "CREATE INDEX").await?;
+        let engine = self.engine.clone();
+        self.transaction()?.begin_statement(&engine);
+        let view = self.view()?;
+        match self.update_from(&target, &write, &[], &[], view).await? {
+            Some(_) => Ok(()),
+            // The table is locked, so nobody has changed a row; the snapshot is older than the lock.
+            None => Err(crate::rows::concurrent_update()),
+        }
     }
 
     /// Adds an index to a table that this transaction holds. `table` names it already.
@@ -92,10 +193,10 @@ impl Session {
                 .map_err(storage)?;
         let Some(values) = duplicate else { return Ok(()) };
         let settings = perigee_types::text::OutputSettings::default();
-        let (mut names, mut texts) = (Vec::new(), Vec::new());
-        for (number, value) in index.columns.iter().zip(&values) {
+        let names: Vec<_> = index.key_texts(table, str::to_owned).collect();
+        let mut texts = Vec::new();
+        for (number, value) in index.key_columns().iter().zip(&values) {
             if let Some(column) = table.columns.iter().find(|c| c.number == *number) {
-                names.push(column.name.clone());
                 texts.push(perigee_types::text::format(value, &column.ty, &settings));
             }
         }

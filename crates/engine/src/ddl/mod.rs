@@ -12,6 +12,7 @@ mod index;
 mod materialized;
 mod names;
 mod truncate;
+mod user_type;
 
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ impl Session {
             Ddl::RefreshMaterializedView { .. } => self.refresh_materialized_view(ddl).await?,
             Ddl::CreateSchema { name, if_not_exists } => self.create_schema(name, *if_not_exists)?,
             Ddl::CreateSequence { .. } => self.create_sequence(ddl)?,
+            Ddl::CreateType { schema, name, definition } => self.create_type(*schema, name, definition)?,
+            Ddl::AlterType { ty, action } => self.alter_type(*ty, action).await?,
             Ddl::CreateIndex { .. } => self.create_index(ddl).await?,
             Ddl::AlterTable { table, actions } => match table {
                 Some(table) => self.alter_table(table, actions).await?,
@@ -138,6 +141,9 @@ impl Session {
             }
             Some(Object::View(view)) => {
                 Object::View(Arc::new(perigee_types::catalog::View { comment: text, ..(**view).clone() }))
+            }
+            Some(Object::Type(ty)) => {
+                Object::Type(Arc::new(perigee_types::catalog::UserType { comment: text, ..(**ty).clone() }))
             }
             _ => return Err(SqlError::unsupported("COMMENT ON this kind of object")),
         };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -47,10 +47,10 @@ impl TableProvider for RowsInMemory {
     }
 }
 
-/// The source to plan RETURNING with: one column for each live column of the table.
+/// The source to plan RETURNING with: one column for each visible column of the table.
 #[must_use]
 pub fn source(table: &Table) -> Arc<dyn TableSource> {
-    let fields: Vec<_> = table.columns.iter().map(|c| c.ty.field(c.name.clone(), true)).collect();
+    let fields: Vec<_> = table.visible_columns().iter().map(|c| c.ty.field(c.name.clone(), true)).collect();
     provider_as_source(Arc::new(RowsInMemory { schema: Arc::new(Schema::new(fields)), rows: None }))
 }
 
@@ -63,10 +63,12 @@ pub(super) fn over(plan: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan>
                 return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
             }
             let schema = scan.source.schema();
-            let rows = rows
-                .clone()
-                .with_schema(Arc::clone(&schema))
-                .or_else(|_| RecordBatch::try_new(Arc::clone(&schema), rows.columns().to_vec()))?;
+            let rows = rows.clone().with_schema(Arc::clone(&schema)).or_else(|_| {
+                // Hidden columns stand behind the others.
+                let columns = rows.columns().iter().take(schema.fields().len()).cloned().collect();
+                let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+                RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)
+            })?;
             scan.source = provider_as_source(Arc::new(RowsInMemory { schema, rows: Some(rows) }));
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         })

@@ -49,6 +49,10 @@ pub(super) fn scalar(value: &Value, ty: &DataType) -> Result<ScalarValue> {
                 .ok_or_else(|| from_sql(SqlError::new(SqlState::IntervalFieldOverflow, "interval out of range")))?;
             ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(v.months, v.days, nanos)))
         }
+        Value::Enum(v) => match ty {
+            DataType::Timestamp(TimeUnit::Second, zone) => ScalarValue::TimestampSecond(Some(*v), zone.clone()),
+            other => return Err(DataFusionError::Internal(format!("an enum value for type {other}"))),
+        },
         Value::Uuid(v) => ScalarValue::FixedSizeBinary(16, Some(v.to_vec())),
         Value::Array(values) => return array(values, ty),
     };
@@ -74,10 +78,10 @@ pub(super) fn natural(value: &Value) -> Result<ScalarValue> {
         Value::Timestamptz(_) => SqlType::Timestamptz,
         Value::Interval(_) => SqlType::Interval,
         Value::Uuid(_) => SqlType::Uuid,
-        Value::Array(_) => {
+        Value::Enum(_) | Value::Array(_) => {
             return Err(from_sql(SqlError::new(
                 SqlState::IndeterminateDatatype,
-                "could not determine data type of an array parameter",
+                "could not determine data type of an array or enum parameter",
             )));
         }
     };

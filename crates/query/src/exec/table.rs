@@ -12,7 +12,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableSource, T
 use datafusion::physical_plan::ExecutionPlan;
 use perigee_plan::relational::VID_COLUMN;
 use perigee_types::TableId;
-use perigee_types::catalog::{Index, Table};
+use perigee_types::catalog::{Index, IndexDefinition, Table};
 
 use super::scan;
 
@@ -35,19 +35,23 @@ pub(crate) fn scanned_table(source: &Arc<dyn TableSource>) -> Result<Option<Tabl
 impl CatalogTable {
     /// `unique`: its unique indexes. `with_vid`: the schema ends with the hidden column.
     pub(super) fn new(table: Arc<Table>, unique: &[Arc<Index>], with_vid: bool) -> Self {
-        let mut fields: Vec<Field> = table.columns.iter().map(|c| c.ty.field(c.name.clone(), !c.not_null)).collect();
+        // Who writes rows needs all of them.
+        let visible = table.visible_columns();
+        let columns = if with_vid { &table.columns[..] } else { visible };
+        let mut fields: Vec<Field> = columns.iter().map(|c| c.ty.field(c.name.clone(), !c.not_null)).collect();
         if with_vid {
             fields.push(Field::new(VID_COLUMN, DataType::UInt64, false));
         }
-        let constraints = unique.iter().filter_map(|index| {
-            let positions: Option<Vec<usize>> = index.columns.iter().map(|n| table.number_position(*n)).collect();
-            let positions = positions?;
-            Some(if table.primary_key == Some(index.oid) {
-                Constraint::PrimaryKey(positions)
-            } else {
-                Constraint::Unique(positions)
-            })
-        });
+        let constraints =
+            unique.iter().filter(|index| index.definition == IndexDefinition::default()).filter_map(|index| {
+                let positions: Option<Vec<usize>> = index.columns.iter().map(|n| table.number_position(*n)).collect();
+                let positions = positions?;
+                Some(if table.primary_key == Some(index.oid) {
+                    Constraint::PrimaryKey(positions)
+                } else {
+                    Constraint::Unique(positions)
+                })
+            });
         let constraints = Constraints::new_unverified(constraints.collect());
         Self { schema: Arc::new(Schema::new(fields)), constraints, table }
     }
@@ -57,7 +61,7 @@ impl CatalogTable {
         &self.table
     }
 
-    /// The live columns, then the hidden one if this scan has it.
+    /// The visible columns; all live ones and the version's number where rows are written.
     pub(super) fn full_schema(&self) -> &SchemaRef {
         &self.schema
     }

@@ -8,10 +8,12 @@ use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType as SqlDataType, ExactNumberInfo, Ident, ObjectName, TimezoneInfo,
 };
+use perigee_types::catalog::{TypeKind, UserType};
 use perigee_types::sql_type::NUMERIC_DEFAULT;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
 
 use super::error::from_sql;
+use super::type_names;
 
 /// The longest varchar or char; PostgreSQL's limit.
 const LENGTH_MAX: u64 = 10_485_760;
@@ -94,7 +96,10 @@ pub fn sql_type_of(ty: &SqlDataType) -> SqlResult<SqlType> {
 
 fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
     let quoted = name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| i.quote_style.is_some());
-    let bare = bare_name(name).ok_or_else(|| undefined(&name.to_string()))?;
+    let Some(bare) = bare_name(name) else {
+        let found = if modifiers.is_empty() { type_names::find(&parts(name).unwrap_or_default()) } else { None };
+        return plain(&*found.ok_or_else(|| undefined(&name.to_string()))?);
+    };
     if !modifiers.is_empty() && bare != "bpchar" {
         return Err(SqlError::syntax(format!("type modifier is not allowed for type \"{bare}\"")));
     }
@@ -138,20 +143,41 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         | "tsrange" | "tstzrange" | "daterange" | "pg_lsn" | "xid" | "cid" | "tid" => {
             return Err(SqlError::unsupported(format_args!("type {bare}")));
         }
-        other => match other.strip_prefix('_') {
-            Some(of) => {
-                let of = custom(&ObjectName::from(vec![Ident::new(of)]), &[])?;
-                SqlType::Array(Box::new(of))
+        other => match (type_names::find(&[other.to_owned()]), other.strip_prefix('_')) {
+            (Some(found), _) => plain(&found)?,
+            (None, Some(of)) => {
+                let of = custom(&ObjectName::from(vec![Ident::with_quote('"', of)]), &[]);
+                SqlType::Array(Box::new(of.map_err(|_| undefined(other))?))
             }
-            None => return Err(undefined(other)),
+            (None, None) => return Err(undefined(other)),
         },
     })
 }
 
+/// The type of a user's type where none of its rules would be forgotten.
+fn plain(ty: &UserType) -> SqlResult<SqlType> {
+    match &ty.kind {
+        TypeKind::Domain(_) => Err(SqlError::unsupported(format_args!("domain {} here", ty.name))),
+        TypeKind::Enum(_) => Ok(ty.sql_type()),
+    }
+}
+
+/// The domain that a type name of the parser stands for.
+pub(crate) fn domain_of(ty: &SqlDataType) -> Option<Arc<UserType>> {
+    let SqlDataType::Custom(name, modifiers) = ty else { return None };
+    let found = type_names::find(&parts(name)?).filter(|_| modifiers.is_empty())?;
+    // What PostgreSQL has by itself comes first.
+    let is_domain = matches!(found.kind, TypeKind::Domain(_));
+    (is_domain && (name.0.len() > 1 || custom(name, modifiers).is_err())).then_some(found)
+}
+
+fn parts(name: &ObjectName) -> Option<Vec<String>> {
+    name.0.iter().map(|part| part.as_ident().map(fold)).collect()
+}
+
 /// The name without a schema; that of the system may be written.
 pub(crate) fn bare_name(name: &ObjectName) -> Option<String> {
-    let parts = name.0.iter().map(|part| part.as_ident().map(fold)).collect::<Option<Vec<_>>>()?;
-    match parts.as_slice() {
+    match parts(name)?.as_slice() {
         [name] => Some(name.clone()),
         [schema, name] if schema == "pg_catalog" => Some(name.clone()),
         _ => None,

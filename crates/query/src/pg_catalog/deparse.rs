@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use perigee_types::catalog::{Check, ForeignKey, Index, Object, ReferentialAction, Table};
+use perigee_types::catalog::{Check, ForeignKey, Index, Object, ReferentialAction, Table, TypeKind};
 use perigee_types::{Oid, SqlType};
 use sqlparser::ast::{Expr, visit_expressions};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -12,7 +12,7 @@ use sqlparser::parser::Parser;
 use super::scope::{Relation, Scope};
 
 /// A name as SQL needs it: in quotes where it would be read as another.
-pub(super) fn quote_ident(name: &str) -> String {
+pub(crate) fn quote_ident(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !is_reserved(name);
@@ -231,11 +231,51 @@ pub(super) fn index(scope: &Scope, table: &std::sync::Arc<Table>, index: &Index,
     let unique = if index.unique { "UNIQUE " } else { "" };
     let relation = Relation::Table(table);
     let name = if pretty { short(scope, relation) } else { qualified(scope, relation) };
-    format!(
-        "CREATE {unique}INDEX {} ON {name} USING btree ({})",
-        quote_ident(&index.name),
-        column_list(table, &index.columns)
-    )
+    let keys: Vec<_> = index
+        .key_texts(table, quote_ident)
+        .enumerate()
+        .map(|(at, text)| {
+            let is_expression = text.starts_with('(') && !pretty;
+            let text = if is_expression { format!("({})", in_parentheses(&text[1..text.len() - 1])) } else { text };
+            format!("{text}{}", key_order(index, at))
+        })
+        .collect();
+    let mut text =
+        format!("CREATE {unique}INDEX {} ON {name} USING btree ({})", quote_ident(&index.name), keys.join(", "));
+    if !index.definition.include.is_empty() {
+        text.push_str(&format!(" INCLUDE ({})", column_list(table, &index.definition.include)));
+    }
+    if let Some(predicate) = &index.definition.predicate {
+        let predicate = if pretty { predicate.clone() } else { in_parentheses(predicate) };
+        text.push_str(&format!(" WHERE {predicate}"));
+    }
+    text
+}
+
+/// An expression with PostgreSQL's parentheses around an operator.
+fn in_parentheses(expression: &str) -> String {
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(expression).and_then(|mut parser| parser.parse_expr());
+    match parsed {
+        Ok(
+            Expr::BinaryOp { .. }
+            | Expr::UnaryOp { .. }
+            | Expr::IsNull(_)
+            | Expr::IsNotNull(_)
+            | Expr::Between { .. }
+            | Expr::Like { .. },
+        ) => format!("({expression})"),
+        _ => expression.to_owned(),
+    }
+}
+
+/// What stands behind a key in CREATE INDEX.
+fn key_order(index: &Index, at: usize) -> &'static str {
+    match index.definition.keys.get(at).map(|key| (key.descending, key.nulls_first)) {
+        Some((true, true)) => " DESC",
+        Some((true, false)) => " DESC NULLS LAST",
+        Some((false, true)) => " NULLS FIRST",
+        Some((false, false)) | None => "",
+    }
 }
 
 /// The constraint that an index upholds.
@@ -280,7 +320,13 @@ pub(super) fn constraint(scope: &Scope, oid: Oid) -> Option<String> {
         let table = scope.catalog().table(index.table)?;
         return index.constraint.then(|| index_constraint(table, index));
     }
-    if let Some(found) = scope.tables().flat_map(|t| t.checks.iter()).find(|c| c.oid == oid) {
+    let of_domains = scope.user_types().filter_map(|ty| match &ty.kind {
+        TypeKind::Domain(domain) => domain.checks.iter().find(|check| check.oid == oid),
+        TypeKind::Enum(_) => None,
+    });
+    if let Some(found) =
+        scope.tables().flat_map(|t| t.checks.iter()).find(|c| c.oid == oid).or(of_domains.into_iter().next())
+    {
         return Some(check(found));
     }
     let mut keys = scope.tables().flat_map(|table| table.foreign_keys.iter().map(move |key| (table, key)));

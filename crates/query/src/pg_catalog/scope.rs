@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perigee_types::catalog::{Catalog, Database, Index, Object, Role, Schema, Sequence, Table, View};
+use perigee_types::catalog::{Catalog, Database, Index, Object, Role, Schema, Sequence, Table, UserType, View};
 use perigee_types::{Oid, SqlType};
 
 use super::definition::{self, Definition};
@@ -72,6 +72,29 @@ impl<'a> Scope<'a> {
             Object::View(v) if v.tenant == tenant => Some(Relation::View(v)),
             _ => None,
         }
+    }
+
+    pub(super) fn catalog_arc(&self) -> &'a Arc<Catalog> {
+        &self.view.snapshot.catalog
+    }
+
+    /// The types that users made.
+    pub(super) fn user_types(&self) -> impl Iterator<Item = &'a Arc<UserType>> + use<'a> {
+        let tenant = self.session().tenant;
+        self.catalog().user_types().filter(move |ty| ty.tenant == tenant)
+    }
+
+    /// The type that has an oid, or whose arrays have it (`true`).
+    pub(super) fn user_type(&self, oid: Oid) -> Option<(&'a Arc<UserType>, bool)> {
+        self.user_types().find(|ty| ty.oid == oid || ty.array == oid).map(|ty| (ty, ty.array == oid))
+    }
+
+    /// Whether a bare name means this type.
+    pub(super) fn type_is_visible(&self, ty: &UserType) -> bool {
+        let within = |schema: &str| {
+            self.catalog().user_type(self.catalog().schema(self.session().tenant, schema)?.oid, &ty.name)
+        };
+        self.session().search_path.iter().find_map(|schema| within(schema)).is_some_and(|found| found.oid == ty.oid)
     }
 
     /// The tables that users made.
@@ -239,7 +262,9 @@ impl<'a> Relation<'a> {
             columns.into_iter().zip(1u16..).map(|((name, ty), number)| (number, name, ty)).collect()
         };
         match self {
-            Relation::Table(table) => table.columns.iter().map(|c| (c.number, c.name.clone(), c.ty.clone())).collect(),
+            Relation::Table(table) => {
+                table.visible_columns().iter().map(|c| (c.number, c.name.clone(), c.ty.clone())).collect()
+            }
             Relation::View(view) => numbered(view.columns.clone()),
             Relation::System(d) => numbered(d.columns.iter().map(|c| (c.name.to_owned(), c.ty.clone())).collect()),
             Relation::Sequence(_) => numbered(vec![
@@ -249,9 +274,11 @@ impl<'a> Relation<'a> {
             ]),
             Relation::Index(index) => {
                 let Some(table) = scope.catalog().table(index.table) else { return Vec::new() };
-                let columns = index.columns.iter().filter_map(|number| {
+                let numbers = index.key_columns().iter().chain(&index.definition.include);
+                let columns = numbers.filter_map(|number| {
                     let column = table.columns.get(table.number_position(*number)?)?;
-                    Some((column.name.clone(), column.ty.clone()))
+                    let name = if column.is_hidden() { "expr".to_owned() } else { column.name.clone() };
+                    Some((name, column.ty.clone()))
                 });
                 numbered(columns.collect())
             }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use perigee_types::catalog::Catalog;
 use perigee_types::{Oid, SqlType, TableId, TenantId};
 
+use crate::exec::with_types;
+
 /// The session and the catalog that a statement is planned for.
 #[derive(Clone, Copy)]
 pub struct PlanContext<'a> {
@@ -28,6 +30,13 @@ pub struct PlanContext<'a> {
     pub maintains: Option<TableId>,
     /// Parameter types that the client declared, from `$1`.
     pub declared: &'a [Option<SqlType>],
+}
+
+impl PlanContext<'_> {
+    /// Runs `plan` so that names of types mean those of this context.
+    pub(super) fn with_types<T>(&self, plan: impl FnOnce() -> T) -> T {
+        with_types(self.catalog, self.tenant, self.search_path, plan)
+    }
 }
 
 /// The schema of a session's temporary objects.

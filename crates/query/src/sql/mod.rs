@@ -25,6 +25,7 @@ pub use context::{PlanContext, TemporarySchema};
 pub use parse::{parse, parse_expression};
 pub use perigee_plan::Prepared;
 pub use plan::{
-    Check, Generated, RowExpression, check_columns, check_text, checks, column_default, generated, maintenance, plan,
+    Check, DomainRule, Generated, RowExpression, check_columns, check_text, checks, column_default, generated,
+    maintenance, plan, refresh_rows, renamed_literal,
 };
 pub use statement::{Ast, Statement};

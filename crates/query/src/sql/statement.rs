@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use perigee_plan::command::CopyKind;
 use perigee_plan::{SessionCommand, TransactionCommand};
-use perigee_types::{SqlType, Value};
-use sqlparser::ast::{Expr, Ident, ObjectName, Query};
+use perigee_types::Value;
+use perigee_types::enum_type::EnumPlace;
+use sqlparser::ast::{DataType, Expr, Ident, ObjectName, Query};
 
 /// One statement of a text.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ pub enum Ast {
         /// Its name.
         name: String,
         /// Declared parameter types.
-        parameters: Vec<Option<SqlType>>,
+        parameters: Vec<DataType>,
         /// The statement to prepare.
         statement: Box<Statement>,
     },
@@ -57,6 +58,33 @@ pub enum Ast {
         hold: bool,
         /// The query.
         statement: Box<Statement>,
+    },
+    /// CREATE TYPE … AS ENUM
+    CreateType {
+        /// Its name.
+        name: ObjectName,
+        /// Its labels, in order.
+        labels: Vec<String>,
+    },
+    /// CREATE DOMAIN, read as a table of one column, `value`.
+    CreateDomain(Box<sqlparser::ast::Statement>),
+    /// DROP DOMAIN
+    DropDomain {
+        /// Their names.
+        names: Vec<ObjectName>,
+        /// IF EXISTS
+        if_exists: bool,
+        /// CASCADE
+        cascade: bool,
+    },
+    /// ALTER TYPE, ALTER DOMAIN
+    AlterType {
+        /// The type.
+        name: ObjectName,
+        /// Whether it must be a domain.
+        domain: bool,
+        /// What to do.
+        action: AlterTypeAction,
     },
     /// COPY
     Copy(Box<CopyStatement>),
@@ -93,6 +121,43 @@ pub enum Ast {
     },
     /// A command of PostgreSQL that Perigee does not have: 0A000 when planned.
     Unsupported(&'static str),
+}
+
+/// ALTER TYPE as written.
+#[derive(Clone, Debug)]
+pub enum AlterTypeAction {
+    /// ADD VALUE
+    AddValue {
+        /// The label.
+        label: String,
+        /// IF NOT EXISTS
+        if_not_exists: bool,
+        /// Where it goes.
+        place: EnumPlace,
+    },
+    /// RENAME VALUE
+    RenameValue {
+        /// The label as it is.
+        from: String,
+        /// The label as it becomes.
+        to: String,
+    },
+    /// RENAME TO
+    Rename(Ident),
+    /// SET SCHEMA
+    SetSchema(Ident),
+    /// OWNER TO; `None` for the current role.
+    Owner(Option<Ident>),
+    /// SET DEFAULT, DROP DEFAULT
+    SetDefault(Option<Expr>),
+    /// SET NOT NULL, DROP NOT NULL
+    SetNotNull(bool),
+    /// ADD CHECK
+    AddCheck(Option<Ident>, Expr),
+    /// DROP CONSTRAINT, and whether it says IF EXISTS
+    DropConstraint(Ident, bool),
+    /// RENAME CONSTRAINT
+    RenameConstraint(Ident, Ident),
 }
 
 /// What COPY reads or writes.

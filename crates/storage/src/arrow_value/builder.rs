@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use arrow::array::types::{
     ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+    IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
+    TimestampSecondType, UInt32Type,
 };
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanBuilder, FixedSizeBinaryArray, ListArray, NullBufferBuilder,
     PrimitiveBuilder, StringViewBuilder,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use perigee_types::{Interval, SqlType, Value};
 
 use super::read::{item_type, value_at};
@@ -43,6 +44,7 @@ enum Body {
     Timestamp(PrimitiveBuilder<TimestampMicrosecondType>),
     Timestamptz(PrimitiveBuilder<TimestampMicrosecondType>),
     Interval(PrimitiveBuilder<IntervalMonthDayNanoType>),
+    Enum(PrimitiveBuilder<TimestampSecondType>),
     Uuid { bytes: Vec<u8>, nulls: NullBufferBuilder },
     Array { ends: Vec<i32>, items: Box<ColumnBuilder>, nulls: NullBufferBuilder },
 }
@@ -66,6 +68,7 @@ macro_rules! each {
             Body::Time($b) => $primitive,
             Body::Timestamp($b) | Body::Timestamptz($b) => $primitive,
             Body::Interval($b) => $primitive,
+            Body::Enum($b) => $primitive,
             Body::Uuid { bytes: $bytes, nulls: $nulls } => $uuid,
             Body::Array { ends: $ends, items: $items, nulls: $marks } => $array,
         }
@@ -122,6 +125,7 @@ impl ColumnBuilder {
                 b.append_value(*v);
             }
             (Body::Interval(b), Value::Interval(v)) => b.append_value(nanos(*v).ok_or_else(range)?),
+            (Body::Enum(b), Value::Enum(v)) => b.append_value(*v),
             (Body::Uuid { bytes, nulls }, Value::Uuid(v)) => {
                 bytes.extend_from_slice(v);
                 nulls.append_non_null();
@@ -179,6 +183,7 @@ impl ColumnBuilder {
             Body::Time(b) => b.append_array(array.as_primitive()),
             Body::Timestamp(b) | Body::Timestamptz(b) => b.append_array(array.as_primitive()),
             Body::Interval(b) => b.append_array(array.as_primitive()),
+            Body::Enum(b) => b.append_array(array.as_primitive()),
             Body::Text(b) => array.as_string_view().iter().try_for_each(|v| append_text(b, v))?,
             Body::Bytea(b) => array.as_binary_view().iter().try_for_each(|v| append_bytea(b, v))?,
             Body::Uuid { .. } | Body::Array { .. } => {
@@ -242,6 +247,7 @@ impl ColumnBuilder {
             Body::Time(b) => Value::Time(b.values_slice()[row]),
             Body::Timestamp(b) => Value::Timestamp(b.values_slice()[row]),
             Body::Timestamptz(b) => Value::Timestamptz(b.values_slice()[row]),
+            Body::Enum(b) => Value::Enum(b.values_slice()[row]),
             Body::Interval(b) => {
                 let v = b.values_slice()[row];
                 Value::Interval(Interval { months: v.months, days: v.days, micros: v.nanoseconds / 1_000 })
@@ -317,6 +323,9 @@ impl Body {
             }
             DataType::Date32 => Body::Date(PrimitiveBuilder::with_capacity(n)),
             DataType::Time64(_) => Body::Time(PrimitiveBuilder::with_capacity(n)),
+            of @ DataType::Timestamp(TimeUnit::Second, Some(_)) => {
+                Body::Enum(PrimitiveBuilder::with_capacity(n).with_data_type(of))
+            }
             of @ DataType::Timestamp(_, Some(_)) => {
                 Body::Timestamptz(PrimitiveBuilder::with_capacity(n).with_data_type(of))
             }

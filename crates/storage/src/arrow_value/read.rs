@@ -2,7 +2,7 @@
 
 use arrow::array::types::{
     Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
-    Time64MicrosecondType, TimestampMicrosecondType, UInt32Type, UInt64Type,
+    Time64MicrosecondType, TimestampMicrosecondType, TimestampSecondType, UInt32Type, UInt64Type,
 };
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
@@ -53,6 +53,9 @@ pub fn value_at(array: &dyn Array, row: usize, ty: &SqlType) -> Value {
                 _ if zone.is_some() => Value::Timestamptz(micros),
                 _ => Value::Timestamp(micros),
             }
+        }
+        DataType::Timestamp(TimeUnit::Second, Some(_)) => {
+            Value::Enum(array.as_primitive::<TimestampSecondType>().value(row))
         }
         DataType::Interval(IntervalUnit::MonthDayNano) => {
             let v = array.as_primitive::<IntervalMonthDayNanoType>().value(row);

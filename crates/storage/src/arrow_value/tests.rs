@@ -48,6 +48,7 @@ fn scalar_type() -> impl Strategy<Value = SqlType> {
         SqlType::Timestamptz,
         SqlType::Interval,
         SqlType::Uuid,
+        SqlType::Enum(perigee_types::EnumType::form()),
     ])
 }
 
@@ -74,6 +75,7 @@ fn value_of(ty: &SqlType) -> BoxedStrategy<Value> {
             .prop_map(|(months, days, micros)| Value::Interval(Interval { months, days, micros }))
             .boxed(),
         SqlType::Uuid => any::<[u8; 16]>().prop_map(Value::Uuid).boxed(),
+        SqlType::Enum(_) => any::<i64>().prop_map(Value::Enum).boxed(),
         SqlType::Array(of) => prop::collection::vec(value_of(of), 0..4).prop_map(Value::Array).boxed(),
         _ => prop_oneof!["[a-c]{0,2}", "\\PC{0,40}"].prop_map(Value::Text).boxed(),
     };

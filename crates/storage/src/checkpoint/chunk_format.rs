@@ -148,7 +148,7 @@ pub(crate) fn decode_header(
                 Some(ColumnStats { min: bounds.pop().unwrap_or(Value::Null), max, null_count })
             }
         };
-        columns.push(ChunkColumn::new(number, known.ty.arrow(), bytes, stats));
+        columns.push(ChunkColumn::new(number, known.ty.stored().arrow(), bytes, stats));
     }
     let packed = columns.iter().map(|c| c.bytes).sum::<usize>() < crate::table::chunk::PACKED_BYTES_MAX;
     Ok(ChunkHeader { first, vids, begins, ends: Ends::default(), columns, packed })

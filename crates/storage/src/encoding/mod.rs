@@ -10,7 +10,7 @@
 //!
 //! | type | values |
 //! | --- | --- |
-//! | integers, floats, dates, times, timestamps | one stream of numbers; a NULL repeats the number before it |
+//! | integers, floats, dates, times, timestamps, enumerated types | one stream of numbers; a NULL repeats the number before it |
 //! | numeric | a stream of i64 where all fit, else the upper and lower halves as two streams |
 //! | interval | months, days, nanoseconds: three streams |
 //! | boolean | bits, packed |
@@ -38,11 +38,11 @@ mod tests;
 
 use arrow::array::types::{
     Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
-    TimestampMicrosecondType, UInt32Type, UInt64Type,
+    TimestampMicrosecondType, TimestampSecondType, UInt32Type, UInt64Type,
 };
 use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -148,6 +148,9 @@ fn encode_into(column: &dyn Array, depth: u8, out: &mut Vec<u8>) -> Result<(), E
         DataType::Float64 => numbers::write_array::<Float64Type>(column.as_primitive(), out),
         DataType::Date32 => numbers::write_array::<Date32Type>(column.as_primitive(), out),
         DataType::Time64(_) => numbers::write_array::<Time64MicrosecondType>(column.as_primitive(), out),
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            numbers::write_array::<TimestampSecondType>(column.as_primitive(), out)
+        }
         DataType::Timestamp(..) => numbers::write_array::<TimestampMicrosecondType>(column.as_primitive(), out),
         DataType::Decimal128(..) => fixed::write_decimals(column.as_primitive(), out),
         DataType::Interval(_) => fixed::write_intervals(column.as_primitive(), out),
@@ -191,6 +194,7 @@ fn decode_from(cursor: &mut Cursor<'_>, ty: &DataType, rows: usize, depth: u8) -
         DataType::Float64 => numbers::read_array::<Float64Type>(cursor, ty, rows, nulls),
         DataType::Date32 => numbers::read_array::<Date32Type>(cursor, ty, rows, nulls),
         DataType::Time64(_) => numbers::read_array::<Time64MicrosecondType>(cursor, ty, rows, nulls),
+        DataType::Timestamp(TimeUnit::Second, _) => numbers::read_array::<TimestampSecondType>(cursor, ty, rows, nulls),
         DataType::Timestamp(..) => numbers::read_array::<TimestampMicrosecondType>(cursor, ty, rows, nulls),
         DataType::Decimal128(..) => fixed::read_decimals(cursor, ty, rows, nulls),
         DataType::Interval(_) => fixed::read_intervals(cursor, rows, nulls),

@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 
 use arrow::array::types::{
     ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type, UInt64Type,
+    IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, TimestampSecondType, UInt32Type,
+    UInt64Type,
 };
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use arrow::compute;
-use arrow::datatypes::{ArrowNumericType, DataType};
+use arrow::datatypes::{ArrowNumericType, DataType, TimeUnit};
 use perigee_types::value::float_cmp;
 use perigee_types::{Interval, Value};
 
@@ -51,6 +52,7 @@ fn bounds(column: &ArrayRef) -> Option<(Value, Value)> {
         DataType::Date32 => ends::<Date32Type>(column, Value::Date),
         DataType::Time64(_) => ends::<Time64MicrosecondType>(column, Value::Time),
         DataType::Timestamp(_, None) => ends::<TimestampMicrosecondType>(column, Value::Timestamp),
+        DataType::Timestamp(TimeUnit::Second, Some(_)) => ends::<TimestampSecondType>(column, Value::Enum),
         DataType::Timestamp(_, Some(_)) => ends::<TimestampMicrosecondType>(column, Value::Timestamptz),
         DataType::Decimal128(_, scale) => ends::<Decimal128Type>(column, |v| Value::Numeric(v, *scale)),
         DataType::Float32 => {

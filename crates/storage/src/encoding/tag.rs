@@ -23,6 +23,7 @@ pub(super) fn of(ty: &DataType) -> Option<(u8, u16)> {
         DataType::Interval(IntervalUnit::MonthDayNano) => 16,
         DataType::FixedSizeBinary(16) => 17,
         DataType::List(_) => 18,
+        DataType::Timestamp(TimeUnit::Second, Some(_)) => 19,
         _ => return None,
     };
     Some((tag, 0))

@@ -32,6 +32,7 @@ fn table(storage: Oid) -> Arc<Table> {
         not_null: false,
         default: None,
         missing: Value::Null,
+        domain: None,
         identity_always: None,
         comment: None,
     };

@@ -56,7 +56,7 @@ impl TableStore {
                 Ok(())
             }
             (RowBlock::Batch(batch), _) => {
-                for part in split_batch(&batch)? {
+                for part in split_batch(&as_stored(&schema, columns, &batch)?)? {
                     let rows = part.first().map_or(batch.num_rows(), |array| array.len());
                     self.append_chunk(&schema, columns, part, rows, begin)?;
                 }
@@ -188,13 +188,30 @@ pub(super) fn build_columns<'a>(
     for (place, number) in columns.iter().enumerate() {
         let known =
             schema.column(*number).ok_or(StoreError::UnknownColumn { storage: table.storage(), column: *number })?;
-        let mut builder = ColumnBuilder::new(&known.ty, count);
+        let mut builder = ColumnBuilder::new(&known.ty.stored(), count);
         for row in rows.clone() {
             builder.push(row.get(place).unwrap_or(&Value::Null))?;
         }
         arrays.push(builder.finish());
     }
     Ok(arrays)
+}
+
+/// A batch with its columns in the form that chunks keep them in.
+fn as_stored(schema: &TableSchema, columns: &[u16], batch: &RecordBatch) -> Result<RecordBatch, StoreError> {
+    let differs = |number: &u16| schema.column(*number).is_some_and(|known| known.ty != known.ty.stored());
+    if !columns.iter().any(differs) {
+        return Ok(batch.clone());
+    }
+    let mut arrays = batch.columns().to_vec();
+    for (number, array) in columns.iter().zip(&mut arrays) {
+        let Some(known) = schema.column(*number) else { continue };
+        *array = arrow::compute::cast(array, &known.ty.stored().arrow())?;
+    }
+    let field = |array: &ArrayRef| arrow::datatypes::Field::new("", array.data_type().clone(), true);
+    let schema = arrow::datatypes::Schema::new(arrays.iter().map(field).collect::<Vec<_>>());
+    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::new(schema), arrays, &options)?)
 }
 
 fn batch_rows(

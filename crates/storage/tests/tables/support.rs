@@ -193,6 +193,7 @@ pub(crate) fn column(number: u16, name: &str, ty: SqlType, missing: Value) -> Co
         not_null: number == 1,
         default: None,
         missing,
+        domain: None,
         identity_always: None,
         comment: None,
     }
@@ -235,6 +236,7 @@ pub(crate) fn index(oid: Oid, columns: &[u16], unique: bool) -> Index {
         columns: columns.to_vec(),
         unique,
         constraint: oid == PRIMARY,
+        definition: Default::default(),
         state: IndexState::Valid,
         comment: None,
     }

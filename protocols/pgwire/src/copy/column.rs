@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, BinaryViewBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder,
     Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray,
-    NullBufferBuilder, StringViewBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Builder,
+    NullBufferBuilder, StringViewBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    TimestampSecondBuilder, UInt32Builder,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::IntervalMonthDayNano;
@@ -38,6 +39,7 @@ enum Builder {
     Time(Time64MicrosecondBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     Interval(IntervalMonthDayNanoBuilder),
+    Enum(TimestampSecondBuilder),
     Uuid(FixedSizeBinaryBuilder),
     List {
         lengths: Vec<usize>,
@@ -70,6 +72,7 @@ impl Column {
                 Builder::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(ty.arrow()))
             }
             SqlType::Interval => Builder::Interval(IntervalMonthDayNanoBuilder::with_capacity(rows)),
+            SqlType::Enum(_) => Builder::Enum(TimestampSecondBuilder::with_capacity(rows).with_data_type(ty.arrow())),
             SqlType::Uuid => Builder::Uuid(FixedSizeBinaryBuilder::with_capacity(rows, 16)),
             SqlType::Array(of) => Builder::List {
                 lengths: Vec::new(),
@@ -142,6 +145,10 @@ impl Column {
             }),
             Builder::Interval(b) => append_interval(b, interval::parse_interval(text)?)?,
             Builder::Uuid(b) => b.append_value(binary::parse_uuid(text)?).map_err(SqlError::internal)?,
+            Builder::Enum(b) => {
+                let SqlType::Enum(of) = &self.ty else { return Err(mismatch(&self.ty)) };
+                b.append_value(of.parse(text)?);
+            }
             Builder::List { .. } => {
                 let SqlType::Array(of) = &self.ty else { return Err(mismatch(&self.ty)) };
                 let values = array::parse_array(text, of, settings)?;
@@ -172,6 +179,7 @@ impl Column {
             (Builder::Time(b), Value::Time(v)) => b.append_value(v),
             (Builder::Timestamp(b), Value::Timestamp(v) | Value::Timestamptz(v)) => b.append_value(v),
             (Builder::Interval(b), Value::Interval(v)) => append_interval(b, v)?,
+            (Builder::Enum(b), Value::Enum(v)) => b.append_value(v),
             (Builder::Uuid(b), Value::Uuid(v)) => b.append_value(v).map_err(SqlError::internal)?,
             (Builder::List { lengths, nulls, values }, Value::Array(elements)) => {
                 lengths.push(elements.len());
@@ -202,6 +210,7 @@ impl Column {
             Builder::Time(b) => b.append_null(),
             Builder::Timestamp(b) => b.append_null(),
             Builder::Interval(b) => b.append_null(),
+            Builder::Enum(b) => b.append_null(),
             Builder::Uuid(b) => b.append_null(),
             Builder::List { lengths, nulls, .. } => {
                 lengths.push(0);
@@ -230,6 +239,7 @@ impl Column {
             Builder::Time(b) => Arc::new(b.finish()),
             Builder::Timestamp(b) => Arc::new(b.finish()),
             Builder::Interval(b) => Arc::new(b.finish()),
+            Builder::Enum(b) => Arc::new(b.finish()),
             Builder::Uuid(b) => Arc::new(b.finish()),
             Builder::List { lengths, nulls, values } => {
                 let offsets = OffsetBuffer::from_lengths(lengths.drain(..));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array,
     FixedSizeBinaryArray, GenericBinaryArray, GenericStringArray, IntervalMonthDayNanoArray, ListArray, PrimitiveArray,
-    StringViewArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    StringViewArray, Time64MicrosecondArray, TimestampMicrosecondArray, TimestampSecondArray,
 };
 use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalUnit, TimeUnit, UInt32Type,
@@ -15,7 +15,7 @@ use perigee_types::text::binary::{format_bytea, format_uuid};
 use perigee_types::text::interval::format_interval;
 use perigee_types::text::number::{format_float4, format_float8, format_integer, format_numeric};
 use perigee_types::text::{OutputSettings, array, datetime_out, pad_char};
-use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType};
+use perigee_types::{EnumType, Interval, SqlError, SqlResult, SqlState, SqlType};
 
 use crate::backend::{int32, length_prefixed};
 use crate::binary;
@@ -43,6 +43,7 @@ pub(crate) enum Cell {
     Time(Time64MicrosecondArray),
     Timestamp(TimestampMicrosecondArray, bool),
     Interval(IntervalMonthDayNanoArray),
+    Enum(TimestampSecondArray, Arc<EnumType>),
     List(ListArray, Box<Cell>),
 }
 
@@ -94,6 +95,10 @@ impl Cell {
             DataType::Time64(TimeUnit::Microsecond) => Cell::Time(typed(column)),
             DataType::Timestamp(TimeUnit::Microsecond, zone) => Cell::Timestamp(typed(column), zone.is_some()),
             DataType::Interval(IntervalUnit::MonthDayNano) => Cell::Interval(typed(column)),
+            form @ DataType::Timestamp(TimeUnit::Second, Some(_)) => match SqlType::of_arrow(form) {
+                Some(SqlType::Enum(of)) => Cell::Enum(typed(column), of),
+                _ => return Cell::cast(column, form, ty),
+            },
             DataType::List(_) => {
                 let list = column.as_list::<i32>().clone();
                 let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
@@ -142,6 +147,7 @@ impl Cell {
             Cell::Time(a) => a,
             Cell::Timestamp(a, _) => a,
             Cell::Interval(a) => a,
+            Cell::Enum(a, _) => a,
             Cell::List(a, _) => a,
         })
     }
@@ -189,6 +195,7 @@ impl Cell {
             Cell::Timestamp(a, true) => datetime_out::format_timestamptz(out, a.value(row), settings),
             Cell::Timestamp(a, false) => datetime_out::format_timestamp(out, a.value(row), settings),
             Cell::Interval(a) => format_interval(out, interval(a, row), settings.interval_style),
+            Cell::Enum(a, of) => out.extend_from_slice(of.label(a.value(row)).unwrap_or_default().as_bytes()),
             Cell::List(a, values) => {
                 let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
                 list_text(out, range(a, row), values, of, settings, scratch);
@@ -229,6 +236,7 @@ impl Cell {
             Cell::Time(a) => out.extend_from_slice(&a.value(row).to_be_bytes()),
             Cell::Timestamp(a, _) => binary::encode_timestamp(out, a.value(row)),
             Cell::Interval(a) => binary::encode_interval(out, interval(a, row)),
+            Cell::Enum(a, of) => out.extend_from_slice(of.label(a.value(row)).unwrap_or_default().as_bytes()),
             Cell::List(a, values) => {
                 let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
                 let range = range(a, row);

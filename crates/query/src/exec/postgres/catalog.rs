@@ -34,15 +34,19 @@ fn regclass() -> Arc<ScalarUDF> {
 }
 
 fn regtype() -> Arc<ScalarUDF> {
-    let eval = |a: &[Value], _: &Call<'_>| type_named(a[0].as_str().unwrap_or_default()).map(|ty| Value::Oid(ty.oid()));
+    let eval = |a: &[Value], _: &Call<'_>| type_named(a[0].as_str().unwrap_or_default()).map(Value::Oid);
     Function::new("regtype", vec![overload(&[SqlType::Text], SqlType::Regtype, eval)]).udf()
 }
 
 /// A type by its SQL name.
-fn type_named(name: &str) -> SqlResult<SqlType> {
+fn type_named(name: &str) -> SqlResult<u32> {
     let unknown = || SqlError::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"));
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(name).and_then(|mut p| p.parse_data_type());
-    crate::exec::type_planner::sql_type_of(&parsed.map_err(|_| unknown())?)
+    let parsed = parsed.map_err(|_| unknown())?;
+    match crate::exec::domain_of(&parsed) {
+        Some(domain) => Ok(domain.oid.0),
+        None => crate::exec::type_planner::sql_type_of(&parsed).map(|ty| ty.oid()),
+    }
 }
 
 /// A relation by name, perhaps with its schema, as the session's search path finds it.

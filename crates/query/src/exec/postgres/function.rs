@@ -274,6 +274,11 @@ pub(in crate::exec) fn is_unknown(ty: &DataType) -> bool {
     matches!(ty, DataType::Utf8 | DataType::Null)
 }
 
+/// Whether a type is an enumerated one.
+pub(in crate::exec) fn is_enum(ty: &DataType) -> bool {
+    matches!(ty, DataType::Timestamp(TimeUnit::Second, Some(_)))
+}
+
 /// Where numbers stand among those that they widen to.
 fn number_rank(ty: &DataType) -> Option<u32> {
     Some(match ty {
@@ -296,6 +301,9 @@ fn cost(ty: &DataType, parameter: &Parameter) -> Option<u32> {
     };
     if *ty == wanted {
         return Some(0);
+    }
+    if is_enum(ty) || is_enum(&wanted) {
+        return is_unknown(ty).then_some(3);
     }
     if is_unknown(ty) {
         // Among several candidates PostgreSQL prefers text, then the preferred type of a category.
@@ -341,6 +349,7 @@ fn target(ty: &DataType, parameter: &Parameter) -> DataType {
         Parameter::Any => match ty {
             DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
             DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+            ty if is_enum(ty) => ty.clone(),
             DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
             DataType::UInt64 => DataType::Int64,
             DataType::Null => DataType::Utf8View,

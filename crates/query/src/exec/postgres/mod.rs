@@ -10,7 +10,7 @@
 //! - [`cast`](mod@cast): casts
 //! - [`aggregate`]: sum and avg
 //! - [`choice`]: COALESCE and its like
-//! - [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`], [`sets`],
+//! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`], [`sets`],
 //!   [`arrays`], [`json`], [`regexp`]: functions by subject
 
 mod aggregate;
@@ -20,6 +20,8 @@ mod cast;
 mod catalog;
 mod choice;
 mod datetime;
+mod domains;
+mod enums;
 pub(super) mod function;
 mod json;
 mod math;
@@ -38,6 +40,7 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
+pub(crate) use domains::DOMAIN_VALUE;
 pub(super) use operators::{PostgresOperators, adopt, shrink};
 pub(super) use rules::PostgresSemantics;
 pub(super) use sets::labeled;
@@ -58,6 +61,8 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(choice::functions());
     all.extend(sets::functions());
     all.extend(arrays::functions());
+    all.extend(enums::functions());
+    all.push(domains::function());
     all.extend(regexp::functions());
     all.extend(json::functions());
     all.extend(super::system::system_tables().functions());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{
@@ -184,6 +184,8 @@ fn comparable(left: &DataType, right: &DataType) -> bool {
     let class = |ty: &DataType| match ty {
         ty if is_text(ty) => 1,
         ty if is_number(ty) => 2,
+        // An enumerated type compares with itself alone.
+        DataType::Timestamp(TimeUnit::Second, Some(_)) => 10,
         DataType::Date32 | DataType::Timestamp(..) => 3,
         DataType::Time64(_) | DataType::Time32(_) => 4,
         DataType::Interval(_) | DataType::Duration(_) => 5,
@@ -194,7 +196,7 @@ fn comparable(left: &DataType, right: &DataType) -> bool {
         _ => 0,
     };
     let (l, r) = (class(left), class(right));
-    l == 0 || r == 0 || l == r
+    l == 0 || r == 0 || (l == r && (l != 10 || left == right))
 }
 
 fn plan_comparison(op: Operator, symbol: &'static str, left: Side, right: Side) -> Result<Expr> {

@@ -211,7 +211,13 @@ impl Reader {
             Some(own) if own.ends_rows() => own.alive(batch.column(self.numbers.len()))?,
             _ => None,
         };
-        let arrays: Vec<ArrayRef> = self.places.iter().map(|p| Arc::clone(batch.column(*p))).collect();
+        let mut arrays: Vec<ArrayRef> = self.places.iter().map(|p| Arc::clone(batch.column(*p))).collect();
+        for (array, field) in arrays.iter_mut().zip(self.scan.read_schema.fields()) {
+            if array.data_type() != field.data_type() {
+                // The type has more labels or digits by now than in the statement's snapshot.
+                *array = arrow::compute::cast(array, field.data_type())?;
+            }
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.scan.read_schema), arrays, &options)?;
         match alive {

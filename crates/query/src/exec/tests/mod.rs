@@ -79,6 +79,7 @@ impl Fixture {
                 not_null: at == 0,
                 default: None,
                 missing: Value::Null,
+                domain: None,
                 identity_always: None,
                 comment: None,
             })
@@ -111,6 +112,7 @@ impl Fixture {
             columns: vec![1],
             unique: true,
             constraint: true,
+            definition: Default::default(),
             state: IndexState::Valid,
             comment: None,
         });

@@ -43,11 +43,11 @@ fn index(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     if column == 0 {
         return Ok(Value::Text(deparse::index(scope, table, index, bool_at(values, 2))));
     }
-    let name = index
-        .columns
-        .get(column - 1)
-        .and_then(|number| table.columns.get(table.number_position(*number)?))
-        .map(|column| deparse::quote_ident(&column.name));
+    let included = index.definition.include.iter().filter_map(|number| {
+        let column = table.columns.get(table.number_position(*number)?)?;
+        Some(deparse::quote_ident(&column.name))
+    });
+    let name = index.key_texts(table, deparse::quote_ident).chain(included).nth(column - 1);
     Ok(name.map_or(Value::Text(String::new()), Value::Text))
 }
 
@@ -57,16 +57,16 @@ fn view(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     Ok(Value::Text(format!("{};", view.query)))
 }
 
-fn function_result(_: &Scope, values: &[Value]) -> SqlResult<Value> {
+fn function_result(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     let oid = oid_at(values, 0);
     let Some(returns) = cell("pg_proc", oid, "prorettype").as_ref().and_then(oid_of) else { return Ok(Value::Null) };
     let set = cell("pg_proc", oid, "proretset") == Some(Value::Bool(true));
-    Ok(Value::Text(format!("{}{}", if set { "SETOF " } else { "" }, formatted(returns, -1))))
+    Ok(Value::Text(format!("{}{}", if set { "SETOF " } else { "" }, formatted(scope, returns, -1))))
 }
 
-fn function_arguments(_: &Scope, values: &[Value]) -> SqlResult<Value> {
+fn function_arguments(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     let Some(Value::Array(types)) = cell("pg_proc", oid_at(values, 0), "proargtypes") else { return Ok(Value::Null) };
-    let types: Vec<String> = types.iter().filter_map(oid_of).map(|oid| formatted(oid, -1)).collect();
+    let types: Vec<String> = types.iter().filter_map(oid_of).map(|oid| formatted(scope, oid, -1)).collect();
     Ok(Value::Text(types.join(", ")))
 }
 

@@ -55,6 +55,11 @@ pub(super) fn find(name: &str) -> Option<Arc<ScalarUDF>> {
     functions().iter().find(|f| f.name() == name).cloned()
 }
 
+/// A cell of the row of one of PostgreSQL's own types in `pg_type`.
+pub(super) fn type_cell(oid: Oid, column: &str) -> Option<Value> {
+    names::cell("pg_type", oid, column)
+}
+
 /// A function over the catalog.
 #[derive(Clone)]
 struct SystemFunction {

@@ -5,7 +5,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::{SystemFunction, function, named, oid_at, oid_of, relation_of, text_at};
-use crate::exec::sql_type_of;
+use crate::exec::{domain_of, sql_type_of, with_types};
 use crate::pg_catalog::definition;
 use crate::pg_catalog::deparse;
 use crate::pg_catalog::scope::Scope;
@@ -24,15 +24,13 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("pg_function_is_visible", 1..=1, SqlType::Bool, |_, v| {
             Ok(Value::Bool(row("pg_proc", oid_at(v, 0)).is_some()))
         }),
-        function("pg_type_is_visible", 1..=1, SqlType::Bool, |_, v| {
-            Ok(Value::Bool(row("pg_type", oid_at(v, 0)).is_some()))
-        }),
+        function("pg_type_is_visible", 1..=1, SqlType::Bool, type_is_visible),
         function("regclass", 1..=1, SqlType::Regclass, regclass),
         function("regtype", 1..=1, SqlType::Regtype, regtype),
         function("regproc", 1..=1, SqlType::Regproc, regproc),
         function("to_regclass", 1..=1, SqlType::Regclass, to_regclass),
-        function("to_regtype", 1..=1, SqlType::Regtype, |_, v| {
-            Ok(type_named(text_at(v, 0)).map_or(Value::Null, |t| Value::Oid(t.oid())))
+        function("to_regtype", 1..=1, SqlType::Regtype, |s, v| {
+            Ok(type_named(s, text_at(v, 0)).map_or(Value::Null, Value::Oid))
         }),
         function("to_regproc", 1..=1, SqlType::Regproc, |_, v| {
             Ok(proc_named(text_at(v, 0)).map_or(Value::Null, |o| Value::Oid(o.0)))
@@ -42,7 +40,7 @@ pub(super) fn all() -> Vec<SystemFunction> {
             Ok(s.catalog().role(text_at(v, 0)).map_or(Value::Null, |r| Value::Oid(r.oid.0)))
         }),
         function("regclassout", 1..=1, SqlType::Text, |s, v| Ok(Value::Text(class_text(s, oid_at(v, 0))))),
-        function("regtypeout", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(type_text(oid_at(v, 0))))),
+        function("regtypeout", 1..=1, SqlType::Text, |s, v| Ok(Value::Text(type_text(s, oid_at(v, 0))))),
         function("regprocout", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(proc_text(oid_at(v, 0))))),
     ];
     all.extend(
@@ -63,15 +61,15 @@ pub(super) fn all() -> Vec<SystemFunction> {
     all
 }
 
-fn format_type(_: &Scope, values: &[Value]) -> SqlResult<Value> {
+fn format_type(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     let Some(oid) = values.first().and_then(oid_of) else { return Ok(Value::Null) };
     let modifier = values.get(1).and_then(Value::as_i64).unwrap_or(-1);
-    Ok(Value::Text(formatted(oid, modifier)))
+    Ok(Value::Text(formatted(scope, oid, modifier)))
 }
 
 /// A type's name, with its modifier unless that is -1.
-pub(super) fn formatted(oid: Oid, modifier: i64) -> String {
-    let Some(ty) = SqlType::from_oid(oid.0) else { return type_text(oid) };
+pub(super) fn formatted(scope: &Scope, oid: Oid, modifier: i64) -> String {
+    let Some(ty) = SqlType::from_oid(oid.0) else { return type_text(scope, oid) };
     with_modifier(ty, modifier).to_string()
 }
 
@@ -86,6 +84,14 @@ fn with_modifier(ty: SqlType, modifier: i64) -> SqlType {
         ),
         other => other,
     }
+}
+
+fn type_is_visible(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let oid = oid_at(values, 0);
+    Ok(Value::Bool(match scope.user_type(oid) {
+        Some((ty, _)) => scope.type_is_visible(ty),
+        None => row("pg_type", oid).is_some(),
+    }))
 }
 
 fn table_is_visible(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
@@ -113,7 +119,7 @@ fn to_regnamespace(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     Ok(if oid == Oid(0) { Value::Null } else { Value::Oid(oid.0) })
 }
 
-fn regtype(_: &Scope, values: &[Value]) -> SqlResult<Value> {
+fn regtype(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     let value = values.first().unwrap_or(&Value::Null);
     if let Some(oid) = oid_of(value) {
         return Ok(Value::Oid(oid.0));
@@ -122,16 +128,20 @@ fn regtype(_: &Scope, values: &[Value]) -> SqlResult<Value> {
     if name == NOTHING {
         return Ok(Value::Oid(0));
     }
-    match type_named(name) {
-        Some(ty) => Ok(Value::Oid(ty.oid())),
+    match type_named(scope, name) {
+        Some(oid) => Ok(Value::Oid(oid)),
         None => Err(SqlError::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist"))),
     }
 }
 
-fn type_named(name: &str) -> Option<SqlType> {
+fn type_named(scope: &Scope, name: &str) -> Option<u32> {
     let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(name).ok()?;
     let parsed = parser.parse_data_type().ok()?;
-    sql_type_of(&parsed).ok()
+    let session = scope.session();
+    with_types(scope.catalog_arc(), session.tenant, &session.search_path, || match domain_of(&parsed) {
+        Some(domain) => Some(domain.oid.0),
+        None => sql_type_of(&parsed).ok().map(|ty| ty.oid()),
+    })
 }
 
 fn regproc(_: &Scope, values: &[Value]) -> SqlResult<Value> {
@@ -163,7 +173,16 @@ fn class_text(scope: &Scope, oid: Oid) -> String {
 }
 
 /// A type as regtype shows it.
-fn type_text(oid: Oid) -> String {
+fn type_text(scope: &Scope, oid: Oid) -> String {
+    if let Some((ty, is_array)) = scope.user_type(oid) {
+        let schema = if scope.type_is_visible(ty) {
+            String::new()
+        } else {
+            format!("{}.", deparse::quote_ident(scope.schema_name(ty.schema)))
+        };
+        let brackets = if is_array { "[]" } else { "" };
+        return format!("{schema}{}{brackets}", deparse::quote_ident(&ty.name));
+    }
     match SqlType::from_oid(oid.0) {
         Some(SqlType::Char(_)) => "character".to_owned(),
         Some(ty) => ty.to_string(),

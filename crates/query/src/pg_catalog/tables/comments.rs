@@ -7,6 +7,8 @@ use crate::pg_catalog::scope::{Relation, Scope};
 
 /// Oid of `pg_class` as the class of an object.
 const PG_CLASS: u32 = 1259;
+/// Oid of `pg_type` as the class of an object.
+const PG_TYPE: u32 = 1247;
 /// Oid of `pg_namespace` as the class of an object.
 const PG_NAMESPACE: u32 = 2615;
 
@@ -22,6 +24,11 @@ pub(super) fn fill(scope: &Scope, rows: &mut Rows) {
     };
     for schema in scope.schemas().filter(|s| s.name == "public") {
         push(PG_NAMESPACE, schema.oid.0, 0, "standard public schema");
+    }
+    for ty in scope.user_types() {
+        if let Some(comment) = &ty.comment {
+            push(PG_TYPE, ty.oid.0, 0, comment);
+        }
     }
     for relation in scope.relations() {
         if let Some(comment) = relation.comment() {

@@ -1,10 +1,10 @@
 //! Indexes, constraints, and which object depends on which.
 
-use perigee_types::catalog::{ForeignKey, IndexState, ReferentialAction, Table};
+use perigee_types::catalog::{ForeignKey, IndexState, ReferentialAction, Table, TypeKind};
 use perigee_types::{Oid, SqlType, Value};
 
 use super::relations::default_oid;
-use crate::pg_catalog::builder::{Rows, bool, int2, numbers, oid, text};
+use crate::pg_catalog::builder::{Rows, bool, int2, numbers, oid, text, text_or_null};
 use crate::pg_catalog::definition;
 use crate::pg_catalog::deparse;
 use crate::pg_catalog::scope::Scope;
@@ -22,23 +22,39 @@ const PG_REWRITE: u32 = 2618;
 pub(super) fn indexes(scope: &Scope, rows: &mut Rows) {
     for (table, index) in scope.indexes() {
         let valid = index.state == IndexState::Valid;
-        let types: Vec<&SqlType> =
-            index.columns.iter().filter_map(|n| Some(&table.columns.get(table.number_position(*n)?)?.ty)).collect();
+        let types: Vec<&SqlType> = index
+            .key_columns()
+            .iter()
+            .filter_map(|n| Some(&table.columns.get(table.number_position(*n)?)?.ty))
+            .collect();
+        let definition = &index.definition;
+        // An expression is no column.
+        let is_visible = |n: &u16| table.visible_columns().iter().any(|column| column.number == *n);
+        let keys = index.key_columns().iter().chain(&definition.include);
+        let keys: Vec<u16> = keys.map(|n| if is_visible(n) { *n } else { 0 }).collect();
+        let expressions: Vec<&str> = definition.keys.iter().filter_map(|key| key.expression.as_deref()).collect();
+        let options = (0..types.len()).map(|at| {
+            let key = definition.keys.get(at);
+            let bits = key.map_or(0, |key| usize::from(key.descending) | (usize::from(key.nulls_first) << 1));
+            int2(bits)
+        });
         rows.push([
             ("indexrelid", oid(index.oid.0)),
             ("indrelid", oid(table.oid.0)),
-            ("indnatts", int2(index.columns.len())),
-            ("indnkeyatts", int2(index.columns.len())),
+            ("indnatts", int2(keys.len())),
+            ("indnkeyatts", int2(types.len())),
             ("indisunique", bool(index.unique)),
             ("indisprimary", bool(table.primary_key == Some(index.oid))),
             ("indimmediate", bool(true)),
             ("indisvalid", bool(valid)),
             ("indisready", bool(true)),
             ("indislive", bool(true)),
-            ("indkey", numbers(&index.columns)),
+            ("indkey", numbers(&keys)),
             ("indcollation", Value::Array(types.iter().map(|_| oid(0u32)).collect())),
             ("indclass", Value::Array(types.iter().map(|ty| oid(operator_class(ty))).collect())),
-            ("indoption", Value::Array(types.iter().map(|_| int2(0)).collect())),
+            ("indoption", Value::Array(options.collect())),
+            ("indexprs", text_or_null((!expressions.is_empty()).then(|| expressions.join(", ")))),
+            ("indpred", text_or_null(definition.predicate.as_deref())),
         ]);
     }
 }
@@ -126,6 +142,7 @@ fn action(action: ReferentialAction) -> &'static str {
 
 /// `pg_constraint`
 pub(super) fn constraints(scope: &Scope, rows: &mut Rows) {
+    of_domains(scope, rows);
     for table in scope.tables() {
         for constraint in constraints_of(scope, table) {
             rows.push([
@@ -146,6 +163,28 @@ pub(super) fn constraints(scope: &Scope, rows: &mut Rows) {
                 ("connoinherit", bool(constraint.kind != "c")),
                 ("conkey", numbers(&constraint.columns)),
                 ("conbin", constraint.expression.map_or(Value::Null, text)),
+            ]);
+        }
+    }
+}
+
+/// The CHECK constraints of domains, in `pg_constraint`.
+fn of_domains(scope: &Scope, rows: &mut Rows) {
+    for ty in scope.user_types() {
+        let TypeKind::Domain(domain) = &ty.kind else { continue };
+        for check in &domain.checks {
+            rows.push([
+                ("oid", oid(check.oid.0)),
+                ("conname", text(check.name.as_str())),
+                ("connamespace", oid(ty.schema.0)),
+                ("contype", text("c")),
+                ("convalidated", bool(true)),
+                ("contypid", oid(ty.oid.0)),
+                ("confupdtype", text(" ")),
+                ("confdeltype", text(" ")),
+                ("confmatchtype", text(" ")),
+                ("conislocal", bool(true)),
+                ("conbin", text(check.expression.as_str())),
             ]);
         }
     }

@@ -1,9 +1,9 @@
 //! `information_schema`: relations, columns, sequences.
 
-use perigee_types::catalog::ColumnDefault;
+use perigee_types::catalog::{ColumnDefault, TypeKind};
 use perigee_types::{SqlType, Value};
 
-use super::information_keys;
+use super::{information_keys, information_types};
 use crate::pg_catalog::builder::{Rows, int4, text, text_or_null, yes_or_no};
 use crate::pg_catalog::deparse;
 use crate::pg_catalog::scope::{Relation, Scope};
@@ -19,6 +19,8 @@ pub(super) fn fill(name: &str, scope: &Scope, rows: &mut Rows) {
         "schemata" => schemata(scope, rows),
         "views" => views(scope, rows),
         "sequences" => sequences(scope, rows),
+        "domains" => information_types::domains(scope, rows),
+        "domain_constraints" => information_types::domain_constraints(scope, rows),
         "information_schema_catalog_name" => rows.push([("catalog_name", text(database(scope)))]),
         "enabled_roles" => scope.roles().for_each(|role| rows.push([("role_name", text(role.name.as_str()))])),
         _ => information_keys::fill(name, scope, rows),
@@ -76,7 +78,11 @@ fn columns(scope: &Scope, rows: &mut Rows) {
                 Some(ColumnDefault::Generated(_)) | None => None,
             };
             let generated = column.and_then(|c| c.generated());
-            let facts = TypeFacts::of(&ty);
+            let mut facts = TypeFacts::of(&ty);
+            let domain = column.and_then(|c| scope.user_type(c.domain?)).map(|(ty, _)| ty);
+            if domain.is_some_and(|ty| matches!(&ty.kind, TypeKind::Domain(domain) if domain.of.is_some())) {
+                facts.name = "USER-DEFINED".to_owned();
+            }
             rows.push([
                 ("table_catalog", text(database(scope))),
                 ("table_schema", text(schema)),
@@ -92,8 +98,11 @@ fn columns(scope: &Scope, rows: &mut Rows) {
                 ("numeric_precision_radix", facts.radix),
                 ("numeric_scale", facts.scale),
                 ("datetime_precision", facts.fraction),
+                ("domain_catalog", text_or_null(domain.map(|_| database(scope)))),
+                ("domain_schema", text_or_null(domain.map(|ty| scope.schema_name(ty.schema)))),
+                ("domain_name", text_or_null(domain.map(|ty| ty.name.as_str()))),
                 ("udt_catalog", text(database(scope))),
-                ("udt_schema", text("pg_catalog")),
+                ("udt_schema", text(type_schema(scope, &ty))),
                 ("udt_name", text(ty.internal_name())),
                 ("dtd_identifier", text(number.to_string())),
                 ("is_self_referencing", yes_or_no(false)),
@@ -110,6 +119,16 @@ fn columns(scope: &Scope, rows: &mut Rows) {
             ]);
         }
     }
+}
+
+/// The schema of a type.
+fn type_schema<'a>(scope: &Scope<'a>, ty: &SqlType) -> &'a str {
+    scope.user_type(perigee_types::Oid(ty.oid())).map_or("pg_catalog", |(ty, _)| scope.schema_name(ty.schema))
+}
+
+/// The standard's name of a type.
+pub(super) fn facts_name(ty: &SqlType) -> String {
+    TypeFacts::of(ty).name
 }
 
 /// How the standard describes a type.
@@ -130,6 +149,7 @@ impl TypeFacts {
             SqlType::Varchar(_) => "character varying".to_owned(),
             SqlType::Char(_) => "character".to_owned(),
             SqlType::Array(_) => "ARRAY".to_owned(),
+            SqlType::Enum(_) => "USER-DEFINED".to_owned(),
             other => other.to_string(),
         };
         let null = Value::Null;

@@ -6,6 +6,7 @@
 //! - [`lists`]: `pg_tables`, `pg_views`, `pg_stat_user_tables` and other views over the above
 //! - [`comments`][]: `pg_description`
 //! - [`gaps`][]: `perigee.compat_gaps`
+//! - [`types`]: `pg_type`, `pg_enum`
 //! - [`information`], [`information_keys`]: `information_schema`
 
 mod cluster;
@@ -14,8 +15,10 @@ mod constraints;
 mod gaps;
 mod information;
 mod information_keys;
+mod information_types;
 mod lists;
 mod relations;
+mod types;
 
 use super::builder::Rows;
 use super::definition::Definition;
@@ -39,6 +42,8 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
         "pg_attrdef" => relations::defaults(scope, &mut rows),
         "pg_namespace" => relations::namespaces(scope, &mut rows),
         "pg_sequence" => relations::sequences(scope, &mut rows),
+        "pg_type" => types::types(scope, &mut rows),
+        "pg_enum" => types::enums(scope, &mut rows),
         "pg_index" => constraints::indexes(scope, &mut rows),
         "pg_constraint" => constraints::constraints(scope, &mut rows),
         "pg_depend" => constraints::dependencies(scope, &mut rows),

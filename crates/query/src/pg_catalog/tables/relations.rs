@@ -102,7 +102,7 @@ fn attribute(
     rows.push([
         ("attrelid", oid(relation.0)),
         ("attname", text(name)),
-        ("atttypid", oid(ty.oid())),
+        ("atttypid", oid(column.and_then(|c| c.domain).map_or(ty.oid(), |domain| domain.0))),
         ("attstattarget", Value::Int4(-1)),
         ("attlen", Value::Int2(length)),
         ("attnum", int2(usize::from(number))),
@@ -155,7 +155,7 @@ fn collation(ty: &SqlType) -> u32 {
 /// `pg_attrdef`. A default has no oid of its own in our catalog; it gets one from its table and column.
 pub(super) fn defaults(scope: &Scope, rows: &mut Rows) {
     for table in scope.tables() {
-        for column in table.columns.iter().filter(|c| c.identity_always.is_none()) {
+        for column in table.visible_columns().iter().filter(|c| c.identity_always.is_none()) {
             let Some(default) = &column.default else { continue };
             let expression = match default {
                 ColumnDefault::Expression(expression) => deparse::default(expression, &column.ty),

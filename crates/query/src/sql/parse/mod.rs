@@ -12,6 +12,7 @@ mod session;
 mod tokens;
 mod transaction;
 mod unsupported;
+mod user_type;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use self::position::Text;
 use self::position::at_or_near;
+pub(super) use self::rewrite::CONFLICT_TARGET;
 use self::tokens::Tokens;
 pub(super) use self::tokens::fold;
 use super::statement::{Ast, Statement};
@@ -100,6 +102,9 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
             return maintenance::parse(&mut cursor);
         }
         _ => {}
+    }
+    if let Some(ast) = user_type::parse(&mut cursor)? {
+        return Ok(ast);
     }
     if let Some(what) = unsupported::find(tokens) {
         return Ok(Ast::Unsupported(what));

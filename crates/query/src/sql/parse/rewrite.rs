@@ -13,7 +13,8 @@ pub(super) struct Rewritten {
 }
 
 /// Rewrites `TABLE t`, `CREATE UNLOGGED TABLE`, `… WITH [NO] DATA`, the options of CREATE SEQUENCE and the columns of
-/// CREATE TABLE … AS, the options of a materialized view, `FOR NO KEY UPDATE`, `FOR KEY SHARE`.
+/// CREATE TABLE … AS, the options of a materialized view, `FOR NO KEY UPDATE`, `FOR KEY SHARE`, targets of ON CONFLICT
+/// with expressions or WHERE.
 pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     let mut tokens = tokens.to_vec();
     let mut no_data = false;
@@ -34,6 +35,7 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     type_columns_of_table_as(&mut tokens);
     strengthen_row_locks(&mut tokens);
     part_conflict_from_select(&mut tokens);
+    name_conflict_target(&mut tokens);
     expand_table_commands(&mut tokens);
     lock_without_from(&mut tokens);
     Rewritten { tokens, no_data }
@@ -57,6 +59,63 @@ fn give_view_options_values(tokens: &mut Vec<TokenWithSpan>) {
             tokens.splice(at + 2..at + 2, [made(Token::Eq), made(keyword("TRUE", Keyword::TRUE))]);
         }
         at += 1;
+    }
+}
+
+/// What stands before the text of a target in [`name_conflict_target`]: no name of a constraint begins like that.
+pub(in crate::sql) const CONFLICT_TARGET: char = '\u{1}';
+
+/// `ON CONFLICT (lower(a)) WHERE b`: sqlparser reads names alone, so the target travels as the name of a constraint.
+fn name_conflict_target(tokens: &mut Vec<TokenWithSpan>) {
+    let Some(on) = (0..tokens.len()).find(|at| is_words(tokens, *at, &["on", "conflict"])) else { return };
+    let open = on + 2;
+    if tokens.get(open).is_none_or(|t| t.token != Token::LParen) {
+        return;
+    }
+    let Some(end) = (open..tokens.len())
+        .find(|at| is_words(tokens, *at, &["do", "nothing"]) || is_words(tokens, *at, &["do", "update"]))
+    else {
+        return;
+    };
+    let plain = tokens[open + 1..end].iter().enumerate().all(|(at, t)| match &t.token {
+        Token::Word(_) => at % 2 == 0,
+        Token::Comma => at % 2 == 1,
+        Token::RParen => open + 1 + at + 1 == end,
+        _ => false,
+    });
+    if plain {
+        return;
+    }
+    let mut depth = 0_usize;
+    let close = (open..end).find(|at| {
+        match tokens[*at].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0
+    });
+    let Some(close) = close else { return };
+    let text = |tokens: &[TokenWithSpan]| tokens.iter().map(|t| t.token.to_string()).collect::<Vec<_>>().join(" ");
+    let filter = match &tokens[close + 1..end] {
+        [] => String::new(),
+        [first, rest @ ..] if word_of(&first.token).as_deref() == Some("where") && !rest.is_empty() => text(rest),
+        _ => return,
+    };
+    let name = format!("{CONFLICT_TARGET}{}{CONFLICT_TARGET}{filter}", text(&tokens[open..=close]));
+    let span = tokens[open].span;
+    let word = |value: &str, quote_style: Option<char>| {
+        let keyword = if quote_style.is_some() { Keyword::NoKeyword } else { keyword_of(value) };
+        TokenWithSpan { token: Token::Word(Word { value: value.to_owned(), quote_style, keyword }), span }
+    };
+    let named = [word("ON", None), word("CONSTRAINT", None), word(&name, Some('"'))];
+    tokens.splice(open..end, named);
+}
+
+fn keyword_of(word: &str) -> Keyword {
+    match word {
+        "ON" => Keyword::ON,
+        _ => Keyword::CONSTRAINT,
     }
 }
 

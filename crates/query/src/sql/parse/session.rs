@@ -207,7 +207,7 @@ pub(super) fn prepare(tokens: &mut Tokens) -> SqlResult<Ast> {
     let name = tokens.name()?;
     let parameters = if tokens.accept(&Token::LParen) {
         let inner = tokens.until_closed()?;
-        tokens.types(inner)?.into_iter().map(|ty| (ty != perigee_types::SqlType::Unknown).then_some(ty)).collect()
+        tokens.types(inner)?
     } else {
         Vec::new()
     };

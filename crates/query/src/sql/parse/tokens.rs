@@ -1,6 +1,6 @@
 //! A cursor over the tokens of one statement.
 
-use perigee_types::{SqlError, SqlResult, SqlType};
+use perigee_types::{SqlError, SqlResult};
 use sqlparser::ast::{DataType, Expr, Ident, ObjectName, ObjectNamePart};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -182,10 +182,39 @@ impl<'a> Tokens<'a> {
     }
 
     /// Comma-separated types, which `tokens` are.
-    pub(super) fn types(&self, tokens: &[TokenWithSpan]) -> SqlResult<Vec<SqlType>> {
-        let types: Vec<DataType> =
-            with_parser(self.text, tokens, |parser| parser.parse_comma_separated(|p| p.parse_data_type()))?;
-        types.iter().map(crate::sql::plan::types::sql_type).collect()
+    pub(super) fn types(&self, tokens: &[TokenWithSpan]) -> SqlResult<Vec<DataType>> {
+        with_parser(self.text, tokens, |parser| parser.parse_comma_separated(|p| p.parse_data_type()))
+    }
+
+    /// The expression that the rest of the tokens are.
+    pub(super) fn rest_expression(&mut self) -> SqlResult<Expr> {
+        let rest = &self.tokens[self.at..];
+        self.at = self.tokens.len();
+        with_parser(self.text, rest, |parser| parser.parse_expr())
+    }
+
+    /// `CREATE TABLE name (value …)`, where `…` is the rest of the tokens.
+    pub(super) fn column_of_table(&mut self, name: &ObjectName) -> SqlResult<sqlparser::ast::Statement> {
+        let rest = &self.tokens[self.at..];
+        self.at = self.tokens.len();
+        let Some(first) = rest.first() else { return Err(self.error()) };
+        let mut made = Vec::with_capacity(rest.len() + 8);
+        let mut push = |token| made.push(TokenWithSpan { token, span: first.span });
+        push(Token::make_keyword("CREATE"));
+        push(Token::make_keyword("TABLE"));
+        for (at, part) in name.0.iter().enumerate() {
+            if at > 0 {
+                push(Token::Period);
+            }
+            if let Some(ident) = part.as_ident() {
+                push(Token::make_word(&ident.value, Some('"')));
+            }
+        }
+        push(Token::LParen);
+        push(Token::make_word("value", Some('"')));
+        made.extend(rest.iter().cloned());
+        made.push(TokenWithSpan { token: Token::RParen, span: first.span });
+        with_parser(self.text, &made, |parser| parser.parse_statement())
     }
 
     /// A query, which `tokens` are.

@@ -1,9 +1,11 @@
 //! CHECK constraints, ready to run over rows.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use perigee_plan::Expr;
 use perigee_plan::ddl::{CheckConstraint, ColumnDefinition};
 use perigee_plan::relational::RETURNING_TABLE;
@@ -27,6 +29,17 @@ pub struct Check {
     pub name: String,
     /// How to test a row.
     pub test: RowExpression,
+    /// Where it is a rule of a column's domain.
+    pub domain: Option<DomainRule>,
+}
+
+/// A rule of a domain.
+#[derive(Clone, Debug)]
+pub struct DomainRule {
+    /// The domain's name.
+    pub domain: String,
+    /// NOT NULL, else CHECK.
+    pub not_null: bool,
 }
 
 /// An expression over the columns of a row.
@@ -38,19 +51,61 @@ pub enum RowExpression {
     Rows(Arc<LogicalPlan>),
 }
 
-/// The CHECK constraints of a table.
+/// The rules of the columns' domains, which come first, and the CHECK constraints of a table.
 ///
 /// # Errors
 /// What their texts give; they were planned when they were made.
 pub fn checks(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Vec<Check>> {
-    table
-        .checks
-        .iter()
-        .map(|check| {
-            let expression = parse_expression(&check.expression)?;
-            Ok(Check { name: check.name.clone(), test: test(table, &expression, context)? })
-        })
-        .collect()
+    let check = |check: &perigee_types::catalog::Check| {
+        let expression = parse_expression(&check.expression)?;
+        Ok(Check { name: check.name.clone(), test: test(table, &expression, context)?, domain: None })
+    };
+    context.with_types(|| {
+        let mut all = domain_rules(table, context)?;
+        for one in &table.checks {
+            all.push(check(one)?);
+        }
+        Ok(all)
+    })
+}
+
+fn domain_rules(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Vec<Check>> {
+    let mut rules = Vec::new();
+    for column in &table.columns {
+        let value = ast::Expr::Identifier(ast::Ident::with_quote('"', &column.name));
+        let mut domains: Vec<_> = context.catalog.domains(column.domain).collect();
+        // Those below come first.
+        domains.reverse();
+        for (ty, domain) in domains {
+            let mut rule = |name: &str, expression: &ast::Expr, not_null| {
+                let domain = Some(DomainRule { domain: ty.name.clone(), not_null });
+                rules.push(Check { name: name.to_owned(), test: test(table, expression, context)?, domain });
+                Ok::<_, SqlError>(())
+            };
+            if domain.not_null {
+                rule("", &ast::Expr::IsNotNull(Box::new(value.clone())), true)?;
+            }
+            for check in &domain.checks {
+                rule(&check.name, &domain_check(&check.expression, &value)?, false)?;
+            }
+        }
+    }
+    Ok(rules)
+}
+
+/// A domain's CHECK over `value`.
+///
+/// # Errors
+/// `42601` where it is no expression.
+pub(super) fn domain_check(expression: &str, value: &ast::Expr) -> SqlResult<ast::Expr> {
+    let mut expression = parse_expression(expression)?;
+    let _: ControlFlow<()> = ast::visit_expressions_mut(&mut expression, |expr| {
+        if matches!(expr, ast::Expr::Identifier(ident) if fold(ident) == "value") {
+            *expr = value.clone();
+        }
+        ControlFlow::Continue(())
+    });
+    Ok(expression)
 }
 
 fn test(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -> SqlResult<RowExpression> {
@@ -106,7 +161,10 @@ pub fn generated(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Vec<Gen
     let columns = table.columns.iter().enumerate();
     columns
         .filter_map(|(place, column)| Some((place, column.generated()?)))
-        .map(|(place, text)| Ok(Generated { place, value: generated_value(table, place, text, context)? }))
+        .map(|(place, text)| {
+            let value = context.with_types(|| generated_value(table, place, text, context))?;
+            Ok(Generated { place, value })
+        })
         .collect()
 }
 
@@ -142,6 +200,72 @@ fn generated_value(table: &Arc<Table>, place: usize, text: &str, context: &PlanC
     Ok(RowExpression::Rows(Arc::new(optimize(&logical)?)))
 }
 
+/// An expression of an index as the catalog keeps it, and its type.
+///
+/// # Errors
+/// `42P17` where it does not depend on the row alone, and what planning it gives.
+pub(super) fn index_expression(
+    table: &Arc<Table>,
+    expression: &ast::Expr,
+    context: &PlanContext,
+) -> SqlResult<(String, SqlType)> {
+    let ty = of_row_alone(table, expression, "expression", context)?;
+    Ok((check_text(&expression.to_string(), &table.name, None)?, ty))
+}
+
+/// The WHERE of an index as the catalog keeps it.
+///
+/// # Errors
+/// As [`index_expression`]; `42804` where it is not boolean.
+pub(super) fn index_predicate(table: &Arc<Table>, predicate: &ast::Expr, context: &PlanContext) -> SqlResult<String> {
+    match of_row_alone(table, predicate, "predicate", context)? {
+        SqlType::Bool => check_text(&predicate.to_string(), &table.name, None),
+        other => Err(SqlError::new(
+            SqlState::DatatypeMismatch,
+            format!("argument of WHERE must be type boolean, not type {other}"),
+        )),
+    }
+}
+
+/// The type of an expression that always gives the same for the same row.
+fn of_row_alone(table: &Arc<Table>, expr: &ast::Expr, what: &str, context: &PlanContext) -> SqlResult<SqlType> {
+    let has_query = ast::visit_expressions(expr, |expr| match expr {
+        ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    if has_query.is_break() {
+        return Err(SqlError::unsupported(format_args!("cannot use subquery in index {what}")));
+    }
+    let mut parameters = Parameters::default();
+    parameters.look_at_expression(expr)?;
+    if !parameters.finish().is_empty() {
+        return Err(undefined_parameter("$1"));
+    }
+    let context = &PlanContext { declared: &[], ..*context };
+    let logical = optimize(&row_plan(table, expr, context)?.logical)?;
+    let mut immutable = true;
+    logical
+        .apply_expressions(|expr| {
+            immutable &= !expr.exists(|part| {
+                Ok(match part {
+                    DfExpr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
+                    // The session's time, zone, user and the like.
+                    DfExpr::ScalarVariable(..) => true,
+                    _ => false,
+                })
+            })?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+        .map_err(sql_error)?;
+    if !immutable {
+        return Err(SqlError::new(
+            SqlState::InvalidObjectDefinition,
+            format!("functions in index {what} must be marked IMMUTABLE"),
+        ));
+    }
+    Ok(SqlType::of_field(logical.schema().field(0)))
+}
+
 /// Numbers of the columns that a CHECK's expression names.
 #[must_use]
 pub fn check_columns(table: &Table, expression: &str) -> Vec<u16> {
@@ -165,9 +289,28 @@ pub fn check_text(expression: &str, table: &str, renamed: Option<(&str, &str)>) 
         if let (ast::Expr::Identifier(ident), Some((from, to))) = (&mut *expr, renamed)
             && fold(ident) == from
         {
-            *ident = ast::Ident::with_quote('"', to);
+            let quoted = crate::pg_catalog::deparse::quote_ident(to);
+            *ident = if quoted == to { ast::Ident::new(to) } else { ast::Ident::with_quote('"', to) };
         }
         std::ops::ControlFlow::Continue(())
+    });
+    Ok(expression.to_string())
+}
+
+/// An expression with another text in place of a literal.
+///
+/// # Errors
+/// `42601` where it is none.
+pub fn renamed_literal(expression: &str, from: &str, to: &str) -> SqlResult<String> {
+    let mut expression = parse_expression(expression)?;
+    let _: ControlFlow<()> = ast::visit_expressions_mut(&mut expression, |expr| {
+        if let ast::Expr::Value(value) = expr
+            && let ast::Value::SingleQuotedString(text) = &mut value.value
+            && text == from
+        {
+            to.clone_into(text);
+        }
+        ControlFlow::Continue(())
     });
     Ok(expression.to_string())
 }

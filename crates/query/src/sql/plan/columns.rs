@@ -11,7 +11,7 @@ use perigee_types::{Oid, SqlType};
 use sqlparser::ast::{CastKind, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Value};
 
 use super::names;
-use super::types::sql_type;
+use super::types::type_name;
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -130,12 +130,10 @@ fn name_of(expr: &Expr) -> Option<(String, bool)> {
         Expr::Function(function) => function_name(&function.name).map(|name| (name, true)),
         Expr::Cast { expr, data_type, kind, .. } => match name_of(expr) {
             Some((name, true)) => Some((name, true)),
-            _ if matches!(kind, CastKind::Cast | CastKind::DoubleColon) => {
-                Some((sql_type(data_type).ok()?.internal_name(), false))
-            }
+            _ if matches!(kind, CastKind::Cast | CastKind::DoubleColon) => Some((type_name(data_type)?, false)),
             weak => weak,
         },
-        Expr::TypedString(typed) => Some((sql_type(&typed.data_type).ok()?.internal_name(), false)),
+        Expr::TypedString(typed) => Some((type_name(&typed.data_type)?, false)),
         Expr::Interval(_) => Some(("interval".to_owned(), false)),
         Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => Some(("bool".to_owned(), false)),
         Expr::Case { else_result, .. } => match else_result.as_deref().and_then(name_of) {

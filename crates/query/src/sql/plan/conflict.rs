@@ -3,6 +3,7 @@
 //! DO UPDATE sees two rows, the one that is there and the one that was to be inserted. They are planned as one row of
 //! twice the table's columns: `excluded.a` is renamed to a column of the second half before anything is bound.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use super::update::{assigned, assignments, cast_assigned, default_expression, is
 use super::{names, returning};
 use crate::exec::{optimize, returning as rows, sql_error};
 use crate::sql::context::PlanContext;
-use crate::sql::parse::fold;
+use crate::sql::parse::{CONFLICT_TARGET, fold, parse_expression};
 
 /// What stands before the name of a column of the row that was to be inserted.
 const EXCLUDED: &str = "excluded\u{1}";
@@ -70,16 +71,13 @@ fn arbiters(target: &ConflictTarget, table: &Table, context: &PlanContext) -> Sq
             }
             let fits = |columns: &[u16]| columns.len() == numbers.len() && columns.iter().all(|n| numbers.contains(n));
             let found: Vec<_> = unique.filter(|index| fits(&index.columns)).map(|index| index.oid).collect();
-            if found.is_empty() {
-                return Err(SqlError::new(
-                    SqlState::InvalidColumnReference,
-                    "there is no unique or exclusion constraint matching the ON CONFLICT specification",
-                ));
-            }
-            Ok(found)
+            if found.is_empty() { Err(no_arbiter()) } else { Ok(found) }
         }
         ConflictTarget::OnConstraint(name) => {
             let name = fold(names::last_ident(name)?);
+            if let Some(target) = name.strip_prefix(CONFLICT_TARGET) {
+                return inferred(target, table, context);
+            }
             let found: Vec<_> = unique.filter(|i| i.constraint && i.name == name).map(|i| i.oid).collect();
             if found.is_empty() {
                 return Err(SqlError::new(
@@ -90,6 +88,89 @@ fn arbiters(target: &ConflictTarget, table: &Table, context: &PlanContext) -> Sq
             Ok(found)
         }
     }
+}
+
+fn no_arbiter() -> SqlError {
+    SqlError::new(
+        SqlState::InvalidColumnReference,
+        "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+    )
+}
+
+/// The unique indexes that a target with expressions or WHERE means: those of the same keys whose own WHERE holds
+/// wherever the target's does.
+fn inferred(target: &str, table: &Table, context: &PlanContext) -> SqlResult<Vec<IndexId>> {
+    let (keys, filter) = target.split_once(CONFLICT_TARGET).unwrap_or((target, ""));
+    let keys = match parse_expression(keys)? {
+        ast::Expr::Tuple(keys) => keys,
+        ast::Expr::Nested(key) => vec![*key],
+        other => vec![other],
+    };
+    let mut wanted = BTreeSet::new();
+    for key in keys {
+        if let ast::Expr::Identifier(ident) = &key {
+            names::column(table, &fold(ident))?;
+        }
+        wanted.insert(normal(key));
+    }
+    let given = if filter.is_empty() { BTreeSet::new() } else { conjuncts(parse_expression(filter)?) };
+    let mut found = Vec::new();
+    for index in context.catalog.indexes_of(table).filter(|index| index.unique) {
+        let mut has = BTreeSet::new();
+        for text in index.key_texts(table, |name| Ident::with_quote('"', name).to_string()) {
+            has.insert(normal(parse_expression(&text)?));
+        }
+        let needs = match &index.definition.predicate {
+            Some(predicate) => conjuncts(parse_expression(predicate)?),
+            None => BTreeSet::new(),
+        };
+        if has == wanted && needs.is_subset(&given) {
+            found.push(index.oid);
+        }
+    }
+    if found.is_empty() { Err(no_arbiter()) } else { Ok(found) }
+}
+
+/// The parts of a condition that must all hold.
+fn conjuncts(expr: ast::Expr) -> BTreeSet<String> {
+    match expr {
+        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::And, right } => {
+            let mut all = conjuncts(*left);
+            all.append(&mut conjuncts(*right));
+            all
+        }
+        ast::Expr::Nested(inner) => conjuncts(*inner),
+        other => BTreeSet::from([normal(other)]),
+    }
+}
+
+/// A text that two ways of writing one expression share: names folded, no parentheses.
+fn normal(mut expr: ast::Expr) -> String {
+    let quoted = |ident: &Ident| Ident::with_quote('"', fold(ident));
+    let _: ControlFlow<()> = ast::visit_expressions_mut(&mut expr, |expr| {
+        while let ast::Expr::Nested(inner) = expr {
+            *expr = std::mem::replace(inner, ast::Expr::value(ast::Value::Null));
+        }
+        match expr {
+            ast::Expr::Identifier(ident) => *ident = quoted(ident),
+            // Only one table is there to be named.
+            ast::Expr::CompoundIdentifier(parts) => {
+                if let Some(last) = parts.last() {
+                    *expr = ast::Expr::Identifier(quoted(last));
+                }
+            }
+            ast::Expr::Function(function) => {
+                for part in &mut function.name.0 {
+                    if let ast::ObjectNamePart::Identifier(ident) = part {
+                        *ident = quoted(ident);
+                    }
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+    expr.to_string()
 }
 
 impl Conflict<'_> {

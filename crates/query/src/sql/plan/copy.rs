@@ -52,7 +52,9 @@ fn to_stdout(query: Query, copy: &CopyStatement, context: &PlanContext) -> SqlRe
 /// Places of the listed columns; of all where none is.
 fn places(table: &Table, columns: &[Ident]) -> SqlResult<Vec<usize>> {
     if columns.is_empty() {
-        return Ok((0..table.columns.len()).filter(|place| table.columns[*place].generated().is_none()).collect());
+        return Ok((0..table.visible_columns().len())
+            .filter(|place| table.columns[*place].generated().is_none())
+            .collect());
     }
     let mut places = Vec::with_capacity(columns.len());
     for ident in columns {

@@ -1,17 +1,19 @@
 //! The smaller statements of the catalog: CREATE INDEX, SCHEMA, SEQUENCE; DROP; TRUNCATE; COMMENT.
 
-use perigee_plan::ddl::DropKind;
+use std::sync::Arc;
+
+use perigee_plan::ddl::{DropKind, IndexKeyDefinition};
 use perigee_plan::{Ddl, Plan};
-use perigee_types::catalog::Object;
+use perigee_types::catalog::{Column, Object, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{
-    self, CommentObject, CreateIndex, DataType, Expr, IndexType, ObjectName, ObjectType, SchemaName, SequenceOptions,
-    Truncate, TruncateIdentityOption, UnaryOperator,
+    self, CommentObject, CreateIndex, DataType, Expr, IndexColumn, IndexType, ObjectName, ObjectType, SchemaName,
+    SequenceOptions, Truncate, TruncateIdentityOption, UnaryOperator,
 };
 
-use super::table::{check_key_type, key_columns};
+use super::table::check_key_type;
 use super::types::sql_type;
-use super::{Planned, names, refuse};
+use super::{Planned, checks, names, refuse};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 use crate::sql::statement::Statement;
@@ -51,21 +53,21 @@ pub(super) fn plan(statement: &Statement, ast: &ast::Statement, context: &PlanCo
 
 fn create_index(create: &CreateIndex, context: &PlanContext) -> SqlResult<Ddl> {
     if let Some(using) = &create.using
-        && *using != IndexType::BTree
+        && !matches!(using, IndexType::BTree | IndexType::Hash)
     {
         return Err(SqlError::unsupported(format_args!("access method \"{}\"", using.to_string().to_lowercase())));
     }
-    refuse(create.predicate.is_some(), "a partial index")?;
-    refuse(!create.include.is_empty(), "INCLUDE")?;
     refuse(create.nulls_distinct == Some(false), "NULLS NOT DISTINCT")?;
     let table = names::table(&create.table_name, context)?;
     refuse(table.materialized.as_ref().is_some_and(|m| m.continuous.is_some()), "an index on a continuous aggregate")?;
-    let columns = key_columns(&create.columns)?;
-    for name in &columns {
-        let place = table
-            .column_position(name)
-            .ok_or_else(|| SqlError::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist")))?;
-        check_key_type(&table.columns[place].ty, name)?;
+    let keys = create.columns.iter().map(|key| index_key(key, &table, context)).collect::<SqlResult<Vec<_>>>()?;
+    let predicate = match &create.predicate {
+        Some(predicate) => Some(checks::index_predicate(&table, predicate, context)?),
+        None => None,
+    };
+    let include: Vec<String> = create.include.iter().map(fold).collect();
+    for name in &include {
+        index_column(&table, name)?;
     }
     let name = match &create.name {
         None if create.if_not_exists => {
@@ -73,7 +75,41 @@ fn create_index(create: &CreateIndex, context: &PlanContext) -> SqlResult<Ddl> {
         }
         name => name.as_ref().map(names::last_ident).transpose()?.map(fold),
     };
-    Ok(Ddl::CreateIndex { table, name, columns, unique: create.unique, if_not_exists: create.if_not_exists })
+    let (unique, if_not_exists) = (create.unique, create.if_not_exists);
+    Ok(Ddl::CreateIndex { table, name, keys, predicate, include, unique, if_not_exists })
+}
+
+fn index_column<'a>(table: &'a Table, name: &str) -> SqlResult<&'a Column> {
+    let found = table.visible_columns().iter().find(|column| column.name == name);
+    found.ok_or_else(|| SqlError::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist")))
+}
+
+fn index_key(key: &IndexColumn, table: &Arc<Table>, context: &PlanContext) -> SqlResult<IndexKeyDefinition> {
+    if let Some(class) = &key.operator_class {
+        // Text orders by bytes, which is what these classes ask for.
+        let class = class.to_string().to_lowercase();
+        let known = ["text_ops", "varchar_ops", "bpchar_ops", "text_pattern_ops", "varchar_pattern_ops"];
+        let known = known.contains(&class.as_str()) || class.ends_with("_ops") && class.starts_with("int");
+        refuse(!known, "this operator class")?;
+    }
+    let mut expr = &key.column.expr;
+    while let Expr::Nested(inner) = expr {
+        expr = inner;
+    }
+    let descending = key.column.options.asc == Some(false);
+    let nulls_first = key.column.options.nulls_first.unwrap_or(descending);
+    if let Expr::Identifier(ident) = expr {
+        let name = fold(ident);
+        check_key_type(&index_column(table, &name)?.ty, &name)?;
+        return Ok(IndexKeyDefinition { name, expression: None, descending, nulls_first });
+    }
+    let (text, ty) = checks::index_expression(table, expr, context)?;
+    check_key_type(&ty, "expr")?;
+    let name = match super::columns::expression_name(expr) {
+        name if name == super::columns::UNNAMED => "expr".to_owned(),
+        name => name,
+    };
+    Ok(IndexKeyDefinition { name, expression: Some((text, ty)), descending, nulls_first })
 }
 
 fn create_schema(name: &SchemaName, if_not_exists: bool, context: &PlanContext) -> SqlResult<Ddl> {
@@ -169,6 +205,7 @@ fn drop(
         ObjectType::Index => (DropKind::Index, "DROP INDEX"),
         ObjectType::Sequence => (DropKind::Sequence, "DROP SEQUENCE"),
         ObjectType::Schema => (DropKind::Schema, "DROP SCHEMA"),
+        ObjectType::Type => (DropKind::Type, "DROP TYPE"),
         other => return Err(SqlError::unsupported(format_args!("DROP {other}"))),
     };
     let names = names.iter().map(|name| names::qualified(name, context)).collect::<SqlResult<Vec<_>>>()?;
@@ -200,6 +237,10 @@ fn comment(kind: CommentObject, name: &ObjectName, text: Option<String>, context
         return Ok(Ddl::Comment { object: table.oid, column: Some(number), text });
     }
     let name = names::qualified(name, context)?;
+    if matches!(kind, CommentObject::Type | CommentObject::Domain) {
+        let object = super::user_type::find(&name, context)?.oid;
+        return Ok(Ddl::Comment { object, column: None, text });
+    }
     let found: Option<Oid> = match (kind, names::find(&name, context)) {
         (CommentObject::Table, Some(Object::Table(o))) => Some(o.oid),
         (CommentObject::View, Some(Object::View(o))) => Some(o.oid),

@@ -104,7 +104,7 @@ fn resolve<'a>(insert: &'a Insert, context: &PlanContext) -> SqlResult<Resolved<
 /// Places of the columns that values are given for, in their order.
 fn target_columns(insert: &Insert, table: &Table) -> SqlResult<Vec<usize>> {
     if insert.columns.is_empty() {
-        return Ok((0..table.columns.len()).collect());
+        return Ok((0..table.visible_columns().len()).collect());
     }
     let mut places = Vec::with_capacity(insert.columns.len());
     for name in &insert.columns {
@@ -321,7 +321,7 @@ fn in_table_order(plan: LogicalPlan, table: &Table, given: &[usize], context: &P
 /// A column's default as an expression of DataFusion, cast to the column's type.
 fn default_over(plan: &LogicalPlan, table: &Table, place: usize, context: &PlanContext) -> SqlResult<DfExpr> {
     let column = &table.columns[place];
-    if matches!(column.default, None | Some(ColumnDefault::Generated(_))) {
+    if matches!(context.catalog.default_of(column).as_deref(), None | Some(ColumnDefault::Generated(_))) {
         let null = ScalarValue::try_from(&column.ty.arrow()).map_err(sql_error)?;
         return Ok(DfExpr::Literal(null, None));
     }

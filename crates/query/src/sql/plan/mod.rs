@@ -34,6 +34,7 @@ mod table;
 pub(in crate::sql) mod tests;
 pub(in crate::sql) mod types;
 mod update;
+mod user_type;
 mod view;
 
 use std::sync::Arc;
@@ -46,10 +47,12 @@ use sqlparser::ast::{self, ObjectName};
 use super::context::PlanContext;
 use super::statement::{Ast, Statement};
 
-pub use checks::{Check, Generated, RowExpression, check_columns, check_text, checks, generated};
+pub use checks::{
+    Check, DomainRule, Generated, RowExpression, check_columns, check_text, checks, generated, renamed_literal,
+};
 pub(in crate::sql) use literal::untyped_value;
 pub use materialized::maintenance;
-pub use update::column_default;
+pub use update::{column_default, refresh_rows};
 
 /// What planning made of a statement, before it is wrapped up.
 pub(super) struct Planned {
@@ -71,7 +74,9 @@ impl Planned {
 /// # Errors
 /// What PostgreSQL's analysis would refuse; positions count in the statement's own text.
 pub fn plan(statement: &Statement, context: &PlanContext) -> SqlResult<Arc<Prepared>> {
-    let planned = dispatch(statement, context).map_err(|error| position::locate(error, &statement.text))?;
+    let planned = context
+        .with_types(|| dispatch(statement, context))
+        .map_err(|error| position::locate(error, &statement.text))?;
     Ok(prepared(statement, planned, context))
 }
 
@@ -81,14 +86,18 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> SqlResult<Arc<Prepa
 /// What is wrong whichever way the statement is planned.
 pub(in crate::sql) fn plan_point(statement: &Statement, context: &PlanContext) -> SqlResult<Option<Arc<Prepared>>> {
     let Ast::Sql(ast) = &statement.ast else { return Ok(None) };
-    let planned = match &**ast {
+    let planned = context.with_types(|| point_plan(ast, context))?;
+    Ok(planned.map(|planned| prepared(statement, planned, context)))
+}
+
+fn point_plan(ast: &ast::Statement, context: &PlanContext) -> SqlResult<Option<Planned>> {
+    Ok(match ast {
         ast::Statement::Query(query) => point::select(query, context)?,
         ast::Statement::Insert(insert) => insert::point(insert, context)?,
         ast::Statement::Update(update) => update::point(update, context)?,
         ast::Statement::Delete(delete) => delete::point(delete, context)?,
         _ => None,
-    };
-    Ok(planned.map(|planned| prepared(statement, planned, context)))
+    })
 }
 
 fn prepared(statement: &Statement, planned: Planned, context: &PlanContext) -> Arc<Prepared> {
@@ -115,7 +124,11 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
         }
         Ast::Transaction(command) => Ok(Planned::command(Plan::Transaction(command.clone()), transaction_tag(command))),
         Ast::Session(command) => Ok(session(command)),
-        Ast::Prepare { name, parameters, statement } => Ok(prepare::prepare(name, parameters, statement)),
+        Ast::Prepare { name, parameters, statement } => prepare::prepare(name, parameters, statement),
+        Ast::CreateType { name, labels } => user_type::create_enum(name, labels, context),
+        Ast::AlterType { name, domain, action } => user_type::alter(name, *domain, action, context),
+        Ast::CreateDomain(create) => user_type::create_domain(create, context),
+        Ast::DropDomain { names, if_exists, cascade } => user_type::drop_domains(names, *if_exists, *cascade, context),
         Ast::Execute { name, parameters } => prepare::execute(name, parameters, context),
         Ast::Declare { name, scroll, hold, statement } => {
             let statement = plan(statement, context)?;

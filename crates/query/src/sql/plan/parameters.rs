@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Expr as DfExpr, ExprSchemable, LogicalPlan};
 use perigee_types::{SqlError, SqlResult, SqlType};
 use sqlparser::ast::{Expr, LimitClause, Query, Value, Visit, Visitor};
 
-use super::types::sql_type;
+use super::types::base_type;
 use super::undefined_parameter;
 
 /// The most parameters: what the protocol can bind.
@@ -206,7 +206,7 @@ impl Visitor for Look<'_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<SqlError> {
         match expr {
             Expr::Cast { expr, data_type, .. } if placeholder(expr).is_some() => {
-                if let Ok(ty) = sql_type(data_type) {
+                if let Ok(ty) = base_type(data_type) {
                     self.infer(expr, &ty)?;
                 }
             }

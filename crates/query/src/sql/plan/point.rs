@@ -275,7 +275,7 @@ fn is_plain(options: &ast::WildcardAdditionalOptions) -> bool {
 }
 
 fn all_columns(table: &Table, output: &mut Vec<Expr>, columns: &mut Vec<ResultColumn>) {
-    for (place, column) in table.columns.iter().enumerate() {
+    for (place, column) in table.visible_columns().iter().enumerate() {
         output.push(Expr::Column(place));
         columns.push(ResultColumn {
             name: column.name.clone(),

@@ -2,22 +2,27 @@
 
 use perigee_plan::{EvaluationContext, Plan, SessionCommand};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
-use sqlparser::ast::Expr;
+use sqlparser::ast::{DataType, Expr};
 
 use super::parameters::Parameters;
 use super::scalar::{Scope, Stop};
+use super::types::sql_type;
 use super::{Planned, literal};
 use crate::sql::context::PlanContext;
 use crate::sql::statement::Statement;
 
 /// PREPARE: the statement is planned when it is executed, as a client's own is.
-pub(super) fn prepare(name: &str, parameters: &[Option<SqlType>], statement: &Statement) -> Planned {
+///
+/// # Errors
+/// `42704` for an unknown type of a parameter.
+pub(super) fn prepare(name: &str, parameters: &[DataType], statement: &Statement) -> SqlResult<Planned> {
+    let declared = |ty: &DataType| Ok(Some(sql_type(ty)?).filter(|ty| *ty != SqlType::Unknown));
     let command = SessionCommand::Prepare {
         name: name.to_owned(),
-        parameters: parameters.to_vec(),
+        parameters: parameters.iter().map(declared).collect::<SqlResult<_>>()?,
         statement: statement.text.clone(),
     };
-    Planned::command(Plan::Session(command), "PREPARE")
+    Ok(Planned::command(Plan::Session(command), "PREPARE"))
 }
 
 /// EXECUTE: its parameters are constants; a text among them has no type yet.

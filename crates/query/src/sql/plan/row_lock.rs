@@ -148,7 +148,7 @@ fn expand_wildcard(select: &mut Select, table: &Table, alias: &Ident, only: bool
                 return Err(SqlError::unsupported("a locking clause with * over several tables"));
             }
             SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
-                projection.extend(table.columns.iter().map(|column| {
+                projection.extend(table.visible_columns().iter().map(|column| {
                     let column = Ident::with_quote('"', column.name.clone());
                     SelectItem::UnnamedExpr(sqlparser::ast::Expr::CompoundIdentifier(vec![alias.clone(), column]))
                 }));

@@ -14,7 +14,7 @@ use sqlparser::ast;
 
 use super::literal;
 use super::parameters::Parameters;
-use super::types::sql_type;
+use super::types::{domain_of, sql_type};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -64,11 +64,18 @@ impl Scope<'_> {
             ast::Expr::Between { expr, negated, low, high } => self.between(expr, *negated, low, high),
             ast::Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated),
             ast::Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type, .. } => {
+                // Its rules are a query's.
+                if domain_of(data_type).is_some() {
+                    return Err(Stop::Relational);
+                }
                 let bound = self.bind(expr)?;
                 self.explicit_cast(bound, &sql_type(data_type)?)
             }
             ast::Expr::TypedString(typed) => {
                 let ast::Value::SingleQuotedString(text) = &typed.value.value else { return Err(Stop::Relational) };
+                if domain_of(&typed.data_type).is_some() {
+                    return Err(Stop::Relational);
+                }
                 let bound = (Expr::Literal(Value::Text(text.clone())), SqlType::Unknown);
                 self.explicit_cast(bound, &sql_type(&typed.data_type)?)
             }

@@ -16,7 +16,7 @@ use super::scalar::{Scope, Stop};
 use super::types::{ColumnType, column_type};
 use super::{Planned, checks, names, query, refuse, undefined_parameter};
 use crate::sql::context::PlanContext;
-use crate::sql::parse::fold;
+use crate::sql::parse::{fold, parse_expression};
 
 /// The most columns of a table; PostgreSQL's limit.
 const COLUMNS_MAX: usize = 1_600;
@@ -148,7 +148,16 @@ fn create_as(
 }
 
 pub(super) fn plain_column(name: String, ty: SqlType) -> ColumnDefinition {
-    ColumnDefinition { name, ty, not_null: false, default: None, generated: false, default_value: None, sequence: None }
+    ColumnDefinition {
+        name,
+        ty,
+        domain: None,
+        not_null: false,
+        default: None,
+        generated: false,
+        default_value: None,
+        sequence: None,
+    }
 }
 
 fn duplicate_column(name: &str) -> SqlError {
@@ -247,7 +256,14 @@ pub(super) fn column(
         Some(expr) => default_of(expr, &name, &ty, context)?,
         None => (None, None),
     };
-    let definition = ColumnDefinition { name, ty, not_null, default, generated, default_value, sequence };
+    let domain = super::types::domain_of(&definition.data_type).map(|domain| domain.oid);
+    let inherited = context.catalog.domains(domain).find_map(|(_, domain)| domain.default.clone());
+    let default_value = match inherited {
+        // Rows that are there already get the domain's.
+        Some(text) if default.is_none() => default_of(&parse_expression(&text)?, &name, &ty, context)?.1,
+        _ => default_value,
+    };
+    let definition = ColumnDefinition { name, ty, domain, not_null, default, generated, default_value, sequence };
     Ok(Column { definition, key, checks, foreign_keys })
 }
 

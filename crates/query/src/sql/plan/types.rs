@@ -3,6 +3,7 @@
 use perigee_types::{SqlResult, SqlType};
 use sqlparser::ast::DataType;
 
+pub(super) use crate::exec::domain_of;
 pub(in crate::sql) use crate::exec::sql_type_of as sql_type;
 use crate::exec::type_planner::bare_name;
 
@@ -13,6 +14,28 @@ pub(super) enum ColumnType {
     Plain(SqlType),
     /// smallserial, serial, bigserial
     Serial(SqlType),
+}
+
+/// The type of the values of a type: that below a domain.
+///
+/// # Errors
+/// As [`sql_type`].
+pub(super) fn base_type(ty: &DataType) -> SqlResult<SqlType> {
+    match domain_of(ty) {
+        Some(domain) => Ok(domain.sql_type()),
+        None => sql_type(ty),
+    }
+}
+
+/// What a column is called that is a cast to a type.
+pub(super) fn type_name(ty: &DataType) -> Option<String> {
+    match domain_of(ty) {
+        Some(domain) => Some(domain.name.clone()),
+        None => Some(match sql_type(ty).ok()? {
+            SqlType::Array(of) => of.internal_name(),
+            ty => ty.internal_name(),
+        }),
+    }
 }
 
 /// The type of a column in CREATE TABLE.
@@ -31,5 +54,5 @@ pub(super) fn column_type(ty: &DataType) -> SqlResult<ColumnType> {
             _ => {}
         }
     }
-    sql_type(ty).map(ColumnType::Plain)
+    base_type(ty).map(ColumnType::Plain)
 }

@@ -182,7 +182,8 @@ pub(super) fn assigned(table: &Table, place: usize, value: &ast::Expr, scope: &m
 /// What a column gets when nothing is given for it.
 pub(super) fn default_value(table: &Table, place: usize, scope: &mut Scope) -> Result<Expr, Stop> {
     let column = &table.columns[place];
-    match &column.default {
+    let default = scope.context.catalog.default_of(column);
+    match default.as_deref() {
         // A generated column gets its value when the rest of the row is known.
         None | Some(ColumnDefault::Generated(_)) => Ok(Expr::Literal(perigee_types::Value::Null)),
         Some(ColumnDefault::Sequence(sequence)) => {
@@ -205,13 +206,27 @@ pub(super) fn default_value(table: &Table, place: usize, scope: &mut Scope) -> R
 pub fn column_default(table: &Table, place: usize, context: &PlanContext) -> SqlResult<Expr> {
     let mut parameters = Parameters::default();
     let mut scope = Scope { table: None, context, parameters: &mut parameters };
-    default_value(table, place, &mut scope).map_err(|stop| match stop {
+    context.with_types(|| default_value(table, place, &mut scope)).map_err(|stop| match stop {
         Stop::Error(error) => error,
         Stop::Relational => {
             let name = table.columns.get(place).map_or("", |column| &column.name);
             SqlError::unsupported(format_args!("COPY that leaves out column \"{name}\", whose default needs a query"))
         }
     })
+}
+
+/// Writes every row of a table again, so that its generated columns are made anew.
+///
+/// # Errors
+/// Internal, where the table cannot be scanned.
+pub fn refresh_rows(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Write> {
+    let target = Target { table: Arc::clone(table), known_as: table.name.clone() };
+    let mut items = old_columns(&target);
+    items.push(SelectItem::UnnamedExpr(qualified(&target.known_as, VID_COLUMN)));
+    let source = select(&target, items, Vec::new(), None);
+    let (source, _) = written_query(source, &target, Parameters::default(), |_| None, context)?;
+    let kind = WriteKind::Update { assigned: Vec::new() };
+    Ok(Write { table: Arc::clone(table), kind, source, returning: None })
 }
 
 fn relational(
@@ -343,7 +358,7 @@ pub(super) fn cast_assigned(
 /// # Errors
 /// `42601` where the catalog's text is damaged.
 pub(super) fn default_expression(table: &Table, place: usize, context: &PlanContext) -> SqlResult<ast::Expr> {
-    match &table.columns[place].default {
+    match context.catalog.default_of(&table.columns[place]).as_deref() {
         None | Some(ColumnDefault::Generated(_)) => Ok(ast::Expr::value(ast::Value::Null)),
         Some(ColumnDefault::Expression(text)) => parse_expression(text),
         Some(ColumnDefault::Sequence(oid)) => {

@@ -1,11 +1,13 @@
 //! Expressions: literals, casts, session values, signs, BETWEEN and IN over untyped literals, SIMILAR TO.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion, TreeNodeRewriter};
 use datafusion::common::{DFSchema, Result};
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, InList, Like, ScalarFunction};
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator};
@@ -13,7 +15,8 @@ use datafusion::scalar::ScalarValue;
 use perigee_types::{SqlError, SqlState, SqlType};
 
 use super::super::choice::Choice;
-use super::super::function::{Function, is_unknown};
+use super::super::domains::DOMAIN_VALUE;
+use super::super::function::{Function, is_enum, is_unknown};
 use super::super::operators::{adopt, shrink};
 use super::super::{arithmetic, cast, datetime, session};
 use crate::exec::bind::evaluate_constant;
@@ -129,6 +132,10 @@ impl Rewriter<'_> {
             let as_type = Cast::new_from_field(Box::new(value), field);
             return cast::rewrite(as_type, self.schema).map(Transformed::yes);
         }
+        if call.func.name() == DOMAIN_VALUE && call.args.first().is_some_and(Expr::is_volatile) {
+            // The rules would test other values than the one that comes out.
+            return Err(from_sql(SqlError::unsupported("a volatile expression that is cast to a domain")));
+        }
         if call.func.name() == "age" && call.args.len() == 1 {
             let today = SessionValue::TransactionTime.expr();
             let date = Arc::new(SqlType::Date.field("date", true));
@@ -137,6 +144,7 @@ impl Rewriter<'_> {
             let today = cast::rewrite(Cast::new_from_field(Box::new(today), midnight), self.schema)?;
             call.args.insert(0, today);
         }
+        self.type_enum_elements(&mut call)?;
         if let Some(function) = call.func.inner().downcast_ref::<Function>() {
             let types = call.args.iter().map(|a| a.get_type(self.schema)).collect::<Result<Vec<_>>>()?;
             for (arg, ty) in call.args.iter_mut().zip(function.literal_types(&types)) {
@@ -156,6 +164,7 @@ impl Rewriter<'_> {
             call.func = Arc::clone(choice.inner());
             return Ok(Transformed::yes(Expr::ScalarFunction(call)));
         }
+        self.refuse_enums(&mut call)?;
         let expr = Expr::ScalarFunction(call);
         // Counts and places are int4 in PostgreSQL.
         if expr.get_type(self.schema)? == DataType::UInt64 {
@@ -163,6 +172,71 @@ impl Rewriter<'_> {
             return Ok(Transformed::yes(Expr::Cast(Cast::new_from_field(Box::new(expr), field))));
         }
         Ok(Transformed::no(expr))
+    }
+
+    /// DataFusion's own functions would take a value of an enumerated type for a time. Those of arrays may have it.
+    fn refuse_enums(&self, call: &mut ScalarFunction) -> Result<()> {
+        static BUILT_IN: LazyLock<HashSet<String>> = LazyLock::new(|| {
+            let all = SessionStateDefaults::default_scalar_functions();
+            all.iter().map(|function| function.name().to_owned()).collect()
+        });
+        let name = call.func.name().to_owned();
+        let of_any = name.starts_with("array_") || matches!(name.as_str(), "make_array" | "cardinality" | "flatten");
+        if !BUILT_IN.contains(&name) || (of_any && name != "array_to_string") {
+            return Ok(());
+        }
+        let fields = call.args.iter().map(|arg| Ok(arg.to_field(self.schema)?.1)).collect::<Result<Vec<_>>>()?;
+        let types: Vec<SqlType> = fields.iter().map(|field| SqlType::of_field(field)).collect();
+        if !types.iter().any(|ty| ty.user_type().is_some()) {
+            return Ok(());
+        }
+        if name == "array_to_string"
+            && let Some(array) = call.args.first_mut()
+        {
+            let texts = Arc::new(SqlType::Array(Box::new(SqlType::Text)).field("text", true));
+            *array = cast::rewrite(Cast::new_from_field(Box::new(std::mem::take(array)), texts), self.schema)?;
+            return Ok(());
+        }
+        let names: Vec<String> = types.iter().map(SqlType::to_string).collect();
+        let text = format!("function {name}({}) does not exist", names.join(", "));
+        Err(from_sql(
+            SqlError::new(SqlState::UndefinedFunction, text).hint(
+                "No function matches the given name and argument types. You might need to add explicit type casts.",
+            ),
+        ))
+    }
+
+    /// Literals in quotes beside an array of an enumerated type are labels.
+    fn type_enum_elements(&self, call: &mut ScalarFunction) -> Result<()> {
+        const FUNCTIONS: &[&str] = &[
+            "array_append",
+            "array_has",
+            "array_position",
+            "array_positions",
+            "array_prepend",
+            "array_remove",
+            "array_remove_all",
+            "array_replace",
+            "array_replace_all",
+        ];
+        if !FUNCTIONS.contains(&call.func.name()) {
+            return Ok(());
+        }
+        let mut element = None;
+        for arg in &call.args {
+            if let DataType::List(item) = arg.get_type(self.schema)?
+                && is_enum(item.data_type())
+            {
+                element = Some(SqlType::of_field(&item));
+            }
+        }
+        let Some(element) = element else { return Ok(()) };
+        for arg in &mut call.args {
+            if matches!(arg, Expr::Literal(ScalarValue::Utf8(Some(_)), _)) {
+                *arg = adopt(std::mem::take(arg), &element)?;
+            }
+        }
+        Ok(())
     }
 
     /// A date compared with a constant timestamp at midnight is compared as a date, which statistics and indexes know.

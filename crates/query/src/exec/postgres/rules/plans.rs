@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, UnnestOptions};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, RecursiveQuery,
+    Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, RecursiveQuery, Union,
 };
-use perigee_types::SqlType;
+use perigee_types::{SqlError, SqlState, SqlType};
 
-use super::super::function::{Function, is_unknown};
-use super::super::sets;
+use super::super::function::{Function, is_enum, is_unknown};
+use super::super::{cast, sets};
+use crate::exec::error::from_sql;
 
 /// A node whose expressions have been rewritten, with its schema made anew.
 pub(super) fn rewrite(plan: Transformed<LogicalPlan>) -> Result<LogicalPlan> {
@@ -22,6 +23,7 @@ pub(super) fn rewrite(plan: Transformed<LogicalPlan>) -> Result<LogicalPlan> {
         // Its schema is made from its rows.
         LogicalPlan::Values(values) if plan.transformed => LogicalPlanBuilder::values(values.values)?.build(),
         LogicalPlan::RecursiveQuery(query) => recursive(query),
+        LogicalPlan::Union(union) => enums_of_union(union)?.recompute_schema(),
         LogicalPlan::Projection(projection) if projection.expr.iter().any(has_series) => series(projection),
         other => other.recompute_schema(),
     }
@@ -47,6 +49,47 @@ pub(super) fn untyped_as_text(plan: LogicalPlan) -> Result<LogicalPlan> {
     });
     let columns: Vec<Expr> = columns.collect();
     LogicalPlanBuilder::from(plan).project(columns)?.build()
+}
+
+/// Literals in quotes are labels where another term of a UNION has an enumerated type; DataFusion would compare times.
+fn enums_of_union(mut union: Union) -> Result<LogicalPlan> {
+    let width = union.schema.fields().len();
+    let of = |plan: &LogicalPlan, at: usize| plan.schema().fields().get(at).map(Arc::clone);
+    let mut wanted: Vec<Option<FieldRef>> = vec![None; width];
+    for (at, wanted) in wanted.iter_mut().enumerate() {
+        let mut fields = union.inputs.iter().filter_map(|input| of(input, at));
+        *wanted = fields.find(|field| is_enum(field.data_type()));
+    }
+    if wanted.iter().all(Option::is_none) {
+        return Ok(LogicalPlan::Union(union));
+    }
+    for input in &mut union.inputs {
+        let schema = Arc::clone(input.schema());
+        let mut changed = false;
+        let mut columns = Vec::with_capacity(width);
+        for (at, (qualifier, field)) in schema.iter().enumerate() {
+            let column = Expr::Column(Column::from((qualifier, field)));
+            let target = wanted.get(at).cloned().flatten().filter(|target| target.data_type() != field.data_type());
+            let Some(target) = target else {
+                columns.push(column);
+                continue;
+            };
+            if !is_unknown(field.data_type()) {
+                let (a, b) = (SqlType::of_field(&target), SqlType::of_field(field));
+                return Err(from_sql(SqlError::new(
+                    SqlState::DatatypeMismatch,
+                    format!("UNION types {a} and {b} cannot be matched"),
+                )));
+            }
+            changed = true;
+            let label = cast::rewrite(Cast::new_from_field(Box::new(column), target), schema.as_ref())?;
+            columns.push(label.alias_qualified(qualifier.cloned(), field.name()));
+        }
+        if changed {
+            *input = Arc::new(LogicalPlanBuilder::from(input.as_ref().clone()).project(columns)?.build()?);
+        }
+    }
+    Ok(LogicalPlan::Union(union))
 }
 
 /// Brings both terms to the types that the table of the last step was planned with: literals in them have other types

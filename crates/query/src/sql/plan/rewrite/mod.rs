@@ -1,6 +1,7 @@
 //! What PostgreSQL writes and DataFusion's planner does not know, written as it does know it.
 
 mod arguments;
+mod domains;
 mod functions;
 mod system_columns;
 
@@ -85,6 +86,11 @@ impl VisitorMut for Rewrite<'_> {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         crate::exec::rewrite_expression(expr);
+        match domains::cast(expr, self.context) {
+            Ok(Some(checked)) => *expr = checked,
+            Ok(None) => {}
+            Err(error) => return ControlFlow::Break(error),
+        }
         if let Some(oid) = system_columns::table_oid(expr, &self.relations) {
             *expr = oid;
         }

@@ -158,6 +158,7 @@ impl Fixture {
             columns: key.columns.iter().map(number).collect(),
             unique: true,
             constraint: true,
+            definition: Default::default(),
             state: IndexState::Valid,
             comment: None,
         })));

@@ -1,0 +1,59 @@
+//! Which types that users made a name means, while a statement is planned.
+//!
+//! DataFusion asks for types without a session, and so does the parser's tree in many places. So the catalog and the
+//! search path stand beside the call: planning is synchronous and stays on its thread.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use perigee_types::TenantId;
+use perigee_types::catalog::{Catalog, UserType};
+
+thread_local! {
+    static SCOPE: RefCell<Option<Scope>> = const { RefCell::new(None) };
+}
+
+/// Where names of types are looked up.
+#[derive(Clone)]
+struct Scope {
+    catalog: Arc<Catalog>,
+    tenant: TenantId,
+    search_path: Arc<[String]>,
+}
+
+/// Puts the scope back that was there before, also when planning panics.
+struct Restore(Option<Scope>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        SCOPE.set(self.0.take());
+    }
+}
+
+/// Runs `plan` with the types of a catalog.
+pub(crate) fn with_types<T>(
+    catalog: &Arc<Catalog>,
+    tenant: TenantId,
+    search_path: &[String],
+    plan: impl FnOnce() -> T,
+) -> T {
+    let scope = Scope { catalog: Arc::clone(catalog), tenant, search_path: search_path.into() };
+    let _restore = Restore(SCOPE.replace(Some(scope)));
+    plan()
+}
+
+/// The type of `name` or `schema.name`, folded.
+pub(crate) fn find(name: &[String]) -> Option<Arc<UserType>> {
+    SCOPE.with_borrow(|scope| {
+        let scope = scope.as_ref()?;
+        let within = |schema: &str, name: &str| {
+            let schema = scope.catalog.schema(scope.tenant, schema)?.oid;
+            scope.catalog.user_type(schema, name).cloned()
+        };
+        match name {
+            [name] => scope.search_path.iter().find_map(|schema| within(schema, name)),
+            [schema, name] => within(schema, name),
+            _ => None,
+        }
+    })
+}
