@@ -77,8 +77,8 @@ async fn a_log_that_has_lost_what_was_attested_is_refused() {
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     // The frame with the attested entry, and all behind it, as if they had never been written.
     let first = |at: &usize| u64::from_le_bytes(bytes[at + 16..at + 24].try_into().unwrap());
-    let frames = (512..used).step_by(512).filter(|at| bytes[*at..].starts_with(b"PFRM"));
-    let lost = frames.filter(|at| first(at) <= attested).next_back().unwrap();
+    let mut frames = (512..used).step_by(512).filter(|at| bytes[*at..].starts_with(b"PFRM"));
+    let lost = frames.rfind(|at| first(at) <= attested).unwrap();
     let file = fs::OpenOptions::new().write(true).open(&segment).unwrap();
     file.write_all_at(&vec![0; used - lost], lost as u64).unwrap();
     let (code, text) = verify(&server.data_dir());

@@ -141,10 +141,12 @@ impl Engine {
             return Ok(Authentication::Trust);
         }
         let catalog = self.store.catalog();
-        let stored = catalog.role(user).and_then(|role| role.password.clone());
+        let role = catalog.role(user);
+        let expired = role.and_then(|role| role.valid_until).is_some_and(|until| until < self.now_micros());
+        let stored = role.and_then(|role| role.password.clone());
         let (superuser, configured) = &self.options.superuser;
         let configured = configured.clone().filter(|_| user == superuser);
-        Ok(Authentication::Scram(match stored.or(configured) {
+        Ok(Authentication::Scram(match stored.or(configured).filter(|_| !expired) {
             Some(verifier) => verifier,
             None => perigee_security::scram::ScramVerifier::decoy(user, &self.mock_secret).to_string(),
         }))

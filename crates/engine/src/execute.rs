@@ -23,6 +23,8 @@ impl Session {
         let mut statement = Statement { prepared: prepared.clone(), literals: Vec::new() };
         for _ in 0..PLANS_MAX {
             statement = self.refresh(&statement)?;
+            self.check_needs(&statement.prepared.needs)?;
+            self.services.act_as(&self.identity(&self.planning_catalog()));
             self.stale_plan = false;
             match self.run_plan(&statement.prepared, parameters).await {
                 Err(_) if self.stale_plan => {}
@@ -149,11 +151,13 @@ impl Session {
             // Statistics are kept with the data; there is nothing to collect.
             Admin::Analyze(_) => {}
             Admin::Checkpoint => {
-                if !self.is_bootstrap_superuser() {
+                let rights = &self.identity(&self.planning_catalog()).rights;
+                if !rights.is(perigee_types::catalog::CHECKPOINT) {
                     return Err(SqlError::new(
                         SqlState::InsufficientPrivilege,
                         "permission denied to execute CHECKPOINT command",
-                    ));
+                    )
+                    .detail("Only roles with privileges of the \"pg_checkpoint\" role may execute this command."));
                 }
                 let engine = engine.clone();
                 tokio::task::spawn_blocking(move || crate::maintenance::checkpoint(&engine))

@@ -74,10 +74,11 @@ impl Registry {
     /// Enters a session.
     ///
     /// # Errors
-    /// `53300` above `limit` sessions, `57P01` once the node stops.
+    /// `53300` above `limit` sessions, or `limit_of_user` of this user; `57P01` once the node stops.
     pub(crate) fn enter(
         &self,
         limit: usize,
+        limit_of_user: Option<usize>,
         user: &str,
         database: &str,
         peer: Option<SocketAddr>,
@@ -89,6 +90,12 @@ impl Registry {
         let mut sessions = self.sessions.lock();
         if sessions.len() >= limit {
             return Err(SqlError::new(SqlState::TooManyConnections, "sorry, too many clients already"));
+        }
+        if limit_of_user.is_some_and(|most| sessions.values().filter(|s| s.user == user).count() >= most) {
+            return Err(SqlError::new(
+                SqlState::TooManyConnections,
+                format!("too many connections for role \"{user}\""),
+            ));
         }
         let process_id = loop {
             let id = self.next.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX;

@@ -6,16 +6,21 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use perigee_query::exec::{CompatGap, SessionServices};
 use perigee_storage::entry::SequenceChange;
-use perigee_types::catalog::Sequence;
+use perigee_types::acl::Privileges;
+use perigee_types::catalog::{Object, Sequence};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use rustc_hash::FxHashMap;
 
 use crate::engine::Engine;
+use crate::identity::Identity;
+use crate::privileges::no_privilege;
 
 /// What a session's functions remember and reach.
 pub(crate) struct Services {
     engine: Weak<Engine>,
     state: Mutex<State>,
+    /// What the session may do, as of the statement that began last.
+    identity: Mutex<Option<Arc<Identity>>>,
     /// So that a statement need not take the lock to see that there are none.
     has_settings: AtomicBool,
     has_own: AtomicBool,
@@ -59,6 +64,7 @@ impl Services {
         Arc::new(Self {
             engine: Arc::downgrade(engine),
             state: Mutex::default(),
+            identity: Mutex::default(),
             has_settings: AtomicBool::new(false),
             has_own: AtomicBool::new(false),
             has_notifications: AtomicBool::new(false),
@@ -87,6 +93,25 @@ impl Services {
             return Vec::new();
         }
         std::mem::take(&mut self.state.lock().notifications)
+    }
+
+    /// The statement that begins runs with these rights.
+    pub(crate) fn act_as(&self, identity: &Arc<Identity>) {
+        let mut known = self.identity.lock();
+        if known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, identity)) {
+            *known = Some(identity.clone());
+        }
+    }
+
+    /// `42501` unless the session has one of `privileges` on the sequence.
+    fn check(&self, sequence: &Arc<Sequence>, privileges: &[Privileges]) -> SqlResult<()> {
+        let Some(identity) = self.identity.lock().clone() else { return Ok(()) };
+        let object = Object::Sequence(sequence.clone());
+        let held = identity.rights.held(&object);
+        if privileges.iter().any(|privilege| held.contains(*privilege)) {
+            return Ok(());
+        }
+        Err(no_privilege(&object))
     }
 
     fn engine(&self) -> SqlResult<Arc<Engine>> {
@@ -168,6 +193,10 @@ impl Services {
         }
         let engine = self.engine()?;
         let sequence = find(&engine, oid)?;
+        // Who may insert into a table with an identity column may take its numbers.
+        if !is_identity(&engine, &sequence) {
+            self.check(&sequence, &[Privileges::USAGE, Privileges::UPDATE])?;
+        }
         let value = engine.sequences.next_value(&engine, &sequence)?;
         let mut state = self.state.lock();
         state.values.insert(oid, value);
@@ -186,13 +215,24 @@ fn find(engine: &Engine, oid: Oid) -> SqlResult<Arc<Sequence>> {
         .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, "the sequence does not exist"))
 }
 
+fn is_identity(engine: &Engine, sequence: &Sequence) -> bool {
+    let catalog = engine.store.catalog();
+    let column = sequence.owned_by.and_then(|(table, number)| {
+        let table = catalog.table(table)?;
+        table.columns.iter().find(|column| column.number == number).map(|column| column.identity_always.is_some())
+    });
+    column.unwrap_or(false)
+}
+
 impl SessionServices for Services {
     fn next_value(&self, sequence: Oid) -> SqlResult<i64> {
         self.next_value_of(sequence)
     }
 
     fn current_value(&self, sequence: Oid) -> SqlResult<i64> {
-        let name = self.definition(sequence)?.name.clone();
+        let found = self.definition(sequence)?;
+        self.check(&found, &[Privileges::USAGE, Privileges::SELECT])?;
+        let name = found.name.clone();
         self.state.lock().values.get(&sequence).copied().ok_or_else(|| {
             SqlError::new(
                 SqlState::ObjectNotInPrerequisiteState,
@@ -211,6 +251,7 @@ impl SessionServices for Services {
     fn set_value(&self, sequence: Oid, value: i64, called: bool) -> SqlResult<i64> {
         let engine = self.engine()?;
         let found = self.definition(sequence)?;
+        self.check(&found, &[Privileges::UPDATE])?;
         crate::sequences::check_value(&found, value)?;
         let mut state = self.state.lock();
         if let Some(own) = state.own.get_mut(&sequence) {

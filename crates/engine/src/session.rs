@@ -24,7 +24,9 @@ use perigee_query::exec::{ReadView, SessionFacts};
 use perigee_query::sql::{self, PlanContext, TemporarySchema};
 use perigee_storage::store::Overlay;
 use perigee_telemetry::measured;
-use perigee_types::catalog::{BOOTSTRAP_ROLE, Catalog};
+use perigee_types::acl::Privileges;
+use perigee_types::catalog::{Catalog, Object};
+use perigee_types::rights::Rights;
 use perigee_types::text::OutputSettings;
 use perigee_types::{LogIndex, Oid, SqlError, SqlResult, SqlState, SqlType, TableId, TenantId, Value};
 use rustc_hash::FxHashSet;
@@ -36,6 +38,7 @@ use crate::api::{ConnectRequest, Notice, Outcome, Severity, TransactionStatus};
 use crate::continuous::StatementPending;
 use crate::copy::CopyState;
 use crate::engine::Engine;
+use crate::identity::{Identity, SESSION_AUTHORIZATION};
 use crate::locks::LockWait;
 use crate::notify::Inbox;
 use crate::portal::Portals;
@@ -51,9 +54,10 @@ use crate::transaction::Transaction;
 pub struct Session {
     pub(crate) engine: Arc<Engine>,
     pub(crate) entry: Arc<SessionEntry>,
-    pub(crate) user: String,
-    pub(crate) role: Oid,
-    pub(crate) superuser: bool,
+    /// The role that has proved itself, and its name then.
+    pub(crate) login: Oid,
+    pub(crate) login_name: String,
+    pub(crate) known_identity: parking_lot::Mutex<Option<Arc<Identity>>>,
     pub(crate) database: String,
     pub(crate) tenant: TenantId,
     pub(crate) settings: Settings,
@@ -85,6 +89,7 @@ pub struct Session {
 /// The schemas of a `search_path`, and what they were made of.
 struct KnownPath {
     version: LogIndex,
+    role: Oid,
     setting: String,
     path: SearchPath,
 }
@@ -105,20 +110,37 @@ pub(crate) struct SettingsBehind {
 impl Session {
     pub(crate) fn open(engine: &Arc<Engine>, request: ConnectRequest) -> SqlResult<Self> {
         let catalog = engine.store.catalog();
-        let role = catalog.role(&request.user).filter(|role| role.login).cloned().ok_or_else(|| {
+        let role = catalog.role(&request.user).cloned().ok_or_else(|| {
             SqlError::new(
                 SqlState::InvalidAuthorizationSpecification,
                 format!("role \"{}\" does not exist", request.user),
             )
         })?;
+        if !role.login {
+            return Err(SqlError::new(
+                SqlState::InvalidAuthorizationSpecification,
+                format!("role \"{}\" is not permitted to log in", role.name),
+            ));
+        }
         let name = if request.database.is_empty() { &request.user } else { &request.database };
         let database = catalog.database(name).cloned().ok_or_else(|| {
             SqlError::new(SqlState::InvalidCatalogName, format!("database \"{name}\" does not exist"))
         })?;
+        let rights = Rights::of(&catalog, role.oid, database.tenant);
+        if !rights.allows(&Object::Database(database.clone()), Privileges::CONNECT, None) {
+            return Err(SqlError::new(
+                SqlState::InsufficientPrivilege,
+                format!("permission denied for database \"{}\"", database.name),
+            )
+            .detail("User does not have CONNECT privilege."));
+        }
         let mut settings = Settings::default();
         settings.set_base("durability", &engine.options.durability)?;
         settings.set_base("max_connections", &engine.options.connections_max.to_string())?;
-        settings.set_base("is_superuser", if role.superuser { "on" } else { "off" })?;
+        for (name, value) in &role.settings {
+            // A setting that this version does not know any more must not lock the role out.
+            let _ = settings.set_base(name, value);
+        }
         for (name, value) in &request.settings {
             match definition(name) {
                 Some(d) if matches!(d.kind, crate::settings::Kind::Fixed) => {
@@ -129,7 +151,8 @@ impl Session {
         }
         let now = engine.now_micros();
         let limit = engine.options.connections_max;
-        let entry = engine.sessions.enter(limit, &role.name, &database.name, request.peer, now)?;
+        let of_role = role.connections_max.filter(|_| !role.superuser).map(|most| most as usize);
+        let entry = engine.sessions.enter(limit, of_role, &role.name, &database.name, request.peer, now)?;
         entry.activity.lock().application_name = settings.get("application_name").unwrap_or_default().to_owned();
         let mut session = Self {
             services: Services::new(engine, entry.process_id),
@@ -138,9 +161,9 @@ impl Session {
             cancel: entry.begin_statement(),
             engine: engine.clone(),
             entry,
-            user: role.name.clone(),
-            role: role.oid,
-            superuser: role.superuser,
+            login: role.oid,
+            login_name: role.name.clone(),
+            known_identity: parking_lot::Mutex::new(None),
             database: database.name.clone(),
             tenant: database.tenant,
             settings,
@@ -181,9 +204,9 @@ impl Session {
         let mut all: Vec<(String, String)> = crate::settings::DEFINITIONS
             .iter()
             .filter(|d| d.reported || d.name == "is_superuser")
-            .map(|d| (d.name.to_owned(), self.settings.show(d.name).unwrap_or_default()))
+            .chain(crate::settings::definition(SESSION_AUTHORIZATION))
+            .map(|d| (d.name.to_owned(), self.show(d.name).unwrap_or_default()))
             .collect();
-        all.push(("session_authorization".to_owned(), self.user.clone()));
         all.push(("perigee_version".to_owned(), self.engine.options.version.clone()));
         all
     }
@@ -337,6 +360,7 @@ impl Session {
         let catalog = self.planning_catalog();
         let path = self.search_path(&catalog);
         let temporary = TemporarySchema { name: &self.temporary.schema, implicit: path.implicit_temporary };
+        let identity = self.identity(&catalog);
         let settings = |name: &str| self.settings.get(name).map(str::to_owned);
         run(
             &self.engine,
@@ -346,8 +370,8 @@ impl Session {
                 database: &self.database,
                 search_path: &path.schemas,
                 temporary,
-                user: &self.user,
-                role: self.role,
+                user: &identity.role.name,
+                role: identity.role.oid,
                 maintains: self.maintains,
                 settings: &settings,
                 declared,
@@ -373,15 +397,17 @@ impl Session {
     /// setting changes: every statement asks.
     pub(crate) fn search_path(&self, catalog: &Catalog) -> SearchPath {
         let setting = self.settings.get("search_path").unwrap_or_default();
+        let role = self.identity(catalog).role.clone();
         let mut known = self.known_path.lock();
         if let Some(known) = &*known
             && known.version == catalog.version
+            && known.role == role.oid
             && known.setting == setting
         {
             return known.path.clone();
         }
         let own = &self.temporary.schema;
-        let mut schemas = self.settings.search_path(&self.user);
+        let mut schemas = self.settings.search_path(&role.name);
         for name in &mut schemas {
             if name == "pg_temp" {
                 name.clone_from(own);
@@ -395,7 +421,12 @@ impl Session {
             schemas.insert(0, own.clone());
         }
         let path = SearchPath { schemas: schemas.into(), implicit_temporary };
-        *known = Some(KnownPath { version: catalog.version, setting: setting.to_owned(), path: path.clone() });
+        *known = Some(KnownPath {
+            version: catalog.version,
+            role: role.oid,
+            setting: setting.to_owned(),
+            path: path.clone(),
+        });
         path
     }
 
@@ -585,10 +616,11 @@ impl Session {
         let reads = transaction.reads.as_ref().map(|reads| reads.scans.clone());
         let catalog = snapshot.catalog.clone();
         let path = self.search_path(&catalog);
+        let identity = self.identity(&catalog);
         let session = SessionFacts {
-            user: self.user.clone(),
-            session_user: self.user.clone(),
-            role: self.role,
+            user: identity.role.name.clone(),
+            session_user: identity.session_user.name.clone(),
+            role: identity.role.oid,
             database: self.database.clone(),
             tenant: self.tenant,
             search_path: path.schemas.to_vec(),
@@ -684,10 +716,6 @@ impl Session {
 
     pub(crate) fn close_all_statements(&mut self) {
         self.statements.clear();
-    }
-
-    pub(crate) fn is_bootstrap_superuser(&self) -> bool {
-        self.role == BOOTSTRAP_ROLE || self.superuser
     }
 }
 

@@ -103,6 +103,7 @@ impl Session {
                 self.portals.clear();
                 self.services.forget();
                 self.engine.listeners.leave(self.entry.process_id);
+                self.set("session_authorization", None, false)?;
                 self.reset_all()?;
                 self.discard_temporary().await
             }

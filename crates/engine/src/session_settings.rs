@@ -3,6 +3,7 @@
 use perigee_plan::command::TransactionModes;
 use perigee_types::{SqlError, SqlResult, SqlState};
 
+use crate::identity::{ROLE, SESSION_AUTHORIZATION};
 use crate::session::{Session, SettingsBehind};
 use crate::session_transaction::{isolation_name, isolation_of};
 
@@ -11,6 +12,10 @@ impl Session {
     pub(crate) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> SqlResult<()> {
         if name.eq_ignore_ascii_case("transaction_isolation") || name.eq_ignore_ascii_case("transaction_read_only") {
             return self.set_transaction_setting(name, value);
+        }
+        let identity = [ROLE, SESSION_AUTHORIZATION].into_iter().find(|known| name.eq_ignore_ascii_case(known));
+        if let Some(name) = identity {
+            self.check_identity_setting(name, value)?;
         }
         let in_block = self.transaction.as_ref().is_some_and(|t| t.explicit);
         if local && !in_block {
@@ -25,6 +30,18 @@ impl Session {
         let reported = self.settings.set(name, value)?;
         if !local && let Some(behind) = &mut self.settings_behind {
             behind.commit.set(name, value)?;
+        }
+        if identity == Some(SESSION_AUTHORIZATION) {
+            // Another user begins without SET ROLE.
+            self.settings.set(ROLE, None)?;
+            if !local && let Some(behind) = &mut self.settings_behind {
+                behind.commit.set(ROLE, None)?;
+            }
+        }
+        if identity.is_some() {
+            for name in [SESSION_AUTHORIZATION, "is_superuser"] {
+                self.parameter_changes.push((name.to_owned(), self.show(name)?));
+            }
         }
         if let Some(name) = reported {
             let value = self.settings.show(name)?;
@@ -97,7 +114,11 @@ impl Session {
             return Ok(if read_only { "on" } else { "off" }.to_owned());
         }
         if name.eq_ignore_ascii_case("session_authorization") {
-            return Ok(self.user.clone());
+            return Ok(self.identity(&self.planning_catalog()).session_user.name.clone());
+        }
+        if name.eq_ignore_ascii_case("is_superuser") {
+            let superuser = self.identity(&self.planning_catalog()).role.superuser;
+            return Ok(if superuser { "on" } else { "off" }.to_owned());
         }
         self.settings.show(name)
     }
@@ -121,6 +142,11 @@ impl Session {
                 && let Ok(value) = self.settings.show(definition.name)
             {
                 self.parameter_changes.push((definition.name.to_owned(), value));
+            }
+        }
+        for name in [SESSION_AUTHORIZATION, "is_superuser"] {
+            if let Ok(value) = self.show(name) {
+                self.parameter_changes.push((name.to_owned(), value));
             }
         }
     }

@@ -149,11 +149,13 @@ pub const DEFINITIONS: &[Definition] = &[
     of("max_prepared_transactions", Kind::Fixed, "0", "Two-phase commit is not supported."),
     of("password_encryption", Kind::Enum(&["scram-sha-256"]), "scram-sha-256", "How passwords are kept."),
     of("random_page_cost", Kind::Real(0.0, 1e10), "4", NO_EFFECT),
+    of("role", Kind::Text, "none", "The role whose rights count: SET ROLE."),
     of("row_security", Kind::Bool, "on", NO_EFFECT),
     of("search_path", Kind::Names, "\"$user\", public", "Schemas that unqualified names are looked up in."),
     reported("server_encoding", Kind::Fixed, "UTF8", "Text is stored as UTF-8."),
     reported("server_version", Kind::Fixed, SERVER_VERSION, "PostgreSQL's version that Perigee answers as."),
     of("server_version_num", Kind::Fixed, SERVER_VERSION_NUM, "The same as a number."),
+    of("session_authorization", Kind::Text, "", "The session's user: SET SESSION AUTHORIZATION."),
     of("session_replication_role", Kind::Enum(&["origin", "replica", "local"]), "origin", NO_EFFECT),
     reported("standard_conforming_strings", Kind::Fixed, "on", "Backslashes are plain in '…'."),
     of("statement_timeout", Kind::Milliseconds, "0", "How long a statement may run; 0 is for ever."),
@@ -277,7 +279,11 @@ impl Settings {
 
     /// RESET ALL: gives the proper names of the changed settings that clients are told of.
     pub fn reset_all(&mut self) -> Vec<&'static str> {
-        let changed = std::mem::take(&mut self.changed);
+        let mut changed = std::mem::take(&mut self.changed);
+        // Who the session acts as is no matter of its settings.
+        for name in ["role", "session_authorization"] {
+            self.changed.extend(changed.remove_entry(name));
+        }
         self.output = self.read_output();
         changed.keys().filter_map(|key| definition(key)).filter(|d| d.reported).map(|d| d.name).collect()
     }

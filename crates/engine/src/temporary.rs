@@ -50,7 +50,13 @@ impl Session {
             return Ok(schema.oid);
         }
         let oid = Oid(catalog.next_oid());
-        let schema = Schema { oid, tenant: self.tenant, name: self.temporary.schema.clone(), owner: self.role };
+        let schema = Schema {
+            oid,
+            tenant: self.tenant,
+            name: self.temporary.schema.clone(),
+            owner: self.current_role(),
+            acl: None,
+        };
         self.temporary.used = true;
         self.change(vec![CatalogChange::Put(Object::Schema(Arc::new(schema)))])?;
         Ok(oid)

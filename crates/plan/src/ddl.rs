@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use perigee_types::acl::Acl;
 use perigee_types::catalog::{Column, OnCommit, ReferentialAction, Table};
 use perigee_types::enum_type::EnumPlace;
 use perigee_types::{Interval, Oid, SqlType, Value};
 use std::sync::Arc;
 
 use crate::relational::Query;
+use crate::role::{RoleChange, RoleName};
 
 /// A column as CREATE TABLE or ALTER TABLE ADD COLUMN defines it.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,7 +194,7 @@ pub enum AlterTable {
     /// SET ( … ): storage options
     SetOptions(BTreeMap<String, String>),
     /// OWNER TO
-    Owner(String),
+    Owner(RoleName),
 }
 
 /// What CREATE TYPE makes.
@@ -389,6 +391,8 @@ pub enum Ddl {
         name: String,
         /// IF NOT EXISTS
         if_not_exists: bool,
+        /// AUTHORIZATION
+        owner: Option<RoleName>,
     },
     /// CREATE SEQUENCE
     CreateSequence {
@@ -431,6 +435,8 @@ pub enum Ddl {
         /// CASCADE
         cascade: bool,
     },
+    /// A change of roles or privileges.
+    Role(RoleChange),
     /// COMMENT ON
     Comment {
         /// The table, view or index.
@@ -460,6 +466,7 @@ impl ColumnDefinition {
             domain: self.domain,
             identity_always: None,
             comment: None,
+            acl: Acl::default(),
         }
     }
 }

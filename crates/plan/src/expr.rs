@@ -122,6 +122,26 @@ impl fmt::Display for Operator {
 }
 
 impl Expr {
+    /// Tells `each` the places of the columns that it names.
+    pub fn visit_columns(&self, each: &mut impl FnMut(usize)) {
+        match self {
+            Expr::Column(place) => each(*place),
+            Expr::Binary { left, right, .. } => {
+                left.visit_columns(each);
+                right.visit_columns(each);
+            }
+            Expr::Not(e) | Expr::Negate(e) | Expr::IsNull(e) | Expr::IsNotNull(e) => e.visit_columns(each),
+            Expr::Coalesce(list) => list.iter().for_each(|e| e.visit_columns(each)),
+            Expr::Cast { from, .. } | Expr::KeyCast { from, .. } => from.visit_columns(each),
+            Expr::Parameter(_)
+            | Expr::Literal(_)
+            | Expr::TransactionTime
+            | Expr::StatementTime
+            | Expr::NextValue(_)
+            | Expr::RandomUuid => {}
+        }
+    }
+
     /// Whether it names a column of the row.
     #[must_use]
     pub fn has_column(&self) -> bool {

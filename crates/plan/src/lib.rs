@@ -16,6 +16,7 @@ pub mod evaluate;
 pub mod expr;
 pub mod point;
 pub mod relational;
+pub mod role;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub use evaluate::EvaluationContext;
 pub use expr::Expr;
 pub use point::Point;
 pub use relational::{Query, Write};
+pub use role::{Need, RoleChange};
 
 /// One statement, ready to run.
 #[derive(Clone, Debug)]
@@ -71,6 +73,8 @@ pub struct Prepared {
     pub parameters: Vec<SqlType>,
     /// Columns of the result; `None` for statements without one.
     pub columns: Option<Arc<[ResultColumn]>>,
+    /// What the current role must be allowed.
+    pub needs: Arc<[Need]>,
     /// The catalog that it was planned against; another one makes it stale.
     pub catalog_version: LogIndex,
     /// The command's name in its completion tag, e.g. `SELECT`, `INSERT`, `CREATE TABLE`.

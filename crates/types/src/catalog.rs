@@ -4,11 +4,13 @@
 //! not change. Storage keeps the versions that an open snapshot may still ask for, so a statement always meets the
 //! catalog of its own snapshot. Objects have persistent oids and go to disk as JSON.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::acl::{Acl, AclKind, Privileges};
 use crate::enum_type::EnumType;
 use crate::ids::{IndexId, LogIndex, Oid, TableId, TenantId};
 use crate::sql_type::SqlType;
@@ -31,8 +33,41 @@ pub const TEMPORARY_SCHEMA: Oid = Oid(15_001);
 pub const TEMPORARY_PREFIX: &str = "pg_temp_";
 /// Oid of the first superuser.
 pub const BOOTSTRAP_ROLE: Oid = Oid(10);
+/// `pg_database_owner`: its one member is the owner of the session's database.
+pub const DATABASE_OWNER: Oid = Oid(6171);
+/// `pg_read_all_data`: reads every table, view and sequence.
+pub const READ_ALL_DATA: Oid = Oid(6181);
+/// `pg_write_all_data`: writes every table, view and sequence.
+pub const WRITE_ALL_DATA: Oid = Oid(6182);
+/// `pg_read_all_stats`: sees what all sessions do.
+pub const READ_ALL_STATS: Oid = Oid(3375);
+/// `pg_signal_backend`: ends statements and sessions of others.
+pub const SIGNAL_BACKEND: Oid = Oid(4200);
+/// `pg_checkpoint`: may CHECKPOINT.
+pub const CHECKPOINT: Oid = Oid(4544);
 /// Oid of the database `postgres`.
 pub const BOOTSTRAP_DATABASE: Oid = Oid(5);
+
+/// The roles that every cluster has, with the oids that PostgreSQL gives them.
+fn predefined_roles() -> impl Iterator<Item = Object> {
+    const ROLES: &[(Oid, &str, &[Oid])] = &[
+        (DATABASE_OWNER, "pg_database_owner", &[]),
+        (READ_ALL_DATA, "pg_read_all_data", &[]),
+        (WRITE_ALL_DATA, "pg_write_all_data", &[]),
+        (Oid(3373), "pg_monitor", &[READ_ALL_STATS, Oid(3374), Oid(3377)]),
+        (Oid(3374), "pg_read_all_settings", &[]),
+        (READ_ALL_STATS, "pg_read_all_stats", &[]),
+        (Oid(3377), "pg_stat_scan_tables", &[]),
+        (SIGNAL_BACKEND, "pg_signal_backend", &[]),
+        (CHECKPOINT, "pg_checkpoint", &[]),
+    ];
+    ROLES.iter().map(|(oid, name, member_of)| {
+        let member =
+            |role: &Oid| Membership { role: *role, grantor: BOOTSTRAP_ROLE, admin: false, inherit: true, set: true };
+        let member_of = member_of.iter().map(member).collect();
+        Object::Role(Arc::new(Role { member_of, ..Role::new(*oid, name) }))
+    })
+}
 
 /// A schema (namespace).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +80,9 @@ pub struct Schema {
     pub name: String,
     /// The role that owns it.
     pub owner: Oid,
+    /// Who may do what, where that is not its kind's default.
+    #[serde(default)]
+    pub acl: Option<Acl>,
 }
 
 /// Where a column's value comes from when an INSERT does not give one.
@@ -82,6 +120,9 @@ pub struct Column {
     /// Comment.
     #[serde(default)]
     pub comment: Option<String>,
+    /// What is granted on this column alone.
+    #[serde(default, skip_serializing_if = "Acl::is_empty")]
+    pub acl: Acl,
 }
 
 /// A CHECK constraint.
@@ -222,6 +263,9 @@ pub struct Table {
     /// Comment.
     #[serde(default)]
     pub comment: Option<String>,
+    /// Who may do what, where that is not its kind's default.
+    #[serde(default)]
+    pub acl: Option<Acl>,
 }
 
 impl Schema {
@@ -406,6 +450,9 @@ pub struct Sequence {
     pub cycle: bool,
     /// The table column that it belongs to and goes with: (table, column number).
     pub owned_by: Option<(TableId, u16)>,
+    /// Who may do what, where that is not its kind's default.
+    #[serde(default)]
+    pub acl: Option<Acl>,
 }
 
 /// A view.
@@ -430,6 +477,35 @@ pub struct View {
     /// Comment.
     #[serde(default)]
     pub comment: Option<String>,
+    /// Who may do what, where that is not its kind's default.
+    #[serde(default)]
+    pub acl: Option<Acl>,
+}
+
+/// That a role is a member of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The role that it is a member of.
+    pub role: Oid,
+    /// Who gave it.
+    pub grantor: Oid,
+    /// May give it on.
+    pub admin: bool,
+    /// Has the role's privileges without SET ROLE.
+    pub inherit: bool,
+    /// May SET ROLE to it.
+    pub set: bool,
+}
+
+/// What is granted on the objects that a role will make: ALTER DEFAULT PRIVILEGES.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultPrivileges {
+    /// Objects of this schema; `None` is any.
+    pub schema: Option<Oid>,
+    /// What kind of objects.
+    pub kind: AclKind,
+    /// For any schema: in place of the kind's default. For one schema: besides it.
+    pub acl: Acl,
 }
 
 /// What a type is that a user made.
@@ -509,8 +585,72 @@ pub struct Role {
     pub superuser: bool,
     /// May connect.
     pub login: bool,
+    /// Has the privileges of roles that it is made a member of.
+    pub inherit: bool,
+    /// May make roles.
+    pub create_role: bool,
+    /// May make databases.
+    pub create_database: bool,
+    /// May open replication connections.
+    pub replication: bool,
+    /// Row policies do not bind it.
+    pub bypass_row_security: bool,
+    /// Sessions that it may have open on a node, `None` for any number.
+    pub connections_max: Option<u32>,
+    /// When its password ends: microseconds since 1970 UTC.
+    pub valid_until: Option<i64>,
     /// `SCRAM-SHA-256$…`, where a password is set.
     pub password: Option<String>,
+    /// What it is a member of.
+    pub member_of: Vec<Membership>,
+    /// Settings of its new sessions: ALTER ROLE … SET.
+    pub settings: BTreeMap<String, String>,
+    /// What is granted on the objects that it will make.
+    #[serde(default)]
+    pub default_privileges: Vec<DefaultPrivileges>,
+    /// Comment.
+    pub comment: Option<String>,
+}
+
+impl Role {
+    /// A role as CREATE ROLE makes it without options.
+    #[must_use]
+    pub fn new(oid: Oid, name: &str) -> Self {
+        Self {
+            oid,
+            name: name.to_owned(),
+            superuser: false,
+            login: false,
+            inherit: true,
+            create_role: false,
+            create_database: false,
+            replication: false,
+            bypass_row_security: false,
+            connections_max: None,
+            valid_until: None,
+            password: None,
+            member_of: Vec::new(),
+            settings: BTreeMap::new(),
+            default_privileges: Vec::new(),
+            comment: None,
+        }
+    }
+
+    /// The privileges of an object that it makes in a schema; `None` where they are its kind's default.
+    #[must_use]
+    pub fn acl_of_new(&self, kind: AclKind, schema: Option<Oid>) -> Option<Acl> {
+        let of = |schema| self.default_privileges.iter().find(|d| d.kind == kind && d.schema == schema).map(|d| &d.acl);
+        let (any, here) = (of(None), schema.and_then(|schema| of(Some(schema))));
+        if any.is_none() && here.is_none() {
+            return None;
+        }
+        let mut acl = any.cloned().unwrap_or_else(|| Acl::default_of(kind, self.oid));
+        for item in here.into_iter().flat_map(|acl| acl.items()) {
+            acl.grant(item.grantor, item.grantee, item.privileges.without(item.grantable), false);
+            acl.grant(item.grantor, item.grantee, item.grantable, true);
+        }
+        Some(acl)
+    }
 }
 
 /// A database; Perigee's tenant.
@@ -524,6 +664,9 @@ pub struct Database {
     pub name: String,
     /// The role that owns it.
     pub owner: Oid,
+    /// Who may do what, where that is not its kind's default.
+    #[serde(default)]
+    pub acl: Option<Acl>,
 }
 
 /// Any object of the catalog.
@@ -548,6 +691,120 @@ pub enum Object {
 }
 
 impl Object {
+    /// The role that owns it; an index belongs to its table's, a role to nobody.
+    #[must_use]
+    pub fn owner(&self, catalog: &Catalog) -> Option<Oid> {
+        match self {
+            Object::Database(o) => Some(o.owner),
+            Object::Schema(o) => Some(o.owner),
+            Object::Table(o) => Some(o.owner),
+            Object::Index(o) => catalog.table(o.table).map(|table| table.owner),
+            Object::Sequence(o) => Some(o.owner),
+            Object::View(o) => Some(o.owner),
+            Object::Type(o) => Some(o.owner),
+            Object::Role(_) => None,
+        }
+    }
+
+    /// The schema that it stands in.
+    #[must_use]
+    pub fn schema(&self) -> Option<Oid> {
+        match self {
+            Object::Table(o) => Some(o.schema),
+            Object::Index(o) => Some(o.schema),
+            Object::Sequence(o) => Some(o.schema),
+            Object::View(o) => Some(o.schema),
+            Object::Type(o) => Some(o.schema),
+            Object::Database(_) | Object::Schema(_) | Object::Role(_) => None,
+        }
+    }
+
+    /// What kind of privileges it has.
+    #[must_use]
+    pub fn acl_kind(&self) -> Option<AclKind> {
+        match self {
+            Object::Database(_) => Some(AclKind::Database),
+            Object::Schema(_) => Some(AclKind::Schema),
+            Object::Table(_) | Object::View(_) => Some(AclKind::Table),
+            Object::Sequence(_) => Some(AclKind::Sequence),
+            Object::Index(_) | Object::Role(_) | Object::Type(_) => None,
+        }
+    }
+
+    /// Its privileges, where something was granted or revoked.
+    #[must_use]
+    pub fn own_acl(&self) -> Option<&Acl> {
+        match self {
+            Object::Database(o) => o.acl.as_ref(),
+            Object::Schema(o) => o.acl.as_ref(),
+            Object::Table(o) => o.acl.as_ref(),
+            Object::View(o) => o.acl.as_ref(),
+            Object::Sequence(o) => o.acl.as_ref(),
+            Object::Index(_) | Object::Role(_) | Object::Type(_) => None,
+        }
+    }
+
+    /// Who may do what with it; `None` where its kind has no privileges.
+    #[must_use]
+    pub fn acl(&self) -> Option<Cow<'_, Acl>> {
+        let owner = match self {
+            Object::Database(o) => o.owner,
+            Object::Schema(o) => o.owner,
+            Object::Table(o) => o.owner,
+            Object::View(o) => o.owner,
+            Object::Sequence(o) => o.owner,
+            Object::Index(_) | Object::Role(_) | Object::Type(_) => return None,
+        };
+        Some(match self.own_acl() {
+            Some(acl) => Cow::Borrowed(acl),
+            None => Cow::Owned(Acl::default_of(self.acl_kind()?, owner)),
+        })
+    }
+
+    /// The object with other privileges; unchanged where its kind has none.
+    #[must_use]
+    pub fn with_acl(&self, acl: Acl) -> Self {
+        let acl = Some(acl);
+        match self {
+            Object::Database(o) => Object::Database(Arc::new(Database { acl, ..(**o).clone() })),
+            Object::Schema(o) => Object::Schema(Arc::new(Schema { acl, ..(**o).clone() })),
+            Object::Table(o) => Object::Table(Arc::new(Table { acl, ..(**o).clone() })),
+            Object::View(o) => Object::View(Arc::new(View { acl, ..(**o).clone() })),
+            Object::Sequence(o) => Object::Sequence(Arc::new(Sequence { acl, ..(**o).clone() })),
+            Object::Index(_) | Object::Role(_) | Object::Type(_) => self.clone(),
+        }
+    }
+
+    /// The object with another owner, who takes the old one's place in its privileges.
+    #[must_use]
+    pub fn with_owner(&self, owner: Oid) -> Self {
+        let moved = |acl: &Option<Acl>, from: Oid| {
+            acl.clone().map(|mut acl| {
+                acl.change_owner(from, owner);
+                acl
+            })
+        };
+        match self {
+            Object::Database(o) => {
+                Object::Database(Arc::new(Database { owner, acl: moved(&o.acl, o.owner), ..(**o).clone() }))
+            }
+            Object::Schema(o) => {
+                Object::Schema(Arc::new(Schema { owner, acl: moved(&o.acl, o.owner), ..(**o).clone() }))
+            }
+            Object::Table(o) => {
+                let mut table = Table { owner, acl: moved(&o.acl, o.owner), ..(**o).clone() };
+                table.columns.iter_mut().for_each(|column| column.acl.change_owner(o.owner, owner));
+                Object::Table(Arc::new(table))
+            }
+            Object::View(o) => Object::View(Arc::new(View { owner, acl: moved(&o.acl, o.owner), ..(**o).clone() })),
+            Object::Sequence(o) => {
+                Object::Sequence(Arc::new(Sequence { owner, acl: moved(&o.acl, o.owner), ..(**o).clone() }))
+            }
+            Object::Type(o) => Object::Type(Arc::new(UserType { owner, ..(**o).clone() })),
+            Object::Index(_) | Object::Role(_) => self.clone(),
+        }
+    }
+
     /// Its oid.
     #[must_use]
     pub fn oid(&self) -> Oid {
@@ -619,7 +876,10 @@ impl Catalog {
     #[must_use]
     pub fn bootstrap(superuser: &str) -> Self {
         let schema = |oid, name: &str| {
-            Object::Schema(Arc::new(Schema { oid, tenant: TenantId(1), name: name.to_owned(), owner: BOOTSTRAP_ROLE }))
+            let owner = if oid == PUBLIC_SCHEMA { DATABASE_OWNER } else { BOOTSTRAP_ROLE };
+            let mut acl = Acl::default_of(AclKind::Schema, owner);
+            acl.grant(owner, None, Privileges::USAGE, false);
+            Object::Schema(Arc::new(Schema { oid, tenant: TenantId(1), name: name.to_owned(), owner, acl: Some(acl) }))
         };
         Self::from_objects(
             LogIndex(0),
@@ -629,19 +889,24 @@ impl Catalog {
                     tenant: TenantId(1),
                     name: "postgres".to_owned(),
                     owner: BOOTSTRAP_ROLE,
+                    acl: None,
                 })),
                 schema(PG_CATALOG_SCHEMA, "pg_catalog"),
                 schema(INFORMATION_SCHEMA, "information_schema"),
                 schema(PERIGEE_SCHEMA, "perigee"),
                 schema(PUBLIC_SCHEMA, "public"),
                 Object::Role(Arc::new(Role {
-                    oid: BOOTSTRAP_ROLE,
-                    name: superuser.to_owned(),
                     superuser: true,
                     login: true,
-                    password: None,
+                    create_role: true,
+                    create_database: true,
+                    replication: true,
+                    bypass_row_security: true,
+                    ..Role::new(BOOTSTRAP_ROLE, superuser)
                 })),
-            ],
+            ]
+            .into_iter()
+            .chain(predefined_roles()),
         )
     }
 
@@ -860,6 +1125,44 @@ impl Catalog {
         })
     }
 
+    /// A role by oid.
+    #[must_use]
+    pub fn role_of(&self, oid: Oid) -> Option<&Arc<Role>> {
+        match self.objects.get(&oid) {
+            Some(Object::Role(role)) => Some(role),
+            _ => None,
+        }
+    }
+
+    /// The roles whose privileges a role has without SET ROLE, itself included. In a database's tenant its owner is
+    /// also `pg_database_owner`.
+    #[must_use]
+    pub fn inherited_roles(&self, role: Oid, tenant: TenantId) -> BTreeSet<Oid> {
+        let mut roles = self.reachable_roles(role, |membership| membership.inherit);
+        let owns =
+            |object: &Object| matches!(object, Object::Database(d) if d.tenant == tenant && roles.contains(&d.owner));
+        if self.objects.values().any(owns) {
+            roles.insert(DATABASE_OWNER);
+        }
+        roles
+    }
+
+    /// The roles that a role can be reached from by memberships that `follow` takes, itself included.
+    #[must_use]
+    pub fn reachable_roles(&self, role: Oid, follow: impl Fn(&Membership) -> bool) -> BTreeSet<Oid> {
+        let mut known = BTreeSet::from([role]);
+        let mut open = vec![role];
+        while let Some(role) = open.pop() {
+            let memberships = self.role_of(role).map(|role| role.member_of.as_slice()).unwrap_or_default();
+            for membership in memberships.iter().filter(|membership| follow(membership)) {
+                if known.insert(membership.role) {
+                    open.push(membership.role);
+                }
+            }
+        }
+        known
+    }
+
     /// A database by name.
     #[must_use]
     pub fn database(&self, name: &str) -> Option<&Arc<Database>> {
@@ -894,6 +1197,7 @@ mod tests {
             options: BTreeMap::new(),
             on_commit: OnCommit::PreserveRows,
             comment: None,
+            acl: None,
         }))
     }
 

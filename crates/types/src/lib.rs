@@ -8,17 +8,21 @@
 //! - [`value`]: one datum outside of Arrow
 //! - [`key`]: order-preserving key encoding
 //! - [`row`]: compact row encoding, as it stands in the log
+//! - [`acl`]: privileges on objects
 //! - [`bucket`]: ranges of time
+//! - [`rights`]: what a role may do
 //! - [`catalog`]: schemas, tables, indexes, sequences, views, roles, and their versions
 //! - [`text`]: the text form of values, in and out
 //! - [`error`]: SQLSTATE and the error that reaches a client
 
+pub mod acl;
 pub mod bucket;
 pub mod catalog;
 pub mod enum_type;
 pub mod error;
 pub mod ids;
 pub mod key;
+pub mod rights;
 pub mod row;
 pub mod sql_type;
 pub mod text;

@@ -129,12 +129,16 @@ impl Session {
             }
             AlterTable::Owner(role) => {
                 let catalog = self.latest_catalog();
-                let owner = catalog.role(role).ok_or_else(|| {
-                    SqlError::new(SqlState::UndefinedObject, format!("role \"{role}\" does not exist"))
-                })?;
-                let mut changed = Table::clone(table);
-                changed.owner = owner.oid;
-                self.put(changed)
+                let owner = self.named_role(&catalog, role)?.oid;
+                // Its sequences belong to whom it belongs to.
+                let owned = catalog.objects().filter(|object| {
+                    matches!(object, Object::Sequence(s) if s.owned_by.is_some_and(|(table_of, _)| table_of == table.oid))
+                });
+                self.change(owned.map(|sequence| CatalogChange::Put(sequence.with_owner(owner))).collect())?;
+                match Object::Table(table.clone()).with_owner(owner) {
+                    Object::Table(changed) => self.put(Table::clone(&changed)),
+                    _ => Ok(()),
+                }
             }
         }
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use perigee_plan::ddl::{ColumnDefinition, KeyConstraint, SequenceColumn};
+use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Query};
+use perigee_types::acl::AclKind;
 use perigee_types::catalog::{
     Catalog, CatalogChange, Column, ColumnDefault, Index, IndexState, Object, OnCommit, Schema, Sequence, Table, View,
 };
@@ -51,7 +53,8 @@ impl Session {
             tenant: self.tenant,
             schema,
             name: name.clone(),
-            owner: self.role,
+            owner: self.current_role(),
+            acl: self.acl_of_new(AclKind::Table, Some(schema)),
             version: 1,
             storage: oid,
             columns: Vec::new(),
@@ -163,7 +166,8 @@ impl Session {
             tenant: self.tenant,
             schema: table.schema,
             name: names::choose(catalog, table.schema, &[], &table.name, &definition.name, "seq"),
-            owner: self.role,
+            owner: self.current_role(),
+            acl: self.acl_of_new(AclKind::Sequence, Some(table.schema)),
             ty: definition.ty.clone(),
             start: 1,
             increment: 1,
@@ -191,6 +195,8 @@ impl Session {
         }
         let schema = self.creation_schema(*schema)?;
         let catalog = self.latest_catalog();
+        let mut kept_acl = self.acl_of_new(AclKind::Table, Some(schema));
+        let mut owner = self.current_role();
         let oid = match catalog.relation(schema, name) {
             None => Oids::new(&catalog).next(),
             Some(Object::View(old)) if *replace => {
@@ -201,6 +207,8 @@ impl Session {
                         "cannot change name or data type of a view's columns",
                     ));
                 }
+                kept_acl.clone_from(&old.acl);
+                owner = old.owner;
                 old.oid
             }
             Some(other) if *replace => {
@@ -215,7 +223,8 @@ impl Session {
             tenant: self.tenant,
             schema,
             name: name.clone(),
-            owner: self.role,
+            owner,
+            acl: kept_acl,
             query: query.clone(),
             columns: columns.clone(),
             depends_on: depends_on.clone(),
@@ -224,8 +233,16 @@ impl Session {
         self.change(vec![CatalogChange::Put(Object::View(Arc::new(view)))])
     }
 
-    pub(super) fn create_schema(&mut self, name: &str, if_not_exists: bool) -> SqlResult<()> {
+    pub(super) fn create_schema(&mut self, name: &str, if_not_exists: bool, owner: Option<&RoleName>) -> SqlResult<()> {
         let catalog = self.latest_catalog();
+        let identity = self.identity(&catalog);
+        let owner = match owner {
+            Some(owner) => {
+                self.check_new_owner(&catalog, &identity, owner, None)?;
+                self.named_role(&catalog, owner)?.oid
+            }
+            None => identity.role.oid,
+        };
         if name.starts_with("pg_") {
             return Err(SqlError::new(SqlState::ReservedName, format!("unacceptable schema name \"{name}\""))
                 .detail("The prefix \"pg_\" is reserved for system schemas."));
@@ -238,8 +255,14 @@ impl Session {
             self.notify(format!("{text}, skipping"));
             return Ok(());
         }
-        let schema =
-            Schema { oid: Oids::new(&catalog).next(), tenant: self.tenant, name: name.to_owned(), owner: self.role };
+        let oid = Oids::new(&catalog).next();
+        let schema = Schema {
+            oid,
+            tenant: self.tenant,
+            name: name.to_owned(),
+            owner,
+            acl: self.acl_of_new(AclKind::Schema, None),
+        };
         self.change(vec![CatalogChange::Put(Object::Schema(Arc::new(schema)))])
     }
 
@@ -279,7 +302,8 @@ impl Session {
             tenant: self.tenant,
             schema,
             name: name.clone(),
-            owner: self.role,
+            owner: self.current_role(),
+            acl: self.acl_of_new(AclKind::Sequence, Some(schema)),
             ty: ty.clone(),
             start,
             increment: *increment,

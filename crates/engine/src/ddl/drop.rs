@@ -26,10 +26,19 @@ impl Session {
                 None => return Err(missing(kind, name)),
             }
         }
+        let catalog = self.latest_catalog();
+        let identity = self.identity(&catalog);
+        for object in &wanted {
+            // The owner of a schema may empty it.
+            let schema = object.schema().and_then(|oid| catalog.object(oid));
+            if !schema.is_some_and(|schema| identity.rights.owns(schema, &catalog)) {
+                self.require_owner(&catalog, &identity.rights, object)?;
+            }
+        }
         self.drop_found(&wanted, cascade).await
     }
 
-    /// Drops objects and what belongs to them; with `cascade` also what uses them.
+    /// Drops objects, and with them what belongs to them or, with CASCADE, depends on them.
     pub(crate) async fn drop_found(&mut self, wanted: &[Object], cascade: bool) -> SqlResult<()> {
         for object in wanted {
             if let Object::Table(table) = object {
@@ -234,18 +243,7 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
 
 /// An object with its kind, as PostgreSQL names it in a detail.
 fn described(object: &Object) -> String {
-    let kind = match object {
-        Object::Table(table) if table.materialized.is_some() => "materialized view",
-        Object::Table(_) => "table",
-        Object::View(_) => "view",
-        Object::Index(_) => "index",
-        Object::Sequence(_) => "sequence",
-        Object::Schema(_) => "schema",
-        Object::Database(_) => "database",
-        Object::Role(_) => "role",
-        Object::Type(_) => "type",
-    };
-    format!("{kind} {}", object.name())
+    format!("{} {}", crate::privileges::noun(object), object.name())
 }
 
 fn noun(kind: DropKind) -> &'static str {

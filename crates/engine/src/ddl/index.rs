@@ -33,6 +33,7 @@ fn hide_column(table: &mut Table, index: IndexId, ty: SqlType, expression: Strin
         missing: Value::Null,
         domain: None,
         identity_always: None,
+        acl: Default::default(),
         comment: None,
     });
     number

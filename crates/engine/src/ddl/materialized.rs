@@ -5,6 +5,7 @@ use std::sync::Arc;
 use perigee_plan::Ddl;
 use perigee_plan::ddl::ContinuousDefinition;
 use perigee_storage::entry::SequenceChange;
+use perigee_types::acl::AclKind;
 use perigee_types::catalog::{CatalogChange, Continuous, Materialized, Object, OnCommit, Sequence, Table};
 use perigee_types::{LogIndex, Oid, SqlError, SqlResult, SqlState, SqlType};
 
@@ -54,7 +55,8 @@ impl Session {
             tenant: self.tenant,
             schema: *schema,
             name: name.clone(),
-            owner: self.role,
+            owner: self.current_role(),
+            acl: self.acl_of_new(AclKind::Table, Some(*schema)),
             version: 1,
             storage: oid,
             columns: Vec::new(),
@@ -81,7 +83,8 @@ impl Session {
                 tenant: self.tenant,
                 schema: *schema,
                 name: names::choose(&catalog, *schema, &[], name, "position", "seq"),
-                owner: self.role,
+                owner: self.current_role(),
+                acl: None,
                 ty: SqlType::Int8,
                 start: 0,
                 increment: 1,

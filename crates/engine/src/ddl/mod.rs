@@ -11,6 +11,7 @@ mod drop;
 mod index;
 mod materialized;
 mod names;
+mod role;
 mod truncate;
 mod user_type;
 
@@ -31,13 +32,17 @@ impl Session {
             self.engine.check_disk(0)?;
         }
         self.lock_catalog(prepared.tag).await?;
+        self.check_ddl(ddl)?;
         let mut rows = None;
         match ddl {
             Ddl::CreateTable { .. } => rows = self.create_table(ddl, parameters).await?,
             Ddl::CreateView { .. } => self.create_view(ddl)?,
             Ddl::CreateMaterializedView { .. } => rows = self.create_materialized_view(ddl).await?,
             Ddl::RefreshMaterializedView { .. } => self.refresh_materialized_view(ddl).await?,
-            Ddl::CreateSchema { name, if_not_exists } => self.create_schema(name, *if_not_exists)?,
+            Ddl::CreateSchema { name, if_not_exists, owner } => {
+                self.create_schema(name, *if_not_exists, owner.as_ref())?;
+            }
+            Ddl::Role(change) => Box::pin(self.change_roles(change)).await?,
             Ddl::CreateSequence { .. } => self.create_sequence(ddl)?,
             Ddl::CreateType { schema, name, definition } => self.create_type(*schema, name, definition)?,
             Ddl::AlterType { ty, action } => self.alter_type(*ty, action).await?,

@@ -41,7 +41,7 @@ impl Session {
                 TypeKind::Domain(domain)
             }
         };
-        let (tenant, owner) = (self.tenant, self.role);
+        let (tenant, owner) = (self.tenant, self.current_role());
         let ty = UserType { oid, array, tenant, schema, name: name.to_owned(), owner, kind, comment: None };
         self.change(vec![CatalogChange::Put(Object::Type(Arc::new(ty)))])
     }

@@ -45,7 +45,7 @@ pub mod view;
 
 pub use error::sql_error;
 pub(crate) use pending::pending_filter;
-pub use planning::{Planning, PlanningOptions, ViewPlanner, optimize};
+pub use planning::{Planning, PlanningOptions, RESTRICTED, ViewPlanner, optimize};
 pub(crate) use postgres::{DOMAIN_VALUE, ORDINALITY, UNNEST, record_columns};
 pub use rewrite::rewrite_expression;
 pub use runtime::{QueryOptions, QueryRuntime};

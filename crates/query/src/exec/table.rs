@@ -7,11 +7,11 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Constraint, Constraints};
+use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableSource, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use perigee_plan::relational::VID_COLUMN;
-use perigee_types::TableId;
 use perigee_types::catalog::{Index, IndexDefinition, Table};
 
 use super::scan;
@@ -27,9 +27,9 @@ pub(super) struct CatalogTable {
 ///
 /// # Errors
 /// Internal, for a source that is not one of a provider.
-pub(crate) fn scanned_table(source: &Arc<dyn TableSource>) -> Result<Option<TableId>> {
-    let provider = datafusion::datasource::source_as_provider(source)?;
-    Ok(provider.downcast_ref::<CatalogTable>().map(|table| table.table.oid))
+pub(crate) fn scanned_table(source: &Arc<dyn TableSource>) -> Result<Option<Arc<Table>>> {
+    let provider = source_as_provider(source)?;
+    Ok(provider.downcast_ref::<CatalogTable>().map(|table| Arc::clone(&table.table)))
 }
 
 impl CatalogTable {

@@ -29,7 +29,7 @@ impl Rows {
     }
 
     /// Adds a row with these cells.
-    pub(super) fn push<const N: usize>(&mut self, cells: [(&str, Value); N]) {
+    pub(super) fn push<'c>(&mut self, cells: impl IntoIterator<Item = (&'c str, Value)>) {
         let mut row = self.blank.clone();
         for (column, value) in cells {
             let at = self.definition.position(column);

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use perigee_plan::command::CopyKind;
-use perigee_plan::{SessionCommand, TransactionCommand};
+use perigee_plan::role::RoleName;
+use perigee_plan::{RoleChange, SessionCommand, TransactionCommand};
 use perigee_types::Value;
+use perigee_types::acl::AclKind;
 use perigee_types::enum_type::EnumPlace;
 use sqlparser::ast::{DataType, Expr, Ident, ObjectName, Query};
 
@@ -119,6 +121,10 @@ pub enum Ast {
         /// Not WITH NO DATA.
         with_data: bool,
     },
+    /// CREATE, ALTER and DROP ROLE, GRANT and REVOKE of membership, …
+    Role(RoleChange),
+    /// GRANT and REVOKE of privileges
+    Privileges(Box<PrivilegeStatement>),
     /// A command of PostgreSQL that Perigee does not have: 0A000 when planned.
     Unsupported(&'static str),
 }
@@ -158,6 +164,51 @@ pub enum AlterTypeAction {
     DropConstraint(Ident, bool),
     /// RENAME CONSTRAINT
     RenameConstraint(Ident, Ident),
+}
+
+/// GRANT or REVOKE of privileges, as written.
+#[derive(Clone, Debug)]
+pub struct PrivilegeStatement {
+    /// REVOKE
+    pub revoke: bool,
+    /// Names of privileges, each with the columns listed behind it.
+    pub items: Vec<(String, Vec<String>)>,
+    /// On what.
+    pub target: PrivilegeTarget,
+    /// To or from whom.
+    pub grantees: Vec<RoleName>,
+    /// WITH GRANT OPTION; of REVOKE: GRANT OPTION FOR.
+    pub option: bool,
+    /// CASCADE
+    pub cascade: bool,
+}
+
+/// What GRANT and REVOKE name behind ON.
+#[derive(Clone, Debug)]
+pub enum PrivilegeTarget {
+    /// Tables and views.
+    Tables(Vec<ObjectName>),
+    /// Sequences.
+    Sequences(Vec<ObjectName>),
+    /// Schemas.
+    Schemas(Vec<String>),
+    /// Databases.
+    Databases(Vec<String>),
+    /// ALL TABLES IN SCHEMA
+    AllTables(Vec<String>),
+    /// ALL SEQUENCES IN SCHEMA
+    AllSequences(Vec<String>),
+    /// ALL FUNCTIONS (or PROCEDURES, or ROUTINES) IN SCHEMA
+    AllFunctions(Vec<String>),
+    /// ALTER DEFAULT PRIVILEGES: objects that are to come.
+    New {
+        /// Who will make them; empty: the current role.
+        roles: Vec<RoleName>,
+        /// Where; empty: anywhere.
+        schemas: Vec<String>,
+        /// What kind.
+        kind: AclKind,
+    },
 }
 
 /// What COPY reads or writes.

@@ -35,6 +35,7 @@ fn table(storage: Oid) -> Arc<Table> {
         domain: None,
         identity_always: None,
         comment: None,
+        acl: Default::default(),
     };
     Arc::new(Table {
         oid: storage,
@@ -55,6 +56,7 @@ fn table(storage: Oid) -> Arc<Table> {
         options: Default::default(),
         on_commit: perigee_types::catalog::OnCommit::PreserveRows,
         comment: None,
+        acl: None,
     })
 }
 

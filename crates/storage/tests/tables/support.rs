@@ -196,6 +196,7 @@ pub(crate) fn column(number: u16, name: &str, ty: SqlType, missing: Value) -> Co
         domain: None,
         identity_always: None,
         comment: None,
+        acl: Default::default(),
     }
 }
 
@@ -224,6 +225,7 @@ pub(crate) fn table(storage: Oid, indexes: &[Index]) -> Table {
         options: Default::default(),
         on_commit: perigee_types::catalog::OnCommit::PreserveRows,
         comment: None,
+        acl: None,
     }
 }
 

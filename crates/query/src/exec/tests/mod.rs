@@ -82,6 +82,7 @@ impl Fixture {
                 domain: None,
                 identity_always: None,
                 comment: None,
+                acl: Default::default(),
             })
             .collect();
         let table = Arc::new(Table {
@@ -103,6 +104,7 @@ impl Fixture {
             options: BTreeMap::new(),
             on_commit: perigee_types::catalog::OnCommit::PreserveRows,
             comment: None,
+            acl: None,
         });
         let index = Arc::new(Index {
             oid: Oid(oid + 1),

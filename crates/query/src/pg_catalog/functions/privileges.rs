@@ -1,29 +1,31 @@
-//! `has_table_privilege` and its like.
-//!
-//! A superuser and an object's owner may do everything; everybody may use schemas, connect, and read system tables.
+//! `has_table_privilege` and its like: what [`Rights`] say.
 
-use perigee_types::catalog::{Object, Role};
+use perigee_types::acl::{Acl, AclKind, Privileges};
+use perigee_types::catalog::{BOOTSTRAP_ROLE, Object, Table};
+use perigee_types::rights::Rights;
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
-use super::{SystemFunction, function, oid_of, relation_of};
+use super::{SystemFunction, function, oid_at, oid_of, relation_of, text_at};
 use crate::pg_catalog::scope::{Relation, Scope};
 
 pub(super) fn all() -> Vec<SystemFunction> {
     let of = |name, eval| function(name, 2..=3, SqlType::Bool, eval);
+    // There are no functions, types and languages but those of the system, which everybody may use.
     let always = |name| function(name, 2..=3, SqlType::Bool, |_, _| Ok(Value::Bool(true)));
     vec![
-        of("has_table_privilege", table),
-        of("has_any_column_privilege", table),
-        of("has_sequence_privilege", table),
-        function("has_column_privilege", 3..=4, SqlType::Bool, column),
-        of("has_schema_privilege", schema),
-        always("has_database_privilege"),
+        of("has_table_privilege", |s, v| on_relation(s, v, AclKind::Table, false)),
+        of("has_any_column_privilege", |s, v| on_relation(s, v, AclKind::Table, true)),
+        of("has_sequence_privilege", |s, v| on_relation(s, v, AclKind::Sequence, false)),
+        function("has_column_privilege", 3..=4, SqlType::Bool, on_column),
+        of("has_schema_privilege", on_schema),
+        of("has_database_privilege", on_database),
         always("has_function_privilege"),
         always("has_type_privilege"),
         always("has_language_privilege"),
-        of("has_tablespace_privilege", tablespace),
+        of("has_tablespace_privilege", on_tablespace),
         function("pg_has_role", 2..=3, SqlType::Bool, has_role),
         function("row_security_active", 1..=1, SqlType::Bool, |_, _| Ok(Value::Bool(false))),
+        function("acldefault", 2..=2, SqlType::Array(Box::new(SqlType::Text)), default_acl),
     ]
 }
 
@@ -44,70 +46,194 @@ fn role_of(scope: &Scope, value: &Value) -> SqlResult<Oid> {
     let name = value.as_str().unwrap_or_default();
     match scope.catalog().role(name) {
         Some(role) => Ok(role.oid),
+        // Everybody: a role that nobody is, and that holds what PUBLIC holds.
+        None if name == "public" => Ok(Oid(0)),
         None => Err(SqlError::new(SqlState::UndefinedObject, format!("role \"{name}\" does not exist"))),
     }
 }
 
-fn role<'a>(scope: &Scope<'a>, oid: Oid) -> Option<&'a Role> {
-    match scope.catalog().object(oid) {
-        Some(Object::Role(role)) => Some(role),
-        _ => None,
+fn rights(scope: &Scope, role: Oid) -> Rights {
+    Rights::of(scope.catalog(), role, scope.session().tenant)
+}
+
+/// The privileges of a list such as `SELECT, UPDATE WITH GRANT OPTION`; `true`: to give on.
+fn privileges(value: &Value, kind: AclKind) -> SqlResult<Vec<(Privileges, bool)>> {
+    let list = value.as_str().unwrap_or_default();
+    let one = |word: &str| {
+        let word = word.trim();
+        let upper = word.to_ascii_uppercase();
+        let (name, grantable) = match upper.strip_suffix("WITH GRANT OPTION") {
+            Some(name) => (name.trim_end(), true),
+            None => (upper.as_str(), false),
+        };
+        Privileges::named(name).filter(|privilege| Privileges::all_of(kind).contains(*privilege)).map_or_else(
+            || Err(SqlError::new(SqlState::InvalidParameterValue, format!("unrecognized privilege type: \"{word}\""))),
+            |privilege| Ok((privilege, grantable)),
+        )
+    };
+    list.split(',').map(one).collect()
+}
+
+fn on_relation(scope: &Scope, values: &[Value], kind: AclKind, any_column: bool) -> SqlResult<Value> {
+    let (role, rest) = role_and_rest(scope, values, 2)?;
+    let [relation, wanted] = rest else { return Ok(Value::Null) };
+    let Some(relation) = relation_of(scope, relation)? else { return Ok(Value::Null) };
+    if kind == AclKind::Sequence && !matches!(relation, Relation::Sequence(_)) {
+        return Err(SqlError::new(SqlState::WrongObjectType, format!("\"{}\" is not a sequence", relation.name())));
+    }
+    let rights = rights(scope, role);
+    let columns: Option<&[u16]> = any_column.then_some(&[]);
+    for (privilege, grantable) in privileges(wanted, kind)? {
+        if held(scope, &rights, relation, privilege, grantable, columns) {
+            return Ok(Value::Bool(true));
+        }
+    }
+    Ok(Value::Bool(false))
+}
+
+fn held(
+    scope: &Scope,
+    rights: &Rights,
+    relation: Relation,
+    privilege: Privileges,
+    grantable: bool,
+    columns: Option<&[u16]>,
+) -> bool {
+    match scope.catalog().object(relation.oid()) {
+        Some(object) if grantable => rights.grantable(object, scope.catalog()).contains(privilege),
+        Some(object) => rights.allows(object, privilege, columns),
+        // A system table: everybody reads it, but for those with passwords.
+        None => {
+            let open = !matches!(relation.name(), "pg_authid" | "pg_shadow") && privilege == Privileges::SELECT;
+            rights.is_superuser() || open && !grantable
+        }
     }
 }
 
-fn is_superuser(scope: &Scope, oid: Oid) -> bool {
-    role(scope, oid).is_some_and(|r| r.superuser)
-}
-
-fn table(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
-    let (role, rest) = role_and_rest(scope, values, 2)?;
-    on_relation(scope, role, rest)
-}
-
-fn column(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+fn on_column(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     let (role, rest) = role_and_rest(scope, values, 3)?;
-    on_relation(scope, role, &[&rest[..1], &rest[2..]].concat())
-}
-
-/// `rest`: the relation and the privileges.
-fn on_relation(scope: &Scope, role: Oid, rest: &[Value]) -> SqlResult<Value> {
-    let [relation, privilege] = rest else { return Ok(Value::Null) };
+    let [relation, column, wanted] = rest else { return Ok(Value::Null) };
     let Some(relation) = relation_of(scope, relation)? else { return Ok(Value::Null) };
-    let owner = match relation {
-        Relation::Table(t) => t.owner,
-        Relation::Sequence(s) => s.owner,
-        Relation::View(v) => v.owner,
-        Relation::Index(_) => Oid(0),
-        Relation::System(_) => {
-            let reads = privilege.as_str().is_some_and(|p| p.trim().eq_ignore_ascii_case("select"));
-            return Ok(Value::Bool(reads || is_superuser(scope, role)));
-        }
+    let number = match relation {
+        Relation::Table(table) => number_of(table, column)?,
+        _ => None,
     };
-    Ok(Value::Bool(owner == role || is_superuser(scope, role)))
+    let rights = rights(scope, role);
+    for (privilege, grantable) in privileges(wanted, AclKind::Column)? {
+        if held(scope, &rights, relation, privilege, grantable, number.as_ref().map(std::slice::from_ref)) {
+            return Ok(Value::Bool(true));
+        }
+    }
+    Ok(Value::Bool(false))
 }
 
-fn schema(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+fn number_of(table: &Table, column: &Value) -> SqlResult<Option<u16>> {
+    if let Some(number) = column.as_i64() {
+        return Ok(u16::try_from(number).ok());
+    }
+    let name = column.as_str().unwrap_or_default();
+    match table.columns.iter().find(|c| c.name == name) {
+        Some(column) => Ok(Some(column.number)),
+        None => Err(SqlError::new(
+            SqlState::UndefinedColumn,
+            format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
+        )),
+    }
+}
+
+fn on_schema(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     let (role, rest) = role_and_rest(scope, values, 2)?;
-    let [schema, privilege] = rest else { return Ok(Value::Null) };
+    let [schema, wanted] = rest else { return Ok(Value::Null) };
     let oid = match oid_of(schema) {
         Some(oid) => oid,
         None => scope.schema_oid(schema.as_str().unwrap_or_default()),
     };
-    let Some(Object::Schema(schema)) = scope.catalog().object(oid) else {
-        let name = schema.as_str().unwrap_or_default();
-        return Err(SqlError::new(SqlState::InvalidSchemaName, format!("schema \"{name}\" does not exist")));
-    };
-    let uses = privilege.as_str().is_some_and(|p| p.trim().eq_ignore_ascii_case("usage"));
-    Ok(Value::Bool(uses || schema.owner == role || is_superuser(scope, role)))
+    match scope.catalog().object(oid) {
+        Some(object @ Object::Schema(_)) => on_object(scope, role, object, wanted, AclKind::Schema),
+        _ => {
+            let name = schema.as_str().unwrap_or_default();
+            Err(SqlError::new(SqlState::InvalidSchemaName, format!("schema \"{name}\" does not exist")))
+        }
+    }
 }
 
-fn tablespace(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+fn on_database(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let (role, rest) = role_and_rest(scope, values, 2)?;
+    let [database, wanted] = rest else { return Ok(Value::Null) };
+    let name = database.as_str().unwrap_or_default();
+    let found = scope.databases().find(|d| oid_of(database).is_some_and(|oid| oid == d.oid) || d.name == name);
+    match found {
+        Some(found) => on_object(scope, role, &Object::Database(found.clone()), wanted, AclKind::Database),
+        None => Err(SqlError::new(SqlState::InvalidCatalogName, format!("database \"{name}\" does not exist"))),
+    }
+}
+
+fn on_object(scope: &Scope, role: Oid, object: &Object, wanted: &Value, kind: AclKind) -> SqlResult<Value> {
+    let rights = rights(scope, role);
+    let has = privileges(wanted, kind)?.into_iter().any(|(privilege, grantable)| match grantable {
+        true => rights.grantable(object, scope.catalog()).contains(privilege),
+        false => rights.allows(object, privilege, None),
+    });
+    Ok(Value::Bool(has))
+}
+
+fn on_tablespace(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     let (role, _) = role_and_rest(scope, values, 2)?;
-    Ok(Value::Bool(is_superuser(scope, role)))
+    Ok(Value::Bool(rights(scope, role).is_superuser()))
 }
 
+/// `pg_has_role([user,] role, kind)`: MEMBER of it at all, USAGE of its privileges, SET ROLE to it.
 fn has_role(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     let (role, rest) = role_and_rest(scope, values, 2)?;
-    let wanted = role_of(scope, rest.first().unwrap_or(&Value::Null))?;
-    Ok(Value::Bool(role == wanted || is_superuser(scope, role)))
+    let [wanted, kinds] = rest else { return Ok(Value::Null) };
+    let wanted = role_of(scope, wanted)?;
+    let catalog = scope.catalog();
+    if rights(scope, role).is_superuser() {
+        return Ok(Value::Bool(true));
+    }
+    for kind in kinds.as_str().unwrap_or_default().split(',') {
+        let upper = kind.trim().to_ascii_uppercase();
+        let (name, admin) = match upper.strip_suffix("WITH ADMIN OPTION").or(upper.strip_suffix("WITH GRANT OPTION")) {
+            Some(name) => (name.trim_end(), true),
+            None => (upper.as_str(), false),
+        };
+        let has = match name {
+            "MEMBER" | "USAGE" | "SET" if admin => catalog
+                .reachable_roles(role, |_| true)
+                .into_iter()
+                .filter_map(|oid| catalog.role_of(oid))
+                .any(|holder| holder.member_of.iter().any(|m| m.role == wanted && m.admin)),
+            "MEMBER" => catalog.reachable_roles(role, |_| true).contains(&wanted),
+            "USAGE" => catalog.inherited_roles(role, scope.session().tenant).contains(&wanted),
+            "SET" => catalog.reachable_roles(role, |m| m.set).contains(&wanted),
+            _ => {
+                return Err(SqlError::new(
+                    SqlState::InvalidParameterValue,
+                    format!("unrecognized privilege type: \"{}\"", kind.trim()),
+                ));
+            }
+        };
+        if has {
+            return Ok(Value::Bool(true));
+        }
+    }
+    Ok(Value::Bool(false))
+}
+
+/// `acldefault(kind, owner)`
+fn default_acl(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let kind = match text_at(values, 0) {
+        "r" => AclKind::Table,
+        "c" => AclKind::Column,
+        "s" => AclKind::Sequence,
+        "n" => AclKind::Schema,
+        "d" => AclKind::Database,
+        _ => return Ok(Value::Array(Vec::new())),
+    };
+    let owner = match oid_at(values, 1) {
+        Oid(0) => BOOTSTRAP_ROLE,
+        owner => owner,
+    };
+    let texts = Acl::default_of(kind, owner).texts(|role| scope.role_name(role));
+    Ok(Value::Array(texts.into_iter().map(Value::Text).collect()))
 }

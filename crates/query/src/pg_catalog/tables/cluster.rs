@@ -1,13 +1,11 @@
-//! Databases, roles, settings, sessions.
+//! Databases, settings, sessions.
 
 use perigee_types::Value;
-use perigee_types::catalog::Role;
 
+use super::roles::acl_of;
 use crate::pg_catalog::builder::{Rows, bool, int8, oid, text};
 use crate::pg_catalog::scope::Scope;
 
-/// What stands where a password would: nobody reads one.
-const HIDDEN_PASSWORD: &str = "********";
 /// Number of the encoding UTF8.
 const UTF8: i32 = 6;
 /// Oid of the tablespace `pg_default`.
@@ -27,53 +25,7 @@ pub(super) fn databases(scope: &Scope, rows: &mut Rows) {
             ("dattablespace", oid(PG_DEFAULT)),
             ("datcollate", text("C")),
             ("datctype", text("C")),
-        ]);
-    }
-}
-
-/// `pg_authid`
-pub(super) fn auth_ids(scope: &Scope, rows: &mut Rows) {
-    for role in scope.roles() {
-        let cells = role_cells(role);
-        rows.push(cells);
-    }
-}
-
-/// `pg_roles`
-pub(super) fn roles(scope: &Scope, rows: &mut Rows) {
-    for role in scope.roles() {
-        let cells = role_cells(role);
-        rows.push(cells);
-    }
-}
-
-fn role_cells(role: &Role) -> [(&'static str, Value); 11] {
-    [
-        ("oid", oid(role.oid.0)),
-        ("rolname", text(role.name.as_str())),
-        ("rolsuper", bool(role.superuser)),
-        ("rolinherit", bool(true)),
-        ("rolcreaterole", bool(role.superuser)),
-        ("rolcreatedb", bool(role.superuser)),
-        ("rolcanlogin", bool(role.login)),
-        ("rolreplication", bool(role.superuser)),
-        ("rolbypassrls", bool(role.superuser)),
-        ("rolconnlimit", Value::Int4(-1)),
-        ("rolpassword", text(HIDDEN_PASSWORD)),
-    ]
-}
-
-/// `pg_user`
-pub(super) fn users(scope: &Scope, rows: &mut Rows) {
-    for role in scope.roles().filter(|r| r.login) {
-        rows.push([
-            ("usename", text(role.name.as_str())),
-            ("usesysid", oid(role.oid.0)),
-            ("usecreatedb", bool(role.superuser)),
-            ("usesuper", bool(role.superuser)),
-            ("userepl", bool(role.superuser)),
-            ("usebypassrls", bool(role.superuser)),
-            ("passwd", text(HIDDEN_PASSWORD)),
+            ("datacl", acl_of(scope, database.oid)),
         ]);
     }
 }

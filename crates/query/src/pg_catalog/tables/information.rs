@@ -3,7 +3,7 @@
 use perigee_types::catalog::{ColumnDefault, TypeKind};
 use perigee_types::{SqlType, Value};
 
-use super::{information_keys, information_types};
+use super::{information_keys, information_types, roles};
 use crate::pg_catalog::builder::{Rows, int4, text, text_or_null, yes_or_no};
 use crate::pg_catalog::deparse;
 use crate::pg_catalog::scope::{Relation, Scope};
@@ -22,7 +22,15 @@ pub(super) fn fill(name: &str, scope: &Scope, rows: &mut Rows) {
         "domains" => information_types::domains(scope, rows),
         "domain_constraints" => information_types::domain_constraints(scope, rows),
         "information_schema_catalog_name" => rows.push([("catalog_name", text(database(scope)))]),
-        "enabled_roles" => scope.roles().for_each(|role| rows.push([("role_name", text(role.name.as_str()))])),
+        "enabled_roles"
+        | "applicable_roles"
+        | "administrable_role_authorizations"
+        | "table_privileges"
+        | "role_table_grants"
+        | "column_privileges"
+        | "role_column_grants"
+        | "usage_privileges"
+        | "role_usage_grants" => roles::fill(name, scope, rows),
         _ => information_keys::fill(name, scope, rows),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! - [`relations`]: `pg_class`, `pg_attribute`, `pg_attrdef`, `pg_namespace`, `pg_sequence`
 //! - [`constraints`]: `pg_index`, `pg_constraint`, `pg_depend`
-//! - [`cluster`]: databases, roles, settings, sessions
+//! - [`cluster`]: databases, settings, sessions
+//! - [`roles`]: roles, memberships, privileges
 //! - [`lists`]: `pg_tables`, `pg_views`, `pg_stat_user_tables` and other views over the above
 //! - [`comments`][]: `pg_description`
 //! - [`gaps`][]: `perigee.compat_gaps`
@@ -18,6 +19,7 @@ mod information_keys;
 mod information_types;
 mod lists;
 mod relations;
+mod roles;
 mod types;
 
 use super::builder::Rows;
@@ -50,9 +52,14 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
         "pg_rewrite" => constraints::rules(scope, &mut rows),
         "pg_description" => comments::fill(scope, &mut rows),
         "pg_database" => cluster::databases(scope, &mut rows),
-        "pg_authid" => cluster::auth_ids(scope, &mut rows),
-        "pg_roles" => cluster::roles(scope, &mut rows),
-        "pg_user" => cluster::users(scope, &mut rows),
+        "pg_authid" => roles::auth_ids(scope, &mut rows),
+        "pg_roles" => roles::roles(scope, &mut rows),
+        "pg_user" => roles::users(scope, &mut rows, false),
+        "pg_shadow" => roles::users(scope, &mut rows, true),
+        "pg_group" => roles::groups(scope, &mut rows),
+        "pg_auth_members" => roles::memberships(scope, &mut rows),
+        "pg_default_acl" => roles::default_acls(scope, &mut rows),
+        "pg_db_role_setting" => roles::role_settings(scope, &mut rows),
         "pg_settings" => cluster::settings(scope, &mut rows),
         "pg_stat_activity" => cluster::activity(scope, &mut rows),
         "pg_stat_database" => cluster::database_statistics(scope, &mut rows),

@@ -3,6 +3,7 @@
 use perigee_types::catalog::{Column, ColumnDefault};
 use perigee_types::{Oid, SqlType, Value};
 
+use super::roles::{acl, acl_of};
 use crate::pg_catalog::builder::{Rows, bool, int2, int4, int8, oid, text};
 use crate::pg_catalog::deparse;
 use crate::pg_catalog::scope::{Relation, Scope};
@@ -61,6 +62,7 @@ pub(super) fn classes(scope: &Scope, rows: &mut Rows) {
             ("relispopulated", bool(true)),
             ("relreplident", text(identity)),
             ("reloptions", options.unwrap_or(Value::Null)),
+            ("relacl", acl_of(scope, relation.oid())),
         ]);
     }
 }
@@ -78,7 +80,8 @@ pub(super) fn attributes(scope: &Scope, rows: &mut Rows) {
                 Relation::System(d) => d.columns.get(at).is_some_and(|c| c.not_null),
                 _ => column.is_some_and(|c| c.not_null),
             };
-            attribute(rows, relation.oid(), number, &name, &ty, column, not_null);
+            let acl = column.filter(|c| !c.acl.is_empty()).map_or(Value::Null, |c| acl(scope, &c.acl));
+            attribute(rows, relation.oid(), (number, &name, &ty), column, not_null, acl);
         }
     }
 }
@@ -86,11 +89,10 @@ pub(super) fn attributes(scope: &Scope, rows: &mut Rows) {
 fn attribute(
     rows: &mut Rows,
     relation: Oid,
-    number: u16,
-    name: &str,
-    ty: &SqlType,
+    (number, name, ty): (u16, &str, &SqlType),
     column: Option<&Column>,
     not_null: bool,
+    acl: Value,
 ) {
     let length = ty.type_length();
     let identity = match column.and_then(|c| c.identity_always) {
@@ -118,6 +120,7 @@ fn attribute(
         ("attgenerated", text(if column.is_some_and(|c| c.generated().is_some()) { "s" } else { "" })),
         ("attislocal", bool(true)),
         ("attcollation", oid(collation(ty))),
+        ("attacl", acl),
     ]);
 }
 
@@ -185,6 +188,7 @@ pub(super) fn namespaces(scope: &Scope, rows: &mut Rows) {
             ("oid", oid(schema.oid.0)),
             ("nspname", text(schema.name.as_str())),
             ("nspowner", oid(schema.owner.0)),
+            ("nspacl", acl_of(scope, schema.oid)),
         ]);
     }
 }

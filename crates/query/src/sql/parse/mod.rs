@@ -8,6 +8,7 @@ mod cursor;
 mod maintenance;
 mod position;
 mod rewrite;
+mod role;
 mod session;
 mod tokens;
 mod transaction;
@@ -98,6 +99,11 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
         "prepare" => return session::prepare(&mut cursor),
         "declare" | "fetch" | "move" | "close" => return cursor::parse(&mut cursor),
         "copy" => return copy::parse(&mut cursor),
+        "create" | "alter" | "drop" | "grant" | "revoke" | "reassign" => {
+            if let Some(ast) = role::parse(&mut cursor)? {
+                return Ok(ast);
+            }
+        }
         "explain" | "vacuum" | "analyze" | "analyse" | "checkpoint" | "refresh" => {
             return maintenance::parse(&mut cursor);
         }

@@ -70,14 +70,19 @@ fn set(tokens: &mut Tokens) -> SqlResult<Ast> {
         let value = if tokens.accept_words(&["none"]) { Some("none".to_owned()) } else { value_or_default(tokens)? };
         ("role".to_owned(), value)
     } else {
-        let name = setting_name(tokens)?;
-        if !tokens.accept(&Token::Eq) {
-            tokens.expect_words(&["to"])?;
-        }
-        let value = values(tokens, name == "search_path")?;
-        (name, value)
+        setting_value(tokens)?
     };
     Ok(setting(name, value, local))
+}
+
+/// `name { TO | = } value`, or DEFAULT, which is no value.
+pub(super) fn setting_value(tokens: &mut Tokens) -> SqlResult<(String, Option<String>)> {
+    let name = setting_name(tokens)?;
+    if !tokens.accept(&Token::Eq) {
+        tokens.expect_words(&["to"])?;
+    }
+    let value = values(tokens, name == "search_path")?;
+    Ok((name, value))
 }
 
 fn setting(name: String, value: Option<String>, local: bool) -> Ast {

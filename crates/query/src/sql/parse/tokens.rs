@@ -29,6 +29,18 @@ impl<'a> Tokens<'a> {
         word_of(self.peek()?)
     }
 
+    /// Whether `words` come next.
+    pub(super) fn peek_words(&self, words: &[&str]) -> bool {
+        words.iter().enumerate().all(|(i, word)| {
+            self.tokens.get(self.at + i).and_then(|t| word_of(&t.token)).is_some_and(|found| found == *word)
+        })
+    }
+
+    /// The unquoted word before the cursor, in lower case.
+    pub(super) fn previous_word(&self) -> Option<String> {
+        word_of(&self.tokens.get(self.at.checked_sub(1)?)?.token)
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.at >= self.tokens.len()
     }
@@ -65,9 +77,7 @@ impl<'a> Tokens<'a> {
 
     /// Steps over `words` if they are there.
     pub(super) fn accept_words(&mut self, words: &[&str]) -> bool {
-        let found = words.iter().enumerate().all(|(i, word)| {
-            self.tokens.get(self.at + i).and_then(|t| word_of(&t.token)).is_some_and(|found| found == *word)
-        });
+        let found = self.peek_words(words);
         self.at += if found { words.len() } else { 0 };
         found
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use perigee_plan::ddl::AlterTable as Action;
+use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Plan};
 use perigee_types::catalog::{Object, Table};
 use perigee_types::{SqlError, SqlResult};
@@ -105,8 +106,9 @@ fn action(
         }
         AlterTableOperation::SetOptionsParens { options } => Action::SetOptions(storage_options(options)?),
         AlterTableOperation::OwnerTo { new_owner } => Action::Owner(match new_owner {
-            Owner::Ident(name) => fold(name),
-            Owner::CurrentRole | Owner::CurrentUser | Owner::SessionUser => context.user.to_owned(),
+            Owner::Ident(name) => RoleName::Named(fold(name)),
+            Owner::CurrentRole | Owner::CurrentUser => RoleName::Current,
+            Owner::SessionUser => RoleName::Session,
         }),
         other => return Err(SqlError::unsupported(format_args!("ALTER TABLE {other}"))),
     });

@@ -348,6 +348,7 @@ pub(super) fn validate(
         options: BTreeMap::new(),
         on_commit: perigee_types::catalog::OnCommit::PreserveRows,
         comment: None,
+        acl: None,
     });
     generated(&table, context)?;
     checks.iter().try_for_each(|check| validate_one(&table, check, context))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use perigee_plan::ddl::{DropKind, IndexKeyDefinition};
+use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Plan};
 use perigee_types::catalog::{Column, Object, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
@@ -26,7 +27,7 @@ pub(super) fn plan(statement: &Statement, ast: &ast::Statement, context: &PlanCo
     let (ddl, tag) = match ast {
         ast::Statement::CreateIndex(create) => (create_index(create, context)?, "CREATE INDEX"),
         ast::Statement::CreateSchema { schema_name, if_not_exists, .. } => {
-            (create_schema(schema_name, *if_not_exists, context)?, "CREATE SCHEMA")
+            (create_schema(schema_name, *if_not_exists)?, "CREATE SCHEMA")
         }
         ast::Statement::CreateSequence { temporary, if_not_exists, name, data_type, sequence_options, owned_by } => {
             let owned = owned_by.as_ref().is_some_and(|o| !o.to_string().eq_ignore_ascii_case("none"));
@@ -112,19 +113,25 @@ fn index_key(key: &IndexColumn, table: &Arc<Table>, context: &PlanContext) -> Sq
     Ok(IndexKeyDefinition { name, expression: Some((text, ty)), descending, nulls_first })
 }
 
-fn create_schema(name: &SchemaName, if_not_exists: bool, context: &PlanContext) -> SqlResult<Ddl> {
-    let name = match name {
-        SchemaName::Simple(name) => fold(names::last_ident(name)?),
-        SchemaName::NamedAuthorization(name, owner) if fold(owner) == context.user => fold(names::last_ident(name)?),
-        SchemaName::UnnamedAuthorization(_) | SchemaName::NamedAuthorization(..) => {
-            return Err(SqlError::unsupported("CREATE SCHEMA … AUTHORIZATION"));
-        }
+fn create_schema(name: &SchemaName, if_not_exists: bool) -> SqlResult<Ddl> {
+    let role = |ident: &ast::Ident| match fold(ident).as_str() {
+        "current_user" | "current_role" if ident.quote_style.is_none() => RoleName::Current,
+        "session_user" if ident.quote_style.is_none() => RoleName::Session,
+        name => RoleName::Named(name.to_owned()),
+    };
+    let (name, owner) = match name {
+        SchemaName::Simple(name) => (fold(names::last_ident(name)?), None),
+        SchemaName::NamedAuthorization(name, owner) => (fold(names::last_ident(name)?), Some(role(owner))),
+        SchemaName::UnnamedAuthorization(owner) => match role(owner) {
+            RoleName::Named(name) => (name.clone(), Some(RoleName::Named(name))),
+            _ => return Err(SqlError::unsupported("CREATE SCHEMA AUTHORIZATION CURRENT_USER without a name")),
+        },
     };
     if name.starts_with("pg_") {
         return Err(SqlError::new(SqlState::ReservedName, format!("unacceptable schema name \"{name}\""))
             .detail("The prefix \"pg_\" is reserved for system schemas."));
     }
-    Ok(Ddl::CreateSchema { name, if_not_exists })
+    Ok(Ddl::CreateSchema { name, if_not_exists, owner })
 }
 
 fn create_sequence(

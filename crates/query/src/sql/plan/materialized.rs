@@ -439,7 +439,7 @@ pub(super) fn plan_continuous(
     let fresh = fresh
         .transform_up_with_subqueries(|node| {
             let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
-            if scanned_table(&scan.source)? != Some(continuous.table) {
+            if scanned_table(&scan.source)?.map(|table| table.oid) != Some(continuous.table) {
                 return Ok(Transformed::no(node));
             }
             let at = DfExpr::Column(Column::new(Some(scan.table_name.clone()), time.name.clone()));

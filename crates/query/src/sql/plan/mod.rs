@@ -7,6 +7,7 @@
 //! - [`ddl`], [`table`], [`alter`]: changes of the catalog
 //! - [`materialized`]: materialized views and continuous aggregates
 //! - [`copy`][]: COPY
+//! - [`role`]: GRANT and REVOKE; [`privileges`]: what a statement needs
 
 mod alter;
 mod assign;
@@ -24,9 +25,11 @@ mod parameters;
 mod point;
 mod position;
 mod prepare;
+mod privileges;
 mod query;
 mod returning;
 mod rewrite;
+mod role;
 mod row_lock;
 mod scalar;
 mod table;
@@ -101,7 +104,12 @@ fn point_plan(ast: &ast::Statement, context: &PlanContext) -> SqlResult<Option<P
 }
 
 fn prepared(statement: &Statement, planned: Planned, context: &PlanContext) -> Arc<Prepared> {
+    let ast = match &statement.ast {
+        Ast::Sql(ast) => Some(&**ast),
+        _ => None,
+    };
     Arc::new(Prepared {
+        needs: privileges::needs(ast, &planned.plan, context).into(),
         plan: planned.plan,
         parameters: planned.parameters,
         columns: planned.columns,
@@ -153,6 +161,8 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
             Ok(Planned::command(Plan::Admin(Admin::Analyze(self::tables(tables, context)?)), "ANALYZE"))
         }
         Ast::Checkpoint => Ok(Planned::command(Plan::Admin(Admin::Checkpoint), "CHECKPOINT")),
+        Ast::Role(change) => Ok(role::plan(change)),
+        Ast::Privileges(statement) => role::privileges(statement, context),
         Ast::Unsupported(what) => Err(SqlError::unsupported(what)),
     }
 }

@@ -46,7 +46,7 @@ fn refusals_carry_postgresqls_states() {
         ("create index on pairs (nothing)", "42703"),
         ("alter table nothing add column a int", "42P01"),
         ("alter table pairs drop column nothing", "42703"),
-        ("drop role x", "0A000"),
+        ("drop tablespace x", "0A000"),
         ("do $$ $$", "0A000"),
         ("merge into pairs using things on true when matched then delete", "0A000"),
         ("copy nothing from stdin", "42P01"),

@@ -100,6 +100,7 @@ impl Fixture {
                     options: options.clone(),
                     on_commit: perigee_types::catalog::OnCommit::PreserveRows,
                     comment: None,
+                    acl: None,
                 };
                 for (place, column) in columns.iter().enumerate() {
                     let (Some(kind), Some(sequence)) = (column.sequence, sequences[place]) else { continue };
@@ -138,6 +139,7 @@ impl Fixture {
                     columns: columns.clone(),
                     depends_on: depends_on.clone(),
                     comment: None,
+                    acl: None,
                 })));
             }
             Ddl::CreateSequence { name, .. } => {
@@ -184,6 +186,7 @@ impl Fixture {
             maximum: i64::MAX,
             cycle: false,
             owned_by: None,
+            acl: None,
         })));
         oid
     }

@@ -1,0 +1,195 @@
+//! Whether the current role may do what a statement asks for. Source: PostgreSQL's documentation of GRANT.
+
+use perigee_plan::ddl::{AlterTable, AlterType};
+use perigee_plan::role::RoleName;
+use perigee_plan::{Ddl, Need};
+use perigee_types::acl::Privileges;
+use perigee_types::catalog::{Catalog, Object, TEMPORARY_SCHEMA, View};
+use perigee_types::rights::Rights;
+use perigee_types::{Oid, SqlError, SqlResult};
+
+use crate::identity::{Identity, denied, may_become};
+use crate::session::Session;
+
+/// How deep views may stand on views.
+const VIEWS_MAX: usize = 32;
+
+impl Session {
+    /// Refuses a statement whose needs the current role is not granted.
+    ///
+    /// # Errors
+    /// `42501`
+    pub(crate) fn check_needs(&self, needs: &[Need]) -> SqlResult<()> {
+        if needs.is_empty() {
+            return Ok(());
+        }
+        let catalog = self.planning_catalog();
+        let identity = self.identity(&catalog);
+        if identity.rights.is_superuser() {
+            return Ok(());
+        }
+        needs.iter().try_for_each(|need| self.check_need(&catalog, &identity.rights, need))
+    }
+
+    fn check_need(&self, catalog: &Catalog, rights: &Rights, need: &Need) -> SqlResult<()> {
+        // Without an entry in the catalog it is a system table that not everybody may read.
+        let Some(object) = catalog.object(need.object) else {
+            let system = perigee_query::exec::RESTRICTED.iter().find(|(oid, _)| *oid == need.object);
+            let name = system.map(|(_, name)| *name).unwrap_or_default();
+            return Err(denied(format!("permission denied for table {name}")));
+        };
+        if let Some(schema) = object.schema().and_then(|oid| catalog.object(oid)) {
+            require(rights, schema, Privileges::USAGE, None)?;
+        }
+        require(rights, object, need.privileges, need.columns.as_deref())?;
+        match object {
+            Object::View(view) => self.check_below(catalog, view, 0),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a view reads is read with its owner's rights.
+    fn check_below(&self, catalog: &Catalog, view: &View, depth: usize) -> SqlResult<()> {
+        let rights = Rights::of(catalog, view.owner, self.tenant);
+        if rights.is_superuser() || depth >= VIEWS_MAX {
+            return Ok(());
+        }
+        for object in view.depends_on.iter().filter_map(|oid| catalog.object(*oid)) {
+            match object {
+                Object::View(below) => {
+                    require(&rights, object, Privileges::SELECT, None)?;
+                    self.check_below(catalog, below, depth + 1)?;
+                }
+                Object::Table(_) => require(&rights, object, Privileges::SELECT, None)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a change of the catalog that the current role may not make. DROP and changes of roles look for
+    /// themselves, at what they find.
+    ///
+    /// # Errors
+    /// `42501`
+    pub(crate) fn check_ddl(&self, ddl: &Ddl) -> SqlResult<()> {
+        let catalog = self.latest_catalog();
+        let identity = self.identity(&catalog);
+        let rights = &identity.rights;
+        if rights.is_superuser() {
+            return Ok(());
+        }
+        let create_in = |schema: &Oid| match catalog.object(*schema) {
+            None if *schema == TEMPORARY_SCHEMA => match catalog.database(&self.database) {
+                Some(database) if !rights.held(&Object::Database(database.clone())).contains(Privileges::TEMPORARY) => {
+                    let text =
+                        format!("permission denied to create temporary tables in database \"{}\"", self.database);
+                    Err(denied(text))
+                }
+                _ => Ok(()),
+            },
+            Some(schema) => require(rights, schema, Privileges::CREATE, None),
+            None => Ok(()),
+        };
+        let points_to = |table: Option<Oid>| match table.and_then(|oid| catalog.object(oid)) {
+            Some(table) => require(rights, table, Privileges::REFERENCES, Some(&[])),
+            None => Ok(()),
+        };
+        let own = |oid: Oid| match catalog.object(oid) {
+            Some(object) => self.require_owner(&catalog, rights, object),
+            None => Ok(()),
+        };
+        match ddl {
+            Ddl::CreateTable { schema, foreign_keys, .. } => {
+                create_in(schema)?;
+                foreign_keys.iter().try_for_each(|key| points_to(key.references))
+            }
+            Ddl::CreateView { schema, name, .. } => {
+                create_in(schema)?;
+                catalog.relation(*schema, name).map_or(Ok(()), |view| own(view.oid()))
+            }
+            Ddl::CreateSequence { schema, .. } | Ddl::CreateMaterializedView { schema, .. } => create_in(schema),
+            Ddl::RefreshMaterializedView { view, .. } => own(view.oid),
+            Ddl::CreateType { schema, .. } => create_in(schema),
+            Ddl::AlterType { ty, action } => {
+                own(*ty)?;
+                match action {
+                    AlterType::Owner(to) => {
+                        self.check_new_owner(&catalog, &identity, &RoleName::Named(to.clone()), None)
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Ddl::CreateSchema { .. } => match catalog.database(&self.database) {
+                Some(database) => require(rights, &Object::Database(database.clone()), Privileges::CREATE, None),
+                None => Ok(()),
+            },
+            Ddl::CreateIndex { table, .. } => own(table.oid),
+            Ddl::AlterTable { table: Some(table), actions } => {
+                own(table.oid)?;
+                actions.iter().try_for_each(|action| match action {
+                    AlterTable::AddForeignKey(key) => points_to(key.references),
+                    AlterTable::Owner(to) => self.check_new_owner(&catalog, &identity, to, Some(table.schema)),
+                    _ => Ok(()),
+                })
+            }
+            Ddl::Comment { object, .. } => own(*object),
+            Ddl::AlterTable { table: None, .. } | Ddl::Drop { .. } | Ddl::Truncate { .. } | Ddl::Role(_) => Ok(()),
+        }
+    }
+
+    /// Refuses to give an object to a role that the current one may not act as.
+    pub(crate) fn check_new_owner(
+        &self,
+        catalog: &Catalog,
+        identity: &Identity,
+        to: &RoleName,
+        schema: Option<Oid>,
+    ) -> SqlResult<()> {
+        let to = self.named_role(catalog, to)?;
+        if !may_become(catalog, &identity.role, to.oid) {
+            return Err(denied(format!("must be able to SET ROLE \"{}\"", to.name)));
+        }
+        match schema.and_then(|schema| catalog.object(schema)) {
+            Some(schema) if !identity.rights.is_superuser() => {
+                require(&Rights::of(catalog, to.oid, self.tenant), schema, Privileges::CREATE, None)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what only the owner may do.
+    ///
+    /// # Errors
+    /// `42501`
+    pub(crate) fn require_owner(&self, catalog: &Catalog, rights: &Rights, object: &Object) -> SqlResult<()> {
+        if rights.owns(object, catalog) {
+            return Ok(());
+        }
+        Err(denied(format!("must be owner of {} {}", noun(object), object.name())))
+    }
+}
+
+/// `42501` unless the object allows it.
+fn require(rights: &Rights, object: &Object, privileges: Privileges, columns: Option<&[u16]>) -> SqlResult<()> {
+    if rights.allows(object, privileges, columns) { Ok(()) } else { Err(no_privilege(object)) }
+}
+
+pub(crate) fn no_privilege(object: &Object) -> SqlError {
+    denied(format!("permission denied for {} {}", noun(object), object.name()))
+}
+
+/// An object's kind as errors name it.
+pub(crate) fn noun(object: &Object) -> &'static str {
+    match object {
+        Object::Database(_) => "database",
+        Object::Schema(_) => "schema",
+        Object::Table(table) if table.materialized.is_some() => "materialized view",
+        Object::Table(_) => "table",
+        Object::Index(_) => "index",
+        Object::Sequence(_) => "sequence",
+        Object::View(_) => "view",
+        Object::Role(_) => "role",
+        Object::Type(_) => "type",
+    }
+}

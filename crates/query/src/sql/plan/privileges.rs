@@ -1,0 +1,299 @@
+//! What a statement needs the current role to be allowed.
+//!
+//! Reads are taken from the plan: its scans say which columns. What a write does to its table is taken from its text,
+//! because the plan of an UPDATE reads whole rows whether or not the statement looks at them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::{LogicalPlan, TableScan};
+use perigee_plan::{Copy, Ddl, Need, Plan, Point, Query, SessionCommand};
+use perigee_types::Oid;
+use perigee_types::acl::Privileges;
+use perigee_types::catalog::{Object, Table};
+use sqlparser::ast::{
+    self, AssignmentTarget, Expr, FromTable, MergeAction, ObjectName, OnConflictAction, OnInsert, SelectItem, SetExpr,
+    Statement, TableFactor, TableObject, Visit, Visitor,
+};
+
+use super::names;
+use crate::exec::scanned_table;
+use crate::sql::context::PlanContext;
+use crate::sql::parse::fold;
+
+/// Columns of one object: all of it, or these.
+#[derive(Default)]
+struct Columns {
+    whole: bool,
+    numbers: BTreeSet<u16>,
+}
+
+/// The needs of one statement: one for each object and privilege.
+#[derive(Default)]
+struct Needs(BTreeMap<(Oid, &'static str), (Privileges, Columns)>);
+
+impl Needs {
+    fn add(&mut self, object: Oid, privilege: Privileges, columns: Option<&BTreeSet<u16>>) {
+        let name = privilege.names().next().unwrap_or_default();
+        let (_, known) = self.0.entry((object, name)).or_insert_with(|| (privilege, Columns::default()));
+        match columns {
+            None => known.whole = true,
+            Some(columns) => known.numbers.extend(columns),
+        }
+    }
+
+    fn finish(self) -> Vec<Need> {
+        let need = |((object, _), (privileges, columns)): ((Oid, _), (Privileges, Columns))| {
+            let columns = (!columns.whole).then(|| columns.numbers.into_iter().collect());
+            Need { object, privileges, columns, by: None }
+        };
+        self.0.into_iter().map(need).collect()
+    }
+}
+
+/// What `plan`, made of `statement`, needs.
+pub(super) fn needs(statement: Option<&Statement>, plan: &Plan, context: &PlanContext) -> Vec<Need> {
+    let mut needs = Needs::default();
+    match plan {
+        Plan::Explain(explain) => return explain.statement.needs.to_vec(),
+        Plan::Session(SessionCommand::Declare { statement, .. }) => return statement.needs.to_vec(),
+        Plan::Point(Point::Select { lookup, output, for_update }) => {
+            let mut columns = BTreeSet::new();
+            let mut see = |place: usize| columns.extend(lookup.table.columns.get(place).map(|c| c.number));
+            output.iter().chain(&lookup.residual).for_each(|expr| expr.visit_columns(&mut see));
+            columns.extend(context.catalog.index(lookup.index).into_iter().flat_map(|index| index.columns.clone()));
+            needs.add(lookup.table.oid, Privileges::SELECT, Some(&columns));
+            if *for_update {
+                needs.add(lookup.table.oid, Privileges::UPDATE, Some(&BTreeSet::new()));
+            }
+        }
+        Plan::Query(query) => reads(query, None, &mut needs),
+        // The written table is among the reads because its rows are found by a scan.
+        Plan::Write(write) => reads(&write.source, Some(write.table.oid), &mut needs),
+        Plan::Copy(Copy::FromStdin { table, columns, .. }) => {
+            let columns = columns.iter().filter_map(|place| table.columns.get(*place)).map(|c| c.number).collect();
+            needs.add(table.oid, Privileges::INSERT, Some(&columns));
+        }
+        Plan::Copy(Copy::ToStdout { query, .. }) => reads(query, None, &mut needs),
+        Plan::Ddl(Ddl::CreateTable { source: Some(query), .. } | Ddl::CreateMaterializedView { source: query, .. }) => {
+            reads(query, None, &mut needs)
+        }
+        Plan::Ddl(Ddl::Truncate { tables, .. }) => {
+            tables.iter().for_each(|table| needs.add(table.oid, Privileges::TRUNCATE, None));
+        }
+        Plan::Point(_) | Plan::Ddl(_) | Plan::Transaction(_) | Plan::Session(_) | Plan::Admin(_) => {}
+    }
+    if let Some(statement) = statement {
+        Writes { context, needs: &mut needs }.statement(statement);
+    }
+    needs.finish()
+}
+
+fn reads(query: &Query, written: Option<Oid>, needs: &mut Needs) {
+    let direct: BTreeSet<Oid> = query.reads.iter().copied().filter(|oid| Some(*oid) != written).collect();
+    let mut scanned = BTreeSet::new();
+    // The closure never fails.
+    let _ = query.logical.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some((oid, columns)) = columns_of(scan)
+            && direct.contains(&oid)
+        {
+            scanned.insert(oid);
+            needs.add(oid, Privileges::SELECT, Some(&columns));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    // Views, and tables that the optimizer found to have no rows to give.
+    for oid in direct.difference(&scanned) {
+        needs.add(*oid, Privileges::SELECT, None);
+    }
+    if let Some(lock) = &query.row_lock {
+        needs.add(lock.table, Privileges::UPDATE, Some(&BTreeSet::new()));
+    }
+}
+
+/// The table of a scan and the numbers of the columns that it gives or looks at.
+fn columns_of(scan: &TableScan) -> Option<(Oid, BTreeSet<u16>)> {
+    let table = scanned_table(&scan.source).ok()??;
+    let number = |place: usize| table.columns.get(place).map(|c| c.number);
+    let mut columns: BTreeSet<u16> = match &scan.projection {
+        Some(places) => places.iter().copied().filter_map(number).collect(),
+        None => table.columns.iter().map(|c| c.number).collect(),
+    };
+    let looked_at = scan.filters.iter().flat_map(|filter| filter.column_refs().into_iter());
+    columns.extend(looked_at.filter_map(|column| number(table.column_position(&column.name)?)));
+    Some((table.oid, columns))
+}
+
+/// Collects what the writes of a statement do to their tables.
+struct Writes<'a> {
+    context: &'a PlanContext<'a>,
+    needs: &'a mut Needs,
+}
+
+impl Writes<'_> {
+    fn statement(&mut self, statement: &Statement) {
+        match statement {
+            Statement::Query(query) => self.query(query),
+            Statement::Insert(insert) => {
+                let TableObject::TableName(name) = &insert.table else { return };
+                let Some(target) = self.target(name) else { return };
+                let given = insert.columns.iter().filter_map(|name| name.0.last()?.as_ident().map(fold));
+                let columns = if insert.columns.is_empty() { target.all() } else { target.numbers(given) };
+                self.needs.add(target.oid, Privileges::INSERT, Some(&columns));
+                if let Some(OnInsert::OnConflict(on)) = &insert.on {
+                    // Whether a key is taken tells of the row that has it.
+                    let mut seen = target.seen(&on.conflict_target);
+                    if let OnConflictAction::DoUpdate(update) = &on.action {
+                        self.assigned(&target, &update.assignments);
+                        seen.extend(target.seen(&update.assignments));
+                        seen.extend(target.seen(&update.selection));
+                    }
+                    self.see(&target, &seen);
+                }
+                self.returning(&target, insert.returning.as_deref());
+                if let Some(source) = &insert.source {
+                    self.query(source);
+                }
+            }
+            Statement::Update(update) => {
+                let TableFactor::Table { name, .. } = &update.table.relation else { return };
+                let Some(target) = self.target(name) else { return };
+                self.assigned(&target, &update.assignments);
+                let mut seen = target.seen(&update.selection);
+                for assignment in &update.assignments {
+                    seen.extend(target.seen(&assignment.value));
+                }
+                self.see(&target, &seen);
+                self.returning(&target, update.returning.as_deref());
+            }
+            Statement::Delete(delete) => {
+                let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+                let Some(TableFactor::Table { name, .. }) = from.first().map(|from| &from.relation) else { return };
+                let Some(target) = self.target(name) else { return };
+                self.needs.add(target.oid, Privileges::DELETE, None);
+                self.see(&target, &target.seen(&delete.selection));
+                self.returning(&target, delete.returning.as_deref());
+            }
+            Statement::Merge(merge) => {
+                let TableFactor::Table { name, .. } = &merge.table else { return };
+                let Some(target) = self.target(name) else { return };
+                self.see(&target, &target.seen(&merge.on));
+                for clause in &merge.clauses {
+                    match &clause.action {
+                        MergeAction::Insert(insert) => {
+                            let given = insert.columns.iter().filter_map(|name| name.0.last()?.as_ident().map(fold));
+                            let columns = if insert.columns.is_empty() { target.all() } else { target.numbers(given) };
+                            self.needs.add(target.oid, Privileges::INSERT, Some(&columns));
+                        }
+                        MergeAction::Update(update) => {
+                            self.assigned(&target, &update.assignments);
+                            self.see(&target, &target.seen(&update.assignments));
+                        }
+                        MergeAction::Delete { .. } => self.needs.add(target.oid, Privileges::DELETE, None),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes stand in WITH, or behind it.
+    fn query(&mut self, query: &ast::Query) {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            self.query(&cte.query);
+        }
+        match &*query.body {
+            SetExpr::Insert(statement)
+            | SetExpr::Update(statement)
+            | SetExpr::Delete(statement)
+            | SetExpr::Merge(statement) => self.statement(statement),
+            SetExpr::Query(query) => self.query(query),
+            _ => {}
+        }
+    }
+
+    fn target(&self, name: &ObjectName) -> Option<Target> {
+        let name = names::qualified(name, self.context).ok()?;
+        Some(match names::find(&name, self.context)? {
+            Object::Table(table) => Target::of_table(table),
+            Object::View(view) => Target {
+                oid: view.oid,
+                columns: view.columns.iter().zip(1..).map(|((name, _), number)| (name.clone(), number)).collect(),
+            },
+            _ => return None,
+        })
+    }
+
+    fn assigned(&mut self, target: &Target, assignments: &[ast::Assignment]) {
+        let mut named = BTreeSet::new();
+        for assignment in assignments {
+            let names = match &assignment.target {
+                AssignmentTarget::ColumnName(name) => std::slice::from_ref(name),
+                AssignmentTarget::Tuple(names) => names.as_slice(),
+            };
+            // `column`, or `column.field`.
+            named.extend(
+                target.numbers(names.iter().flat_map(|name| name.0.iter()).filter_map(|p| p.as_ident().map(fold))),
+            );
+        }
+        self.needs.add(target.oid, Privileges::UPDATE, Some(&named));
+    }
+
+    fn see(&mut self, target: &Target, columns: &BTreeSet<u16>) {
+        if !columns.is_empty() {
+            self.needs.add(target.oid, Privileges::SELECT, Some(columns));
+        }
+    }
+
+    fn returning(&mut self, target: &Target, items: Option<&[SelectItem]>) {
+        let Some(items) = items else { return };
+        let wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+        let columns = if items.iter().any(wildcard) { target.all() } else { target.seen(&items.to_vec()) };
+        self.see(target, &columns);
+    }
+}
+
+/// The table that a write changes.
+struct Target {
+    oid: Oid,
+    columns: Vec<(String, u16)>,
+}
+
+impl Target {
+    fn of_table(table: &Table) -> Self {
+        Self { oid: table.oid, columns: table.columns.iter().map(|c| (c.name.clone(), c.number)).collect() }
+    }
+
+    fn all(&self) -> BTreeSet<u16> {
+        self.columns.iter().map(|(_, number)| *number).collect()
+    }
+
+    fn numbers(&self, names: impl Iterator<Item = String>) -> BTreeSet<u16> {
+        names.filter_map(|name| self.columns.iter().find(|(known, _)| *known == name)).map(|(_, n)| *n).collect()
+    }
+
+    /// The columns whose names `part` says. A column of another table with the same name counts too: rather too much
+    /// is asked for than too little.
+    fn seen(&self, part: &impl Visit) -> BTreeSet<u16> {
+        let mut names = Names(Vec::new());
+        let _ = part.visit(&mut names);
+        self.numbers(names.0.into_iter())
+    }
+}
+
+struct Names(Vec<String>);
+
+impl Visitor for Names {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(ident) => self.0.push(fold(ident)),
+            Expr::CompoundIdentifier(parts) => self.0.extend(parts.iter().map(fold)),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
