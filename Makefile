@@ -51,6 +51,7 @@ integration: tools build
 	integration/pgbench/run
 	integration/drivers/run
 	integration/memory/run
+	integration/differential/run
 	integration/tpch/run $(SF)
 	$(MAKE) check-aarch64
 

@@ -10,6 +10,7 @@
 
 mod compare;
 mod lists;
+mod random;
 mod run;
 mod script;
 

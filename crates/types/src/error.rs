@@ -39,6 +39,8 @@ states! {
     DatetimeFieldOverflow = "22008",
     InvalidTimeZoneDisplacement = "22009",
     DivisionByZero = "22012",
+    InvalidArgumentForNtile = "22014",
+    InvalidArgumentForNthValue = "22016",
     IntervalFieldOverflow = "22015",
     InvalidArgumentForLogarithm = "2201E",
     InvalidArgumentForPowerFunction = "2201F",

@@ -76,6 +76,8 @@ select sqrt(-4), 1;
 select ln(-1);
 select power(0, -1);
 select chr(-1);
+select repeat('x', 2000000000);
+select lpad('x', 2000000000);
 select substring('abc', 1, -5);
 select to_date('2024', 'XX');
 select to_number('abc', '999');

@@ -52,6 +52,9 @@ pub fn sql_error(error: DataFusionError) -> SqlError {
             std::io::ErrorKind::StorageFull => SqlError::new(SqlState::DiskFull, format!("could not spill: {io}")),
             _ => SqlError::new(SqlState::IoError, io.to_string()),
         },
+        DataFusionError::NotImplemented(message) if message.contains("Multiple recursive references") => {
+            SqlError::new(SqlState::InvalidRecursion, "a recursive reference must not appear more than once")
+        }
         DataFusionError::NotImplemented(message) => SqlError::new(SqlState::FeatureNotSupported, tidy(message)),
         DataFusionError::Plan(message) => plan_error(message),
         DataFusionError::Execution(message) => execution_error(message),
@@ -69,6 +72,9 @@ pub fn sql_error(error: DataFusionError) -> SqlError {
 fn external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> SqlError {
     if let Some(ours) = error.downcast_ref::<SqlError>() {
         return ours.clone();
+    }
+    if error.is::<regex::Error>() {
+        return SqlError::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {error}"));
     }
     match error.downcast_ref::<StoreError>() {
         Some(StoreError::Damaged { .. } | StoreError::Column { .. }) => {
@@ -110,8 +116,10 @@ fn schema_error(error: &SchemaError) -> SqlError {
         SchemaError::AmbiguousReference { field } => {
             SqlError::new(SqlState::AmbiguousColumn, format!("column reference \"{}\" is ambiguous", field.name))
         }
-        SchemaError::DuplicateQualifiedField { qualifier, name } => {
-            SqlError::new(SqlState::DuplicateColumn, format!("column \"{qualifier}.{name}\" specified more than once"))
+        // Two relations of one name have met: columns of one relation differ, or are told apart before.
+        SchemaError::DuplicateQualifiedField { qualifier, .. } => {
+            let table = qualifier.table();
+            SqlError::new(SqlState::DuplicateAlias, format!("table name \"{table}\" specified more than once"))
         }
         SchemaError::DuplicateUnqualifiedField { name } => {
             SqlError::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once"))
@@ -134,7 +142,14 @@ fn schema_error(error: &SchemaError) -> SqlError {
 fn plan_error(message: &str) -> SqlError {
     let text = tidy(message);
     let has = |part: &str| text.contains(part);
+    if let Some(known) = clause_error(&text) {
+        return known;
+    }
     if let Some(name) = quoted_after(&text, "Invalid function ") {
+        if WINDOW_FUNCTIONS.contains(&name.as_str()) {
+            let message = format!("window function {name} requires an OVER clause");
+            return SqlError::new(SqlState::WrongObjectType, message);
+        }
         return SqlError::new(SqlState::UndefinedFunction, format!("function {name} does not exist"))
             .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
     }
@@ -192,6 +207,83 @@ fn plan_error(message: &str) -> SqlError {
     SqlError::new(SqlState::SyntaxError, text)
 }
 
+/// What is wrong with a clause that PostgreSQL gives a state of its own.
+fn clause_error(text: &str) -> Option<SqlError> {
+    let has = |part: &str| text.contains(part);
+    let new = |state, message: &str| Some(SqlError::new(state, message));
+    if has("DISTINCT ON expressions must match") {
+        return new(SqlState::InvalidColumnReference, text);
+    }
+    if has("For SELECT DISTINCT, ORDER BY expressions") {
+        let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+        return new(SqlState::InvalidColumnReference, message);
+    }
+    if let Some(place) = number_after(text, "Order by column out of bounds, specified: ") {
+        let message = format!("ORDER BY position {place} is not in select list");
+        return new(SqlState::InvalidColumnReference, &message);
+    }
+    if let Some(place) = number_after(text, "Cannot find column with position ") {
+        let message = format!("GROUP BY position {place} is not in select list");
+        return new(SqlState::InvalidColumnReference, &message);
+    }
+    if has("LIMIT must be >= 0") {
+        return new(SqlState::InvalidRowCountInLimit, "LIMIT must not be negative");
+    }
+    if has("OFFSET must be >=") {
+        return new(SqlState::InvalidRowCountInOffset, "OFFSET must not be negative");
+    }
+    if has("Cannot create filter with non-boolean predicate") {
+        return new(SqlState::DatatypeMismatch, "argument of WHERE must be type boolean");
+    }
+    if has("Join condition must be boolean") {
+        return new(SqlState::DatatypeMismatch, "argument of JOIN/ON must be type boolean");
+    }
+    if has("for logical boolean operation") {
+        let word = if has(" OR ") { "OR" } else { "AND" };
+        return new(SqlState::DatatypeMismatch, &format!("argument of {word} must be type boolean"));
+    }
+    if has("function calls cannot be nested") {
+        return new(SqlState::GroupingError, "aggregate function calls cannot be nested");
+    }
+    if has("to grouping function is not in grouping columns") {
+        let message = "arguments to GROUPING must be grouping expressions of the associated query level";
+        return new(SqlState::GroupingError, message);
+    }
+    if has("WITH query name") && has("specified more than once") {
+        return new(SqlState::DuplicateAlias, text);
+    }
+    if has("Source table contains") && has("given as column alias") {
+        return new(SqlState::InvalidColumnReference, "more column aliases are given than there are columns");
+    }
+    if let Some(rest) = text.strip_prefix("The window ") {
+        let name = rest.split(' ').next().unwrap_or_default();
+        return new(SqlState::UndefinedObject, &format!("window \"{name}\" does not exist"));
+    }
+    None
+}
+
+/// Functions that are nothing without OVER.
+const WINDOW_FUNCTIONS: [&str; 11] = [
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
+    "nth_value",
+];
+
+/// The digits behind `before`.
+fn number_after<'t>(text: &'t str, before: &str) -> Option<&'t str> {
+    let rest = &text[text.find(before)? + before.len()..];
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    (end > 0).then(|| &rest[..end])
+}
+
 /// What running refuses, by its words.
 fn execution_error(message: &str) -> SqlError {
     let text = tidy(message);
@@ -210,6 +302,15 @@ fn execution_error(message: &str) -> SqlError {
             SqlState::CardinalityViolation,
             "more than one row returned by a subquery used as an expression",
         );
+    }
+    if has("NTILE requires a positive integer") {
+        return SqlError::new(SqlState::InvalidArgumentForNtile, "argument of ntile must be greater than zero");
+    }
+    if has("field position must not be zero") || has("invalid Unicode scalar value") {
+        return SqlError::new(SqlState::InvalidParameterValue, text);
+    }
+    if has("overlay start position must be") {
+        return SqlError::new(SqlState::SubstringError, "negative substring length not allowed");
     }
     if has("egular expression") || has("regex") {
         return SqlError::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {text}"));

@@ -27,6 +27,7 @@ pub mod explain;
 pub mod pending;
 pub mod planning;
 mod postgres;
+mod pushdown;
 pub mod reads;
 pub mod returning;
 pub mod rewrite;

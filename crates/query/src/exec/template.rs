@@ -17,6 +17,7 @@ use datafusion::prelude::SessionConfig;
 
 use super::cooperative::YieldBehindJoins;
 use super::postgres;
+use super::pushdown;
 use super::type_planner::PostgresTypes;
 
 /// Rows of a batch, the largest.
@@ -48,10 +49,12 @@ pub(super) fn optimize_again(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// A state to run with on `threads` threads.
 pub(crate) fn running(runtime: Arc<RuntimeEnv>, threads: usize) -> SessionState {
+    let mut rules = pushdown::physical_rules();
+    rules.push(Arc::new(YieldBehindJoins));
     SessionStateBuilder::new()
         .with_config(config(threads))
         .with_runtime_env(runtime)
-        .with_physical_optimizer_rule(Arc::new(YieldBehindJoins))
+        .with_physical_optimizer_rules(rules)
         .build()
 }
 

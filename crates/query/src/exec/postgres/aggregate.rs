@@ -62,7 +62,8 @@ impl ScalarUDFImpl for Widen {
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(args.iter().map(|a| a.schema_name().to_string()).collect::<Vec<_>>().join(", "))
+        // Unlike a schema's name, this one has casts in it: sums of one column as different types are different columns.
+        Ok(args.iter().map(Expr::to_string).collect::<Vec<_>>().join(", "))
     }
 
     fn signature(&self) -> &Signature {

@@ -31,6 +31,7 @@ mod rules;
 mod series;
 mod session;
 mod sets;
+mod strings;
 mod text;
 
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.retain(|f| !LEFT_OUT.contains(&f.name()));
     all.extend(datetime::functions());
     all.extend(text::functions());
+    all.extend(strings::functions());
     all.extend(math::functions());
     all.extend(session::functions());
     all.extend(choice::functions());

@@ -123,6 +123,15 @@ fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
 }
 
+/// What an average counts. A cast makes nothing NULL, and without it averages of one column as several types count it
+/// once, under one name.
+fn counted(mut arg: Expr) -> Expr {
+    while let Expr::Cast(cast) = arg {
+        arg = *cast.expr;
+    }
+    arg
+}
+
 fn is_number(ty: &DataType) -> bool {
     ty.is_numeric()
 }
@@ -433,7 +442,7 @@ impl ExprPlanner for PostgresOperators {
                 let arg = shrink(arg.clone());
                 let sum =
                     call(datafusion::functions_aggregate::sum::sum_udaf(), super::aggregate::sum_argument(arg.clone()));
-                let count = call(datafusion::functions_aggregate::count::count_udaf(), arg);
+                let count = call(datafusion::functions_aggregate::count::count_udaf(), counted(arg));
                 Ok(PlannerResult::Planned(super::aggregate::average(sum, count)))
             }
             _ => Ok(PlannerResult::Original(raw)),
@@ -469,7 +478,7 @@ impl ExprPlanner for PostgresOperators {
                 let count =
                     WindowFunctionDefinition::AggregateUDF(datafusion::functions_aggregate::count::count_udaf());
                 let sum = call(sum, vec![super::aggregate::sum_argument(arg.clone())]);
-                let count = call(count, vec![arg]);
+                let count = call(count, vec![counted(arg)]);
                 Ok(PlannerResult::Planned(super::aggregate::average(sum, count)))
             }
             (WindowFunctionDefinition::WindowUDF(udwf), args) => match udwf.name() {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use perigee_types::{SqlError, SqlResult, SqlState};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use self::position::Text;
 use self::position::at_or_near;
@@ -49,17 +49,47 @@ pub fn parse(sql: &str) -> SqlResult<Vec<Statement>> {
         return Err(SqlError::new(SqlState::ProgramLimitExceeded, "statement is too long"));
     }
     let text = Text::new(sql);
-    let tokens = Tokenizer::new(&DIALECT, sql)
-        .tokenize_with_location()
-        .map_err(|e| position::tokenizer_error(&text, &e))?
-        .into_iter()
-        .filter(|t| !matches!(t.token, Token::Whitespace(_)))
-        .collect::<Vec<_>>();
+    let tokens =
+        Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|e| position::tokenizer_error(&text, &e))?;
+    let tokens = without_space(&text, tokens)?;
     tokens
         .split(|t| t.token == Token::SemiColon)
         .filter(|tokens| !tokens.is_empty())
         .map(|tokens| statement(&text, tokens))
         .collect()
+}
+
+/// The tokens without white space and comments. String constants with a line's end between them are one.
+///
+/// # Errors
+/// `42601` for two string constants side by side, and for parameters of other dialects.
+fn without_space(text: &Text, tokens: Vec<TokenWithSpan>) -> SqlResult<Vec<TokenWithSpan>> {
+    let mut kept: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut new_line = false;
+    for token in tokens {
+        match &token.token {
+            Token::Whitespace(Whitespace::Newline | Whitespace::SingleLineComment { .. }) => new_line = true,
+            Token::Whitespace(_) => {}
+            Token::Placeholder(name) if !name.starts_with('$') => return Err(at_or_near(text, &token)),
+            Token::SingleQuotedString(more) => {
+                match kept.last_mut().map(|last| &mut last.token) {
+                    Some(Token::SingleQuotedString(so_far) | Token::EscapedStringLiteral(so_far)) => {
+                        if !new_line {
+                            return Err(at_or_near(text, &token));
+                        }
+                        so_far.push_str(more);
+                    }
+                    _ => kept.push(token),
+                }
+                new_line = false;
+            }
+            _ => {
+                kept.push(token);
+                new_line = false;
+            }
+        }
+    }
+    Ok(kept)
 }
 
 /// One expression, as a column's default stands in the catalog.

@@ -14,7 +14,7 @@ pub(super) struct Rewritten {
 
 /// Rewrites `TABLE t`, `CREATE UNLOGGED TABLE`, `… WITH [NO] DATA`, the options of CREATE SEQUENCE and the columns of
 /// CREATE TABLE … AS, the options of a materialized view, `FOR NO KEY UPDATE`, `FOR KEY SHARE`, targets of ON CONFLICT
-/// with expressions or WHERE.
+/// with expressions or WHERE, `ORDER BY … USING`, `current_schema`.
 pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     let mut tokens = tokens.to_vec();
     let mut no_data = false;
@@ -38,6 +38,8 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     name_conflict_target(&mut tokens);
     expand_table_commands(&mut tokens);
     lock_without_from(&mut tokens);
+    order_using(&mut tokens);
+    call_current_schema(&mut tokens);
     Rewritten { tokens, no_data }
 }
 
@@ -218,6 +220,38 @@ fn lock_without_from(tokens: &mut Vec<TokenWithSpan>) {
             let made = |token| TokenWithSpan { token, span };
             tokens.splice(at..at, [made(keyword("LIMIT", Keyword::LIMIT)), made(keyword("ALL", Keyword::ALL))]);
             at += 2;
+        }
+        at += 1;
+    }
+}
+
+/// `ORDER BY x USING <` is `ORDER BY x ASC`.
+fn order_using(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at + 1 < tokens.len() {
+        let direction = match tokens[at + 1].token {
+            Token::Lt => ("ASC", Keyword::ASC),
+            Token::Gt => ("DESC", Keyword::DESC),
+            _ => ("", Keyword::NoKeyword),
+        };
+        if is_words(tokens, at, &["using"]) && !direction.0.is_empty() {
+            tokens[at].token = keyword(direction.0, direction.1);
+            tokens.remove(at + 1);
+        }
+        at += 1;
+    }
+}
+
+/// `current_schema` is a function also without parentheses.
+fn call_current_schema(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        let named = at > 0 && (tokens[at - 1].token == Token::Period || is_words(tokens, at - 1, &["as"]));
+        let called = tokens.get(at + 1).is_some_and(|next| next.token == Token::LParen);
+        if is_words(tokens, at, &["current_schema"]) && !named && !called {
+            let span = tokens[at].span;
+            let made = |token| TokenWithSpan { token, span };
+            tokens.splice(at + 1..at + 1, [made(Token::LParen), made(Token::RParen)]);
         }
         at += 1;
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::datatypes::FieldRef;
 use datafusion::common::TableReference;
 use datafusion::logical_expr::{Expr as DfExpr, JoinType, LogicalPlan};
 use perigee_plan::ResultColumn;
@@ -45,9 +46,36 @@ impl OutputNames {
 /// Works out the names of a query's columns, and gives the expressions of its select list aliases by which ORDER BY
 /// finds them and which DataFusion's planner, unlike PostgreSQL, wants to differ.
 pub(super) fn name_outputs(query: &mut Query) -> OutputNames {
+    distinguish(&mut query.body);
     match first_select(&mut query.body) {
         Some(select) => name_select(select),
         None => OutputNames::default(),
+    }
+}
+
+/// Gives the columns behind UNION, INTERSECT and EXCEPT, whose names nobody sees, names that no other column has.
+fn distinguish(body: &mut SetExpr) {
+    let SetExpr::SetOperation { left, right, .. } = body else { return };
+    distinguish(left);
+    distinguish(right);
+    hide_names(right);
+}
+
+fn hide_names(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => {
+            for (place, item) in select.projection.iter_mut().enumerate() {
+                let expr = match item {
+                    // DISTINCT ON and GROUP BY may go by an alias.
+                    SelectItem::UnnamedExpr(expr) => expr,
+                    _ => continue,
+                };
+                let expr = std::mem::replace(expr, Expr::value(Value::Null));
+                *item = SelectItem::ExprWithAlias { expr, alias: hidden_alias(UNNAMED, place) };
+            }
+        }
+        SetExpr::SetOperation { left, .. } => hide_names(left),
+        _ => {}
     }
 }
 
@@ -135,7 +163,6 @@ fn name_of(expr: &Expr) -> Option<(String, bool)> {
         },
         Expr::TypedString(typed) => Some((type_name(&typed.data_type)?, false)),
         Expr::Interval(_) => Some(("interval".to_owned(), false)),
-        Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => Some(("bool".to_owned(), false)),
         Expr::Case { else_result, .. } => match else_result.as_deref().and_then(name_of) {
             Some((name, true)) => Some((name, true)),
             _ => Some(("case".to_owned(), false)),
@@ -143,7 +170,7 @@ fn name_of(expr: &Expr) -> Option<(String, bool)> {
         Expr::Exists { .. } => good("exists"),
         Expr::Array(_) => good("array"),
         Expr::Extract { .. } => good("extract"),
-        Expr::Substring { .. } => good("substring"),
+        Expr::Substring { shorthand, .. } => good(if *shorthand { "substr" } else { "substring" }),
         Expr::Position { .. } => good("position"),
         Expr::Overlay { .. } => good("overlay"),
         Expr::Trim { trim_where, .. } => good(match trim_where {
@@ -190,7 +217,10 @@ pub(super) fn result_columns(
         .iter()
         .enumerate()
         .map(|(place, field)| ResultColumn {
-            name: names.get(place, count).unwrap_or_else(|| visible_name(field.name())).to_owned(),
+            name: names
+                .get(place, count)
+                .unwrap_or_else(|| undoubled_name(visible_name(field.name()), &fields[..place]))
+                .to_owned(),
             ty: match SqlType::of_field(field) {
                 SqlType::Unknown => SqlType::Text,
                 ty => ty,
@@ -203,6 +233,19 @@ pub(super) fn result_columns(
 /// A plan's name without what [`hidden_alias`] put behind it.
 fn visible_name(name: &str) -> &str {
     name.split('\u{1}').next().unwrap_or(name)
+}
+
+/// A name without the number that DataFusion gives the second column of one name: `a:1` behind `a`.
+fn undoubled_name<'n>(name: &'n str, before: &[FieldRef]) -> &'n str {
+    match name.rsplit_once(':') {
+        Some((bare, number))
+            if number.bytes().all(|b| b.is_ascii_digit())
+                && before.iter().any(|field| visible_name(field.name()) == bare) =>
+        {
+            bare
+        }
+        _ => name,
+    }
 }
 
 /// The table column that the plan's column at `place` shows unchanged.

@@ -5,12 +5,12 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion, TreeNodeRewriter};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{Column, DFSchema, Result};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, InList, Like, ScalarFunction};
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlanBuilder, Operator, Subquery};
 use datafusion::scalar::ScalarValue;
 use perigee_types::{SqlError, SqlState, SqlType};
 
@@ -18,7 +18,7 @@ use super::super::choice::Choice;
 use super::super::domains::DOMAIN_VALUE;
 use super::super::function::{Function, is_enum, is_unknown};
 use super::super::operators::{adopt, shrink};
-use super::super::{arithmetic, cast, datetime, session};
+use super::super::{arithmetic, cast, datetime, session, sets};
 use crate::exec::bind::evaluate_constant;
 use crate::exec::error::from_sql;
 use crate::exec::values::SessionValue;
@@ -36,7 +36,8 @@ impl TreeNodeRewriter for Rewriter<'_> {
 
     fn f_down(&mut self, expr: Expr) -> Result<Transformed<Expr>> {
         // count(*) is known by its argument.
-        if let Expr::AggregateFunction(AggregateFunction { params, .. }) = &expr
+        if let Expr::AggregateFunction(AggregateFunction { func, params }) = &expr
+            && func.name() == "count"
             && matches!(params.args.as_slice(), [Expr::Literal(value, _)] if *value == COUNT_STAR_EXPANSION)
             && params.filter.is_none()
         {
@@ -54,6 +55,7 @@ impl TreeNodeRewriter for Rewriter<'_> {
             Expr::Negative(inner) => self.negative(*inner),
             Expr::ScalarFunction(call) => self.call(call),
             Expr::BinaryExpr(binary) if is_comparison(binary.op) => self.comparison(binary),
+            Expr::ScalarSubquery(subquery) => maybe_null(subquery).map(Transformed::yes),
             Expr::Between(between) => self.between(between),
             Expr::InList(list) => self.in_list(list),
             Expr::Like(like) => self.escaped(like).map(|l| Transformed::yes(Expr::Like(l))),
@@ -78,7 +80,11 @@ impl TreeNodeRewriter for Rewriter<'_> {
                         None => None,
                     };
                 }
-                Ok(Transformed::yes(Expr::Case(case)))
+                // The type of ELSE is the first to be asked.
+                let arms = case.else_expr.iter().chain(case.when_then_expr.iter().map(|(_, then)| then));
+                let types: Vec<SqlType> =
+                    arms.filter_map(|arm| self.known(arm).transpose()).collect::<Result<Vec<_>>>()?;
+                Ok(Transformed::yes(one_text(Expr::Case(case), &types)))
             }
             other => Ok(Transformed::no(other)),
         }
@@ -162,7 +168,15 @@ impl Rewriter<'_> {
             let ty = self.first_known(call.args.iter())?.unwrap_or(SqlType::Text);
             call.args = call.args.into_iter().map(|arg| adopt(arg, &ty)).collect::<Result<_>>()?;
             call.func = Arc::clone(choice.inner());
-            return Ok(Transformed::yes(Expr::ScalarFunction(call)));
+            let chooses = call.func.name() != "nullif";
+            let chosen = Expr::ScalarFunction(call);
+            // The first type is the common one of varchar and text; DataFusion says text.
+            return Ok(Transformed::yes(match ty {
+                SqlType::Varchar(_) if chooses => {
+                    sets::labeled(chosen, Arc::new(SqlType::Varchar(None).field("varchar", true)))
+                }
+                _ => chosen,
+            }));
         }
         self.refuse_enums(&mut call)?;
         let expr = Expr::ScalarFunction(call);
@@ -312,6 +326,35 @@ impl Rewriter<'_> {
         let pattern = Expr::Literal(ScalarValue::Utf8View(Some(pattern)), None);
         Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(like.expr, op, Box::new(pattern)))))
     }
+}
+
+/// A choice between values of `types`, where these are texts of several types: the first of them is the common one.
+fn one_text(expr: Expr, types: &[SqlType]) -> Expr {
+    let is_text = |ty: &SqlType| matches!(ty, SqlType::Text | SqlType::Varchar(_));
+    match types {
+        [first, rest @ ..] if types.iter().all(is_text) && rest.iter().any(|ty| ty != first) => {
+            let common = if *first == SqlType::Text { SqlType::Text } else { SqlType::Varchar(None) };
+            sets::labeled(expr, Arc::new(common.field("case", true)))
+        }
+        _ => expr,
+    }
+}
+
+/// A subquery whose value is NULL where it has no row, also when its column is never NULL: DataFusion takes the column's
+/// word for the value's.
+fn maybe_null(mut subquery: Subquery) -> Result<Expr> {
+    let schema = Arc::clone(subquery.subquery.schema());
+    if let [field] = schema.fields().as_ref()
+        && !field.is_nullable()
+    {
+        let (qualifier, _) = schema.qualified_field(0);
+        let column = Expr::Column(Column::from((qualifier, field)));
+        let nullable = Arc::new(field.as_ref().clone().with_nullable(true));
+        let value = sets::labeled(column, nullable).alias_qualified(qualifier.cloned(), field.name());
+        let plan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(subquery.subquery)).project([value])?.build()?;
+        subquery.subquery = Arc::new(plan);
+    }
+    Ok(Expr::ScalarSubquery(subquery))
 }
 
 fn is_comparison(op: Operator) -> bool {

@@ -1,10 +1,12 @@
 //! What DataFusion's SQL planner leaves as its own, made PostgreSQL's before types are coerced.
 //!
 //! - [`expressions`]: literals, casts, session values, operators without a hook in the planner
+//! - [`set_operation`]: the types that UNION, INTERSECT and EXCEPT give their columns
 //! - [`plans`]: what takes more than one expression: set-returning functions, recursive queries, untyped columns
 
 mod expressions;
 mod plans;
+mod set_operation;
 
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ pub(in crate::exec) struct PostgresSemantics;
 
 impl AnalyzerRule for PostgresSemantics {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        let plan = plan.transform_up_with_subqueries(plans::type_recursion)?.data;
         let plan = plan.transform_up_with_subqueries(rewrite_node)?.data;
         plans::untyped_as_text(plan)
     }

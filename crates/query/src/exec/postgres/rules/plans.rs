@@ -5,16 +5,19 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, UnnestOptions};
-use datafusion::datasource::source_as_provider;
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, RecursiveQuery, Union,
+    Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, RecursiveQuery, TableScan, TableScanBuilder,
+    Union,
 };
 use perigee_types::{SqlError, SqlState, SqlType};
 
 use super::super::function::{Function, is_enum, is_unknown};
 use super::super::{cast, sets};
+use super::set_operation;
 use crate::exec::error::from_sql;
 
 /// A node whose expressions have been rewritten, with its schema made anew.
@@ -23,10 +26,46 @@ pub(super) fn rewrite(plan: Transformed<LogicalPlan>) -> Result<LogicalPlan> {
         // Its schema is made from its rows.
         LogicalPlan::Values(values) if plan.transformed => LogicalPlanBuilder::values(values.values)?.build(),
         LogicalPlan::RecursiveQuery(query) => recursive(query),
-        LogicalPlan::Union(union) => enums_of_union(union)?.recompute_schema(),
+        LogicalPlan::Union(union) => match enums_of_union(union)? {
+            LogicalPlan::Union(union) => set_operation::union(union),
+            other => other.recompute_schema(),
+        },
+        LogicalPlan::Join(join) if set_operation::is_set_operation(&join) => set_operation::intersection(join),
         LogicalPlan::Projection(projection) if projection.expr.iter().any(has_series) => series(projection),
         other => other.recompute_schema(),
     }
+}
+
+/// Gives the table that the last step of a recursive query reads the types of its first step, as that will be rewritten:
+/// the planner knew it before literals had their types.
+pub(super) fn type_recursion(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::RecursiveQuery(query) = plan else { return Ok(Transformed::no(plan)) };
+    let first = query.static_term.as_ref().clone().transform_up_with_subqueries(super::rewrite_node)?.data;
+    let first = untyped_as_text(first)?;
+    let recursive = query.recursive_term.as_ref().clone().transform_up_with_subqueries(|node| match node {
+        LogicalPlan::TableScan(mut scan) if is_work_table(&scan, &query.name) => {
+            let old = scan.source.schema();
+            let fields = old.fields().iter().zip(first.schema().fields()).map(|(old, now)| {
+                arrow::datatypes::Field::new(old.name(), now.data_type().clone(), true)
+                    .with_metadata(now.metadata().clone())
+            });
+            let schema = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
+            if schema.fields().len() != old.fields().len() {
+                return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+            }
+            scan.source = provider_as_source(Arc::new(CteWorkTable::new(&query.name, schema)));
+            let scan = TableScanBuilder::from(scan).build()?;
+            Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+        }
+        other => Ok(Transformed::yes(other.recompute_schema()?)),
+    })?;
+    let RecursiveQuery { name, static_term, is_distinct, .. } = query;
+    let query = RecursiveQuery::try_new(name, static_term, Arc::new(recursive.data), is_distinct)?;
+    Ok(Transformed::yes(LogicalPlan::RecursiveQuery(query)))
+}
+
+fn is_work_table(scan: &TableScan, name: &str) -> bool {
+    scan.table_name.table() == name && source_as_provider(&scan.source).is_ok_and(|p| p.is::<CteWorkTable>())
 }
 
 /// A result's columns that nothing has given a type are text.
@@ -98,9 +137,7 @@ fn recursive(query: RecursiveQuery) -> Result<LogicalPlan> {
     let mut types: Option<Vec<DataType>> = None;
     query.recursive_term.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
-            && scan.table_name.table() == query.name
-            && source_as_provider(&scan.source)
-                .is_ok_and(|p| p.is::<datafusion::datasource::cte_worktable::CteWorkTable>())
+            && is_work_table(scan, &query.name)
         {
             types = Some(scan.source.schema().fields().iter().map(|f| f.data_type().clone()).collect());
             return Ok(TreeNodeRecursion::Stop);

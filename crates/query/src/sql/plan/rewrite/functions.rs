@@ -5,12 +5,12 @@
 //! the planner gives out batch by batch instead of as one list.
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
-    GroupByExpr, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, Query, Select,
-    SelectFlavor, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins,
-    Value,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident,
+    Join, JoinOperator, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, SelectItem, TableAlias,
+    TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, Value,
 };
 
+pub(super) use super::super::returning::select_query as select;
 use crate::exec::{ORDINALITY, UNNEST, record_columns};
 use crate::sql::parse::fold;
 
@@ -107,7 +107,7 @@ fn derived(
         .collect();
     TableFactor::Derived {
         lateral,
-        subquery: Box::new(select(projection)),
+        subquery: Box::new(select(projection, Vec::new(), None)),
         alias: Some(TableAlias { explicit: true, name: alias_name, columns: Vec::new(), at: None }),
         sample: None,
     }
@@ -130,48 +130,6 @@ fn call_of(name: ObjectName, args: Vec<FunctionArg>) -> Expr {
         over: None,
         within_group: Vec::new(),
     })
-}
-
-/// `SELECT projection`
-fn select(projection: Vec<SelectItem>) -> Query {
-    let select = Select {
-        select_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-        optimizer_hints: Vec::new(),
-        distinct: None,
-        select_modifiers: None,
-        top: None,
-        top_before_distinct: false,
-        projection,
-        exclude: None,
-        into: None,
-        from: Vec::new(),
-        lateral_views: Vec::new(),
-        prewhere: None,
-        selection: None,
-        connect_by: Vec::new(),
-        group_by: GroupByExpr::Expressions(Vec::new(), Vec::new()),
-        cluster_by: Vec::new(),
-        distribute_by: Vec::new(),
-        sort_by: Vec::new(),
-        having: None,
-        named_window: Vec::new(),
-        qualify: None,
-        window_before_qualify: false,
-        value_table_mode: None,
-        flavor: SelectFlavor::Standard,
-    };
-    Query {
-        with: None,
-        body: Box::new(SetExpr::Select(Box::new(select))),
-        order_by: None,
-        limit_clause: None,
-        fetch: None,
-        locks: Vec::new(),
-        for_clause: None,
-        settings: None,
-        format_clause: None,
-        pipe_operators: Vec::new(),
-    }
 }
 
 /// Takes `pg_catalog` from the front of a name.

@@ -3,15 +3,18 @@
 mod arguments;
 mod domains;
 mod functions;
+mod joins;
+mod rows;
 mod system_columns;
+mod windows;
 
 use std::ops::ControlFlow;
 
-use perigee_types::{SqlError, SqlResult};
+use perigee_types::{SqlError, SqlResult, SqlState};
 use sqlparser::ast::{
     self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
-    FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, OrderBy, OrderByKind, Query,
-    Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
+    FunctionArguments, GroupByExpr, Ident, LimitClause, NamedWindowDefinition, ObjectName, ObjectNamePart, OrderBy,
+    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut, WindowType,
 };
 
 use super::columns;
@@ -36,9 +39,21 @@ pub(super) fn expression(expr: &mut Expr, context: &PlanContext) -> SqlResult<()
 }
 
 fn run(node: &mut impl VisitMut, context: &PlanContext) -> SqlResult<()> {
-    match node.visit(&mut Rewrite { context, relations: Vec::new() }) {
+    match node.visit(&mut Rewrite {
+        context,
+        relations: Vec::new(),
+        joins: joins::Joins::default(),
+        windows: Vec::new(),
+    }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
+    }
+}
+
+fn flow(result: SqlResult<()>) -> ControlFlow<SqlError> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
     }
 }
 
@@ -46,6 +61,9 @@ struct Rewrite<'a> {
     context: &'a PlanContext<'a>,
     /// The tables that each SELECT around reads, innermost last.
     relations: Vec<system_columns::Relations>,
+    joins: joins::Joins,
+    /// The windows that each SELECT around names.
+    windows: Vec<Vec<NamedWindowDefinition>>,
 }
 
 impl VisitorMut for Rewrite<'_> {
@@ -55,23 +73,33 @@ impl VisitorMut for Rewrite<'_> {
         if !query.locks.is_empty() {
             return ControlFlow::Break(SqlError::unsupported("FOR UPDATE in a subquery"));
         }
-        match fetch_as_limit(query) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
-        }
+        self.joins.enter_query(query, self.context);
+        flow(fetch_as_limit(query).and_then(|()| row_counts(query)).and_then(|()| order_by_constants(query)))
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<SqlError> {
+        self.joins.leave_query();
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         if select.into.is_some() {
             return ControlFlow::Break(SqlError::unsupported("SELECT INTO").hint("Use CREATE TABLE AS instead."));
         }
+        if let Err(error) = windows::resolve(&mut select.named_window).and_then(|()| no_constants(&select.group_by)) {
+            return ControlFlow::Break(error);
+        }
+        self.windows.push(select.named_window.clone());
         functions::from(&mut select.from);
         self.relations.push(system_columns::relations(&select.from, self.context));
         system_columns::name(&mut select.projection);
-        ControlFlow::Continue(())
+        select.projection.iter_mut().for_each(rows::value);
+        flow(self.joins.enter_select(select, self.context))
     }
 
     fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<SqlError> {
+        self.joins.leave_select();
+        self.windows.pop();
         self.relations.pop();
         ControlFlow::Continue(())
     }
@@ -97,8 +125,22 @@ impl VisitorMut for Rewrite<'_> {
         if let Some(rewritten) = array_of_query(expr) {
             *expr = rewritten;
         }
+        if let Some(merged) = self.joins.merged(expr) {
+            *expr = merged;
+        }
+        match rows::rewrite(expr) {
+            Ok(Some(rewritten)) => *expr = rewritten,
+            Ok(None) => {}
+            Err(error) => return ControlFlow::Break(error),
+        }
         match expr {
             Expr::Function(function) => {
+                if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
+                    let named = self.windows.last().map(Vec::as_slice).unwrap_or_default();
+                    if let Err(error) = windows::inherit_over(spec, named) {
+                        return ControlFlow::Break(error);
+                    }
+                }
                 strip_schema(&mut function.name);
                 if let Err(error) = arguments::by_position(function) {
                     return ControlFlow::Break(error);
@@ -201,6 +243,58 @@ fn fetch_as_limit(query: &mut Query) -> SqlResult<()> {
         Some(_) => return Err(SqlError::syntax("multiple LIMIT clauses not allowed")),
     }
     Ok(())
+}
+
+/// LIMIT and OFFSET that stand there as bigint: `LIMIT '2'`, `LIMIT 1.5`.
+///
+/// # Errors
+/// `22P02`
+fn row_counts(query: &mut Query) -> SqlResult<()> {
+    let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause else { return Ok(()) };
+    for count in limit.iter_mut().chain(offset.iter_mut().map(|offset| &mut offset.value)) {
+        let Expr::Value(value) = count else { continue };
+        let number = match &value.value {
+            ast::Value::SingleQuotedString(text) => text.trim().parse::<i64>().map_err(|_| {
+                let message = format!("invalid input syntax for type bigint: \"{text}\"");
+                SqlError::new(SqlState::InvalidTextRepresentation, message)
+            })?,
+            ast::Value::Number(text, _) if text.contains(['.', 'e', 'E']) => match text.parse::<f64>() {
+                // Halves go up, as numeric does it.
+                Ok(number) if number.abs() < 1e15 => (number + 0.5).floor() as i64,
+                _ => continue,
+            },
+            _ => continue,
+        };
+        *count = Expr::value(ast::Value::Number(number.to_string(), false));
+    }
+    Ok(())
+}
+
+/// `42601` for constants that are no places in the select list.
+fn order_by_constants(query: &Query) -> SqlResult<()> {
+    let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = &query.order_by else { return Ok(()) };
+    match order.iter().any(|by| is_constant(&by.expr)) {
+        true => Err(SqlError::syntax("non-integer constant in ORDER BY")),
+        false => Ok(()),
+    }
+}
+
+fn no_constants(group_by: &GroupByExpr) -> SqlResult<()> {
+    match group_by {
+        GroupByExpr::Expressions(by, _) if by.iter().any(is_constant) => {
+            Err(SqlError::syntax("non-integer constant in GROUP BY"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    let Expr::Value(value) = expr else { return false };
+    match &value.value {
+        ast::Value::Number(text, _) => text.contains(['.', 'e', 'E']),
+        ast::Value::SingleQuotedString(_) | ast::Value::Boolean(_) | ast::Value::Null => true,
+        _ => false,
+    }
 }
 
 /// `pg_catalog.f` is `f`.

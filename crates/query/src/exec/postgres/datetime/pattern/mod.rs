@@ -11,7 +11,8 @@ use std::sync::Arc;
 use datafusion::logical_expr::ScalarUDF;
 use perigee_types::text::TimeZone;
 use perigee_types::text::calendar::{
-    TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, civil_from_days, days_from_civil, days_in_month, weekday,
+    MONTHS, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, WEEKDAYS, civil_from_days, days_from_civil, days_in_month,
+    weekday,
 };
 use perigee_types::text::zone::offset_text;
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
@@ -23,22 +24,6 @@ use crate::exec::postgres::function::{Call, Function, Parameter, Returns, overlo
 use template::{Case, Field, Item, parse};
 
 use SqlType as T;
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let any_numeric = vec![Parameter::AnyNumeric, Parameter::Of(T::Text)];
@@ -210,8 +195,8 @@ fn show(field: Field, fill: bool, at: &Shown) -> SqlResult<String> {
         }
         Field::Day => number(i64::from(at.day), 2),
         Field::DayOfYear => number(needs_day()? - days_from_civil(at.year, 1, 1) + 1, 3),
-        Field::DayName(case) => word(DAYS[weekday(needs_day()?)], case, 9),
-        Field::DayShort(case) => cased(&DAYS[weekday(needs_day()?)][..3], case),
+        Field::DayName(case) => word(WEEKDAYS[weekday(needs_day()?)], case, 9),
+        Field::DayShort(case) => cased(&WEEKDAYS[weekday(needs_day()?)][..3], case),
         Field::Weekday => (weekday(needs_day()?) + 1).to_string(),
         Field::IsoWeekday => match weekday(needs_day()?) {
             0 => "7".to_owned(),
@@ -330,7 +315,7 @@ fn read(text: &str, template: &str) -> SqlResult<Read> {
             Field::Day => day = take_number(&mut rest, 2, "DD", text)?.0,
             Field::DayOfYear => day_of_year = Some(take_number(&mut rest, 3, "DDD", text)?.0),
             Field::DayName(_) | Field::DayShort(_) => {
-                take_name(&mut rest, &DAYS, field_is_short(field)).ok_or_else(|| invalid(text, "Day"))?;
+                take_name(&mut rest, &WEEKDAYS, field_is_short(field)).ok_or_else(|| invalid(text, "Day"))?;
             }
             Field::Julian => julian = Some(take_number(&mut rest, 9, "J", text)?.0),
             Field::Hour24 => hour = take_number(&mut rest, 2, "HH24", text)?.0,

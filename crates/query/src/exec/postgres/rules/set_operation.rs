@@ -1,0 +1,218 @@
+//! The types of the columns of UNION, INTERSECT and EXCEPT, and of the rows they compare.
+//!
+//! DataFusion takes them from the left side as the planner saw it, before literals had their types, and makes text of
+//! what does not fit.
+
+use std::sync::Arc;
+
+use datafusion::common::{Column, DFSchema, NullEquality, Result};
+use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::expr::Alias;
+use datafusion::logical_expr::{
+    Cast, Expr, ExprFunctionExt, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, Union,
+};
+use perigee_types::{SqlError, SqlState, SqlType};
+
+use super::super::cast;
+use super::super::function::is_unknown;
+use super::super::operators::adopt;
+use crate::exec::error::from_sql;
+
+/// UNION with its columns in the types that they have in common.
+pub(super) fn union(union: Union) -> Result<LogicalPlan> {
+    let types = column_types(&union.inputs.iter().map(AsRef::as_ref).collect::<Vec<_>>(), "UNION")?;
+    let inputs = union
+        .inputs
+        .into_iter()
+        .map(|input| with_types(Arc::unwrap_or_clone(input), &types).map(Arc::new))
+        .collect::<Result<Vec<_>>>()?;
+    let Union { inputs, schema } = Union::try_new_with_loose_types(inputs)?;
+    let inputs = inputs.into_iter().map(|input| with_names(input, &schema)).collect::<Result<Vec<_>>>()?;
+    Union::try_new_with_loose_types(inputs).map(LogicalPlan::Union)
+}
+
+/// The plan with the columns' names of a schema: where all other sides are empty the optimizer puts this one in the
+/// UNION's place, and looks for its names there.
+fn with_names(plan: Arc<LogicalPlan>, schema: &DFSchema) -> Result<Arc<LogicalPlan>> {
+    if plan
+        .schema()
+        .iter()
+        .zip(schema.iter())
+        .all(|((q, f), (qualifier, field))| q == qualifier && f.name() == field.name())
+    {
+        return Ok(plan);
+    }
+    let named = plan.schema().iter().zip(schema.iter()).map(|(from, (qualifier, field))| {
+        Expr::Column(Column::from(from)).alias_qualified(qualifier.cloned(), field.name())
+    });
+    let named: Vec<Expr> = named.collect();
+    LogicalPlanBuilder::from(plan).project(named)?.build().map(Arc::new)
+}
+
+/// INTERSECT and EXCEPT are joins here, by columns of the same place that are equal also where both are NULL.
+pub(super) fn is_set_operation(join: &Join) -> bool {
+    matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
+        && join.null_equality == NullEquality::NullEqualsNull
+        && join.filter.is_none()
+        && join.on.len() == join.left.schema().fields().len()
+        && join.on.len() == join.right.schema().fields().len()
+}
+
+pub(super) fn intersection(mut join: Join) -> Result<LogicalPlan> {
+    let name = if join.join_type == JoinType::LeftSemi { "INTERSECT" } else { "EXCEPT" };
+    let types = column_types(&[join.left.as_ref(), join.right.as_ref()], name)?;
+    join.left = Arc::new(with_types(Arc::unwrap_or_clone(join.left), &types)?);
+    join.right = Arc::new(with_types(Arc::unwrap_or_clone(join.right), &types)?);
+    if matches!(join.left.as_ref(), LogicalPlan::Distinct(_)) {
+        return LogicalPlan::Join(join).recompute_schema();
+    }
+    all(join)
+}
+
+/// INTERSECT ALL and EXCEPT ALL: of equal rows, the first is paired with the first of the other side, the second with the
+/// second.
+fn all(mut join: Join) -> Result<LogicalPlan> {
+    let columns: Vec<Expr> = join.left.schema().columns().into_iter().map(Expr::Column).collect();
+    let (left, left_number) = numbered(Arc::unwrap_or_clone(join.left))?;
+    let (right, right_number) = numbered(Arc::unwrap_or_clone(join.right))?;
+    join.on.push((left_number, right_number));
+    let join = Join::try_new(
+        Arc::new(left),
+        Arc::new(right),
+        join.on,
+        None,
+        join.join_type,
+        join.join_constraint,
+        join.null_equality,
+        join.null_aware,
+    )?;
+    LogicalPlanBuilder::from(LogicalPlan::Join(join)).project(columns)?.build()
+}
+
+/// A plan with one more column: the number of each row among those that are equal.
+fn numbered(plan: LogicalPlan) -> Result<(LogicalPlan, Expr)> {
+    let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    let number = row_number().partition_by(columns).build()?;
+    let plan = LogicalPlanBuilder::from(plan).window([number])?.build()?;
+    let last = plan.schema().fields().len().saturating_sub(1);
+    let number = Expr::Column(Column::from(plan.schema().qualified_field(last)));
+    Ok((plan, number))
+}
+
+/// The type of each column; `None` where all sides agree, or are numbers that DataFusion brings together.
+fn column_types(inputs: &[&LogicalPlan], operation: &str) -> Result<Vec<Option<SqlType>>> {
+    let count = inputs.first().map_or(0, |input| input.schema().fields().len());
+    (0..count)
+        .map(|at| {
+            let fields = inputs.iter().filter_map(|input| input.schema().fields().get(at));
+            let types: Vec<SqlType> = fields
+                .map(|field| if is_unknown(field.data_type()) { SqlType::Unknown } else { SqlType::of_field(field) })
+                .collect();
+            let Some(first) = types.iter().find(|ty| **ty != SqlType::Unknown) else {
+                return Ok(types.first().map(|_| SqlType::Text));
+            };
+            let common = types.iter().filter(|ty| **ty != SqlType::Unknown).try_fold(first.clone(), |so_far, ty| {
+                common(&so_far, ty).ok_or_else(|| {
+                    let (left, right) = (so_far.to_string(), ty.to_string());
+                    let message = format!("{operation} types {left} and {right} cannot be matched");
+                    from_sql(SqlError::new(SqlState::DatatypeMismatch, message))
+                })
+            })?;
+            let agree = types.iter().all(|ty| *ty == common);
+            Ok((!agree).then_some(common))
+        })
+        .collect()
+}
+
+/// The type that values of both become; `None` where there is none.
+fn common(left: &SqlType, right: &SqlType) -> Option<SqlType> {
+    if left == right {
+        return Some(left.clone());
+    }
+    if let (Some(l), Some(r)) = (number_rank(left), number_rank(right)) {
+        return Some(match (left, right) {
+            (SqlType::Numeric(_), SqlType::Numeric(_)) => SqlType::Numeric(None),
+            _ if l >= r => left.clone(),
+            _ => right.clone(),
+        });
+    }
+    if let (Some(l), Some(r)) = (time_rank(left), time_rank(right)) {
+        return Some(if l >= r { left.clone() } else { right.clone() });
+    }
+    if is_text(left) && is_text(right) {
+        return Some(match left {
+            SqlType::Varchar(_) => SqlType::Varchar(None),
+            SqlType::Char(_) if matches!(right, SqlType::Char(_)) => SqlType::Text,
+            _ => SqlType::Text,
+        });
+    }
+    None
+}
+
+fn number_rank(ty: &SqlType) -> Option<u8> {
+    Some(match ty {
+        SqlType::Int2 => 0,
+        SqlType::Int4 => 1,
+        SqlType::Int8 => 2,
+        SqlType::Numeric(_) => 3,
+        SqlType::Float4 => 4,
+        SqlType::Float8 => 5,
+        _ => return None,
+    })
+}
+
+fn time_rank(ty: &SqlType) -> Option<u8> {
+    Some(match ty {
+        SqlType::Date => 0,
+        SqlType::Timestamp => 1,
+        SqlType::Timestamptz => 2,
+        _ => return None,
+    })
+}
+
+fn is_text(ty: &SqlType) -> bool {
+    matches!(ty, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name)
+}
+
+/// The plan with its columns in these types.
+fn with_types(plan: LogicalPlan, types: &[Option<SqlType>]) -> Result<LogicalPlan> {
+    let plan = with_literals(plan, types)?;
+    let schema = Arc::clone(plan.schema());
+    let differs = |at: usize, field: &arrow::datatypes::Field| {
+        types
+            .get(at)
+            .and_then(Option::as_ref)
+            .filter(|ty| **ty != SqlType::of_field(field) || is_unknown(field.data_type()))
+    };
+    if !schema.fields().iter().enumerate().any(|(at, field)| differs(at, field).is_some()) {
+        return Ok(plan);
+    }
+    let columns = schema.iter().enumerate().map(|(at, (qualifier, field))| {
+        let column = Expr::Column(Column::from((qualifier, field)));
+        let Some(ty) = differs(at, field) else { return Ok(column) };
+        let target = Arc::new(ty.field(field.name(), true));
+        let cast = cast::rewrite(Cast::new_from_field(Box::new(column), target), schema.as_ref())?;
+        Ok(cast.alias_qualified(qualifier.cloned(), field.name()))
+    });
+    let columns: Vec<Expr> = columns.collect::<Result<_>>()?;
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
+}
+
+/// A select list whose literals without a type have become values of these types.
+fn with_literals(plan: LogicalPlan, types: &[Option<SqlType>]) -> Result<LogicalPlan> {
+    let LogicalPlan::Projection(Projection { expr, input, .. }) = plan else { return Ok(plan) };
+    let typed = expr.into_iter().enumerate().map(|(at, expr)| {
+        let Some(ty) = types.get(at).and_then(Option::as_ref) else { return Ok(expr) };
+        let name = expr.schema_name().to_string();
+        match expr {
+            Expr::Literal(..) => adopt(expr, ty).map(|literal| literal.alias(name)),
+            Expr::Alias(alias) if matches!(alias.expr.as_ref(), Expr::Literal(..)) => {
+                let literal = adopt(*alias.expr, ty)?;
+                Ok(Expr::Alias(Alias { expr: Box::new(literal), ..alias }))
+            }
+            other => Ok(other),
+        }
+    });
+    let typed = typed.collect::<Result<Vec<_>>>()?;
+    Projection::try_new(typed, input).map(LogicalPlan::Projection)
+}
