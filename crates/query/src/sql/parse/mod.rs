@@ -72,12 +72,16 @@ fn without_space(text: &Text, tokens: Vec<TokenWithSpan>) -> SqlResult<Vec<Token
             Token::Whitespace(_) => {}
             Token::Placeholder(name) if !name.starts_with('$') => return Err(at_or_near(text, &token)),
             Token::SingleQuotedString(more) => {
-                match kept.last_mut().map(|last| &mut last.token) {
-                    Some(Token::SingleQuotedString(so_far) | Token::EscapedStringLiteral(so_far)) => {
+                match kept.last_mut() {
+                    Some(TokenWithSpan {
+                        token: Token::SingleQuotedString(so_far) | Token::EscapedStringLiteral(so_far),
+                        span,
+                    }) => {
                         if !new_line {
                             return Err(at_or_near(text, &token));
                         }
                         so_far.push_str(more);
+                        span.end = token.span.end;
                     }
                     _ => kept.push(token),
                 }
