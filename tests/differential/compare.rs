@@ -61,10 +61,20 @@ fn names(columns: &[perigee_testkit::session::Column]) -> Vec<&str> {
 
 fn ordered(sql: &str, rows: &[Row]) -> Vec<Row> {
     let mut rows = rows.to_vec();
-    if !sql.to_ascii_lowercase().contains("order by") {
+    if !is_ordered(sql) {
         rows.sort();
     }
     rows
+}
+
+/// Whether ORDER BY stands outside of all parentheses.
+fn is_ordered(sql: &str) -> bool {
+    let sql = sql.to_ascii_lowercase();
+    let mut depth = 0_i32;
+    sql.char_indices().any(|(at, c)| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth == 0 && sql[at..].starts_with("order by")
+    })
 }
 
 fn show(row: &Row) -> String {

@@ -231,18 +231,72 @@ impl Generator {
             };
             from = format!("{from} {kind} {right} ON {left_key} = {right_key}{extra}");
         }
+        if self.random.one_in(4) {
+            from = self.lateral(&from, &mut scope);
+        }
         (from, scope)
     }
 
+    /// The same with a subquery that names its columns: a row of it for each, or none.
+    fn lateral(&mut self, from: &str, scope: &mut Vec<Column>) -> String {
+        let (inner, columns) = self.relation();
+        let (outer, own) = (self.leaf(Type::Int, scope), self.leaf(Type::Int, &columns));
+        let (a, b) = (self.expression(Type::Int, 1, &columns), self.expression(Type::Text, 1, &columns));
+        let alias = format!("l{}", self.aliases);
+        scope.push(Column { name: format!("{alias}.a"), ty: Type::Int });
+        scope.push(Column { name: format!("{alias}.b"), ty: Type::Text });
+        let kind = self.random.pick(&["JOIN", "LEFT JOIN"]);
+        let aggregate = self.random.one_in(2);
+        let (a, b) = if aggregate { (format!("max({a})"), format!("min({b})")) } else { (a, b) };
+        format!("{from} {kind} LATERAL (SELECT {a} AS a, {b} AS b FROM {inner} WHERE {own} = {outer}) {alias} ON true")
+    }
+
+    /// Two tables by their common columns, which are named without a table.
+    fn using(&mut self) -> (String, Vec<Column>) {
+        let ((left, mut scope), (right, columns)) = (self.relation(), self.relation());
+        let kind = self.random.pick(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
+        let shared = self.random.pick(&["k", "g", "d"]);
+        scope.extend(columns);
+        let ty = COLUMNS.iter().find(|(name, ..)| *name == shared).map_or(Type::Int, |(.., ty)| *ty);
+        for _ in 0..8 {
+            scope.push(Column { name: shared.to_owned(), ty });
+        }
+        (format!("{left} {kind} {right} USING ({shared})"), scope)
+    }
+
+    /// A function over rows, in an order without equals.
+    fn window(&mut self, ty: Type, scope: &[Column]) -> String {
+        let ids: Vec<&str> = scope.iter().map(|c| c.name.as_str()).filter(|name| name.ends_with(".id")).collect();
+        let argument = self.column(ty, scope).unwrap_or_default();
+        let partition = scope[self.random.below(scope.len())].name.clone();
+        let function = match self.random.below(5) {
+            0 => format!("lag({argument})"),
+            1 => format!("lead({argument}, 2)"),
+            2 => format!("first_value({argument})"),
+            3 if ty == Type::Big => "row_number()".to_owned(),
+            3 if ty == Type::Int => format!("max({argument})"),
+            _ => format!("last_value({argument})"),
+        };
+        let frame = match self.random.below(3) {
+            0 if !function.starts_with("row") => " ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING",
+            _ => "",
+        };
+        format!("{function} OVER (PARTITION BY {partition} ORDER BY {}{frame})", ids.join(", "))
+    }
+
     fn select(&mut self, types: &[Type]) -> String {
-        let (from, scope) = self.from();
+        let (from, scope) = if self.random.one_in(6) { self.using() } else { self.from() };
+        let windows = !from.contains("LATERAL") && self.random.one_in(4);
         let filter =
             if self.random.one_in(3) { String::new() } else { format!(" WHERE {}", self.condition(2, &scope)) };
-        if self.random.one_in(3) {
+        if !windows && self.random.one_in(3) {
             return self.grouped(types, &from, &filter, &scope);
         }
         let distinct = if self.random.one_in(5) { "DISTINCT " } else { "" };
-        let items: Vec<String> = types.iter().map(|ty| shown(*ty, self.expression(*ty, 2, &scope))).collect();
+        let mut items: Vec<String> = types.iter().map(|ty| shown(*ty, self.expression(*ty, 2, &scope))).collect();
+        if windows && let (Some(item), Some(ty)) = (items.last_mut(), types.last()) {
+            *item = shown(*ty, self.window(*ty, &scope));
+        }
         format!("SELECT {distinct}{} FROM {from}{filter}", items.join(", "))
     }
 

@@ -40,3 +40,8 @@ select case when id > 2 then t else g end, case when id > 2 then g else t end, c
 select min(1), max(2), count(1), bool_and(id is not null) from r1;
 select * from (select q1.*, q2.* from r1 q1 join r2 q2 on q1.id = q2.id) s order by 1;
 select sum(id) over w, sum(id) over (w2) from r1 window w as (partition by k), w2 as (w order by id) order by id;
+-- Keys of ORDER BY behind a key of the first table.
+select q1.id, q2.id, count(*) from r1 q1 join r2 q2 on q1.k = q2.k group by q1.id, q2.id order by 1 desc, 2 desc;
+select distinct q1.id, q2.b from r1 q1 left join r2 q2 on q1.k = q2.k order by 1, 2 desc nulls last limit 3;
+select q1.id, q2.t, sum(q2.b) from r1 q1 join r2 q2 on q1.k = q2.k group by q1.id, q2.t order by q1.id, q2.t desc;
+select region, region as again, count(*) from (values ('n'), ('s'), ('n')) v (region) group by region, region order by 1, 2;

@@ -34,6 +34,7 @@ pub mod rewrite;
 pub mod runtime;
 mod scalar;
 mod scan;
+mod sort_keys;
 pub mod stream;
 mod subplan;
 pub mod system;

@@ -17,8 +17,8 @@ use datafusion::prelude::SessionConfig;
 
 use super::cooperative::YieldBehindJoins;
 use super::postgres;
-use super::pushdown;
 use super::type_planner::PostgresTypes;
+use super::{pushdown, sort_keys};
 
 /// Rows of a batch, the largest.
 pub(super) const BATCH_ROWS: usize = 8192;
@@ -31,6 +31,7 @@ pub(super) fn planning() -> &'static SessionState {
         SessionStateBuilder::new()
             .with_config(config(1))
             .with_analyzer_rules(rules)
+            .with_optimizer_rules(sort_keys::logical_rules())
             .with_expr_planners(postgres::expr_planners())
             .with_type_planner(type_planner())
             .with_scalar_functions(postgres::scalar_functions())
