@@ -29,7 +29,7 @@ const COLUMNS: [(&str, &str, Type); 8] = [
     ("b", "bigint", Type::Big),
     ("n", "numeric(8, 2)", Type::Numeric),
     ("t", "text", Type::Text),
-    ("g", "varchar(10)", Type::Text),
+    ("g", "text", Type::Text),
     ("d", "date", Type::Date),
     ("f", "boolean", Type::Bool),
 ];
