@@ -5,8 +5,8 @@
 //! the planner gives out batch by batch instead of as one list.
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident,
-    Join, JoinOperator, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, SelectItem, TableAlias,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
+    Ident, Join, JoinOperator, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, SelectItem, TableAlias,
     TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, Value,
 };
 

@@ -31,7 +31,7 @@ fn results_have_postgresqls_names() {
         ("select exists (select 1 from things)", "exists"),
         ("select count(*) from things order by count", "count"),
         ("table pairs", "a,b,c,d"),
-        ("select true, now()", "bool,now"),
+        ("select true, now()", "?column?,now"),
     ] {
         match fixture.plan(sql) {
             Ok(prepared) => {
