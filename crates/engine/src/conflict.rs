@@ -1,7 +1,7 @@
 //! INSERT … ON CONFLICT: a row whose key is taken is left out, or the row that has the key is updated.
 //!
-//! The key is locked before it is looked up, so of two sessions that insert one key the second waits for the first, and
-//! sees the row that it left.
+//! DO UPDATE locks the key before it looks it up, so of two sessions that insert one key the second waits for the first,
+//! and sees the row that it left. DO NOTHING looks first: a row that is there is not kept from others.
 
 use std::sync::Arc;
 
@@ -10,13 +10,48 @@ use perigee_plan::command::Isolation;
 use perigee_plan::relational::{ConflictAction, ConflictValues, OnConflict};
 use perigee_query::exec::ReadView;
 use perigee_storage::arrow_value::{batch_to_rows, rows_to_batch};
+use perigee_storage::table::LATEST;
 use perigee_types::{Row, SqlError, SqlResult, SqlState, Value, Vid};
 
 use crate::commit::check_not_null;
+use crate::error::storage;
 use crate::foreign::RowChange;
-use crate::locks::LockMode;
-use crate::rows::{Target, concurrent_update};
+use crate::locks::LockKey;
+use crate::rows::{Target, concurrent_update, row_lock};
 use crate::session::Session;
+use crate::transaction::Transaction;
+use crate::write_set::UniqueKey;
+
+impl Transaction {
+    /// The row that has a key of `row` by now. Whoever is about to take it away is waited for.
+    async fn look_for_key(&mut self, target: &Target, unique: &UniqueKey, row: &Row) -> SqlResult<Option<Vid>> {
+        let Some(key) = unique.of_row(row) else { return Ok(None) };
+        if let Some(reads) = &mut self.reads {
+            reads.read_key(target.table.oid, unique.index.oid, &key);
+        }
+        let storage_oid = target.table.storage;
+        if let Some((vid, _)) = self.writes.find(storage_oid, unique.index.oid, &key) {
+            return Ok(Some(vid));
+        }
+        let Some(store) = &target.store else { return Ok(None) };
+        let staged = self.staged();
+        loop {
+            let found = store.get_with_staged(unique.index.oid, &key, LATEST, staged).map_err(storage)?;
+            let Some(vid) = found.filter(|vid| !self.writes.has_ended(storage_oid, *vid)) else { return Ok(None) };
+            let lock = if Some(unique.index.oid) == target.table.primary_key {
+                LockKey::Key(unique.index.oid, key.clone().into())
+            } else {
+                // What is gone meanwhile is looked for again.
+                let Some(row) = store.row_as(vid, &target.table).map_err(storage)? else { continue };
+                row_lock(target, vid, &row)
+            };
+            self.look(&lock, target.wait, &target.cancel).await?;
+            if store.ended(vid).is_none() {
+                return Ok(Some(vid));
+            }
+        }
+    }
+}
 
 impl Session {
     /// Appends a row, or does what `on` says. Gives the row that was written. `own_first` is where the transaction's own
@@ -67,22 +102,34 @@ impl Session {
         Ok(Some(new))
     }
 
-    /// The row that has a key of `row`, locked at its latest version.
+    /// The row that has a key of `row`: for DO UPDATE locked at its latest version. DO NOTHING leaves it to others, and
+    /// locks a key only to make a row with it.
     async fn find_conflict(&mut self, target: &Target, on: &OnConflict, row: &Row) -> SqlResult<Option<(Vid, Row)>> {
         let engine = self.engine.clone();
         let mode = match &on.action {
-            ConflictAction::Nothing => LockMode::KeyShare,
-            ConflictAction::Update { assigned, .. } => target.write_mode(assigned.iter().copied()),
+            ConflictAction::Nothing => None,
+            ConflictAction::Update { assigned, .. } => Some(target.write_mode(assigned.iter().copied())),
         };
         let transaction = self.transaction()?;
         for unique in target.unique.0.iter() {
             if !on.arbiters.is_empty() && !on.arbiters.contains(&unique.index.oid) {
                 continue;
             }
-            let Some(key) = transaction.lock_key(target, unique, row).await? else { continue };
-            let Some((vid, old)) = transaction.find_and_lock(&engine, target, unique, &key, mode).await? else {
-                continue;
+            let found = match mode {
+                Some(mode) => {
+                    let Some(key) = transaction.lock_key(target, unique, row).await? else { continue };
+                    transaction.find_and_lock(&engine, target, unique, &key, mode).await?
+                }
+                None => match transaction.look_for_key(target, unique, row).await? {
+                    Some(vid) => Some((vid, Row::new())),
+                    None => {
+                        transaction.lock_key(target, unique, row).await?;
+                        // Somebody may have made it meanwhile.
+                        transaction.look_for_key(target, unique, row).await?.map(|vid| (vid, Row::new()))
+                    }
+                },
             };
+            let Some((vid, old)) = found else { continue };
             if transaction.isolation != Isolation::ReadCommitted && !vid.is_local() {
                 let at = transaction.snapshot(&engine).index;
                 let staged = transaction.staging.as_ref().is_some_and(|s| s.has_rows_of(target.table.oid));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use perigee_plan::command::Isolation;
-use perigee_plan::{Admin, Copy, Explain, Plan, Point, Prepared, Query};
+use perigee_plan::{Admin, Copy, Explain, Plan, Prepared, Query, SessionCommand};
 use perigee_query::exec::explain::ExplainOptions;
 use perigee_types::{SqlError, SqlResult, SqlState, Value};
 
@@ -12,6 +12,7 @@ use crate::Statement;
 use crate::api::{CommandTag, CopyOut, Outcome, RowBlock, RowStream};
 use crate::serializable::Reads;
 use crate::session::Session;
+use crate::session_transaction::isolation_of;
 
 /// How often a statement is planned again because its tables change while it waits for locks.
 const PLANS_MAX: usize = 5;
@@ -34,20 +35,30 @@ impl Session {
         Err(SqlError::new(SqlState::SerializationFailure, "the statement's tables kept changing while it was planned"))
     }
 
-    /// A serializable transaction takes part in the tests at COMMIT from its first statement on.
+    /// A serializable transaction takes part in the tests at COMMIT from its first statement on. Of a pipeline nobody knows
+    /// whether a statement is the only one, so the first counts as one of several.
     async fn enter_serializable(&mut self, plan: &Plan) -> SqlResult<()> {
-        let alone = matches!(plan, Plan::Session(_) | Plan::Point(Point::Select { for_update: false, .. }));
-        let wanted = match &self.transaction {
-            Some(transaction) => transaction.isolation == Isolation::Serializable && transaction.reads.is_none(),
-            // One read alone is serial wherever its snapshot is.
-            None => !alone && self.settings.get("default_transaction_isolation") == Some("serializable"),
+        let wanted = match (&self.transaction, plan) {
+            (_, Plan::Transaction(_)) => false,
+            (Some(transaction), _) => transaction.isolation == Isolation::Serializable && transaction.reads.is_none(),
+            (None, Plan::Session(SessionCommand::Declare { .. })) => {
+                self.default_isolation() == Isolation::Serializable
+            }
+            // They read nothing, or run another statement that comes here.
+            (None, Plan::Session(_)) => false,
+            (None, _) => self.default_isolation() == Isolation::Serializable,
         };
-        if wanted && !matches!(plan, Plan::Transaction(_)) {
-            let reads = Reads::begin(&self.engine).await;
+        if wanted {
+            let reads = Reads::begin(&self.engine.serializable).await;
             let transaction = self.transaction()?;
             transaction.reads = (transaction.isolation == Isolation::Serializable).then_some(reads);
         }
         Ok(())
+    }
+
+    /// The level of a transaction that names none.
+    pub(crate) fn default_isolation(&self) -> Isolation {
+        isolation_of(self.settings.get("default_transaction_isolation").unwrap_or_default())
     }
 
     pub(crate) async fn run_plan(&mut self, prepared: &Arc<Prepared>, parameters: &[Value]) -> SqlResult<Outcome> {

@@ -17,11 +17,10 @@ use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
 use perigee_plan::evaluate;
 use perigee_storage::arrow_value::{batch_to_rows, value_at};
-use perigee_storage::store::StoreError;
 use perigee_storage::table::{LATEST, TableStore};
 use perigee_types::catalog::{ForeignKey, ReferentialAction, Table};
 use perigee_types::text::OutputSettings;
-use perigee_types::{Row, SqlError, SqlResult, SqlState, SqlType, TransactionId, Value, Vid, key};
+use perigee_types::{IndexId, Row, SqlError, SqlResult, SqlState, SqlType, TransactionId, Value, Vid, key};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::error::storage;
@@ -35,6 +34,11 @@ use crate::write_set::UniqueKey;
 const RUNS_MAX: usize = 10;
 /// Up to so many keys are looked up in an index one by one; more are looked for in one scan.
 const LOOKUPS_MAX: usize = 1_000;
+/// Rows that point to one that shall go, of those that are looked at at once: one of them is enough to refuse it.
+const REFUSED_BY_MAX: usize = 64;
+/// Keys that are looked up without a thread of their own, and rows that may be found so.
+const LOOKUPS_AT_ONCE_MAX: usize = 4;
+const ROWS_AT_ONCE_MAX: usize = 64;
 /// Rows whose key the end of the statement has to find, at most.
 const PENDING_MAX: usize = 1_000_000;
 
@@ -235,7 +239,7 @@ impl Session {
 
     async fn refuse_pointing(&mut self, pointing: &Pointing<'_>, gone: &Gone) -> SqlResult<()> {
         for _ in 0..RUNS_MAX {
-            let found = self.find_pointing(pointing, gone).await?;
+            let found = self.find_pointing(pointing, gone, REFUSED_BY_MAX).await?;
             let mut still = None;
             for (vid, row) in &found {
                 // Whoever deletes it just now is waited for.
@@ -323,9 +327,9 @@ impl Session {
     /// Finds and locks the rows that point to `gone` keys.
     async fn lock_pointing(&mut self, pointing: &Pointing<'_>, gone: &Gone) -> SqlResult<Vec<(Vid, Row)>> {
         'again: for _ in 0..RUNS_MAX {
-            let rows = self.find_pointing(pointing, gone).await?;
+            let rows = self.find_pointing(pointing, gone, usize::MAX).await?;
             for (vid, row) in &rows {
-                let locked = self.transaction()?.lock_row(pointing.child, *vid, row, LockMode::Exclusive).await?;
+                let locked = self.transaction()?.lock_row(pointing.child, *vid, row, LockMode::Ending).await?;
                 if locked == Locked::Changed {
                     continue 'again;
                 }
@@ -335,19 +339,32 @@ impl Session {
         Err(kept_changing())
     }
 
-    /// The latest rows of the child that point to `gone` keys, with this transaction's own.
-    async fn find_pointing(&mut self, pointing: &Pointing<'_>, gone: &Gone) -> SqlResult<Vec<(Vid, Row)>> {
+    /// The latest rows of the child that point to `gone` keys, with this transaction's own; about `rows_max` of them.
+    ///
+    /// # Errors
+    /// `53200` where they are more than a statement may hold.
+    async fn find_pointing(
+        &mut self,
+        pointing: &Pointing<'_>,
+        gone: &Gone,
+        rows_max: usize,
+    ) -> SqlResult<Vec<(Vid, Row)>> {
         let Pointing { child, key, .. } = pointing;
         let places = places(&child.table, &key.columns)?;
         let engine = self.engine.clone();
-        let catalog = self.transaction()?.catalog(&engine);
+        // What becomes of them is held beside them.
+        let mut room = Room { bytes: self.statement_bytes_max() / 4, rows: rows_max };
         let transaction = self.transaction()?;
+        let catalog = transaction.catalog(&engine);
         let staged = transaction.staging.as_ref().filter(|s| s.has_rows_of(child.table.oid)).map(|s| s.id);
         let mut found = Vec::new();
         if let Some(own) = transaction.writes.table(child.table.storage) {
             for (place, row) in own.inserted.iter().enumerate() {
                 let Some(row) = row else { continue };
                 if referenced_key(pointing, &pick(row, &places)).is_some_and(|bytes| gone.contains_key(&bytes)) {
+                    if !room.take(row)? {
+                        return Ok(found);
+                    }
                     found.push((Vid(Vid::LOCAL_FIRST.0 + place as u64), row.clone()));
                 }
             }
@@ -360,40 +377,37 @@ impl Session {
                 && index.columns.iter().take(width).all(|n| key.columns.contains(n))
                 && store.index_ready(index.oid)
         });
-        let vids = match index {
+        let ended = transaction.writes.table(child.table.storage).map(|own| own.ended.keys().copied().collect());
+        let mut search =
+            Search { store: store.clone(), table: child.table.clone(), ended: ended.unwrap_or_default(), room };
+        let rows = match index {
             Some(index) if same_types && staged.is_none() && gone.len() <= LOOKUPS_MAX => {
-                let mut vids = Vec::new();
+                let mut prefixes = Vec::with_capacity(gone.len());
                 for (values, _) in gone.values() {
                     let mut prefix = Vec::new();
                     for number in index.columns.iter().take(key.columns.len()) {
                         let at = key.columns.iter().position(|n| n == number);
                         key::encode_value(at.and_then(|at| values.get(at)).unwrap_or(&Value::Null), &mut prefix);
                     }
-                    let bound = || std::ops::Bound::Included(prefix.clone());
-                    vids.extend(store.range(index.oid, bound(), bound(), LATEST, false, usize::MAX).map_err(storage)?);
+                    prefixes.push(prefix);
                 }
-                vids
+                let index = index.oid;
+                let few = match prefixes.len() {
+                    0..=LOOKUPS_AT_ONCE_MAX => search.few(index, &prefixes)?,
+                    _ => None,
+                };
+                match few {
+                    Some(vids) => search.rows(vids)?,
+                    None => blocking(move || search.by_index(index, &prefixes)).await?,
+                }
             }
             _ => {
                 let keys: FxHashSet<Vec<u8>> = gone.keys().cloned().collect();
-                let (store, columns, types) = (store.clone(), key.columns.clone(), pointing.types()?);
-                let definition = child.table.clone();
-                tokio::task::spawn_blocking(move || scan_for(&store, &definition, &columns, &types, &keys, staged))
-                    .await
-                    .map_err(SqlError::internal)?
-                    .map_err(storage)?
+                let (columns, types) = (key.columns.clone(), pointing.types()?);
+                blocking(move || search.by_scan(&columns, &types, &keys, staged)).await?
             }
         };
-        let transaction = self.transaction()?;
-        for vid in vids {
-            if transaction.writes.has_ended(child.table.storage, vid) {
-                continue;
-            }
-            // What is gone meanwhile points no more.
-            if let Some(row) = store.row_as(vid, &child.table).map_err(storage)? {
-                found.push((vid, row));
-            }
-        }
+        found.extend(rows);
         Ok(found)
     }
 
@@ -517,37 +531,127 @@ fn referenced_key(pointing: &Pointing<'_>, values: &[Value]) -> Option<Vec<u8>> 
     Some(bytes)
 }
 
-/// Row versions that point to one of `keys`, as the latest state and the open transaction `staged` see them.
-fn scan_for(
-    store: &Arc<TableStore>,
-    definition: &Table,
-    columns: &[u16],
-    types: &[(SqlType, SqlType)],
-    keys: &FxHashSet<Vec<u8>>,
-    staged: Option<TransactionId>,
-) -> Result<Vec<Vid>, StoreError> {
-    let mut found = Vec::new();
-    for chunk in store.scan_as(LATEST, staged, Some(definition)).chunks {
-        let batch = chunk.batch(columns, true)?;
-        let Some(vids) = batch.columns().last().and_then(|array| array.as_primitive_opt::<UInt64Type>()) else {
-            continue;
-        };
-        let mut bytes = Vec::new();
-        for row in 0..batch.num_rows() {
-            let values: Row =
-                batch.columns().iter().zip(types).map(|(array, (from, _))| value_at(array, row, from)).collect();
-            if values.iter().any(Value::is_null) {
-                continue;
-            }
-            let Some(values) = cast_all(&values, types.iter().map(|(from, to)| (from, to))) else { continue };
-            bytes.clear();
-            key::encode(&values, &mut bytes);
-            if keys.contains(&bytes) {
-                found.push(Vid(vids.value(row)));
+/// What may still be found.
+struct Room {
+    bytes: usize,
+    rows: usize,
+}
+
+impl Room {
+    /// Whether there is room for a row, which takes it.
+    ///
+    /// # Errors
+    /// `53200` where there is none for its bytes.
+    fn take(&mut self, row: &[Value]) -> SqlResult<bool> {
+        if self.rows == 0 {
+            return Ok(false);
+        }
+        let bytes = 64 + row.iter().map(Value::size_bytes).sum::<usize>();
+        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| {
+            SqlError::new(SqlState::OutOfMemory, "too many rows point to the rows that the statement changes")
+                .hint("change fewer rows in a statement")
+        })?;
+        self.rows -= 1;
+        Ok(true)
+    }
+}
+
+/// A search for rows of a table that point. It reads the disk, so it runs where it may block.
+struct Search {
+    store: Arc<TableStore>,
+    table: Arc<Table>,
+    /// Versions that the transaction has ended.
+    ended: FxHashSet<Vid>,
+    room: Room,
+}
+
+impl Search {
+    /// Rows under these prefixes of an index; `None` where they are more than a few.
+    fn few(&self, index: IndexId, prefixes: &[Vec<u8>]) -> SqlResult<Option<Vec<Vid>>> {
+        let mut vids = Vec::new();
+        for prefix in prefixes {
+            let bound = || std::ops::Bound::Included(prefix.clone());
+            vids.extend(self.store.range(index, bound(), bound(), LATEST, false, ROWS_AT_ONCE_MAX).map_err(storage)?);
+            if vids.len() >= ROWS_AT_ONCE_MAX {
+                return Ok(None);
             }
         }
+        Ok(Some(vids))
     }
-    Ok(found)
+
+    fn by_index(&mut self, index: IndexId, prefixes: &[Vec<u8>]) -> SqlResult<Vec<(Vid, Row)>> {
+        let mut found = Vec::new();
+        for prefix in prefixes {
+            let bound = || std::ops::Bound::Included(prefix.clone());
+            // Own deletions may hide as many as there are.
+            let limit = self.room.rows.saturating_add(self.ended.len()).min(self.room.bytes / 64 + 1);
+            let vids = self.store.range(index, bound(), bound(), LATEST, false, limit).map_err(storage)?;
+            found.extend(self.rows(vids)?);
+            if self.room.rows == 0 {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Rows of versions, as far as they are there still and there is room.
+    fn rows(&mut self, vids: impl IntoIterator<Item = Vid>) -> SqlResult<Vec<(Vid, Row)>> {
+        let mut found = Vec::new();
+        for vid in vids {
+            if self.ended.contains(&vid) {
+                continue;
+            }
+            // What is gone meanwhile points no more.
+            if let Some(row) = self.store.row_as(vid, &self.table).map_err(storage)? {
+                if !self.room.take(&row)? {
+                    break;
+                }
+                found.push((vid, row));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Rows that point to one of `keys`, as the latest state and the open transaction `staged` see them.
+    fn by_scan(
+        &mut self,
+        columns: &[u16],
+        types: &[(SqlType, SqlType)],
+        keys: &FxHashSet<Vec<u8>>,
+        staged: Option<TransactionId>,
+    ) -> SqlResult<Vec<(Vid, Row)>> {
+        let mut found = Vec::new();
+        for chunk in self.store.scan_as(LATEST, staged, Some(&self.table)).chunks {
+            let batch = chunk.batch(columns, true).map_err(storage)?;
+            let Some(vids) = batch.columns().last().and_then(|array| array.as_primitive_opt::<UInt64Type>()) else {
+                continue;
+            };
+            let mut of_chunk = Vec::new();
+            let mut bytes = Vec::new();
+            for row in 0..batch.num_rows() {
+                let values: Row =
+                    batch.columns().iter().zip(types).map(|(array, (from, _))| value_at(array, row, from)).collect();
+                if values.iter().any(Value::is_null) {
+                    continue;
+                }
+                let Some(values) = cast_all(&values, types.iter().map(|(from, to)| (from, to))) else { continue };
+                bytes.clear();
+                key::encode(&values, &mut bytes);
+                if keys.contains(&bytes) {
+                    of_chunk.push(Vid(vids.value(row)));
+                }
+            }
+            found.extend(self.rows(of_chunk)?);
+            if self.room.rows == 0 {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> SqlResult<T> + Send + 'static) -> SqlResult<T> {
+    tokio::task::spawn_blocking(work).await.map_err(SqlError::internal)?
 }
 
 /// The values as other types hold them; `None` where one has no such value.

@@ -1,6 +1,6 @@
 //! The lock table of a leader: who may write what until its entry is applied.
 //!
-//! A lock is held by a transaction, in one of four modes, from the statement that takes it until the transaction's entry
+//! A lock is held by a transaction, in one of some modes, from the statement that takes it until the transaction's entry
 //! is applied (or dropped). Waiters queue in order of arrival; a request does not overtake a waiting one that it
 //! conflicts with. Before a transaction waits, the graph of who waits for whom is searched from it: if it would wait for itself,
 //! it gets `40P01` at once and the others go on.
@@ -36,25 +36,31 @@ pub enum LockKey {
     Advisory(Oid, i64),
 }
 
-/// How a lock is held: PostgreSQL's four strengths of row locks, weakest first. Each conflicts with all that the one
-/// before it conflicts with, and more. Tables and the catalog know `Shared` and `Exclusive` alone.
+/// How a lock is held: PostgreSQL's four strengths of row locks, between a weaker and a stronger one. Each conflicts with
+/// all that the one before it conflicts with, and more. Tables and the catalog know `Shared` and `Exclusive` alone.
 ///
-/// | | key share | shared | no key | exclusive |
-/// | --- | --- | --- | --- | --- |
-/// | key share | | | | x |
-/// | shared | | | x | x |
-/// | no key | | x | x | x |
-/// | exclusive | x | x | x | x |
+/// | | look | key share | shared | no key | exclusive | ending |
+/// | --- | --- | --- | --- | --- | --- | --- |
+/// | look | | | | | | x |
+/// | key share | | | | | x | x |
+/// | shared | | | | x | x | x |
+/// | no key | | | x | x | x | x |
+/// | exclusive | | x | x | x | x | x |
+/// | ending | x | x | x | x | x | x |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LockMode {
+    /// Whether the row stays: what ON CONFLICT DO NOTHING waits for, and does not keep.
+    Look,
     /// The row stays and keeps its key: what a foreign key wants of the row that it points to.
     KeyShare,
     /// With other shared holders.
     Shared,
     /// For writing a row without touching its key.
     NoKeyExclusive,
-    /// Alone.
+    /// Alone: FOR UPDATE.
     Exclusive,
+    /// For taking the row or its key away.
+    Ending,
 }
 
 impl LockMode {
@@ -63,9 +69,10 @@ impl LockMode {
     pub fn conflicts(self, other: LockMode) -> bool {
         let (weak, strong) = if self <= other { (self, other) } else { (other, self) };
         match strong {
-            LockMode::KeyShare | LockMode::Shared => false,
-            LockMode::NoKeyExclusive => weak != LockMode::KeyShare,
-            LockMode::Exclusive => true,
+            LockMode::Look | LockMode::KeyShare | LockMode::Shared => false,
+            LockMode::NoKeyExclusive => weak > LockMode::KeyShare,
+            LockMode::Exclusive => weak > LockMode::Look,
+            LockMode::Ending => true,
         }
     }
 }
@@ -376,6 +383,18 @@ mod tests {
         // Two that hold the key share may both write the row, one behind the other.
         locks.release(Holder(1), [&key(1)]);
         assert_eq!(waiting.await.unwrap().unwrap(), Acquired::AfterWait);
+    }
+
+    #[tokio::test]
+    async fn a_look_waits_for_nobody_but_those_who_end_the_row() {
+        let locks = LockManager::default();
+        for mode in [LockMode::KeyShare, LockMode::Shared, LockMode::NoKeyExclusive, LockMode::Exclusive] {
+            take(&locks, 1, 1, mode).await.unwrap();
+            assert!(locks.try_acquire(Holder(2), &key(1), LockMode::Look), "{mode:?}");
+            locks.release(Holder(2), [&key(1)]);
+        }
+        take(&locks, 1, 1, LockMode::Ending).await.unwrap();
+        assert!(!locks.try_acquire(Holder(2), &key(1), LockMode::Look));
     }
 
     #[tokio::test]

@@ -110,7 +110,7 @@ impl Session {
                 let target = self.target(&lookup.table, "DELETE").await?;
                 let mut returned = Vec::new();
                 let mut count = 0;
-                if let Some((vid, old)) = self.find_for_write(&target, lookup, LockMode::Exclusive, parameters).await? {
+                if let Some((vid, old)) = self.find_for_write(&target, lookup, LockMode::Ending, parameters).await? {
                     if let Some(returning) = returning {
                         returned.push(self.evaluate_all(returning, &old, parameters)?);
                     }
@@ -131,7 +131,11 @@ impl Session {
         let Some(bytes) = self.key(&lookup.key, parameters)? else { return Ok(None) };
         let engine = self.engine.clone();
         let table = &lookup.table;
-        // A single SELECT outside of a block needs no transaction: one snapshot, nothing to commit.
+        if self.transaction.is_none() && self.default_isolation() != Isolation::ReadCommitted {
+            // Statements behind it in the same pipeline read at its snapshot.
+            self.transaction()?;
+        }
+        // A SELECT outside of a block needs no transaction: one snapshot, nothing to commit.
         let at = match &mut self.transaction {
             Some(transaction) => {
                 if let Some(reads) = &mut transaction.reads {

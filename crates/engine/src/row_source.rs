@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use arrow::array::UInt64Array;
+use arrow::compute::take_record_batch;
 use perigee_plan::FetchDirection;
 use perigee_types::{SqlError, SqlResult, SqlState};
 use tokio_util::sync::CancellationToken;
@@ -75,6 +77,15 @@ impl RowSource {
     #[must_use]
     pub fn tag(&self) -> &'static str {
         self.stream.tag
+    }
+
+    /// Waits until the query has its first rows; they are taken later.
+    ///
+    /// # Errors
+    /// What stops the query.
+    pub(crate) async fn begin(&mut self) -> SqlResult<()> {
+        self.block = self.next_block().await?;
+        Ok(())
     }
 
     /// The next rows, at most `rows_max` (at least 1); `None` at the end.
@@ -169,7 +180,19 @@ impl RowSource {
         let first = last.saturating_sub(count.saturating_sub(1)).max(1);
         // With fewer rows than asked for, the cursor ends before the first.
         self.position = if count > last { 0 } else { first };
-        Ok((first..=last).rev().filter_map(|row| self.kept_block(row - 1, row)).collect())
+        let Some(kept) = self.kept.as_ref().filter(|_| first <= last) else { return Ok(Vec::new()) };
+        let (from, to) = (first - 1, last);
+        let behind = kept.blocks.partition_point(|(before, _)| *before < to);
+        let mut blocks = Vec::new();
+        for (before, block) in kept.blocks[..behind].iter().rev() {
+            let end = block.row_count().min(usize::try_from(to - before).unwrap_or(usize::MAX));
+            let start = usize::try_from(from.saturating_sub(*before)).unwrap_or(usize::MAX);
+            if start >= end {
+                break;
+            }
+            blocks.push(reversed(block, start, end)?);
+        }
+        Ok(blocks)
     }
 
     /// Moves onto a row and gives it; nothing before the first and behind the last.
@@ -289,6 +312,17 @@ impl RowSource {
     }
 }
 
+/// Rows of a block, the last first.
+fn reversed(block: &RowBlock, from: usize, to: usize) -> SqlResult<RowBlock> {
+    Ok(match block {
+        RowBlock::Batch(batch) => {
+            let places = UInt64Array::from_iter_values((from as u64..to as u64).rev());
+            RowBlock::Batch(take_record_batch(batch, &places).map_err(SqlError::internal)?)
+        }
+        RowBlock::Values(rows) => RowBlock::Values(rows[from..to].iter().rev().cloned().collect()),
+    })
+}
+
 fn bytes_of(block: &RowBlock) -> usize {
     match block {
         RowBlock::Batch(batch) => batch.get_array_memory_size(),
@@ -377,6 +411,32 @@ mod tests {
             ],
         )
         .await;
+    }
+
+    #[tokio::test]
+    async fn goes_back_over_columns() {
+        let batch = |from: i32, to: i32| {
+            let column: arrow::array::ArrayRef = Arc::new(arrow::array::Int32Array::from_iter_values(from..=to));
+            Ok(RowBlock::Batch(arrow::array::RecordBatch::try_from_iter([("n", column)]).unwrap()))
+        };
+        let stream = futures::stream::iter(vec![batch(1, 3), batch(4, 4), batch(5, 9)]);
+        let stream = RowStream::stream("SELECT", Box::pin(stream));
+        let mut source = RowSource::cursor(stream, &Arc::from("SELECT"), Some(1 << 20));
+        let rows = |blocks: Vec<RowBlock>| {
+            let values = |block: &RowBlock| match block {
+                RowBlock::Batch(batch) => {
+                    use arrow::array::AsArray;
+                    batch.column(0).as_primitive::<arrow::datatypes::Int32Type>().values().to_vec()
+                }
+                RowBlock::Values(_) => panic!("rows"),
+            };
+            (blocks.len(), blocks.iter().flat_map(values).collect::<Vec<i32>>())
+        };
+        assert_eq!(rows(source.fetch(Absolute(8)).await.unwrap()), (1, vec![8]));
+        assert_eq!(rows(source.fetch(Backward(Some(5))).await.unwrap()), (3, vec![7, 6, 5, 4, 3]));
+        assert_eq!(rows(source.fetch(Backward(None)).await.unwrap()), (1, vec![2, 1]));
+        assert_eq!(rows(source.fetch(Forward(None)).await.unwrap()).1, (1..=9).collect::<Vec<_>>());
+        assert_eq!(rows(source.fetch(Backward(None)).await.unwrap()), (3, (1..=9).rev().collect()));
     }
 
     #[tokio::test]

@@ -98,7 +98,7 @@ impl Target {
         // Without a primary key the lock names the version: who points to it must not miss that another one takes its place.
         let moves = self.referenced && self.table.primary_key.is_none();
         if moves || assigned.into_iter().chain(generated).any(is_key) {
-            LockMode::Exclusive
+            LockMode::Ending
         } else {
             LockMode::NoKeyExclusive
         }

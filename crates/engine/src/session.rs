@@ -44,7 +44,6 @@ use crate::notify::Inbox;
 use crate::portal::Portals;
 use crate::registry::SessionEntry;
 use crate::services::Services;
-use crate::session_transaction::isolation_of;
 use crate::settings::{Settings, definition};
 use crate::stage::Staging;
 use crate::temporary::Temporary;
@@ -580,7 +579,7 @@ impl Session {
     pub(crate) fn begin(&mut self, explicit: bool, modes: TransactionModes) -> SqlResult<()> {
         let isolation = match modes.isolation {
             Some(isolation) => isolation,
-            None => isolation_of(self.settings.get("default_transaction_isolation").unwrap_or_default()),
+            None => self.default_isolation(),
         };
         let read_only = modes.read_only.unwrap_or_else(|| self.settings.is_on("default_transaction_read_only"));
         self.transaction = Some(Transaction::new(&self.engine, explicit, isolation, read_only)?);

@@ -181,7 +181,11 @@ impl Session {
             return Err(SqlError::internal("a cursor's query gave no rows"));
         };
         let kept_bytes_max = scroll.then_some(self.engine.options.transaction_bytes_max);
-        let rows = RowSource::cursor(stream, &statement.text, kept_bytes_max);
+        let mut rows = RowSource::cursor(stream, &statement.text, kept_bytes_max);
+        if hold && self.transaction.as_ref().is_some_and(|t| t.staging.is_some()) {
+            // Its scans must hold the staged rows before these become everybody's.
+            rows.begin().await?;
+        }
         self.put_portal(name, Portal::cursor(columns, rows, hold))
     }
 

@@ -179,6 +179,22 @@ impl Transaction {
         self.locks.take(key, mode, row_of, wait, cancel).await
     }
 
+    /// Waits until nobody is about to end what `key` names, and holds nothing of it afterwards that was not held before.
+    pub(crate) async fn look(
+        &mut self,
+        key: &LockKey,
+        wait: LockWait,
+        cancel: &CancellationToken,
+    ) -> SqlResult<Acquired> {
+        if self.locks.holds(key) {
+            return Ok(Acquired::AtOnce);
+        }
+        let manager = &self.locks.engine.locks;
+        let acquired = manager.acquire(self.holder, key, LockMode::Look, wait, cancel).await?;
+        manager.release(self.holder, [key]);
+        Ok(acquired)
+    }
+
     /// The name under which it has rows in the log, if it has.
     pub(crate) fn staged(&self) -> Option<TransactionId> {
         self.staging.as_ref().map(|staging| staging.id)
@@ -297,6 +313,12 @@ struct HeldLocks {
 }
 
 impl HeldLocks {
+    fn holds(&self, key: &LockKey) -> bool {
+        use LockMode::{Ending, Exclusive, KeyShare, NoKeyExclusive, Shared};
+        let mut modes = [KeyShare, Shared, NoKeyExclusive, Exclusive, Ending].into_iter();
+        modes.any(|mode| self.keys.contains(&(key.clone(), mode)))
+    }
+
     fn manager(&self) -> &LockManager {
         &self.engine.locks
     }

@@ -189,32 +189,33 @@ impl Session {
     ) -> SqlResult<Option<(u64, Vec<Row>)>> {
         let mut count = 0;
         let mut ended = Vec::new();
-        let mut deleted: Vec<(Vid, Row)> = Vec::new();
+        let mut changes = Vec::new();
         let mut seen = rustc_hash::FxHashSet::default();
         let mut stream = self.engine.query.run(&write.source, parameters, view);
+        let mut bytes = 0;
         while let Some(batch) = stream.next().await {
             for mut row in batch_to_rows(&batch?) {
                 let vid = pop_vid(&mut row)?;
                 if !seen.insert(vid) {
                     continue;
                 }
-                if self.transaction()?.lock_row(target, vid, &row, LockMode::Exclusive).await? == Locked::Changed {
+                if self.transaction()?.lock_row(target, vid, &row, LockMode::Ending).await? == Locked::Changed {
                     return Ok(None);
                 }
                 count += 1;
+                self.transaction()?.writes.end(&target.table, &target.unique, vid, &row);
+                let size = row.iter().map(Value::size_bytes).sum::<usize>();
                 if write.returning.is_some() {
+                    bytes += size;
                     ended.push(row.clone());
                 }
-                deleted.push((vid, row));
+                if target.referenced {
+                    bytes += size;
+                    changes.push(RowChange { old: Some(row), new: None });
+                }
             }
-        }
-        let transaction = self.transaction()?;
-        let mut changes = Vec::new();
-        for (vid, row) in deleted {
-            transaction.writes.end(&target.table, &target.unique, vid, &row);
-            if target.referenced {
-                changes.push(RowChange { old: Some(row), new: None });
-            }
+            let written = self.transaction()?.writes.size_bytes();
+            self.check_transaction_memory(written + bytes)?;
         }
         self.uphold(target, changes).await?;
         self.uphold_pending().await?;
@@ -222,8 +223,11 @@ impl Session {
     }
 
     /// A transaction's buffered rows are bounded.
-    fn check_transaction_memory(&self, bytes: usize) -> SqlResult<()> {
-        let limit = self.engine.options.transaction_bytes_max.saturating_mul(8);
+    ///
+    /// # Errors
+    /// `53200`
+    pub(crate) fn check_transaction_memory(&self, bytes: usize) -> SqlResult<()> {
+        let limit = self.statement_bytes_max();
         if bytes > limit {
             return Err(SqlError::new(
                 SqlState::OutOfMemory,
@@ -232,6 +236,11 @@ impl Session {
             .hint("change fewer rows in a statement"));
         }
         Ok(())
+    }
+
+    /// Bytes of rows that a statement may hold.
+    pub(crate) fn statement_bytes_max(&self) -> usize {
+        self.engine.options.transaction_bytes_max.saturating_mul(8)
     }
 
     /// Waits until rows that were staged can be read by this transaction.

@@ -7,6 +7,7 @@ mod continuous;
 mod copy;
 mod ddl;
 mod feed;
+mod limits;
 mod node;
 mod notify;
 mod row_locks;

@@ -120,6 +120,15 @@ impl Client {
         Ok((rows, tag))
     }
 
+    /// Runs a statement and leaves an implicit transaction open, as before Sync.
+    pub(crate) async fn unfinished(&mut self, sql: &str) -> Result<Vec<Vec<String>>, SqlError> {
+        let statements = self.session.split(sql)?;
+        let statement = self.session.plan(&statements[0], &[]).await?;
+        let mut rows = Vec::new();
+        read(self.session.execute(&statement, &[]).await?, &mut rows).await?;
+        Ok(rows)
+    }
+
     /// Runs what must work; its tag.
     pub(crate) async fn ok(&mut self, sql: &str) -> String {
         match self.run(sql).await {

@@ -55,7 +55,7 @@ impl QueryRuntime {
 async fn lines(job: &Job, options: ExplainOptions) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let start = Instant::now();
-    let (plan, state) = job.physical(true).await?;
+    let (plan, state) = job.physical(None).await?;
     let planned = start.elapsed();
     let mut rows = 0;
     let start = Instant::now();

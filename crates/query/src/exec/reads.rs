@@ -1,5 +1,6 @@
 //! What a transaction's scans have looked at, for SERIALIZABLE: each table with the filters under which it was read.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,10 +13,20 @@ use perigee_storage::arrow_value::rows_to_batch;
 use perigee_types::catalog::Table;
 use perigee_types::{Row, TableId};
 
+/// Scans that are kept with their filters; of those beyond them the table alone is known.
+const SCANS_MAX: usize = 1_000;
+
 /// The scans of one transaction.
 #[derive(Default)]
 pub struct ReadLog {
-    scans: Mutex<Vec<Arc<ScanRead>>>,
+    scans: Mutex<Scans>,
+}
+
+#[derive(Default)]
+struct Scans {
+    kept: Vec<Arc<ScanRead>>,
+    /// Tables that count as read whole.
+    whole: BTreeSet<TableId>,
 }
 
 /// One scan. Until it runs, and where it is answered from statistics alone, it counts as one of the whole table.
@@ -36,33 +47,52 @@ enum Predicate {
 
 impl fmt::Debug for ReadLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadLog").field("scans", &self.scans.lock().len()).finish()
+        f.debug_struct("ReadLog").field("scans", &self.len()).finish()
     }
 }
 
 impl ReadLog {
     pub(super) fn scan_of(&self, table: &Arc<Table>) -> Arc<ScanRead> {
         let scan = Arc::new(ScanRead { table: Arc::clone(table), predicate: Mutex::new(Predicate::Unknown) });
-        self.scans.lock().push(Arc::clone(&scan));
+        let mut scans = self.scans.lock();
+        if scans.kept.len() < SCANS_MAX {
+            scans.kept.push(Arc::clone(&scan));
+        } else {
+            scans.whole.insert(table.oid);
+        }
         scan
     }
 
-    /// The scans so far.
+    /// Whether a table was read as a whole, or so often that it counts as that.
+    #[must_use]
+    pub fn has_whole(&self, table: TableId) -> bool {
+        self.scans.lock().whole.contains(&table)
+    }
+
+    /// Whether a table was scanned.
+    #[must_use]
+    pub fn has_read(&self, table: TableId) -> bool {
+        let scans = self.scans.lock();
+        scans.whole.contains(&table) || scans.kept.iter().any(|scan| scan.table.oid == table)
+    }
+
+    /// The scans whose filters are known.
     #[must_use]
     pub fn scans(&self) -> Vec<Arc<ScanRead>> {
-        self.scans.lock().clone()
+        self.scans.lock().kept.clone()
     }
 
     /// How many scans there were so far.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.scans.lock().len()
+        let scans = self.scans.lock();
+        scans.kept.len() + scans.whole.len()
     }
 
     /// Whether there was none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.scans.lock().is_empty()
+        self.len() == 0
     }
 }
 

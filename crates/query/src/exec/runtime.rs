@@ -31,8 +31,8 @@ use super::table::CatalogTable;
 use super::template;
 use super::view::ReadView;
 
-/// Rows of a batch where memory has run out once.
-const BATCH_ROWS_SHORT_OF_MEMORY: usize = 1024;
+/// Rows of a batch where memory has run out once, and where it has run out again: merging sorted runs takes a batch of each.
+const BATCH_ROWS_SHORT_OF_MEMORY: [usize; 2] = [1024, 16];
 /// Batches between a query and its reader.
 const BATCHES_WAITING: usize = 4;
 /// Plans that read fewer rows than this run on one thread: splitting costs more than it saves.
@@ -199,14 +199,15 @@ impl QueryRuntime {
     }
 
     /// The state that a plan over this view runs with, when it reads about so many rows.
-    pub(super) fn state(&self, rows: u64, view: &Arc<ReadView>, hash_joins: bool) -> SessionState {
+    /// `batch_rows`: memory has run out, and batches shall be this small.
+    pub(super) fn state(&self, rows: u64, view: &Arc<ReadView>, batch_rows: Option<usize>) -> SessionState {
         let template = if rows < ROWS_FOR_ONE_THREAD { &self.narrow } else { &self.wide };
         let mut state = template.as_ref().clone();
-        if !hash_joins {
+        if let Some(batch_rows) = batch_rows {
             // Few sorts, so that each has much of the memory, and small batches to merge. DataFusion plans sort-merge joins
             // from two partitions on only.
             let config = std::mem::take(state.config_mut());
-            *state.config_mut() = config.with_batch_size(BATCH_ROWS_SHORT_OF_MEMORY).with_target_partitions(2);
+            *state.config_mut() = config.with_batch_size(batch_rows).with_target_partitions(2);
             state.config_mut().options_mut().optimizer.prefer_hash_join = false;
         }
         super::view::attach(&mut state, view);
@@ -274,23 +275,22 @@ impl Job {
     }
 
     async fn attempts(&self, sender: &mpsc::Sender<SqlResult<RecordBatch>>) -> Option<SqlError> {
-        match self.attempt(true, sender).await {
+        let mut attempt = self.attempt(None, sender).await;
+        for batch_rows in BATCH_ROWS_SHORT_OF_MEMORY {
+            let Attempt::OutOfMemory(error) = &attempt else { break };
+            // A hash join cannot spill; a sort-merge join can.
+            tracing::debug!(%error, batch_rows, "running a query again with sort-merge joins");
+            attempt = self.attempt(Some(batch_rows), sender).await;
+        }
+        match attempt {
             Attempt::Done => None,
-            Attempt::Failed(error) => Some(sql_error(error)),
-            Attempt::OutOfMemory(first) => {
-                // A hash join cannot spill; a sort-merge join can.
-                tracing::debug!(error = %first, "running a query again with sort-merge joins");
-                match self.attempt(false, sender).await {
-                    Attempt::Done => None,
-                    Attempt::Failed(error) | Attempt::OutOfMemory(error) => Some(sql_error(error)),
-                }
-            }
+            Attempt::Failed(error) | Attempt::OutOfMemory(error) => Some(sql_error(error)),
         }
     }
 
-    async fn attempt(&self, hash_joins: bool, sender: &mpsc::Sender<SqlResult<RecordBatch>>) -> Attempt {
+    async fn attempt(&self, batch_rows: Option<usize>, sender: &mpsc::Sender<SqlResult<RecordBatch>>) -> Attempt {
         let mut sent = false;
-        match self.stream(hash_joins, sender, &mut sent).await {
+        match self.stream(batch_rows, sender, &mut sent).await {
             Ok(()) => Attempt::Done,
             Err(error) if !sent && matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)) => {
                 Attempt::OutOfMemory(error)
@@ -301,11 +301,11 @@ impl Job {
 
     async fn stream(
         &self,
-        hash_joins: bool,
+        batch_rows: Option<usize>,
         sender: &mpsc::Sender<SqlResult<RecordBatch>>,
         sent: &mut bool,
     ) -> Result<()> {
-        let (plan, state) = self.physical(hash_joins).await?;
+        let (plan, state) = self.physical(batch_rows).await?;
         let mut batches = execute_stream(plan, state.task_ctx())?;
         while let Some(batch) = batches.next().await {
             let batch = batch?;
@@ -321,15 +321,18 @@ impl Job {
     }
 
     /// The plan as it will run, and the state to run it with.
-    pub(super) async fn physical(&self, hash_joins: bool) -> Result<(Arc<dyn ExecutionPlan>, SessionState)> {
+    ///
+    /// # Errors
+    /// Those of binding and planning.
+    pub(super) async fn physical(&self, batch_rows: Option<usize>) -> Result<(Arc<dyn ExecutionPlan>, SessionState)> {
         let bound = bind(&self.logical, &self.parameters, &self.view.session)?;
         let rows = rows_read(&bound, &self.view);
         // Where few rows are read, planning again with the values costs more than a better plan saves.
         let bound = if self.replan && rows >= ROWS_FOR_ONE_THREAD { template::optimize_again(bound)? } else { bound };
-        let state = self.runtime.state(rows, &self.view, hash_joins);
+        let state = self.runtime.state(rows, &self.view, batch_rows);
         let mut state = state;
         let plan = state.query_planner().create_physical_plan(&bound, &state).await?;
-        if !hash_joins {
+        if batch_rows.is_some() {
             // Merging takes the keys of the rows, about as much as the rows themselves where the key is most of them. The
             // rest is for the sorts' rows and for the repartitions and joins between them.
             let merging = self.runtime.options.memory_bytes / 5 * 2;

@@ -87,7 +87,8 @@ impl TableStore {
     /// The LSM's.
     pub fn staged_vids(&self, own: TransactionId) -> Result<Vec<Vid>, StoreError> {
         let (directory, _) = self.pin();
-        let staged = directory.chunks().iter().filter(|chunk| staged_by(chunk, Some(own)));
+        let open = |chunk: &Chunk| matches!(chunk.begins(), Begins::Staged(fate) if fate.index() == NEVER);
+        let staged = directory.chunks().iter().filter(|chunk| open(chunk) && staged_by(chunk, Some(own)));
         Ok(staged.flat_map(|chunk| chunk.vids().iter().map(Vid).collect::<Vec<_>>()).collect())
     }
 }
@@ -232,7 +233,7 @@ fn visible_rows(chunk: &Chunk, at: u64, own: Option<TransactionId>) -> Option<Bo
                 hidden = true;
             }
         });
-        let staged = marks.staged().iter().filter(|s| is_open(&s.fate, own));
+        let staged = marks.staged().iter().filter(|s| is_of(&s.fate, own));
         for row in staged.flat_map(|s| &s.rows) {
             mask.set_bit(*row as usize, false);
             hidden = true;
@@ -241,13 +242,14 @@ fn visible_rows(chunk: &Chunk, at: u64, own: Option<TransactionId>) -> Option<Bo
     hidden.then(|| BooleanArray::new(mask.finish(), None))
 }
 
-/// Whether the open transaction `own` has staged a chunk.
+/// Whether `own` has staged a chunk.
 fn staged_by(chunk: &Chunk, own: Option<TransactionId>) -> bool {
-    matches!(chunk.begins(), Begins::Staged(fate) if is_open(fate, own))
+    matches!(chunk.begins(), Begins::Staged(fate) if is_of(fate, own))
 }
 
-fn is_open(fate: &Fate, own: Option<TransactionId>) -> bool {
-    fate.index() == NEVER && own == Some(fate.transaction())
+/// Whether it is the fate of `own`. It may have committed since the scan began, which goes on seeing what it saw.
+fn is_of(fate: &Fate, own: Option<TransactionId>) -> bool {
+    own == Some(fate.transaction())
 }
 
 /// A column of one value: what rows hold that are older than the column.

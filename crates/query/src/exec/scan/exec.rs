@@ -23,14 +23,16 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use futures::TryStreamExt;
 use perigee_storage::table::ChunkScan;
 use perigee_types::catalog::Table;
 use tokio_util::sync::CancellationToken;
 
 use super::own::OwnRows;
 use super::reader::Reader;
-use super::{prune, statistics};
+use super::{cut, prune, statistics};
 use crate::exec::reads::ScanRead;
+use crate::exec::template::BATCH_ROWS;
 
 /// What is read, whatever columns and filters a plan asks for.
 pub(in crate::exec) struct Source {
@@ -244,12 +246,20 @@ impl ExecutionPlan for ScanExec {
         Ok(more.then(|| Arc::new(wider) as _))
     }
 
-    fn execute(&self, partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         if let Some(read) = &self.source.read {
             read.runs(&self.filters, &self.columns, &self.read_schema);
         }
         let mut reader = Reader::new(self, partition)?;
-        let batches = futures::stream::iter(std::iter::from_fn(move || reader.next().transpose()).fuse());
+        let batches = std::iter::from_fn(move || reader.next().transpose()).fuse();
+        let rows_max = context.session_config().batch_size();
+        if rows_max < BATCH_ROWS {
+            let small = futures::stream::iter(batches)
+                .map_ok(move |batch| futures::stream::iter(cut::pieces(batch, rows_max)))
+                .try_flatten();
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), small)));
+        }
+        let batches = futures::stream::iter(batches);
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
     }
 

@@ -7,9 +7,11 @@
 //! - [`exec`]: the operator
 //! - [`reader`]: what one partition does
 //! - [`prune`]: which chunks cannot hold a matching row
+//! - [`cut`]: small batches where memory is short
 //! - [`own`]: the rows of the statement's own transaction
 //! - [`statistics`]: what the optimizer is told
 
+mod cut;
 mod exec;
 mod own;
 mod prune;

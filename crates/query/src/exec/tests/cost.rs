@@ -43,9 +43,9 @@ fn phases(fixture: &Fixture, sql: &str) {
         println!("  {what:<26} {:>8.1} us", micros(start.elapsed(), ROUNDS));
     };
     timed("bind", Box::new(|| drop(bind(&query.logical, &parameters, &view.session).unwrap())));
-    timed("state", Box::new(|| drop(fixture.runtime.state(1_000, &view, true))));
+    timed("state", Box::new(|| drop(fixture.runtime.state(1_000, &view, None))));
     let bound = bind(&query.logical, &parameters, &view.session).unwrap();
-    let state = fixture.runtime.state(1_000, &view, true);
+    let state = fixture.runtime.state(1_000, &view, None);
     let physical = || fixture.block_on(state.query_planner().create_physical_plan(&bound, &state)).unwrap();
     timed("physical plan", Box::new(|| drop(physical())));
     timed(

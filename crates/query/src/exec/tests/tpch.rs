@@ -167,6 +167,15 @@ fn every_query_runs() {
 }
 
 #[test]
+fn no_query_runs_a_subquery_row_by_row() {
+    let fixture = database();
+    for (name, sql) in queries() {
+        let text = fixture.plan(&sql).unwrap().display_indent().to_string();
+        assert!(!text.contains("subplan("), "{name}: {text}");
+    }
+}
+
+#[test]
 fn sums_are_exact_and_dates_move_on_the_calendar() {
     let fixture = database();
     let queries = queries();
