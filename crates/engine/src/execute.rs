@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use perigee_plan::command::Isolation;
+use perigee_plan::relational::WithMain;
 use perigee_plan::{Admin, Copy, Explain, Plan, Prepared, Query, SessionCommand};
 use perigee_query::exec::explain::ExplainOptions;
 use perigee_types::{SqlError, SqlResult, SqlState, Value};
@@ -66,8 +67,9 @@ impl Session {
             Plan::Point(point) => self.run_point(prepared, point, parameters).await,
             Plan::Query(query) => self.run_query(prepared, query, parameters).await,
             Plan::Write(write) => self.run_write(prepared, write, parameters).await,
+            Plan::With(with) => Box::pin(self.run_with(prepared, with, parameters)).await,
             Plan::Ddl(ddl) => Box::pin(self.run_ddl(prepared, ddl, parameters)).await,
-            Plan::Transaction(command) => self.transaction_command(command).await,
+            Plan::Transaction(command) => self.transaction_command(command, prepared.tag).await,
             Plan::Session(command) => Box::pin(self.session_command(prepared, command, parameters)).await,
             Plan::Copy(Copy::FromStdin { table, columns, format }) => self.copy_from(table, columns, format).await,
             Plan::Copy(Copy::ToStdout { query, columns, format }) => {
@@ -123,6 +125,34 @@ impl Session {
                 if explain.analyze {
                     let started = std::time::Instant::now();
                     let outcome = self.run_write(&explain.statement, write, parameters).await?;
+                    lines.push(execution(outcome, started).await?);
+                }
+                lines
+            }
+            Plan::With(with) => {
+                self.transaction()?.begin_statement(&engine);
+                let mut lines = Vec::new();
+                // What the parts return is not there: they have not run.
+                let mut view = self.view()?;
+                for _ in &with.parts {
+                    view = Arc::new(view.with_returned(Vec::new()));
+                }
+                let options = ExplainOptions { analyze: false, ..options };
+                let main = match &with.main {
+                    WithMain::Write(write) => Some(write),
+                    WithMain::Query(query) => {
+                        lines = engine.query.explain(query, parameters, view.clone(), options).await?;
+                        None
+                    }
+                };
+                for write in main.into_iter().chain(&with.parts).chain(&with.after) {
+                    lines.push(format!("{} on {}", crate::with::command_of(write), write.table.name));
+                    let source = engine.query.explain(&write.source, parameters, view.clone(), options).await?;
+                    lines.extend(source.into_iter().map(|line| format!("  {line}")));
+                }
+                if explain.analyze {
+                    let started = std::time::Instant::now();
+                    let outcome = self.run_with(&explain.statement, with, parameters).await?;
                     lines.push(execution(outcome, started).await?);
                 }
                 lines

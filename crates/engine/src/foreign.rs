@@ -80,7 +80,23 @@ impl Session {
         if changes.is_empty() || !(target.points() || target.referenced) {
             return Ok(());
         }
-        Box::pin(self.uphold_all(target.table.clone(), changes)).await
+        if let Some(deferred) = &mut self.transaction()?.deferred {
+            deferred.push((target.table.clone(), changes));
+            return Ok(());
+        }
+        Box::pin(self.uphold_all(VecDeque::from([(target.table.clone(), changes)]))).await
+    }
+
+    /// As [`Session::uphold`], for all writes of a statement that has several, at its end.
+    ///
+    /// # Errors
+    /// As [`Session::uphold`].
+    pub(crate) async fn uphold_deferred(&mut self, changes: Vec<(Arc<Table>, Vec<RowChange>)>) -> SqlResult<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        Box::pin(self.uphold_all(changes.into())).await?;
+        self.uphold_pending().await
     }
 
     /// As [`Session::uphold`], for new rows in columns.
@@ -104,6 +120,9 @@ impl Session {
     /// # Errors
     /// `23503`
     pub(crate) async fn uphold_pending(&mut self) -> SqlResult<()> {
+        if self.transaction()?.deferred.is_some() {
+            return Ok(());
+        }
         let pending = std::mem::take(&mut self.transaction()?.pending_keys);
         for PendingKey { table, key, values } in pending {
             let parent = self.parent(&key).await?;
@@ -114,8 +133,7 @@ impl Session {
         Ok(())
     }
 
-    async fn uphold_all(&mut self, table: Arc<Table>, changes: Vec<RowChange>) -> SqlResult<()> {
-        let mut queue = VecDeque::from([(table, changes)]);
+    async fn uphold_all(&mut self, mut queue: VecDeque<(Arc<Table>, Vec<RowChange>)>) -> SqlResult<()> {
         let mut pointing: Vec<(Arc<Table>, ForeignKey, Vec<Row>)> = Vec::new();
         let mut no_action: Vec<(Arc<Table>, ForeignKey, Arc<Table>, Gone)> = Vec::new();
         while let Some((table, changes)) = queue.pop_front() {

@@ -5,7 +5,7 @@
 //!             |
 //!             +-- point       one row by key, straight on storage
 //!             +-- execute     queries through perigee-query
-//!             +-- write       rows that a query yields, copy: rows that a client sends
+//!             +-- write       rows that a query yields (with: several such in one statement), copy: rows that a client sends
 //!             |      `-- rows: locks, constraints --> write_set --> commit --> consensus --> machine --> storage
 //!             `-- ddl         changes of the catalog, in the same write set
 //! ```
@@ -43,6 +43,7 @@ mod identity;
 pub mod locks;
 pub mod machine;
 pub mod maintenance;
+mod merge;
 mod notify;
 mod point;
 mod portal;
@@ -63,6 +64,7 @@ mod stage;
 mod temporary;
 mod transaction;
 pub mod verify;
+mod with;
 mod write;
 pub mod write_set;
 

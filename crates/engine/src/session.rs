@@ -374,6 +374,7 @@ impl Session {
                 maintains: self.maintains,
                 settings: &settings,
                 declared,
+                relations: &[],
             },
         )
     }
@@ -633,7 +634,14 @@ impl Session {
             pending: Some(StatementPending::new(&engine, snapshot.index, catalog.clone(), written)),
             services: Some(self.services.clone()),
         };
-        Ok(Arc::new(ReadView { snapshot, overlay, reads, session: Arc::new(session), cancel: self.cancel.clone() }))
+        Ok(Arc::new(ReadView {
+            snapshot,
+            overlay,
+            reads,
+            returned: Vec::new(),
+            session: Arc::new(session),
+            cancel: self.cancel.clone(),
+        }))
     }
 
     /// All settings by lower-case name, as SHOW prints them.
@@ -737,7 +745,7 @@ fn kind_of(plan: &Plan) -> measured::Statement {
     match plan {
         Plan::Point(_) => measured::Statement::Point,
         Plan::Query(_) => measured::Statement::Query,
-        Plan::Write(_) => measured::Statement::Write,
+        Plan::Write(_) | Plan::With(_) => measured::Statement::Write,
         Plan::Ddl(_) => measured::Statement::Ddl,
         Plan::Transaction(_) => measured::Statement::Transaction,
         Plan::Session(_) => measured::Statement::Session,

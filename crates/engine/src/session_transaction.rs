@@ -10,7 +10,15 @@ use crate::session::Session;
 use crate::transaction::Transaction;
 
 impl Session {
-    pub(crate) async fn transaction_command(&mut self, command: &TransactionCommand) -> SqlResult<Outcome> {
+    /// Runs a command; `begun` is what BEGIN is called.
+    ///
+    /// # Errors
+    /// What COMMIT gives; for savepoints and SET TRANSACTION where they may not be.
+    pub(crate) async fn transaction_command(
+        &mut self,
+        command: &TransactionCommand,
+        begun: &'static str,
+    ) -> SqlResult<Outcome> {
         let tag = |name| Ok(Outcome::Command(CommandTag { name, rows: None }));
         match command {
             TransactionCommand::Begin(modes) => {
@@ -22,7 +30,7 @@ impl Session {
                     Some(t) => t.explicit = true,
                     None => self.begin(true, *modes)?,
                 }
-                tag("BEGIN")
+                tag(begun)
             }
             TransactionCommand::Commit { chain } => {
                 let modes = self.modes_to_chain(*chain)?;

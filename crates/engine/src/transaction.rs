@@ -9,13 +9,13 @@ use std::sync::Arc;
 use perigee_plan::command::Isolation;
 use perigee_storage::entry::SequenceChange;
 use perigee_storage::store::Snapshot;
-use perigee_types::catalog::{Catalog, Object};
+use perigee_types::catalog::{Catalog, Object, Table};
 use perigee_types::{LogIndex, Oid, Row, SqlError, SqlResult, SqlState, TableId, Term, TransactionId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
-use crate::foreign::PendingKey;
+use crate::foreign::{PendingKey, RowChange};
 use crate::locks::{Acquired, Holder, LockKey, LockManager, LockMode, LockWait};
 use crate::notify::{Listening, Pending};
 use crate::serializable::Reads;
@@ -50,6 +50,9 @@ pub(crate) struct Transaction {
     pub(crate) savepoints: Vec<Savepoint>,
     /// What rows of the running statement point to and have not found yet.
     pub(crate) pending_keys: Vec<PendingKey>,
+    /// Changes of rows whose foreign keys are upheld when the whole statement has run; `None` where each of its writes does
+    /// that itself.
+    pub(crate) deferred: Option<Vec<(Arc<Table>, Vec<RowChange>)>>,
     /// What was done since BEGIN that a statement may not come behind (SET TRANSACTION).
     pub(crate) has_run: bool,
     /// Where the sequences stand that it has made or starts anew, put in at COMMIT; before it positions of continuous aggregates.
@@ -83,6 +86,7 @@ impl Transaction {
             staging: None,
             savepoints: Vec::new(),
             pending_keys: Vec::new(),
+            deferred: None,
             has_run: false,
             sequences: Vec::new(),
             backfill: Vec::new(),

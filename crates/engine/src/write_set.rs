@@ -260,6 +260,16 @@ impl WriteSet {
         self.tables.get(&storage).is_some_and(|t| t.ended.contains_key(&vid))
     }
 
+    /// Whether this transaction has ended the version, or taken an own row back.
+    #[must_use]
+    pub fn is_gone(&self, storage: Oid, vid: Vid) -> bool {
+        let Some(writes) = self.tables.get(&storage) else { return false };
+        match vid.0.checked_sub(Vid::LOCAL_FIRST.0) {
+            Some(place) => !matches!(writes.inserted.get(place as usize), Some(Some(_))),
+            None => writes.ended.contains_key(&vid),
+        }
+    }
+
     /// Adds changes of the catalog on top of `base` (the catalog without this transaction).
     pub fn change_catalog(&mut self, base: &Arc<Catalog>, changes: Vec<CatalogChange>) {
         let current = self.catalog.clone().unwrap_or_else(|| base.clone());

@@ -27,7 +27,7 @@ pub use ddl::Ddl;
 pub use evaluate::EvaluationContext;
 pub use expr::Expr;
 pub use point::Point;
-pub use relational::{Query, Write};
+pub use relational::{Query, With, Write};
 pub use role::{Need, RoleChange};
 
 /// One statement, ready to run.
@@ -39,6 +39,8 @@ pub enum Plan {
     Query(Query),
     /// Rows or a query feeding a table.
     Write(Write),
+    /// A statement behind a WITH whose queries write.
+    With(With),
     /// A change of the catalog.
     Ddl(Ddl),
     /// BEGIN, COMMIT, …

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
 use perigee_types::catalog::Table;
-use perigee_types::{IndexId, Oid, TableId};
+use perigee_types::{IndexId, Oid, SqlType, TableId};
 
 use crate::expr::Expr;
 
@@ -61,9 +61,32 @@ pub struct Write {
     pub kind: WriteKind,
     /// Yields the rows; see [`WriteKind`] for its columns.
     pub source: Query,
+    /// Columns of other tables that RETURNING names, with their types. The source of an UPDATE or DELETE yields them before
+    /// the vid.
+    pub others: Vec<(String, SqlType)>,
     /// RETURNING: a plan over one scan, named [`RETURNING_TABLE`], whose columns are the table's live columns (the new
-    /// rows; for DELETE the old ones).
+    /// rows; for DELETE the old ones), then `others`.
     pub returning: Option<Arc<LogicalPlan>>,
+}
+
+/// A statement behind a WITH whose queries write. All of them see the rows as they were before it.
+#[derive(Clone, Debug)]
+pub struct With {
+    /// The writes of the clause, in its order. Those behind one, and the statement itself, may read what it returned.
+    pub parts: Vec<Write>,
+    /// The statement.
+    pub main: WithMain,
+    /// Those whose rows nobody reads: they run behind the statement.
+    pub after: Vec<Write>,
+}
+
+/// What stands behind a WITH whose queries write.
+#[derive(Clone, Debug)]
+pub enum WithMain {
+    /// SELECT
+    Query(Query),
+    /// INSERT, UPDATE, DELETE or MERGE
+    Write(Write),
 }
 
 /// Name of the in-memory relation that a RETURNING plan reads.
@@ -84,6 +107,33 @@ pub enum WriteKind {
     },
     /// Source: the table's live columns, then [`VID_COLUMN`].
     Delete,
+    /// Source: the table's live columns, NULL in a row that no row of the table matches; the values of all actions, one
+    /// behind the other; the action's place, -1 for none; then [`VID_COLUMN`].
+    Merge {
+        /// What may be done with a row.
+        actions: Vec<MergeAction>,
+    },
+}
+
+/// What MERGE does with a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MergeAction {
+    /// WHEN MATCHED THEN UPDATE
+    Update {
+        /// Places of the assigned columns in `table.columns`.
+        assigned: Vec<usize>,
+        /// Where their new values begin among the values of all actions.
+        first: usize,
+    },
+    /// WHEN MATCHED THEN DELETE
+    Delete,
+    /// WHEN NOT MATCHED THEN INSERT: a value for each live column of the table.
+    Insert {
+        /// Where they begin among the values of all actions.
+        first: usize,
+    },
+    /// DO NOTHING
+    Nothing,
 }
 
 /// What an INSERT does about a row whose key is taken.

@@ -7,6 +7,8 @@ mod continuous;
 mod copy;
 mod ddl;
 mod feed;
+mod histories;
+mod isolation;
 mod limits;
 mod node;
 mod notify;

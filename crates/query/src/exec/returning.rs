@@ -12,14 +12,25 @@ use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, TableSource, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use perigee_plan::relational::RETURNING_TABLE;
+use perigee_types::SqlType;
 use perigee_types::catalog::Table;
 
-/// Rows that a plan shall be run over; none while it is planned.
+use super::view::read_view;
+
+/// Rows that a plan shall be run over.
 #[derive(Debug)]
 struct RowsInMemory {
     schema: SchemaRef,
-    rows: Option<RecordBatch>,
+    rows: Rows,
+}
+
+#[derive(Debug)]
+enum Rows {
+    /// None while it is planned.
+    Unknown,
+    These(RecordBatch),
+    /// Those that a write of the statement has returned, by its place: the view has them.
+    Returned(usize),
 }
 
 #[async_trait]
@@ -34,24 +45,62 @@ impl TableProvider for RowsInMemory {
 
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let rows = match &self.rows {
-            Some(rows) => vec![vec![rows.clone()]],
-            None => return Err(DataFusionError::Internal("a plan over rows that it was not given".to_owned())),
+            Rows::These(rows) => vec![vec![rows.clone()]],
+            Rows::Returned(part) => match read_view(state)?.returned.get(*part) {
+                Some(batches) => {
+                    let named = batches.iter().map(|batch| self.named(batch)).collect::<Result<_>>()?;
+                    vec![named]
+                }
+                None => return Err(not_given()),
+            },
+            Rows::Unknown => return Err(not_given()),
         };
         Ok(MemorySourceConfig::try_new_exec(&rows, Arc::clone(&self.schema), projection.cloned())?)
     }
 }
 
+impl RowsInMemory {
+    /// The batch under this relation's names.
+    fn named(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let columns = batch.columns().to_vec();
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+    }
+}
+
+fn not_given() -> DataFusionError {
+    DataFusionError::Internal("a plan over rows that it was not given".to_owned())
+}
+
 /// The source to plan RETURNING with: one column for each visible column of the table.
 #[must_use]
 pub fn source(table: &Table) -> Arc<dyn TableSource> {
-    let fields: Vec<_> = table.visible_columns().iter().map(|c| c.ty.field(c.name.clone(), true)).collect();
-    provider_as_source(Arc::new(RowsInMemory { schema: Arc::new(Schema::new(fields)), rows: None }))
+    source_with(table, &[])
+}
+
+/// As [`source`], with columns of other tables behind.
+#[must_use]
+pub fn source_with(table: &Table, others: &[(String, SqlType)]) -> Arc<dyn TableSource> {
+    let own = table.visible_columns().iter().map(|c| c.ty.field(c.name.clone(), true));
+    let others = others.iter().map(|(name, ty)| ty.field(name.clone(), true));
+    let schema = Arc::new(Schema::new(own.chain(others).collect::<Vec<_>>()));
+    provider_as_source(Arc::new(RowsInMemory { schema, rows: Rows::Unknown }))
+}
+
+/// The source to plan with what a write of a WITH clause returns: the columns of its RETURNING under these names. `part` is
+/// its place among the writes.
+#[must_use]
+pub fn part(returning: &LogicalPlan, names: &[String], part: usize) -> Arc<dyn TableSource> {
+    let fields = returning.schema().fields().iter().zip(names);
+    let fields: Vec<_> = fields.map(|(f, name)| f.as_ref().clone().with_name(name).with_nullable(true)).collect();
+    let rows = RowsInMemory { schema: Arc::new(Schema::new(fields)), rows: Rows::Returned(part) };
+    provider_as_source(Arc::new(rows))
 }
 
 /// The plan with `rows` under its scan of [`RETURNING_TABLE`]. Columns go by place; their names may differ.
@@ -59,7 +108,7 @@ pub(super) fn over(plan: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan>
     plan.clone()
         .transform_up(|node| {
             let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
-            if scan.table_name.table() != RETURNING_TABLE && !is_rows(&scan.source) {
+            if !is_rows(&scan.source) {
                 return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
             }
             let schema = scan.source.schema();
@@ -69,12 +118,13 @@ pub(super) fn over(plan: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan>
                 let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
                 RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)
             })?;
-            scan.source = provider_as_source(Arc::new(RowsInMemory { schema, rows: Some(rows) }));
+            scan.source = provider_as_source(Arc::new(RowsInMemory { schema, rows: Rows::These(rows) }));
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         })
         .map(|t| t.data)
 }
 
 fn is_rows(source: &Arc<dyn TableSource>) -> bool {
-    datafusion::datasource::source_as_provider(source).is_ok_and(|p| p.is::<RowsInMemory>())
+    datafusion::datasource::source_as_provider(source)
+        .is_ok_and(|p| p.downcast_ref::<RowsInMemory>().is_some_and(|rows| !matches!(rows.rows, Rows::Returned(_))))
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use perigee_storage::store::{Overlay, Snapshot};
 use perigee_types::{Oid, SqlResult, TenantId};
 use tokio_util::sync::CancellationToken;
@@ -19,10 +20,29 @@ pub struct ReadView {
     pub overlay: Option<Arc<Overlay>>,
     /// Where scans say what they look at; only SERIALIZABLE asks for it.
     pub reads: Option<Arc<ReadLog>>,
+    /// What writes of the same statement have returned so far, in their order.
+    pub returned: Vec<Vec<RecordBatch>>,
     /// The session.
     pub session: Arc<SessionFacts>,
     /// Fires when the statement shall stop.
     pub cancel: CancellationToken,
+}
+
+impl ReadView {
+    /// The view with what one more write of the statement has returned.
+    #[must_use]
+    pub fn with_returned(&self, batches: Vec<RecordBatch>) -> Self {
+        let mut returned = self.returned.clone();
+        returned.push(batches);
+        Self {
+            snapshot: self.snapshot.clone(),
+            overlay: self.overlay.clone(),
+            reads: self.reads.clone(),
+            returned,
+            session: self.session.clone(),
+            cancel: self.cancel.clone(),
+        }
+    }
 }
 
 impl fmt::Debug for ReadView {

@@ -138,7 +138,7 @@ impl StatementCache {
 /// Whether a plan serves for the same text again. EXECUTE holds values that the session read; DDL ends its catalog.
 fn is_kept(prepared: &Prepared) -> bool {
     match &prepared.plan {
-        Plan::Point(_) | Plan::Query(_) | Plan::Write(_) | Plan::Transaction(_) => true,
+        Plan::Point(_) | Plan::Query(_) | Plan::Write(_) | Plan::With(_) | Plan::Transaction(_) => true,
         Plan::Session(command) => !matches!(command, SessionCommand::Execute { .. } | SessionCommand::Declare { .. }),
         Plan::Ddl(_) | Plan::Copy(_) | Plan::Explain(_) | Plan::Admin(_) => false,
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::logical_expr::LogicalPlan;
 use perigee_types::catalog::Catalog;
 use perigee_types::{Oid, SqlType, TableId, TenantId};
 
@@ -30,6 +31,8 @@ pub struct PlanContext<'a> {
     pub maintains: Option<TableId>,
     /// Parameter types that the client declared, from `$1`.
     pub declared: &'a [Option<SqlType>],
+    /// Relations that the statement has besides the catalog's: what writes before it in WITH return.
+    pub relations: &'a [(String, LogicalPlan)],
 }
 
 impl PlanContext<'_> {

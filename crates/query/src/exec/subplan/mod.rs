@@ -21,7 +21,8 @@ use datafusion::logical_expr::expr::{Exists, InSubquery, Placeholder, ScalarFunc
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, when,
+    BinaryExpr, Expr, ExprSchemable, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, Values, cast, lit,
+    when,
 };
 
 use perigee_types::SqlType;
@@ -37,6 +38,8 @@ enum Which {
     Needed,
     /// All that depend on an outer row, or that stand where DataFusion makes no join of them.
     All,
+    /// All, whatever they depend on.
+    Everywhere,
 }
 
 /// Analyzes and optimizes a plan, its subqueries with it.
@@ -115,6 +118,9 @@ fn replace(plan: LogicalPlan, which: Which) -> Result<LogicalPlan> {
             return Ok(Transformed::yes(node));
         }
         let schema = merge_schema(&node.inputs());
+        if let LogicalPlan::Values(values) = node {
+            return subplans_of_rows(values).map(Transformed::yes);
+        }
         if let LogicalPlan::Filter(_) = node {
             return node.map_expressions(|expr| predicate(expr, &schema, which, true).map(Transformed::yes));
         }
@@ -127,6 +133,22 @@ fn replace(plan: LogicalPlan, which: Which) -> Result<LogicalPlan> {
         .map_data(LogicalPlan::recompute_schema)
     })
     .map(|t| t.data)
+}
+
+/// VALUES with subplans in it: its rows are made while the plan is, before any subquery has run.
+fn subplans_of_rows(mut values: Values) -> Result<LogicalPlan> {
+    let nothing = DFSchema::empty();
+    let types: Vec<DataType> = values.schema.fields().iter().map(|field| field.data_type().clone()).collect();
+    for row in &mut values.values {
+        for (value, ty) in row.iter_mut().zip(&types) {
+            let expr = std::mem::replace(value, Expr::Literal(ScalarValue::Null, None));
+            let made = expr.transform_up(|e| subplan(e, &nothing, Which::Everywhere, false))?;
+            // The subquery is optimized by itself, and may have found another type than the planner.
+            let differs = made.transformed && made.data.to_field(&nothing)?.1.data_type() != ty;
+            *value = if differs { cast(made.data, ty.clone()) } else { made.data };
+        }
+    }
+    Ok(LogicalPlan::Values(values))
 }
 
 /// A filter's predicate with subplans in it. DataFusion makes joins of the subqueries that are the predicate's operands;
@@ -190,6 +212,7 @@ fn subplan(expr: Expr, schema: &DFSchema, which: Which, joins: bool) -> Result<T
     let Some(subquery) = subquery_of(&expr) else { return Ok(Transformed::no(expr)) };
     let correlated = !subquery.outer_ref_columns.is_empty();
     let wanted = match (&expr, which) {
+        (_, Which::Everywhere) => true,
         (Expr::ScalarSubquery(_), Which::All) => correlated,
         (Expr::ScalarSubquery(s), Which::Needed) => {
             correlated && (reads_only_system_tables(&s.subquery)? || !is_aggregate(&s.subquery))

@@ -160,6 +160,7 @@ impl Fixture {
             snapshot: self.store.snapshot(),
             overlay: self.overlay.clone(),
             reads: None,
+            returned: Vec::new(),
             session: Arc::new(self.facts.clone()),
             cancel: CancellationToken::new(),
         })

@@ -24,7 +24,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use self::position::Text;
 use self::position::at_or_near;
-pub(super) use self::rewrite::CONFLICT_TARGET;
+pub(super) use self::rewrite::{CONFLICT_TARGET, NOTHING};
 use self::tokens::Tokens;
 pub(super) use self::tokens::fold;
 use super::statement::{Ast, Statement};

@@ -36,6 +36,9 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     strengthen_row_locks(&mut tokens);
     part_conflict_from_select(&mut tokens);
     name_conflict_target(&mut tokens);
+    if tokens.iter().any(|t| word_of(&t.token).as_deref() == Some("merge")) {
+        spell_out_merge_actions(&mut tokens);
+    }
     expand_table_commands(&mut tokens);
     lock_without_from(&mut tokens);
     order_using(&mut tokens);
@@ -284,6 +287,44 @@ fn strengthen_row_locks(tokens: &mut Vec<TokenWithSpan>) {
             tokens.drain(at + 1..at + 3);
         } else if is_words(tokens, at, &["for", "key", "share"]) {
             tokens.remove(at + 1);
+        }
+        at += 1;
+    }
+}
+
+/// The column that DO NOTHING of MERGE writes for sqlparser, which does not know it.
+pub(in crate::sql) const NOTHING: &str = "nothing\u{1}";
+
+/// `THEN INSERT DEFAULT VALUES` of MERGE becomes `THEN INSERT VALUES (DEFAULT)`: columns without a value get theirs anyway.
+/// `THEN DO NOTHING` becomes a write of [`NOTHING`].
+fn spell_out_merge_actions(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        let span = tokens[at].span;
+        let made = |token| TokenWithSpan { token, span };
+        if is_words(tokens, at, &["then", "insert", "default", "values"]) {
+            let default = tokens.remove(at + 2);
+            tokens.splice(at + 3..at + 3, [made(Token::LParen), default, made(Token::RParen)]);
+        } else if is_words(tokens, at, &["then", "do", "nothing"]) {
+            let when = (0..at).rev().find(|when| is_words(tokens, *when, &["when"])).unwrap_or(at);
+            let nothing =
+                Token::Word(Word { value: NOTHING.to_owned(), quote_style: Some('"'), keyword: Keyword::NoKeyword });
+            let null = keyword("NULL", Keyword::NULL);
+            let action = if is_words(tokens, when, &["when", "not"]) {
+                vec![
+                    keyword("INSERT", Keyword::INSERT),
+                    Token::LParen,
+                    nothing,
+                    Token::RParen,
+                    keyword("VALUES", Keyword::VALUES),
+                    Token::LParen,
+                    null,
+                    Token::RParen,
+                ]
+            } else {
+                vec![keyword("UPDATE", Keyword::UPDATE), keyword("SET", Keyword::SET), nothing, Token::Eq, null]
+            };
+            tokens.splice(at + 1..at + 3, action.into_iter().map(made));
         }
         at += 1;
     }

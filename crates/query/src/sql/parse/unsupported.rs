@@ -97,7 +97,6 @@ const COMMANDS: &[&str] = &[
     "IMPORT FOREIGN SCHEMA",
     "LOAD",
     "LOCK",
-    "MERGE",
     "REINDEX",
     "SECURITY LABEL",
 ];

@@ -58,7 +58,7 @@ fn made(expr: DfExpr, from: &SqlType, into: &Column, untyped: bool) -> SqlResult
 fn is_constant(plan: &LogicalPlan, at: usize) -> bool {
     let constant = |expr: &DfExpr| matches!(expr.clone().unalias(), DfExpr::Literal(..) | DfExpr::Placeholder(_));
     match plan {
-        LogicalPlan::Projection(projection) => match projection.expr.get(at).map(|e| e.clone().unalias()) {
+        LogicalPlan::Projection(projection) => match projection.expr.get(at).map(|e| of_clause(e).unalias()) {
             Some(DfExpr::Column(column)) => projection
                 .input
                 .schema()
@@ -74,6 +74,18 @@ fn is_constant(plan: &LogicalPlan, at: usize) -> bool {
         LogicalPlan::Sort(sort) => is_constant(&sort.input, at),
         _ => false,
     }
+}
+
+/// What a clause of MERGE writes, without the condition under which it does.
+fn of_clause(expr: &DfExpr) -> DfExpr {
+    if let DfExpr::Alias(alias) = expr
+        && alias.name.starts_with(super::merge::VALUE)
+        && let DfExpr::Case(case) = alias.expr.as_ref()
+        && let [(_, value)] = case.when_then_expr.as_slice()
+    {
+        return value.as_ref().clone();
+    }
+    expr.clone()
 }
 
 /// Whether every value of `from` is one of `to`, or the change is one among dates and times, which knows the session.

@@ -203,6 +203,7 @@ impl Conflict<'_> {
     pub(super) fn plan(
         &self,
         target: &Target,
+        with: Option<&ast::With>,
         context: &PlanContext,
         parameters: &mut Vec<SqlType>,
     ) -> SqlResult<OnConflict> {
@@ -226,7 +227,7 @@ impl Conflict<'_> {
             known.infer_target(value, &target.table.columns[*place].ty)?;
             let value = match is_default(value) {
                 true => default_expression(&target.table, *place, context)?,
-                false => (*value).clone(),
+                false => value.clone().into_owned(),
             };
             items.push(aliased(value, &format!("new\u{1}{at}")));
         }
@@ -236,7 +237,8 @@ impl Conflict<'_> {
             .and_then(LogicalPlanBuilder::build)
             .map_err(sql_error)?;
         let from = ast::TableWithJoins { relation: returning::known_as(TARGET, &both.known_as), joins: Vec::new() };
-        let query = returning::select_query(items, vec![from], None);
+        let mut query = returning::select_query(items, vec![from], None);
+        query.with = with.cloned();
         let extra = Extra::Named(TARGET.to_owned(), Box::new(scan));
         let relational = query::relational(query, context, known, Some(extra))?;
         let places: Vec<usize> = assignments.iter().map(|(place, _)| *place).collect();

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use perigee_plan::relational::{VID_COLUMN, WriteKind};
-use perigee_plan::{Plan, Point, Write};
+use perigee_plan::{Plan, Point};
 use perigee_types::{SqlError, SqlResult};
 use sqlparser::ast::{Delete, FromTable, SelectItem, With};
 
+use super::others::Returning;
 use super::parameters::Parameters;
 use super::point::{self, Target};
 use super::scalar::Stop;
@@ -26,12 +27,12 @@ pub(super) fn plan(delete: &Delete, context: &PlanContext) -> SqlResult<Planned>
     }
 }
 
-/// Plans a DELETE behind WITH.
+/// Plans a DELETE of a statement with WITH, as one of the rows that a query finds.
 ///
 /// # Errors
 /// As [`plan`].
-pub(super) fn plan_with(delete: &Delete, with: &With, context: &PlanContext) -> SqlResult<Planned> {
-    relational(delete, Some(with), &resolve(delete, context)?, context)
+pub(super) fn plan_with(delete: &Delete, with: Option<&With>, context: &PlanContext) -> SqlResult<Planned> {
+    relational(delete, with, &resolve(delete, context)?, context)
 }
 
 /// DELETE by key; `None` where it is none.
@@ -55,16 +56,15 @@ fn resolve(delete: &Delete, context: &PlanContext) -> SqlResult<Target> {
 
 fn relational(delete: &Delete, with: Option<&With>, target: &Target, context: &PlanContext) -> SqlResult<Planned> {
     let mut items = old_columns(target);
-    items.push(SelectItem::UnnamedExpr(qualified(&target.known_as, VID_COLUMN)));
     let using = delete.using.clone().unwrap_or_default();
+    let returning = Returning::over(delete.returning.as_deref(), target, &using, with, context)?;
+    items.extend(returning.selected());
+    items.push(SelectItem::UnnamedExpr(qualified(&target.known_as, VID_COLUMN)));
     let mut source = select(target, items, using, delete.selection.clone());
     source.with = with.cloned();
     let parameters = Parameters::declared(context.declared);
     let (source, parameters) = written_query(source, target, parameters, |_| None, context)?;
-    let returned = returning::relational(target, delete.returning.as_deref(), &parameters, context)?;
-    let (returning, columns) = returned.unzip();
-    let write = Write { table: Arc::clone(&target.table), kind: WriteKind::Delete, source, returning };
-    Ok(Planned { plan: Plan::Write(write), parameters, columns, tag: "DELETE" })
+    returning::write(target, WriteKind::Delete, source, &returning, with, parameters, "DELETE", context)
 }
 
 fn point_delete(delete: &Delete, target: &Target, context: &PlanContext) -> SqlResult<Option<Planned>> {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder};
 use perigee_plan::relational::WriteKind;
-use perigee_plan::{Expr, Plan, Point, Write};
+use perigee_plan::{Expr, Plan, Point};
 use perigee_types::catalog::{Column, ColumnDefault, Table};
 use perigee_types::{SqlError, SqlResult, SqlState};
 use sqlparser::ast::{self, Insert, Query, SelectItem, SetExpr, TableObject, Values};
 
 use super::conflict::{self, Conflict};
+use super::others::Returning;
 use super::parameters::Parameters;
 use super::point::{self, Target};
 use super::query::{self, relational};
@@ -42,8 +43,24 @@ pub(super) fn plan(insert: &Insert, context: &PlanContext) -> SqlResult<Planned>
     if let Some(planned) = point_rows(&resolved, context)? {
         return Ok(planned);
     }
-    match &insert.source {
-        Some(source) => from_query(&resolved, source, context),
+    relational_insert(resolved, None, context)
+}
+
+/// Plans an INSERT of a statement with WITH, as one of the rows of a query, which sees the clause's names.
+///
+/// # Errors
+/// As [`plan`].
+pub(super) fn plan_with(insert: &Insert, with: Option<ast::With>, context: &PlanContext) -> SqlResult<Planned> {
+    let resolved = resolve(insert, context)?;
+    if let Some(values) = insert.source.as_deref().and_then(plain_values) {
+        check_width(values, &resolved.target.table, &resolved.columns, insert)?;
+    }
+    relational_insert(resolved, with, context)
+}
+
+fn relational_insert(resolved: Resolved, with: Option<ast::With>, context: &PlanContext) -> SqlResult<Planned> {
+    match &resolved.insert.source {
+        Some(source) => from_query(&resolved, source, with, context),
         None => {
             // A default that a point plan does not carry is selected.
             let table = &resolved.target.table;
@@ -53,23 +70,9 @@ pub(super) fn plan(insert: &Insert, context: &PlanContext) -> SqlResult<Planned>
                 .map(|place| Ok(SelectItem::UnnamedExpr(default_expression(table, *place, context)?)))
                 .collect::<SqlResult<Vec<_>>>()?;
             let source = returning::select_query(items, Vec::new(), None);
-            from_query(&Resolved { columns, ..resolved }, &source, context)
+            from_query(&Resolved { columns, ..resolved }, &source, with, context)
         }
     }
-}
-
-/// Plans an INSERT behind WITH: its query sees the clause's names.
-///
-/// # Errors
-/// As [`plan`].
-pub(super) fn plan_with(insert: &Insert, with: &ast::With, context: &PlanContext) -> SqlResult<Planned> {
-    let mut insert = insert.clone();
-    match &mut insert.source {
-        Some(source) if source.with.is_none() => source.with = Some(with.clone()),
-        Some(_) => return Err(SqlError::unsupported("WITH before INSERT and before its query")),
-        None => {}
-    }
-    plan(&insert, context)
 }
 
 /// INSERT of a few simple rows; `None` where it is none.
@@ -152,7 +155,11 @@ fn check_count(width: usize, columns: &[usize], insert: &Insert) -> SqlResult<()
     Ok(())
 }
 
-fn refuse_always_identity(table: &Table, place: usize, value: &ast::Expr) -> SqlResult<()> {
+/// Refuses a value for a column that makes its own.
+///
+/// # Errors
+/// `428C9`
+pub(super) fn refuse_always_identity(table: &Table, place: usize, value: &ast::Expr) -> SqlResult<()> {
     let column = &table.columns[place];
     if is_always_generated(column) && !is_default(value) {
         return Err(always_generated(column));
@@ -240,10 +247,26 @@ fn bind_row(
     Ok(row)
 }
 
-fn from_query(resolved: &Resolved, source: &Query, context: &PlanContext) -> SqlResult<Planned> {
+fn from_query(
+    resolved: &Resolved,
+    source: &Query,
+    with: Option<ast::With>,
+    context: &PlanContext,
+) -> SqlResult<Planned> {
     let Resolved { insert, target, columns, conflict } = resolved;
     let table = &target.table;
     let mut query = source.clone();
+    query.with = match (with.clone(), query.with.take()) {
+        (Some(mut outer), Some(own)) => {
+            outer.recursive |= own.recursive;
+            // Its own names hide those around.
+            let is_own = |cte: &ast::Cte| own.cte_tables.iter().any(|o| fold(&o.alias.name) == fold(&cte.alias.name));
+            outer.cte_tables.retain(|cte| !is_own(cte));
+            outer.cte_tables.extend(own.cte_tables);
+            Some(outer)
+        }
+        (outer, own) => outer.or(own),
+    };
     let mut parameters = Parameters::declared(context.declared);
     prepare_source(&mut query.body, table, columns, &mut parameters, context)?;
     let planned = relational(query, context, parameters, None)?;
@@ -261,15 +284,13 @@ fn from_query(resolved: &Resolved, source: &Query, context: &PlanContext) -> Sql
     let mut query = query_of(&logical, planned.reads, &planned.parameters)?;
     let mut types = planned.parameters;
     let on_conflict = match conflict {
-        Some(conflict) => Some(conflict.plan(target, context, &mut types)?),
+        Some(conflict) => Some(conflict.plan(target, with.as_ref(), context, &mut types)?),
         None => None,
     };
     query.replan |= !types.is_empty();
-    let returned = returning::relational(target, insert.returning.as_deref(), &types, context)?;
-    let (returning, result) = returned.unzip();
     let kind = WriteKind::Insert { on_conflict };
-    let write = Write { table: Arc::clone(table), kind, source: query, returning };
-    Ok(Planned { plan: Plan::Write(write), parameters: types, columns: result, tag: "INSERT" })
+    let returning = Returning::plain(insert.returning.as_deref());
+    returning::write(target, kind, query, &returning, with.as_ref(), types, "INSERT", context)
 }
 
 /// Puts defaults in for DEFAULT and types parameters that stand alone by their columns.

@@ -3,7 +3,7 @@
 //! - [`query`]: SELECT through DataFusion's planner
 //! - [`point`]: reads and writes by key, which never enter DataFusion
 //! - [`scalar`]: their expressions
-//! - [`insert`], [`update`], [`delete`], [`returning`]: writes
+//! - [`insert`], [`update`], [`delete`], [`merge`], [`returning`]: writes; [`with`]: several in one statement
 //! - [`ddl`], [`table`], [`alter`]: changes of the catalog
 //! - [`materialized`]: materialized views and continuous aggregates
 //! - [`copy`][]: COPY
@@ -20,7 +20,9 @@ mod delete;
 mod insert;
 mod literal;
 mod materialized;
+mod merge;
 mod names;
+mod others;
 mod parameters;
 mod point;
 mod position;
@@ -32,6 +34,7 @@ mod rewrite;
 mod role;
 mod row_lock;
 mod scalar;
+mod several;
 mod table;
 #[cfg(test)]
 pub(in crate::sql) mod tests;
@@ -39,6 +42,7 @@ pub(in crate::sql) mod types;
 mod update;
 mod user_type;
 mod view;
+mod with;
 
 use std::sync::Arc;
 
@@ -130,7 +134,11 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
         Ast::Refresh { name, concurrently, with_data } => {
             materialized::refresh(name, *concurrently, *with_data, context)
         }
-        Ast::Transaction(command) => Ok(Planned::command(Plan::Transaction(command.clone()), transaction_tag(command))),
+        Ast::Transaction(command) => {
+            let starts = statement.text.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("start"));
+            let tag = if starts { "START TRANSACTION" } else { transaction_tag(command) };
+            Ok(Planned::command(Plan::Transaction(command.clone()), tag))
+        }
         Ast::Session(command) => Ok(session(command)),
         Ast::Prepare { name, parameters, statement } => prepare::prepare(name, parameters, statement),
         Ast::CreateType { name, labels } => user_type::create_enum(name, labels, context),
@@ -140,6 +148,10 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
         Ast::Execute { name, parameters } => prepare::execute(name, parameters, context),
         Ast::Declare { name, scroll, hold, statement } => {
             let statement = plan(statement, context)?;
+            if matches!(statement.plan, Plan::With(_)) {
+                let text = "DECLARE CURSOR must not contain data-modifying statements in WITH";
+                return Err(SqlError::new(SqlState::FeatureNotSupported, text));
+            }
             let parameters = statement.parameters.clone();
             let command = SessionCommand::Declare { name: name.clone(), scroll: *scroll, hold: *hold, statement };
             Ok(Planned { parameters, ..session(&command) })
@@ -170,23 +182,17 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
 fn sql(statement: &Statement, ast: &ast::Statement, context: &PlanContext) -> SqlResult<Planned> {
     match ast {
         ast::Statement::Query(query) => match (&*query.body, &query.with) {
-            (ast::SetExpr::Insert(statement), Some(with)) => match statement {
-                ast::Statement::Insert(insert) => insert::plan_with(insert, with, context),
-                _ => Err(SqlError::unsupported("WITH before this statement")),
-            },
-            (ast::SetExpr::Update(statement), Some(with)) => match statement {
-                ast::Statement::Update(update) => update::plan_with(update, with, context),
-                _ => Err(SqlError::unsupported("WITH before this statement")),
-            },
-            (ast::SetExpr::Delete(statement), Some(with)) => match statement {
-                ast::Statement::Delete(delete) => delete::plan_with(delete, with, context),
-                _ => Err(SqlError::unsupported("WITH before this statement")),
-            },
+            (
+                ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_) | ast::SetExpr::Merge(_),
+                Some(clause),
+            ) => with::plan(query, clause, context),
+            (_, Some(clause)) if with::writes(clause) => with::plan(query, clause, context),
             _ => query::plan(query, context),
         },
         ast::Statement::Insert(insert) => insert::plan(insert, context),
         ast::Statement::Update(update) => update::plan(update, context),
         ast::Statement::Delete(delete) => delete::plan(delete, context),
+        ast::Statement::Merge(statement) => merge::plan(statement, None, context),
         ast::Statement::CreateTable(create) => table::create(create, true, context),
         ast::Statement::AlterTable(alter) => alter::plan(alter, context),
         ast::Statement::CreateView(create) if create.materialized => materialized::create(create, true, context),

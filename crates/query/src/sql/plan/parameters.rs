@@ -17,7 +17,7 @@ use super::types::base_type;
 use super::undefined_parameter;
 
 /// The most parameters: what the protocol can bind.
-const PARAMETERS_MAX: usize = 65_535;
+pub(super) const PARAMETERS_MAX: usize = 65_535;
 
 /// What is known of the parameters' types so far.
 #[derive(Clone, Debug, Default)]

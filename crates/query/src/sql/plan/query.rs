@@ -43,10 +43,18 @@ pub(super) enum Extra<'a> {
 /// # Errors
 /// What PostgreSQL's analysis would refuse.
 pub(super) fn plan(query: &ast::Query, context: &PlanContext) -> SqlResult<Planned> {
-    if let Some(planned) = point::select(query, context)? {
-        return Ok(planned);
+    match point::select(query, context)? {
+        Some(planned) => Ok(planned),
+        None => plan_behind(query.clone(), context),
     }
-    let (query, lock) = row_lock::take(query.clone(), context)?;
+}
+
+/// Plans a query that is no read by key.
+///
+/// # Errors
+/// What PostgreSQL's analysis would refuse.
+pub(super) fn plan_behind(query: ast::Query, context: &PlanContext) -> SqlResult<Planned> {
+    let (query, lock) = row_lock::take(query, context)?;
     let target = lock.as_ref().map(|lock| &lock.table);
     let relational = relational(query, context, Parameters::declared(context.declared), target.map(Extra::Target))?;
     let hidden = usize::from(lock.is_some());
@@ -137,7 +145,10 @@ pub(super) fn run_planner(
 ) -> SqlResult<(LogicalPlan, Vec<Oid>)> {
     let views = Views::new(context);
     let planning = planning(context, &views);
-    let base = PlannerContext::new();
+    let mut base = PlannerContext::new();
+    for (name, plan) in context.relations {
+        base.insert_cte(name, plan.clone());
+    }
     let base = match extra {
         Some(extra) => with_extra(base, extra, &planning, context)?,
         None => base,

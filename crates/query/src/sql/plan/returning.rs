@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use perigee_plan::relational::RETURNING_TABLE;
-use perigee_plan::{Expr, ResultColumn};
+use perigee_plan::relational::{RETURNING_TABLE, WriteKind};
+use perigee_plan::{Expr, Plan, ResultColumn, Write};
 use perigee_types::{SqlError, SqlResult, SqlType};
 use sqlparser::ast::{
     self, GroupByExpr, Ident, ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, TableWithJoins,
 };
 
+use super::Planned;
+use super::others::Returning;
 use super::parameters::Parameters;
 use super::point::{self, Target};
 use super::query::{self, Extra, TARGET};
@@ -32,23 +34,46 @@ pub(super) fn outputs(
 /// A RETURNING over a write's rows: its plan and the columns of its result.
 type Returned = (Arc<LogicalPlan>, Arc<[ResultColumn]>);
 
+/// A planned write with its RETURNING. `parameters` are those of its query.
+///
+/// # Errors
+/// What PostgreSQL's analysis would refuse in RETURNING.
+#[expect(clippy::too_many_arguments, reason = "the parts of a statement")]
+pub(super) fn write(
+    target: &Target,
+    kind: WriteKind,
+    source: perigee_plan::Query,
+    returning: &Returning,
+    with: Option<&ast::With>,
+    parameters: Vec<SqlType>,
+    tag: &'static str,
+    context: &PlanContext,
+) -> SqlResult<Planned> {
+    let (planned, columns) = relational(target, returning, with, &parameters, context)?.unzip();
+    let others = returning.fields();
+    let write = Write { table: Arc::clone(&target.table), kind, source, others, returning: planned };
+    Ok(Planned { plan: Plan::Write(write), parameters, columns, tag })
+}
+
 /// Plans RETURNING over the rows that a write makes. `parameters` are those of the statement.
 ///
 /// # Errors
-/// What PostgreSQL's analysis would refuse; `0A000` for columns of other tables.
-pub(super) fn relational(
+/// What PostgreSQL's analysis would refuse.
+fn relational(
     target: &Target,
-    items: Option<&[SelectItem]>,
+    returning: &Returning,
+    with: Option<&ast::With>,
     parameters: &[SqlType],
     context: &PlanContext,
 ) -> SqlResult<Option<Returned>> {
-    let Some(items) = items else { return Ok(None) };
-    let scan = LogicalPlanBuilder::scan(RETURNING_TABLE, rows::source(&target.table), None)
+    let Some(items) = &returning.items else { return Ok(None) };
+    let scan = LogicalPlanBuilder::scan(RETURNING_TABLE, rows::source_with(&target.table, &returning.fields()), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(sql_error)?;
     // Under a name of its own: in a subquery the table's name means the table.
     let from = TableWithJoins { relation: known_as(TARGET, &target.known_as), joins: Vec::new() };
-    let query = select_query(items.to_vec(), vec![from], None);
+    let mut query = select_query(items.clone(), vec![from], None);
+    query.with = with.cloned();
     let typed: Vec<_> = parameters.iter().cloned().map(Some).collect();
     let parameters_before = parameters.len();
     let extra = Extra::Named(TARGET.to_owned(), Box::new(scan));

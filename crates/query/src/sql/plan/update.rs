@@ -1,10 +1,11 @@
 //! UPDATE: of one row by key, else of the rows that a query finds.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder};
 use perigee_plan::relational::{VID_COLUMN, WriteKind};
-use perigee_plan::{Expr, Plan, Point, Query, Write};
+use perigee_plan::{Expr, Plan, Point, Query};
 use perigee_types::catalog::{ColumnDefault, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{
@@ -12,11 +13,12 @@ use sqlparser::ast::{
     UpdateTableFromKind,
 };
 
+use super::others::Returning;
 use super::parameters::Parameters;
 use super::point::{self, Target};
 use super::query::{self, Extra, TARGET};
 use super::scalar::{Scope, Stop};
-use super::{Planned, names, refuse, returning};
+use super::{Planned, names, refuse, returning, several};
 use crate::exec::{optimize, sql_error};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::{fold, parse_expression};
@@ -33,13 +35,13 @@ pub(super) fn plan(update: &Update, context: &PlanContext) -> SqlResult<Planned>
     }
 }
 
-/// Plans an UPDATE behind WITH.
+/// Plans an UPDATE of a statement with WITH, as one of the rows that a query finds.
 ///
 /// # Errors
 /// As [`plan`].
-pub(super) fn plan_with(update: &Update, with: &ast::With, context: &PlanContext) -> SqlResult<Planned> {
+pub(super) fn plan_with(update: &Update, with: Option<&ast::With>, context: &PlanContext) -> SqlResult<Planned> {
     let (target, assignments) = resolve(update, context)?;
-    relational(update, Some(with), &target, &assignments, context)
+    relational(update, with, &target, &assignments, context)
 }
 
 /// UPDATE by key; `None` where it is none.
@@ -51,8 +53,11 @@ pub(super) fn point(update: &Update, context: &PlanContext) -> SqlResult<Option<
     point_update(update, &target, &assignments, context)
 }
 
-/// The table and (column's place, new value) of an UPDATE.
-fn resolve<'a>(update: &'a Update, context: &PlanContext) -> SqlResult<(Target, Vec<(usize, &'a ast::Expr)>)> {
+/// The place of a column and its new value.
+pub(super) type Assigned<'a> = (usize, Cow<'a, ast::Expr>);
+
+/// The table of an UPDATE, and what is assigned.
+fn resolve<'a>(update: &'a Update, context: &PlanContext) -> SqlResult<(Target, Vec<Assigned<'a>>)> {
     refuse(update.or.is_some() || update.output.is_some(), "this form of UPDATE")?;
     refuse(update.limit.is_some() || !update.order_by.is_empty(), "UPDATE with ORDER BY or LIMIT")?;
     let (name, alias) = table_of(&update.table, "UPDATE")?;
@@ -76,9 +81,9 @@ pub(super) fn table_of<'a>(
 ///
 /// # Errors
 /// `42703`, `42601` for a column twice.
-pub(super) fn assignments<'a>(table: &Table, list: &'a [Assignment]) -> SqlResult<Vec<(usize, &'a ast::Expr)>> {
-    let mut found: Vec<(usize, &ast::Expr)> = Vec::new();
-    let mut add = |name: &ObjectName, value: &'a ast::Expr| {
+pub(super) fn assignments<'a>(table: &Table, list: &'a [Assignment]) -> SqlResult<Vec<Assigned<'a>>> {
+    let mut found: Vec<Assigned> = Vec::new();
+    let mut add = |name: &ObjectName, value: Cow<'a, ast::Expr>| {
         let ident = names::last_ident(name)?;
         let place = names::column(table, &fold(ident))?;
         if found.iter().any(|(other, _)| *other == place) {
@@ -87,26 +92,17 @@ pub(super) fn assignments<'a>(table: &Table, list: &'a [Assignment]) -> SqlResul
                 table.columns[place].name
             )));
         }
-        refuse_always_identity(table, place, value)?;
+        refuse_always_identity(table, place, &value)?;
         found.push((place, value));
         Ok(())
     };
     for assignment in list {
-        match (&assignment.target, &assignment.value) {
-            (AssignmentTarget::ColumnName(name), value) => add(name, value)?,
-            (AssignmentTarget::Tuple(targets), ast::Expr::Tuple(values)) if targets.len() == values.len() => {
-                for (target, value) in targets.iter().zip(values) {
+        match &assignment.target {
+            AssignmentTarget::ColumnName(name) => add(name, Cow::Borrowed(&assignment.value))?,
+            AssignmentTarget::Tuple(targets) => {
+                for (target, value) in targets.iter().zip(several::values(&assignment.value, targets.len())?) {
                     add(target, value)?;
                 }
-            }
-            (AssignmentTarget::Tuple(targets), ast::Expr::Nested(value)) if targets.len() == 1 => {
-                add(&targets[0], value)?;
-            }
-            (AssignmentTarget::Tuple(_), ast::Expr::Tuple(_)) => {
-                return Err(SqlError::syntax("number of columns does not match number of values"));
-            }
-            (AssignmentTarget::Tuple(_), _) => {
-                return Err(SqlError::unsupported("UPDATE of several columns from a subquery"));
             }
         }
     }
@@ -141,7 +137,7 @@ pub(super) fn is_default(expr: &ast::Expr) -> bool {
 fn point_update(
     update: &Update,
     target: &Target,
-    assignments: &[(usize, &ast::Expr)],
+    assignments: &[Assigned],
     context: &PlanContext,
 ) -> SqlResult<Option<Planned>> {
     let (Some(selection), None) = (&update.selection, &update.from) else { return Ok(None) };
@@ -233,7 +229,7 @@ fn relational(
     update: &Update,
     with: Option<&ast::With>,
     target: &Target,
-    assignments: &[(usize, &ast::Expr)],
+    assignments: &[Assigned],
     context: &PlanContext,
 ) -> SqlResult<Planned> {
     let table = &target.table;
@@ -241,23 +237,26 @@ fn relational(
     let mut items = old_columns(target);
     for (place, value) in assignments {
         parameters.infer_target(value, &table.columns[*place].ty)?;
-        let value = if is_default(value) { default_expression(table, *place, context)? } else { (*value).clone() };
+        let value = match is_default(value) {
+            true => default_expression(table, *place, context)?,
+            false => value.clone().into_owned(),
+        };
         items.push(aliased(value, &format!("new\u{1}{place}")));
     }
-    items.push(SelectItem::UnnamedExpr(qualified(&target.known_as, VID_COLUMN)));
     let from = match &update.from {
         None => Vec::new(),
         Some(UpdateTableFromKind::BeforeSet(from) | UpdateTableFromKind::AfterSet(from)) => from.clone(),
     };
+    let returning = Returning::over(update.returning.as_deref(), target, &from, with, context)?;
+    items.extend(returning.selected());
+    items.push(SelectItem::UnnamedExpr(qualified(&target.known_as, VID_COLUMN)));
     let mut source = select(target, items, from, update.selection.clone());
     source.with = with.cloned();
     let places: Vec<usize> = assignments.iter().map(|(place, _)| *place).collect();
     let casts = |at: usize| at.checked_sub(table.columns.len()).and_then(|at| places.get(at)).copied();
     let (source, parameters) = written_query(source, target, parameters, casts, context)?;
-    let returned = returning::relational(target, update.returning.as_deref(), &parameters, context)?;
-    let (returning, columns) = returned.unzip();
-    let write = Write { table: Arc::clone(table), kind: WriteKind::Update { assigned: places }, source, returning };
-    Ok(Planned { plan: Plan::Write(write), parameters, columns, tag: "UPDATE" })
+    let kind = WriteKind::Update { assigned: places };
+    returning::write(target, kind, source, &returning, with, parameters, "UPDATE", context)
 }
 
 /// The table's columns, as a select list.

@@ -85,6 +85,10 @@ fn rename<'n>(plan: LogicalPlan, names: impl Iterator<Item = &'n str>) -> SqlRes
 pub(super) fn create(create: &CreateView, context: &PlanContext) -> SqlResult<Planned> {
     refuse(create.if_not_exists, "CREATE VIEW IF NOT EXISTS")?;
     refuse(create.with_no_schema_binding, "WITH NO SCHEMA BINDING")?;
+    if create.query.with.as_ref().is_some_and(super::with::writes) {
+        let text = "views must not contain data-modifying statements in WITH";
+        return Err(SqlError::new(SqlState::FeatureNotSupported, text));
+    }
     let name = names::qualified(&create.name, context)?;
     let schema = names::creation_schema(&name, create.temporary, context)?;
     let mut body = create.query.clone();

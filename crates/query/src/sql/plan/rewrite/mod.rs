@@ -17,7 +17,7 @@ use sqlparser::ast::{
     OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut, WindowType,
 };
 
-use super::columns;
+use super::{columns, with};
 use crate::exec::UNNEST;
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
@@ -72,6 +72,9 @@ impl VisitorMut for Rewrite<'_> {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
         if !query.locks.is_empty() {
             return ControlFlow::Break(SqlError::unsupported("FOR UPDATE in a subquery"));
+        }
+        if query.with.as_ref().is_some_and(with::writes) {
+            return ControlFlow::Break(with::not_at_the_top());
         }
         self.joins.enter_query(query, self.context);
         flow(fetch_as_limit(query).and_then(|()| row_counts(query)).and_then(|()| order_by_constants(query)))

@@ -11,6 +11,7 @@ fn kind(plan: &Plan) -> &'static str {
         Plan::Point(_) => "point",
         Plan::Query(_) => "query",
         Plan::Write(_) => "write",
+        Plan::With(_) => "with",
         _ => "other",
     }
 }
