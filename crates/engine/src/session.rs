@@ -583,7 +583,10 @@ impl Session {
             None => self.default_isolation(),
         };
         let read_only = modes.read_only.unwrap_or_else(|| self.settings.is_on("default_transaction_read_only"));
-        self.transaction = Some(Transaction::new(&self.engine, explicit, isolation, read_only)?);
+        let mut transaction = Transaction::new(&self.engine, explicit, isolation, read_only)?;
+        let default = || self.settings.is_on("default_transaction_deferrable");
+        transaction.deferrable = modes.deferrable.unwrap_or_else(default);
+        self.transaction = Some(transaction);
         Ok(())
     }
 

@@ -113,6 +113,11 @@ impl Session {
                 .unwrap_or(self.settings.is_on("default_transaction_read_only"));
             return Ok(if read_only { "on" } else { "off" }.to_owned());
         }
+        if name.eq_ignore_ascii_case("transaction_deferrable") {
+            let default = || self.settings.is_on("default_transaction_deferrable");
+            let deferrable = self.transaction.as_ref().map_or_else(default, |t| t.deferrable);
+            return Ok(if deferrable { "on" } else { "off" }.to_owned());
+        }
         if name.eq_ignore_ascii_case("session_authorization") {
             return Ok(self.identity(&self.planning_catalog()).session_user.name.clone());
         }

@@ -120,6 +120,7 @@ impl Session {
                     }
                     transaction.read_only = read_only;
                 }
+                transaction.deferrable = modes.deferrable.unwrap_or(transaction.deferrable);
                 tag("SET")
             }
             TransactionCommand::SetDefault(modes) => {
@@ -142,7 +143,7 @@ impl Session {
             Some(t) => Ok(Some(TransactionModes {
                 isolation: Some(t.isolation),
                 read_only: Some(t.read_only),
-                deferrable: None,
+                deferrable: Some(t.deferrable),
             })),
             None => {
                 Err(SqlError::new(SqlState::NoActiveSqlTransaction, "AND CHAIN can only be used in transaction blocks"))

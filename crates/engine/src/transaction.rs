@@ -34,6 +34,8 @@ pub(crate) struct Transaction {
     pub(crate) term: Term,
     pub(crate) isolation: Isolation,
     pub(crate) read_only: bool,
+    /// DEFERRABLE, which has no effect: no snapshot has to be waited for.
+    pub(crate) deferrable: bool,
     /// Begun by BEGIN, not by a single statement.
     pub(crate) explicit: bool,
     /// Nothing but ROLLBACK (or COMMIT, which rolls back) is possible.
@@ -77,6 +79,7 @@ impl Transaction {
             term,
             isolation,
             read_only,
+            deferrable: false,
             explicit,
             failed: false,
             started_micros: engine.now_micros(),
@@ -214,6 +217,8 @@ impl Transaction {
 pub(crate) struct Savepoint {
     pub(crate) name: String,
     pub(crate) mark: Mark,
+    /// A savepoint may be followed by SET TRANSACTION READ ONLY, which ends with it.
+    read_only: bool,
     /// By storage: rows that were staged before it, and places in the buffer that were taken.
     rows: BTreeMap<Oid, (u64, usize)>,
     /// How many indexes to fill were asked for before it.
@@ -244,6 +249,7 @@ impl Transaction {
         self.savepoints.push(Savepoint {
             name: name.to_owned(),
             mark: self.writes.mark(),
+            read_only: self.read_only,
             rows,
             backfill: self.backfill.len(),
             sequences,
@@ -278,6 +284,7 @@ impl Transaction {
             return Err(SqlError::unsupported("ROLLBACK TO SAVEPOINT behind a large load of rows that were changed"));
         }
         let kept = savepoint.rows.clone();
+        self.read_only = savepoint.read_only;
         self.backfill.truncate(savepoint.backfill);
         self.sequences.truncate(savepoint.positions);
         self.notifications.truncate(savepoint.notifications);
