@@ -170,7 +170,7 @@ impl Clauses<'_> {
         let row = &row.content;
         let table: &Table = &self.target.table;
         let places = match columns.as_slice() {
-            [] => (0..table.columns.len()).collect(),
+            [] => (0..table.visible_columns().len()).collect(),
             names => self.places(names)?,
         };
         if row.len() > places.len() {
