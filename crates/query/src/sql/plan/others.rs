@@ -162,7 +162,7 @@ impl Rename<'_> {
     }
 
     fn own(&self, into: &mut Vec<SelectItem>) {
-        let columns = self.target.table.columns.iter();
+        let columns = self.target.table.visible_columns().iter();
         into.extend(columns.map(|c| SelectItem::UnnamedExpr(qualified(&self.target.known_as, &c.name))));
     }
 
