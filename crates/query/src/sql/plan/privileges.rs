@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
+use perigee_plan::relational::WithMain;
 use perigee_plan::{Copy, Ddl, Need, Plan, Point, Query, SessionCommand};
 use perigee_types::Oid;
 use perigee_types::acl::Privileges;
@@ -71,6 +72,15 @@ pub(super) fn needs(statement: Option<&Statement>, plan: &Plan, context: &PlanCo
         Plan::Query(query) => reads(query, None, &mut needs),
         // The written table is among the reads because its rows are found by a scan.
         Plan::Write(write) => reads(&write.source, Some(write.table.oid), &mut needs),
+        Plan::With(with) => {
+            for write in with.parts.iter().chain(&with.after) {
+                reads(&write.source, Some(write.table.oid), &mut needs);
+            }
+            match &with.main {
+                WithMain::Query(query) => reads(query, None, &mut needs),
+                WithMain::Write(write) => reads(&write.source, Some(write.table.oid), &mut needs),
+            }
+        }
         Plan::Copy(Copy::FromStdin { table, columns, .. }) => {
             let columns = columns.iter().filter_map(|place| table.columns.get(*place)).map(|c| c.number).collect();
             needs.add(table.oid, Privileges::INSERT, Some(&columns));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder};
 use perigee_plan::relational::{VID_COLUMN, WriteKind};
-use perigee_plan::{Expr, Plan, Point, Query};
+use perigee_plan::{Expr, Plan, Point, Query, Write};
 use perigee_types::catalog::{ColumnDefault, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{
@@ -222,7 +222,7 @@ pub fn refresh_rows(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Writ
     let source = select(&target, items, Vec::new(), None);
     let (source, _) = written_query(source, &target, Parameters::default(), |_| None, context)?;
     let kind = WriteKind::Update { assigned: Vec::new() };
-    Ok(Write { table: Arc::clone(table), kind, source, returning: None })
+    Ok(Write { table: Arc::clone(table), kind, source, others: Vec::new(), returning: None })
 }
 
 fn relational(
