@@ -153,7 +153,7 @@ async fn a_held_cursor_reads_staged_rows() {
     a.ok("insert into t select g, repeat('x', 200) from generate_series(1, 60000) as s (g)").await;
     a.ok("delete from t where id = 0").await;
     a.ok("declare c cursor with hold for select id from t order by id").await;
-    a.ok("declare d scroll cursor with hold for select id from t").await;
+    a.ok("declare d scroll cursor with hold for select id from t where id % 100 = 0").await;
     a.ok("insert into t values (100000, 'later')").await;
     a.ok("commit").await;
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -161,9 +161,9 @@ async fn a_held_cursor_reads_staged_rows() {
     let rows = a.rows("fetch all from c").await;
     assert_eq!((rows.len(), rows[0].as_str(), rows[1].as_str()), (60_001, "-1", "1"));
     assert_eq!(rows.last().unwrap(), "60000");
-    assert_eq!(a.rows("fetch all from d").await.len(), 60_001);
+    assert_eq!(a.rows("fetch all from d").await.len(), 600);
     let back = a.rows("fetch backward all from d").await;
-    assert_eq!(back.len(), 60_001);
+    assert_eq!(back.len(), 600);
     let mut forward = a.rows("fetch all from d").await;
     forward.reverse();
     assert_eq!(back, forward);

@@ -148,19 +148,6 @@ fn a_join_beyond_memory_runs_again_as_sort_merge() {
     fixture.check("SELECT count(*), sum(a.id) FROM items a JOIN items b ON a.name = b.name", &["60000|1799970000"]);
 }
 
-/// A sort that has run out of memory gets batches that fit its share.
-#[test]
-fn rows_wider_than_a_share_of_memory_are_sorted() {
-    let mut fixture = Fixture::with_memory(20 << 20);
-    let table = fixture.table("wide", &[("id", SqlType::Int4), ("text", SqlType::Text)]);
-    let row = |id: i32| vec![Value::Int4(id), Value::Text(format!("{:0>60000}", (id * 7_919) % 800))];
-    fixture.insert(&table, (0..800).map(row).collect());
-    let rows = fixture.run("SELECT id, length(text) FROM wide ORDER BY text", &[]).unwrap();
-    let mut expected: Vec<i32> = (0..800).collect();
-    expected.sort_by_key(|id| (id * 7_919) % 800);
-    assert_eq!(rows, expected.iter().map(|id| format!("{id}|60000")).collect::<Vec<_>>());
-}
-
 #[test]
 fn returning_is_evaluated_over_rows_in_memory() {
     let mut fixture = Fixture::new();

@@ -48,7 +48,7 @@ fn refusals_carry_postgresqls_states() {
         ("alter table pairs drop column nothing", "42703"),
         ("drop tablespace x", "0A000"),
         ("do $$ $$", "0A000"),
-        ("merge into pairs using things on true when matched then delete", "0A000"),
+        ("merge into pairs using nothing on true when matched then delete", "42P01"),
         ("copy nothing from stdin", "42P01"),
         ("copy pairs (nothing) from stdin", "42703"),
         ("copy pairs from 'x.csv'", "0A000"),
