@@ -9,6 +9,7 @@
 //! - [`calendar`], [`zone`]: days and dates, time zones
 //! - [`datetime_in`], [`datetime_out`]: date, time, timestamp, timestamptz
 //! - [`interval`], [`binary`] (bytea, uuid), [`json`], [`jsonpath`], [`array`]
+//! - [`pattern`]: regular expressions
 
 pub mod array;
 pub mod binary;
@@ -19,6 +20,7 @@ pub mod interval;
 pub mod json;
 pub mod jsonpath;
 pub mod number;
+pub mod pattern;
 pub mod settings;
 pub mod zone;
 

@@ -12,6 +12,7 @@
 //! - [`choice`]: COALESCE and its like
 //! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`], [`sets`],
 //!   [`arrays`], [`json`], [`regexp`]: functions by subject
+//! - [`subscripts`], [`quantified`], [`variadic`]: functions that syntax stands for
 
 mod aggregate;
 mod arithmetic;
@@ -26,13 +27,16 @@ pub(super) mod function;
 mod json;
 mod math;
 mod operators;
+mod quantified;
 mod regexp;
 mod rules;
 mod series;
 mod session;
 mod sets;
 mod strings;
+mod subscripts;
 mod text;
+mod variadic;
 
 use std::sync::Arc;
 
@@ -42,10 +46,14 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(crate) use domains::DOMAIN_VALUE;
+pub(crate) use json::{RECORD, RECORD_SET};
 pub(super) use operators::{PostgresOperators, adopt, shrink};
+pub(crate) use quantified::{ALL, ANY};
 pub(super) use rules::PostgresSemantics;
 pub(super) use sets::labeled;
 pub(crate) use sets::{ORDINALITY, UNNEST, record_columns};
+pub(crate) use subscripts::LEFT_OUT as BOUND_LEFT_OUT;
+pub(crate) use variadic::PREFIX as VARIADIC;
 
 /// DataFusion's functions that are not PostgreSQL's and would surprise more than help.
 const LEFT_OUT: &[&str] =
@@ -67,6 +75,9 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.push(domains::function());
     all.extend(regexp::functions());
     all.extend(json::functions());
+    all.extend(subscripts::functions());
+    all.extend(quantified::functions());
+    all.extend(variadic::functions());
     all.extend(super::system::system_tables().functions());
     all
 }

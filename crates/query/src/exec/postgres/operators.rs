@@ -284,6 +284,8 @@ fn plan_containers(raw: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr
             | B::PGOverlap
             | B::StringConcat
             | B::Minus
+            | B::Eq
+            | B::NotEq
             | B::Lt
             | B::LtEq
             | B::Gt
@@ -302,13 +304,27 @@ fn plan_containers(raw: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr
         let (left, right) = (left.adopt(&array)?, right.adopt(&array)?);
         return Ok(Some(call(udf, vec![left.expr, right.expr])));
     }
-    let order = comparison(&raw.op).filter(|_| left.sql() == SqlType::Jsonb || right.sql() == SqlType::Jsonb);
-    if let Some((op, _)) = order {
-        let (left, right) = (left.adopt(&SqlType::Jsonb)?, right.adopt(&SqlType::Jsonb)?);
-        let order = call(super::json::order(), vec![left.expr, right.expr]);
-        return Ok(Some(binary(order, op, Expr::Literal(ScalarValue::Int32(Some(0)), None))));
+    if let Some((op, symbol)) = comparison(&raw.op) {
+        let sides = [left.sql(), right.sql()];
+        if sides.contains(&SqlType::Json) || (sides.contains(&SqlType::Jsonb) && !sides.iter().all(is_jsonb_or_unknown))
+        {
+            return Err(from_sql(undefined_operator(symbol, &sides[0].to_string(), &sides[1].to_string())));
+        }
+        if sides.contains(&SqlType::Jsonb) {
+            let (left, right) = (left.adopt(&SqlType::Jsonb)?, right.adopt(&SqlType::Jsonb)?);
+            return Ok(Some(binary(jsonb_key(left.expr), op, jsonb_key(right.expr))));
+        }
     }
     Ok(None)
+}
+
+fn is_jsonb_or_unknown(ty: &SqlType) -> bool {
+    matches!(ty, SqlType::Jsonb | SqlType::Unknown)
+}
+
+/// What a jsonb compares by.
+pub(in crate::exec) fn jsonb_key(expr: Expr) -> Expr {
+    call(super::json::key(), vec![expr])
 }
 
 impl ExprPlanner for PostgresOperators {
@@ -344,8 +360,17 @@ impl ExprPlanner for PostgresOperators {
             | B::PGILikeMatch
             | B::PGNotLikeMatch
             | B::PGNotILikeMatch => {
+                let is_regex =
+                    matches!(raw.op, B::PGRegexMatch | B::PGRegexIMatch | B::PGRegexNotMatch | B::PGRegexNotIMatch);
+                let right = match raw.right {
+                    Expr::Literal(ScalarValue::Utf8(Some(pattern)), metadata) if is_regex => {
+                        let pattern = perigee_types::text::pattern::translate(&pattern);
+                        Expr::Literal(ScalarValue::Utf8(Some(pattern)), metadata)
+                    }
+                    other => other,
+                };
                 let left = adopt(raw.left, &SqlType::Text)?;
-                let right = adopt(raw.right, &SqlType::Text)?;
+                let right = adopt(right, &SqlType::Text)?;
                 Ok(PlannerResult::Original(RawBinaryExpr { op: raw.op, left, right }))
             }
             B::PGExp => {
@@ -412,10 +437,7 @@ impl ExprPlanner for PostgresOperators {
             return Ok(PlannerResult::Original(raw));
         }
         let key = Side::new(key, schema)?;
-        Ok(match super::json::operator(&BinaryOperator::Arrow, &container.sql(), &key.sql()) {
-            Some(udf) => PlannerResult::Planned(call(udf, vec![container.expr, key.expr])),
-            None => PlannerResult::Original(raw),
-        })
+        Ok(PlannerResult::Planned(call(super::json::subscript(), vec![container.expr, key.expr])))
     }
 
     fn plan_aggregate(&self, raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {

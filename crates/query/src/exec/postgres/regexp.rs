@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
+use perigee_types::text::pattern::translate;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 use regex::{Captures, Regex, RegexBuilder};
 use rustc_hash::FxHashMap;
@@ -172,7 +173,7 @@ fn compile(pattern: &str, flags: &str, function: &str, global_allowed: bool) -> 
 /// A pattern with PostgreSQL's flags, and whether `g` is among them.
 fn build(pattern: &str, flags: &str, function: &str, global_allowed: bool) -> SqlResult<(Regex, bool)> {
     let mut global = false;
-    let mut builder = RegexBuilder::new(pattern);
+    let mut builder = RegexBuilder::new(&translate(pattern));
     // A newline is a character like any other unless a flag says otherwise.
     builder.dot_matches_new_line(true);
     let mut literal = false;
@@ -222,7 +223,8 @@ fn build(pattern: &str, flags: &str, function: &str, global_allowed: bool) -> Sq
         SqlError::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {reason}"))
     };
     if literal {
-        return Ok((super::text::regex(&regex::escape(pattern), flags.contains('i'))?, global));
+        let plain = RegexBuilder::new(&regex::escape(pattern)).case_insensitive(flags.contains('i')).build();
+        return plain.map(|regex| (regex, global)).map_err(failed);
     }
     builder.build().map(|regex| (regex, global)).map_err(failed)
 }

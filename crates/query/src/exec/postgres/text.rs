@@ -126,10 +126,16 @@ pub(super) fn substring() -> Arc<ScalarUDF> {
                     let pattern = regex(str(&a[1]), false)?;
                     Ok(match pattern.captures(str(&a[0])) {
                         Some(found) => {
-                            found.get(1).or_else(|| found.get(0)).map_or(Value::Null, |m| text(m.as_str().to_owned()))
+                            let group = if found.len() > 1 { found.get(1) } else { found.get(0) };
+                            group.map_or(Value::Null, |m| text(m.as_str().to_owned()))
                         }
                         None => Value::Null,
                     })
+                }),
+                overload(&[T::Bytea, T::Int4], T::Bytea, |a, _| {
+                    let bytes = octets(&a[0]);
+                    let (from, to) = window(int(&a[1]), None, bytes.len())?;
+                    Ok(Value::Bytea(bytes[from..to].to_vec()))
                 }),
                 overload(&[T::Bytea, T::Int4, T::Int4], T::Bytea, |a, _| match &a[0] {
                     Value::Bytea(bytes) => {
@@ -189,7 +195,8 @@ fn shown(value: &Value, call: &Call<'_>, at: usize) -> String {
 
 /// A regular expression, with `(?i)` where case does not count.
 pub(super) fn regex(pattern: &str, ignore_case: bool) -> SqlResult<regex::Regex> {
-    regex::RegexBuilder::new(pattern).case_insensitive(ignore_case).build().map_err(|error| {
+    let pattern = perigee_types::text::pattern::translate(pattern);
+    regex::RegexBuilder::new(&pattern).case_insensitive(ignore_case).build().map_err(|error| {
         let reason = error.to_string();
         let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
         SqlError::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {reason}"))
@@ -219,7 +226,7 @@ fn slice(s: &str, from: i64, length: Option<i64>) -> SqlResult<Value> {
     Ok(text(s.chars().skip(start).take(end - start).collect()))
 }
 
-fn concat(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+pub(super) fn concat(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
     let mut out = String::new();
     for (at, value) in args.iter().enumerate() {
         if !value.is_null() {
@@ -229,7 +236,7 @@ fn concat(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
     Ok(text(out))
 }
 
-fn concat_ws(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+pub(super) fn concat_ws(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
     let Some(Value::Text(separator)) = args.first() else { return Ok(Value::Null) };
     let parts: Vec<String> = args
         .iter()
@@ -264,7 +271,7 @@ fn quote_literal(s: &str) -> String {
 }
 
 /// format(): %s, %I, %L, %% with a position, `-` and a width.
-fn format(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+pub(super) fn format(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
     let Some(Value::Text(template)) = args.first() else { return Ok(Value::Null) };
     let invalid = |text: &str| SqlError::new(SqlState::InvalidParameterValue, text);
     let mut out = String::new();

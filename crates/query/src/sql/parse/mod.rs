@@ -10,6 +10,7 @@ mod position;
 mod rewrite;
 mod role;
 mod session;
+mod syntax;
 mod tokens;
 mod transaction;
 mod unsupported;

@@ -3,6 +3,7 @@
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
+use super::syntax;
 use super::tokens::word_of;
 
 /// The tokens for sqlparser.
@@ -43,6 +44,10 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     lock_without_from(&mut tokens);
     order_using(&mut tokens);
     call_current_schema(&mut tokens);
+    syntax::expand_variadic(&mut tokens);
+    syntax::name_quantified_patterns(&mut tokens);
+    syntax::name_records(&mut tokens);
+    syntax::assign_subscripts(&mut tokens);
     Rewritten { tokens, no_data }
 }
 
@@ -394,7 +399,7 @@ fn keyword(text: &str, keyword: Keyword) -> Token {
     Token::Word(Word { value: text.to_owned(), quote_style: None, keyword })
 }
 
-fn is_words(tokens: &[TokenWithSpan], at: usize, words: &[&str]) -> bool {
+pub(super) fn is_words(tokens: &[TokenWithSpan], at: usize, words: &[&str]) -> bool {
     words
         .iter()
         .enumerate()

@@ -205,7 +205,7 @@ impl Pattern {
     /// # Errors
     /// `2201B` where it is malformed.
     pub fn regex(&self) -> SqlResult<regex::Regex> {
-        let text = if self.quoted { regex::escape(&self.text) } else { self.text.clone() };
+        let text = if self.quoted { regex::escape(&self.text) } else { super::pattern::translate(&self.text) };
         regex::RegexBuilder::new(&text)
             .case_insensitive(self.ignore_case)
             .dot_matches_new_line(self.dot_all)

@@ -20,6 +20,10 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let any = |name: &str, returns: T, eval: Eval| {
         Function::new(name, vec![overload_of(vec![Parameter::Any], Returns::Type(returns), eval)]).udf()
     };
+    let zoned = |name: &str, returns: T, eval: Eval| {
+        let overload = overload_of(vec![Parameter::Any], Returns::Type(returns), eval).with_zone();
+        Function::new(name, vec![overload]).udf()
+    };
     let texts = || T::Array(Box::new(T::Text));
     let many = |name: &str, returns: T, eval: Eval| {
         let overload = overload_of(vec![Parameter::Any], Returns::Type(returns), eval).variadic().called_on_null();
@@ -33,16 +37,36 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         .udf()
     };
     vec![
-        any("to_json", T::Json, |a, c| Ok(Value::Text(shown(&a[0], &c.types[0])))),
-        any("to_jsonb", T::Jsonb, |a, c| normal(&shown(&a[0], &c.types[0]))),
+        zoned("to_json", T::Json, |a, c| Ok(Value::Text(zoned_text(a, c)?))),
+        zoned("to_jsonb", T::Jsonb, |a, c| normal(&zoned_text(a, c)?)),
         any("array_to_json", T::Json, |a, c| Ok(Value::Text(shown(&a[0], &c.types[0])))),
-        many("json_build_array", T::Json, |a, c| Ok(Value::Text(array(a, c.types)))),
-        many("jsonb_build_array", T::Jsonb, |a, c| normal(&array(a, c.types))),
-        many("json_build_object", T::Json, |a, c| pairs(a, c).map(Value::Text)),
-        many("jsonb_build_object", T::Jsonb, |a, c| normal(&pairs(a, c)?)),
+        many("json_build_array", T::Json, build_array),
+        many("jsonb_build_array", T::Jsonb, build_array_binary),
+        many("json_build_object", T::Json, build_object),
+        many("jsonb_build_object", T::Jsonb, build_object_binary),
         object("json_object", T::Json, |a, _| from_texts(a).map(Value::Text), |a, _| from_texts(a).map(Value::Text)),
         object("jsonb_object", T::Jsonb, |a, _| normal(&from_texts(a)?), |a, _| normal(&from_texts(a)?)),
     ]
+}
+
+/// `json_build_array`
+pub(in crate::exec::postgres) fn build_array(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    Ok(Value::Text(array(args, call.types)))
+}
+
+/// `jsonb_build_array`
+pub(in crate::exec::postgres) fn build_array_binary(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    normal(&array(args, call.types))
+}
+
+/// `json_build_object`
+pub(in crate::exec::postgres) fn build_object(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    pairs(args, call).map(Value::Text)
+}
+
+/// `jsonb_build_object`
+pub(in crate::exec::postgres) fn build_object_binary(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    normal(&pairs(args, call)?)
 }
 
 fn normal(text: &str) -> SqlResult<Value> {
@@ -56,7 +80,19 @@ fn shown(value: &Value, ty: &T) -> String {
     out
 }
 
+/// The first argument as JSON, with times in the zone that the second names.
+fn zoned_text(args: &[Value], call: &Call<'_>) -> SqlResult<String> {
+    let settings = super::super::cast::settings(args.get(1), None)?;
+    let mut out = String::new();
+    write_with(&mut out, &args[0], &call.types[0], &settings);
+    Ok(out)
+}
+
 fn write(out: &mut String, value: &Value, ty: &T) {
+    write_with(out, value, ty, &OutputSettings::DEFAULT);
+}
+
+fn write_with(out: &mut String, value: &Value, ty: &T, settings: &OutputSettings) {
     match (value, ty) {
         (Value::Null, _) => out.push_str("null"),
         (Value::Bool(v), _) => out.push_str(if *v { "true" } else { "false" }),
@@ -66,13 +102,13 @@ fn write(out: &mut String, value: &Value, ty: &T) {
                 if at > 0 {
                     out.push(',');
                 }
-                write(out, element, of);
+                write_with(out, element, of, settings);
             }
             out.push(']');
         }
         (Value::Text(text), T::Json | T::Jsonb) => out.push_str(text),
         (value, ty) => {
-            let text = format_value(value, ty, &OutputSettings::DEFAULT);
+            let text = format_value(value, ty, settings);
             match value {
                 Value::Int2(_) | Value::Int4(_) | Value::Int8(_) | Value::Numeric(..) => out.push_str(&text),
                 Value::Float4(v) if v.is_finite() => out.push_str(&text),

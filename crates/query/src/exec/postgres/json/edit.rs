@@ -140,7 +140,7 @@ fn merged<'a>(first: Fields<'a>, second: Fields<'a>) -> Fields<'a> {
 }
 
 /// Puts a field into an object that is in jsonb's order.
-fn put<'a>(fields: &mut Fields<'a>, key: Cow<'a, str>, value: Json<'a>) {
+pub(super) fn put<'a>(fields: &mut Fields<'a>, key: Cow<'a, str>, value: Json<'a>) {
     match fields.binary_search_by(|(known, _)| key_order(known, &key)) {
         Ok(at) => fields[at].1 = value,
         Err(at) => fields.insert(at, (key, value)),
@@ -210,7 +210,7 @@ enum Change<'a> {
     Insert(Json<'a>, bool),
 }
 
-fn set(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+pub(super) fn set(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     let value = normal(&args[2])?;
     let create = args.get(3) != Some(&Value::Bool(false));
     changed(&args[0], &args[1], Change::Set(Json::read(&value)?, create), "set path in")

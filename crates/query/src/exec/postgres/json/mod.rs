@@ -3,9 +3,12 @@
 //! Both are text: json as it was written, jsonb in its normal form. What json functions take out of a json is the text
 //! as it stood there.
 
+mod assign;
 mod build;
 mod edit;
+mod order;
 mod path;
+mod record;
 mod tree;
 
 use std::borrow::Cow;
@@ -19,7 +22,10 @@ use sqlparser::ast::BinaryOperator;
 use super::function::{Call, Eval, Function, Parameter, Returns, overload, overload_of};
 use tree::{Json, Kind};
 
-pub(super) use build::{aggregate, aggregates};
+pub(super) use assign::assigned;
+pub(super) use build::{aggregate, aggregates, build_array, build_array_binary, build_object, build_object_binary};
+pub(super) use order::key;
+pub(crate) use record::{RECORD, RECORD_SET};
 
 use SqlType as T;
 
@@ -76,6 +82,8 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(build::functions());
     all.extend(edit::functions());
     all.extend(path::functions());
+    all.extend(record::functions());
+    all.extend(subscripts());
     all
 }
 
@@ -158,15 +166,23 @@ fn takes_path(left: &SqlType, right: &SqlType) -> bool {
     matches!((left, right), (T::Jsonb, T::JsonPath | T::Unknown) | (T::Unknown, T::JsonPath))
 }
 
-/// The order of two jsonb, below zero where the first comes first.
-pub(super) fn order() -> Arc<ScalarUDF> {
-    Function::new(
-        "jsonb_cmp",
-        vec![overload(&[T::Text, T::Text], T::Int4, |a, _| {
-            Ok(Value::Int4(tree::compare(&document(&a[0])?, &document(&a[1])?) as i32))
-        })],
-    )
-    .udf()
+/// A subscript of a jsonb.
+pub(super) fn subscript() -> Arc<ScalarUDF> {
+    let overloads = assign::parameters().iter().map(|p| overload(p, T::Jsonb, assign::read)).collect();
+    Function::new("jsonb_subscript", overloads).udf()
+}
+
+fn subscripts() -> Vec<Arc<ScalarUDF>> {
+    let texts = T::Array(Box::new(T::Text));
+    let lax = [
+        vec![T::Text, texts.clone(), T::Text],
+        vec![T::Text, texts.clone(), T::Text, T::Bool],
+        vec![T::Text, texts.clone(), T::Text, T::Bool, T::Text],
+    ];
+    let lax = lax.iter().map(|p| overload(p, T::Jsonb, assign::set_lax).called_on_null()).collect();
+    let delete = [vec![T::Text, T::Text], vec![T::Text, T::Int4], vec![T::Text, texts]];
+    let delete = delete.iter().map(|p| overload(p, T::Jsonb, edit::delete)).collect();
+    vec![Function::new("jsonb_set_lax", lax).udf(), Function::new("jsonb_delete", delete).udf()]
 }
 
 fn text(text: impl Into<String>) -> Value {

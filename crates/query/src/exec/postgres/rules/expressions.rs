@@ -17,8 +17,8 @@ use perigee_types::{SqlError, SqlState, SqlType};
 use super::super::choice::Choice;
 use super::super::domains::DOMAIN_VALUE;
 use super::super::function::{Function, is_enum, is_unknown};
-use super::super::operators::{adopt, shrink};
-use super::super::{arithmetic, cast, datetime, session, sets};
+use super::super::operators::{adopt, jsonb_key, shrink};
+use super::super::{arithmetic, cast, datetime, quantified, session, sets};
 use crate::exec::bind::evaluate_constant;
 use crate::exec::error::from_sql;
 use crate::exec::values::SessionValue;
@@ -53,6 +53,14 @@ impl TreeNodeRewriter for Rewriter<'_> {
             }
             Expr::Cast(cast) => cast::rewrite(cast, self.schema).map(Transformed::yes),
             Expr::Negative(inner) => self.negative(*inner),
+            Expr::AggregateFunction(mut aggregate) if aggregate.params.distinct && aggregate.func.name() == "count" => {
+                for arg in &mut aggregate.params.args {
+                    if SqlType::of_field(&arg.to_field(self.schema)?.1) == SqlType::Jsonb {
+                        *arg = jsonb_key(std::mem::take(arg));
+                    }
+                }
+                Ok(Transformed::yes(Expr::AggregateFunction(aggregate)))
+            }
             Expr::ScalarFunction(call) => self.call(call),
             Expr::BinaryExpr(binary) if is_comparison(binary.op) => self.comparison(binary),
             Expr::ScalarSubquery(subquery) => maybe_null(subquery).map(Transformed::yes),
@@ -151,6 +159,7 @@ impl Rewriter<'_> {
             call.args.insert(0, today);
         }
         self.type_enum_elements(&mut call)?;
+        call = quantified::with_types(call, self.schema)?;
         if let Some(function) = call.func.inner().downcast_ref::<Function>() {
             let types = call.args.iter().map(|a| a.get_type(self.schema)).collect::<Result<Vec<_>>>()?;
             for (arg, ty) in call.args.iter_mut().zip(function.literal_types(&types)) {

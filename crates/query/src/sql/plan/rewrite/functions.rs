@@ -4,14 +4,15 @@
 //! planner knows, with columns of the same FROM as their arguments. Only `generate_series` over constants stays, which
 //! the planner gives out batch by batch instead of as one list.
 
+use perigee_types::SqlType;
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
-    Ident, Join, JoinOperator, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, SelectItem, TableAlias,
-    TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, Value,
+    CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
+    FunctionArguments, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, SelectItem,
+    TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, Value,
 };
 
 pub(super) use super::super::returning::select_query as select;
-use crate::exec::{ORDINALITY, UNNEST, record_columns};
+use crate::exec::{ORDINALITY, RECORD, RECORD_SET, UNNEST, record_columns};
 use crate::sql::parse::fold;
 
 /// Rewrites the functions of one FROM. What stands behind the first relation may name those before it.
@@ -76,7 +77,9 @@ fn derived(
     let bare = bare(&name).unwrap_or_default();
     let alias_name = alias.as_ref().map_or_else(|| Ident::with_quote('"', bare.clone()), |a| a.name.clone());
     let given: Vec<Ident> = alias.iter().flat_map(|a| a.columns.iter().map(|c| c.name.clone())).collect();
-    let calls: Vec<(Expr, Ident)> = if bare == "unnest" {
+    let calls: Vec<(Expr, Ident)> = if let Some(calls) = record_calls(&bare, &args, alias.as_ref()) {
+        calls
+    } else if bare == "unnest" {
         let single = args.len() == 1;
         args.into_iter()
             .map(|arg| {
@@ -93,7 +96,13 @@ fn derived(
             })
             .collect()
     } else {
-        vec![(call_of(name, args), alias_name.clone())]
+        // A result with a name of its own keeps it, whatever the function is called.
+        let named = matches!(
+            bare.as_str(),
+            "json_array_elements" | "jsonb_array_elements" | "json_array_elements_text" | "jsonb_array_elements_text"
+        );
+        let column = if named { Ident::new("value") } else { alias_name.clone() };
+        vec![(call_of(name, args), column)]
     };
     let counted = calls.first().map(|(call, _)| call.clone());
     let mut columns = calls;
@@ -111,6 +120,48 @@ fn derived(
         alias: Some(TableAlias { explicit: true, name: alias_name, columns: Vec::new(), at: None }),
         sample: None,
     }
+}
+
+/// The columns of a function that returns records, by their definition list.
+fn record_calls(function: &str, args: &[FunctionArg], alias: Option<&TableAlias>) -> Option<Vec<(Expr, Ident)>> {
+    let set = function.ends_with("set");
+    let json = match function {
+        "json_to_record" | "jsonb_to_record" | "json_to_recordset" | "jsonb_to_recordset" => args.first()?,
+        "json_populate_record" | "jsonb_populate_record" | "json_populate_recordset" | "jsonb_populate_recordset" => {
+            args.get(1).filter(|_| args.first().is_some_and(is_null_record))?
+        }
+        _ => return None,
+    };
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(json)) = json else { return None };
+    let columns = &alias?.columns;
+    if columns.is_empty() {
+        return None;
+    }
+    let text = |text: &str| Expr::value(Value::SingleQuotedString(text.to_owned()));
+    columns
+        .iter()
+        .map(|column| {
+            let ty = column.data_type.clone()?;
+            let form = match crate::exec::sql_type_of(&ty) {
+                Ok(SqlType::Json) => "json",
+                Ok(SqlType::Jsonb) => "jsonb",
+                Ok(SqlType::Array(_)) => "array",
+                _ => "text",
+            };
+            let name = if set { RECORD_SET } else { RECORD };
+            let field = call(name, vec![json.clone(), text(&fold(&column.name)), text(form)]);
+            let cast =
+                Expr::Cast { kind: CastKind::Cast, expr: Box::new(field), data_type: ty, array: false, format: None };
+            Some((cast, column.name.clone()))
+        })
+        .collect()
+}
+
+/// `NULL::record`
+fn is_null_record(arg: &FunctionArg) -> bool {
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Cast { expr, data_type, .. })) = arg else { return false };
+    matches!(expr.as_ref(), Expr::Value(value) if value.value == Value::Null)
+        && data_type.to_string().eq_ignore_ascii_case("record")
 }
 
 /// `name(args)`

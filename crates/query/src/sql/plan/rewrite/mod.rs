@@ -4,6 +4,7 @@ mod arguments;
 mod domains;
 mod functions;
 mod joins;
+mod literals;
 mod rows;
 mod system_columns;
 mod windows;
@@ -18,7 +19,7 @@ use sqlparser::ast::{
 };
 
 use super::{columns, with};
-use crate::exec::UNNEST;
+use crate::exec::{ALL, ANY, UNNEST};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -73,6 +74,7 @@ impl VisitorMut for Rewrite<'_> {
         if !query.locks.is_empty() {
             return ControlFlow::Break(SqlError::unsupported("FOR UPDATE in a subquery"));
         }
+        literals::in_values(query);
         if query.with.as_ref().is_some_and(with::writes) {
             return ControlFlow::Break(with::not_at_the_top());
         }
@@ -94,6 +96,7 @@ impl VisitorMut for Rewrite<'_> {
         }
         self.windows.push(select.named_window.clone());
         functions::from(&mut select.from);
+        literals::in_select_list(&mut select.projection);
         self.relations.push(system_columns::relations(&select.from, self.context));
         system_columns::name(&mut select.projection);
         select.projection.iter_mut().for_each(rows::value);
@@ -126,6 +129,9 @@ impl VisitorMut for Rewrite<'_> {
             *expr = oid;
         }
         if let Some(rewritten) = array_of_query(expr) {
+            *expr = rewritten;
+        }
+        if let Some(rewritten) = quantified(expr) {
             *expr = rewritten;
         }
         if let Some(merged) = self.joins.merged(expr) {
@@ -175,6 +181,35 @@ impl VisitorMut for Rewrite<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `x op ANY (array)` where the planner does not know the operator or the array's type: a function.
+fn quantified(expr: &mut Expr) -> Option<Expr> {
+    let untyped = |right: &Expr| {
+        let right = if let Expr::Nested(inner) = right { inner } else { right };
+        matches!(right, Expr::Value(value) if matches!(&value.value, ast::Value::SingleQuotedString(_)))
+    };
+    let known = |op: &BinaryOperator| {
+        use BinaryOperator as B;
+        matches!(op, B::Eq | B::NotEq | B::Lt | B::LtEq | B::Gt | B::GtEq)
+    };
+    let (name, left, op, right) = match expr {
+        Expr::AnyOp { left, compare_op, right, .. } => (ANY, left, compare_op, right),
+        Expr::AllOp { left, compare_op, right } => (ALL, left, compare_op, right),
+        _ => return None,
+    };
+    if matches!(right.as_ref(), Expr::Subquery(_)) || (known(op) && !untyped(right)) {
+        return None;
+    }
+    let symbol = op.to_string();
+    let symbol = if symbol == "!=" { "<>".to_owned() } else { symbol };
+    let take = |e: &mut Box<Expr>| std::mem::replace(e.as_mut(), Expr::value(ast::Value::Null));
+    let right = match take(right) {
+        Expr::Nested(inner) => *inner,
+        other => other,
+    };
+    let symbol = Expr::value(ast::Value::SingleQuotedString(symbol));
+    Some(functions::call(name, vec![take(left), symbol, right]))
 }
 
 /// `ARRAY(SELECT e FROM … ORDER BY o)` is `COALESCE((SELECT array_agg(e ORDER BY o) FROM …), '{}')`. What groups, limits or

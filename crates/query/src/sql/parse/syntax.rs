@@ -1,0 +1,257 @@
+//! Syntax within expressions that sqlparser does not read, as calls of functions that stand for it.
+//!
+//! - `f(a, VARIADIC b)` is `__variadic_f(a, b)`
+//! - `x LIKE ANY (a)` is `x ~~ ANY (a)`
+//! - `f(x) AS (a int)` is `f(x) AS record(a int)`
+//! - `SET a[1] = x, b[1:2] = y` is `SET a = __assign_element(a, x, 1), b = __assign_slice(b, y, 1, 2)`
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
+
+use super::rewrite::is_words;
+use super::tokens::word_of;
+use crate::exec::{BOUND_LEFT_OUT, VARIADIC};
+
+fn made(token: Token, span: Span) -> TokenWithSpan {
+    TokenWithSpan { token, span }
+}
+
+fn name(text: impl Into<String>) -> Token {
+    Token::Word(Word { value: text.into(), quote_style: None, keyword: Keyword::NoKeyword })
+}
+
+/// Functions that have a twin for VARIADIC; others take an array anyway.
+const TWINS: &[&str] = &[
+    "concat",
+    "concat_ws",
+    "format",
+    "json_build_array",
+    "jsonb_build_array",
+    "json_build_object",
+    "jsonb_build_object",
+];
+
+/// `f(a, VARIADIC b)`
+pub(super) fn expand_variadic(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 1;
+    while at < tokens.len() {
+        let in_call = matches!(tokens[at - 1].token, Token::LParen | Token::Comma);
+        if !in_call || !is_words(tokens, at, &["variadic"]) {
+            at += 1;
+            continue;
+        }
+        let mut depth = 0_usize;
+        let open = tokens[..at].iter().rposition(|t| match t.token {
+            Token::RParen => {
+                depth += 1;
+                false
+            }
+            Token::LParen if depth > 0 => {
+                depth -= 1;
+                false
+            }
+            ref token => *token == Token::LParen,
+        });
+        let function = open.and_then(|open| open.checked_sub(1));
+        let Some((function, word)) = function.and_then(|at| Some((at, word_of(&tokens[at].token)?))) else {
+            at += 1;
+            continue;
+        };
+        if TWINS.contains(&word.as_str()) {
+            tokens[function].token = name(format!("{VARIADIC}{word}"));
+        }
+        tokens.remove(at);
+    }
+}
+
+/// `[NOT] LIKE ANY (array)`, `ILIKE`, `ALL`
+pub(super) fn name_quantified_patterns(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        let negated = is_words(tokens, at, &["not"]);
+        let like = at + usize::from(negated);
+        let insensitive = is_words(tokens, like, &["ilike"]);
+        let quantifier = ["any", "all", "some"].iter().any(|word| is_words(tokens, like + 1, &[word]));
+        let array = matches!(tokens.get(like + 2).map(|t| &t.token), Some(Token::LParen));
+        if (insensitive || is_words(tokens, like, &["like"])) && quantifier && array {
+            let operator = match (negated, insensitive) {
+                (false, false) => Token::DoubleTilde,
+                (false, true) => Token::DoubleTildeAsterisk,
+                (true, false) => Token::ExclamationMarkDoubleTilde,
+                (true, true) => Token::ExclamationMarkDoubleTildeAsterisk,
+            };
+            let span = tokens[at].span;
+            tokens.splice(at..=like, [made(operator, span)]);
+        }
+        at += 1;
+    }
+}
+
+/// `f(x) AS (a int, …)`
+pub(super) fn name_records(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 1;
+    while at + 3 < tokens.len() {
+        let definition = tokens[at - 1].token == Token::RParen
+            && is_words(tokens, at, &["as"])
+            && tokens[at + 1].token == Token::LParen
+            && matches!((&tokens[at + 2].token, &tokens[at + 3].token), (Token::Word(_), Token::Word(_)))
+            && !matches!(word_of(&tokens[at + 2].token).as_deref(), Some("select" | "with" | "values" | "table"));
+        if definition {
+            let span = tokens[at].span;
+            tokens.insert(at + 1, made(name("record"), span));
+        }
+        at += 1;
+    }
+}
+
+/// Assignments to elements and slices in UPDATE … SET. What is not understood is left as it is.
+pub(super) fn assign_subscripts(tokens: &mut Vec<TokenWithSpan>) {
+    if !["update", "with", "insert"].iter().any(|word| is_words(tokens, 0, &[word])) {
+        return;
+    }
+    let Some(set) = find_at_top(tokens, 0, |tokens, at| is_words(tokens, at, &["set"])) else { return };
+    let start = set + 1;
+    let end = find_at_top(tokens, start, is_end).unwrap_or(tokens.len());
+    let list = &tokens[start..end];
+    if !list.windows(2).any(|pair| matches!(pair[0].token, Token::Word(_)) && pair[1].token == Token::LBracket) {
+        return;
+    }
+    // Column and new value, one for each column.
+    let mut assignments: Vec<(Vec<TokenWithSpan>, Vec<TokenWithSpan>)> = Vec::new();
+    for assignment in split_at_top(list) {
+        let Some(equals) = find_at_top(assignment, 0, |tokens, at| tokens[at].token == Token::Eq) else { return };
+        let (target, value) = (&assignment[..equals], &assignment[equals + 1..]);
+        let bracket = target.iter().position(|t| t.token == Token::LBracket);
+        let (column, brackets) = target.split_at(bracket.unwrap_or(target.len()));
+        if brackets.is_empty() {
+            assignments.push((column.to_vec(), value.to_vec()));
+            continue;
+        }
+        let Some(subscripts) = subscripts(brackets) else { return };
+        let known = assignments.iter_mut().find(|(other, _)| same(other, column));
+        let container = known.as_ref().map_or_else(|| column.to_vec(), |(_, value)| value.clone());
+        let Some(call) = call(container, value, subscripts) else { return };
+        match known {
+            Some((_, value)) => *value = call,
+            None => assignments.push((column.to_vec(), call)),
+        }
+    }
+    let mut written: Vec<TokenWithSpan> = Vec::new();
+    for (at, (column, value)) in assignments.into_iter().enumerate() {
+        let span = column.first().map_or_else(Span::empty, |t| t.span);
+        if at > 0 {
+            written.push(made(Token::Comma, span));
+        }
+        written.extend(column);
+        written.push(made(Token::Eq, span));
+        written.extend(value);
+    }
+    tokens.splice(start..end, written);
+}
+
+fn same(a: &[TokenWithSpan], b: &[TokenWithSpan]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.token == b.token)
+}
+
+/// The tokens of one subscript, or of the two bounds of a slice, which may be left out.
+enum Subscript {
+    Element(Vec<TokenWithSpan>),
+    Slice(Vec<TokenWithSpan>, Vec<TokenWithSpan>),
+}
+
+/// `[a][b:c]`
+fn subscripts(tokens: &[TokenWithSpan]) -> Option<Vec<Subscript>> {
+    let mut found = Vec::new();
+    let mut rest = tokens;
+    while let Some((open, tail)) = rest.split_first() {
+        if open.token != Token::LBracket {
+            return None;
+        }
+        let close = find_at_top(tail, 0, |tokens, at| tokens[at].token == Token::RBracket)?;
+        let inner = &tail[..close];
+        rest = &tail[close + 1..];
+        found.push(match find_at_top(inner, 0, |tokens, at| tokens[at].token == Token::Colon) {
+            Some(colon) => Subscript::Slice(inner[..colon].to_vec(), inner[colon + 1..].to_vec()),
+            None => Subscript::Element(inner.to_vec()),
+        });
+    }
+    Some(found)
+}
+
+/// `__assign_…(container, value, subscripts)`; `None` for slices of several dimensions.
+fn call(
+    container: Vec<TokenWithSpan>,
+    value: &[TokenWithSpan],
+    subscripts: Vec<Subscript>,
+) -> Option<Vec<TokenWithSpan>> {
+    let span = container.first()?.span;
+    let comma = || made(Token::Comma, span);
+    let slice = subscripts.iter().any(|s| matches!(s, Subscript::Slice(..)));
+    if slice && subscripts.len() != 1 {
+        return None;
+    }
+    let function = if slice { "__assign_slice" } else { "__assign_element" };
+    let mut call = vec![made(name(function), span), made(Token::LParen, span)];
+    call.extend(container);
+    call.push(comma());
+    if value.len() == 1 && is_words(value, 0, &["default"]) {
+        return None;
+    }
+    call.extend(value.to_vec());
+    for subscript in subscripts {
+        let bounds = match subscript {
+            Subscript::Element(place) => vec![place],
+            Subscript::Slice(lower, upper) => vec![lower, upper],
+        };
+        for bound in bounds {
+            call.push(comma());
+            if bound.is_empty() {
+                call.push(made(Token::SingleQuotedString(BOUND_LEFT_OUT.to_owned()), span));
+            }
+            call.extend(bound);
+        }
+    }
+    call.push(made(Token::RParen, span));
+    Some(call)
+}
+
+/// Whether the list of assignments ends here.
+fn is_end(tokens: &[TokenWithSpan], at: usize) -> bool {
+    match word_of(&tokens[at].token).as_deref() {
+        Some("where" | "returning") => true,
+        // IS DISTINCT FROM is part of an expression.
+        Some("from") => at.checked_sub(1).is_none_or(|before| !is_words(tokens, before, &["distinct"])),
+        _ => false,
+    }
+}
+
+/// The first place outside of parentheses and brackets where something holds.
+fn find_at_top(
+    tokens: &[TokenWithSpan],
+    from: usize,
+    holds: impl Fn(&[TokenWithSpan], usize) -> bool,
+) -> Option<usize> {
+    let mut depth = 0_usize;
+    for at in from..tokens.len() {
+        if depth == 0 && holds(tokens, at) {
+            return Some(at);
+        }
+        match tokens[at].token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn split_at_top(tokens: &[TokenWithSpan]) -> Vec<&[TokenWithSpan]> {
+    let mut pieces = Vec::new();
+    let mut rest = tokens;
+    while let Some(comma) = find_at_top(rest, 0, |tokens, at| tokens[at].token == Token::Comma) {
+        pieces.push(&rest[..comma]);
+        rest = &rest[comma + 1..];
+    }
+    pieces.push(rest);
+    pieces
+}
