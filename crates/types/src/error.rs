@@ -51,6 +51,7 @@ states! {
     InvalidRegularExpression = "2201B",
     SubstringError = "22011",
     InvalidEscapeSequence = "22025",
+    InvalidUseOfEscapeCharacter = "2200C",
     ArraySubscriptError = "2202E",
     InvalidTextRepresentation = "22P02",
     InvalidBinaryRepresentation = "22P03",

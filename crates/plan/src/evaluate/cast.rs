@@ -19,6 +19,9 @@ pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings
         return Ok(Value::Null);
     }
     match to {
+        _ if *from == SqlType::Jsonb && explicit && (to.is_number() || *to == SqlType::Bool) => {
+            from_jsonb(&value, to, settings)
+        }
         _ if is_text(to) => to_text(value, from, to, explicit, &settings),
         // Text goes through the type's input function.
         _ if is_text(from) => match &value {
@@ -109,6 +112,40 @@ pub fn cast_for_key(value: Value, from: &SqlType, to: &SqlType) -> SqlResult<Val
 fn is_text(ty: &SqlType) -> bool {
     ty.is_string() || *ty == SqlType::InternalChar
 }
+
+/// A scalar of jsonb as a number or truth value; null as NULL.
+fn from_jsonb(value: &Value, to: &SqlType, settings: OutputSettings) -> SqlResult<Value> {
+    let json = value.as_str().unwrap_or_default().trim();
+    let kind = match json.as_bytes().first() {
+        Some(b'n') => return Ok(Value::Null),
+        Some(b't' | b'f') if *to == SqlType::Bool => return Ok(Value::Bool(json == "true")),
+        Some(b't' | b'f') => "boolean",
+        Some(b'"') => "string",
+        Some(b'[') => "array",
+        Some(b'{') => "object",
+        _ if *to == SqlType::Bool => "numeric",
+        _ => {
+            // More places than a numeric keeps here do not count.
+            let places = match to {
+                SqlType::Numeric(Some((_, scale))) => usize::try_from(*scale).unwrap_or(0) + 1,
+                SqlType::Numeric(None) => usize::try_from(NUMERIC_DEFAULT.1).unwrap_or(0),
+                _ => JSON_PLACES,
+            };
+            let end = json.find('.').map_or(json.len(), |point| json.len().min(point + 1 + places));
+            let (numeric, number) = (SqlType::Numeric(Some((38, 15))), Value::Text(json[..end].to_owned()));
+            return match to {
+                SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_) => {
+                    text::parse_with(&json[..end], to, &settings)
+                }
+                _ => cast(cast(number, &SqlType::Unknown, &numeric, true, settings)?, &numeric, to, true, settings),
+            };
+        }
+    };
+    Err(SqlError::new(SqlState::InvalidParameterValue, format!("cannot cast jsonb {kind} to type {to}")))
+}
+
+/// Places behind the point of a JSON number that decide how it is rounded to an integer.
+const JSON_PLACES: usize = 15;
 
 fn to_text(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings: &OutputSettings) -> SqlResult<Value> {
     let text = match value {

@@ -49,7 +49,7 @@ pub use error::sql_error;
 pub(crate) use pending::pending_filter;
 pub use planning::{Planning, PlanningOptions, RESTRICTED, ViewPlanner, optimize};
 pub(crate) use postgres::{
-    ALL, ANY, BOUND_LEFT_OUT, DOMAIN_VALUE, ORDINALITY, RECORD, RECORD_SET, UNNEST, VARIADIC, record_columns,
+    ALL, ANY, BOUND_LEFT_OUT, DOMAIN_VALUE, JSON_ROW, ORDINALITY, RECORD, RECORD_SET, UNNEST, VARIADIC, record_columns,
 };
 pub use rewrite::rewrite_expression;
 pub use runtime::{QueryOptions, QueryRuntime};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
-use perigee_types::{SqlResult, SqlType, Value};
+use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 use sqlparser::ast::BinaryOperator;
 
 use super::function::{Call, Eval, Function, Parameter, Returns, overload, overload_of};
@@ -12,6 +12,7 @@ use SqlType as T;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let list = || T::Array(Box::new(T::Text));
+    let any = |count: usize| vec![Parameter::Any; count];
     vec![
         Function::new(
             "string_to_table",
@@ -23,6 +24,47 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         .set_returning()
         .udf(),
         Function::new(
+            "array_position",
+            vec![
+                overload_of(any(2), Returns::Type(T::Int4), position).called_on_null(),
+                overload_of(any(3), Returns::Type(T::Int4), position).called_on_null(),
+            ],
+        )
+        .with_aliases(&["list_position", "list_indexof", "array_indexof"])
+        .udf(),
+        Function::new(
+            "array_positions",
+            vec![
+                overload_of(any(2), Returns::Type(T::Array(Box::new(T::Int4))), |a, _| {
+                    let Value::Array(elements) = &a[0] else { return Ok(Value::Null) };
+                    let places = places(elements, &a[1]).map(|at| Value::Int4(int(at + 1)));
+                    Ok(Value::Array(places.collect()))
+                })
+                .called_on_null(),
+            ],
+        )
+        .with_aliases(&["list_positions"])
+        .udf(),
+        Function::new(
+            "trim_array",
+            vec![overload_of(
+                vec![Parameter::Any, Parameter::Of(T::Int4)],
+                Returns::Derived(|types, _| types.first().cloned().unwrap_or(T::Text)),
+                |a, _| {
+                    let Value::Array(elements) = &a[0] else { return Ok(Value::Null) };
+                    let kept = a[1].as_i64().and_then(|n| usize::try_from(n).ok());
+                    match kept.and_then(|n| elements.len().checked_sub(n)) {
+                        Some(kept) => Ok(Value::Array(elements[..kept].to_vec())),
+                        None => Err(SqlError::new(
+                            SqlState::ArraySubscriptError,
+                            format!("number of elements to trim must be between 0 and {}", elements.len()),
+                        )),
+                    }
+                },
+            )],
+        )
+        .udf(),
+        Function::new(
             "string_to_array",
             vec![
                 overload(&[T::Text, T::Text], list(), split).called_on_null(),
@@ -31,6 +73,34 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         )
         .udf(),
     ]
+}
+
+fn int(place: usize) -> i32 {
+    i32::try_from(place).unwrap_or(i32::MAX)
+}
+
+/// Where an element stands, from zero; NULL is found too.
+fn places<'a>(elements: &'a [Value], wanted: &'a Value) -> impl Iterator<Item = usize> + 'a {
+    elements
+        .iter()
+        .enumerate()
+        .filter(move |(_, e)| if wanted.is_null() { e.is_null() } else { has(std::slice::from_ref(*e), wanted) })
+        .map(|(at, _)| at)
+}
+
+/// `array_position(array, element, start)`
+fn position(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    let Value::Array(elements) = &args[0] else { return Ok(Value::Null) };
+    let start = match args.get(2) {
+        None => 1,
+        Some(Value::Null) => {
+            return Err(SqlError::new(SqlState::NullValueNotAllowed, "initial position must not be null"));
+        }
+        Some(start) => start.as_i64().unwrap_or(1),
+    };
+    let skipped = usize::try_from(start - 1).unwrap_or(0);
+    let found = places(elements, &args[1]).find(|at| *at >= skipped);
+    Ok(found.map_or(Value::Null, |at| Value::Int4(int(at + 1))))
 }
 
 /// The function of an operator on arrays.

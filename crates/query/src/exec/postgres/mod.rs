@@ -12,11 +12,13 @@
 //! - [`choice`]: COALESCE and its like
 //! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`], [`sets`],
 //!   [`arrays`], [`json`], [`regexp`]: functions by subject
-//! - [`subscripts`], [`quantified`], [`variadic`]: functions that syntax stands for
+//! - [`bytes`], [`unicode`]: bytea, and text by its code points
+//! - [`subscripts`], [`quantified`], [`variadic`], [`ordered`]: functions that syntax stands for
 
 mod aggregate;
 mod arithmetic;
 mod arrays;
+mod bytes;
 mod cast;
 mod catalog;
 mod choice;
@@ -27,15 +29,18 @@ pub(super) mod function;
 mod json;
 mod math;
 mod operators;
+mod ordered;
 mod quantified;
 mod regexp;
 mod rules;
 mod series;
 mod session;
 mod sets;
+mod similar;
 mod strings;
 mod subscripts;
 mod text;
+mod unicode;
 mod variadic;
 
 use std::sync::Arc;
@@ -46,7 +51,7 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(crate) use domains::DOMAIN_VALUE;
-pub(crate) use json::{RECORD, RECORD_SET};
+pub(crate) use json::{JSON_ROW, RECORD, RECORD_SET};
 pub(super) use operators::{PostgresOperators, adopt, shrink};
 pub(crate) use quantified::{ALL, ANY};
 pub(super) use rules::PostgresSemantics;
@@ -76,6 +81,9 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(regexp::functions());
     all.extend(json::functions());
     all.extend(subscripts::functions());
+    all.extend(ordered::functions());
+    all.extend(bytes::functions());
+    all.extend(unicode::functions());
     all.extend(quantified::functions());
     all.extend(variadic::functions());
     all.extend(super::system::system_tables().functions());

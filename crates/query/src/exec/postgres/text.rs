@@ -43,6 +43,13 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             ],
         )
         .udf(),
+        Function::new(
+            "__substring_similar",
+            vec![overload(&[T::Text, T::Text, T::Text], T::Text, |a, _| {
+                super::similar::substring(str(&a[0]), str(&a[1]), str(&a[2]))
+            })],
+        )
+        .udf(),
         Function::new("encode", vec![overload(&[T::Bytea, T::Text], T::Text, encode)]).udf(),
         Function::new("decode", vec![overload(&[T::Text, T::Text], T::Bytea, decode)]).udf(),
         Function::new(
@@ -131,6 +138,9 @@ pub(super) fn substring() -> Arc<ScalarUDF> {
                         }
                         None => Value::Null,
                     })
+                }),
+                overload(&[T::Text, T::Text, T::Text], T::Text, |a, _| {
+                    super::similar::substring(str(&a[0]), str(&a[1]), str(&a[2]))
                 }),
                 overload(&[T::Bytea, T::Int4], T::Bytea, |a, _| {
                     let bytes = octets(&a[0]);

@@ -44,6 +44,8 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     lock_without_from(&mut tokens);
     order_using(&mut tokens);
     call_current_schema(&mut tokens);
+    syntax::plain_strings(&mut tokens);
+    syntax::plain_substring(&mut tokens);
     syntax::expand_variadic(&mut tokens);
     syntax::name_quantified_patterns(&mut tokens);
     syntax::name_records(&mut tokens);

@@ -104,6 +104,65 @@ pub(super) fn name_records(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
+/// `TRIM(BOTH FROM x)` is `TRIM(BOTH x)`; `name 'x'` is `CAST('x' AS name)` for types that sqlparser does not know;
+/// `'a'` and `'b'` on lines of their own are `'ab'`.
+pub(super) fn plain_strings(tokens: &mut Vec<TokenWithSpan>) {
+    let is_string =
+        |token: Option<&TokenWithSpan>| matches!(token, Some(t) if matches!(t.token, Token::SingleQuotedString(_)));
+    let mut at = 0;
+    while at < tokens.len() {
+        let behind_call = at >= 2 && tokens[at - 1].token == Token::LParen && is_words(tokens, at - 2, &["trim"]);
+        if behind_call && ["both", "leading", "trailing"].iter().any(|word| is_words(tokens, at, &[word, "from"])) {
+            tokens.remove(at + 1);
+        }
+        let typed = ["name", "jsonpath", "regtype", "regproc", "oid", "bpchar"];
+        let is_typed = typed.iter().any(|word| is_words(tokens, at, &[word])) && is_string(tokens.get(at + 1));
+        let qualified = at > 0 && matches!(tokens[at - 1].token, Token::Period | Token::DoubleColon);
+        if is_typed && !qualified && !(at > 0 && is_words(tokens, at - 1, &["as"])) {
+            let span = tokens[at].span;
+            let (ty, text) = (tokens[at].clone(), tokens[at + 1].clone());
+            let cast = [
+                made(Token::Word(Word { value: "CAST".into(), quote_style: None, keyword: Keyword::CAST }), span),
+                made(Token::LParen, span),
+                text,
+                made(Token::Word(Word { value: "AS".into(), quote_style: None, keyword: Keyword::AS }), span),
+                ty,
+                made(Token::RParen, span),
+            ];
+            tokens.splice(at..at + 2, cast);
+        }
+        if let [first, second, ..] = &mut tokens[at..]
+            && let (Token::SingleQuotedString(text), Token::SingleQuotedString(more)) =
+                (&mut first.token, &second.token)
+            && second.span.start.line > first.span.end.line
+        {
+            text.push_str(more);
+            first.span.end = second.span.end;
+            tokens.remove(at + 1);
+            continue;
+        }
+        at += 1;
+    }
+}
+
+/// `SUBSTRING(x SIMILAR p ESCAPE e)` is `substring(x, p, e)`.
+pub(super) fn plain_substring(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 2;
+    while at < tokens.len() {
+        if tokens[at - 1].token == Token::LParen
+            && is_words(tokens, at - 2, &["substring"])
+            && let Some(close) = find_at_top(tokens, at, |tokens, at| tokens[at].token == Token::RParen)
+            && let Some(similar) = find_at_top(&tokens[..close], at, |tokens, at| is_words(tokens, at, &["similar"]))
+            && let Some(escape) = find_at_top(&tokens[..close], similar, |tokens, at| is_words(tokens, at, &["escape"]))
+        {
+            tokens[at - 2].token = name("__substring_similar");
+            tokens[similar].token = Token::Comma;
+            tokens[escape].token = Token::Comma;
+        }
+        at += 1;
+    }
+}
+
 /// Assignments to elements and slices in UPDATE … SET. What is not understood is left as it is.
 pub(super) fn assign_subscripts(tokens: &mut Vec<TokenWithSpan>) {
     if !["update", "with", "insert"].iter().any(|word| is_words(tokens, 0, &[word])) {

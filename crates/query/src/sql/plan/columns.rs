@@ -188,7 +188,8 @@ fn name_of(expr: &Expr) -> Option<(String, bool)> {
 }
 
 fn function_name(name: &ObjectName) -> Option<String> {
-    name.0.last()?.as_ident().map(fold)
+    let name = name.0.last()?.as_ident().map(fold)?;
+    Some(name.strip_prefix(crate::exec::VARIADIC).map(str::to_owned).unwrap_or(name))
 }
 
 fn subquery_name(query: &Query) -> Option<(String, bool)> {

@@ -17,9 +17,6 @@ use super::super::function::{Call, Eval, Function, Parameter, Returns, overload,
 use SqlType as T;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    let any = |name: &str, returns: T, eval: Eval| {
-        Function::new(name, vec![overload_of(vec![Parameter::Any], Returns::Type(returns), eval)]).udf()
-    };
     let zoned = |name: &str, returns: T, eval: Eval| {
         let overload = overload_of(vec![Parameter::Any], Returns::Type(returns), eval).with_zone();
         Function::new(name, vec![overload]).udf()
@@ -39,7 +36,26 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![
         zoned("to_json", T::Json, |a, c| Ok(Value::Text(zoned_text(a, c)?))),
         zoned("to_jsonb", T::Jsonb, |a, c| normal(&zoned_text(a, c)?)),
-        any("array_to_json", T::Json, |a, c| Ok(Value::Text(shown(&a[0], &c.types[0])))),
+        Function::new(
+            "array_to_json",
+            vec![
+                overload_of(vec![Parameter::Any], Returns::Type(T::Json), |a, c| {
+                    Ok(Value::Text(shown(&a[0], &c.types[0])))
+                }),
+                overload_of(vec![Parameter::Any, Parameter::Of(T::Bool)], Returns::Type(T::Json), |a, c| {
+                    let separator = if a[1] == Value::Bool(true) { ",\n " } else { "," };
+                    match (&a[0], &c.types[0]) {
+                        (Value::Array(elements), T::Array(of)) => {
+                            let shown: Vec<String> = elements.iter().map(|e| shown(e, of)).collect();
+                            Ok(Value::Text(format!("[{}]", shown.join(separator))))
+                        }
+                        (other, ty) => Ok(Value::Text(shown(other, ty))),
+                    }
+                }),
+            ],
+        )
+        .udf(),
+        many(JSON_ROW, T::Json, row),
         many("json_build_array", T::Json, build_array),
         many("jsonb_build_array", T::Jsonb, build_array_binary),
         many("json_build_object", T::Json, build_object),
@@ -47,6 +63,25 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         object("json_object", T::Json, |a, _| from_texts(a).map(Value::Text), |a, _| from_texts(a).map(Value::Text)),
         object("jsonb_object", T::Jsonb, |a, _| normal(&from_texts(a)?), |a, _| normal(&from_texts(a)?)),
     ]
+}
+
+/// A whole row: whether it has lines of its own, then names and values.
+pub(crate) const JSON_ROW: &str = "__json_row";
+
+fn row(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    let separator = if args.first() == Some(&Value::Bool(true)) { ",\n " } else { "," };
+    let mut out = "{".to_owned();
+    let rest = args.iter().zip(call.types).skip(1).collect::<Vec<_>>();
+    for (at, field) in rest.chunks_exact(2).enumerate() {
+        if at > 0 {
+            out.push_str(separator);
+        }
+        json::write_string(&mut out, field[0].0.as_str().unwrap_or_default());
+        out.push(':');
+        write(&mut out, field[1].0, field[1].1);
+    }
+    out.push('}');
+    Ok(Value::Text(out))
 }
 
 /// `json_build_array`

@@ -264,6 +264,7 @@ fn apply(json: &mut Json<'static>, path: &[Value], depth: usize, change: &Change
                 (None, ..) => {}
             }
         }
+        Kind::Array(elements) if elements.is_empty() && matches!(change, Change::Delete) => {}
         Kind::Array(elements) => {
             let place: i64 = step.trim().parse().map_err(|_| {
                 SqlError::new(

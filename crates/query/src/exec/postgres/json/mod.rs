@@ -23,6 +23,7 @@ use super::function::{Call, Eval, Function, Parameter, Returns, overload, overlo
 use tree::{Json, Kind};
 
 pub(super) use assign::assigned;
+pub(crate) use build::JSON_ROW;
 pub(super) use build::{aggregate, aggregates, build_array, build_array_binary, build_object, build_object_binary};
 pub(super) use order::key;
 pub(crate) use record::{RECORD, RECORD_SET};

@@ -5,8 +5,10 @@ mod domains;
 mod functions;
 mod joins;
 mod literals;
+mod ordered;
 mod rows;
 mod system_columns;
+mod whole_rows;
 mod windows;
 
 use std::ops::ControlFlow;
@@ -43,6 +45,7 @@ fn run(node: &mut impl VisitMut, context: &PlanContext) -> SqlResult<()> {
     match node.visit(&mut Rewrite {
         context,
         relations: Vec::new(),
+        rows: Vec::new(),
         joins: joins::Joins::default(),
         windows: Vec::new(),
     }) {
@@ -65,6 +68,8 @@ struct Rewrite<'a> {
     joins: joins::Joins,
     /// The windows that each SELECT around names.
     windows: Vec<Vec<NamedWindowDefinition>>,
+    /// Their columns, where they are known.
+    rows: Vec<whole_rows::Relations>,
 }
 
 impl VisitorMut for Rewrite<'_> {
@@ -98,6 +103,7 @@ impl VisitorMut for Rewrite<'_> {
         functions::from(&mut select.from);
         literals::in_select_list(&mut select.projection);
         self.relations.push(system_columns::relations(&select.from, self.context));
+        self.rows.push(whole_rows::relations(&select.from, self.context));
         system_columns::name(&mut select.projection);
         select.projection.iter_mut().for_each(rows::value);
         flow(self.joins.enter_select(select, self.context))
@@ -107,6 +113,7 @@ impl VisitorMut for Rewrite<'_> {
         self.joins.leave_select();
         self.windows.pop();
         self.relations.pop();
+        self.rows.pop();
         ControlFlow::Continue(())
     }
 
@@ -142,6 +149,11 @@ impl VisitorMut for Rewrite<'_> {
             Ok(None) => {}
             Err(error) => return ControlFlow::Break(error),
         }
+        if let Expr::Function(function) = expr
+            && let Some(rewritten) = ordered::within_group(function).or_else(|| cast_of_call(function))
+        {
+            *expr = rewritten;
+        }
         match expr {
             Expr::Function(function) => {
                 if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
@@ -151,6 +163,7 @@ impl VisitorMut for Rewrite<'_> {
                     }
                 }
                 strip_schema(&mut function.name);
+                whole_rows::as_json(function, &self.rows);
                 if let Err(error) = arguments::by_position(function) {
                     return ControlFlow::Break(error);
                 }
@@ -181,6 +194,41 @@ impl VisitorMut for Rewrite<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `float8(x)`: a type's name as a function of one argument is a cast.
+fn cast_of_call(function: &ast::Function) -> Option<Expr> {
+    const TYPES: &[&str] = &[
+        "bool",
+        "int2",
+        "int4",
+        "int8",
+        "float4",
+        "float8",
+        "text",
+        "name",
+        "bytea",
+        "date",
+        "timestamptz",
+        "uuid",
+        "json",
+        "jsonb",
+        "oid",
+    ];
+    let name = function.name.to_string().to_lowercase();
+    let plain = function.over.is_none() && function.filter.is_none() && function.within_group.is_empty();
+    if !plain || !TYPES.contains(&name.as_str()) {
+        return None;
+    }
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))] = list.args.as_slice() else { return None };
+    Some(Expr::Cast {
+        kind: ast::CastKind::Cast,
+        expr: Box::new(arg.clone()),
+        data_type: ast::DataType::Custom(ObjectName::from(vec![Ident::new(name)]), Vec::new()),
+        array: false,
+        format: None,
+    })
 }
 
 /// `x op ANY (array)` where the planner does not know the operator or the array's type: a function.
