@@ -96,13 +96,7 @@ fn derived(
             })
             .collect()
     } else {
-        // A result with a name of its own keeps it, whatever the function is called.
-        let named = matches!(
-            bare.as_str(),
-            "json_array_elements" | "jsonb_array_elements" | "json_array_elements_text" | "jsonb_array_elements_text"
-        );
-        let column = if named { Ident::new("value") } else { alias_name.clone() };
-        vec![(call_of(name, args), column)]
+        vec![(call_of(name, args), alias_name.clone())]
     };
     let counted = calls.first().map(|(call, _)| call.clone());
     let mut columns = calls;
