@@ -26,10 +26,13 @@ pub(crate) struct RowRules {
     pub(crate) generated: Vec<Generated>,
 }
 
+/// The table that rules were planned for, and the rules.
+type KnownRules = (Arc<Table>, Arc<RowRules>);
+
 /// Planned row rules, by table.
 #[derive(Default)]
 pub(crate) struct RuleCache {
-    tables: Mutex<FxHashMap<Oid, (Arc<Table>, Arc<RowRules>)>>,
+    tables: Mutex<FxHashMap<Oid, KnownRules>>,
 }
 
 impl Session {

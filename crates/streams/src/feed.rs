@@ -74,12 +74,15 @@ impl Wanted {
     }
 }
 
+/// The catalog's version, and its tables by the oid that names their rows.
+type KnownTables = (LogIndex, Arc<FxHashMap<Oid, Arc<Table>>>);
+
 /// The feed of a node. Cheap to make and to hold: reads are what cost.
 pub struct Feed {
     log: Arc<dyn CommittedLog>,
     store: Arc<Store>,
     /// Tables by storage, of the catalog's version that was looked at last.
-    tables: Mutex<(LogIndex, Arc<FxHashMap<Oid, Arc<Table>>>)>,
+    tables: Mutex<KnownTables>,
 }
 
 impl Feed {

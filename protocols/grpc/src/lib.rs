@@ -11,7 +11,13 @@ mod server;
 pub use server::{GrpcServer, is_allowed};
 
 /// Messages and services of `perigee.v1`, as the descriptors in `proto/` say.
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from the descriptors, which have the comments")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated from the descriptors, which have the comments"
+)]
 #[path = "generated/perigee.v1.rs"]
 pub mod v1;
 

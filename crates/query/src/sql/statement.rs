@@ -86,7 +86,7 @@ pub enum Ast {
         /// Whether it must be a domain.
         domain: bool,
         /// What to do.
-        action: AlterTypeAction,
+        action: Box<AlterTypeAction>,
     },
     /// COPY
     Copy(Box<CopyStatement>),

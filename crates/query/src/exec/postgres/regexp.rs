@@ -46,18 +46,23 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             Ok(Value::Bool(regex.is_match(str(&a[0]))))
         })
         .udf(),
-        of("regexp_count", &[with(&[]), with(&[int.clone()]), with(&[int.clone(), T::Text])], &T::Int4, |a, _| {
-            let (regex, _) = compile(str(&a[1]), flags(a, 3), "regexp_count", false)?;
-            let from = start(a, 2)?;
-            let rest = from_character(str(&a[0]), from).1;
-            Ok(Value::Int4(i32::try_from(regex.find_iter(rest).count()).unwrap_or(i32::MAX)))
-        })
+        of(
+            "regexp_count",
+            &[with(&[]), with(std::slice::from_ref(&int)), with(&[int.clone(), T::Text])],
+            &T::Int4,
+            |a, _| {
+                let (regex, _) = compile(str(&a[1]), flags(a, 3), "regexp_count", false)?;
+                let from = start(a, 2)?;
+                let rest = from_character(str(&a[0]), from).1;
+                Ok(Value::Int4(i32::try_from(regex.find_iter(rest).count()).unwrap_or(i32::MAX)))
+            },
+        )
         .udf(),
         of(
             "regexp_substr",
             &[
                 with(&[]),
-                with(&[int.clone()]),
+                with(std::slice::from_ref(&int)),
                 with(&[int.clone(), int.clone()]),
                 with(&[int.clone(), int.clone(), T::Text]),
                 with(&[int.clone(), int.clone(), T::Text, int.clone()]),
@@ -73,7 +78,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             "regexp_instr",
             &[
                 with(&[]),
-                with(&[int.clone()]),
+                with(std::slice::from_ref(&int)),
                 with(&[int.clone(), int.clone()]),
                 with(&[int.clone(), int.clone(), int.clone()]),
                 with(&[int.clone(), int.clone(), int.clone(), T::Text]),

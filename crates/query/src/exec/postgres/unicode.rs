@@ -1,4 +1,4 @@
-//! `unistr`, `chr`, `parse_ident`.
+//! `unistr`, `parse_ident`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,6 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let texts = T::Array(Box::new(T::Text));
     vec![
         Function::new("unistr", vec![overload(&[T::Text], T::Text, |a, _| unistr(str(&a[0])).map(Value::Text))]).udf(),
-        Function::new("chr", vec![overload(&[T::Int4], T::Text, chr)]).udf(),
         Function::new(
             "parse_ident",
             vec![
@@ -27,19 +26,6 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
 
 fn str(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
-}
-
-fn chr(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
-    let code = args[0].as_i64().unwrap_or(0);
-    if code == 0 {
-        return Err(SqlError::new(SqlState::ProgramLimitExceeded, "null character not permitted"));
-    }
-    let character = u32::try_from(code).ok().and_then(char::from_u32);
-    character.map(|c| Value::Text(c.to_string())).ok_or_else(|| {
-        let message =
-            if code < 0 { "character number must be positive" } else { "requested character too large for encoding" };
-        SqlError::new(SqlState::ProgramLimitExceeded, format!("{message}: {code}"))
-    })
 }
 
 /// Unicode escapes: `\XXXX`, `\+XXXXXX`, `\uXXXX`, `\UXXXXXXXX`, `\\`.

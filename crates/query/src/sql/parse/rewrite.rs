@@ -202,10 +202,7 @@ fn type_columns_of_table_as(tokens: &mut Vec<TokenWithSpan>) {
     let names = &tokens[open + 1..close];
     let plain = !names.is_empty()
         && names.len() % 2 == 1
-        && names.iter().enumerate().all(|(i, t)| match (i % 2, &t.token) {
-            (0, Token::Word(_)) | (1, Token::Comma) => true,
-            _ => false,
-        });
+        && names.iter().enumerate().all(|(i, t)| matches!((i % 2, &t.token), (0, Token::Word(_)) | (1, Token::Comma)));
     if !plain || !tokens[close + 1..].iter().any(|t| word_of(&t.token).as_deref() == Some("as")) {
         return;
     }

@@ -95,7 +95,10 @@ pub(super) fn name_records(tokens: &mut Vec<TokenWithSpan>) {
             && is_words(tokens, at, &["as"])
             && tokens[at + 1].token == Token::LParen
             && matches!((&tokens[at + 2].token, &tokens[at + 3].token), (Token::Word(_), Token::Word(_)))
-            && !matches!(word_of(&tokens[at + 2].token).as_deref(), Some("select" | "with" | "values" | "table"));
+            && !matches!(
+                word_of(&tokens[at + 2].token).as_deref(),
+                Some("select" | "with" | "values" | "table" | "insert" | "update" | "delete" | "merge")
+            );
         if definition {
             let span = tokens[at].span;
             tokens.insert(at + 1, made(name("record"), span));
@@ -146,7 +149,7 @@ pub(super) fn plain_strings(tokens: &mut Vec<TokenWithSpan>) {
 }
 
 /// `SUBSTRING(x SIMILAR p ESCAPE e)` is `substring(x, p, e)`.
-pub(super) fn plain_substring(tokens: &mut Vec<TokenWithSpan>) {
+pub(super) fn plain_substring(tokens: &mut [TokenWithSpan]) {
     let mut at = 2;
     while at < tokens.len() {
         if tokens[at - 1].token == Token::LParen

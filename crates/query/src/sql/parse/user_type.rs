@@ -76,7 +76,7 @@ fn alter(tokens: &mut Tokens) -> SqlResult<Ast> {
         return Err(tokens.error());
     };
     tokens.expect_end()?;
-    Ok(Ast::AlterType { name, domain: false, action })
+    Ok(Ast::AlterType { name, domain: false, action: Box::new(action) })
 }
 
 /// `CREATE DOMAIN d AS type …`: behind the type stands what stands behind a column's.
@@ -133,7 +133,7 @@ fn alter_domain(tokens: &mut Tokens) -> SqlResult<Ast> {
         return Err(tokens.error());
     };
     tokens.expect_end()?;
-    Ok(Ast::AlterType { name, domain: true, action })
+    Ok(Ast::AlterType { name, domain: true, action: Box::new(action) })
 }
 
 fn drop_domains(tokens: &mut Tokens) -> SqlResult<Ast> {

@@ -133,7 +133,7 @@ impl<'a> Lexer<'a> {
             _ => 0,
         };
         // An exponent without digits.
-        let broken = match rest[mantissa..].as_bytes() {
+        let broken = match &rest.as_bytes()[mantissa..] {
             [b'e' | b'E', b'+' | b'-', ..] if exponent == 0 => mantissa + 2,
             _ => 0,
         };

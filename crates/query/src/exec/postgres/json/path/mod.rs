@@ -161,13 +161,12 @@ impl<'a> Run<'a> {
     fn matches(self) -> SqlResult<Value> {
         let silent = self.silent;
         let found = self.all()?;
-        match found.as_slice() {
-            [item] => match **item {
+        if let [item] = found.as_slice() {
+            match **item {
                 Node::Bool(value) => return Ok(Value::Bool(value)),
                 Node::Null => return Ok(Value::Null),
                 _ => {}
-            },
-            _ => {}
+            }
         }
         if silent {
             return Ok(Value::Null);
