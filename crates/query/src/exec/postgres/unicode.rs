@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::ScalarUDF;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
-use super::function::{Call, Function, overload};
+use super::function::{Function, overload};
 
 use SqlType as T;
 
