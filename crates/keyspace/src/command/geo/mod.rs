@@ -1,0 +1,6 @@
+//! Sorted sets as positions on the earth.
+
+use crate::spec::Spec;
+
+/// The commands of this group.
+pub(super) static COMMANDS: &[&Spec] = &[];

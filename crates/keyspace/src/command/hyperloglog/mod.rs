@@ -1,0 +1,6 @@
+//! Strings as HyperLogLog counters.
+
+use crate::spec::Spec;
+
+/// The commands of this group.
+pub(super) static COMMANDS: &[&Spec] = &[];

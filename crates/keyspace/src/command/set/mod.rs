@@ -1,0 +1,6 @@
+//! Sets.
+
+use crate::spec::Spec;
+
+/// The commands of this group.
+pub(super) static COMMANDS: &[&Spec] = &[];

@@ -1,0 +1,6 @@
+//! Streams.
+
+use crate::spec::Spec;
+
+/// The commands of this group.
+pub(super) static COMMANDS: &[&Spec] = &[];

@@ -1,0 +1,259 @@
+//! The keys of one numbered database that are in memory.
+//!
+//! Extendible hashing over the top bits of a fixed hash: a bucket that is full splits in two, no other moves. So growth
+//! never stops the server, and SCAN walks keys in the order of their hashes: what exists from its begin to its end is
+//! given, whatever comes and goes meanwhile.
+//!
+//! ```text
+//! directory   00 01 10 11        2^depth numbers of buckets
+//!              |  |  \  /
+//! buckets      0  1    2         bucket 2 is told apart by one bit only
+//! ```
+
+use std::collections::BTreeSet;
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::object::Value;
+
+/// Where a change stands: the entry and the command in it. A key's version is that of its last change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Index of the entry.
+    pub index: u64,
+    /// Counts changes within it.
+    pub n: u32,
+}
+
+/// A bucket splits beyond this.
+const BUCKET_ENTRIES_MAX: usize = 48;
+/// The directory has at most 2^24 places.
+const DEPTH_MAX: u32 = 24;
+
+/// A key in memory.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its name.
+    pub key: Box<[u8]>,
+    /// What it holds. `None`: it is known to be absent, though the LSM may still have it.
+    pub value: Option<Value>,
+    /// When it ends: milliseconds since 1970 UTC.
+    pub expire_at: Option<i64>,
+    /// The position of its last change.
+    pub version: Position,
+    /// The generation of checkpoints in which it was changed last; 0 for never since it was loaded.
+    pub generation: u64,
+    /// Bytes that were counted for it.
+    pub(crate) counted: usize,
+    /// When it was used last: seconds since the node started, for eviction and OBJECT IDLETIME.
+    pub used: std::sync::atomic::AtomicU32,
+    /// How often, logarithmically, for OBJECT FREQ.
+    pub frequency: std::sync::atomic::AtomicU8,
+}
+
+impl Entry {
+    /// Bytes of memory beside its value.
+    pub(crate) const OVERHEAD: usize = size_of::<Entry>() + 16;
+
+    /// Bytes of memory, about.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        Self::OVERHEAD + self.key.len() + self.value.as_ref().map_or(0, Value::memory)
+    }
+
+    /// Whether it is over at `now`.
+    #[must_use]
+    pub fn is_expired(&self, now: i64) -> bool {
+        self.expire_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// The fixed hash of a key: the same on every node and in the LSM.
+#[must_use]
+pub fn hash_of(key: &[u8]) -> u64 {
+    xxh3_64(key)
+}
+
+#[derive(Debug, Default)]
+struct Bucket {
+    /// Bits of the hash that all its entries share.
+    depth: u32,
+    entries: HashTable<Entry>,
+}
+
+/// A numbered database. See the module.
+#[derive(Debug)]
+pub struct Db {
+    directory: Vec<u32>,
+    depth: u32,
+    buckets: Vec<Bucket>,
+    /// Keys that exist, in memory or only in the LSM. Expired keys count until they are removed.
+    pub(crate) live: u64,
+    /// Keys that exist in the LSM and are not in memory.
+    pub(crate) cold: u64,
+    /// Entries in memory that hold a value.
+    pub(crate) hot: u64,
+    /// Keys in memory that have an end, by it.
+    pub(crate) expires: BTreeSet<(i64, Box<[u8]>)>,
+}
+
+impl Default for Db {
+    fn default() -> Self {
+        Self {
+            directory: vec![0],
+            depth: 0,
+            buckets: vec![Bucket::default()],
+            live: 0,
+            cold: 0,
+            hot: 0,
+            expires: BTreeSet::new(),
+        }
+    }
+}
+
+impl Db {
+    fn place(&self, hash: u64) -> usize {
+        // A shift by 64 would be an overflow.
+        let slot = hash.checked_shr(64 - self.depth).unwrap_or(0) as usize;
+        self.directory[slot] as usize
+    }
+
+    /// The entry of a key, also one that says that it is absent.
+    #[must_use]
+    pub fn entry(&self, key: &[u8]) -> Option<&Entry> {
+        let hash = hash_of(key);
+        self.buckets[self.place(hash)].entries.find(hash, |entry| *entry.key == *key)
+    }
+
+    /// The same, to change.
+    pub(crate) fn entry_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
+        let hash = hash_of(key);
+        let place = self.place(hash);
+        self.buckets[place].entries.find_mut(hash, |entry| *entry.key == *key)
+    }
+
+    /// Puts an entry for a key that has none.
+    pub(crate) fn insert(&mut self, entry: Entry) -> &mut Entry {
+        let hash = hash_of(&entry.key);
+        while self.must_split(self.place(hash)) {
+            self.split(self.place(hash));
+        }
+        let place = self.place(hash);
+        let table = &mut self.buckets[place].entries;
+        table.insert_unique(hash, entry, |entry| hash_of(&entry.key)).into_mut()
+    }
+
+    /// Takes the entry of a key out.
+    pub(crate) fn take(&mut self, key: &[u8]) -> Option<Entry> {
+        let hash = hash_of(key);
+        let place = self.place(hash);
+        let table = &mut self.buckets[place].entries;
+        table.find_entry(hash, |entry| *entry.key == *key).ok().map(|found| found.remove().0)
+    }
+
+    fn must_split(&self, place: usize) -> bool {
+        let bucket = &self.buckets[place];
+        bucket.entries.len() >= BUCKET_ENTRIES_MAX && bucket.depth < DEPTH_MAX
+    }
+
+    fn split(&mut self, place: usize) {
+        if self.buckets[place].depth == self.depth {
+            self.directory = self.directory.iter().flat_map(|bucket| [*bucket, *bucket]).collect();
+            self.depth += 1;
+        }
+        let depth = self.buckets[place].depth + 1;
+        let bit = 1_u64 << (64 - depth);
+        let old = std::mem::take(&mut self.buckets[place].entries);
+        let new_place = self.buckets.len();
+        let (mut zeros, mut ones) = (HashTable::new(), HashTable::new());
+        for entry in old {
+            let hash = hash_of(&entry.key);
+            let half = if hash & bit == 0 { &mut zeros } else { &mut ones };
+            half.insert_unique(hash, entry, |entry| hash_of(&entry.key));
+        }
+        self.buckets[place] = Bucket { depth, entries: zeros };
+        self.buckets.push(Bucket { depth, entries: ones });
+        let bit_of_slot = 1_usize << (self.depth - depth);
+        for (slot, bucket) in self.directory.iter_mut().enumerate() {
+            if *bucket as usize == place && slot & bit_of_slot != 0 {
+                *bucket = new_place as u32;
+            }
+        }
+    }
+
+    /// How many keys exist; expired ones count until they are removed.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.live
+    }
+
+    /// Whether no key exists.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Whether keys exist that are not in memory.
+    #[must_use]
+    pub fn has_cold_keys(&self) -> bool {
+        self.cold > 0
+    }
+
+    /// The entries of one bucket: the one that holds hashes from `from` on, and where the next begins; `None` behind the
+    /// last. Also entries that say that a key is absent, and hashes below `from`.
+    pub fn bucket_from(&self, from: u64) -> (impl Iterator<Item = &Entry>, Option<u64>) {
+        let bucket = &self.buckets[self.place(from)];
+        let width = 64 - bucket.depth;
+        let next = (width < 64)
+            .then(|| (from >> width).wrapping_add(1).checked_shl(width).filter(|next| *next != 0))
+            .flatten()
+            .filter(|next| *next > from);
+        (bucket.entries.iter(), next)
+    }
+
+    /// All entries in memory, also those that say that a key is absent, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.buckets.iter().flat_map(|bucket| bucket.entries.iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(n: u32) -> Entry {
+        Entry {
+            key: n.to_string().into_bytes().into(),
+            value: None,
+            expire_at: None,
+            version: Position::default(),
+            generation: 0,
+            counted: 0,
+            used: 0.into(),
+            frequency: 0.into(),
+        }
+    }
+
+    #[test]
+    fn what_is_put_is_found_and_scanned_once() {
+        let mut db = Db::default();
+        for n in 0..20_000 {
+            db.insert(entry(n));
+        }
+        for n in 0..20_000_u32 {
+            assert!(db.entry(n.to_string().as_bytes()).is_some(), "{n}");
+        }
+        let (mut from, mut seen) = (Some(0), 0);
+        while let Some(at) = from {
+            let (entries, next) = db.bucket_from(at);
+            seen += entries.count();
+            assert!(next.is_none_or(|next| next > at));
+            from = next;
+        }
+        assert_eq!(seen, 20_000);
+        assert!(db.take(b"77").is_some());
+        assert!(db.entry(b"77").is_none());
+        assert_eq!(db.entries().count(), 19_999);
+    }
+}

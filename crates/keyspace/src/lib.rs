@@ -1,0 +1,41 @@
+//! The keyspace: Redis objects as a state machine over the log.
+//!
+//! ```text
+//! door --- Burst ---> Keyspace::submit --- one entry for many bursts ---> log
+//!   |                                                                      | committed
+//!   | reads                                                                v
+//!   +----> Reader over State  <---- replies, effects ----  Writer over State (apply, in log order)
+//! ```
+//!
+//! A command is one function in one file under [`command`]: it parses its arguments, reads or changes objects, and gives a
+//! [`Reply`]. Commands that write are logged as the client sent them and evaluated at apply, with the entry's time and
+//! seed, so that every node comes to the same state. Commands that read run where they arrive, or, behind unapplied
+//! writes of their own connection, at their place in the line.
+//!
+//! Knows no wire: replies are values, which `protocols/resp` writes as RESP2 or RESP3.
+
+pub mod args;
+pub mod command;
+mod db;
+mod effects;
+mod error;
+pub mod object;
+mod reader;
+mod reply;
+mod run;
+mod spec;
+mod state;
+pub mod twin;
+mod unit;
+mod writer;
+
+pub use db::{Db, Entry, Position};
+pub use effects::{Effects, EventClass, Notification};
+pub use error::{Block, Error, Result, StorageFault};
+pub use reader::{Context, Reader};
+pub use reply::Reply;
+pub use run::{Load, Ran, run_command, run_read};
+pub use spec::{Begin, Category, Find, Flags, Group, KeyFlags, KeySpec, Run, Spec};
+pub use state::{DbId, Settings, State};
+pub use unit::{Command, Unit};
+pub use writer::Writer;

@@ -1,0 +1,47 @@
+//! Sets.
+
+use std::sync::Arc;
+
+use super::{Object, Value};
+
+/// A set.
+#[derive(Clone, Debug, Default)]
+pub struct Set {}
+
+impl Object for Set {
+    fn of(value: &Value) -> Option<&Self> {
+        match value {
+            Value::Set(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    fn of_mut(value: &mut Value) -> Option<&mut Self> {
+        match value {
+            Value::Set(object) => Some(Arc::make_mut(object)),
+            _ => None,
+        }
+    }
+
+    fn into_value(self) -> Value {
+        Value::Set(Arc::new(self))
+    }
+
+    fn is_empty(&self) -> bool {
+        true
+    }
+
+    fn memory(&self) -> usize {
+        0
+    }
+
+    fn encoding(&self) -> &'static str {
+        "raw"
+    }
+
+    fn encode(&self, _out: &mut Vec<u8>) {}
+
+    fn decode(_bytes: &[u8]) -> Option<Self> {
+        Some(Self::default())
+    }
+}

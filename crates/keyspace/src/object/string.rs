@@ -1,0 +1,130 @@
+//! Strings.
+
+use bytes::Bytes;
+
+use super::{Object, Value};
+use crate::args;
+
+/// The longest string that OBJECT ENCODING calls `embstr`.
+const EMBEDDED_BYTES_MAX: usize = 44;
+
+/// A string: bytes, or an integer that is written as Redis would write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Str {
+    /// An integer of 64 bits.
+    Int(i64),
+    /// Bytes. Copied from the wire, so that no network buffer is held.
+    Raw(Bytes),
+    /// The same after a change in place: Redis never calls it `embstr` or `int` again.
+    Changed(Bytes),
+}
+
+impl Default for Str {
+    fn default() -> Self {
+        Str::Raw(Bytes::new())
+    }
+}
+
+impl Str {
+    /// From what a client sent: copied, and an integer where it is written like one.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        match (bytes.len() <= 20).then(|| args::parse_integer(bytes)).flatten() {
+            Some(value) => Str::Int(value),
+            None => Str::Raw(Bytes::copy_from_slice(bytes)),
+        }
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        match self {
+            Str::Int(value) => Bytes::copy_from_slice(itoa::Buffer::new().format(*value).as_bytes()),
+            Str::Raw(bytes) | Str::Changed(bytes) => bytes.clone(),
+        }
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Str::Int(value) => itoa::Buffer::new().format(*value).len(),
+            Str::Raw(bytes) | Str::Changed(bytes) => bytes.len(),
+        }
+    }
+
+    /// Its value, when it is an integer.
+    #[must_use]
+    pub fn to_integer(&self) -> Option<i64> {
+        match self {
+            Str::Int(value) => Some(*value),
+            Str::Raw(bytes) | Str::Changed(bytes) => args::parse_integer(bytes),
+        }
+    }
+}
+
+impl Object for Str {
+    fn of(value: &Value) -> Option<&Self> {
+        match value {
+            Value::String(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    fn of_mut(value: &mut Value) -> Option<&mut Self> {
+        match value {
+            Value::String(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    fn into_value(self) -> Value {
+        Value::String(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    fn memory(&self) -> usize {
+        match self {
+            Str::Int(_) => 0,
+            Str::Raw(bytes) | Str::Changed(bytes) => bytes.len() + 16,
+        }
+    }
+
+    fn encoding(&self) -> &'static str {
+        match self {
+            Str::Int(_) => "int",
+            Str::Raw(bytes) if bytes.len() <= EMBEDDED_BYTES_MAX => "embstr",
+            Str::Raw(_) | Str::Changed(_) => "raw",
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Str::Int(value) => {
+                out.push(0);
+                out.extend_from_slice(&value.to_le_bytes());
+            }
+            Str::Raw(bytes) => {
+                out.push(1);
+                out.extend_from_slice(bytes);
+            }
+            Str::Changed(bytes) => {
+                out.push(2);
+                out.extend_from_slice(bytes);
+            }
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (tag, rest) = bytes.split_first()?;
+        match tag {
+            0 => Some(Str::Int(i64::from_le_bytes(rest.try_into().ok()?))),
+            1 => Some(Str::Raw(Bytes::copy_from_slice(rest))),
+            2 => Some(Str::Changed(Bytes::copy_from_slice(rest))),
+            _ => None,
+        }
+    }
+}

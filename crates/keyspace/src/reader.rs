@@ -1,0 +1,99 @@
+//! What commands read.
+
+use std::sync::atomic::Ordering;
+
+use crate::db::{Db, Entry};
+use crate::object::{Object, Value};
+use crate::state::{DbId, State};
+use crate::{Error, Result};
+
+/// Who runs a command, and when.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The selected database.
+    pub db: DbId,
+    /// Milliseconds since 1970 UTC: the entry's time at apply, the clock for a read.
+    pub now: i64,
+    /// Seconds since the node started, for OBJECT IDLETIME.
+    pub uptime: u32,
+    /// Whether the client speaks RESP3: some commands shape their reply by it.
+    pub resp3: bool,
+    /// The connection, for what is about its own; zero for none.
+    pub client: u64,
+    /// Whether the command stands in a MULTI or a script: it must not wait.
+    pub must_not_wait: bool,
+    /// Whether reading leaves a key's last use as it is (CLIENT NO-TOUCH).
+    pub no_touch: bool,
+}
+
+impl Context {
+    /// A context for a database at a time; all else as for a plain client.
+    #[must_use]
+    pub fn new(db: DbId, now: i64) -> Self {
+        Self { db, now, uptime: 0, resp3: false, client: 0, must_not_wait: false, no_touch: false }
+    }
+}
+
+/// The state as a command may read it. A key whose time is over is absent.
+pub struct Reader<'a> {
+    pub(crate) state: &'a State,
+    /// Who reads.
+    pub context: &'a Context,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader.
+    #[must_use]
+    pub fn new(state: &'a State, context: &'a Context) -> Self {
+        Self { state, context }
+    }
+
+    /// The whole state.
+    #[must_use]
+    pub fn state(&self) -> &'a State {
+        self.state
+    }
+
+    /// Milliseconds since 1970 UTC.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.context.now
+    }
+
+    /// The selected database; `None` when no key was ever in it.
+    #[must_use]
+    pub fn db(&self) -> Option<&'a Db> {
+        self.state.db(self.context.db)
+    }
+
+    /// The entry of a key that exists. Does not count as a use.
+    ///
+    /// # Errors
+    /// [`Error::Miss`]: pass it on.
+    pub fn entry(&self, key: &[u8]) -> Result<Option<&'a Entry>> {
+        self.state.find(self.context.db, key, self.context.now)
+    }
+
+    /// What a key holds.
+    ///
+    /// # Errors
+    /// [`Error::Miss`]: pass it on.
+    pub fn value(&self, key: &[u8]) -> Result<Option<&'a Value>> {
+        let Some(entry) = self.entry(key)? else { return Ok(None) };
+        if !self.context.no_touch {
+            entry.used.store(self.context.uptime, Ordering::Relaxed);
+        }
+        Ok(entry.value.as_ref())
+    }
+
+    /// The object of a key.
+    ///
+    /// # Errors
+    /// WRONGTYPE where it holds another type; [`Error::Miss`]: pass it on.
+    pub fn get<T: Object>(&self, key: &[u8]) -> Result<Option<&'a T>> {
+        match self.value(key)? {
+            Some(value) => T::of(value).map(Some).ok_or(Error::WRONG_TYPE),
+            None => Ok(None),
+        }
+    }
+}

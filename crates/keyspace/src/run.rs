@@ -1,0 +1,112 @@
+//! Running one command, whoever asks: a connection, MULTI, a script, apply.
+
+use bytes::Bytes;
+
+use crate::error::{Block, wrong_arity};
+use crate::spec::{Run, Spec};
+use crate::{Context, Error, Reader, Reply, Result, State, StorageFault, Writer};
+
+/// What became of a command at apply.
+#[derive(Debug)]
+pub enum Ran {
+    /// It has answered.
+    Reply(Reply),
+    /// It waits for one of its keys.
+    Block(Block),
+}
+
+/// Brings keys into memory. Behind it [`State::db`] has an entry for the key, if only one that says that it is absent.
+pub trait Load {
+    /// Loads one key.
+    ///
+    /// # Errors
+    /// [`StorageFault`] where the LSM cannot be read.
+    fn load(&self, state: &mut State, db: crate::DbId, key: &[u8]) -> Result<(), StorageFault>;
+}
+
+/// Runs a command that reads.
+///
+/// # Errors
+/// [`Error::Miss`]: load the key and run it again.
+pub fn run_read(state: &State, context: &Context, spec: &'static Spec, args: &[Bytes]) -> Result<Reply> {
+    if !spec.takes(args.len()) {
+        return reply_of(Err(wrong_arity(spec.name)));
+    }
+    let reader = Reader::new(state, context);
+    match spec.run {
+        Run::Read(run) => reply_of(run(&reader, args)),
+        _ => reply_of(Err(not_here(spec))),
+    }
+}
+
+/// Runs a command that reads or writes, at apply. Its keys are loaded first; those whose time is over go.
+///
+/// # Errors
+/// [`StorageFault`]: the node stops.
+pub fn run_command(
+    writer: &mut Writer<'_>,
+    load: &dyn Load,
+    spec: &'static Spec,
+    args: &[Bytes],
+) -> Result<Ran, StorageFault> {
+    if !spec.takes(args.len()) {
+        return Ok(Ran::Reply(Reply::Error(match wrong_arity(spec.name) {
+            Error::Reply(text) => text,
+            other => other.to_string().into(),
+        })));
+    }
+    let db = writer.context.db;
+    let has_cold = writer.state.db(db).is_some_and(crate::Db::has_cold_keys);
+    for (at, _) in spec.keys_of(args) {
+        if has_cold {
+            ensure(writer.state, load, db, &args[at])?;
+        }
+        fault(writer.expire(&args[at]))?;
+    }
+    // A command that names further keys only as it goes runs again, until it has them all.
+    loop {
+        let changes = writer.changes;
+        let result = match spec.run {
+            Run::Read(run) => run(&writer.reader(), args),
+            Run::Write(run) => run(writer, args),
+            Run::Door | Run::Container => Err(not_here(spec)),
+        };
+        match result {
+            Ok(reply) => return Ok(Ran::Reply(reply)),
+            Err(Error::Reply(text)) => return Ok(Ran::Reply(Reply::Error(text))),
+            Err(Error::Block(block)) if writer.context.must_not_wait => return Ok(Ran::Reply(block.otherwise)),
+            Err(Error::Block(block)) => return Ok(Ran::Block(block)),
+            Err(Error::Storage(fault)) => return Err(fault),
+            Err(Error::Miss(db, key)) if writer.changes == changes => ensure(writer.state, load, db, &key)?,
+            Err(Error::Miss(..)) => {
+                return Err(StorageFault::Entry("a command needs another key behind its first change"));
+            }
+        }
+    }
+}
+
+/// Loads a key that is not in memory.
+fn ensure(state: &mut State, load: &dyn Load, db: crate::DbId, key: &[u8]) -> Result<(), StorageFault> {
+    if state.db(db).is_some_and(|found| found.has_cold_keys() && found.entry(key).is_none()) {
+        load.load(state, db, key)?;
+    }
+    Ok(())
+}
+
+fn fault(result: Result<()>) -> Result<(), StorageFault> {
+    match result {
+        Err(Error::Storage(fault)) => Err(fault),
+        _ => Ok(()),
+    }
+}
+
+fn reply_of(result: Result<Reply>) -> Result<Reply> {
+    match result {
+        Err(Error::Reply(text)) => Ok(Reply::Error(text)),
+        other => other,
+    }
+}
+
+fn not_here(spec: &Spec) -> Error {
+    Error::reply(format!("ERR command '{}' cannot run here", spec.name))
+}

@@ -1,0 +1,107 @@
+//! What is logged: commands of one connection that are applied one after the other.
+
+use bytes::Bytes;
+use perigee_types::Oid;
+use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
+
+use crate::db::Position;
+use crate::spec::Spec;
+use crate::state::DbId;
+
+/// A command with its arguments, the name first.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// What is known of it.
+    pub spec: &'static Spec,
+    /// Its arguments as the client sent them; the first is its name.
+    pub args: Vec<Bytes>,
+}
+
+/// Commands that are applied without another one between them.
+///
+/// As bytes: tenant | database | flags | client | watches: count, then each database number, key, index, n
+/// | commands: count, then each: arguments: count, then each length and bytes. Numbers are varints.
+#[derive(Clone, Debug, Default)]
+pub struct Unit {
+    /// The database that is selected.
+    pub db: DbId,
+    /// Whether it is a MULTI/EXEC: all or nothing by `watches`, and no command waits.
+    pub transaction: bool,
+    /// Whether the client speaks RESP3: it changes what some commands that wait say.
+    pub resp3: bool,
+    /// The connection.
+    pub client: u64,
+    /// Keys with the versions that the client has seen; nothing runs when one differs.
+    pub watches: Vec<(DbId, Bytes, Position)>,
+    /// The commands. Those that only read are not logged.
+    pub commands: Vec<Command>,
+}
+
+const TRANSACTION: u64 = 1;
+const RESP3: u64 = 2;
+
+impl Unit {
+    /// Whether there is something to log.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.commands.iter().any(|command| command.spec.is_write())
+    }
+
+    /// Writes what has to be logged.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(u64::from(self.db.tenant.0), out);
+        put_varint(u64::from(self.db.number), out);
+        let flags = if self.transaction { TRANSACTION } else { 0 } | if self.resp3 { RESP3 } else { 0 };
+        put_varint(flags, out);
+        put_varint(self.client, out);
+        put_varint(self.watches.len() as u64, out);
+        for (db, key, version) in &self.watches {
+            put_varint(u64::from(db.number), out);
+            put_bytes(key, out);
+            put_varint(version.index, out);
+            put_varint(u64::from(version.n), out);
+        }
+        let logged = || self.commands.iter().filter(|command| command.spec.is_write());
+        put_varint(logged().count() as u64, out);
+        for command in logged() {
+            put_varint(command.args.len() as u64, out);
+            for argument in &command.args {
+                put_bytes(argument, out);
+            }
+        }
+    }
+
+    /// Reads what [`Unit::encode`] wrote; `None` for anything else. Arguments share `bytes`.
+    #[must_use]
+    pub fn decode(bytes: &mut &[u8]) -> Option<Unit> {
+        let tenant = Oid(u32::try_from(get_varint(bytes).ok()?).ok()?);
+        let number = u32::try_from(get_varint(bytes).ok()?).ok()?;
+        let flags = get_varint(bytes).ok()?;
+        let client = get_varint(bytes).ok()?;
+        let mut watches = Vec::new();
+        for _ in 0..get_varint(bytes).ok()? {
+            let db = DbId { tenant, number: u32::try_from(get_varint(bytes).ok()?).ok()? };
+            let key = Bytes::copy_from_slice(get_bytes(bytes).ok()?);
+            let index = get_varint(bytes).ok()?;
+            watches.push((db, key, Position { index, n: u32::try_from(get_varint(bytes).ok()?).ok()? }));
+        }
+        let mut commands = Vec::new();
+        for _ in 0..get_varint(bytes).ok()? {
+            let count = usize::try_from(get_varint(bytes).ok()?).ok()?;
+            let mut args = Vec::with_capacity(count.min(64));
+            for _ in 0..count {
+                args.push(Bytes::copy_from_slice(get_bytes(bytes).ok()?));
+            }
+            let spec = crate::command::find(args.first()?)?.resolve(&args)?;
+            commands.push(Command { spec, args });
+        }
+        Some(Unit {
+            db: DbId { tenant, number },
+            transaction: flags & TRANSACTION != 0,
+            resp3: flags & RESP3 != 0,
+            client,
+            watches,
+            commands,
+        })
+    }
+}

@@ -1,0 +1,347 @@
+//! What commands change.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use crate::db::{Db, Entry, Position};
+use crate::effects::{Effects, EventClass, Notification};
+use crate::object::{Object, Value};
+use crate::reader::{Context, Reader};
+use crate::state::{DbId, State};
+use crate::{Error, Result};
+
+/// The state as a command may change it, at one position of the log.
+pub struct Writer<'a> {
+    pub(crate) state: &'a mut State,
+    /// Who writes. SELECT and scripts change its database.
+    pub context: Context,
+    /// What others are told.
+    pub effects: &'a mut Effects,
+    pub(crate) position: Position,
+    pub(crate) random: u64,
+    /// Changes so far: versions are told apart by it.
+    pub(crate) changes: u32,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer at `position`, with the seed of its entry.
+    #[must_use]
+    pub fn new(
+        state: &'a mut State,
+        context: Context,
+        effects: &'a mut Effects,
+        position: Position,
+        seed: u64,
+    ) -> Self {
+        Self { state, context, effects, position, random: seed, changes: 0 }
+    }
+
+    /// The same state for reading. What it lends must end before the next change.
+    #[must_use]
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { state: self.state, context: &self.context }
+    }
+
+    /// The time of the entry: milliseconds since 1970 UTC.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.context.now
+    }
+
+    /// The whole state, for settings.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        self.state
+    }
+
+    /// To change settings.
+    pub fn settings_mut(&mut self) -> &mut crate::Settings {
+        &mut self.state.settings
+    }
+
+    /// Where the log stands.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// A random number that is the same on every node (splitmix64 over the entry's seed).
+    pub fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A random number below `bound`, which is not zero.
+    pub fn random_below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.random()) * u128::from(bound.max(1))) >> 64) as u64
+    }
+
+    /// The object of a key, to look at.
+    ///
+    /// # Errors
+    /// WRONGTYPE; [`Error::Miss`] for a key that no key specification names.
+    pub fn get<T: Object>(&self, key: &[u8]) -> Result<Option<&T>> {
+        match self.state.find(self.context.db, key, self.context.now)? {
+            Some(entry) => entry.value.as_ref().map(|value| T::of(value).ok_or(Error::WRONG_TYPE)).transpose(),
+            None => Ok(None),
+        }
+    }
+
+    /// The entry of a key that exists.
+    ///
+    /// # Errors
+    /// [`Error::Miss`] for a key that no key specification names.
+    pub fn entry(&self, key: &[u8]) -> Result<Option<&Entry>> {
+        self.state.find(self.context.db, key, self.context.now)
+    }
+
+    /// Whether a key exists.
+    ///
+    /// # Errors
+    /// [`Error::Miss`].
+    pub fn exists(&self, key: &[u8]) -> Result<bool> {
+        Ok(self.entry(key)?.is_some())
+    }
+
+    /// The object of a key, to change: this *is* a change, its version moves. Behind it call [`Writer::remove_if_empty`]
+    /// where elements may have gone.
+    ///
+    /// # Errors
+    /// WRONGTYPE; [`Error::Miss`].
+    pub fn get_mut<T: Object>(&mut self, key: &[u8]) -> Result<Option<&mut T>> {
+        if self.get::<T>(key)?.is_none() {
+            return Ok(None);
+        }
+        let entry = self.touch(key)?;
+        Ok(entry.and_then(|entry| entry.value.as_mut()).and_then(T::of_mut))
+    }
+
+    /// The object of a key, made when it is absent. A change.
+    ///
+    /// # Errors
+    /// WRONGTYPE; [`Error::Miss`].
+    pub fn get_or_create<T: Object>(&mut self, key: &[u8]) -> Result<&mut T> {
+        if self.get::<T>(key)?.is_none() {
+            self.put(key, T::default().into_value(), None)?;
+        }
+        let missing = Error::Storage(crate::StorageFault::Entry("a key that was put is absent"));
+        self.touch(key)?.and_then(|entry| entry.value.as_mut()).and_then(T::of_mut).ok_or(missing)
+    }
+
+    /// Puts a value and its end in place of whatever the key holds.
+    ///
+    /// # Errors
+    /// [`Error::Miss`].
+    pub fn put(&mut self, key: &[u8], value: Value, expire_at: Option<i64>) -> Result<()> {
+        let new = !self.exists(key)?;
+        self.change(key, Some((value, expire_at)))?;
+        if new {
+            self.notify(EventClass::NEW, "new", key);
+        }
+        Ok(())
+    }
+
+    /// Puts a value in place of whatever the key holds and leaves its end.
+    ///
+    /// # Errors
+    /// [`Error::Miss`].
+    pub fn replace(&mut self, key: &[u8], value: Value) -> Result<()> {
+        let expire_at = self.entry(key)?.and_then(|entry| entry.expire_at);
+        self.put(key, value, expire_at)
+    }
+
+    /// Removes a key; says whether it existed.
+    ///
+    /// # Errors
+    /// [`Error::Miss`].
+    pub fn remove(&mut self, key: &[u8]) -> Result<bool> {
+        let existed = self.exists(key)?;
+        if existed {
+            self.change(key, None)?;
+        }
+        Ok(existed)
+    }
+
+    /// Removes a key whose object has become empty, and tells so (`del`). Says whether it did.
+    ///
+    /// # Errors
+    /// [`Error::Miss`].
+    pub fn remove_if_empty(&mut self, key: &[u8]) -> Result<bool> {
+        let empty = self.entry(key)?.is_some_and(|entry| entry.value.as_ref().is_some_and(Value::is_empty));
+        if empty {
+            self.change(key, None)?;
+            self.notify(EventClass::GENERIC, "del", key);
+        }
+        Ok(empty)
+    }
+
+    /// Sets or takes away a key's end; a change. Says whether the key exists.
+    ///
+    /// # Errors
+    /// [`Error::Miss`].
+    pub fn set_expire(&mut self, key: &[u8], expire_at: Option<i64>) -> Result<bool> {
+        if !self.exists(key)? {
+            return Ok(false);
+        }
+        let before = match self.touch(key)? {
+            Some(entry) => std::mem::replace(&mut entry.expire_at, expire_at),
+            None => return Ok(false),
+        };
+        let db = self.state.dbs.entry(self.context.db).or_default();
+        move_expire(db, key, before, expire_at);
+        Ok(true)
+    }
+
+    /// Moves a value with its end from one key to another, whatever that one holds. The first must exist.
+    ///
+    /// # Errors
+    /// [`Error::Miss`].
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
+        let Some((value, expire_at)) =
+            self.entry(from)?.and_then(|entry| Some((entry.value.clone()?, entry.expire_at)))
+        else {
+            return Err(Error::NO_SUCH_KEY);
+        };
+        self.change(from, None)?;
+        self.put(to, value, expire_at)
+    }
+
+    /// Runs with another database selected.
+    pub fn in_db<T>(&mut self, number: u32, run: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.context.db.number, number);
+        let result = run(self);
+        self.context.db.number = before;
+        result
+    }
+
+    /// Tells of a keyspace event.
+    pub fn notify(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
+        let db = self.context.db;
+        self.effects.notifications.push(Notification { db, class, event, key: Bytes::copy_from_slice(key) });
+    }
+
+    /// Sends a message to subscribers of this node.
+    pub fn publish(&mut self, channel: Bytes, message: Bytes, sharded: bool) {
+        self.effects.published.push((channel, message, sharded));
+    }
+
+    /// Marks a key as changed and gives its entry, when it is in memory with a value.
+    fn touch(&mut self, key: &[u8]) -> Result<Option<&mut Entry>> {
+        let id = self.context.db;
+        let version = self.next_version();
+        self.effects.touched.push((id, Bytes::copy_from_slice(key)));
+        let State { dbs, dirty, generation, .. } = &mut *self.state;
+        let Some(entry) = dbs.get_mut(&id).and_then(|db| db.entry_mut(key)) else { return Ok(None) };
+        entry.version = version;
+        if entry.generation != *generation {
+            entry.generation = *generation;
+            dirty.push((id, key.into()));
+        }
+        Ok(Some(entry))
+    }
+
+    fn next_version(&mut self) -> Position {
+        self.changes += 1;
+        Position { index: self.position.index, n: self.position.n + self.changes }
+    }
+
+    /// The one way in which a key's value comes or goes.
+    fn change(&mut self, key: &[u8], new: Option<(Value, Option<i64>)>) -> Result<()> {
+        let id = self.context.db;
+        let version = self.next_version();
+        self.effects.touched.push((id, Bytes::copy_from_slice(key)));
+        let State { dbs, dirty, generation, .. } = &mut *self.state;
+        let db = dbs.entry(id).or_default();
+        let (value, expire_at) = match new {
+            Some((value, expire_at)) => (Some(value), expire_at),
+            None => (None, None),
+        };
+        let holds = value.is_some();
+        let has_cold = db.has_cold_keys();
+        let (held, before) = match db.entry_mut(key) {
+            Some(entry) => {
+                let held = entry.value.is_some();
+                let before = std::mem::replace(&mut entry.expire_at, expire_at);
+                entry.value = value;
+                entry.version = version;
+                if entry.generation != *generation {
+                    entry.generation = *generation;
+                    dirty.push((id, key.into()));
+                }
+                (held, before)
+            }
+            None if has_cold => return Err(Error::Miss(id, key.into())),
+            None => {
+                db.insert(Entry {
+                    key: key.into(),
+                    value,
+                    expire_at,
+                    version,
+                    generation: *generation,
+                    counted: 0,
+                    used: self.context.uptime.into(),
+                    frequency: 5.into(),
+                });
+                dirty.push((id, key.into()));
+                (false, None)
+            }
+        };
+        move_expire(db, key, before, expire_at);
+        match (held, holds) {
+            (false, true) => (db.hot, db.live) = (db.hot + 1, db.live + 1),
+            (true, false) => (db.hot, db.live) = (db.hot.saturating_sub(1), db.live.saturating_sub(1)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Removes every key of a database whose time is over at the entry's time; the `Sweep`. At most `count_max` keys.
+    pub(crate) fn sweep(&mut self, id: DbId, count_max: usize) -> Result<()> {
+        let now = self.context.now;
+        let due: Vec<Box<[u8]>> = match self.state.dbs.get(&id) {
+            Some(db) => {
+                db.expires.iter().take_while(|(at, _)| *at <= now).take(count_max).map(|(_, key)| key.clone()).collect()
+            }
+            None => return Ok(()),
+        };
+        let before = std::mem::replace(&mut self.context.db, id);
+        let swept = due.iter().try_for_each(|key| self.expire(key));
+        self.context.db = before;
+        swept
+    }
+
+    /// Removes a key when its time is over, and tells so.
+    pub(crate) fn expire(&mut self, key: &[u8]) -> Result<()> {
+        let now = self.context.now;
+        let db = self.state.dbs.get(&self.context.db);
+        let over = db.and_then(|db| db.entry(key)).is_some_and(|entry| entry.value.is_some() && entry.is_expired(now));
+        if over {
+            self.change(key, None)?;
+            self.notify(EventClass::EXPIRED, "expired", key);
+        }
+        Ok(())
+    }
+
+    /// Every entry of the selected database in memory, to choose keys from.
+    pub fn visit(&self, mut visit: impl FnMut(&Entry) -> ControlFlow<()>) {
+        if let Some(db) = self.state.dbs.get(&self.context.db) {
+            let _ = db.entries().filter(|entry| entry.value.is_some()).try_for_each(&mut visit);
+        }
+    }
+}
+
+fn move_expire(db: &mut Db, key: &[u8], before: Option<i64>, after: Option<i64>) {
+    if before == after {
+        return;
+    }
+    if let Some(at) = before {
+        db.expires.remove(&(at, key.into()));
+    }
+    if let Some(at) = after {
+        db.expires.insert((at, key.into()));
+    }
+}
