@@ -212,6 +212,13 @@ impl Db {
         (bucket.entries.iter(), next)
     }
 
+    /// Until when a sweep would end about `count` of the keys that are due at `now`; `None` when none is.
+    pub(crate) fn due(&self, now: i64, count: usize) -> Option<i64> {
+        let first = self.expires.first().filter(|(at, _)| *at <= now)?;
+        let last = self.expires.iter().take(count).last().unwrap_or(first);
+        Some(last.0.min(now))
+    }
+
     /// All entries in memory, also those that say that a key is absent, in no order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.buckets.iter().flat_map(|bucket| bucket.entries.iter())

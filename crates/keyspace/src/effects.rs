@@ -69,6 +69,12 @@ pub struct Effects {
 }
 
 impl Effects {
+    /// Whether nobody needs to be told anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.touched.is_empty() && self.flushed.is_empty() && self.notifications.is_empty() && self.published.is_empty()
+    }
+
     /// Forgets all.
     pub fn clear(&mut self) {
         self.touched.clear();

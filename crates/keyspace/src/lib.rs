@@ -14,19 +14,24 @@
 //!
 //! Knows no wire: replies are values, which `protocols/resp` writes as RESP2 or RESP3.
 
+mod apply;
 pub mod args;
 pub mod command;
 mod db;
 mod effects;
 mod error;
 pub mod object;
+mod payload;
+mod propose;
 mod reader;
 mod reply;
 mod run;
+mod service;
 mod spec;
 mod state;
 pub mod twin;
 mod unit;
+mod waiters;
 mod writer;
 
 pub use db::{Db, Entry, Position};
@@ -35,7 +40,9 @@ pub use error::{Block, Error, Result, StorageFault};
 pub use reader::{Context, Reader};
 pub use reply::Reply;
 pub use run::{Load, Ran, run_command, run_read};
+pub use service::{Keyspace, Line, Listener, Proposer, SubmitError};
 pub use spec::{Begin, Category, Find, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 pub use state::{DbId, Settings, State};
 pub use unit::{Command, Unit};
+pub use waiters::{Waiter, Waiters};
 pub use writer::Writer;

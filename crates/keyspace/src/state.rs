@@ -1,10 +1,12 @@
 //! The state that the log makes.
 
+use std::collections::BTreeMap;
+
 use perigee_types::Oid;
 use rustc_hash::FxHashMap;
 
 use crate::db::{Db, Entry};
-use crate::{Error, Result};
+use crate::{Error, Result, Waiters};
 
 /// A numbered database of a tenant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +46,10 @@ pub struct State {
     pub(crate) dbs: FxHashMap<DbId, Db>,
     /// See [`Settings`].
     pub settings: Settings,
+    /// Commands that wait for a key.
+    pub waiters: Waiters,
+    /// Entries that came in parts, as far as they came: by origin and number.
+    pub(crate) parts: BTreeMap<(u64, u64), Vec<u8>>,
     /// Bytes of memory of all entries, about.
     pub(crate) memory: usize,
     /// The generation of the checkpoint that is being gathered; changed entries carry it.
@@ -57,6 +63,13 @@ impl State {
     #[must_use]
     pub fn db(&self, id: DbId) -> Option<&Db> {
         self.dbs.get(&id)
+    }
+
+    /// The databases that ever had a key, in order.
+    pub(crate) fn db_ids(&self) -> Vec<DbId> {
+        let mut ids: Vec<DbId> = self.dbs.keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Bytes of memory of all entries, about.

@@ -1,7 +1,8 @@
 //! A keyspace without a log, for tests: each command is an entry of its own, at a time that the test sets.
 
 use bytes::Bytes;
-use perigee_types::Oid;
+use parking_lot::RwLock;
+use perigee_types::{Hlc, LogIndex, Oid};
 
 use crate::db::Position;
 use crate::state::{DbId, State};
@@ -14,6 +15,14 @@ pub struct NothingCold;
 impl Load for NothingCold {
     fn load(&self, _state: &mut State, _db: DbId, _key: &[u8]) -> Result<(), StorageFault> {
         Ok(())
+    }
+
+    fn load_shared(&self, _state: &RwLock<State>, _db: DbId, _key: &[u8]) -> Result<(), StorageFault> {
+        Ok(())
+    }
+
+    fn due(&self, _state: &State, _db: DbId, _now: i64) -> Result<Vec<Box<[u8]>>, StorageFault> {
+        Ok(Vec::new())
     }
 }
 
@@ -145,5 +154,40 @@ pub fn text(reply: &Reply) -> String {
         Reply::BigNumber(digits) => format!("({digits}"),
         Reply::Attribute(_, reply) => text(reply),
         Reply::Nothing => "(nothing)".to_owned(),
+    }
+}
+
+/// A log without a log: every entry is applied at once, in the order in which it came.
+pub struct AtOnce {
+    keyspace: std::sync::Weak<crate::Keyspace>,
+    index: std::sync::atomic::AtomicU64,
+}
+
+impl AtOnce {
+    /// For one keyspace.
+    #[must_use]
+    pub fn new(keyspace: &std::sync::Arc<crate::Keyspace>) -> Self {
+        Self { keyspace: std::sync::Arc::downgrade(keyspace), index: 0.into() }
+    }
+}
+
+impl crate::Proposer for AtOnce {
+    fn propose(&self, payload: Bytes) -> futures::future::BoxFuture<'static, Result<(), crate::SubmitError>> {
+        let applied = self.keyspace.upgrade().map(|keyspace| {
+            let index = 1 + self.index.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let time = Hlc::from_micros(u64::try_from(keyspace.now_ms()).unwrap_or(0) * 1_000);
+            let applied = keyspace.apply(LogIndex(index), time, &payload);
+            keyspace.publish();
+            applied
+        });
+        Box::pin(std::future::ready(match applied {
+            Some(Ok(())) => Ok(()),
+            Some(Err(fault)) => Err(crate::SubmitError::Refused(format!("ERR {fault}"))),
+            None => Err(crate::SubmitError::Unknown),
+        }))
+    }
+
+    fn check_room(&self, _bytes: usize) -> Result<(), String> {
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use perigee_types::Oid;
 use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
 
 use crate::db::Position;
-use crate::spec::Spec;
+use crate::spec::{Flags, Spec};
 use crate::state::DbId;
 
 /// A command with its arguments, the name first.
@@ -15,6 +15,14 @@ pub struct Command {
     pub spec: &'static Spec,
     /// Its arguments as the client sent them; the first is its name.
     pub args: Vec<Bytes>,
+}
+
+impl Command {
+    /// Whether it stands in the log: it writes, or it may wait.
+    #[must_use]
+    pub fn is_logged(&self) -> bool {
+        self.spec.is_write() || self.spec.flags.contains(Flags::BLOCKING)
+    }
 }
 
 /// Commands that are applied without another one between them.
@@ -41,10 +49,16 @@ const TRANSACTION: u64 = 1;
 const RESP3: u64 = 2;
 
 impl Unit {
-    /// Whether there is something to log.
+    /// Whether there is something to log. Submit what has nothing as a read.
     #[must_use]
     pub fn writes(&self) -> bool {
-        self.commands.iter().any(|command| command.spec.is_write())
+        self.commands.iter().any(Command::is_logged)
+    }
+
+    /// Bytes of all arguments, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.commands.iter().map(|command| command.args.iter().map(|argument| argument.len() + 4).sum::<usize>()).sum()
     }
 
     /// Writes what has to be logged.
@@ -61,7 +75,7 @@ impl Unit {
             put_varint(version.index, out);
             put_varint(u64::from(version.n), out);
         }
-        let logged = || self.commands.iter().filter(|command| command.spec.is_write());
+        let logged = || self.commands.iter().filter(|command| command.is_logged());
         put_varint(logged().count() as u64, out);
         for command in logged() {
             put_varint(command.args.len() as u64, out);

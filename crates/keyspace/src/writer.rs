@@ -8,8 +8,8 @@ use crate::db::{Db, Entry, Position};
 use crate::effects::{Effects, EventClass, Notification};
 use crate::object::{Object, Value};
 use crate::reader::{Context, Reader};
-use crate::state::{DbId, State};
-use crate::{Error, Result};
+use crate::state::State;
+use crate::{Error, Load, Result};
 
 /// The state as a command may change it, at one position of the log.
 pub struct Writer<'a> {
@@ -299,19 +299,17 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Removes every key of a database whose time is over at the entry's time; the `Sweep`. At most `count_max` keys.
-    pub(crate) fn sweep(&mut self, id: DbId, count_max: usize) -> Result<()> {
-        let now = self.context.now;
+    /// Removes every key of the selected database whose time is over; the `Sweep`.
+    pub(crate) fn sweep(&mut self, load: &dyn Load) -> Result<()> {
+        let (id, now) = (self.context.db, self.context.now);
+        for key in load.due(self.state, id, now)? {
+            crate::run::ensure(self.state, load, id, &key)?;
+        }
         let due: Vec<Box<[u8]>> = match self.state.dbs.get(&id) {
-            Some(db) => {
-                db.expires.iter().take_while(|(at, _)| *at <= now).take(count_max).map(|(_, key)| key.clone()).collect()
-            }
+            Some(db) => db.expires.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| key.clone()).collect(),
             None => return Ok(()),
         };
-        let before = std::mem::replace(&mut self.context.db, id);
-        let swept = due.iter().try_for_each(|key| self.expire(key));
-        self.context.db = before;
-        swept
+        due.iter().try_for_each(|key| self.expire(key))
     }
 
     /// Removes a key when its time is over, and tells so.

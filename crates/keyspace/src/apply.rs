@@ -1,0 +1,294 @@
+//! Entries of the log, applied.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use perigee_types::{Hlc, LogIndex};
+use tokio::sync::oneshot;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::db::Position;
+use crate::error::Block;
+use crate::payload::{self, Header, Item, PART, SWEEP, UNITS, WHOLE};
+use crate::run::{Ran, run_command};
+use crate::service::{Answer, Finished, Keyspace, LocalWaiter, SubmitError, Submitted};
+use crate::state::State;
+use crate::unit::{Command, Unit};
+use crate::waiters::Waiter;
+use crate::{Context, Effects, Reply, StorageFault, Writer};
+
+impl Keyspace {
+    /// Applies an entry. Its clients are answered at [`Keyspace::publish`].
+    ///
+    /// # Errors
+    /// [`StorageFault`]: the node stops.
+    pub fn apply(&self, index: LogIndex, time: Hlc, payload: &[u8]) -> Result<(), StorageFault> {
+        const BROKEN: StorageFault = StorageFault::Entry("it is not one of the keyspace");
+        let mut fields = payload;
+        let header = Header::decode(&mut fields).ok_or(BROKEN)?;
+        let now = i64::try_from(time.micros() / 1_000).unwrap_or(i64::MAX);
+        let own = header.origin == self.origin;
+        let mut guard = self.state.write();
+        let state = &mut *guard;
+        let result = match header.kind {
+            PART => {
+                state.parts.entry((header.origin, header.number)).or_default().extend_from_slice(fields);
+                return Ok(());
+            }
+            SWEEP => {
+                let until = payload::take_u64(&mut fields).ok_or(BROKEN)?;
+                self.sweep(state, index, i64::try_from(until).unwrap_or(i64::MAX).min(now))
+            }
+            UNITS | WHOLE => {
+                let whole = match header.kind {
+                    WHOLE => Some(state.parts.remove(&(header.origin, header.number)).ok_or(BROKEN)?),
+                    _ => None,
+                };
+                let fields = whole.as_deref().unwrap_or(fields);
+                let waiting = if own { self.on_their_way.lock().remove(&header.number) } else { None };
+                let (seed, submitted) = match waiting {
+                    // Its reads run as well, and nothing needs to be decoded.
+                    Some(waiting) => (payload::take_u64(&mut &*fields).ok_or(BROKEN)?, waiting),
+                    None => {
+                        let (seed, items) = payload::decode_units(fields).ok_or(BROKEN)?;
+                        (seed, items.into_iter().map(|item| Submitted { item, answer: None }).collect())
+                    }
+                };
+                let mut run = EntryRun {
+                    keyspace: self,
+                    state,
+                    index: index.0,
+                    now,
+                    origin: header.origin,
+                    own,
+                    seed,
+                    n: 0,
+                    logged: 0,
+                };
+                run.all(submitted)
+            }
+            _ => Err(BROKEN),
+        };
+        self.applied_ms.fetch_max(now, Ordering::AcqRel);
+        result
+    }
+
+    /// A leader was elected: what earlier leaders left unfinished goes.
+    pub fn new_term(&self) {
+        let mut state = self.state.write();
+        state.parts.clear();
+        state.waiters.clear();
+        for (_, waiter) in self.local_waiters.lock().drain() {
+            self.finished.lock().push(Finished::Waiter(waiter.served, Err(SubmitError::Unknown)));
+        }
+    }
+
+    /// Answers the clients of all entries applied so far; the end of a batch.
+    pub fn publish(&self) {
+        for finished in std::mem::take(&mut *self.finished.lock()) {
+            // A client that has gone is no error.
+            match finished {
+                Finished::Unit(answer, result) => drop(answer.send(result)),
+                Finished::Waiter(answer, result) => drop(answer.send(result)),
+            }
+        }
+    }
+
+    fn sweep(&self, state: &mut State, index: LogIndex, until: i64) -> Result<(), StorageFault> {
+        let mut effects = Effects::default();
+        let mut n = 0;
+        for db in state.db_ids() {
+            let position = Position { index: index.0, n };
+            let mut writer = Writer::new(state, Context::new(db, until), &mut effects, position, 0);
+            match writer.sweep(self.load.as_ref()) {
+                Ok(()) => n += writer.changes,
+                Err(crate::Error::Storage(fault)) => return Err(fault),
+                Err(_) => return Err(StorageFault::Entry("a sweep met a key that it could not load")),
+            }
+        }
+        self.tell(&effects, None);
+        Ok(())
+    }
+
+    /// Until when a sweep would end about `count` keys or all that is due, whichever is less; `None` when nothing is due.
+    pub(crate) fn due(&self, count: usize) -> Option<i64> {
+        let now = self.now_ms();
+        let state = self.state.read();
+        state.dbs.values().filter_map(|db| db.due(now, count)).min()
+    }
+
+    fn tell(&self, effects: &Effects, client: Option<u64>) {
+        if effects.is_empty() {
+            return;
+        }
+        if let Some(listener) = &*self.listener.read() {
+            listener.effects(effects, client);
+        }
+    }
+}
+
+/// One entry while it is applied.
+struct EntryRun<'a> {
+    keyspace: &'a Keyspace,
+    state: &'a mut State,
+    index: u64,
+    now: i64,
+    origin: u64,
+    own: bool,
+    seed: u64,
+    /// Changes so far.
+    n: u32,
+    /// Logged commands so far: each has random numbers of its own, whatever reads stand between them here.
+    logged: u64,
+}
+
+impl EntryRun<'_> {
+    fn all(&mut self, submitted: Vec<Submitted>) -> Result<(), StorageFault> {
+        for Submitted { item, answer } in submitted {
+            match item {
+                Item::Unit(unit) => {
+                    let result = self.unit(&unit)?;
+                    if let Some(answer) = answer {
+                        self.keyspace.finished.lock().push(Finished::Unit(answer, Ok(result)));
+                    }
+                }
+                Item::Unblock(at) => {
+                    self.state.waiters.remove(at);
+                    if let Some(waiter) = self.keyspace.local_waiters.lock().remove(&at) {
+                        let finished = Finished::Waiter(waiter.served, Ok(waiter.otherwise));
+                        self.keyspace.finished.lock().push(finished);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn unit(&mut self, unit: &Unit) -> Result<Answer, StorageFault> {
+        let client = self.own.then_some(unit.client);
+        let mut effects = Effects::default();
+        if !self.watched(unit)? {
+            return Ok(Answer::Replies(vec![Reply::NullArray]));
+        }
+        let mut replies = Vec::with_capacity(unit.commands.len());
+        let mut waits = None;
+        for command in &unit.commands {
+            match self.command(unit, command, &mut effects)? {
+                Ran::Reply(reply) => replies.push(reply),
+                Ran::Block(block) => {
+                    waits = Some(self.add_waiter(unit, command, block));
+                    break;
+                }
+            }
+            if !unit.transaction {
+                self.serve(&mut effects, client)?;
+            }
+        }
+        self.serve(&mut effects, client)?;
+        Ok(match waits {
+            Some((at, block, served)) => Answer::Waits { replies, at, block, served },
+            None => Answer::Replies(replies),
+        })
+    }
+
+    /// Whether the watched keys are as the client saw them.
+    fn watched(&mut self, unit: &Unit) -> Result<bool, StorageFault> {
+        for (db, key, version) in &unit.watches {
+            crate::run::ensure(self.state, self.keyspace.load.as_ref(), *db, key)?;
+            let found = match self.state.find(*db, key, self.now) {
+                Ok(entry) => entry.map(|entry| entry.version).unwrap_or_default(),
+                Err(_) => return Err(StorageFault::Entry("a watched key could not be loaded")),
+            };
+            if found != *version {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn command(&mut self, unit: &Unit, command: &Command, effects: &mut Effects) -> Result<Ran, StorageFault> {
+        let random = if command.is_logged() {
+            self.logged += 1;
+            xxh3_64_with_seed(&self.logged.to_le_bytes(), self.seed)
+        } else {
+            rand::random()
+        };
+        let context = Context {
+            resp3: unit.resp3,
+            client: unit.client,
+            must_not_wait: unit.transaction,
+            uptime: self.keyspace.uptime(),
+            random,
+            ..Context::new(unit.db, self.now)
+        };
+        let position = Position { index: self.index, n: self.n };
+        let mut writer = Writer::new(self.state, context, effects, position, random);
+        let ran = run_command(&mut writer, self.keyspace.load.as_ref(), command.spec, &command.args)?;
+        self.n += writer.changes;
+        Ok(ran)
+    }
+
+    fn add_waiter(
+        &mut self,
+        unit: &Unit,
+        command: &Command,
+        block: Block,
+    ) -> (Position, Block, oneshot::Receiver<Result<Reply, SubmitError>>) {
+        let again = Command { spec: command.spec, args: block.again.clone().unwrap_or_else(|| command.args.clone()) };
+        let keys: Vec<Bytes> = again.spec.keys_of(&again.args).iter().map(|(at, _)| again.args[*at].clone()).collect();
+        self.n += 1;
+        let at = Position { index: self.index, n: self.n };
+        let waiter =
+            Waiter { db: unit.db, command: again, keys, resp3: unit.resp3, origin: self.origin, client: unit.client };
+        self.state.waiters.insert(at, waiter);
+        let (served, receiver) = oneshot::channel();
+        if self.own {
+            let local = LocalWaiter { client: unit.client, served, otherwise: block.otherwise.clone() };
+            self.keyspace.local_waiters.lock().insert(at, local);
+        }
+        (at, block, receiver)
+    }
+
+    /// Runs who waits for what has changed, and who waits for what they change; then tells the listener.
+    fn serve(&mut self, effects: &mut Effects, client: Option<u64>) -> Result<(), StorageFault> {
+        if self.state.waiters.is_empty() {
+            self.keyspace.tell(effects, client);
+            effects.clear();
+            return Ok(());
+        }
+        let mut client = client;
+        loop {
+            let mut touched = std::mem::take(&mut effects.touched);
+            for db in &effects.flushed {
+                touched.extend(self.state.waiters.keys_in(*db).into_iter().map(|key| (*db, key)));
+            }
+            effects.touched = touched;
+            self.keyspace.tell(effects, client.take());
+            let touched = std::mem::take(&mut effects.touched);
+            effects.clear();
+            if touched.is_empty() {
+                return Ok(());
+            }
+            for (db, key) in touched {
+                for at in self.state.waiters.of(db, &key) {
+                    self.serve_one(at, effects)?;
+                }
+            }
+        }
+    }
+
+    fn serve_one(&mut self, at: Position, effects: &mut Effects) -> Result<(), StorageFault> {
+        let Some(waiter) = self.state.waiters.get(at).cloned() else { return Ok(()) };
+        let unit = Unit { db: waiter.db, resp3: waiter.resp3, client: waiter.client, ..Unit::default() };
+        let Ran::Reply(reply) = self.command(&unit, &waiter.command, effects)? else { return Ok(()) };
+        // A key of another type is not what it waits for.
+        if matches!(&reply, Reply::Error(text) if text.starts_with("WRONGTYPE")) {
+            return Ok(());
+        }
+        self.state.waiters.remove(at);
+        if let Some(waiter) = self.keyspace.local_waiters.lock().remove(&at) {
+            self.keyspace.finished.lock().push(Finished::Waiter(waiter.served, Ok(reply)));
+        }
+        Ok(())
+    }
+}

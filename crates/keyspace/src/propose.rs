@@ -1,0 +1,131 @@
+//! From the line to the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+
+use crate::payload::{self, Header, Item, PART, SWEEP, UNITS, WHOLE};
+use crate::service::{Keyspace, Line, Proposer, SubmitError, Submitted};
+
+/// Entries on their way at a time.
+const ON_THEIR_WAY_MAX: usize = 2;
+/// Fields of an entry; beyond it a unit goes in parts.
+const ENTRY_BYTES_MAX: usize = 896 << 10;
+/// Units are gathered up to about this.
+const GATHERED_BYTES: usize = 512 << 10;
+const GATHERED_ITEMS: usize = 4_096;
+/// At most one sweep in this time.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Keys that one sweep ends, about.
+const SWEEP_KEYS: usize = 20_000;
+
+impl Keyspace {
+    /// Takes what doors submit to the log, until the keyspace is dropped.
+    pub async fn run(self: Arc<Self>, line: Line, proposer: Arc<dyn Proposer>) {
+        let mut line = line.0;
+        let mut on_their_way: FuturesUnordered<BoxFuture<'static, (u64, Result<(), SubmitError>)>> =
+            FuturesUnordered::new();
+        let mut number = 0_u64;
+        let mut gathered: Vec<Submitted> = Vec::new();
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let free = on_their_way.len() < ON_THEIR_WAY_MAX;
+            tokio::select! {
+                biased;
+                Some((number, result)) = on_their_way.next() => self.ended(number, result),
+                count = line.recv_many(&mut gathered, GATHERED_ITEMS), if free => {
+                    if count == 0 {
+                        return;
+                    }
+                    for batch in divide(std::mem::take(&mut gathered)) {
+                        number += 1;
+                        if let Some(proposals) = self.propose(number, batch, proposer.as_ref()) {
+                            on_their_way.push(Box::pin(async move {
+                                let mut result = Ok(());
+                                for proposal in proposals {
+                                    result = result.and(proposal.await);
+                                }
+                                (number, result)
+                            }));
+                        }
+                    }
+                }
+                _ = sweep.tick(), if free => {
+                    if let Some(until) = self.due(SWEEP_KEYS) {
+                        number += 1;
+                        let header = Header { origin: self.origin, number, kind: SWEEP };
+                        let proposal = proposer.propose(payload::entry(header, &until.to_le_bytes()));
+                        on_their_way.push(Box::pin(async move { (number, proposal.await) }));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Proposes one batch, in parts when it is one large unit; `None` when it was refused.
+    fn propose(
+        &self,
+        number: u64,
+        batch: Vec<Submitted>,
+        proposer: &dyn Proposer,
+    ) -> Option<Vec<BoxFuture<'static, Result<(), SubmitError>>>> {
+        let fields = payload::encode_units(rand::random(), batch.iter().map(|submitted| &submitted.item));
+        if let Err(text) = proposer.check_room(fields.len()) {
+            refuse(batch, &text);
+            return None;
+        }
+        self.on_their_way.lock().insert(number, batch);
+        let entry = |kind, fields: &[u8]| {
+            proposer.propose(payload::entry(Header { origin: self.origin, number, kind }, fields))
+        };
+        if fields.len() <= ENTRY_BYTES_MAX {
+            return Some(vec![entry(UNITS, &fields)]);
+        }
+        let mut proposals: Vec<_> = fields.chunks(ENTRY_BYTES_MAX).map(|part| entry(PART, part)).collect();
+        proposals.push(entry(WHOLE, &[]));
+        Some(proposals)
+    }
+
+    /// An entry has an outcome. What was applied has answered itself.
+    fn ended(&self, number: u64, result: Result<(), SubmitError>) {
+        let Err(error) = result else { return };
+        for submitted in self.on_their_way.lock().remove(&number).unwrap_or_default() {
+            if let Some(answer) = submitted.answer {
+                let _ = answer.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// Nothing of it was written. A wait whose end is refused is tried again by nobody: its client has gone or will time out.
+fn refuse(batch: Vec<Submitted>, text: &str) {
+    for submitted in batch {
+        if let Some(answer) = submitted.answer {
+            let _ = answer.send(Err(SubmitError::Refused(text.to_owned())));
+        }
+    }
+}
+
+/// Batches that fit an entry each, but for a single large unit.
+fn divide(gathered: Vec<Submitted>) -> Vec<Vec<Submitted>> {
+    let mut batches = Vec::new();
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    for submitted in gathered {
+        let more = match &submitted.item {
+            Item::Unit(unit) => unit.bytes(),
+            Item::Unblock(_) => 16,
+        };
+        if bytes + more > GATHERED_BYTES && !batch.is_empty() {
+            batches.push(std::mem::take(&mut batch));
+            bytes = 0;
+        }
+        bytes += more;
+        batch.push(submitted);
+    }
+    batches.push(batch);
+    batches
+}

@@ -1,0 +1,314 @@
+//! The keyspace of a node: what doors call, what the log drives.
+//!
+//! ```text
+//! door -- submit(unit) --> line --> proposer task: one entry of all that waits --> log
+//!   ^                                                                                | committed
+//!   +------- replies --- publish <-- apply: units in order, waiters behind them <----+
+//! ```
+//!
+//! A few entries are on their way at a time; what comes meanwhile goes into the next one. So one fsync serves all
+//! connections, and a quiet node waits for nobody.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use parking_lot::{Mutex, RwLock};
+use perigee_runtime::Clock;
+use rustc_hash::FxHashMap;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::db::Position;
+use crate::error::Block;
+use crate::payload::Item;
+use crate::state::{DbId, State};
+use crate::unit::{Command, Unit};
+use crate::{Context, Effects, Error, Load, Reply, StorageFault};
+
+/// Units and ends of waits in the line.
+const LINE_ITEMS_MAX: usize = 16_384;
+/// KiB of units between a door and their answers.
+const LINE_KIB_MAX: usize = 512 << 10;
+
+/// Why a unit has no replies.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// Nobody can tell whether it took effect: close the connection.
+    #[error("the outcome of the command is not known")]
+    Unknown,
+    /// Nothing was written. The text is for the client, with its prefix.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Who takes entries to the log.
+pub trait Proposer: Send + Sync + 'static {
+    /// Proposes an entry; calls made one after the other stand in the log in that order. Completes once it is applied here.
+    fn propose(&self, payload: Bytes) -> BoxFuture<'static, Result<(), SubmitError>>;
+
+    /// Whether a write of about `bytes` has room on the disk.
+    ///
+    /// # Errors
+    /// What the client is told.
+    fn check_room(&self, bytes: usize) -> Result<(), String>;
+}
+
+/// Who is told what commands do beside their replies.
+pub trait Listener: Send + Sync + 'static {
+    /// Behind each command or transaction that was applied. `client` is the connection when it is one of this node.
+    ///
+    /// Called while the keyspace is locked: must not wait, and must not call it.
+    fn effects(&self, effects: &Effects, client: Option<u64>);
+}
+
+/// A unit on its way, and who waits for it.
+pub(crate) struct Submitted {
+    pub(crate) item: Item,
+    pub(crate) answer: Option<oneshot::Sender<Result<Answer, SubmitError>>>,
+}
+
+/// What became of a unit.
+pub(crate) enum Answer {
+    /// All its replies.
+    Replies(Vec<Reply>),
+    /// The replies so far; its last command waits.
+    Waits { replies: Vec<Reply>, at: Position, block: Block, served: oneshot::Receiver<Result<Reply, SubmitError>> },
+}
+
+/// A client of this node whose command waits.
+pub(crate) struct LocalWaiter {
+    pub(crate) client: u64,
+    pub(crate) served: oneshot::Sender<Result<Reply, SubmitError>>,
+    /// What it is told when it is taken away.
+    pub(crate) otherwise: Reply,
+}
+
+/// The keyspace of a node.
+pub struct Keyspace {
+    pub(crate) state: RwLock<State>,
+    pub(crate) load: Box<dyn Load + Send + Sync>,
+    clock: Arc<dyn Clock>,
+    started: Duration,
+    /// Time of the last applied entry, milliseconds.
+    pub(crate) applied_ms: AtomicI64,
+    /// Tells this process's entries from others'.
+    pub(crate) origin: u64,
+    line: mpsc::Sender<Submitted>,
+    room: Semaphore,
+    /// Units of entries on their way, by number.
+    pub(crate) on_their_way: Mutex<FxHashMap<u64, Vec<Submitted>>>,
+    pub(crate) local_waiters: Mutex<FxHashMap<Position, LocalWaiter>>,
+    /// Answers that go out when the batch is published.
+    pub(crate) finished: Mutex<Vec<Finished>>,
+    pub(crate) listener: RwLock<Option<Arc<dyn Listener>>>,
+    /// Commands that were applied or read.
+    pub(crate) commands: AtomicU64,
+}
+
+pub(crate) enum Finished {
+    Unit(oneshot::Sender<Result<Answer, SubmitError>>, Result<Answer, SubmitError>),
+    Waiter(oneshot::Sender<Result<Reply, SubmitError>>, Result<Reply, SubmitError>),
+}
+
+/// The end of the line that the proposer task takes from.
+pub struct Line(pub(crate) mpsc::Receiver<Submitted>);
+
+impl Keyspace {
+    /// An empty keyspace; give the [`Line`] to [`Keyspace::run`].
+    #[must_use]
+    pub fn new(state: State, load: Box<dyn Load + Send + Sync>, clock: Arc<dyn Clock>) -> (Arc<Self>, Line) {
+        let (line, rest) = mpsc::channel(LINE_ITEMS_MAX);
+        let keyspace = Self {
+            state: RwLock::new(state),
+            load,
+            started: clock.monotonic(),
+            clock,
+            applied_ms: AtomicI64::new(0),
+            origin: rand::random(),
+            line,
+            room: Semaphore::new(LINE_KIB_MAX),
+            on_their_way: Mutex::default(),
+            local_waiters: Mutex::default(),
+            finished: Mutex::default(),
+            listener: RwLock::default(),
+            commands: AtomicU64::new(0),
+        };
+        (Arc::new(keyspace), Line(rest))
+    }
+
+    /// Tells `listener` from now on.
+    pub fn listen(&self, listener: Arc<dyn Listener>) {
+        *self.listener.write() = Some(listener);
+    }
+
+    /// Now, as reads see it: milliseconds since 1970 UTC, never behind an applied entry.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        let clock = i64::try_from(self.clock.now_micros() / 1_000).unwrap_or(i64::MAX);
+        clock.max(self.applied_ms.load(Ordering::Acquire))
+    }
+
+    /// Seconds since the node started.
+    #[must_use]
+    pub fn uptime(&self) -> u32 {
+        u32::try_from(self.clock.monotonic().saturating_sub(self.started).as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// A context for a client's read, now.
+    #[must_use]
+    pub fn context(&self, db: DbId) -> Context {
+        Context { uptime: self.uptime(), random: rand::random(), ..Context::new(db, self.now_ms()) }
+    }
+
+    /// Runs commands that only read, all of them over one state.
+    ///
+    /// Blocks on the disk for keys that are not in memory.
+    ///
+    /// # Errors
+    /// [`StorageFault`]: this read cannot be served, and perhaps no other.
+    pub fn read(&self, context: &Context, commands: &[Command]) -> Result<Vec<Reply>, StorageFault> {
+        self.commands.fetch_add(commands.len() as u64, Ordering::Relaxed);
+        loop {
+            match self.try_read(context, commands) {
+                Ok(replies) => return Ok(replies),
+                Err(Error::Miss(db, key)) => self.load.load_shared(&self.state, db, &key)?,
+                Err(Error::Storage(fault)) => return Err(fault),
+                Err(Error::Reply(_) | Error::Block(_)) => {
+                    return Err(StorageFault::Entry("a read ended as only a command may"));
+                }
+            }
+        }
+    }
+
+    fn try_read(&self, context: &Context, commands: &[Command]) -> Result<Vec<Reply>, Error> {
+        let state = self.state.read();
+        let mut replies = Vec::with_capacity(commands.len());
+        for command in commands {
+            match crate::run_read(&state, context, command.spec, &command.args) {
+                Err(Error::Block(block)) if context.must_not_wait => replies.push(block.otherwise),
+                other => replies.push(other?),
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Looks at the state; for statistics and tables.
+    pub fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.read())
+    }
+
+    /// The version of a key's last change, for WATCH; zero for a key that does not exist.
+    ///
+    /// # Errors
+    /// [`StorageFault`].
+    pub fn version(&self, db: DbId, key: &[u8]) -> Result<Position, StorageFault> {
+        loop {
+            let found = self.state.read().find(db, key, self.now_ms()).map(|entry| entry.map(|entry| entry.version));
+            match found {
+                Ok(version) => return Ok(version.unwrap_or_default()),
+                Err(Error::Miss(db, key)) => self.load.load_shared(&self.state, db, &key)?,
+                Err(Error::Storage(fault)) => return Err(fault),
+                Err(_) => return Ok(Position::default()),
+            }
+        }
+    }
+
+    /// Logs and applies a unit and gives a reply for each of its commands.
+    ///
+    /// Only its last command may be one that waits; then this waits. Dropping the future takes a waiting command away, not
+    /// one that is on its way to the log. A transaction whose watched keys have changed answers with one
+    /// [`Reply::NullArray`].
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn submit(self: &Arc<Self>, unit: Unit) -> Result<Vec<Reply>, SubmitError> {
+        self.commands.fetch_add(unit.commands.len() as u64, Ordering::Relaxed);
+        let kib = unit.bytes() / 1_024 + 1;
+        let room = self.room.acquire_many(u32::try_from(kib.min(LINE_KIB_MAX)).unwrap_or(u32::MAX)).await;
+        let (answer, answered) = oneshot::channel();
+        let client = unit.client;
+        self.put(Submitted { item: Item::Unit(unit), answer: Some(answer) }).await?;
+        let answer = answered.await.unwrap_or(Err(SubmitError::Unknown))?;
+        drop(room);
+        match answer {
+            Answer::Replies(replies) => Ok(replies),
+            Answer::Waits { mut replies, at, block, served } => {
+                replies.push(self.wait(client, at, &block, served).await?);
+                Ok(replies)
+            }
+        }
+    }
+
+    async fn wait(
+        self: &Arc<Self>,
+        _client: u64,
+        at: Position,
+        block: &Block,
+        mut served: oneshot::Receiver<Result<Reply, SubmitError>>,
+    ) -> Result<Reply, SubmitError> {
+        let mut gone = Gone { keyspace: Arc::clone(self), at: Some(at) };
+        let unknown = |_| Err(SubmitError::Unknown);
+        if block.timeout_ms > 0 {
+            tokio::select! {
+                biased;
+                reply = &mut served => {
+                    gone.at = None;
+                    return reply.unwrap_or_else(unknown);
+                }
+                () = self.clock.sleep(Duration::from_millis(block.timeout_ms)) => {}
+            }
+            // It may be served before the log knows that its time is over.
+            self.put(Submitted { item: Item::Unblock(at), answer: None }).await?;
+        }
+        let reply = served.await.unwrap_or_else(unknown);
+        gone.at = None;
+        reply
+    }
+
+    /// Ends the wait of a connection (CLIENT UNBLOCK): as if its time were over, or with an error. Says whether it waits.
+    pub async fn unblock(self: &Arc<Self>, client: u64, with_error: bool) -> bool {
+        let at = {
+            let mut waiters = self.local_waiters.lock();
+            let Some((at, waiter)) = waiters.iter_mut().find(|(_, waiter)| waiter.client == client) else {
+                return false;
+            };
+            if with_error {
+                waiter.otherwise = Reply::error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+            }
+            *at
+        };
+        self.put(Submitted { item: Item::Unblock(at), answer: None }).await.is_ok()
+    }
+
+    /// Connections of this node that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.local_waiters.lock().len()
+    }
+
+    async fn put(&self, submitted: Submitted) -> Result<(), SubmitError> {
+        let closed = |_| SubmitError::Refused("ERR the node is stopping".to_owned());
+        self.line.send(submitted).await.map_err(closed)
+    }
+}
+
+/// Takes a waiter away when nobody waits for its reply any more.
+struct Gone {
+    keyspace: Arc<Keyspace>,
+    at: Option<Position>,
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        let Some(at) = self.at else { return };
+        let submitted = Submitted { item: Item::Unblock(at), answer: None };
+        if let Err(mpsc::error::TrySendError::Full(submitted)) = self.keyspace.line.try_send(submitted) {
+            let keyspace = Arc::clone(&self.keyspace);
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { keyspace.put(submitted).await });
+            }
+        }
+    }
+}
