@@ -17,7 +17,7 @@ pub use series::Series;
 pub use set::Set;
 pub use stream::Stream;
 pub use string::Str;
-pub use zset::ZSet;
+pub use zset::{ZSet, ZSetIter, ZSetLimits};
 
 use std::sync::Arc;
 
