@@ -18,11 +18,11 @@ use crate::waiters::Waiter;
 use crate::{Context, Effects, Reply, StorageFault, Writer};
 
 impl Keyspace {
-    /// Applies an entry. Its clients are answered at [`Keyspace::publish`].
+    /// Applies an entry and gives a digest of what it did. Its clients are answered at [`Keyspace::publish`].
     ///
     /// # Errors
     /// [`StorageFault`]: the node stops.
-    pub fn apply(&self, index: LogIndex, time: Hlc, payload: &[u8]) -> Result<(), StorageFault> {
+    pub fn apply(&self, index: LogIndex, time: Hlc, payload: &[u8]) -> Result<u64, StorageFault> {
         const BROKEN: StorageFault = StorageFault::Entry("it is not one of the keyspace");
         let mut fields = payload;
         let header = Header::decode(&mut fields).ok_or(BROKEN)?;
@@ -30,10 +30,11 @@ impl Keyspace {
         let own = header.origin == self.origin;
         let mut guard = self.state.write();
         let state = &mut *guard;
+        state.uptime.store(self.uptime(), Ordering::Relaxed);
         let result = match header.kind {
             PART => {
                 state.parts.entry((header.origin, header.number)).or_default().extend_from_slice(fields);
-                return Ok(());
+                return Ok(header.number);
             }
             SWEEP => {
                 let until = payload::take_u64(&mut fields).ok_or(BROKEN)?;
@@ -65,11 +66,13 @@ impl Keyspace {
                     n: 0,
                     logged: 0,
                 };
-                run.all(submitted)
+                run.all(submitted).map(|()| u64::from(run.n))
             }
             _ => Err(BROKEN),
         };
         self.applied_ms.fetch_max(now, Ordering::AcqRel);
+        let result = result.map(|changes| (changes << 32) ^ guard.dbs.values().map(|db| db.live).sum::<u64>());
+        self.account(&guard);
         result
     }
 
@@ -94,7 +97,7 @@ impl Keyspace {
         }
     }
 
-    fn sweep(&self, state: &mut State, index: LogIndex, until: i64) -> Result<(), StorageFault> {
+    fn sweep(&self, state: &mut State, index: LogIndex, until: i64) -> Result<u64, StorageFault> {
         let mut effects = Effects::default();
         let mut n = 0;
         for db in state.db_ids() {
@@ -107,7 +110,7 @@ impl Keyspace {
             }
         }
         self.tell(&effects, None);
-        Ok(())
+        Ok(u64::from(n))
     }
 
     /// Until when a sweep would end about `count` keys or all that is due, whichever is less; `None` when nothing is due.

@@ -40,12 +40,18 @@ pub struct Entry {
     pub value: Option<Value>,
     /// When it ends: milliseconds since 1970 UTC.
     pub expire_at: Option<i64>,
+    /// When something of it ends first: itself, or a field of a hash.
+    pub(crate) due: Option<i64>,
     /// The position of its last change.
     pub version: Position,
     /// The generation of checkpoints in which it was changed last; 0 for never since it was loaded.
     pub generation: u64,
     /// Bytes that were counted for it.
     pub(crate) counted: usize,
+    /// Whether the LSM holds it.
+    pub(crate) is_stored: bool,
+    /// The due time that the LSM holds.
+    pub(crate) stored_due: Option<i64>,
     /// When it was used last: seconds since the node started, for eviction and OBJECT IDLETIME.
     pub used: std::sync::atomic::AtomicU32,
     /// How often, logarithmically, for OBJECT FREQ.
@@ -85,6 +91,8 @@ struct Bucket {
 /// A numbered database. See the module.
 #[derive(Debug)]
 pub struct Db {
+    /// Names its objects in the LSM; another one behind each flush.
+    pub(crate) incarnation: u32,
     directory: Vec<u32>,
     depth: u32,
     buckets: Vec<Bucket>,
@@ -94,13 +102,15 @@ pub struct Db {
     pub(crate) cold: u64,
     /// Entries in memory that hold a value.
     pub(crate) hot: u64,
-    /// Keys in memory that have an end, by it.
+    /// Keys in memory of which something ends, by when.
     pub(crate) expires: BTreeSet<(i64, Box<[u8]>)>,
 }
 
-impl Default for Db {
-    fn default() -> Self {
+impl Db {
+    /// An empty one.
+    pub(crate) fn new(incarnation: u32) -> Self {
         Self {
+            incarnation,
             directory: vec![0],
             depth: 0,
             buckets: vec![Bucket::default()],
@@ -110,9 +120,6 @@ impl Default for Db {
             expires: BTreeSet::new(),
         }
     }
-}
-
-impl Db {
     fn place(&self, hash: u64) -> usize {
         // A shift by 64 would be an overflow.
         let slot = hash.checked_shr(64 - self.depth).unwrap_or(0) as usize;
@@ -219,6 +226,21 @@ impl Db {
         Some(last.0.min(now))
     }
 
+    /// Takes entries out of some buckets, from number `from` on, and says where to go on; `None` behind the last.
+    pub(crate) fn extract_from(
+        &mut self,
+        from: usize,
+        count: usize,
+        mut gone: impl FnMut(&Entry) -> bool,
+    ) -> (Vec<Entry>, Option<usize>) {
+        let to = from.saturating_add(count).min(self.buckets.len());
+        let mut entries = Vec::new();
+        for bucket in self.buckets.get_mut(from..to).unwrap_or_default() {
+            entries.extend(bucket.entries.extract_if(|entry| gone(entry)));
+        }
+        (entries, (to < self.buckets.len()).then_some(to))
+    }
+
     /// All entries in memory, also those that say that a key is absent, in no order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.buckets.iter().flat_map(|bucket| bucket.entries.iter())
@@ -234,9 +256,12 @@ mod tests {
             key: n.to_string().into_bytes().into(),
             value: None,
             expire_at: None,
+            due: None,
             version: Position::default(),
             generation: 0,
             counted: 0,
+            is_stored: false,
+            stored_due: None,
             used: 0.into(),
             frequency: 0.into(),
         }
@@ -244,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_is_put_is_found_and_scanned_once() {
-        let mut db = Db::default();
+        let mut db = Db::new(1);
         for n in 0..20_000 {
             db.insert(entry(n));
         }

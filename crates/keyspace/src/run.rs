@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use parking_lot::RwLock;
 
+use crate::db::Db;
 use crate::error::{Block, wrong_arity};
 use crate::spec::{Run, Spec};
 use crate::{Context, Error, Reader, Reply, Result, State, StorageFault, Writer};
@@ -15,6 +16,9 @@ pub enum Ran {
     /// It waits for one of its keys.
     Block(Block),
 }
+
+/// A key that is not in memory: its name, its end, and the name of its type.
+pub type ColdKey = (Box<[u8]>, Option<i64>, &'static str);
 
 /// Brings keys into memory. Behind it [`State::db`] has an entry for the key, if only one that says that it is absent.
 pub trait Load {
@@ -35,6 +39,13 @@ pub trait Load {
     /// # Errors
     /// As [`Load::load`].
     fn due(&self, state: &State, db: crate::DbId, now: i64) -> Result<Vec<Box<[u8]>>, StorageFault>;
+
+    /// Keys that are not in memory, whose hashes are from `from` to below `next` (to the end for `None`), each with its
+    /// end and the name of its type.
+    ///
+    /// # Errors
+    /// As [`Load::load`].
+    fn cold_keys(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<ColdKey>, StorageFault>;
 }
 
 /// Runs a command that reads.
@@ -82,11 +93,16 @@ pub fn run_command(
     // A command that names further keys only as it goes runs again, until it has them all.
     loop {
         let changes = writer.changes;
+        let touched = writer.effects.touched.len();
         let result = match spec.run {
             Run::Read(run) => run(&writer.reader(), args),
             Run::Write(run) => run(writer, args),
             Run::Door | Run::Container => Err(not_here(spec)),
         };
+        for at in touched..writer.effects.touched.len() {
+            let (db, key) = &writer.effects.touched[at];
+            writer.state.settle(*db, key);
+        }
         match result {
             Ok(reply) => return Ok(Ran::Reply(reply)),
             Err(Error::Reply(text)) => return Ok(Ran::Reply(Reply::Error(text))),

@@ -9,14 +9,15 @@
 //! A few entries are on their way at a time; what comes meanwhile goes into the next one. So one fsync serves all
 //! connections, and a quiet node waits for nobody.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use perigee_runtime::Clock;
+use perigee_storage::budget::{Guard, MemoryBudget};
 use rustc_hash::FxHashMap;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -87,6 +88,7 @@ pub(crate) struct LocalWaiter {
 
 /// The keyspace of a node.
 pub struct Keyspace {
+    this: Weak<Keyspace>,
     pub(crate) state: RwLock<State>,
     pub(crate) load: Box<dyn Load + Send + Sync>,
     clock: Arc<dyn Clock>,
@@ -105,6 +107,13 @@ pub struct Keyspace {
     pub(crate) listener: RwLock<Option<Arc<dyn Listener>>>,
     /// Commands that were applied or read.
     pub(crate) commands: AtomicU64,
+    counted: Mutex<Option<Counted>>,
+}
+
+/// What the budget holds for it.
+struct Counted {
+    hot: Guard,
+    dirty: Guard,
 }
 
 pub(crate) enum Finished {
@@ -120,7 +129,8 @@ impl Keyspace {
     #[must_use]
     pub fn new(state: State, load: Box<dyn Load + Send + Sync>, clock: Arc<dyn Clock>) -> (Arc<Self>, Line) {
         let (line, rest) = mpsc::channel(LINE_ITEMS_MAX);
-        let keyspace = Self {
+        let keyspace = Arc::new_cyclic(|this| Self {
+            this: this.clone(),
             state: RwLock::new(state),
             load,
             started: clock.monotonic(),
@@ -134,8 +144,30 @@ impl Keyspace {
             finished: Mutex::default(),
             listener: RwLock::default(),
             commands: AtomicU64::new(0),
-        };
-        (Arc::new(keyspace), Line(rest))
+            counted: Mutex::default(),
+        });
+        (keyspace, Line(rest))
+    }
+
+    /// Counts its bytes in the node's budget from now on.
+    pub fn count_in(&self, budget: &MemoryBudget) {
+        let counted = Counted { hot: budget.hot.reserve(0), dirty: budget.dirty.reserve(0) };
+        *self.counted.lock() = Some(counted);
+        self.account(&self.state.read());
+    }
+
+    /// Tells the budget how much there is.
+    pub(crate) fn account(&self, state: &State) {
+        if let Some(counted) = &mut *self.counted.lock() {
+            counted.hot.resize(state.memory);
+            counted.dirty.resize(state.dirty_bytes());
+        }
+    }
+
+    /// Itself, for what outlives a call.
+    pub(crate) fn handle(&self) -> Arc<Keyspace> {
+        // Whoever calls holds one, as it is never made without.
+        self.this.upgrade().unwrap_or_else(|| unreachable!("a keyspace is always shared"))
     }
 
     /// Tells `listener` from now on.

@@ -1,11 +1,13 @@
 //! The state that the log makes.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU32;
 
 use perigee_types::Oid;
 use rustc_hash::FxHashMap;
 
 use crate::db::{Db, Entry};
+use crate::persist::{Image, due_of};
 use crate::{Error, Result, Waiters};
 
 /// A numbered database of a tenant.
@@ -41,9 +43,16 @@ impl Settings {
 }
 
 /// All keys of a node.
-#[derive(Default)]
 pub struct State {
     pub(crate) dbs: FxHashMap<DbId, Db>,
+    /// The number that the next database gets in the LSM.
+    pub(crate) next_incarnation: u32,
+    /// Numbers of databases that were flushed and may have keys in the LSM.
+    pub(crate) dropped: Vec<u32>,
+    /// Those of them that the last checkpoint knows: compaction may take their keys.
+    pub(crate) dropped_durable: Vec<u32>,
+    /// Seconds since the node started, for who loads a key.
+    pub(crate) uptime: AtomicU32,
     /// See [`Settings`].
     pub settings: Settings,
     /// Commands that wait for a key.
@@ -55,10 +64,98 @@ pub struct State {
     /// The generation of the checkpoint that is being gathered; changed entries carry it.
     pub(crate) generation: u64,
     /// Keys changed in this generation.
-    pub(crate) dirty: Vec<(DbId, Box<[u8]>)>,
+    pub(crate) dirty: Vec<(u32, Box<[u8]>)>,
+    /// The generation that a checkpoint is writing.
+    pub(crate) frozen: Option<u64>,
+    /// Objects of that generation as they were when it was frozen, where they have changed since.
+    pub(crate) images: FxHashMap<(u32, Box<[u8]>), Option<Image>>,
+    /// Databases that were flushed while a checkpoint still needs their objects.
+    pub(crate) retired: Vec<Db>,
+    /// The last generation that the LSM holds whole.
+    pub(crate) durable: u64,
+    /// Counts turns of eviction: who reads the LSM without the lock looks at it.
+    pub(crate) evictions: u64,
+}
+
+/// What a changed key is counted with: its value is not looked at again.
+const DIRTY_BYTES: usize = 128;
+
+/// Incarnations are oids of a range of their own: tables have the lower half.
+const FIRST_INCARNATION: u32 = 1 << 31;
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            dbs: FxHashMap::default(),
+            next_incarnation: FIRST_INCARNATION,
+            dropped: Vec::new(),
+            dropped_durable: Vec::new(),
+            uptime: AtomicU32::new(0),
+            settings: Settings::default(),
+            waiters: Waiters::default(),
+            parts: BTreeMap::new(),
+            memory: 0,
+            generation: 1,
+            dirty: Vec::new(),
+            frozen: None,
+            images: FxHashMap::default(),
+            retired: Vec::new(),
+            durable: 0,
+            evictions: 0,
+        }
+    }
 }
 
 impl State {
+    /// A database, made when it is new.
+    pub(crate) fn db_mut(&mut self, id: DbId) -> &mut Db {
+        let next = &mut self.next_incarnation;
+        self.dbs.entry(id).or_insert_with(|| {
+            *next += 1;
+            Db::new(*next - 1)
+        })
+    }
+
+    pub(crate) fn db_of(&self, incarnation: u32) -> Option<&Db> {
+        self.dbs.values().chain(&self.retired).find(|db| db.incarnation == incarnation)
+    }
+
+    pub(crate) fn db_of_mut(&mut self, incarnation: u32) -> Option<&mut Db> {
+        self.dbs.values_mut().chain(&mut self.retired).find(|db| db.incarnation == incarnation)
+    }
+
+    /// Removes all keys of a database; says how many there were.
+    pub(crate) fn flush(&mut self, id: DbId) -> u64 {
+        let Some(db) = self.dbs.remove(&id) else { return 0 };
+        let live = db.live;
+        self.dropped.push(db.incarnation);
+        let memory: usize = db.entries().map(|entry| entry.counted).sum();
+        self.memory = self.memory.saturating_sub(memory);
+        if self.frozen.is_some() {
+            self.retired.push(db);
+        }
+        live
+    }
+
+    /// Counts a key's bytes again, and when something of it ends, behind a change.
+    pub(crate) fn settle(&mut self, id: DbId, key: &[u8]) {
+        let Some(db) = self.dbs.get_mut(&id) else { return };
+        let Some(entry) = db.entry_mut(key) else { return };
+        let memory = entry.memory();
+        self.memory = (self.memory + memory).saturating_sub(entry.counted);
+        entry.counted = memory;
+        let due = entry.value.as_ref().and_then(|value| due_of(value, entry.expire_at));
+        let before = std::mem::replace(&mut entry.due, due);
+        if before != due {
+            if let Some(at) = before {
+                db.expires.remove(&(at, key.into()));
+            }
+            if let Some(at) = due {
+                db.expires.insert((at, key.into()));
+            }
+        }
+    }
+
     /// A database; `None` when no key was ever in it.
     #[must_use]
     pub fn db(&self, id: DbId) -> Option<&Db> {
@@ -70,6 +167,11 @@ impl State {
         let mut ids: Vec<DbId> = self.dbs.keys().copied().collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// Bytes that the next checkpoint writes, about.
+    pub(crate) fn dirty_bytes(&self) -> usize {
+        self.dirty.len() * DIRTY_BYTES
     }
 
     /// Bytes of memory of all entries, about.

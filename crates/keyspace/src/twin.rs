@@ -24,6 +24,10 @@ impl Load for NothingCold {
     fn due(&self, _state: &State, _db: DbId, _now: i64) -> Result<Vec<Box<[u8]>>, StorageFault> {
         Ok(Vec::new())
     }
+
+    fn cold_keys(&self, _db: &crate::Db, _from: u64, _next: Option<u64>) -> Result<Vec<crate::ColdKey>, StorageFault> {
+        Ok(Vec::new())
+    }
 }
 
 /// See the module.
@@ -181,7 +185,7 @@ impl crate::Proposer for AtOnce {
             applied
         });
         Box::pin(std::future::ready(match applied {
-            Some(Ok(())) => Ok(()),
+            Some(Ok(_)) => Ok(()),
             Some(Err(fault)) => Err(crate::SubmitError::Refused(format!("ERR {fault}"))),
             None => Err(crate::SubmitError::Unknown),
         }))

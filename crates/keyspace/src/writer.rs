@@ -4,11 +4,14 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::db::{Db, Entry, Position};
+use rustc_hash::FxHashMap;
+
+use crate::db::{Entry, Position};
 use crate::effects::{Effects, EventClass, Notification};
 use crate::object::{Object, Value};
+use crate::persist::Image;
 use crate::reader::{Context, Reader};
-use crate::state::State;
+use crate::state::{DbId, State};
 use crate::{Error, Load, Result};
 
 /// The state as a command may change it, at one position of the log.
@@ -187,12 +190,9 @@ impl<'a> Writer<'a> {
         if !self.exists(key)? {
             return Ok(false);
         }
-        let before = match self.touch(key)? {
-            Some(entry) => std::mem::replace(&mut entry.expire_at, expire_at),
-            None => return Ok(false),
-        };
-        let db = self.state.dbs.entry(self.context.db).or_default();
-        move_expire(db, key, before, expire_at);
+        if let Some(entry) = self.touch(key)? {
+            entry.expire_at = expire_at;
+        }
         Ok(true)
     }
 
@@ -229,18 +229,48 @@ impl<'a> Writer<'a> {
         self.effects.published.push((channel, message, sharded));
     }
 
+    /// Removes all keys of a database; gives how many there were.
+    pub fn flush_db(&mut self, number: u32) -> u64 {
+        let id = DbId { number, ..self.context.db };
+        self.changes += 1;
+        self.effects.flushed.push(id);
+        self.state.flush(id)
+    }
+
+    /// The numbered databases of the tenant that ever had a key, in order.
+    #[must_use]
+    pub fn db_numbers(&self) -> Vec<u32> {
+        let tenant = self.context.db.tenant;
+        self.state.db_ids().into_iter().filter(|id| id.tenant == tenant).map(|id| id.number).collect()
+    }
+
+    /// Lets two databases change their numbers. Watched keys of both count as changed: versions move with their keys.
+    pub fn swap_db(&mut self, one: u32, other: u32) {
+        if one == other {
+            return;
+        }
+        let ids = [one, other].map(|number| DbId { number, ..self.context.db });
+        self.changes += 1;
+        let dbs = ids.map(|id| self.state.dbs.remove(&id));
+        for (id, db) in ids.into_iter().rev().zip(dbs) {
+            if let Some(db) = db {
+                self.state.dbs.insert(id, db);
+            }
+            self.effects.flushed.push(id);
+        }
+    }
+
     /// Marks a key as changed and gives its entry, when it is in memory with a value.
     fn touch(&mut self, key: &[u8]) -> Result<Option<&mut Entry>> {
         let id = self.context.db;
         let version = self.next_version();
         self.effects.touched.push((id, Bytes::copy_from_slice(key)));
-        let State { dbs, dirty, generation, .. } = &mut *self.state;
-        let Some(entry) = dbs.get_mut(&id).and_then(|db| db.entry_mut(key)) else { return Ok(None) };
+        let State { dbs, dirty, generation, frozen, images, .. } = &mut *self.state;
+        let Some(db) = dbs.get_mut(&id) else { return Ok(None) };
+        let incarnation = db.incarnation;
+        let Some(entry) = db.entry_mut(key) else { return Ok(None) };
+        mark(entry, incarnation, *generation, *frozen, dirty, images);
         entry.version = version;
-        if entry.generation != *generation {
-            entry.generation = *generation;
-            dirty.push((id, key.into()));
-        }
         Ok(Some(entry))
     }
 
@@ -254,47 +284,54 @@ impl<'a> Writer<'a> {
         let id = self.context.db;
         let version = self.next_version();
         self.effects.touched.push((id, Bytes::copy_from_slice(key)));
-        let State { dbs, dirty, generation, .. } = &mut *self.state;
-        let db = dbs.entry(id).or_default();
+        self.state.db_mut(id);
+        let State { dbs, dirty, generation, frozen, images, .. } = &mut *self.state;
+        let Some(db) = dbs.get_mut(&id) else { return Ok(()) };
         let (value, expire_at) = match new {
             Some((value, expire_at)) => (Some(value), expire_at),
             None => (None, None),
         };
-        let holds = value.is_some();
-        let has_cold = db.has_cold_keys();
-        let (held, before) = match db.entry_mut(key) {
+        let (holds, has_cold, incarnation) = (value.is_some(), db.has_cold_keys(), db.incarnation);
+        let held = match db.entry_mut(key) {
             Some(entry) => {
+                mark(entry, incarnation, *generation, *frozen, dirty, images);
                 let held = entry.value.is_some();
-                let before = std::mem::replace(&mut entry.expire_at, expire_at);
-                entry.value = value;
-                entry.version = version;
-                if entry.generation != *generation {
-                    entry.generation = *generation;
-                    dirty.push((id, key.into()));
-                }
-                (held, before)
+                (entry.value, entry.expire_at, entry.version) = (value, expire_at, version);
+                held
             }
             None if has_cold => return Err(Error::Miss(id, key.into())),
+            None if !holds => false,
             None => {
+                dirty.push((incarnation, key.into()));
                 db.insert(Entry {
                     key: key.into(),
                     value,
                     expire_at,
+                    due: None,
                     version,
                     generation: *generation,
                     counted: 0,
+                    is_stored: false,
+                    stored_due: None,
                     used: self.context.uptime.into(),
                     frequency: 5.into(),
                 });
-                dirty.push((id, key.into()));
-                (false, None)
+                false
             }
         };
-        move_expire(db, key, before, expire_at);
         match (held, holds) {
             (false, true) => (db.hot, db.live) = (db.hot + 1, db.live + 1),
             (true, false) => (db.hot, db.live) = (db.hot.saturating_sub(1), db.live.saturating_sub(1)),
             _ => {}
+        }
+        // What no checkpoint has seen and none is writing needs no tombstone.
+        let frozen = frozen.is_some();
+        let forgotten = |entry: &Entry| entry.value.is_none() && !entry.is_stored && !frozen;
+        if !holds && db.entry(key).is_some_and(forgotten) {
+            self.state.settle(id, key);
+            if let Some(entry) = self.state.dbs.get_mut(&id).and_then(|db| db.take(key)) {
+                self.state.memory = self.state.memory.saturating_sub(entry.counted);
+            }
         }
         Ok(())
     }
@@ -309,7 +346,11 @@ impl<'a> Writer<'a> {
             Some(db) => db.expires.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| key.clone()).collect(),
             None => return Ok(()),
         };
-        due.iter().try_for_each(|key| self.expire(key))
+        due.iter().try_for_each(|key| {
+            self.expire(key)?;
+            self.state.settle(id, key);
+            Ok(())
+        })
     }
 
     /// Removes a key when its time is over, and tells so.
@@ -332,14 +373,23 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn move_expire(db: &mut Db, key: &[u8], before: Option<i64>, after: Option<i64>) {
-    if before == after {
+/// A change begins: the key is due for the next checkpoint, and one that is being written gets its image first.
+fn mark(
+    entry: &mut Entry,
+    incarnation: u32,
+    generation: u64,
+    frozen: Option<u64>,
+    dirty: &mut Vec<(u32, Box<[u8]>)>,
+    images: &mut FxHashMap<(u32, Box<[u8]>), Option<Image>>,
+) {
+    if entry.generation == generation {
         return;
     }
-    if let Some(at) = before {
-        db.expires.remove(&(at, key.into()));
+    if Some(entry.generation) == frozen {
+        let image =
+            entry.value.clone().map(|value| Image { value, expire_at: entry.expire_at, version: entry.version });
+        images.insert((incarnation, entry.key.clone()), image);
     }
-    if let Some(at) = after {
-        db.expires.insert((at, key.into()));
-    }
+    entry.generation = generation;
+    dirty.push((incarnation, entry.key.clone()));
 }

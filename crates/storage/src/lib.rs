@@ -15,6 +15,7 @@
 pub mod arrow_value;
 pub mod budget;
 pub mod checkpoint;
+pub mod companion;
 pub mod disk;
 pub mod encoding;
 pub mod entry;

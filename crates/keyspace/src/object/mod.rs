@@ -70,6 +70,12 @@ macro_rules! objects {
                 match self { Value::String(_) => "string", $(Value::$variant(_) => $name),* }
             }
 
+            /// When the first part of it ends that has an end of its own (a field of a hash): milliseconds since 1970 UTC.
+            #[must_use]
+            pub fn first_end(&self) -> Option<i64> {
+                None
+            }
+
             /// Whether nothing is left in it.
             #[must_use]
             pub fn is_empty(&self) -> bool {

@@ -7,6 +7,7 @@ use perigee_types::catalog::Object;
 use perigee_types::{Hlc, IndexId, LogIndex, Oid};
 
 use super::records::{DroppedIndexRecord, DroppedRecord, MetaRecord, StagedRecord, TableRecord};
+use crate::companion::FrozenCompanion;
 use crate::store::{Core, SequenceState, Store};
 use crate::table::chunk::Chunk;
 use crate::table::directory::Directory;
@@ -25,6 +26,7 @@ pub(super) struct Frozen {
     pub(super) cleared: Vec<DroppedIndexRecord>,
     pub(super) objects: BTreeMap<Oid, Option<Object>>,
     pub(super) sequences: BTreeMap<Oid, Option<SequenceState>>,
+    pub(super) companion: Option<Box<dyn FrozenCompanion>>,
     /// By storage oid.
     pub(super) tables: Vec<FrozenTable>,
 }
@@ -86,6 +88,7 @@ impl Store {
             cleared,
             objects: objects.into_iter().map(|oid| (oid, catalog.object(oid).cloned())).collect(),
             sequences: sequences.into_iter().map(|oid| (oid, self.sequence(oid))).collect(),
+            companion: self.companion.as_ref().map(|companion| companion.freeze()),
             tables: tables.iter().filter_map(TableStore::freeze).collect(),
         })
     }
@@ -182,6 +185,9 @@ impl Frozen {
 
     /// The run is durable: what it holds is clean.
     pub(super) fn finish(&self) {
+        if let Some(companion) = &self.companion {
+            companion.finish();
+        }
         for table in &self.tables {
             let mut written = table.store.written.lock();
             for (first, change) in &table.chunks {

@@ -57,12 +57,14 @@ impl Frozen {
                 let record = state.map(|s| SequenceRecord { next: s.next, called: s.called });
                 Ok((format::object_key(Kind::Sequence, *oid), record.map(|r| format::seal_json(&r).into())))
             }))
+            .chain(self.companion.iter().flat_map(|companion| companion.facts()).map(Ok))
             .chain(tables().flat_map(FrozenTable::facts))
             .chain(tables().flat_map(|table| table.headers(self.index.0)))
             .chain(tables().flat_map(FrozenTable::columns))
             .chain(tables().flat_map(|table| table.marks(self.index.0)))
             .chain(self.index_pairs(kv, true))
             .chain(self.index_pairs(kv, false))
+            .chain(self.companion.iter().flat_map(|companion| companion.pairs()).map(|pair| Ok(pair?)))
     }
 
     fn state(&self) -> impl Iterator<Item = Pair> + '_ {

@@ -9,6 +9,7 @@
 //! stage table   id | table: JSON | indexes: JSON
 //! abort         id
 //! attest        index | chain hash, 32 bytes | digest, 32 bytes
+//! companion     the keyspace's own bytes, to the end
 //!
 //! changes       count, then each: storage | columns | ended | 0 + rows, or 1 + record-batch message
 //! ended         count, then each: vid (difference to the one before, zigzag) | what is said of it | values | row
@@ -42,6 +43,7 @@ mod kind {
     pub(super) const ATTEST: u8 = 4;
     pub(super) const STAGE_TABLE: u8 = 5;
     pub(super) const NOTIFYING: u8 = 6;
+    pub(super) const COMPANION: u8 = 7;
 }
 
 const ROWS: u8 = 0;
@@ -77,6 +79,10 @@ impl Entry {
             Entry::Abort { transaction } => {
                 out.push(kind::ABORT);
                 put_varint(transaction.0, &mut out);
+            }
+            Entry::Companion(payload) => {
+                out.push(kind::COMPANION);
+                out.extend_from_slice(payload);
             }
             Entry::Attest { index, chain_hash, digest } => {
                 out.push(kind::ATTEST);
@@ -130,6 +136,7 @@ impl Entry {
                 table: get_json::<Arc<Table>>(&mut rest)?,
                 indexes: get_json::<Vec<Arc<Index>>>(&mut rest)?,
             },
+            kind::COMPANION => Entry::Companion(Bytes::copy_from_slice(std::mem::take(&mut rest))),
             kind::ABORT => Entry::Abort { transaction: TransactionId(get_varint(&mut rest)?) },
             kind::ATTEST => Entry::Attest {
                 index: LogIndex(get_varint(&mut rest)?),

@@ -16,6 +16,7 @@ mod error;
 mod tests;
 
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use perigee_types::catalog::{CatalogChange, Index, Table};
 use perigee_types::{LogIndex, Oid, Row, TransactionId, Vid};
 use std::sync::Arc;
@@ -55,6 +56,8 @@ pub enum Entry {
         /// Whose rows go.
         transaction: TransactionId,
     },
+    /// What is applied beside the tables: see [`crate::companion`].
+    Companion(Bytes),
     /// What the leader holds to be true at `index`; changes nothing.
     Attest {
         /// The index that is attested.

@@ -25,6 +25,8 @@ pub enum Kind {
     Catalog = 0x02,
     /// States of sequences.
     Sequence = 0x03,
+    /// What the keyspace is beside its objects: databases, settings, scripts, waiters.
+    Keyspace = 0x10,
     /// Per table: its own facts (next vid, row counts).
     Table = 0x40,
     /// Per table: the chunk directory.
@@ -39,6 +41,10 @@ pub enum Kind {
     Unique = 0x50,
     /// Per other index: (key, vid).
     Index = 0x51,
+    /// Per database of the keyspace: objects, by the hash of their key.
+    Object = 0x60,
+    /// Per database of the keyspace: keys that have an end, by it.
+    ObjectEnd = 0x61,
 }
 
 /// Length of what every key begins with.

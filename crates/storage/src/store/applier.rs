@@ -103,12 +103,19 @@ impl Applier {
             (core.index, core.time)
         };
         self.store.publish(index, time);
+        if let Some(companion) = &self.store.companion {
+            companion.publish();
+        }
     }
 
     fn decode(&self, index: LogIndex, payload: &[u8]) -> Result<Entry, StoreError> {
         let types = |storage, columns: &[u16]| self.store.any_table(storage)?.column_types(columns);
         Entry::decode(payload, &types).map_err(|error| StoreError::Entry { index, error })
     }
+}
+
+fn no_companion() -> StoreError {
+    StoreError::Companion("the log holds entries of a keyspace, and this store was opened without one".to_owned())
 }
 
 impl Store {
@@ -119,6 +126,9 @@ impl Store {
         }
         if term > core.term {
             self.abort_older_terms(core, index, term)?;
+            if let Some(companion) = &self.companion {
+                companion.new_term();
+            }
         }
         (core.index, core.term, core.time) = (index, term, time.max(core.time));
         Ok(())
@@ -132,6 +142,11 @@ impl Store {
                 self.stage_table(core, transaction, table, indexes);
             }
             Entry::Abort { transaction } => self.abort(core, transaction)?,
+            Entry::Companion(payload) => {
+                let companion = self.companion.as_ref().ok_or_else(no_companion)?;
+                let digest = companion.apply(core.index, core.time, &payload)?;
+                core.outcomes.changed_companion(digest);
+            }
             Entry::Attest { index, chain_hash, digest } => {
                 let attestation = Attestation { index, chain_hash, digest };
                 core.outcomes.attested(attestation)?;

@@ -70,6 +70,11 @@ impl Outcomes {
         self.effects.extend_from_slice(&next_vid.to_le_bytes());
     }
 
+    /// Notes what an entry has made of the keyspace.
+    pub(super) fn changed_companion(&mut self, digest: u64) {
+        self.effects.extend_from_slice(&digest.to_le_bytes());
+    }
+
     /// The entry is applied. `attests`: it is itself an attestation, which needs none.
     pub(super) fn end(&mut self, index: LogIndex, ending: Ending, attests: bool) {
         let mut hash = Sha256::new();

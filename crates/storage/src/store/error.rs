@@ -40,6 +40,9 @@ pub enum StoreError {
         /// Why.
         error: EncodingError,
     },
+    /// What is applied beside the tables.
+    #[error("keyspace: {0}")]
+    Companion(String),
     /// A value does not fit its column.
     #[error(transparent)]
     Value(#[from] ValueError),

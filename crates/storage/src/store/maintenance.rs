@@ -87,6 +87,10 @@ impl Store {
             core.dropped.tables.iter().filter(|(_, (at, readers))| *at <= checkpoint && readers.strong_count() == 0);
         let set: DroppedSet = unread.map(|(storage, _)| (GROUP, *storage)).collect();
         drop(core);
+        let mut set = set;
+        if let Some(companion) = &self.companion {
+            set.extend(companion.dropped().into_iter().map(|oid| (GROUP, oid)));
+        }
         let mut known = self.dropped_told.lock();
         if *known != set.len() {
             *known = set.len();

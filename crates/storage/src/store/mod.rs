@@ -41,6 +41,7 @@ use self::catalogs::Catalogs;
 pub(crate) use self::staged::Staged;
 use crate::budget::{MemoryBudget, Pressure};
 use crate::checkpoint::CheckpointState;
+use crate::companion::Companion;
 use crate::kv::KvEngine;
 use crate::table::TableStore;
 use crate::table::context::{Clock, Shared, TableContext};
@@ -60,6 +61,7 @@ pub struct Store {
     pub(crate) options: StoreOptions,
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Arc<Clock>,
+    pub(crate) companion: Option<Arc<dyn Companion>>,
     catalogs: Catalogs,
     tables: RwLock<FxHashMap<Oid, Arc<TableStore>>>,
     sequences: RwLock<FxHashMap<Oid, SequenceState>>,
@@ -125,6 +127,19 @@ impl Store {
         kv: Arc<dyn KvEngine>,
         budget: Arc<MemoryBudget>,
     ) -> Result<(Arc<Store>, Applier), StoreError> {
+        Self::open_with(options, kv, budget, None)
+    }
+
+    /// The same, with what is applied and checkpointed beside the tables; it has read its part of the checkpoint.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(
+        options: StoreOptions,
+        kv: Arc<dyn KvEngine>,
+        budget: Arc<MemoryBudget>,
+        companion: Option<Arc<dyn Companion>>,
+    ) -> Result<(Arc<Store>, Applier), StoreError> {
         let clock = Arc::new(Clock::default());
         let shared = Arc::new(Shared::new(kv, budget, Arc::clone(&clock)));
         let restored = crate::checkpoint::load(&shared, &options.superuser)?;
@@ -132,6 +147,7 @@ impl Store {
         let store = Arc::new(Store {
             shared,
             clock,
+            companion,
             catalogs: Catalogs::new(restored.catalog),
             tables: RwLock::new(restored.tables.into_iter().map(|table| (table.storage(), table)).collect()),
             sequences: RwLock::new(restored.sequences),

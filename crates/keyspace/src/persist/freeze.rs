@@ -1,0 +1,138 @@
+//! Taking hold of what has changed, and writing it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use perigee_storage::companion::{self, FrozenCompanion, Pair};
+use perigee_storage::kv::keys::Kind;
+use perigee_types::Oid;
+
+use super::{Image, end_key, name_of, object_key, record};
+use crate::Keyspace;
+use crate::state::State;
+
+/// Keys whose images are fetched under one lock.
+const TURN: usize = 256;
+
+/// What one checkpoint writes.
+pub(super) struct Frozen {
+    keyspace: Arc<Keyspace>,
+    generation: u64,
+    /// The state's record, as of the checkpoint's index.
+    record: Bytes,
+    dropped: Vec<u32>,
+    /// Changed keys: incarnation, key; in the order of the LSM.
+    dirty: Vec<(u32, Box<[u8]>)>,
+}
+
+impl Frozen {
+    pub(super) fn take(keyspace: &Keyspace) -> Self {
+        let mut state = keyspace.state.write();
+        let generation = state.generation;
+        state.generation += 1;
+        // A run that failed leaves its images: no checkpoint follows it.
+        state.frozen = Some(generation);
+        let dirty = std::mem::take(&mut state.dirty);
+        let record = companion::seal(&record::encode(&state));
+        let dropped = state.dropped.clone();
+        drop(state);
+        Frozen { keyspace: keyspace.handle(), generation, record, dropped, dirty: sorted(dirty) }
+    }
+}
+
+fn sorted(mut dirty: Vec<(u32, Box<[u8]>)>) -> Vec<(u32, Box<[u8]>)> {
+    dirty.sort_by_cached_key(|(incarnation, key)| (*incarnation, name_of(key)));
+    dirty.dedup();
+    dirty
+}
+
+/// What the LSM is to hold of a key, and what it held as its due time.
+struct Change {
+    image: Option<Image>,
+    stored_due: Option<i64>,
+}
+
+impl State {
+    fn frozen_change(&self, incarnation: u32, key: &[u8]) -> Change {
+        let entry = self.db_of(incarnation).and_then(|db| db.entry(key));
+        let stored_due = entry.and_then(|entry| entry.stored_due);
+        if let Some(image) = self.images.get(&(incarnation, key.into())) {
+            return Change { image: image.clone(), stored_due };
+        }
+        let image = entry.and_then(|entry| {
+            let value = entry.value.clone()?;
+            Some(Image { value, expire_at: entry.expire_at, version: entry.version })
+        });
+        Change { image, stored_due }
+    }
+}
+
+impl Frozen {
+    /// The changed keys with what becomes of them, some at a time.
+    fn changes(&self) -> impl Iterator<Item = (u32, &[u8], Change)> {
+        self.dirty.chunks(TURN).flat_map(|keys| {
+            let state = self.keyspace.state.read();
+            let found: Vec<_> = keys.iter().map(|(inc, key)| (*inc, &**key, state.frozen_change(*inc, key))).collect();
+            drop(state);
+            found
+        })
+    }
+}
+
+impl FrozenCompanion for Frozen {
+    fn facts(&self) -> Vec<(Vec<u8>, Option<Bytes>)> {
+        vec![(companion::key(Kind::Keyspace, Oid(0), b"state"), Some(self.record.clone()))]
+    }
+
+    fn pairs(&self) -> Box<dyn Iterator<Item = Pair> + '_> {
+        let objects = self.changes().map(|(incarnation, key, change)| {
+            Ok((object_key(incarnation, key), change.image.map(|image| image.encode(key))))
+        });
+        let ends = std::iter::once_with(|| {
+            let mut ends = Vec::new();
+            for (incarnation, key, change) in self.changes() {
+                let due = change.image.as_ref().and_then(Image::due);
+                if due == change.stored_due {
+                    continue;
+                }
+                ends.extend(change.stored_due.map(|at| (end_key(incarnation, at, key), None)));
+                ends.extend(due.map(|at| (end_key(incarnation, at, key), Some(Bytes::copy_from_slice(key)))));
+            }
+            ends.sort_by(|a, b| a.0.cmp(&b.0));
+            ends.into_iter().map(Ok)
+        });
+        Box::new(objects.chain(ends.flatten()))
+    }
+
+    fn finish(&self) {
+        for keys in self.dirty.chunks(TURN) {
+            let mut state = self.keyspace.state.write();
+            for (incarnation, key) in keys {
+                state.stored(*incarnation, key, self.generation);
+            }
+        }
+        let mut state = self.keyspace.state.write();
+        state.frozen = None;
+        state.images.clear();
+        state.durable = self.generation;
+        state.dropped_durable.clone_from(&self.dropped);
+        let retired = std::mem::take(&mut state.retired);
+        drop(state);
+        drop(retired);
+    }
+}
+
+impl State {
+    /// A key's change of a generation is in the LSM.
+    fn stored(&mut self, incarnation: u32, key: &[u8], generation: u64) {
+        let due = self.frozen_change(incarnation, key).image.map(|image| image.due());
+        let Some(db) = self.db_of_mut(incarnation) else { return };
+        let Some(entry) = db.entry_mut(key) else { return };
+        entry.stored_due = due.flatten();
+        entry.is_stored = due.is_some();
+        if entry.value.is_none() && entry.generation == generation {
+            let gone = db.take(key).map_or(0, |entry| entry.counted);
+            self.memory = self.memory.saturating_sub(gone);
+        }
+    }
+}

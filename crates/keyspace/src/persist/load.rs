@@ -1,0 +1,158 @@
+//! Keys that are not in memory.
+
+use std::sync::atomic::Ordering;
+
+use parking_lot::RwLock;
+use perigee_storage::companion;
+use perigee_storage::kv::SharedKv;
+use perigee_storage::kv::keys::{Kind, range_of, rest};
+use perigee_types::Oid;
+
+use super::{Image, due_of, object_key};
+use crate::db::{Db, Entry, Position};
+use crate::run::ColdKey;
+use crate::state::{DbId, State};
+use crate::{Load, StorageFault};
+
+/// Reads objects from the LSM.
+pub struct LsmLoad {
+    kv: SharedKv,
+}
+
+impl LsmLoad {
+    /// From an LSM.
+    #[must_use]
+    pub fn new(kv: SharedKv) -> Self {
+        Self { kv }
+    }
+
+    fn read(&self, incarnation: u32, key: &[u8]) -> Result<Option<Image>, StorageFault> {
+        let lsm_key = object_key(incarnation, key);
+        let Some(value) = self.kv.get(&lsm_key)? else { return Ok(None) };
+        let (image, whole) = Image::decode(&lsm_key, &value)?;
+        // Two long keys with one hash of 128 bits: not by chance.
+        if whole.is_some_and(|whole| whole != key) {
+            return Err(StorageFault::Damaged { key: key.escape_ascii().to_string(), why: "another key has its hash" });
+        }
+        Ok(Some(image))
+    }
+}
+
+impl Load for LsmLoad {
+    fn load(&self, state: &mut State, id: DbId, key: &[u8]) -> Result<(), StorageFault> {
+        let Some(db) = state.db(id) else { return Ok(()) };
+        if db.entry(key).is_none() {
+            let image = self.read(db.incarnation, key)?;
+            state.take_in(id, key, image);
+        }
+        Ok(())
+    }
+
+    fn load_shared(&self, shared: &RwLock<State>, id: DbId, key: &[u8]) -> Result<(), StorageFault> {
+        loop {
+            let (incarnation, evictions) = {
+                let state = shared.read();
+                match state.db(id) {
+                    Some(db) if db.entry(key).is_none() => (db.incarnation, state.evictions),
+                    _ => return Ok(()),
+                }
+            };
+            let image = self.read(incarnation, key)?;
+            let mut state = shared.write();
+            // The key may have come, changed and gone again meanwhile: then the image is old.
+            let same = state.evictions == evictions && state.db(id).is_some_and(|db| db.incarnation == incarnation);
+            if same {
+                if state.db(id).is_some_and(|db| db.entry(key).is_none()) {
+                    state.take_in(id, key, image);
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    fn due(&self, state: &State, id: DbId, now: i64) -> Result<Vec<Box<[u8]>>, StorageFault> {
+        let Some(db) = state.db(id).filter(|db| db.has_cold_keys()) else { return Ok(Vec::new()) };
+        let prefix = companion::key(Kind::ObjectEnd, Oid(db.incarnation), &[]);
+        let end = companion::key(Kind::ObjectEnd, Oid(db.incarnation), &now.saturating_add(1).to_be_bytes());
+        let from = std::ops::Bound::Included(&prefix[..]);
+        let mut keys = Vec::new();
+        for pair in self.kv.scan(from, std::ops::Bound::Excluded(&end)) {
+            let (_, key) = pair?;
+            if db.entry(&key).is_none() {
+                keys.push(Box::from(&key[..]));
+            }
+        }
+        Ok(keys)
+    }
+
+    fn cold_keys(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<ColdKey>, StorageFault> {
+        let prefix = companion::key(Kind::Object, Oid(db.incarnation), &[]);
+        let start = companion::key(Kind::Object, Oid(db.incarnation), &from.to_be_bytes());
+        let end = match next {
+            Some(next) => {
+                std::ops::Bound::Excluded(companion::key(Kind::Object, Oid(db.incarnation), &next.to_be_bytes()))
+            }
+            None => range_of(&prefix).1,
+        };
+        let mut keys = Vec::new();
+        let end = end.as_ref().map(Vec::as_slice);
+        for pair in self.kv.scan(std::ops::Bound::Included(&start), end) {
+            let (lsm_key, value) = pair?;
+            let short = match rest(&lsm_key).get(8..) {
+                Some([0, key @ ..]) => Some(key),
+                _ => None,
+            };
+            // One in memory is told from there.
+            if short.is_some_and(|key| db.entry(key).is_some()) {
+                continue;
+            }
+            let (image, whole) = Image::decode(&lsm_key, &value)?;
+            let key: Box<[u8]> = match (short, whole) {
+                (Some(key), _) => key.into(),
+                (None, Some(key)) => key.into(),
+                (None, None) => continue,
+            };
+            if db.entry(&key).is_none() {
+                keys.push((key, image.expire_at, image.value.type_name()));
+            }
+        }
+        Ok(keys)
+    }
+}
+
+impl State {
+    /// Puts what the LSM holds of a key beside those in memory: not a change.
+    fn take_in(&mut self, id: DbId, key: &[u8], image: Option<Image>) {
+        let Some(db) = self.dbs.get_mut(&id) else { return };
+        if let Some(image) = &image {
+            (db.cold, db.hot) = (db.cold.saturating_sub(1), db.hot + 1);
+            if let Some(due) = image.due() {
+                db.expires.insert((due, key.into()));
+            }
+        }
+        let stored_due = image.as_ref().and_then(Image::due);
+        let is_stored = image.is_some();
+        let (value, expire_at, version) = match image {
+            Some(image) => (Some(image.value), image.expire_at, image.version),
+            None => (None, None, Position::default()),
+        };
+        let due = value.as_ref().and_then(|value| due_of(value, expire_at));
+        let entry = Entry {
+            key: key.into(),
+            value,
+            expire_at,
+            due,
+            version,
+            generation: 0,
+            counted: 0,
+            is_stored,
+            stored_due,
+            used: self.uptime.load(Ordering::Relaxed).into(),
+            frequency: 5.into(),
+        };
+        let entry = db.insert(entry);
+        entry.counted = entry.memory();
+        let counted = entry.counted;
+        self.memory += counted;
+    }
+}
