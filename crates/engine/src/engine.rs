@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use perigee_consensus::{Committed, Consensus, Outcome, ProposeError};
+use perigee_keyspace::Keyspace;
 use perigee_query::exec::QueryRuntime;
 use perigee_query::sql::StatementCache;
 use perigee_runtime::Runtime;
@@ -85,6 +86,7 @@ pub struct Engine {
     pub(crate) feed: Arc<Feed>,
     pub(crate) listeners: Listeners,
     pub(crate) aggregates: Aggregates,
+    pub(crate) keyspace: Option<Arc<Keyspace>>,
     holders: AtomicU64,
     /// Why the node cannot go on.
     failure: tokio::sync::watch::Sender<Option<String>>,
@@ -104,6 +106,7 @@ impl Engine {
         query: Arc<QueryRuntime>,
         disk: Arc<DiskReserve>,
         budget: Arc<MemoryBudget>,
+        keyspace: Option<Arc<Keyspace>>,
     ) -> Arc<Self> {
         let started_micros = runtime.clock.now_micros() as i64;
         let feed = Feed::new(Arc::new(NodeLog(consensus.clone())), Arc::clone(&store));
@@ -125,6 +128,7 @@ impl Engine {
             feed,
             listeners: Listeners::default(),
             aggregates: Aggregates::default(),
+            keyspace,
             holders: AtomicU64::new(1),
             failure: tokio::sync::watch::Sender::new(None),
             mock_secret: rand::random(),
@@ -182,6 +186,12 @@ impl Engine {
     #[must_use]
     pub fn feed(&self) -> &Arc<Feed> {
         &self.feed
+    }
+
+    /// The keyspace of the node, where it has one.
+    #[must_use]
+    pub fn keyspace(&self) -> Option<&Arc<Keyspace>> {
+        self.keyspace.as_ref()
     }
 
     /// The store, for statistics and maintenance.

@@ -40,7 +40,8 @@ mod feed;
 mod foreign;
 mod gaps;
 mod identity;
-pub mod locks;
+pub mod keyspace;
+mod locks;
 pub mod machine;
 pub mod maintenance;
 mod merge;
@@ -79,6 +80,7 @@ pub use api::{
 };
 pub use copy::RefusedBatch;
 pub use engine::{Engine, EngineOptions};
+pub use keyspace::KeyspaceLog;
 pub use machine::Machine;
 pub use notify::Inbox;
 pub use portal::{Portal, PortalRun, SharedRows};

@@ -36,8 +36,17 @@ pub fn run(engine: &Arc<Engine>, stop: &CancellationToken) {
                 }
             }
         }
+        evict_keys(engine);
         engine.store.evict();
         attestations.look(engine);
+    }
+}
+
+/// Objects go first: a chunk is read back at once for thousands of rows.
+fn evict_keys(engine: &Engine) {
+    let excess = engine.budget.hot.excess();
+    if let (Some(keyspace), 1..) = (&engine.keyspace, excess) {
+        keyspace.evict(usize::try_from(excess).unwrap_or(usize::MAX));
     }
 }
 

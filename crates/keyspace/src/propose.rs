@@ -41,6 +41,7 @@ impl Keyspace {
                     if count == 0 {
                         return;
                     }
+                    proposer.relieved().await;
                     for batch in divide(std::mem::take(&mut gathered)) {
                         number += 1;
                         if let Some(proposals) = self.propose(number, batch, proposer.as_ref()) {

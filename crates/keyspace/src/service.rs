@@ -54,6 +54,9 @@ pub trait Proposer: Send + Sync + 'static {
     /// # Errors
     /// What the client is told.
     fn check_room(&self, bytes: usize) -> Result<(), String>;
+
+    /// Completes when there is memory for more changes before the next checkpoint.
+    fn relieved(&self) -> BoxFuture<'static, ()>;
 }
 
 /// Who is told what commands do beside their replies.

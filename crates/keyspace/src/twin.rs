@@ -194,4 +194,8 @@ impl crate::Proposer for AtOnce {
     fn check_room(&self, _bytes: usize) -> Result<(), String> {
         Ok(())
     }
+
+    fn relieved(&self) -> futures::future::BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use perigee_config::{Authentication, ByteSize, Config, Durability, MemoryPlan};
 use perigee_consensus::{Applied, Consensus, ConsensusError, ConsensusOptions, Node};
-use perigee_engine::{Engine, EngineOptions, Machine, maintenance};
+use perigee_engine::{Engine, EngineOptions, KeyspaceLog, Machine, maintenance};
+use perigee_keyspace::{Keyspace, persist};
 use perigee_log::{Log, LogOptions, Meta, NodeIdentity};
 use perigee_query::exec::{QueryOptions, QueryRuntime};
 use perigee_runtime::Runtime;
@@ -73,7 +74,9 @@ impl Assembly {
         let (meta, identity) = identity(config, dir, &runtime)?;
         let budget = budget(plan);
         let kv = open_kv(plan, dir).await?;
-        let (store, applier) = open_store(config, plan, Arc::clone(&kv), Arc::clone(&budget)).await?;
+        let (keyspace, line) = open_keyspace(&kv, &budget, &runtime).await?;
+        let beside = Arc::clone(&keyspace);
+        let (store, applier) = open_store(config, plan, Arc::clone(&kv), Arc::clone(&budget), beside).await?;
         let recovered = store.recovered();
         let restored =
             Applied { index: recovered.index, term: recovered.term, membership: recovered.membership.clone() };
@@ -113,7 +116,17 @@ impl Assembly {
         let disk = Arc::new(disk);
         let options = engine_options(config, plan)?;
         let (query, kept) = (open_query(config, plan, dir)?, (Arc::clone(&disk), Arc::clone(&budget)));
-        let engine = Engine::new(options, runtime, Arc::clone(&store), consensus.clone(), query, kept.0, kept.1);
+        let log_of_keys = KeyspaceLog::new(consensus.clone(), Arc::clone(&disk), Arc::clone(&budget));
+        let engine = Engine::new(
+            options,
+            runtime,
+            Arc::clone(&store),
+            consensus.clone(),
+            query,
+            kept.0,
+            kept.1,
+            Some(Arc::clone(&keyspace)),
+        );
         let filling = Arc::clone(&engine);
         tokio::task::spawn_blocking(move || maintenance::finish_indexes(&filling))
             .await
@@ -131,6 +144,8 @@ impl Assembly {
                 .spawn(move || maintenance::run(&engine, &stop))
                 .map_err(Failure::fatal)?
         };
+        let stop_keys = stop_maintenance.clone();
+        tokio::spawn(stop_keys.run_until_cancelled_owned(keyspace.run(line, Arc::new(log_of_keys))));
         tokio::spawn(perigee_engine::continuous::run(Arc::clone(&engine), stop_maintenance.clone()));
         Ok(Arc::new(Self {
             id: config.node.id.clone(),
@@ -300,11 +315,27 @@ async fn open_kv(plan: &MemoryPlan, dir: &DataDir) -> Result<Arc<dyn KvEngine>, 
     Ok(Arc::new(opened.await.map_err(Failure::fatal)?.map_err(kv_failure)?))
 }
 
+/// The keyspace as the last checkpoint holds it; its objects are read when somebody wants them.
+async fn open_keyspace(
+    kv: &Arc<dyn KvEngine>,
+    budget: &Arc<MemoryBudget>,
+    runtime: &Runtime,
+) -> Result<(Arc<Keyspace>, perigee_keyspace::Line), Failure> {
+    let reading = Arc::clone(kv);
+    let state = tokio::task::spawn_blocking(move || persist::restore(reading.as_ref()));
+    let state = state.await.map_err(Failure::fatal)?.map_err(Failure::fatal)?;
+    let load = Box::new(persist::LsmLoad::new(Arc::clone(kv)));
+    let (keyspace, line) = Keyspace::new(state, load, Arc::clone(&runtime.clock));
+    keyspace.count_in(budget);
+    Ok((keyspace, line))
+}
+
 async fn open_store(
     config: &Config,
     plan: &MemoryPlan,
     kv: Arc<dyn KvEngine>,
     budget: Arc<MemoryBudget>,
+    keyspace: Arc<Keyspace>,
 ) -> Result<(Arc<Store>, perigee_storage::store::Applier), Failure> {
     let options = StoreOptions {
         superuser: config.security.superuser.clone(),
@@ -313,7 +344,7 @@ async fn open_store(
         checkpoint_interval: config.storage.checkpoint_interval.get().unwrap_or(Duration::from_secs(60)),
         ..StoreOptions::default()
     };
-    let opened = tokio::task::spawn_blocking(move || Store::open(options, kv, budget));
+    let opened = tokio::task::spawn_blocking(move || Store::open_with(options, kv, budget, Some(keyspace)));
     opened.await.map_err(Failure::fatal)?.map_err(store_failure)
 }
 

@@ -56,7 +56,7 @@ impl Node {
         let disk = DiskReserve::new(runtime.files.clone(), runtime.clock.clone(), folder.path(), Some(0));
         // Small, so that tests reach what is staged.
         let options = EngineOptions { transaction_bytes_max: 4 << 20, ..EngineOptions::default() };
-        let engine = Engine::new(options, runtime, store, consensus.clone(), query, Arc::new(disk), budget);
+        let engine = Engine::new(options, runtime, store, consensus.clone(), query, Arc::new(disk), budget, None);
         Self { engine, consensus, log, folder, kv }
     }
 
