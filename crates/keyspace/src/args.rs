@@ -67,6 +67,16 @@ pub fn float(text: &[u8]) -> Result<f64> {
     parse_float(text).ok_or(Error::NOT_A_FLOAT)
 }
 
+/// How long a command waits: seconds, as milliseconds.
+pub fn timeout(text: &[u8]) -> Result<u64> {
+    let seconds = parse_float(text).ok_or(Error::reply("ERR timeout is not a float or out of range"))?;
+    let ms = (seconds * 1_000.0).ceil();
+    if ms >= i64::MAX as f64 {
+        return Err(Error::reply("ERR timeout is out of range"));
+    }
+    if seconds < 0.0 { Err(Error::reply("ERR timeout is negative")) } else { Ok(ms as u64) }
+}
+
 /// A float as Redis writes doubles: 17 significant digits at most, the shortest that reads back; `inf`, `-inf`, `nan`.
 #[must_use]
 pub fn format_float(value: f64) -> String {

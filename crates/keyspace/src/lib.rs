@@ -20,6 +20,7 @@ pub mod command;
 mod db;
 mod effects;
 mod error;
+pub mod glob;
 pub mod object;
 mod payload;
 pub mod persist;

@@ -15,6 +15,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hashbrown::HashTable;
 use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
 use xxhash_rust::xxh3::xxh3_64;
@@ -221,6 +222,23 @@ impl ZSet {
         };
         self.bytes -= member.len();
         Some(old)
+    }
+
+    /// Removes the members of a range of ranks and gives them, from the lowest on.
+    pub fn take(&mut self, ranks: Range<usize>) -> Vec<(Bytes, f64)> {
+        let found = self.range(ranks.clone()).map(|(member, score)| (Bytes::copy_from_slice(member), score));
+        let found: Vec<(Bytes, f64)> = found.collect();
+        match &mut self.form {
+            Form::Small(slots) => {
+                let end = ranks.end.min(slots.len());
+                slots.drain(ranks.start.min(end)..end);
+            }
+            Form::Large(large) => found.iter().for_each(|(member, _)| {
+                large.remove(member);
+            }),
+        }
+        self.bytes -= found.iter().map(|(member, _)| member.len()).sum::<usize>();
+        found
     }
 
     /// How many members stand before this one, and its score.
