@@ -49,7 +49,15 @@ pub fn parse_float(text: &[u8]) -> Option<f64> {
         Ok(value) => value,
         Err(_) => parse_hex_float(text)?,
     };
-    (!value.is_nan()).then_some(value)
+    // What does not fit a double is refused; only the word makes an infinity.
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let too_large = value.is_infinite() && text.bytes().any(|byte| byte.is_ascii_digit());
+    let too_small = value == 0.0 && mantissa.bytes().any(|byte| matches!(byte, b'1'..=b'9')) && !is_hex(text);
+    (!value.is_nan() && !too_large && !too_small).then_some(value)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.contains(['x', 'X'])
 }
 
 /// `0x1A` as C's `strtod` reads it; without a fraction or an exponent.
@@ -184,6 +192,20 @@ mod tests {
         check("-9223372036854775808", Some(i64::MIN));
         check("9223372036854775807", Some(i64::MAX));
         for text in ["", "-", "+1", " 1", "1 ", "01", "-0", "9223372036854775808", "1.0", "0x1"] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn floats_are_read_as_redis_reads_them() {
+        let check = |text: &str, want| assert_eq!(parse_float(text.as_bytes()), want, "{text}");
+        check("1e3", Some(1e3));
+        check("-.5", Some(-0.5));
+        check("0x10", Some(16.0));
+        check("+inf", Some(f64::INFINITY));
+        check("-Infinity", Some(f64::NEG_INFINITY));
+        check("0e9", Some(0.0));
+        for text in ["", " 1", "1 ", "nan", "1e400", "-1e400", "1e-400", "1_0", "x"] {
             check(text, None);
         }
     }

@@ -187,6 +187,8 @@ impl ZSet {
     pub fn insert(&mut self, member: &[u8], score: f64, limits: ZSetLimits) -> Option<f64> {
         let old = match &mut self.form {
             Form::Small(slots) => {
+                // A listpack knows no negative zero.
+                let score = score + 0.0;
                 let old = slots.iter().position(|slot| *slot.member == *member);
                 let old = old.map(|at| slots.remove(at).score);
                 let at = slots.partition_point(|slot| compare(slot.score, &slot.member, score, member).is_lt());

@@ -141,8 +141,7 @@ struct Query<'a> {
 impl<'a> Query<'a> {
     /// From the two ends and the options behind them. `by`, `reverse`: where the command's name says it already.
     fn parse(args: &'a [Bytes], by: Option<By>, reverse: Option<bool>, store: bool) -> Result<Self> {
-        let (given_by, given_reverse) = (by, reverse);
-        let (mut by, mut reverse) = (by, reverse.unwrap_or(false));
+        let (mut by, mut reverse) = (by, reverse);
         let (mut with_scores, mut offset, mut limit) = (false, 0, -1);
         let mut rest = Cursor::new(&args[2..]);
         while !rest.is_empty() {
@@ -150,17 +149,17 @@ impl<'a> Query<'a> {
                 with_scores = true;
             } else if rest.rest().len() > 2 && rest.take("limit") {
                 (offset, limit) = (rest.integer()?, rest.integer()?);
-            } else if given_reverse.is_none() && rest.take("rev") {
-                reverse = true;
-            } else if given_by.is_none() && rest.take("bylex") {
+            } else if reverse.is_none() && rest.take("rev") {
+                reverse = Some(true);
+            } else if by.is_none() && rest.take("bylex") {
                 by = Some(By::Member);
-            } else if given_by.is_none() && rest.take("byscore") {
+            } else if by.is_none() && rest.take("byscore") {
                 by = Some(By::Score);
             } else {
                 return Err(Error::SYNTAX);
             }
         }
-        let by = by.unwrap_or(By::Rank);
+        let (by, reverse) = (by.unwrap_or(By::Rank), reverse.unwrap_or(false));
         if by == By::Rank && limit != -1 {
             return Err(Error::reply(
                 "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",

@@ -1,13 +1,136 @@
+use crate::object::{Object, ZSet};
 use crate::twin::Twin;
 
-fn check(script: &str) {
-    Twin::new().check(script);
+fn twin(entries_max: &str) -> Twin {
+    let mut twin = Twin::new();
+    twin.state.settings.values.insert("zset-max-listpack-entries".into(), entries_max.into());
+    twin
+}
+
+/// The same lines were answered alike by redis-server 7.0.15.
+#[test]
+fn commands_answer_as_redis_does() {
+    for script in include_str!("answers.txt").split("NEW\n") {
+        twin("128").check(script);
+        // The order of a scan is that of the form.
+        let lines = script.lines().filter(|line| !line.starts_with("ZSCAN"));
+        twin("0").check(&lines.collect::<Vec<_>>().join("\n"));
+    }
 }
 
 #[test]
-fn smoke() {
-    check(
-        "ZADD z 1 a 2 b => 2
-        ZRANGE z 0 -1 WITHSCORES => <\"a\": ,1, \"b\": ,2>",
+fn a_rank_may_come_with_its_score() {
+    Twin::new().check(
+        "ZADD z 1 a 2.5 b
+        ZRANK z b WITHSCORE => [1, ,2.5]
+        ZREVRANK z b WITHSCORE => [0, ,2.5]
+        ZRANK z nope WITHSCORE => nil
+        ZRANK nokey a WITHSCORE => nil
+        ZRANK z a foo => (error) ERR syntax error
+        ZRANK z a WITHSCORE x => (error) ERR wrong number of arguments for 'zrank' command",
     );
+}
+
+#[test]
+fn other_types_are_refused() {
+    let mut twin = Twin::new();
+    let context = twin.context.clone();
+    let position = crate::Position::default();
+    let mut writer = crate::Writer::new(&mut twin.state, context, &mut twin.effects, position, 1);
+    let put = writer.put(b"str", crate::object::Value::String(crate::object::Str::Int(1)), None);
+    assert!(put.is_ok());
+    twin.check("ZADD z 1 a");
+    for line in [
+        "ZADD str 1 a",
+        "ZCARD str",
+        "ZSCORE str a",
+        "ZRANGE str 0 -1",
+        "ZUNION 2 z str",
+        "ZRANGESTORE d str 0 -1",
+        "ZPOPMIN str",
+        "ZPOPMIN str 0",
+        "BZPOPMIN str 1",
+        "BZPOPMIN nokey str 1",
+        "ZDIFFSTORE d 1 str",
+        "ZREM str a",
+        "ZRANDMEMBER str",
+        "ZSCAN str 0",
+        "ZINCRBY str 1 a",
+    ] {
+        assert!(twin.line(line).starts_with("(error) WRONGTYPE "), "{line}");
+    }
+    assert_eq!(twin.line("ZADD str x a"), "(error) ERR value is not a valid float");
+}
+
+#[test]
+fn the_form_follows_the_limits() {
+    let mut twin = Twin::new();
+    let long = "m".repeat(65);
+    twin.line(&format!("ZADD long 1 {long}"));
+    for n in 0..129 {
+        twin.line(&format!("ZADD many {n} {n}"));
+    }
+    twin.line("ZADD few 1 a");
+    twin.line("ZPOPMIN many 100");
+    twin.line("ZUNIONSTORE stored 1 many");
+    let encoding = |key: &str| {
+        let db = twin.state.db(twin.context.db);
+        db.and_then(|db| db.entry(key.as_bytes())?.value.as_ref()).and_then(ZSet::of).map(|set| set.encoding())
+    };
+    assert_eq!(encoding("long"), Some("skiplist"));
+    assert_eq!(encoding("many"), Some("skiplist"));
+    assert_eq!(encoding("few"), Some("listpack"));
+    assert_eq!(encoding("stored"), Some("listpack"));
+}
+
+#[test]
+fn a_wait_ends_with_a_member() {
+    let mut twin = Twin::new();
+    twin.check(
+        "BZPOPMIN a b 0 => (waits)
+        BZMPOP 0.5 2 a b MAX => (waits)
+        ZADD b 1 x 2 y
+        BZPOPMIN a b 0 => [\"b\", \"x\", ,1]
+        BZMPOP 0.5 2 a b MAX COUNT 5 => [\"b\", [[\"y\", ,2]]]",
+    );
+}
+
+#[test]
+fn events_tell_what_happened_and_nothing_else() {
+    let mut twin = Twin::new();
+    let mut check = |line: &str, want: &str| {
+        twin.line(line);
+        let events = twin.effects.notifications.iter().filter(|event| event.event != "new");
+        let events: Vec<String> =
+            events.map(|event| format!("{} {}", event.event, String::from_utf8_lossy(&event.key))).collect();
+        assert_eq!(events.join(", "), want, "{line}");
+    };
+    check("ZADD z 1 a 2 b 3 c 4 d", "zadd z");
+    check("ZADD z 1 a", "");
+    check("ZADD z INCR 0 a", "");
+    check("ZINCRBY z 1 a", "zincr z");
+    check("ZREM z nope", "");
+    check("ZREM z a", "zrem z");
+    check("ZPOPMAX z", "zpopmax z");
+    check("ZRANGESTORE d z 0 0", "zrangestore d");
+    check("ZRANGESTORE d z 9 9", "del d");
+    check("ZINTERSTORE d 1 z", "zinterstore d");
+    check("ZREMRANGEBYRANK z 0 -1", "zremrangebyrank z, del z");
+}
+
+#[test]
+fn random_members_are_members() {
+    let mut twin = Twin::new();
+    for n in 0..300 {
+        twin.line(&format!("ZADD z {n} m{n}"));
+    }
+    for seed in 0..50 {
+        twin.context.random = seed;
+        let ten = twin.line("ZRANDMEMBER z 10");
+        let distinct: std::collections::BTreeSet<&str> = ten.trim_matches(['[', ']']).split(", ").collect();
+        assert_eq!(distinct.len(), 10, "{ten}");
+        assert_eq!(twin.line("ZRANDMEMBER z -500").matches("\"m").count(), 500);
+        assert!(twin.line("ZRANDMEMBER z").starts_with("\"m"));
+    }
+    assert_eq!(twin.line("ZRANDMEMBER z 1000").matches("\"m").count(), 300);
 }
