@@ -28,6 +28,7 @@ mod propose;
 mod reader;
 mod reply;
 mod run;
+pub mod scan;
 mod service;
 mod spec;
 mod state;

@@ -5,6 +5,7 @@ use parking_lot::RwLock;
 
 use crate::db::Db;
 use crate::error::{Block, wrong_arity};
+use crate::persist::Image;
 use crate::spec::{Run, Spec};
 use crate::{Context, Error, Reader, Reply, Result, State, StorageFault, Writer};
 
@@ -40,12 +41,20 @@ pub trait Load {
     /// As [`Load::load`].
     fn due(&self, state: &State, db: crate::DbId, now: i64) -> Result<Vec<Box<[u8]>>, StorageFault>;
 
-    /// Keys that are not in memory, whose hashes are from `from` to below `next` (to the end for `None`), each with its
-    /// end and the name of its type.
+    /// Objects that are not in memory, whose keys' hashes are from `from` to below `next` (to the end for `None`).
     ///
     /// # Errors
     /// As [`Load::load`].
-    fn cold_keys(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<ColdKey>, StorageFault>;
+    fn cold_objects(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<(Box<[u8]>, Image)>, StorageFault>;
+
+    /// The same without the objects: each key with its end and the name of its type.
+    ///
+    /// # Errors
+    /// As [`Load::load`].
+    fn cold_keys(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<ColdKey>, StorageFault> {
+        let objects = self.cold_objects(db, from, next)?;
+        Ok(objects.into_iter().map(|(key, image)| (key, image.expire_at, image.value.type_name())).collect())
+    }
 }
 
 /// Runs a command that reads.

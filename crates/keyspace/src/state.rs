@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::db::{Db, Entry};
 use crate::persist::{Image, due_of};
+use crate::scan::Scans;
 use crate::{Error, Result, Waiters};
 
 /// A numbered database of a tenant.
@@ -71,6 +72,8 @@ pub struct State {
     pub(crate) images: FxHashMap<(u32, Box<[u8]>), Option<Image>>,
     /// Databases that were flushed while a checkpoint still needs their objects.
     pub(crate) retired: Vec<Db>,
+    /// Scans that are open.
+    pub(crate) scans: Scans,
     /// The last generation that the LSM holds whole.
     pub(crate) durable: u64,
     /// Counts turns of eviction: who reads the LSM without the lock looks at it.
@@ -100,6 +103,7 @@ impl Default for State {
             frozen: None,
             images: FxHashMap::default(),
             retired: Vec::new(),
+            scans: Scans::default(),
             durable: 0,
             evictions: 0,
         }
@@ -131,7 +135,7 @@ impl State {
         self.dropped.push(db.incarnation);
         let memory: usize = db.entries().map(|entry| entry.counted).sum();
         self.memory = self.memory.saturating_sub(memory);
-        if self.frozen.is_some() {
+        if self.frozen.is_some() || !self.scans.is_empty() {
             self.retired.push(db);
         }
         live

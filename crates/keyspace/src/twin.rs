@@ -25,7 +25,12 @@ impl Load for NothingCold {
         Ok(Vec::new())
     }
 
-    fn cold_keys(&self, _db: &crate::Db, _from: u64, _next: Option<u64>) -> Result<Vec<crate::ColdKey>, StorageFault> {
+    fn cold_objects(
+        &self,
+        _db: &crate::Db,
+        _from: u64,
+        _next: Option<u64>,
+    ) -> Result<Vec<(Box<[u8]>, crate::persist::Image)>, StorageFault> {
         Ok(Vec::new())
     }
 }

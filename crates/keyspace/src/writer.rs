@@ -11,6 +11,7 @@ use crate::effects::{Effects, EventClass, Notification};
 use crate::object::{Object, Value};
 use crate::persist::Image;
 use crate::reader::{Context, Reader};
+use crate::scan::Scans;
 use crate::state::{DbId, State};
 use crate::{Error, Load, Result};
 
@@ -265,11 +266,11 @@ impl<'a> Writer<'a> {
         let id = self.context.db;
         let version = self.next_version();
         self.effects.touched.push((id, Bytes::copy_from_slice(key)));
-        let State { dbs, dirty, generation, frozen, images, .. } = &mut *self.state;
+        let State { dbs, dirty, generation, frozen, images, scans, .. } = &mut *self.state;
         let Some(db) = dbs.get_mut(&id) else { return Ok(None) };
         let incarnation = db.incarnation;
         let Some(entry) = db.entry_mut(key) else { return Ok(None) };
-        mark(entry, incarnation, *generation, *frozen, dirty, images);
+        mark(entry, incarnation, *generation, *frozen, dirty, images, scans);
         entry.version = version;
         Ok(Some(entry))
     }
@@ -285,7 +286,7 @@ impl<'a> Writer<'a> {
         let version = self.next_version();
         self.effects.touched.push((id, Bytes::copy_from_slice(key)));
         self.state.db_mut(id);
-        let State { dbs, dirty, generation, frozen, images, .. } = &mut *self.state;
+        let State { dbs, dirty, generation, frozen, images, scans, .. } = &mut *self.state;
         let Some(db) = dbs.get_mut(&id) else { return Ok(()) };
         let (value, expire_at) = match new {
             Some((value, expire_at)) => (Some(value), expire_at),
@@ -294,7 +295,7 @@ impl<'a> Writer<'a> {
         let (holds, has_cold, incarnation) = (value.is_some(), db.has_cold_keys(), db.incarnation);
         let held = match db.entry_mut(key) {
             Some(entry) => {
-                mark(entry, incarnation, *generation, *frozen, dirty, images);
+                mark(entry, incarnation, *generation, *frozen, dirty, images, scans);
                 let held = entry.value.is_some();
                 (entry.value, entry.expire_at, entry.version) = (value, expire_at, version);
                 held
@@ -302,6 +303,7 @@ impl<'a> Writer<'a> {
             None if has_cold => return Err(Error::Miss(id, key.into())),
             None if !holds => false,
             None => {
+                scans.keep(incarnation, key, || None);
                 dirty.push((incarnation, key.into()));
                 db.insert(Entry {
                     key: key.into(),
@@ -381,15 +383,22 @@ fn mark(
     frozen: Option<u64>,
     dirty: &mut Vec<(u32, Box<[u8]>)>,
     images: &mut FxHashMap<(u32, Box<[u8]>), Option<Image>>,
+    scans: &mut Scans,
 ) {
+    if !scans.is_empty() {
+        scans.keep(incarnation, &entry.key, || image_of(entry));
+    }
     if entry.generation == generation {
         return;
     }
     if Some(entry.generation) == frozen {
-        let image =
-            entry.value.clone().map(|value| Image { value, expire_at: entry.expire_at, version: entry.version });
-        images.insert((incarnation, entry.key.clone()), image);
+        images.insert((incarnation, entry.key.clone()), image_of(entry));
     }
     entry.generation = generation;
     dirty.push((incarnation, entry.key.clone()));
+}
+
+fn image_of(entry: &Entry) -> Option<Image> {
+    let value = entry.value.clone()?;
+    Some(Image { value, expire_at: entry.expire_at, version: entry.version })
 }

@@ -116,9 +116,7 @@ impl FrozenCompanion for Frozen {
         state.images.clear();
         state.durable = self.generation;
         state.dropped_durable.clone_from(&self.dropped);
-        let retired = std::mem::take(&mut state.retired);
-        drop(state);
-        drop(retired);
+        state.drop_retired();
     }
 }
 

@@ -10,7 +10,6 @@ use perigee_types::Oid;
 
 use super::{Image, due_of, object_key};
 use crate::db::{Db, Entry, Position};
-use crate::run::ColdKey;
 use crate::state::{DbId, State};
 use crate::{Load, StorageFault};
 
@@ -85,7 +84,7 @@ impl Load for LsmLoad {
         Ok(keys)
     }
 
-    fn cold_keys(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<ColdKey>, StorageFault> {
+    fn cold_objects(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<(Box<[u8]>, Image)>, StorageFault> {
         let prefix = companion::key(Kind::Object, Oid(db.incarnation), &[]);
         let start = companion::key(Kind::Object, Oid(db.incarnation), &from.to_be_bytes());
         let end = match next {
@@ -113,7 +112,7 @@ impl Load for LsmLoad {
                 (None, None) => continue,
             };
             if db.entry(&key).is_none() {
-                keys.push((key, image.expire_at, image.value.type_name()));
+                keys.push((key, image));
             }
         }
         Ok(keys)

@@ -16,6 +16,8 @@ mod evict;
 mod freeze;
 mod load;
 mod record;
+#[cfg(test)]
+mod tests;
 
 pub use load::LsmLoad;
 pub use record::restore;
@@ -36,10 +38,13 @@ const KEY_BYTES_MAX: usize = 1_024;
 
 /// What an object is beside its key.
 #[derive(Clone, Debug)]
-pub(crate) struct Image {
-    pub(crate) value: Value,
-    pub(crate) expire_at: Option<i64>,
-    pub(crate) version: Position,
+pub struct Image {
+    /// What its key holds.
+    pub value: Value,
+    /// When it ends: milliseconds since 1970 UTC.
+    pub expire_at: Option<i64>,
+    /// The position of its last change.
+    pub version: Position,
 }
 
 impl Image {

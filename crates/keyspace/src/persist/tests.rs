@@ -1,0 +1,224 @@
+//! Two keyspaces fed the same log: one keeps all in memory, the other is written, emptied and restarted between commands.
+//! They must not differ in any reply.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use perigee_runtime::Runtime;
+use perigee_storage::companion::{Companion, CompanionError};
+use perigee_storage::kv::{KvEngine, KvError, MemKv};
+use perigee_types::{Hlc, LogIndex, Oid};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::{LsmLoad, restore};
+use crate::payload::{self, Header, Item, UNITS};
+use crate::twin::{text, words};
+use crate::unit::{Command, Unit};
+use crate::{Context, DbId, Keyspace};
+
+const DB: DbId = DbId { tenant: Oid(1), number: 0 };
+const START_MS: i64 = 1_704_067_200_000;
+
+struct Node {
+    kv: Arc<MemKv>,
+    keyspace: Arc<Keyspace>,
+    index: u64,
+    now: i64,
+}
+
+impl Node {
+    fn new() -> Self {
+        let kv = Arc::new(MemKv::new());
+        Self { keyspace: open(&kv), kv, index: 0, now: START_MS }
+    }
+
+    fn command(&self, line: &str) -> Option<Command> {
+        let args: Vec<Bytes> = words(line).into_iter().map(Bytes::from).collect();
+        let spec = crate::command::find(args.first()?)?.resolve(&args)?;
+        Some(Command { spec, args })
+    }
+
+    fn write(&mut self, line: &str, db: u32) {
+        let Some(command) = self.command(line) else { return };
+        self.index += 1;
+        self.now += 10;
+        let unit = Unit { db: DbId { number: db, ..DB }, commands: vec![command], ..Unit::default() };
+        let fields = payload::encode_units(self.index, [Item::Unit(unit)].iter());
+        let entry = payload::entry(Header { origin: 7, number: self.index, kind: UNITS }, &fields);
+        let time = Hlc::from_micros(self.now as u64 * 1_000);
+        self.keyspace.apply(LogIndex(self.index), time, &entry).unwrap();
+        self.keyspace.publish();
+    }
+
+    fn read(&self, line: &str, db: u32) -> String {
+        let Some(command) = self.command(line) else { return "unknown".to_owned() };
+        let context = Context::new(DbId { number: db, ..DB }, self.now);
+        let replies = self.keyspace.read(&context, &[command]).unwrap();
+        replies.iter().map(text).collect()
+    }
+
+    fn checkpoint(&self, meanwhile: impl FnOnce()) {
+        let frozen = self.keyspace.freeze();
+        meanwhile();
+        let facts = frozen.facts().into_iter().map(Ok::<_, CompanionError>);
+        let mut run = facts.chain(frozen.pairs()).map(|pair| pair.map_err(|error| KvError::Run(error.0)));
+        self.kv.ingest(&mut run).unwrap();
+        drop(run);
+        frozen.finish();
+    }
+
+    fn evict(&self) {
+        self.keyspace.evict(usize::MAX);
+    }
+
+    fn restart(&mut self) {
+        self.checkpoint(|| {});
+        self.keyspace = open(&self.kv);
+        self.keyspace.new_term();
+    }
+}
+
+fn open(kv: &Arc<MemKv>) -> Arc<Keyspace> {
+    let state = restore(kv.as_ref()).unwrap();
+    Keyspace::new(state, Box::new(LsmLoad::new(kv.clone())), Runtime::system().clock).0
+}
+
+/// Commands over few keys, so that they meet.
+fn random_write(rng: &mut SmallRng) -> String {
+    let key = |rng: &mut SmallRng, kind: &str| format!("{kind}{}", rng.random_range(0..12));
+    let n = |rng: &mut SmallRng| rng.random_range(0..200_u32);
+    match rng.random_range(0..30) {
+        0 | 1 => format!("SET {} value{}", key(rng, "s"), n(rng)),
+        2 => format!("INCR {}", key(rng, "s")),
+        3 => format!("APPEND {} more", key(rng, "s")),
+        4 => format!("DEL {} {}", key(rng, "s"), key(rng, "z")),
+        5 => format!("PEXPIRE {} {}", key(rng, "z"), n(rng)),
+        6 => format!("PEXPIRE {} {}", key(rng, "s"), 500 + n(rng)),
+        7..=9 => format!("ZADD {} {} member{}", key(rng, "z"), n(rng), n(rng)),
+        10 => format!("ZREM {} member{}", key(rng, "z"), n(rng)),
+        11 => format!("ZUNIONSTORE {} 2 {} {}", key(rng, "z"), key(rng, "z"), key(rng, "z")),
+        12 | 13 => format!("HSET {} field{} value{}", key(rng, "h"), n(rng), n(rng)),
+        14 => format!("HDEL {} field{}", key(rng, "h"), n(rng)),
+        15 => format!("HPEXPIRE {} {} FIELDS 1 field{}", key(rng, "h"), n(rng) * 5, n(rng)),
+        16 | 17 => format!("RPUSH {} item{}", key(rng, "l"), n(rng)),
+        18 => format!("LPOP {}", key(rng, "l")),
+        19 => format!("LMOVE {} {} LEFT RIGHT", key(rng, "l"), key(rng, "l")),
+        20 | 21 => format!("SADD {} {} member{}", key(rng, "t"), n(rng), n(rng)),
+        22 => format!("SPOP {}", key(rng, "t")),
+        23 => format!("XADD {} * field value{}", key(rng, "x"), n(rng)),
+        24 => format!("XTRIM {} MAXLEN 20", key(rng, "x")),
+        25 => format!("TS.ADD {} * {} ON_DUPLICATE LAST", key(rng, "ts"), n(rng)),
+        26 => format!("RENAME {} {}", key(rng, "s"), key(rng, "s")),
+        27 => format!("SETBIT {} {} 1", key(rng, "b"), n(rng) * 8),
+        28 if rng.random_bool(0.05) => "FLUSHDB".to_owned(),
+        28 if rng.random_bool(0.05) => "SWAPDB 0 1".to_owned(),
+        _ => format!("PERSIST {}", key(rng, "z")),
+    }
+}
+
+fn reads() -> impl Iterator<Item = String> {
+    let of = |kind: &'static str, commands: &'static [&'static str]| {
+        (0..12).flat_map(move |n| commands.iter().map(move |command| command.replace('K', &format!("{kind}{n}"))))
+    };
+    of("s", &["GET K", "PTTL K", "OBJECT ENCODING K"])
+        .chain(of("z", &["ZRANGE K 0 -1 WITHSCORES", "PTTL K", "OBJECT ENCODING K"]))
+        .chain(of("h", &["HGETALL K", "OBJECT ENCODING K"]))
+        .chain(of("l", &["LRANGE K 0 -1"]))
+        .chain(of("t", &["SMEMBERS K", "OBJECT ENCODING K"]))
+        .chain(of("x", &["XRANGE K - +", "XINFO STREAM K"]))
+        .chain(of("ts", &["TS.RANGE K - +"]))
+        .chain(of("b", &["GET K"]))
+        .chain(["DBSIZE".to_owned()])
+}
+
+fn scan(node: &Node, db: u32) -> Vec<String> {
+    let Some(mut scan) = node.keyspace.scan(DbId { number: db, ..DB }) else { return Vec::new() };
+    let mut keys = Vec::new();
+    while let Some(some) = scan.next().unwrap() {
+        keys.extend(some.into_iter().map(|key| format!("{} {}", key.key.escape_ascii(), key.value.type_name())));
+    }
+    keys
+}
+
+#[test]
+fn eviction_and_restarts_are_not_seen() {
+    for seed in 0..12 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let (mut kept, mut moved) = (Node::new(), Node::new());
+        for step in 0..600 {
+            let (line, db) = (random_write(&mut rng), u32::from(rng.random_bool(0.1)));
+            kept.write(&line, db);
+            if rng.random_bool(0.1) {
+                let frozen = moved.keyspace.freeze();
+                moved.write(&line, db);
+                let facts = frozen.facts().into_iter().map(Ok::<_, CompanionError>);
+                let mut run = facts.chain(frozen.pairs()).map(|pair| pair.map_err(|error| KvError::Run(error.0)));
+                moved.kv.ingest(&mut run).unwrap();
+                drop(run);
+                frozen.finish();
+            } else {
+                moved.write(&line, db);
+            }
+            match rng.random_range(0..12) {
+                0 | 1 => moved.checkpoint(|| {}),
+                2 => {
+                    moved.checkpoint(|| {});
+                    moved.evict();
+                }
+                3 => moved.evict(),
+                4 => moved.restart(),
+                _ => {}
+            }
+            if step % 40 == 39 {
+                moved.now = kept.now;
+                for db in [0, 1] {
+                    for read in reads() {
+                        assert_eq!(moved.read(&read, db), kept.read(&read, db), "seed {seed} step {step} db {db}: {read}");
+                    }
+                    let keys = |node| {
+                        let mut keys = scan(node, db);
+                        keys.sort();
+                        keys
+                    };
+                    // The scan reads the clock of the machine, at which everything with an end is over.
+                    assert_eq!(keys(&moved), keys(&kept), "seed {seed} step {step} db {db}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scan_is_of_one_moment() {
+    let mut node = Node::new();
+    for n in 0..500 {
+        node.write(&format!("ZADD key{n} 1 a"), 0);
+    }
+    node.checkpoint(|| {});
+    node.evict();
+    for n in 0..100 {
+        node.write(&format!("ZADD key{n} 1 a"), 0);
+    }
+    let mut scan = node.keyspace.scan(DB).unwrap();
+    let mut seen = Vec::new();
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut step = 0;
+    while let Some(keys) = scan.next().unwrap() {
+        seen.extend(keys.into_iter().map(|key| String::from_utf8(key.key.to_vec()).unwrap()));
+        for _ in 0..20 {
+            let n = rng.random_range(0..500);
+            node.write(&format!("ZREM key{n} a"), 0);
+            node.write(&format!("ZADD new{n} 1 a"), 0);
+        }
+        step += 1;
+        if step % 3 == 0 {
+            node.checkpoint(|| {});
+            node.evict();
+        }
+    }
+    seen.sort();
+    let mut want: Vec<String> = (0..500).map(|n| format!("key{n}")).collect();
+    want.sort();
+    assert_eq!(seen, want);
+}

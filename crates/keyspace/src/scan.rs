@@ -1,0 +1,205 @@
+//! A walk over all keys of a database, as they were at one moment.
+//!
+//! While a scan is open, who changes a key keeps its image for the scan first: the scan reads the image, whatever the key
+//! holds by then. Keys come in the order of their hashes, from memory and from the LSM at once, some at a time: nobody
+//! waits for a scan.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use crate::db::hash_of;
+use crate::object::Value;
+use crate::persist::Image;
+use crate::state::{DbId, State};
+use crate::{Keyspace, StorageFault};
+
+/// Bytes of images, about, beyond which a scan is given up rather than the node's memory.
+const IMAGE_BYTES_MAX: usize = 256 << 20;
+
+/// Images kept for one open scan: key to what it held; `None` for nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    incarnation: u32,
+    images: FxHashMap<Box<[u8]>, Option<Image>>,
+    bytes: usize,
+    /// It has become too large: the scan ends with an error.
+    overflowed: bool,
+}
+
+/// The open scans, by number.
+#[derive(Debug, Default)]
+pub(crate) struct Scans {
+    next: u64,
+    open: BTreeMap<u64, Kept>,
+}
+
+impl Scans {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// A key is about to change.
+    pub(crate) fn keep(&mut self, incarnation: u32, key: &[u8], image: impl Fn() -> Option<Image>) {
+        for kept in self.open.values_mut() {
+            if kept.incarnation != incarnation || kept.overflowed || kept.images.contains_key(key) {
+                continue;
+            }
+            let image = image();
+            kept.bytes += key.len() + 128 + image.as_ref().map_or(0, |image| image.value.memory());
+            kept.images.insert(key.into(), image);
+            if kept.bytes > IMAGE_BYTES_MAX {
+                (kept.overflowed, kept.images) = (true, FxHashMap::default());
+            }
+        }
+    }
+}
+
+/// A key of a scan.
+#[derive(Clone, Debug)]
+pub struct ScannedKey {
+    /// Its name.
+    pub key: Bytes,
+    /// What it holds.
+    pub value: Value,
+    /// When it ends: milliseconds since 1970 UTC.
+    pub expire_at: Option<i64>,
+}
+
+/// Why a scan ends early.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// So much was changed meanwhile that what it needs does not fit into memory.
+    #[error("too much was changed while the keyspace was scanned")]
+    Overflow,
+    /// The LSM cannot be read.
+    #[error(transparent)]
+    Storage(#[from] StorageFault),
+}
+
+/// An open scan of one database. See the module.
+pub struct Scan {
+    keyspace: Arc<Keyspace>,
+    number: u64,
+    db: DbId,
+    incarnation: u32,
+    now: i64,
+    /// The hash that comes next.
+    at: Option<u64>,
+}
+
+impl Keyspace {
+    /// Opens a scan of a database as it is now. `None` when no key was ever in it.
+    #[must_use]
+    pub fn scan(&self, db: DbId) -> Option<Scan> {
+        let now = self.now_ms();
+        let mut state = self.state.write();
+        let incarnation = state.db(db)?.incarnation;
+        state.scans.next += 1;
+        let number = state.scans.next;
+        state.scans.open.insert(number, Kept { incarnation, ..Kept::default() });
+        Some(Scan { keyspace: self.handle(), number, db, incarnation, now, at: Some(0) })
+    }
+
+    /// What one key holds now.
+    ///
+    /// # Errors
+    /// [`StorageFault`].
+    pub fn get(&self, db: DbId, key: &[u8]) -> Result<Option<ScannedKey>, StorageFault> {
+        let now = self.now_ms();
+        loop {
+            match self.state.read().find(db, key, now) {
+                Ok(entry) => {
+                    return Ok(entry.and_then(|entry| {
+                        let value = entry.value.clone()?;
+                        Some(ScannedKey { key: Bytes::copy_from_slice(key), value, expire_at: entry.expire_at })
+                    }));
+                }
+                Err(crate::Error::Storage(fault)) => return Err(fault),
+                Err(_) => {}
+            }
+            self.load.load_shared(&self.state, db, key)?;
+        }
+    }
+
+    /// The numbers of the databases of a tenant that ever had a key, in order.
+    #[must_use]
+    pub fn db_numbers(&self, tenant: perigee_types::Oid) -> Vec<u32> {
+        let ids = self.state.read().db_ids();
+        ids.into_iter().filter(|id| id.tenant == tenant).map(|id| id.number).collect()
+    }
+}
+
+impl Scan {
+    /// The database.
+    #[must_use]
+    pub fn db(&self) -> DbId {
+        self.db
+    }
+
+    /// The next keys, some dozens or more; `None` behind the last. Blocking, where keys are not in memory.
+    ///
+    /// # Errors
+    /// See [`ScanError`].
+    pub fn next(&mut self) -> Result<Option<Vec<ScannedKey>>, ScanError> {
+        let Some(from) = self.at else { return Ok(None) };
+        let state = self.keyspace.state.read();
+        let Some(kept) = state.scans.open.get(&self.number).filter(|kept| !kept.overflowed) else {
+            return Err(ScanError::Overflow);
+        };
+        let mut found: BTreeMap<u64, Vec<ScannedKey>> = BTreeMap::new();
+        let mut put = |key: &[u8], image: Option<Image>, now: i64| {
+            let live = image.filter(|image| image.expire_at.is_none_or(|at| at > now));
+            if let Some(Image { value, expire_at, .. }) = live {
+                let key = ScannedKey { key: Bytes::copy_from_slice(key), value, expire_at };
+                found.entry(hash_of(&key.key)).or_default().push(key);
+            }
+        };
+        let mut next = None;
+        if let Some(db) = state.db_of(self.incarnation) {
+            let (entries, following) = db.bucket_from(from);
+            next = following;
+            for entry in entries.filter(|entry| !kept.images.contains_key(&entry.key)) {
+                let image = entry.value.clone().map(|value| Image {
+                    value,
+                    expire_at: entry.expire_at,
+                    version: entry.version,
+                });
+                put(&entry.key, image, self.now);
+            }
+            if db.has_cold_keys() {
+                for (key, image) in self.keyspace.load.cold_objects(db, from, next)? {
+                    if !kept.images.contains_key(&key) {
+                        put(&key, Some(image), self.now);
+                    }
+                }
+            }
+        }
+        let within = |hash: u64| hash >= from && next.is_none_or(|next| hash < next);
+        for (key, image) in kept.images.iter().filter(|(key, _)| within(hash_of(key))) {
+            put(key, image.clone(), self.now);
+        }
+        self.at = next;
+        // A bucket that has split since may begin before `from`.
+        Ok(Some(found.into_iter().filter(|(hash, _)| within(*hash)).flat_map(|(_, keys)| keys).collect()))
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        let mut state = self.keyspace.state.write();
+        state.scans.open.remove(&self.number);
+        state.drop_retired();
+    }
+}
+
+impl State {
+    /// Databases that were flushed and that nobody reads any more.
+    pub(crate) fn drop_retired(&mut self) {
+        if self.frozen.is_none() && self.scans.is_empty() {
+            self.retired.clear();
+        }
+    }
+}
