@@ -61,7 +61,7 @@ impl Options {
     }
 }
 
-fn zadd(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
+pub(in crate::command) fn zadd(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
     let mut options = Options::default();
     let mut at = 2;
     while let Some(word) = args.get(at) {

@@ -15,6 +15,8 @@ mod scan;
 mod score;
 mod sources;
 
+pub(super) use add::zadd;
+
 use bytes::Bytes;
 
 use crate::object::{Object, ZSet, ZSetLimits};
