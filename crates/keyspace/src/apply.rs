@@ -176,7 +176,7 @@ impl EntryRun<'_> {
         let mut replies = Vec::with_capacity(unit.commands.len());
         let mut waits = None;
         for command in &unit.commands {
-            match self.command(unit, command, &mut effects)? {
+            match self.command(unit, command, false, &mut effects)? {
                 Ran::Reply(reply) => replies.push(reply),
                 Ran::Block(block) => {
                     waits = Some(self.add_waiter(unit, command, block));
@@ -209,7 +209,13 @@ impl EntryRun<'_> {
         Ok(true)
     }
 
-    fn command(&mut self, unit: &Unit, command: &Command, effects: &mut Effects) -> Result<Ran, StorageFault> {
+    fn command(
+        &mut self,
+        unit: &Unit,
+        command: &Command,
+        waited: bool,
+        effects: &mut Effects,
+    ) -> Result<Ran, StorageFault> {
         let random = if command.is_logged() {
             self.logged += 1;
             xxh3_64_with_seed(&self.logged.to_le_bytes(), self.seed)
@@ -220,6 +226,7 @@ impl EntryRun<'_> {
             resp3: unit.resp3,
             client: unit.client,
             must_not_wait: unit.transaction,
+            waited,
             uptime: self.keyspace.uptime(),
             random,
             ..Context::new(unit.db, self.now)
@@ -283,7 +290,7 @@ impl EntryRun<'_> {
     fn serve_one(&mut self, at: Position, effects: &mut Effects) -> Result<(), StorageFault> {
         let Some(waiter) = self.state.waiters.get(at).cloned() else { return Ok(()) };
         let unit = Unit { db: waiter.db, resp3: waiter.resp3, client: waiter.client, ..Unit::default() };
-        let Ran::Reply(reply) = self.command(&unit, &waiter.command, effects)? else { return Ok(()) };
+        let Ran::Reply(reply) = self.command(&unit, &waiter.command, true, effects)? else { return Ok(()) };
         // A key of another type is not what it waits for.
         if matches!(&reply, Reply::Error(text) if text.starts_with("WRONGTYPE")) {
             return Ok(());

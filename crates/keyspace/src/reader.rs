@@ -22,6 +22,8 @@ pub struct Context {
     pub client: u64,
     /// Whether the command stands in a MULTI or a script: it must not wait.
     pub must_not_wait: bool,
+    /// Whether the command has waited and is run again.
+    pub waited: bool,
     /// Seed of random choices that a read makes (SRANDMEMBER): at apply the log's, as scripts write what they have read.
     pub random: u64,
     /// Whether reading leaves a key's last use as it is (CLIENT NO-TOUCH).
@@ -32,7 +34,17 @@ impl Context {
     /// A context for a database at a time; all else as for a plain client.
     #[must_use]
     pub fn new(db: DbId, now: i64) -> Self {
-        Self { db, now, uptime: 0, resp3: false, client: 0, must_not_wait: false, random: 0, no_touch: false }
+        Self {
+            db,
+            now,
+            uptime: 0,
+            resp3: false,
+            client: 0,
+            must_not_wait: false,
+            waited: false,
+            random: 0,
+            no_touch: false,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod hash;
 mod list;
 mod series;
 mod set;
-mod stream;
+pub mod stream;
 mod string;
 mod zset;
 
