@@ -96,7 +96,7 @@ fn stream(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
         _ => return Err(wrong_subcommand("XINFO", &args[1])),
     };
     let mut fields = map([
-        ("length", number(stream.len())),
+        ("length", number(stream.count())),
         ("radix-tree-keys", Reply::count(stream.blocks())),
         ("radix-tree-nodes", Reply::count(stream.blocks() + 1)),
         ("last-generated-id", id_reply(stream.last)),

@@ -137,7 +137,7 @@ impl<'a> Read<'a> {
             } else if is(word, "streams") && more > 0 {
                 read.keys_at = at + 1;
                 let streams = &args[at + 1..];
-                if streams.len() % 2 != 0 {
+                if !streams.len().is_multiple_of(2) {
                     let (name, ids) = if is_group { ("xreadgroup", "ID or '>'") } else { ("xread", "ID, '+', or '$'") };
                     let text = format!(
                         "ERR Unbalanced '{name}' list of streams: for each stream key an {ids} must be specified."

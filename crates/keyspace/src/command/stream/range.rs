@@ -51,7 +51,7 @@ pub(super) static XREVRANGE: Spec = Spec {
 };
 
 fn xlen(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
-    let len = reader.get::<Stream>(&args[1])?.map_or(0, Stream::len);
+    let len = reader.get::<Stream>(&args[1])?.map_or(0, Stream::count);
     Ok(Reply::Integer(len.cast_signed()))
 }
 

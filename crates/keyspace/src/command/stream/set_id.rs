@@ -47,7 +47,7 @@ fn xsetid(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
         if id < last {
             return Err(Error::reply("ERR The ID specified in XSETID is smaller than the target stream top item"));
         }
-        if added.is_some_and(|added| stream.len() > added) {
+        if added.is_some_and(|added| stream.count() > added) {
             let text = "ERR The entries_added specified in XSETID is smaller than the target stream length";
             return Err(Error::reply(text));
         }

@@ -39,8 +39,8 @@ fn xtrim(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
 /// Whether a trim would remove something, without changing it.
 fn removes(stream: &Stream, trim: &Trim) -> bool {
     let due = match trim.keep {
-        Keep::Count(max) => stream.len() > max,
-        Keep::From(id) => stream.len() > 0 && stream.first() < id,
+        Keep::Count(max) => stream.count() > max,
+        Keep::From(id) => stream.count() > 0 && stream.first() < id,
     };
     // Only trimming itself knows for whole blocks; a copy of the map of blocks is cheap beside a change for nothing.
     due && (!trim.approximately || stream.clone().trim(trim) > 0)

@@ -74,7 +74,7 @@ pub struct Stream {
 impl Stream {
     /// How many entries it has.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.len
     }
 
