@@ -268,6 +268,10 @@ impl SessionServices for Services {
         Ok(value)
     }
 
+    fn keyspace(&self) -> Option<Arc<perigee_keyspace::Keyspace>> {
+        self.engine.upgrade().and_then(|engine| engine.keyspace.clone())
+    }
+
     fn compat_gaps(&self) -> Vec<CompatGap> {
         self.engine.upgrade().map(|engine| engine.gaps.all()).unwrap_or_default()
     }

@@ -5,5 +5,6 @@
 //! - [`pg_catalog`]: the system schemas as tables over our catalog
 
 pub mod exec;
+mod keyspace;
 pub mod pg_catalog;
 pub mod sql;

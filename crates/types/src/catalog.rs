@@ -34,6 +34,14 @@ pub const PUBLIC_SCHEMA: Oid = Oid(2200);
 pub const INFORMATION_SCHEMA: Oid = Oid(13_182);
 /// `perigee`: system tables that PostgreSQL does not have.
 pub const PERIGEE_SCHEMA: Oid = Oid(15_000);
+/// The schema of the keyspace's tables.
+pub const REDIS_SCHEMA: Oid = Oid(15_100);
+
+/// Whether a schema holds system tables alone.
+#[must_use]
+pub fn is_system_schema(name: &str) -> bool {
+    matches!(name, "pg_catalog" | "information_schema" | "perigee" | "redis")
+}
 /// Stands in plans for the session's own schema of temporary objects, which the engine makes with the first of them. No
 /// object of the catalog has it.
 pub const TEMPORARY_SCHEMA: Oid = Oid(15_001);
@@ -102,6 +110,7 @@ impl Catalog {
                 schema(PG_CATALOG_SCHEMA, "pg_catalog"),
                 schema(INFORMATION_SCHEMA, "information_schema"),
                 schema(PERIGEE_SCHEMA, "perigee"),
+                schema(REDIS_SCHEMA, "redis"),
                 schema(PUBLIC_SCHEMA, "public"),
                 Object::Role(Arc::new(Role {
                     superuser: true,

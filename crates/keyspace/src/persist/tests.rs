@@ -174,7 +174,11 @@ fn eviction_and_restarts_are_not_seen() {
                 moved.now = kept.now;
                 for db in [0, 1] {
                     for read in reads() {
-                        assert_eq!(moved.read(&read, db), kept.read(&read, db), "seed {seed} step {step} db {db}: {read}");
+                        assert_eq!(
+                            moved.read(&read, db),
+                            kept.read(&read, db),
+                            "seed {seed} step {step} db {db}: {read}"
+                        );
                     }
                     let keys = |node| {
                         let mut keys = scan(node, db);

@@ -114,7 +114,9 @@ impl<'a> Planning<'a> {
                     "cannot access temporary tables of other sessions",
                 ));
             }
-            if self.options.catalog.schema(self.options.tenant, schema).is_none() && !is_system(schema) {
+            if self.options.catalog.schema(self.options.tenant, schema).is_none()
+                && !perigee_types::catalog::is_system_schema(schema)
+            {
                 return Err(undefined_table(name));
             }
             return self.find_in(schema, name.table())?.ok_or_else(|| undefined_table(name));
@@ -130,7 +132,7 @@ impl<'a> Planning<'a> {
     }
 
     fn find_in(&self, schema: &str, name: &str) -> SqlResult<Option<Arc<dyn TableSource>>> {
-        if is_system(schema) {
+        if perigee_types::catalog::is_system_schema(schema) {
             if let Some((oid, _)) = RESTRICTED.iter().find(|(_, restricted)| *restricted == name) {
                 self.reads.lock().insert(*oid);
             }
@@ -193,10 +195,6 @@ pub fn optimize(plan: &LogicalPlan) -> SqlResult<LogicalPlan> {
 /// [`optimize`] for a plan whose catalog casts and subplans are in place.
 pub(super) fn optimize_plan(plan: &LogicalPlan) -> Result<LogicalPlan> {
     template::planning().optimize(plan)
-}
-
-fn is_system(schema: &str) -> bool {
-    matches!(schema, "pg_catalog" | "information_schema" | "perigee")
 }
 
 fn undefined_table(name: &TableReference) -> SqlError {

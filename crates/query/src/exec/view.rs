@@ -152,6 +152,10 @@ pub trait SessionServices: Send + Sync {
     fn listening_channels(&self) -> Vec<String> {
         Vec::new()
     }
+    /// The keyspace, for the tables of schema `redis`.
+    fn keyspace(&self) -> Option<Arc<perigee_keyspace::Keyspace>> {
+        None
+    }
     /// `perigee.compat_gaps`
     fn compat_gaps(&self) -> Vec<CompatGap> {
         Vec::new()

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, Session, TableProvider};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::definition::Definition;
@@ -47,14 +47,27 @@ impl TableProvider for SystemTable {
         TableType::View
     }
 
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let pushed = match self.definition.schema {
+            "redis" => TableProviderFilterPushDown::Inexact,
+            _ => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(vec![pushed; filters.len()])
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let view = read_view(state)?;
+        if self.definition.schema == "redis" {
+            let Definition { name, columns, arrow, .. } = self.definition;
+            let types: Vec<_> = columns.iter().map(|column| column.ty.clone()).collect();
+            return crate::keyspace::scan(&view, name, &types, arrow, projection, filters, limit);
+        }
         let rows = tables::rows(self.definition, &Scope::new(&view));
         let batch = rows.finish(projection)?;
         MemTable::try_new(batch.schema(), vec![vec![batch]])?.scan(state, None, &[], limit).await

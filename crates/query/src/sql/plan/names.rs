@@ -98,7 +98,7 @@ pub(super) fn creation_schema(name: &Qualified, temporary: bool, context: &PlanC
                 .ok_or_else(|| SqlError::new(SqlState::InvalidSchemaName, "no schema has been selected to create in"))?
         }
     };
-    if matches!(schema.name.as_str(), "pg_catalog" | "information_schema" | "perigee") {
+    if perigee_types::catalog::is_system_schema(&schema.name) {
         return Err(SqlError::new(
             SqlState::InsufficientPrivilege,
             format!("permission denied for schema {}", schema.name),
@@ -143,7 +143,7 @@ pub(super) fn not_a_table(name: &str) -> SqlError {
 
 fn is_system(name: &Qualified) -> bool {
     match &name.0 {
-        Some(schema) => matches!(schema.as_str(), "pg_catalog" | "information_schema" | "perigee"),
+        Some(schema) => perigee_types::catalog::is_system_schema(schema),
         None => name.1.starts_with("pg_"),
     }
 }

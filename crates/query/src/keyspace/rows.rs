@@ -1,0 +1,102 @@
+//! Objects as rows.
+
+use perigee_keyspace::object::Value as Held;
+use perigee_keyspace::scan::ScannedKey;
+use perigee_types::{Row, Value};
+
+/// A table of schema `redis`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    Keys,
+    Strings,
+    Hashes,
+    Lists,
+    Sets,
+    SortedSets,
+    Streams,
+    Series,
+    Samples,
+}
+
+impl Table {
+    pub(super) fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "keys" => Table::Keys,
+            "strings" => Table::Strings,
+            "hashes" => Table::Hashes,
+            "lists" => Table::Lists,
+            "sets" => Table::Sets,
+            "zsets" => Table::SortedSets,
+            "streams" => Table::Streams,
+            "series" => Table::Series,
+            "samples" => Table::Samples,
+            _ => return None,
+        })
+    }
+
+    /// Appends the rows that a key has in this table, with the columns at `places`.
+    pub(super) fn rows_of(self, db: u32, key: &ScannedKey, places: &[usize], rows: &mut Vec<Row>) {
+        let db_cell = || Value::Int4(i32::try_from(db).unwrap_or(i32::MAX));
+        let end = || key.expire_at.map_or(Value::Null, time);
+        let mut push = |cell: &dyn Fn(usize) -> Value| {
+            rows.push(
+                places
+                    .iter()
+                    .map(|at| match at {
+                        0 => db_cell(),
+                        1 => text(&key.key),
+                        at => cell(*at),
+                    })
+                    .collect(),
+            );
+        };
+        match (self, &key.value) {
+            (Table::Keys, value) => push(&|at| match at {
+                2 => Value::Text(value.type_name().to_owned()),
+                3 => Value::Text(value.encoding().to_owned()),
+                4 => end(),
+                _ => Value::Int8(i64::try_from(value.memory()).unwrap_or(i64::MAX)),
+            }),
+            (Table::Strings, Held::String(string)) => push(&|at| match at {
+                2 => text(&string.to_bytes()),
+                _ => end(),
+            }),
+            (Table::SortedSets, Held::ZSet(set)) => {
+                for (rank, (member, score)) in set.iter().enumerate() {
+                    push(&|at| match at {
+                        2 => Value::Int8(i64::try_from(rank).unwrap_or(i64::MAX)),
+                        3 => text(member),
+                        4 => Value::Float8(score),
+                        _ => end(),
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Milliseconds since 1970 UTC as a timestamptz.
+fn time(ms: i64) -> Value {
+    Value::Timestamptz(ms.saturating_mul(1_000))
+}
+
+/// Bytes as text: as they are where they are UTF-8 without a zero byte, else `\x` and hexadecimal digits.
+fn text(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !bytes.contains(&0) => Value::Text(text.to_owned()),
+        _ => Value::Text(bytes.iter().fold("\\x".to_owned(), |text, byte| text + &format!("{byte:02x}"))),
+    }
+}
+
+/// The bytes that [`text`] shows like this.
+pub(super) fn key_bytes(text: &str) -> Vec<u8> {
+    let hex = text.strip_prefix("\\x").filter(|digits| digits.len() % 2 == 0 && !digits.is_empty());
+    let bytes: Option<Vec<u8>> = hex.and_then(|digits| {
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()).collect()
+    });
+    match bytes {
+        Some(bytes) if !matches!(std::str::from_utf8(&bytes), Ok(text) if !text.contains('\0')) => bytes,
+        _ => text.as_bytes().to_vec(),
+    }
+}
