@@ -74,17 +74,7 @@ impl Session {
             return Ok(());
         }
         for generated in &target.rules.generated {
-            let values: Vec<Value> = match &generated.value {
-                RowExpression::Row(expr) => {
-                    rows.iter().map(|row| self.evaluate(expr, row, &[])).collect::<SqlResult<_>>()?
-                }
-                RowExpression::Rows(plan) => {
-                    let batch = table_batch(target, rows)?;
-                    let view = self.view()?;
-                    let batches = self.engine.query.evaluate(plan, batch, &[], view).await?;
-                    batches.iter().flat_map(batch_to_rows).filter_map(|mut row| row.pop()).collect()
-                }
-            };
+            let values = self.values_over(&target.table, &generated.value, rows).await?;
             for (row, value) in rows.iter_mut().zip(values) {
                 if let Some(slot) = row.get_mut(generated.place) {
                     *slot = value;
@@ -92,6 +82,27 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The value of an expression over each of some rows of a table.
+    ///
+    /// # Errors
+    /// What the expression gives.
+    pub(crate) async fn values_over(
+        &mut self,
+        table: &Table,
+        expression: &RowExpression,
+        rows: &[Row],
+    ) -> SqlResult<Vec<Value>> {
+        match expression {
+            RowExpression::Row(expr) => rows.iter().map(|row| self.evaluate(expr, row, &[])).collect(),
+            RowExpression::Rows(plan) => {
+                let batch = table_batch(table, rows)?;
+                let view = self.view()?;
+                let batches = self.engine.query.evaluate(plan, batch, &[], view).await?;
+                Ok(batches.iter().flat_map(batch_to_rows).filter_map(|mut row| row.pop()).collect())
+            }
+        }
     }
 
     /// As [`Session::generate`], for rows in columns.
@@ -104,7 +115,7 @@ impl Session {
         }
         let mut rows = batch_to_rows(&batch);
         self.generate(target, &mut rows).await?;
-        table_batch(target, &rows)
+        table_batch(&target.table, &rows)
     }
 
     /// Tests rows that are about to be written, one value for each live column.
@@ -172,7 +183,7 @@ impl Session {
                     found
                 }
                 RowExpression::Rows(plan) => {
-                    let batch = table_batch(target, rows)?;
+                    let batch = table_batch(&target.table, rows)?;
                     let view = self.view()?;
                     let mut found = None;
                     let mut before = 0;
@@ -197,7 +208,7 @@ impl Session {
 }
 
 /// What a value gives that its domain does not take.
-fn domain_violation(check: &Check) -> SqlError {
+pub(crate) fn domain_violation(check: &Check) -> SqlError {
     let domain = check.domain.as_ref();
     let name = domain.map_or("", |rule| rule.domain.as_str());
     if domain.is_some_and(|rule| rule.not_null) {

@@ -222,7 +222,7 @@ fn convert(value: &Value, ty: &SqlType, settings: &perigee_types::text::OutputSe
         Value::Int8(_) => SqlType::Int8,
         Value::Float4(_) => SqlType::Float4,
         Value::Float8(_) => SqlType::Float8,
-        Value::Numeric(..) => SqlType::Numeric(None),
+        Value::Numeric(..) | Value::Wide(_) => SqlType::Numeric(None),
         _ => return Ok(value.clone()),
     };
     if from == *ty {

@@ -10,6 +10,7 @@ use perigee_plan::Prepared;
 use perigee_plan::relational::{OnConflict, Write, WriteKind};
 use perigee_query::exec::ReadView;
 use perigee_storage::arrow_value::{batch_to_rows, rows_to_batch};
+use perigee_types::catalog::Table;
 use perigee_types::{Row, SqlError, SqlResult, SqlState, Value, Vid};
 
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream};
@@ -301,7 +302,7 @@ pub(crate) fn returning_batch(target: &Target, write: &Write, rows: &[Row]) -> S
 }
 
 /// Rows of the table's live columns as a batch.
-pub(crate) fn table_batch(target: &Target, rows: &[Row]) -> SqlResult<RecordBatch> {
-    let fields: Vec<_> = target.table.columns.iter().map(|c| (c.number, &c.ty, c.name.as_str())).collect();
+pub(crate) fn table_batch(table: &Table, rows: &[Row]) -> SqlResult<RecordBatch> {
+    let fields: Vec<_> = table.columns.iter().map(|c| (c.number, &c.ty, c.name.as_str())).collect();
     rows_to_batch(&fields, rows).map_err(SqlError::internal)
 }

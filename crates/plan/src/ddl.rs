@@ -129,6 +129,19 @@ pub enum DropKind {
     Domain,
 }
 
+/// ALTER COLUMN … TYPE
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColumnType {
+    /// The column.
+    pub column: String,
+    /// Its new type.
+    pub ty: SqlType,
+    /// The domain that its values are of from then on.
+    pub domain: Option<Oid>,
+    /// USING: an expression over the old row, as text; without one the old value.
+    pub using: Option<String>,
+}
+
 /// One action of ALTER TABLE.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AlterTable {
@@ -176,6 +189,8 @@ pub enum AlterTable {
         /// The expression, `None` to drop it.
         default: Option<String>,
     },
+    /// ALTER COLUMN … TYPE, of all columns that the statement gives a new type
+    SetTypes(Vec<ColumnType>),
     /// ADD PRIMARY KEY / UNIQUE
     AddKey(KeyConstraint),
     /// ADD CHECK

@@ -76,7 +76,7 @@ fn kind(value: &Value) -> &'static str {
         Value::Oid(_) => "oid",
         Value::Float4(_) => "float4",
         Value::Float8(_) => "float8",
-        Value::Numeric(..) => "numeric",
+        Value::Numeric(..) | Value::Wide(_) => "numeric",
         Value::Text(_) => "text",
         Value::Bytea(_) => "bytea",
         Value::Date(_) => "date",

@@ -44,6 +44,7 @@ states! {
     IntervalFieldOverflow = "22015",
     InvalidArgumentForLogarithm = "2201E",
     InvalidArgumentForPowerFunction = "2201F",
+    InvalidArgumentForWidthBucket = "2201G",
     InvalidRowCountInLimit = "2201W",
     InvalidRowCountInOffset = "2201X",
     CharacterNotInRepertoire = "22021",

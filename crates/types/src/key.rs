@@ -7,7 +7,7 @@
 //! | integers, dates, times, timestamps | 8, big endian, sign bit flipped |
 //! | oid, enumerated types | as integers |
 //! | floats | 8, big endian, IEEE order made total; NaN last, both zeros alike |
-//! | numeric | 16, unscaled at the column's scale, big endian, sign bit flipped |
+//! | numeric | the key of [`crate::numeric`]'s form |
 //! | text, bytea | bytes with `00` as `00 ff`, then `00 00` |
 //! | boolean | 1 |
 //! | uuid | 16 |
@@ -15,6 +15,7 @@
 //! | arrays | elements, then `00` |
 
 use crate::error::{SqlError, SqlResult, SqlState};
+use crate::numeric;
 use crate::value::Value;
 
 /// The longest key of an index, in bytes; PostgreSQL's own limit is near it.
@@ -58,8 +59,12 @@ pub fn encode_value(value: &Value, out: &mut Vec<u8>) {
         Value::Oid(v) => encode_i64(i64::from(*v), out),
         Value::Float4(v) => float(f64::from(*v), out),
         Value::Float8(v) => float(*v, out),
-        Value::Numeric(v, _) => encode_i128(*v, out),
-        Value::Interval(v) => encode_i128(v.approximate_micros(), out),
+        Value::Numeric(v, scale) => encode_numeric(*v, *scale, out),
+        Value::Wide(number) => encode_form(|form| numeric::encode(number, form), out),
+        Value::Interval(v) => {
+            out.push(VALUE);
+            out.extend_from_slice(&((v.approximate_micros() as u128) ^ (1 << 127)).to_be_bytes());
+        }
         Value::Text(v) => encode_bytes(v.as_bytes(), out),
         Value::Bytea(v) => encode_bytes(v, out),
         Value::Uuid(v) => {
@@ -88,10 +93,30 @@ pub fn encode_i64(v: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(&key);
 }
 
-/// Appends the key of a numeric by its unscaled value at the column's scale.
-pub fn encode_i128(v: i128, out: &mut Vec<u8>) {
+/// Appends the key of a numeric by its unscaled value and its count of decimal places.
+pub fn encode_numeric(v: i128, scale: i8, out: &mut Vec<u8>) {
+    match u32::try_from(scale) {
+        Ok(scale) => encode_form(|form| numeric::encode_finite(v, scale, form), out),
+        Err(_) => {
+            let number = numeric::Numeric::of(&Value::Numeric(v, scale)).unwrap_or(numeric::Numeric::ZERO);
+            encode_form(|form| numeric::encode(&number, form), out);
+        }
+    }
+}
+
+/// Appends the key within the form that `write` appends.
+fn encode_form(write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
     out.push(VALUE);
-    out.extend_from_slice(&((v as u128) ^ (1 << 127)).to_be_bytes());
+    let start = out.len();
+    write(out);
+    let key = numeric::key_of(&out[start..]).len();
+    out.truncate(start + key);
+}
+
+/// Appends the key of a numeric by its form in a column.
+pub fn encode_numeric_form(form: &[u8], out: &mut Vec<u8>) {
+    out.push(VALUE);
+    out.extend_from_slice(numeric::key_of(form));
 }
 
 /// Appends the key of a text or a bytea.

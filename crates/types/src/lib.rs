@@ -22,6 +22,7 @@ pub mod enum_type;
 pub mod error;
 pub mod ids;
 pub mod key;
+pub mod numeric;
 pub mod rights;
 pub mod row;
 pub mod sql_type;

@@ -5,6 +5,7 @@
 
 use thiserror::Error;
 
+use crate::numeric;
 use crate::value::{Interval, Row, Value};
 
 /// Why bytes are not a row.
@@ -19,6 +20,9 @@ pub enum RowError {
     /// Text that is not UTF-8.
     #[error("text is not valid UTF-8")]
     InvalidUtf8,
+    /// A numeric whose bytes are none.
+    #[error("numeric is not valid")]
+    InvalidNumeric,
     /// Arrays inside of arrays beyond what Perigee has.
     #[error("array is nested too deeply")]
     TooDeep,
@@ -45,6 +49,7 @@ mod tag {
     pub(super) const UUID: u8 = 17;
     pub(super) const ARRAY: u8 = 18;
     pub(super) const ENUM: u8 = 19;
+    pub(super) const WIDE: u8 = 20;
 }
 
 const DEPTH_MAX: u32 = 8;
@@ -76,6 +81,12 @@ fn encode_value(value: &Value, out: &mut Vec<u8>) {
             out.push(tag::NUMERIC);
             out.push(*scale as u8);
             put_varint_wide(zigzag_wide(*v), out);
+        }
+        Value::Wide(number) => {
+            let mut form = Vec::new();
+            numeric::encode(number, &mut form);
+            out.push(tag::WIDE);
+            put_bytes(&form, out);
         }
         Value::Text(v) => {
             out.push(tag::TEXT);
@@ -134,6 +145,10 @@ fn decode_value(bytes: &mut &[u8], depth: u32) -> Result<Value, RowError> {
             let scale = take(bytes, 1)?[0] as i8;
             let wide = get_varint_wide(bytes)?;
             Value::Numeric((wide >> 1) as i128 ^ -((wide & 1) as i128), scale)
+        }
+        tag::WIDE => {
+            let number = numeric::decode(get_bytes(bytes)?).ok_or(RowError::InvalidNumeric)?;
+            Value::Wide(Box::new(number))
         }
         tag::TEXT => {
             let text = std::str::from_utf8(get_bytes(bytes)?).map_err(|_| RowError::InvalidUtf8)?;

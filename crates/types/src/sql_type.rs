@@ -19,12 +19,8 @@ pub const FIELD_METADATA_KEY: &str = "perigee.type";
 /// The zone of every timestamptz column: values are stored in UTC.
 pub const UTC: &str = "+00:00";
 
-/// Precision and scale of a numeric that was declared without them.
-pub const NUMERIC_DEFAULT: (u8, i8) = (38, 10);
-
-/// Decimal places of a computed quotient. How many of them are shown depends on its size, as in PostgreSQL:
-/// [`crate::text::number::quotient_shown`].
-pub const QUOTIENT_SCALE: i8 = 20;
+/// Digits of the numerics that a column keeps in 128 bits each.
+pub const SHORT_PRECISION_MAX: u16 = 38;
 
 /// An SQL type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,7 +38,7 @@ pub enum SqlType {
     /// double precision
     Float8,
     /// numeric, with precision and scale where they were declared
-    Numeric(Option<(u8, i8)>),
+    Numeric(Option<(u16, i16)>),
     /// text
     Text,
     /// character varying, with its length in characters where it was declared
@@ -102,10 +98,11 @@ impl SqlType {
             SqlType::Int8 => DataType::Int64,
             SqlType::Float4 => DataType::Float32,
             SqlType::Float8 => DataType::Float64,
-            SqlType::Numeric(p) => {
-                let (precision, scale) = p.unwrap_or(NUMERIC_DEFAULT);
-                DataType::Decimal128(precision.min(NUMERIC_DEFAULT.0), scale)
-            }
+            SqlType::Numeric(modifier) => match short_numeric(*modifier) {
+                Some((precision, scale)) => DataType::Decimal128(precision, scale),
+                // No other type has this form, so that it is known wherever only the Arrow type is.
+                None => DataType::LargeBinary,
+            },
             SqlType::Text
             | SqlType::Varchar(_)
             | SqlType::Char(_)
@@ -170,15 +167,10 @@ impl SqlType {
             DataType::Decimal32(p, s)
             | DataType::Decimal64(p, s)
             | DataType::Decimal128(p, s)
-            | DataType::Decimal256(p, s) => {
-                if (*p, *s) == NUMERIC_DEFAULT {
-                    SqlType::Numeric(None)
-                } else {
-                    SqlType::Numeric(Some((*p, *s)))
-                }
-            }
+            | DataType::Decimal256(p, s) => SqlType::Numeric(Some((u16::from(*p), i16::from(*s)))),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => SqlType::Text,
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => SqlType::Bytea,
+            DataType::LargeBinary => SqlType::Numeric(None),
+            DataType::Binary | DataType::BinaryView => SqlType::Bytea,
             DataType::FixedSizeBinary(16) => SqlType::Uuid,
             DataType::FixedSizeBinary(_) => SqlType::Bytea,
             DataType::Date32 | DataType::Date64 => SqlType::Date,
@@ -417,6 +409,14 @@ impl SqlType {
     pub fn is_number(&self) -> bool {
         self.is_integer() || matches!(self, SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_))
     }
+}
+
+/// Precision and scale of a numeric that a column keeps in 128 bits; `None` for one that takes any count of digits.
+#[must_use]
+pub fn short_numeric(modifier: Option<(u16, i16)>) -> Option<(u8, i8)> {
+    let (precision, scale) = modifier?;
+    let fits = precision <= SHORT_PRECISION_MAX && u16::try_from(scale).is_ok_and(|scale| scale <= precision);
+    fits.then_some((precision as u8, scale as i8))
 }
 
 /// The name as `format_type` prints it.

@@ -29,14 +29,13 @@ use std::borrow::Cow;
 pub use settings::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, OutputSettings};
 pub use zone::TimeZone;
 
-use crate::sql_type::NUMERIC_DEFAULT;
 use crate::{SqlError, SqlResult, SqlState, SqlType, Value};
 
 /// Reads a value's text with the default settings (UTC, ISO dates in the order month, day, year).
 ///
 /// # Errors
 /// `22P02`, `22003`, `22001`, `22007`, `22008` as PostgreSQL gives them, with its messages; `0A000` for what Perigee
-/// cannot hold (numeric NaN, arrays of several dimensions).
+/// cannot hold (arrays of several dimensions).
 pub fn parse(text: &str, ty: &SqlType) -> SqlResult<Value> {
     parse_with(text, ty, &OutputSettings::DEFAULT)
 }
@@ -53,9 +52,7 @@ pub fn parse_with(text: &str, ty: &SqlType, settings: &OutputSettings) -> SqlRes
         SqlType::Int8 => Value::Int8(number::parse_int8(text)?),
         SqlType::Float4 => Value::Float4(number::parse_float4(text)?),
         SqlType::Float8 => Value::Float8(number::parse_float8(text)?),
-        SqlType::Numeric(modifier) => {
-            Value::Numeric(number::parse_numeric(text, *modifier)?, modifier.unwrap_or(NUMERIC_DEFAULT).1)
-        }
+        SqlType::Numeric(modifier) => number::parse_numeric(text, *modifier)?,
         SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name | SqlType::InternalChar => {
             Value::Text(check_text(text, ty)?.into_owned())
         }
@@ -101,7 +98,8 @@ pub fn format_into(out: &mut Vec<u8>, value: &Value, ty: &SqlType, settings: &Ou
         Value::Oid(v) => number::format_integer(out, *v),
         Value::Float4(v) => number::format_float4(out, *v, settings.extra_float_digits),
         Value::Float8(v) => number::format_float8(out, *v, settings.extra_float_digits),
-        Value::Numeric(v, scale) => number::format_numeric(out, *v, *scale, matches!(ty, SqlType::Numeric(None))),
+        Value::Numeric(v, scale) => number::format_numeric(out, *v, *scale),
+        Value::Wide(number) => number.write(out),
         Value::Text(v) => {
             out.extend_from_slice(v.as_bytes());
             if let SqlType::Char(n) = ty {

@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+use crate::numeric::Numeric;
+
 /// A row outside of Arrow: one value for each column asked for.
 pub type Row = Vec<Value>;
 
@@ -45,8 +47,10 @@ pub enum Value {
     Float4(f32),
     /// double precision
     Float8(f64),
-    /// numeric: the unscaled number and its count of decimal places.
+    /// numeric of at most 38 digits: the unscaled number and its count of decimal places.
     Numeric(i128, i8),
+    /// any other numeric
+    Wide(Box<Numeric>),
     /// text, varchar, char, name, json, jsonb
     Text(String),
     /// bytea
@@ -126,10 +130,10 @@ impl Value {
                 }
                 a.len().cmp(&b.len())
             }
-            _ => {
-                let (a, b) = (self.as_f64()?, other.as_f64()?);
-                float_cmp(a, b)
-            }
+            _ => match (Numeric::of(self), Numeric::of(other)) {
+                (Some(a), Some(b)) => a.compare(&b),
+                _ => float_cmp(self.as_f64()?, other.as_f64()?),
+            },
         })
     }
 
@@ -139,7 +143,9 @@ impl Value {
         match self {
             Value::Float4(v) => Some(f64::from(*v)),
             Value::Float8(v) => Some(*v),
-            Value::Numeric(v, scale) => Some(*v as f64 / 10f64.powi(i32::from(*scale))),
+            Value::Numeric(v, 0) => Some(*v as f64),
+            Value::Numeric(..) => Numeric::of(self).map(|number| number.to_f64()),
+            Value::Wide(number) => Some(number.to_f64()),
             other => other.as_i64().map(|v| v as f64),
         }
     }
@@ -151,6 +157,7 @@ impl Value {
             + match self {
                 Value::Text(v) => v.len(),
                 Value::Bytea(v) => v.len(),
+                Value::Wide(v) => size_of::<Numeric>() + v.heap_bytes(),
                 Value::Array(v) => v.iter().map(Value::size_bytes).sum(),
                 _ => 0,
             }

@@ -2,12 +2,12 @@
 //!
 //! Source: the `…recv` and `…send` functions of PostgreSQL's `src/backend/utils/adt`.
 
-use perigee_types::sql_type::{NUMERIC_DEFAULT, QUOTIENT_SCALE};
+use perigee_types::numeric::{Numeric, WireNumeric};
 use perigee_types::text::calendar::{
     DATE_INFINITY, DATE_MINUS_INFINITY, DAY_MICROS, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS, TIMESTAMP_INFINITY,
     TIMESTAMP_MINUS_INFINITY,
 };
-use perigee_types::text::number::{numeric_overflow, quotient_shown};
+use perigee_types::text::number::fit_numeric;
 use perigee_types::text::{check_text, json, jsonpath, pad_char};
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -15,7 +15,9 @@ use crate::backend::{int16, int32, length_prefixed};
 use crate::frontend::{Reader, utf8};
 
 const NUMERIC_NEGATIVE: u16 = 0x4000;
-const NUMERIC_SPECIAL: u16 = 0xC000;
+const NUMERIC_NAN: u16 = 0xC000;
+const NUMERIC_INFINITY: u16 = 0xD000;
+const NUMERIC_NEGATIVE_INFINITY: u16 = 0xF000;
 
 /// Appends a value that is not NULL, without its length.
 pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
@@ -28,7 +30,9 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
         Value::Oid(v) => out.extend_from_slice(&v.to_be_bytes()),
         Value::Float4(v) => out.extend_from_slice(&v.to_be_bytes()),
         Value::Float8(v) => out.extend_from_slice(&v.to_be_bytes()),
-        Value::Numeric(v, scale) => encode_numeric(out, *v, *scale, matches!(ty, SqlType::Numeric(None))),
+        Value::Numeric(..) | Value::Wide(_) => {
+            encode_numeric(out, &Numeric::of(value).unwrap_or(Numeric::NaN));
+        }
         Value::Text(v) => encode_text(out, v, ty),
         Value::Bytea(v) => out.extend_from_slice(v),
         Value::Date(v) => encode_date(out, *v),
@@ -103,52 +107,25 @@ pub(crate) fn encode_array_header(out: &mut Vec<u8>, count: usize, nulls: bool, 
     }
 }
 
-/// Appends a numeric: groups of four decimal digits. `trim` leaves out zeros behind the point, the padding of a numeric
-/// without a declared scale.
-pub(crate) fn encode_numeric(out: &mut Vec<u8>, value: i128, scale: i8, trim: bool) {
-    let quotient = trim && scale == QUOTIENT_SCALE;
-    let (value, scale) = if quotient { quotient_shown(value) } else { (value, scale) };
-    let (mut digits, mut scale) = (value.unsigned_abs(), i32::from(scale));
-    if trim && !quotient {
-        while scale > 0 && digits % 10 == 0 {
-            digits /= 10;
-            scale -= 1;
-        }
-    }
-    let places = scale.max(0);
-    // The last group begins at a multiple of four places.
-    let pad = scale.rem_euclid(4);
-    let pad = if pad == 0 { 0 } else { 4 - pad };
-    let mut exponent = -((scale + pad) / 4); // of the last group
-    let mut groups = [0i16; 16];
-    let mut count = 0;
-    let first_power = 10u128.pow(4 - pad as u32);
-    if pad > 0 {
-        groups[0] = ((digits % first_power) * 10u128.pow(pad as u32)) as i16;
-        digits /= first_power;
-        count = 1;
-    }
-    while digits > 0 {
-        groups[count] = (digits % 10_000) as i16;
-        digits /= 10_000;
-        count += 1;
-    }
-    let mut first = 0;
-    while first < count && groups[first] == 0 {
-        first += 1;
-        exponent += 1;
-    }
-    while count > first && groups[count - 1] == 0 {
-        count -= 1;
-    }
-    let kept = &groups[first..count];
-    int16(out, kept.len() as i16);
-    int16(out, if kept.is_empty() { 0 } else { (exponent + kept.len() as i32 - 1) as i16 });
-    let negative = value < 0 && !kept.is_empty();
-    out.extend_from_slice(&(if negative { NUMERIC_NEGATIVE } else { 0 }).to_be_bytes());
-    int16(out, places as i16);
-    for group in kept.iter().rev() {
-        int16(out, *group);
+/// Appends a numeric: groups of four decimal digits.
+pub(crate) fn encode_numeric(out: &mut Vec<u8>, number: &Numeric) {
+    let Some(wire) = WireNumeric::of(number) else {
+        let (sign, scale) = match number {
+            Numeric::Infinity => (NUMERIC_INFINITY, 32),
+            Numeric::NegativeInfinity => (NUMERIC_NEGATIVE_INFINITY, 32),
+            _ => (NUMERIC_NAN, 0),
+        };
+        int16(out, 0);
+        int16(out, 0);
+        out.extend_from_slice(&sign.to_be_bytes());
+        return int16(out, scale);
+    };
+    int16(out, wire.groups.len() as i16);
+    int16(out, wire.weight as i16);
+    out.extend_from_slice(&(if wire.negative { NUMERIC_NEGATIVE } else { 0 }).to_be_bytes());
+    int16(out, wire.scale as i16);
+    for group in wire.groups {
+        int16(out, group);
     }
 }
 
@@ -168,9 +145,7 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
         }
         SqlType::Float4 => Value::Float4(f32::from_bits(reader.int32()?.cast_unsigned())),
         SqlType::Float8 => Value::Float8(f64::from_bits(reader.int64()?.cast_unsigned())),
-        SqlType::Numeric(modifier) => {
-            Value::Numeric(decode_numeric(&mut reader, *modifier)?, modifier.unwrap_or(NUMERIC_DEFAULT).1)
-        }
+        SqlType::Numeric(modifier) => fit_numeric(decode_numeric(&mut reader)?, *modifier)?,
         SqlType::Bytea => return Ok(Value::Bytea(bytes.to_vec())),
         SqlType::Text
         | SqlType::Varchar(_)
@@ -233,60 +208,36 @@ fn decode_timestamp(reader: &mut Reader) -> SqlResult<i64> {
     }
 }
 
-fn decode_numeric(reader: &mut Reader, modifier: Option<(u8, i8)>) -> SqlResult<i128> {
+fn decode_numeric(reader: &mut Reader) -> SqlResult<Numeric> {
     let count = reader.int16()?;
     let weight = i32::from(reader.int16()?);
     let sign = reader.int16()?.cast_unsigned();
-    let display_scale = reader.int16()?;
-    if sign == 0xC000 || sign == 0xD000 || sign == 0xF000 {
-        return Err(SqlError::unsupported("numeric NaN and infinity").hint("Use double precision for them."));
-    }
-    if count < 0 || sign & !NUMERIC_NEGATIVE & NUMERIC_SPECIAL != 0 || sign & !NUMERIC_SPECIAL != 0 {
-        return Err(invalid("invalid sign in external \"numeric\" value"));
-    }
-    if !(0..=0x3fff).contains(&display_scale) {
-        return Err(invalid("invalid scale in external \"numeric\" value"));
-    }
-    // At the column's scale the groups are whole multiples of powers of ten; what lies behind is rounded.
-    let (precision, scale) = modifier.unwrap_or(NUMERIC_DEFAULT);
-    let overflow = || numeric_overflow(modifier);
-    let (mut number, mut round_up, mut inexact) = (0i128, false, false);
-    for i in 0..i32::from(count) {
-        let group = i128::from(reader.int16()?);
+    let scale = reader.int16()?;
+    let special = match sign {
+        0 | NUMERIC_NEGATIVE => None,
+        NUMERIC_NAN => Some(Numeric::NaN),
+        NUMERIC_INFINITY => Some(Numeric::Infinity),
+        NUMERIC_NEGATIVE_INFINITY => Some(Numeric::NegativeInfinity),
+        _ => return Err(invalid("invalid sign in external \"numeric\" value")),
+    };
+    let Ok(scale) = u16::try_from(scale) else { return Err(invalid("invalid scale in external \"numeric\" value")) };
+    let Ok(count) = usize::try_from(count) else { return Err(invalid("invalid length in external \"numeric\" value")) };
+    // Two bytes each: a count that does not fit is not believed.
+    let mut groups = Vec::with_capacity(count.min(reader.0.len() / 2));
+    for _ in 0..count {
+        let group = reader.int16()?;
         if !(0..10_000).contains(&group) {
             return Err(invalid("invalid digit in external \"numeric\" value"));
         }
-        let shift = (weight - i) * 4 + i32::from(scale);
-        if group == 0 {
-            continue;
-        }
-        if shift >= 0 {
-            let power = 10i128.checked_pow(shift.unsigned_abs()).ok_or_else(overflow)?;
-            number = group.checked_mul(power).and_then(|g| number.checked_add(g)).ok_or_else(overflow)?;
-        } else if shift > -4 {
-            let power = 10i128.pow(shift.unsigned_abs());
-            number = number.checked_add(group / power).ok_or_else(overflow)?;
-            let rest = group % power;
-            round_up = rest * 2 >= power;
-            inexact |= rest != 0;
-        } else {
-            // The group right behind the last kept digit decides when it begins there.
-            round_up |= shift == -4 && group >= 5_000;
-            inexact = true;
-        }
+        groups.push(group);
     }
-    if modifier.is_none() && inexact {
-        return Err(SqlError::new(
-            SqlState::NumericValueOutOfRange,
-            format!("numeric value has more than {scale} decimal places"),
-        )
-        .hint("Declare the column or the cast as numeric(precision, scale)."));
+    match special {
+        Some(special) => Ok(special),
+        None if scale > 0x3fff => Err(invalid("invalid scale in external \"numeric\" value")),
+        None => WireNumeric { negative: sign == NUMERIC_NEGATIVE, weight, scale: u32::from(scale), groups }
+            .number()
+            .checked(),
     }
-    number = number.checked_add(i128::from(round_up)).ok_or_else(overflow)?;
-    if number >= 10i128.pow(u32::from(precision.min(38))) {
-        return Err(overflow());
-    }
-    Ok(if sign == NUMERIC_NEGATIVE { -number } else { number })
 }
 
 fn decode_array(reader: &mut Reader, of: &SqlType) -> SqlResult<Vec<Value>> {
@@ -364,6 +315,8 @@ mod tests {
             (Value::Numeric(10_000_000, 3), numeric.clone()),
             (Value::Numeric(99_999_999_999_999_999_999, 3), numeric),
             (Value::Numeric(15_000_000_000, 10), SqlType::Numeric(None)),
+            (Value::Wide(Box::new(Numeric::NaN)), SqlType::Numeric(None)),
+            (Value::Wide(Box::new(Numeric::NegativeInfinity)), SqlType::Numeric(None)),
             (Value::Numeric(10i128.pow(37) * 9, 0), SqlType::Numeric(Some((38, 0)))),
         ] {
             let mut out = Vec::new();
@@ -381,7 +334,7 @@ mod tests {
             (0, 2, &[0, 0, 0, 0, 0, 0, 0, 2]),
         ] {
             let mut out = Vec::new();
-            encode_numeric(&mut out, value, scale, false);
+            encode_numeric(&mut out, &Numeric::small(value, scale));
             assert_eq!(out, want, "{value} at {scale}");
         }
     }
@@ -395,7 +348,8 @@ mod tests {
             (&[255], SqlType::Text, "22021"),
             (&[2, b'1'], SqlType::Jsonb, "XX000"),
             (&[0; 15], SqlType::Uuid, "08P01"),
-            (&[0, 0, 0, 0, 192, 0, 0, 0], numeric.clone(), "0A000"),
+            (&[0, 0, 0, 0, 192, 0, 0, 0], numeric.clone(), "22003"),
+            (&[0, 0, 0, 0, 160, 0, 0, 0], numeric.clone(), "22P03"),
             (&[0, 1, 0, 0, 0, 0, 0, 0, 127, 255], numeric.clone(), "22P03"),
             (&[0, 1, 0, 9, 0, 0, 0, 0, 0, 1], numeric.clone(), "22003"),
             (&[127, 255, 0, 9, 0, 0, 0, 0], numeric, "08P01"),

@@ -24,7 +24,7 @@ impl Session {
     async fn alter(&mut self, table: &Arc<Table>, action: &AlterTable) -> SqlResult<()> {
         match action {
             AlterTable::AddColumn { column, if_not_exists, key } => {
-                self.add_column(table, column, *if_not_exists)?;
+                self.add_column(table, column, *if_not_exists).await?;
                 if let Some(key) = key {
                     let current = self.lock_table(table.oid, &table.name).await?;
                     Box::pin(self.alter(&current, &AlterTable::AddKey(key.clone()))).await?;
@@ -82,6 +82,7 @@ impl Session {
             AlterTable::SetDefault { column, default } => {
                 self.edit_column(table, column, |c| c.default = default.clone().map(ColumnDefault::Expression))
             }
+            AlterTable::SetTypes(types) => self.set_types(table, types).await,
             AlterTable::AddKey(key) => {
                 let catalog = self.latest_catalog();
                 if key.primary {
@@ -143,7 +144,7 @@ impl Session {
         }
     }
 
-    fn put(&mut self, mut table: Table) -> SqlResult<()> {
+    pub(super) fn put(&mut self, mut table: Table) -> SqlResult<()> {
         table.version += 1;
         self.change_table(Arc::new(table), Vec::new(), |row| row)
     }
@@ -184,7 +185,12 @@ impl Session {
         table.primary_key.and_then(|oid| catalog.index(oid)).is_some_and(|index| index.columns.contains(&number))
     }
 
-    fn add_column(&mut self, table: &Arc<Table>, definition: &ColumnDefinition, if_not_exists: bool) -> SqlResult<()> {
+    async fn add_column(
+        &mut self,
+        table: &Arc<Table>,
+        definition: &ColumnDefinition,
+        if_not_exists: bool,
+    ) -> SqlResult<()> {
         if table.column_position(&definition.name).is_some() {
             let text = format!("column \"{}\" of relation \"{}\" already exists", definition.name, table.name);
             if !if_not_exists {
@@ -194,33 +200,22 @@ impl Session {
             return Ok(());
         }
         let catalog = self.latest_catalog();
-        let has_rows = self.engine.store.table(table.storage).is_some_and(|t| t.row_count() > 0);
-        if has_rows && definition.sequence.is_some() {
-            return Err(SqlError::unsupported("adding a serial or identity column to a table with rows"));
-        }
-        if has_rows && definition.default.is_some() && definition.default_value.is_none() {
-            return Err(SqlError::unsupported("adding a column with a volatile default to a table with rows"));
-        }
-        if has_rows && definition.generated {
-            return Err(SqlError::unsupported("adding a generated column to a table with rows"));
-        }
-        let missing = definition.default_value.clone().unwrap_or(Value::Null);
-        if has_rows && definition.domain.is_some() {
-            self.check_domain_value(definition, &missing)?;
-        }
-        if has_rows && definition.not_null && missing.is_null() {
-            return Err(SqlError::new(
-                SqlState::NotNullViolation,
-                format!("column \"{}\" of relation \"{}\" contains null values", definition.name, table.name),
-            ));
-        }
         let mut changed = Table::clone(table);
         changed.version += 1;
         let (mut column, sequence) = self.new_column(&catalog, &mut changed, definition, &mut Oids::new(&catalog));
+        let missing = definition.default_value.clone().unwrap_or(Value::Null);
         column.missing = missing.clone();
+        let needs_value = column.default.is_some() && definition.default_value.is_none();
+        let no_value = column.not_null && missing.is_null();
+        let has_rules = catalog.domains(column.domain).any(|(_, domain)| domain.not_null || !domain.checks.is_empty());
         // Hidden columns stay behind the others.
         let place = changed.visible_columns().len();
         changed.columns.insert(place, column);
+        if (needs_value || no_value || has_rules) && self.has_rows(table).await? {
+            // Its values differ from row to row, there is none to give, or it is to be tested.
+            self.change(sequence.into_iter().collect())?;
+            return self.rewrite(table, changed, &[(place, None)]).await;
+        }
         self.change_table(Arc::new(changed), sequence.into_iter().collect(), |mut row| {
             row.insert(place.min(row.len()), missing.clone());
             row
@@ -295,7 +290,7 @@ impl Session {
     }
 
     /// Views are kept as text: what they name may not change under them.
-    fn refuse_dependent_views(&self, table: &Table, what: &str) -> SqlResult<()> {
+    pub(super) fn refuse_dependent_views(&self, table: &Table, what: &str) -> SqlResult<()> {
         let catalog = self.latest_catalog();
         let view = catalog.objects().find_map(|object| match object {
             Object::View(view) if view.depends_on.contains(&table.oid) => Some(("view", view.name.clone())),
@@ -325,7 +320,7 @@ fn depends(table: &Table, index: &Index, number: u16) -> bool {
         || texts.any(|text| perigee_query::sql::check_columns(table, text).contains(&number))
 }
 
-fn number_of(table: &Table, name: &str) -> SqlResult<u16> {
+pub(super) fn number_of(table: &Table, name: &str) -> SqlResult<u16> {
     table.columns.iter().find(|c| c.name == name).map(|c| c.number).ok_or_else(|| {
         SqlError::new(
             SqlState::UndefinedColumn,

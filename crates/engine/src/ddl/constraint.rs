@@ -110,23 +110,8 @@ pub(super) fn new_foreign_key(
         }
         None => names::choose_constraint(catalog, table, taken, &key.columns.join("_"), "fkey"),
     };
-    for (from, to) in columns.iter().zip(&referenced) {
-        let column = |table: &'_ Table, number: u16| table.columns.iter().find(|c| c.number == number).cloned();
-        if let (Some(from), Some(to)) = (column(table, *from), column(parent, *to))
-            && !comparable(&from.ty, &to.ty)
-        {
-            return Err(SqlError::new(
-                SqlState::DatatypeMismatch,
-                format!("foreign key constraint \"{name}\" cannot be implemented"),
-            )
-            .detail(format!(
-                "Key columns \"{}\" and \"{}\" are of incompatible types: {} and {}.",
-                from.name, to.name, from.ty, to.ty
-            )));
-        }
-    }
     taken.push(name.clone());
-    Ok(ForeignKey {
+    let key = ForeignKey {
         oid,
         name,
         columns,
@@ -136,7 +121,29 @@ pub(super) fn new_foreign_key(
         on_update: key.on_update,
         on_delete: key.on_delete,
         match_full: key.match_full,
-    })
+    };
+    refuse_incomparable(table, &key, parent)?;
+    Ok(key)
+}
+
+/// Refuses a key whose columns cannot be compared with those that they point to.
+fn refuse_incomparable(table: &Table, key: &ForeignKey, parent: &Table) -> SqlResult<()> {
+    for (from, to) in key.columns.iter().zip(&key.referenced) {
+        let column = |table: &'_ Table, number: u16| table.columns.iter().find(|c| c.number == number).cloned();
+        if let (Some(from), Some(to)) = (column(table, *from), column(parent, *to))
+            && !comparable(&from.ty, &to.ty)
+        {
+            return Err(SqlError::new(
+                SqlState::DatatypeMismatch,
+                format!("foreign key constraint \"{}\" cannot be implemented", key.name),
+            )
+            .detail(format!(
+                "Key columns \"{}\" and \"{}\" are of incompatible types: {} and {}.",
+                from.name, to.name, from.ty, to.ty
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Whether values of the types may be equal, by an operator that PostgreSQL has.
@@ -209,6 +216,21 @@ impl Session {
         };
         let catalog = self.latest_catalog();
         let key = new_foreign_key(&catalog, table, &[], key, Oids::new(&catalog).next(), &mut Vec::new())?;
+        self.test_foreign_key(table, &key, parent).await?;
+        let mut changed = Table::clone(table);
+        changed.version += 1;
+        changed.foreign_keys.push(key);
+        self.change_table(Arc::new(changed), Vec::new(), |row| row)
+    }
+
+    /// Whether all rows of a table point to rows of `parent`; this transaction holds both.
+    pub(super) async fn test_foreign_key(
+        &mut self,
+        table: &Arc<Table>,
+        key: &ForeignKey,
+        parent: Arc<Table>,
+    ) -> SqlResult<()> {
+        refuse_incomparable(table, key, &parent)?;
         let target = self.target_to_test(parent)?;
         let places = places(table, &key.columns)?;
         let mut seen = FxHashSet::default();
@@ -218,21 +240,18 @@ impl Session {
                 let values = pick(&row, &places);
                 if values.iter().any(Value::is_null) {
                     if key.match_full && !values.iter().all(Value::is_null) {
-                        return Err(crate::foreign::mixed_nulls(self.violation(table, &key)));
+                        return Err(crate::foreign::mixed_nulls(self.violation(table, key)));
                     }
                     continue;
                 }
                 let mut bytes = Vec::new();
                 key::encode(&values, &mut bytes);
-                if seen.insert(bytes) && !self.transaction()?.lock_referenced(&target, table, &key, &values).await? {
-                    return Err(self.not_present(table, &key, &values, &target.table));
+                if seen.insert(bytes) && !self.transaction()?.lock_referenced(&target, table, key, &values).await? {
+                    return Err(self.not_present(table, key, &values, &target.table));
                 }
             }
         }
-        let mut changed = Table::clone(table);
-        changed.version += 1;
-        changed.foreign_keys.push(key);
-        self.change_table(Arc::new(changed), Vec::new(), |row| row)
+        Ok(())
     }
 
     /// A table that this transaction holds, to look at its rows.

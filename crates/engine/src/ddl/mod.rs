@@ -11,6 +11,7 @@ mod drop;
 mod index;
 mod materialized;
 mod names;
+mod rewrite;
 mod role;
 mod truncate;
 mod user_type;

@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use perigee_plan::ddl::{AlterType, CheckConstraint, ColumnDefinition, TypeDefinition};
+use perigee_plan::ddl::{AlterType, CheckConstraint, TypeDefinition};
 use perigee_types::catalog::{
     Catalog, CatalogChange, Check, ColumnDefault, Domain, Index, Object, Table, TypeKind, UserType, View,
 };
 use perigee_types::enum_type::EnumType;
-use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
 
 use super::Oids;
 use crate::session::Session;
@@ -185,23 +185,6 @@ impl Session {
                     let text = format!("{of} contains values that violate the new constraint");
                     SqlError::new(SqlState::CheckViolation, text)
                 });
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses a new column of a domain whose rows that are there already would hold what it does not take.
-    pub(super) fn check_domain_value(&self, definition: &ColumnDefinition, value: &Value) -> SqlResult<()> {
-        let catalog = self.latest_catalog();
-        for (ty, domain) in catalog.domains(definition.domain) {
-            if domain.not_null && value.is_null() {
-                let text = format!("domain {} does not allow null values", ty.name);
-                return Err(SqlError::new(SqlState::NotNullViolation, text));
-            }
-            if !domain.checks.is_empty() && !value.is_null() {
-                return Err(SqlError::unsupported(
-                    "adding a column of a domain with CHECK and a default to a table with rows",
-                ));
             }
         }
         Ok(())

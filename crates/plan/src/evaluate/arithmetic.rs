@@ -1,8 +1,8 @@
 //! Operators on numbers and text.
 
+use perigee_types::numeric::Numeric;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
-use super::numeric::{Decimal, division_by_zero, overflow};
 use crate::expr::Operator;
 
 /// `left operator right` over values that are not NULL, in the type `ty`.
@@ -33,7 +33,8 @@ pub(super) fn negate(value: Value) -> SqlResult<Value> {
         Value::Int8(v) => Value::Int8(v.checked_neg().ok_or_else(|| out_of_range(&SqlType::Int8))?),
         Value::Float4(v) => Value::Float4(-v),
         Value::Float8(v) => Value::Float8(-v),
-        Value::Numeric(v, scale) => Value::Numeric(v.checked_neg().ok_or_else(overflow)?, scale),
+        Value::Numeric(v, scale) => Value::Numeric(-v, scale),
+        Value::Wide(number) => number.negate().into_value(),
         _ => return Err(SqlError::new(SqlState::UndefinedFunction, "operator does not exist: - of this type")),
     })
 }
@@ -64,19 +65,18 @@ pub(super) fn integer(value: i64, ty: &SqlType) -> SqlResult<Value> {
 }
 
 fn decimals(left: &Value, operator: Operator, right: &Value) -> SqlResult<Value> {
-    let (Some(a), Some(b)) = (Decimal::of(left), Decimal::of(right)) else {
+    let (Some(a), Some(b)) = (Numeric::of(left), Numeric::of(right)) else {
         return Err(undefined(operator, &SqlType::Numeric(None)));
     };
-    let negated = || Ok(Decimal { unscaled: b.unscaled.checked_neg().ok_or_else(overflow)?, ..b });
-    match operator {
-        Operator::Add => a.plus(b)?,
-        Operator::Subtract => a.plus(negated()?)?,
-        Operator::Multiply => a.multiply(b)?,
-        Operator::Divide => a.divide(b)?,
-        Operator::Modulo => a.remainder(b)?,
+    Ok(match operator {
+        Operator::Add => a.add(&b)?,
+        Operator::Subtract => a.subtract(&b)?,
+        Operator::Multiply => a.multiply(&b)?,
+        Operator::Divide => a.divide(&b)?,
+        Operator::Modulo => a.remainder(&b)?,
         _ => return Err(undefined(operator, &SqlType::Numeric(None))),
     }
-    .value()
+    .into_value())
 }
 
 fn floats(left: &Value, operator: Operator, right: &Value) -> SqlResult<f64> {
@@ -103,6 +103,10 @@ fn floats(left: &Value, operator: Operator, right: &Value) -> SqlResult<f64> {
         return Err(SqlError::new(SqlState::NumericValueOutOfRange, "value out of range: underflow"));
     }
     Ok(result)
+}
+
+fn division_by_zero() -> SqlError {
+    SqlError::new(SqlState::DivisionByZero, "division by zero")
 }
 
 fn concat(left: &Value, right: &Value) -> SqlResult<Value> {

@@ -1,12 +1,12 @@
 //! Casts between types, as PostgreSQL's assignment and explicit casts do them.
 
-use perigee_types::sql_type::NUMERIC_DEFAULT;
-use perigee_types::text::number::numeric_overflow;
+use perigee_types::numeric::Numeric;
+use perigee_types::sql_type::short_numeric;
+use perigee_types::text::number::fit_numeric;
 use perigee_types::text::{self, OutputSettings};
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::arithmetic::{integer, out_of_range};
-use super::numeric::{Decimal, overflow};
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
@@ -79,11 +79,8 @@ pub fn cast_for_key(value: Value, from: &SqlType, to: &SqlType) -> SqlResult<Val
     }
     match to {
         SqlType::Int2 | SqlType::Int4 | SqlType::Int8 => {
-            let whole = match (&value, Decimal::of(&value)) {
-                (_, Some(decimal)) => {
-                    let whole = decimal.rescale(0)?;
-                    whole.compare(decimal).is_eq().then_some(whole.unscaled).and_then(|v| i64::try_from(v).ok())
-                }
+            let whole = match (&value, Numeric::of(&value)) {
+                (_, Some(number)) => number.exactly_at(0).and_then(|v| i64::try_from(v).ok()),
                 // Up to 2^53 a double stands for one integer.
                 (Value::Float4(_) | Value::Float8(_), None) => {
                     value.as_f64().filter(|v| v.fract() == 0.0 && v.abs() <= 9e15).map(|v| v as i64)
@@ -93,12 +90,9 @@ pub fn cast_for_key(value: Value, from: &SqlType, to: &SqlType) -> SqlResult<Val
             Ok(whole.and_then(|v| integer(v, to).ok()).unwrap_or(Value::Null))
         }
         SqlType::Numeric(modifier) => {
-            let Some(decimal) = Decimal::of(&value) else { return Err(no_cast(from, to)) };
-            let (_, scale) = modifier.unwrap_or(NUMERIC_DEFAULT);
-            match decimal.rescale(u32::try_from(scale).unwrap_or(0)) {
-                Ok(scaled) if scaled.compare(decimal).is_eq() => scaled.value(),
-                _ => Ok(Value::Null),
-            }
+            let Some(number) = Numeric::of(&value) else { return Err(no_cast(from, to)) };
+            let Some((_, scale)) = short_numeric(*modifier) else { return Ok(number.into_value()) };
+            Ok(number.exactly_at(u32::from(scale.unsigned_abs())).map_or(Value::Null, |v| Value::Numeric(v, scale)))
         }
         SqlType::Char(_) => match value {
             Value::Text(text) => Ok(Value::Text(text.trim_end_matches(' ').to_owned())),
@@ -125,27 +119,13 @@ fn from_jsonb(value: &Value, to: &SqlType, settings: OutputSettings) -> SqlResul
         Some(b'{') => "object",
         _ if *to == SqlType::Bool => "numeric",
         _ => {
-            // More places than a numeric keeps here do not count.
-            let places = match to {
-                SqlType::Numeric(Some((_, scale))) => usize::try_from(*scale).unwrap_or(0) + 1,
-                SqlType::Numeric(None) => usize::try_from(NUMERIC_DEFAULT.1).unwrap_or(0),
-                _ => JSON_PLACES,
-            };
-            let end = json.find('.').map_or(json.len(), |point| json.len().min(point + 1 + places));
-            let (numeric, number) = (SqlType::Numeric(Some((38, 15))), Value::Text(json[..end].to_owned()));
-            return match to {
-                SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_) => {
-                    text::parse_with(&json[..end], to, &settings)
-                }
-                _ => cast(cast(number, &SqlType::Unknown, &numeric, true, settings)?, &numeric, to, true, settings),
-            };
+            let numeric = SqlType::Numeric(None);
+            let number = text::parse_with(json, &numeric, &settings)?;
+            return cast(number, &numeric, to, true, settings);
         }
     };
     Err(SqlError::new(SqlState::InvalidParameterValue, format!("cannot cast jsonb {kind} to type {to}")))
 }
-
-/// Places behind the point of a JSON number that decide how it is rounded to an integer.
-const JSON_PLACES: usize = 15;
 
 fn to_text(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings: &OutputSettings) -> SqlResult<Value> {
     let text = match value {
@@ -171,9 +151,9 @@ fn to_integer(value: &Value, from: &SqlType, to: &SqlType) -> SqlResult<Value> {
     }
     match value {
         Value::Bool(v) if *to == SqlType::Int4 => Ok(Value::Int4(i32::from(*v))),
-        Value::Numeric(..) => {
-            let decimal = Decimal::of(value).ok_or_else(overflow)?.rescale(0)?;
-            integer(i64::try_from(decimal.unscaled).map_err(|_| out_of_range(to))?, to)
+        Value::Numeric(..) | Value::Wide(_) => {
+            let number = Numeric::of(value).ok_or_else(|| no_cast(from, to))?;
+            integer(number.to_i64(&to.to_string())?, to)
         }
         Value::Float4(_) | Value::Float8(_) => {
             let rounded = value.as_f64().map_or(f64::NAN, f64::round_ties_even);
@@ -187,38 +167,14 @@ fn to_integer(value: &Value, from: &SqlType, to: &SqlType) -> SqlResult<Value> {
     }
 }
 
-fn to_numeric(value: &Value, modifier: Option<(u8, i8)>) -> Option<SqlResult<Value>> {
-    let decimal = match value {
-        Value::Float4(v) => float_digits(f64::from(*v), 5),
-        Value::Float8(v) => float_digits(*v, 14),
-        other => Ok(Decimal::of(other)?),
+fn to_numeric(value: &Value, modifier: Option<(u16, i16)>) -> Option<SqlResult<Value>> {
+    // Of a float PostgreSQL takes the digits that it surely has: 15 of a double, 6 of a real.
+    let number = match value {
+        Value::Float4(v) => Numeric::from_f64(f64::from(*v), 5),
+        Value::Float8(v) => Numeric::from_f64(*v, 14),
+        other => Numeric::of(other)?,
     };
-    Some(decimal.and_then(|decimal| fit(decimal, modifier)))
-}
-
-/// A float's digits as PostgreSQL takes them over: 15 of a double, 6 of a real.
-fn float_digits(value: f64, places: usize) -> SqlResult<Decimal> {
-    if !value.is_finite() {
-        return Err(SqlError::unsupported("numeric NaN or infinity"));
-    }
-    let written = format!("{:.places$e}", value.abs());
-    let Some(decimal) = Decimal::parse(&written) else {
-        // Too many places behind the point is as good as zero, too many before it does not fit.
-        return if value.abs() < 1.0 { Ok(Decimal { unscaled: 0, scale: 0 }) } else { Err(overflow()) };
-    };
-    Ok(Decimal { unscaled: if value < 0.0 { -decimal.unscaled } else { decimal.unscaled }, ..decimal })
-}
-
-/// A decimal as a column of this precision and scale keeps it.
-fn fit(decimal: Decimal, modifier: Option<(u8, i8)>) -> SqlResult<Value> {
-    let (precision, scale) = modifier.unwrap_or(NUMERIC_DEFAULT);
-    let error = || if modifier.is_some() { numeric_overflow(modifier) } else { overflow() };
-    let fitted = decimal.rescale(u32::try_from(scale).unwrap_or(0)).map_err(|_| error())?;
-    let limit = 10_u128.pow(u32::from(precision.min(NUMERIC_DEFAULT.0)));
-    if fitted.unscaled.unsigned_abs() >= limit {
-        return Err(error());
-    }
-    fitted.value()
+    Some(fit_numeric(number, modifier))
 }
 
 /// Casts among dates, times and intervals; `None` where there is none.

@@ -1,12 +1,10 @@
 //! Values of [`Expr`], with PostgreSQL's rules and errors.
 //!
 //! - [`arithmetic`]: operators on numbers and text
-//! - [`numeric`]: exact decimal arithmetic
 //! - [`cast`]: casts between types
 
 mod arithmetic;
 mod cast;
-pub mod numeric;
 #[cfg(test)]
 mod tests;
 
@@ -151,13 +149,8 @@ fn binary(left: &Value, operator: Operator, right: &Value, ty: &SqlType) -> SqlR
     compare(left, right).map(|ordering| Value::Bool(wanted(ordering)))
 }
 
-/// The order of two values that are not NULL; numerics of any scales compare exactly.
+/// The order of two values that are not NULL.
 fn compare(left: &Value, right: &Value) -> SqlResult<Ordering> {
-    if let (Some(a), Some(b)) = (numeric::Decimal::of(left), numeric::Decimal::of(right))
-        && (matches!(left, Value::Numeric(..)) || matches!(right, Value::Numeric(..)))
-    {
-        return Ok(a.compare(b));
-    }
     left.sql_cmp(right)
         .ok_or_else(|| SqlError::new(SqlState::UndefinedFunction, "the values of this comparison have no common order"))
 }

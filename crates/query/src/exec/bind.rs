@@ -56,7 +56,18 @@ fn replace(expr: Expr, parameters: &[Value], facts: &SessionFacts) -> Result<Tra
                 format!("unrecognized configuration parameter \"{}\"", names.join(".")),
             ))),
         },
-        _ => Ok(fold(expr)),
+        _ => {
+            let folded = fold(expr);
+            Ok(match &folded.data {
+                Expr::BinaryExpr(binary) => {
+                    match super::postgres::numeric::short_comparison(&binary.left, binary.op, &binary.right) {
+                        Some(short) => Transformed::yes(short),
+                        None => folded,
+                    }
+                }
+                _ => folded,
+            })
+        }
     }
 }
 

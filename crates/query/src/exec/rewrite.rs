@@ -1,14 +1,18 @@
 //! Syntax that DataFusion's planner reads otherwise than PostgreSQL, in terms of syntax that it reads alike.
 
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    Interval, ObjectName, Value,
+    BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, UnaryOperator, Value,
 };
 
 /// Rewrites one expression, without those inside of it: call it for each one, outer before inner.
 ///
 /// - `INTERVAL '1 year 2 days 03:04'`, `INTERVAL '90' DAY`: a cast, so that PostgreSQL's input function reads it
 /// - `x AT TIME ZONE z`: `timezone(z, x)`
+/// - `NULLIF(a, b)`: CASE
+/// - `(a, b) OVERLAPS (c, d)`: `overlaps(a, b, c, d)`
+/// - `-x`, `@ x`, `|/ x`, `||/ x`: functions
 pub fn rewrite_expression(expr: &mut Expr) {
     match expr {
         Expr::Interval(interval) => {
@@ -27,7 +31,78 @@ pub fn rewrite_expression(expr: &mut Expr) {
             let args = [std::mem::replace(time_zone.as_mut(), null()), std::mem::replace(timestamp.as_mut(), null())];
             *expr = call("timezone", args.into_iter().collect());
         }
+        Expr::Function(function) => {
+            if let Some(case) = null_if(function) {
+                *expr = case;
+            }
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => {
+            if let (Expr::Tuple(a), Expr::Tuple(b)) = (left.as_mut(), right.as_mut())
+                && (a.len(), b.len()) == (2, 2)
+            {
+                *expr = call("overlaps", a.drain(..).chain(b.drain(..)).collect());
+            }
+        }
+        Expr::UnaryOp { op, expr: operand } => {
+            let double = |operand: Expr| Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(operand),
+                data_type: DataType::DoublePrecision,
+                array: false,
+                format: None,
+            };
+            let name = match op {
+                UnaryOperator::Minus if !is_number(operand) => NEGATE,
+                UnaryOperator::PGAbs => "abs",
+                UnaryOperator::PGSquareRoot => "sqrt",
+                UnaryOperator::PGCubeRoot => "cbrt",
+                _ => return,
+            };
+            let operand = std::mem::replace(operand.as_mut(), Expr::value(Value::Null));
+            let operand = if matches!(name, "sqrt" | "cbrt") { double(operand) } else { operand };
+            *expr = call(name, vec![operand]);
+        }
         _ => {}
+    }
+}
+
+/// `NULLIF(a, b)` as a CASE, whose comparison is that of its arguments' types.
+fn null_if(function: &Function) -> Option<Expr> {
+    let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(a)), FunctionArg::Unnamed(FunctionArgExpr::Expr(b))] =
+        list.args.as_slice()
+    else {
+        return None;
+    };
+    if !name.value.eq_ignore_ascii_case("nullif") || function.over.is_some() {
+        return None;
+    }
+    // The value stands twice in the CASE: nested ones would double with each level.
+    if a.to_string().to_ascii_lowercase().contains("nullif") {
+        return None;
+    }
+    let (left, right) = (Box::new(a.clone()), Box::new(b.clone()));
+    Some(Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen {
+            condition: Expr::BinaryOp { left, op: BinaryOperator::Eq, right },
+            result: Expr::value(Value::Null),
+        }],
+        else_result: Some(Box::new(a.clone())),
+    })
+}
+
+/// `-x`, which DataFusion's planner refuses of what it does not know as a number.
+pub(super) const NEGATE: &str = "__negate";
+
+fn is_number(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        Expr::Nested(inner) => is_number(inner),
+        _ => false,
     }
 }
 

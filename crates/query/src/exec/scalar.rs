@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, new_empty_array};
 use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::scalar::ScalarValue;
+use perigee_types::numeric::{self, Numeric};
 use perigee_types::{SqlError, SqlState, SqlType, Value};
 
 use super::error::from_sql;
@@ -24,12 +25,17 @@ pub(super) fn scalar(value: &Value, ty: &DataType) -> Result<ScalarValue> {
         Value::Oid(v) => ScalarValue::UInt32(Some(*v)),
         Value::Float4(v) => ScalarValue::Float32(Some(*v)),
         Value::Float8(v) => ScalarValue::Float64(Some(*v)),
-        Value::Numeric(v, scale) => {
-            let DataType::Decimal128(precision, wanted) = ty else {
-                return ScalarValue::Decimal128(Some(*v), 38, *scale).cast_to(ty);
-            };
-            return Ok(ScalarValue::Decimal128(Some(rescale(*v, *scale, *wanted)?), *precision, *wanted));
-        }
+        Value::Numeric(v, scale) => match ty {
+            DataType::Decimal128(precision, wanted) => {
+                return Ok(ScalarValue::Decimal128(Some(rescale(*v, *scale, *wanted)?), *precision, *wanted));
+            }
+            DataType::LargeBinary => wide(value),
+            _ => return ScalarValue::Decimal128(Some(*v), 38, *scale).cast_to(ty),
+        },
+        Value::Wide(_) => match wide(value) {
+            wide if *ty == DataType::LargeBinary => wide,
+            _ => return Err(from_sql(numeric::overflow())),
+        },
         Value::Text(v) => ScalarValue::Utf8View(Some(v.clone())),
         Value::Bytea(v) => ScalarValue::BinaryView(Some(v.clone())),
         Value::Date(v) => ScalarValue::Date32(Some(*v)),
@@ -56,7 +62,13 @@ pub(super) fn scalar(value: &Value, ty: &DataType) -> Result<ScalarValue> {
         Value::Uuid(v) => ScalarValue::FixedSizeBinary(16, Some(v.to_vec())),
         Value::Array(values) => return array(values, ty),
     };
-    if natural.data_type() == *ty { Ok(natural) } else { natural.cast_to(ty) }
+    if natural.data_type() == *ty {
+        return Ok(natural);
+    }
+    if *ty == DataType::LargeBinary && value.as_i64().is_some() {
+        return Ok(wide(value));
+    }
+    natural.cast_to(ty)
 }
 
 /// `value` as a scalar of the type that it has by itself, for parameters that nothing gave a type.
@@ -70,7 +82,7 @@ pub(super) fn natural(value: &Value) -> Result<ScalarValue> {
         Value::Oid(_) => SqlType::Oid,
         Value::Float4(_) => SqlType::Float4,
         Value::Float8(_) => SqlType::Float8,
-        Value::Numeric(_, scale) => SqlType::Numeric(Some((38, *scale))),
+        Value::Numeric(..) | Value::Wide(_) => SqlType::Numeric(None),
         Value::Bytea(_) => SqlType::Bytea,
         Value::Date(_) => SqlType::Date,
         Value::Time(_) => SqlType::Time,
@@ -86,6 +98,13 @@ pub(super) fn natural(value: &Value) -> Result<ScalarValue> {
         }
     };
     scalar(value, &ty.arrow())
+}
+
+/// A number in the form of wide numerics.
+fn wide(value: &Value) -> ScalarValue {
+    let mut form = Vec::new();
+    numeric::encode(&Numeric::of(value).unwrap_or(Numeric::NaN), &mut form);
+    ScalarValue::LargeBinary(Some(form))
 }
 
 fn array(values: &[Value], ty: &DataType) -> Result<ScalarValue> {

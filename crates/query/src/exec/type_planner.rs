@@ -9,7 +9,6 @@ use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType as SqlDataType, ExactNumberInfo, Ident, ObjectName, TimezoneInfo,
 };
 use perigee_types::catalog::{TypeKind, UserType};
-use perigee_types::sql_type::NUMERIC_DEFAULT;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
 
 use super::error::from_sql;
@@ -25,7 +24,8 @@ pub(super) struct PostgresTypes;
 impl TypePlanner for PostgresTypes {
     fn plan_type_field(&self, sql_type: &SqlDataType) -> Result<Option<FieldRef>> {
         let ty = sql_type_of(sql_type).map_err(from_sql)?;
-        Ok(Some(Arc::new(ty.field("", true))))
+        // Without a name DataFusion would add to it what it knows of the value that is cast.
+        Ok(Some(Arc::new(ty.field(ty.internal_name(), true))))
     }
 
     fn plan_type(&self, sql_type: &SqlDataType) -> Result<Option<DataType>> {
@@ -193,14 +193,10 @@ fn numeric(info: &ExactNumberInfo) -> SqlResult<SqlType> {
     if !(1..=1000).contains(&precision) {
         return Err(invalid(format!("NUMERIC precision {precision} must be between 1 and 1000")));
     }
-    // More digits than 38 may be declared; a value that has them is out of range.
-    let (Ok(precision), Ok(scale)) = (u8::try_from(precision), i8::try_from(scale)) else {
-        return Err(SqlError::unsupported(format_args!("numeric({precision},{scale})")));
-    };
-    if scale < 0 || scale.unsigned_abs() > precision || scale.unsigned_abs() > NUMERIC_DEFAULT.0 {
-        return Err(SqlError::unsupported(format_args!("numeric with a scale of {scale} in {precision} digits")));
+    if !(-1000..=1000).contains(&scale) {
+        return Err(invalid(format!("NUMERIC scale {scale} must be between -1000 and 1000")));
     }
-    Ok(SqlType::Numeric(Some((precision, scale))))
+    Ok(SqlType::Numeric(Some((precision as u16, scale as i16))))
 }
 
 fn length(length: Option<&CharacterLength>, name: &str) -> SqlResult<Option<u32>> {

@@ -17,6 +17,8 @@ pub(super) enum SessionValue {
     TransactionTime,
     StatementTime,
     TimeZone,
+    /// DateStyle, IntervalStyle, bytea_output and extra_float_digits, with bars between.
+    Formats,
     User,
     SessionUser,
     Database,
@@ -25,10 +27,11 @@ pub(super) enum SessionValue {
 }
 
 impl SessionValue {
-    const ALL: [SessionValue; 8] = [
+    const ALL: [SessionValue; 9] = [
         SessionValue::TransactionTime,
         SessionValue::StatementTime,
         SessionValue::TimeZone,
+        SessionValue::Formats,
         SessionValue::User,
         SessionValue::SessionUser,
         SessionValue::Database,
@@ -41,6 +44,7 @@ impl SessionValue {
             SessionValue::TransactionTime => "@now",
             SessionValue::StatementTime => "@statement_timestamp",
             SessionValue::TimeZone => "@timezone",
+            SessionValue::Formats => "@formats",
             SessionValue::User => "@current_user",
             SessionValue::SessionUser => "@session_user",
             SessionValue::Database => "@current_database",
@@ -52,7 +56,7 @@ impl SessionValue {
     fn ty(self) -> SqlType {
         match self {
             SessionValue::TransactionTime | SessionValue::StatementTime => SqlType::Timestamptz,
-            SessionValue::TimeZone => SqlType::Text,
+            SessionValue::TimeZone | SessionValue::Formats => SqlType::Text,
             SessionValue::User | SessionValue::SessionUser | SessionValue::Database | SessionValue::Schema => {
                 SqlType::Name
             }
@@ -78,6 +82,11 @@ impl SessionValue {
             SessionValue::TransactionTime => Value::Timestamptz(facts.transaction_time),
             SessionValue::StatementTime => Value::Timestamptz(facts.statement_time),
             SessionValue::TimeZone => Value::Text(facts.time_zone.clone()),
+            SessionValue::Formats => {
+                let names = ["datestyle", "intervalstyle", "bytea_output", "extra_float_digits"];
+                let of = |name: &str| facts.settings.get(name).map_or("", String::as_str);
+                Value::Text(names.map(of).join("|"))
+            }
             SessionValue::User => Value::Text(facts.user.clone()),
             SessionValue::SessionUser => Value::Text(facts.session_user.clone()),
             SessionValue::Database => Value::Text(facts.database.clone()),

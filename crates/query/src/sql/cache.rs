@@ -7,9 +7,9 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Weak};
 
-use perigee_plan::evaluate::numeric::Decimal;
 use perigee_plan::{Plan, Prepared, SessionCommand};
 use perigee_types::catalog::Catalog;
+use perigee_types::numeric::Numeric;
 use perigee_types::{SqlResult, SqlType, Value};
 use quick_cache::sync::Cache;
 
@@ -186,10 +186,10 @@ fn value(text: &str, literal: &Literal, ty: &SqlType, context: &PlanContext) -> 
             None => Err(perigee_types::text::out_of_range("integer", text)),
         },
         Class::Bigint => integer().map(Value::Int8).map_err(|_| perigee_types::text::out_of_range("bigint", text)),
-        Class::Numeric => match Decimal::parse(text) {
-            Some(v) => Decimal { unscaled: if literal.negative { -v.unscaled } else { v.unscaled }, ..v }.value(),
-            None => Err(perigee_types::text::out_of_range("numeric", text)),
-        },
+        Class::Numeric => {
+            let number = Numeric::parse(text)?;
+            Ok(if literal.negative { number.negate() } else { number }.into_value())
+        }
     }
 }
 

@@ -26,6 +26,6 @@ pub use parse::{parse, parse_expression};
 pub use perigee_plan::Prepared;
 pub use plan::{
     Check, DomainRule, Generated, RowExpression, check_columns, check_text, checks, column_default, generated,
-    maintenance, plan, refresh_rows, renamed_literal,
+    index_type, maintenance, plan, refresh_rows, renamed_literal, rewritten_value,
 };
 pub use statement::{Ast, Statement};

@@ -8,11 +8,12 @@ use arrow::array::types::{
     TimestampSecondType, UInt32Type,
 };
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanBuilder, FixedSizeBinaryArray, ListArray, NullBufferBuilder,
-    PrimitiveBuilder, StringViewBuilder,
+    Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanBuilder, FixedSizeBinaryArray, LargeBinaryBuilder, ListArray,
+    NullBufferBuilder, PrimitiveBuilder, StringViewBuilder,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, TimeUnit};
+use perigee_types::numeric::{self, Numeric};
 use perigee_types::{Interval, SqlType, Value};
 
 use super::read::{item_type, value_at};
@@ -36,7 +37,13 @@ enum Body {
     Oid(PrimitiveBuilder<UInt32Type>),
     Float4(PrimitiveBuilder<Float32Type>),
     Float8(PrimitiveBuilder<Float64Type>),
-    Numeric { values: PrimitiveBuilder<Decimal128Type>, precision: u8, scale: i8 },
+    Numeric {
+        values: PrimitiveBuilder<Decimal128Type>,
+        precision: u8,
+        scale: i8,
+    },
+    /// numeric of any count of digits, each in [`numeric`]'s form.
+    Wide(LargeBinaryBuilder),
     Text(StringViewBuilder),
     Bytea(BinaryViewBuilder),
     Date(PrimitiveBuilder<Date32Type>),
@@ -45,14 +52,21 @@ enum Body {
     Timestamptz(PrimitiveBuilder<TimestampMicrosecondType>),
     Interval(PrimitiveBuilder<IntervalMonthDayNanoType>),
     Enum(PrimitiveBuilder<TimestampSecondType>),
-    Uuid { bytes: Vec<u8>, nulls: NullBufferBuilder },
-    Array { ends: Vec<i32>, items: Box<ColumnBuilder>, nulls: NullBufferBuilder },
+    Uuid {
+        bytes: Vec<u8>,
+        nulls: NullBufferBuilder,
+    },
+    Array {
+        ends: Vec<i32>,
+        items: Box<ColumnBuilder>,
+        nulls: NullBufferBuilder,
+    },
 }
 
 /// Does the same with every variant that is a builder of primitive values.
 macro_rules! each {
     ($body:expr, $b:ident => $primitive:expr, bool $bool:expr, text $text:expr, bytea $bytea:expr,
-     uuid($bytes:ident, $nulls:ident) $uuid:expr, array($ends:ident, $items:ident, $marks:ident) $array:expr $(,)?) => {
+     wide $wide:expr, uuid($bytes:ident, $nulls:ident) $uuid:expr, array($ends:ident, $items:ident, $marks:ident) $array:expr $(,)?) => {
         match $body {
             Body::Bool($b) => $bool,
             Body::Int2($b) => $primitive,
@@ -62,6 +76,7 @@ macro_rules! each {
             Body::Float4($b) => $primitive,
             Body::Float8($b) => $primitive,
             Body::Numeric { values: $b, .. } => $primitive,
+            Body::Wide($b) => $wide,
             Body::Text($b) => $text,
             Body::Bytea($b) => $bytea,
             Body::Date($b) => $primitive,
@@ -117,6 +132,16 @@ impl ColumnBuilder {
                 let unscaled = rescale(unscaled, from, *scale).filter(|v| has_precision(*v, *precision));
                 values.append_value(unscaled.ok_or_else(range)?);
             }
+            (Body::Wide(b), v) => {
+                let mut form = Vec::with_capacity(24);
+                match v {
+                    Value::Numeric(v, scale) if *scale >= 0 => {
+                        numeric::encode_finite(*v, u32::from(scale.unsigned_abs()), &mut form);
+                    }
+                    v => numeric::encode(&Numeric::of(v).ok_or_else(wrong)?, &mut form),
+                }
+                b.append_value(&form);
+            }
             (Body::Text(b), Value::Text(v)) => b.try_append_value(v)?,
             (Body::Bytea(b), Value::Bytea(v)) => b.try_append_value(v)?,
             (Body::Date(b), Value::Date(v)) => b.append_value(*v),
@@ -150,6 +175,7 @@ impl ColumnBuilder {
             bool b.append_null(),
             text b.append_null(),
             bytea b.append_null(),
+            wide b.append_null(),
             uuid(bytes, nulls) {
                 bytes.extend_from_slice(&[0; 16]);
                 nulls.append_null();
@@ -184,6 +210,7 @@ impl ColumnBuilder {
             Body::Timestamp(b) | Body::Timestamptz(b) => b.append_array(array.as_primitive()),
             Body::Interval(b) => b.append_array(array.as_primitive()),
             Body::Enum(b) => b.append_array(array.as_primitive()),
+            Body::Wide(b) => b.append_array(array.as_binary())?,
             Body::Text(b) => array.as_string_view().iter().try_for_each(|v| append_text(b, v))?,
             Body::Bytea(b) => array.as_binary_view().iter().try_for_each(|v| append_bytea(b, v))?,
             Body::Uuid { .. } | Body::Array { .. } => {
@@ -200,7 +227,7 @@ impl ColumnBuilder {
     #[must_use]
     pub fn len(&self) -> usize {
         use arrow::array::ArrayBuilder as _;
-        each!(&self.body, b => b.len(), bool b.len(), text b.len(), bytea b.len(),
+        each!(&self.body, b => b.len(), bool b.len(), text b.len(), bytea b.len(), wide b.len(),
             uuid(bytes, _nulls) bytes.len() / 16,
             array(ends, _items, _nulls) ends.len(),
         )
@@ -216,7 +243,7 @@ impl ColumnBuilder {
     #[must_use]
     pub fn is_null(&self, row: usize) -> bool {
         let validity = each!(&self.body, b => b.validity_slice(),
-            bool b.validity_slice(), text b.validity_slice(), bytea b.validity_slice(),
+            bool b.validity_slice(), text b.validity_slice(), bytea b.validity_slice(), wide b.validity_slice(),
             uuid(_bytes, nulls) nulls.as_slice(),
             array(_ends, _items, nulls) nulls.as_slice(),
         );
@@ -241,6 +268,10 @@ impl ColumnBuilder {
             Body::Float4(b) => Value::Float4(b.values_slice()[row]),
             Body::Float8(b) => Value::Float8(b.values_slice()[row]),
             Body::Numeric { values, scale, .. } => Value::Numeric(values.values_slice()[row], *scale),
+            Body::Wide(b) => {
+                let range = b.offsets_slice()[row] as usize..b.offsets_slice()[row + 1] as usize;
+                numeric::decode(&b.values_slice()[range]).map_or(Value::Null, Numeric::into_value)
+            }
             Body::Text(b) => Value::Text(String::from_utf8_lossy(b.get_value(row)).into_owned()),
             Body::Bytea(b) => Value::Bytea(b.get_value(row).to_vec()),
             Body::Date(b) => Value::Date(b.values_slice()[row]),
@@ -274,6 +305,7 @@ impl ColumnBuilder {
             bool b.capacity() / 8 + b.validity_slice().map_or(0, <[u8]>::len),
             text b.allocated_size(),
             bytea b.allocated_size(),
+            wide b.values_slice().len() + b.offsets_slice().len() * 8 + b.validity_slice().map_or(0, <[u8]>::len),
             uuid(bytes, nulls) bytes.capacity() + nulls.allocated_size(),
             array(ends, items, nulls) ends.capacity() * 4 + items.size_bytes() + nulls.allocated_size(),
         )
@@ -286,6 +318,7 @@ impl ColumnBuilder {
             bool Arc::new(b.finish_cloned()),
             text Arc::new(b.finish_cloned()),
             bytea Arc::new(b.finish_cloned()),
+            wide Arc::new(b.finish_cloned()),
             uuid(bytes, nulls) uuids(Buffer::from_slice_ref(bytes), nulls.finish_cloned()),
             array(ends, items, nulls) lists(&self.ty, ends, items.finish_cloned(), nulls.finish_cloned()),
         )
@@ -299,6 +332,7 @@ impl ColumnBuilder {
             bool Arc::new(b.finish()),
             text Arc::new(b.finish()),
             bytea Arc::new(b.finish()),
+            wide Arc::new(b.finish()),
             uuid(bytes, nulls) uuids(Buffer::from_vec(std::mem::take(bytes)), nulls.finish()),
             array(ends, items, nulls) lists(ty, &std::mem::take(ends), items.finish(), nulls.finish()),
         )
@@ -318,6 +352,7 @@ impl Body {
             of @ DataType::Decimal128(precision, scale) => {
                 Body::Numeric { values: PrimitiveBuilder::with_capacity(n).with_data_type(of), precision, scale }
             }
+            DataType::LargeBinary => Body::Wide(LargeBinaryBuilder::with_capacity(n, n * 12)),
             DataType::BinaryView => {
                 Body::Bytea(BinaryViewBuilder::with_capacity(n).with_fixed_block_size(STRING_BLOCK_BYTES))
             }

@@ -1,5 +1,6 @@
 //! Index keys of rows that stand in Arrow columns.
 
+use arrow::array::LargeBinaryArray;
 use arrow::array::types::{Date32Type, Decimal128Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Int16Array, Int32Array, Int64Array};
 use arrow::array::{StringViewArray, TimestampMicrosecondArray};
@@ -18,7 +19,8 @@ enum Form<'a> {
     Int64(&'a Int64Array),
     Date(&'a Date32Array),
     Timestamp(&'a TimestampMicrosecondArray),
-    Numeric(&'a Decimal128Array),
+    Numeric(&'a Decimal128Array, i8),
+    Wide(&'a LargeBinaryArray),
     Text(&'a StringViewArray),
     Other(&'a ArrayRef, &'a SqlType),
 }
@@ -35,7 +37,8 @@ impl<'a> KeyColumn<'a> {
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
                 Form::Timestamp(array.as_primitive::<TimestampMicrosecondType>())
             }
-            DataType::Decimal128(..) => Form::Numeric(array.as_primitive::<Decimal128Type>()),
+            DataType::Decimal128(_, scale) => Form::Numeric(array.as_primitive::<Decimal128Type>(), *scale),
+            DataType::LargeBinary => Form::Wide(array.as_binary::<i64>()),
             DataType::Utf8View => Form::Text(array.as_string_view()),
             _ => Form::Other(array, ty),
         })
@@ -59,7 +62,8 @@ impl<'a> KeyColumn<'a> {
             Form::Int64(array) => *array,
             Form::Date(array) => *array,
             Form::Timestamp(array) => *array,
-            Form::Numeric(array) => *array,
+            Form::Numeric(array, _) => *array,
+            Form::Wide(array) => *array,
             Form::Text(array) => *array,
             Form::Other(array, _) => array,
         };
@@ -74,7 +78,8 @@ impl<'a> KeyColumn<'a> {
             Form::Int64(array) => key::encode_i64(array.value(row), out),
             Form::Date(array) => key::encode_i64(i64::from(array.value(row)), out),
             Form::Timestamp(array) => key::encode_i64(array.value(row), out),
-            Form::Numeric(array) => key::encode_i128(array.value(row), out),
+            Form::Numeric(array, scale) => key::encode_numeric(array.value(row), *scale, out),
+            Form::Wide(array) => key::encode_numeric_form(array.value(row), out),
             Form::Text(array) => key::encode_bytes(array.value(row).as_bytes(), out),
             Form::Other(array, ty) => key::encode_value(&value_at(array, row, ty), out),
         }

@@ -8,6 +8,7 @@ use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use arrow::util::display::array_value_to_string;
+use perigee_types::numeric::{self, Numeric};
 use perigee_types::{Interval, SqlType, Value};
 
 /// The value of a row of an array whose column has type `ty`.
@@ -38,6 +39,9 @@ pub fn value_at(array: &dyn Array, row: usize, ty: &SqlType) -> Value {
             v => Value::Float8(v),
         },
         DataType::Decimal128(_, scale) => Value::Numeric(array.as_primitive::<Decimal128Type>().value(row), *scale),
+        DataType::LargeBinary => {
+            numeric::decode(array.as_binary::<i64>().value(row)).map_or(Value::Null, Numeric::into_value)
+        }
         DataType::Utf8View => Value::Text(array.as_string_view().value(row).to_owned()),
         DataType::Utf8 => Value::Text(array.as_string::<i32>().value(row).to_owned()),
         DataType::BinaryView => Value::Bytea(array.as_binary_view().value(row).to_vec()),

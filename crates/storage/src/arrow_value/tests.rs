@@ -64,7 +64,9 @@ fn value_of(ty: &SqlType) -> BoxedStrategy<Value> {
             let special = prop::sample::select(vec![0.0, -0.0, f64::NAN, -f64::NAN, f64::INFINITY, 0.1, 1e300]);
             prop_oneof![prop::num::f64::ANY, special].prop_map(Value::Float8).boxed()
         }
-        SqlType::Numeric(None) => any::<i128>().prop_map(|v| Value::Numeric(v / 100, 10)).boxed(),
+        SqlType::Numeric(None) => (any::<i128>(), 0..200u32)
+            .prop_map(|(v, scale)| perigee_types::numeric::Numeric::small(v, scale).into_value())
+            .boxed(),
         SqlType::Numeric(_) => (-99_999i128..99_999).prop_map(|v| Value::Numeric(v, 2)).boxed(),
         SqlType::Bytea => prop::collection::vec(any::<u8>(), 0..40).prop_map(Value::Bytea).boxed(),
         SqlType::Date => any::<i32>().prop_map(Value::Date).boxed(),

@@ -15,7 +15,7 @@
 //! | interval | months, days, nanoseconds: three streams |
 //! | boolean | bits, packed |
 //! | uuid | 16 bytes each, packed |
-//! | text, bytea | few distinct values: a dictionary and a stream of codes; else a stream of lengths and the bytes, packed |
+//! | text, bytea, numeric of any size | few distinct values: a dictionary and a stream of codes; else a stream of lengths and the bytes, packed |
 //! | arrays | a stream of lengths, then the items as a column without a CRC |
 //!
 //! *A stream of numbers* is one number where all are the same, else `pco` (level 4), else as they are where that does not
@@ -40,7 +40,7 @@ use arrow::array::types::{
     Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
     TimestampMicrosecondType, TimestampSecondType, UInt32Type, UInt64Type,
 };
-use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, new_null_array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, TimeUnit};
 use bytes::Bytes;
@@ -158,6 +158,7 @@ fn encode_into(column: &dyn Array, depth: u8, out: &mut Vec<u8>) -> Result<(), E
         DataType::FixedSizeBinary(_) => fixed::write_uuids(column.as_fixed_size_binary(), out),
         DataType::Utf8View => strings::write(column.as_string_view(), out),
         DataType::BinaryView => strings::write(column.as_binary_view(), out),
+        DataType::LargeBinary => strings::write(&BinaryViewArray::from(column.as_binary::<i64>()), out),
         DataType::List(_) => list::write(column.as_list(), depth, out),
         _ => Err(unsupported()),
     }
@@ -202,6 +203,7 @@ fn decode_from(cursor: &mut Cursor<'_>, ty: &DataType, rows: usize, depth: u8) -
         DataType::FixedSizeBinary(_) => fixed::read_uuids(cursor, rows, nulls),
         DataType::Utf8View => strings::read_text(cursor, rows, nulls),
         DataType::BinaryView => strings::read_binary(cursor, rows, nulls),
+        DataType::LargeBinary => strings::read_numeric(cursor, rows, nulls),
         DataType::List(item) => list::read(cursor, item, rows, nulls, depth),
         other => Err(EncodingError::Unsupported(other.clone())),
     }

@@ -10,6 +10,7 @@ use arrow::array::types::{
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use arrow::compute;
 use arrow::datatypes::{ArrowNumericType, DataType, TimeUnit};
+use perigee_types::numeric;
 use perigee_types::value::float_cmp;
 use perigee_types::{Interval, Value};
 
@@ -87,6 +88,12 @@ fn bounds(column: &ArrayRef) -> Option<(Value, Value)> {
             let (min, max) = extremes(column.as_string_view().iter().flatten(), Ord::cmp)?;
             Some((Value::Text(cut_text(min).to_owned()), text_above(max).map_or(Value::Null, Value::Text)))
         }
+        DataType::LargeBinary => {
+            let numbers = column.as_binary::<i64>().iter().flatten();
+            let (min, max) = extremes(numbers, |a, b| numeric::key_of(a).cmp(numeric::key_of(b)))?;
+            let value = |form: &[u8]| Some(numeric::decode(form)?.into_value());
+            Some((value(min).filter(is_short)?, value(max).filter(is_short)?))
+        }
         DataType::BinaryView => {
             let (min, max) = extremes(column.as_binary_view().iter().flatten(), Ord::cmp)?;
             let min = &min[..min.len().min(STATS_BYTES_MAX)];
@@ -94,6 +101,11 @@ fn bounds(column: &ArrayRef) -> Option<(Value, Value)> {
         }
         _ => None,
     }
+}
+
+/// Statistics are kept in memory for every chunk: a number of many digits is not.
+fn is_short(value: &Value) -> bool {
+    value.size_bytes() <= STATS_BYTES_MAX + size_of::<Value>()
 }
 
 fn ends<T: ArrowNumericType>(column: &ArrayRef, value: impl Fn(T::Native) -> Value) -> Option<(Value, Value)> {

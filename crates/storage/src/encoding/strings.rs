@@ -15,7 +15,8 @@ use arrow::array::{
     Array, ArrayRef, BinaryArray, BinaryViewArray, GenericByteViewArray, PrimitiveArray, StringArray, StringViewArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::compute::take;
+use arrow::compute::{cast, take};
+use arrow::datatypes::DataType;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
@@ -116,6 +117,20 @@ pub(super) fn read_binary(
         let array = BinaryArray::try_new(offsets, bytes, nulls).map_err(|_| EncodingError::Damaged("bytea"))?;
         Ok(Arc::new(BinaryViewArray::from(&array)))
     })
+}
+
+/// Numerics of any size, in the form of [`perigee_types::numeric`]: bytes that are none are damage.
+pub(super) fn read_numeric(
+    cursor: &mut Cursor<'_>,
+    rows: usize,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef, EncodingError> {
+    let array = read(cursor, rows, nulls, |offsets, bytes, nulls| {
+        let array = BinaryArray::try_new(offsets, bytes, nulls).map_err(|_| EncodingError::Damaged("numeric"))?;
+        let bad = array.iter().flatten().any(|form| perigee_types::numeric::decode(form).is_none());
+        if bad { Err(EncodingError::Damaged("numeric")) } else { Ok(Arc::new(array)) }
+    })?;
+    cast(&array, &DataType::LargeBinary).map_err(|_| EncodingError::Damaged("numeric"))
 }
 
 type Build = fn(OffsetBuffer<i32>, Buffer, Option<NullBuffer>) -> Result<ArrayRef, EncodingError>;

@@ -24,6 +24,7 @@ pub(super) fn of(ty: &DataType) -> Option<(u8, u16)> {
         DataType::FixedSizeBinary(16) => 17,
         DataType::List(_) => 18,
         DataType::Timestamp(TimeUnit::Second, Some(_)) => 19,
+        DataType::LargeBinary => 20,
         _ => return None,
     };
     Some((tag, 0))

@@ -1,13 +1,9 @@
 //! boolean, integers, floats and numeric.
 
 use super::{invalid_syntax, out_of_range};
-use crate::sql_type::{NUMERIC_DEFAULT, QUOTIENT_SCALE};
-use crate::{SqlError, SqlResult, SqlState};
-
-/// Decimal digits that a numeric holds.
-pub const NUMERIC_DIGITS_MAX: u8 = 38;
-
-const NUMERIC_MAX: i128 = 10i128.pow(NUMERIC_DIGITS_MAX as u32) - 1;
+use crate::numeric::Numeric;
+use crate::sql_type::short_numeric;
+use crate::{SqlError, SqlResult, SqlState, Value};
 
 /// Reads a boolean: any unique beginning of true, false, yes, no, on, off, and 1, 0.
 ///
@@ -250,205 +246,41 @@ fn write_digits(out: &mut Vec<u8>, text: &str, plain_below: i32) {
     format_integer(out, scientific.unsigned_abs());
 }
 
-/// Reads a numeric as the unscaled number at its column's scale, rounded half away from zero where precision and scale
-/// were declared.
+/// Reads a numeric, rounded half away from zero where precision and scale were declared.
 ///
 /// # Errors
-/// `22P02`; `22003` where it does not fit, also where a numeric without a declared scale has more decimal places than
-/// Perigee keeps; `0A000` for NaN and infinity.
-pub fn parse_numeric(text: &str, modifier: Option<(u8, i8)>) -> SqlResult<i128> {
-    let (precision, scale) = modifier.unwrap_or(NUMERIC_DEFAULT);
-    let decimal = Decimal::parse(text)?;
-    let (number, exact) = decimal.at_scale(i32::from(scale)).ok_or_else(|| numeric_overflow(modifier))?;
-    if modifier.is_none() && !exact {
+/// `22P02`; `22003` where it does not fit.
+pub fn parse_numeric(text: &str, modifier: Option<(u16, i16)>) -> SqlResult<Value> {
+    let number = Numeric::parse(text)?;
+    fit_numeric(number, modifier)
+}
+
+/// A numeric as a column with this precision and scale keeps it.
+///
+/// # Errors
+/// `22003` where it does not fit; also NaN where the column keeps 128 bits for each number.
+pub fn fit_numeric(number: Numeric, modifier: Option<(u16, i16)>) -> SqlResult<Value> {
+    let Some((precision, scale)) = modifier else { return Ok(number.into_value()) };
+    let fitted = number.fit(precision, scale)?.into_value();
+    if matches!(fitted, Value::Wide(_)) && short_numeric(modifier).is_some() {
         return Err(SqlError::new(
             SqlState::NumericValueOutOfRange,
-            format!("value \"{text}\" has more than {scale} decimal places"),
+            format!("numeric({precision},{scale}) has no NaN in this database"),
         )
-        .hint("Declare the column or the cast as numeric(precision, scale)."));
+        .hint("Use numeric without precision and scale."));
     }
-    if number.unsigned_abs() >= 10u128.pow(u32::from(precision.min(NUMERIC_DIGITS_MAX))) {
-        return Err(numeric_overflow(modifier));
-    }
-    Ok(number)
+    Ok(fitted)
 }
 
-/// `22003` for a number that does not fit a numeric with this modifier.
-#[must_use]
-pub fn numeric_overflow(modifier: Option<(u8, i8)>) -> SqlError {
-    match modifier {
-        None => SqlError::new(SqlState::NumericValueOutOfRange, "value overflows numeric format"),
-        Some((precision, scale)) => {
-            let digits = i32::from(precision) - i32::from(scale);
-            let bound = if digits == 0 { "1".to_owned() } else { format!("10^{digits}") };
-            SqlError::new(SqlState::NumericValueOutOfRange, "numeric field overflow").detail(format!(
-                "A field with precision {precision}, scale {scale} must round to an absolute value less than {bound}."
-            ))
-        }
-    }
-}
-
-/// A decimal number as it was written: `digits * 10^exponent`, at most 38 digits kept, `rest` telling of those behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decimal {
-    negative: bool,
-    digits: i128,
-    exponent: i32,
-    /// A digit other than zero was dropped behind the 38th.
-    inexact: bool,
-}
-
-impl Decimal {
-    /// Reads `12`, `-1.50`, `.5`, `1e-3`, `1_000`.
-    ///
-    /// # Errors
-    /// `22P02`, `22003`; `0A000` for NaN and infinity.
-    pub fn parse(text: &str) -> SqlResult<Decimal> {
-        let bytes = text.trim_ascii().as_bytes();
-        let invalid = || invalid_syntax("numeric", text);
-        let (negative, mut rest) = match bytes {
-            [b'-', rest @ ..] => (true, rest),
-            [b'+', rest @ ..] => (false, rest),
-            _ => (false, bytes),
-        };
-        let mut number = Decimal { negative, digits: 0, exponent: 0, inexact: false };
-        let (mut any, mut point) = (false, false);
-        while let [b, tail @ ..] = rest {
-            match b {
-                b'0'..=b'9' => {
-                    number.push(*b - b'0', point);
-                    any = true;
-                }
-                b'.' if !point => point = true,
-                b'_' if any && tail.first().is_some_and(u8::is_ascii_digit) => {}
-                b'e' | b'E' if any => {
-                    number.exponent = number.exponent.saturating_add(exponent(tail).ok_or_else(invalid)?);
-                    rest = &[];
-                    break;
-                }
-                _ => break,
-            }
-            rest = tail;
-        }
-        if any && rest.is_empty() {
-            return Ok(number);
-        }
-        let word = rest.to_ascii_lowercase();
-        if !any && !point && matches!(&word[..], b"nan" | b"inf" | b"infinity") {
-            return Err(SqlError::unsupported("numeric NaN and infinity").hint("Use double precision for them."));
-        }
-        Err(invalid())
-    }
-
-    fn push(&mut self, digit: u8, behind_point: bool) {
-        match self.digits.checked_mul(10).and_then(|v| v.checked_add(i128::from(digit))) {
-            Some(v) if v <= NUMERIC_MAX => {
-                self.digits = v;
-                self.exponent = self.exponent.saturating_sub(i32::from(behind_point));
-            }
-            _ => {
-                self.inexact |= digit != 0;
-                self.exponent = self.exponent.saturating_add(i32::from(!behind_point));
+/// Appends a numeric with `scale` decimal places.
+pub fn format_numeric(out: &mut Vec<u8>, value: i128, scale: i8) {
+    match u32::try_from(scale) {
+        Ok(scale) => Numeric::small(value, scale).write(out),
+        Err(_) => {
+            Numeric::small(value, 0).write(out);
+            if value != 0 {
+                out.resize(out.len() + usize::from(scale.unsigned_abs()), b'0');
             }
         }
     }
-
-    /// The unscaled number at a scale, rounded half away from zero, and whether nothing was lost; `None` where it needs
-    /// more than 38 digits.
-    #[must_use]
-    pub fn at_scale(self, scale: i32) -> Option<(i128, bool)> {
-        let shift = i64::from(self.exponent) + i64::from(scale);
-        let (number, exact) = if self.digits == 0 {
-            (0, !self.inexact)
-        } else if shift >= 0 {
-            if self.inexact && shift > 0 {
-                return None;
-            }
-            let power = 10i128.checked_pow(u32::try_from(shift).ok()?)?;
-            (self.digits.checked_mul(power)?, !self.inexact)
-        } else if shift < -i64::from(NUMERIC_DIGITS_MAX) {
-            (0, false)
-        } else {
-            let power = 10i128.pow(shift.unsigned_abs() as u32);
-            let (quotient, remainder) = (self.digits / power, self.digits % power);
-            (quotient + i128::from(remainder >= power - remainder), remainder == 0 && !self.inexact)
-        };
-        (number <= NUMERIC_MAX).then_some((if self.negative { -number } else { number }, exact))
-    }
-
-    /// Decimal places as written (never below zero).
-    #[must_use]
-    pub fn scale(self) -> i32 {
-        (-self.exponent).max(0)
-    }
-}
-
-fn exponent(text: &[u8]) -> Option<i32> {
-    let text = std::str::from_utf8(text).ok()?;
-    if !text.ends_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    match text.parse::<i32>() {
-        Ok(v) => Some(v.clamp(-100_000, 100_000)),
-        Err(e) if *e.kind() == std::num::IntErrorKind::PosOverflow => Some(100_000),
-        Err(e) if *e.kind() == std::num::IntErrorKind::NegOverflow => Some(-100_000),
-        Err(_) => None,
-    }
-}
-
-/// A quotient of [`QUOTIENT_SCALE`] places, rounded to those that PostgreSQL gives it: 16 significant digits at least,
-/// counted in groups of four.
-#[must_use]
-pub fn quotient_shown(value: i128) -> (i128, i8) {
-    let digits = value.unsigned_abs().checked_ilog10().map_or(0, |log| log as i32 + 1);
-    let whole = digits - i32::from(QUOTIENT_SCALE);
-    // The weight of the first group of four digits that is not zero.
-    let weight = if whole > 0 { (whole - 1) / 4 } else { -1 - (-whole / 4) };
-    let places = (16 - 4 * weight).clamp(0, i32::from(QUOTIENT_SCALE)) as i8;
-    let unit = 10i128.pow(u32::from((QUOTIENT_SCALE - places).unsigned_abs()));
-    let (quotient, rest) = (value / unit, value % unit);
-    let up = rest.unsigned_abs() * 2 >= unit.unsigned_abs() && unit > 1;
-    (quotient + if up { value.signum() } else { 0 }, places)
-}
-
-/// Appends a numeric with `scale` decimal places; `trim` leaves out zeros at the end, for a numeric without a declared
-/// scale, whose places are padding.
-pub fn format_numeric(out: &mut Vec<u8>, value: i128, scale: i8, trim: bool) {
-    if trim && scale == QUOTIENT_SCALE {
-        let (value, scale) = quotient_shown(value);
-        return format_numeric(out, value, scale, false);
-    }
-    if value < 0 {
-        out.push(b'-');
-    }
-    let mut buffer = itoa::Buffer::new();
-    // Most numbers fit 64 bits, whose division is much faster.
-    let digits = match u64::try_from(value.unsigned_abs()) {
-        Ok(small) => buffer.format(small),
-        Err(_) => buffer.format(value.unsigned_abs()),
-    }
-    .as_bytes();
-    if scale <= 0 {
-        out.extend_from_slice(digits);
-        if value != 0 {
-            out.resize(out.len() + usize::from(scale.unsigned_abs()), b'0');
-        }
-        return;
-    }
-    let scale = scale as usize;
-    let point = digits.len().saturating_sub(scale);
-    let (whole, fraction) = digits.split_at(point);
-    out.extend_from_slice(if whole.is_empty() { b"0" } else { whole });
-    let mut end = fraction.len();
-    if trim {
-        while end > 0 && fraction[end - 1] == b'0' {
-            end -= 1;
-        }
-        if end == 0 {
-            return;
-        }
-    }
-    out.push(b'.');
-    out.resize(out.len() + scale - fraction.len(), b'0');
-    out.extend_from_slice(&fraction[..end]);
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryViewBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder,
-    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray,
-    NullBufferBuilder, StringViewBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
-    TimestampSecondBuilder, UInt32Builder,
+    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder,
+    LargeBinaryBuilder, ListArray, NullBufferBuilder, StringViewBuilder, Time64MicrosecondBuilder,
+    TimestampMicrosecondBuilder, TimestampSecondBuilder, UInt32Builder,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::IntervalMonthDayNano;
-use perigee_types::sql_type::NUMERIC_DEFAULT;
+use perigee_types::numeric::{self, Numeric};
+use perigee_types::sql_type::short_numeric;
 use perigee_types::text::{
     self, OutputSettings, array, binary, check_text, datetime_in, interval, json, jsonpath, number,
 };
@@ -32,7 +33,8 @@ enum Builder {
     Float4(Float32Builder),
     Float8(Float64Builder),
     /// With the modifier, the scale and the least number that is too large.
-    Numeric(Decimal128Builder, Option<(u8, i8)>, i8, i128),
+    Numeric(Decimal128Builder, Option<(u16, i16)>, i8, i128),
+    Wide(LargeBinaryBuilder, Option<(u16, i16)>),
     Text(StringViewBuilder),
     Bytea(BinaryViewBuilder),
     Date(Date32Builder),
@@ -60,11 +62,13 @@ impl Column {
             }
             SqlType::Float4 => Builder::Float4(Float32Builder::with_capacity(rows)),
             SqlType::Float8 => Builder::Float8(Float64Builder::with_capacity(rows)),
-            SqlType::Numeric(modifier) => {
-                let (precision, scale) = modifier.unwrap_or(NUMERIC_DEFAULT);
-                let builder = Decimal128Builder::with_capacity(rows).with_data_type(ty.arrow());
-                Builder::Numeric(builder, *modifier, scale, 10i128.pow(u32::from(precision.min(38))))
-            }
+            SqlType::Numeric(modifier) => match short_numeric(*modifier) {
+                Some((precision, scale)) => {
+                    let builder = Decimal128Builder::with_capacity(rows).with_data_type(ty.arrow());
+                    Builder::Numeric(builder, *modifier, scale, 10i128.pow(u32::from(precision)))
+                }
+                None => Builder::Wide(LargeBinaryBuilder::with_capacity(rows, rows * 12), *modifier),
+            },
             SqlType::Bytea => Builder::Bytea(BinaryViewBuilder::with_capacity(rows)),
             SqlType::Date => Builder::Date(Date32Builder::with_capacity(rows)),
             SqlType::Time => Builder::Time(Time64MicrosecondBuilder::with_capacity(rows)),
@@ -122,9 +126,13 @@ impl Column {
             Builder::Numeric(b, modifier, scale, bound) => {
                 b.append_value(match short_decimal(text.as_bytes(), *scale).filter(|v| v.abs() < *bound) {
                     Some(v) => v,
-                    None => number::parse_numeric(text, *modifier)?,
+                    None => match number::parse_numeric(text, *modifier)? {
+                        Value::Numeric(v, _) => v,
+                        _ => return Err(mismatch(&self.ty)),
+                    },
                 });
             }
+            Builder::Wide(b, modifier) => append_wide(b, &number::parse_numeric(text, *modifier)?),
             Builder::Text(b) => match &self.ty {
                 SqlType::Text => b.append_value(check_text(text, &SqlType::Text)?),
                 SqlType::Json => {
@@ -173,6 +181,7 @@ impl Column {
             (Builder::Float4(b), Value::Float4(v)) => b.append_value(v),
             (Builder::Float8(b), Value::Float8(v)) => b.append_value(v),
             (Builder::Numeric(b, ..), Value::Numeric(v, _)) => b.append_value(v),
+            (Builder::Wide(b, _), v @ (Value::Numeric(..) | Value::Wide(_))) => append_wide(b, &v),
             (Builder::Text(b), Value::Text(v)) => b.append_value(v),
             (Builder::Bytea(b), Value::Bytea(v)) => b.append_value(v),
             (Builder::Date(b), Value::Date(v)) => b.append_value(v),
@@ -204,6 +213,7 @@ impl Column {
             Builder::Float4(b) => b.append_null(),
             Builder::Float8(b) => b.append_null(),
             Builder::Numeric(b, ..) => b.append_null(),
+            Builder::Wide(b, _) => b.append_null(),
             Builder::Text(b) => b.append_null(),
             Builder::Bytea(b) => b.append_null(),
             Builder::Date(b) => b.append_null(),
@@ -233,6 +243,7 @@ impl Column {
             Builder::Float4(b) => Arc::new(b.finish()),
             Builder::Float8(b) => Arc::new(b.finish()),
             Builder::Numeric(b, ..) => Arc::new(b.finish()),
+            Builder::Wide(b, _) => Arc::new(b.finish()),
             Builder::Text(b) => Arc::new(b.finish()),
             Builder::Bytea(b) => Arc::new(b.finish()),
             Builder::Date(b) => Arc::new(b.finish()),
@@ -249,6 +260,12 @@ impl Column {
             }
         })
     }
+}
+
+fn append_wide(builder: &mut LargeBinaryBuilder, value: &Value) {
+    let mut form = Vec::with_capacity(24);
+    numeric::encode(&Numeric::of(value).unwrap_or(Numeric::NaN), &mut form);
+    builder.append_value(&form);
 }
 
 fn append_interval(builder: &mut IntervalMonthDayNanoBuilder, value: Interval) -> SqlResult<()> {

@@ -11,11 +11,12 @@ use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalUnit, TimeUnit, UInt32Type,
 };
 use arrow::record_batch::RecordBatch;
+use perigee_types::numeric::{self, Numeric};
 use perigee_types::text::binary::{format_bytea, format_uuid};
 use perigee_types::text::interval::format_interval;
 use perigee_types::text::number::{format_float4, format_float8, format_integer, format_numeric};
 use perigee_types::text::{OutputSettings, array, datetime_out, pad_char};
-use perigee_types::{EnumType, Interval, SqlError, SqlResult, SqlState, SqlType};
+use perigee_types::{EnumType, Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use crate::backend::{int32, length_prefixed};
 use crate::binary;
@@ -32,6 +33,7 @@ pub(crate) enum Cell {
     Float4(PrimitiveArray<Float32Type>),
     Float8(PrimitiveArray<Float64Type>),
     Numeric(Decimal128Array, i8),
+    Wide(GenericBinaryArray<i64>),
     Text(StringViewArray),
     SmallText(GenericStringArray<i32>),
     LargeText(GenericStringArray<i64>),
@@ -84,6 +86,7 @@ impl Cell {
             DataType::Float32 => Cell::Float4(typed(column)),
             DataType::Float64 => Cell::Float8(typed(column)),
             DataType::Decimal128(_, scale) => Cell::Numeric(typed(column), *scale),
+            DataType::LargeBinary => Cell::Wide(column.as_binary::<i64>().clone()),
             DataType::Utf8View => Cell::Text(column.as_string_view().clone()),
             DataType::Utf8 => Cell::SmallText(column.as_string::<i32>().clone()),
             DataType::LargeUtf8 => Cell::LargeText(column.as_string::<i64>().clone()),
@@ -137,6 +140,7 @@ impl Cell {
             Cell::Float4(a) => a,
             Cell::Float8(a) => a,
             Cell::Numeric(a, _) => a,
+            Cell::Wide(a) => a,
             Cell::Text(a) => a,
             Cell::SmallText(a) => a,
             Cell::LargeText(a) => a,
@@ -178,7 +182,8 @@ impl Cell {
             },
             Cell::Float4(a) => format_float4(out, a.value(row), settings.extra_float_digits),
             Cell::Float8(a) => format_float8(out, a.value(row), settings.extra_float_digits),
-            Cell::Numeric(a, scale) => format_numeric(out, a.value(row), *scale, *ty == SqlType::Numeric(None)),
+            Cell::Numeric(a, scale) => format_numeric(out, a.value(row), *scale),
+            Cell::Wide(a) => wide(a, row).write(out),
             Cell::Text(a) => text(out, a.value(row), ty),
             Cell::SmallText(a) => text(out, a.value(row), ty),
             Cell::LargeText(a) => text(out, a.value(row), ty),
@@ -223,9 +228,8 @@ impl Cell {
                 out.extend_from_slice(&(a.value(row) as f32).to_be_bytes());
             }
             Cell::Float8(a) => out.extend_from_slice(&a.value(row).to_be_bytes()),
-            Cell::Numeric(a, scale) => {
-                binary::encode_numeric(out, a.value(row), *scale, *ty == SqlType::Numeric(None));
-            }
+            Cell::Numeric(a, scale) => binary::encode_numeric(out, &short(a.value(row), *scale)),
+            Cell::Wide(a) => binary::encode_numeric(out, &wide(a, row)),
             Cell::Text(a) => binary::encode_text(out, a.value(row), ty),
             Cell::SmallText(a) => binary::encode_text(out, a.value(row), ty),
             Cell::LargeText(a) => binary::encode_text(out, a.value(row), ty),
@@ -255,6 +259,15 @@ impl Cell {
         }
         Ok(())
     }
+}
+
+fn short(unscaled: i128, scale: i8) -> Numeric {
+    Numeric::of(&Value::Numeric(unscaled, scale)).unwrap_or(Numeric::ZERO)
+}
+
+/// The row's number. Bytes that are none cannot stand in a column: they were checked where they came from.
+fn wide(array: &GenericBinaryArray<i64>, row: usize) -> Numeric {
+    numeric::decode(array.value(row)).unwrap_or(Numeric::NaN)
 }
 
 fn text(out: &mut Vec<u8>, text: &str, ty: &SqlType) {
@@ -309,7 +322,7 @@ fn integer(out: &mut Vec<u8>, value: i64, ty: &SqlType) -> SqlResult<()> {
         SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
             out.extend_from_slice(&u32::try_from(value).map_err(out_of_range)?.to_be_bytes());
         }
-        SqlType::Numeric(_) => binary::encode_numeric(out, i128::from(value), 0, false),
+        SqlType::Numeric(_) => binary::encode_numeric(out, &Numeric::integer(value)),
         _ => out.extend_from_slice(&value.to_be_bytes()),
     }
     Ok(())

@@ -49,7 +49,11 @@ fn batches_and_values_agree() {
     check(SqlType::Float8, Arc::new(Float64Array::from(vec![0.1])), Value::Float8(0.1), "0.1");
     let decimal = |v, p, s| Arc::new(Decimal128Array::from(vec![v]).with_precision_and_scale(p, s).unwrap());
     check(SqlType::Numeric(Some((15, 2))), decimal(150, 15, 2), Value::Numeric(150, 2), "1.50");
-    check(SqlType::Numeric(None), decimal(15_000_000_000, 38, 10), Value::Numeric(15_000_000_000, 10), "1.5");
+    check(SqlType::Numeric(None), decimal(150, 38, 2), Value::Numeric(150, 2), "1.50");
+    let mut form = Vec::new();
+    perigee_types::numeric::encode(&perigee_types::numeric::Numeric::small(150, 2), &mut form);
+    let wide = Arc::new(arrow::array::LargeBinaryArray::from_iter_values([form]));
+    check(SqlType::Numeric(None), wide, Value::Numeric(150, 2), "1.50");
     check(SqlType::Text, Arc::new(StringViewArray::from(vec!["ä"])), Value::Text("ä".into()), "ä");
     check(SqlType::Text, Arc::new(StringArray::from(vec!["a"])), Value::Text("a".into()), "a");
     check(SqlType::Char(3), Arc::new(StringViewArray::from(vec!["a"])), Value::Text("a".into()), "a  ");

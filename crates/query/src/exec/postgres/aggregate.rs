@@ -14,8 +14,8 @@ use datafusion::logical_expr::{
 };
 use perigee_types::{SqlError, SqlState, SqlType};
 
-use super::cast::numeric_field;
 use super::function::type_name;
+use super::numeric::WIDE;
 use crate::exec::error::from_sql;
 
 /// What `sum` adds up, as a type that the sum fits.
@@ -50,7 +50,7 @@ fn sum_type(ty: &DataType) -> Option<DataType> {
         DataType::Int64 => DataType::Decimal128(19, 0),
         DataType::UInt32 | DataType::UInt64 => DataType::Decimal128(20, 0),
         DataType::Float32 | DataType::Float64 => DataType::Float64,
-        DataType::Decimal128(..) | DataType::Interval(_) => ty.clone(),
+        DataType::Decimal128(..) | DataType::Interval(_) | DataType::LargeBinary => ty.clone(),
         DataType::Null | DataType::Utf8 => DataType::Float64,
         _ => return None,
     })
@@ -143,9 +143,8 @@ impl ScalarUDFImpl for Average {
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         Ok(match arg_types {
             [DataType::Float64, _] => vec![DataType::Float64, DataType::Float64],
-            [DataType::Int64, _] => vec![DataType::Decimal128(19, 0), DataType::Decimal128(19, 0)],
             [DataType::Interval(unit), _] => vec![DataType::Interval(*unit), DataType::Float64],
-            [sum, _] => vec![sum.clone(), DataType::Decimal128(19, 0)],
+            [_, _] => arg_types.to_vec(),
             _ => return Err(DataFusionError::Internal("an average without sum and count".to_owned())),
         })
     }
@@ -154,17 +153,13 @@ impl ScalarUDFImpl for Average {
         Ok(match arg_types.first() {
             Some(DataType::Float64) => DataType::Float64,
             Some(DataType::Interval(unit)) => DataType::Interval(*unit),
-            Some(DataType::Decimal128(_, scale)) => {
-                DataType::Decimal128(38, (*scale).max(super::arithmetic::QUOTIENT_SCALE))
-            }
-            _ => DataType::Decimal128(38, super::arithmetic::QUOTIENT_SCALE),
+            _ => WIDE,
         })
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
         Ok(Arc::new(match self.return_type(&types)? {
-            DataType::Decimal128(_, scale) => numeric_field(self.name(), scale),
             ty => Field::new(self.name(), ty, true),
         }))
     }
@@ -174,7 +169,8 @@ impl ScalarUDFImpl for Average {
         if args.return_field.data_type() != &DataType::Float64
             && !matches!(args.return_field.data_type(), DataType::Interval(_))
         {
-            return super::arithmetic::quotient(&args);
+            // A sum of no rows is NULL, so that nothing is divided by zero.
+            return super::numeric::apply(&args, |sum, count| sum.divide(count));
         }
         super::function::each_row(&args, &types, true, |values| match values {
             [perigee_types::Value::Float8(sum), perigee_types::Value::Float8(count)] => {

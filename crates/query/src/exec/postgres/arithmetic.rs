@@ -15,13 +15,15 @@ use datafusion::physical_expr_common::datum::apply;
 use datafusion::scalar::ScalarValue;
 use perigee_types::{SqlError, SqlState, SqlType};
 
-use super::cast::{literal, numeric_field};
+use super::cast::numeric_field;
 use crate::exec::error::{arrow_error, division_by_zero, from_sql, integer_out_of_range};
 
-pub(super) use perigee_types::sql_type::QUOTIENT_SCALE;
-
-/// Decimal places that a product keeps; its operands may bring more.
-const PRODUCT_SCALE_MAX: i8 = 20;
+/// Digits of a decimal.
+const DIGITS_MAX: i16 = 38;
+/// Digits by type up to which decimals stay decimals.
+const DIGITS_LIKELY_MAX: i16 = 48;
+/// Places up to which they do.
+const SCALE_MAX: i16 = 30;
 
 /// Both sides' common type and what to do, for numbers; `None` where DataFusion's own operator does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,12 +32,10 @@ enum Kernel {
     Integer,
     /// Both sides are floats; division by zero, overflow and underflow are errors.
     Float,
-    /// Both sides are decimals; the result has this scale.
-    Quotient(i8),
-    /// Both sides are decimals; the result has this scale.
-    Product(i8),
-    /// Remainder of decimals.
+    /// Remainder of decimals; the result has this scale.
     Remainder(i8),
+    /// Both sides are exact numbers of any type, the result is a numeric of any count of digits.
+    Wide,
 }
 
 fn integer_rank(ty: &DataType) -> Option<u8> {
@@ -69,15 +69,27 @@ fn plan(op: Operator, left: &DataType, right: &DataType) -> Option<(Kernel, Data
         return Some((Kernel::Integer, wider.clone(), wider.clone()));
     }
     if let (Some((p, s)), Some((q, t))) = (exact(left), exact(right)) {
-        let sides = (DataType::Decimal128(p, s), DataType::Decimal128(q, t));
-        let kernel = match op {
-            Operator::Divide => Kernel::Quotient(s.max(t).max(QUOTIENT_SCALE)),
-            Operator::Modulo => Kernel::Remainder(s.max(t)),
-            // i128 holds the product of what fits 38 digits together; DataFusion's kernel is the fast one.
-            Operator::Multiply if s + t > PRODUCT_SCALE_MAX => Kernel::Product(PRODUCT_SCALE_MAX.max(s).max(t)),
-            _ => return None,
+        // How many digits the result may have. Types say more than values have: prices of 15 digits multiplied with two
+        // factors of 16 are 47 by type and a dozen in fact, and DataFusion's kernels, which are the fast ones, refuse what
+        // does not fit. So results become wide only where they are likely not to fit.
+        let whole = i16::from(p).saturating_sub(i16::from(s)).max(i16::from(q) - i16::from(t));
+        let (digits, scale) = match op {
+            Operator::Multiply => (i16::from(p) + i16::from(q), i16::from(s) + i16::from(t)),
+            _ => (whole + i16::from(s.max(t)), i16::from(s.max(t))),
         };
-        return Some((kernel, sides.0, sides.1));
+        // A bigint is likely to be large where it is used at all.
+        let likely = if left.is_integer() || right.is_integer() { DIGITS_MAX } else { DIGITS_LIKELY_MAX };
+        let short = digits <= likely && scale <= SCALE_MAX && s >= 0 && t >= 0;
+        return match op {
+            Operator::Modulo if short => {
+                Some((Kernel::Remainder(s.max(t)), DataType::Decimal128(p, s), DataType::Decimal128(q, t)))
+            }
+            Operator::Plus | Operator::Minus | Operator::Multiply if short => None,
+            _ => Some((Kernel::Wide, left.clone(), right.clone())),
+        };
+    }
+    if super::numeric::common([left, right].into_iter()) == Some(SqlType::Numeric(None)) {
+        return Some((Kernel::Wide, left.clone(), right.clone()));
     }
     if op != Operator::Modulo && (is_float(left) || is_float(right)) {
         let both_single = *left == DataType::Float32 && *right == DataType::Float32;
@@ -94,66 +106,33 @@ pub(super) fn operation(op: Operator, left: Expr, right: Expr, types: (&DataType
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), vec![left, right])))
 }
 
-/// The quotient of two literals, one of them with a point, to the places that PostgreSQL shows: they depend on the
-/// values, so only constants can have them.
-pub(super) fn constant_quotient(left: &ScalarValue, right: &ScalarValue) -> Result<Option<Expr>> {
-    let decimal = |value: &ScalarValue| match value {
-        ScalarValue::Int32(Some(v)) => Some((i128::from(*v), 0, false)),
-        ScalarValue::Int64(Some(v)) => Some((i128::from(*v), 0, false)),
-        ScalarValue::Decimal128(Some(v), _, scale) => Some((*v, *scale, true)),
-        _ => None,
-    };
-    let (Some((a, s, a_exact)), Some((b, t, b_exact))) = (decimal(left), decimal(right)) else { return Ok(None) };
-    if !a_exact && !b_exact {
-        return Ok(None);
+/// `left op right` on exact numbers, one of them a decimal, whatever digits the result has; `None` for others.
+pub(super) fn exact_operation(op: Operator, left: &Expr, right: &Expr, types: (&DataType, &DataType)) -> Option<Expr> {
+    let decimal = |ty: &DataType| matches!(ty, DataType::Decimal128(..));
+    if (!decimal(types.0) && !decimal(types.1)) || exact(types.0).is_none() || exact(types.1).is_none() {
+        return None;
     }
-    if b == 0 {
-        return Err(from_sql(division_by_zero()));
-    }
-    let scale = quotient_scale((a, s), (b, t));
-    let numerator = shifted(i256::from_i128(a), i32::from(scale) + i32::from(t) - i32::from(s));
-    let quotient = numerator.ok().and_then(|n| rounded(n, i256::from_i128(b))).and_then(i256::to_i128);
-    Ok(quotient.filter(|q| q.unsigned_abs() < 10u128.pow(38)).map(|quotient| {
-        let field = SqlType::Numeric(Some((38, scale))).field("numeric", false);
-        literal(ScalarValue::Decimal128(Some(quotient), 38, scale), &field)
-    }))
-}
-
-/// Places of a quotient in PostgreSQL: 16 significant digits, counted in groups of four.
-fn quotient_scale(left: (i128, i8), right: (i128, i8)) -> i8 {
-    // The weight and the value of a number's first group of four digits.
-    let first_group = |(value, scale): (i128, i8)| {
-        let mut groups = Vec::new();
-        let scale = u32::from(scale.unsigned_abs());
-        let padding = (4 - scale % 4) % 4;
-        let mut rest = value.unsigned_abs().saturating_mul(10u128.pow(padding));
-        while rest > 0 {
-            groups.push((rest % 10_000) as i32);
-            rest /= 10_000;
-        }
-        let behind = ((scale + padding) / 4) as i32;
-        (groups.len() as i32 - 1 - behind, groups.last().copied().unwrap_or(0))
-    };
-    let ((weight, first), (other_weight, other_first)) = (first_group(left), first_group(right));
-    let weight = weight - other_weight - i32::from(first <= other_first);
-    let scale = (16 - 4 * weight).clamp(0, 30) as i8;
-    scale.max(left.1).max(right.1)
+    let udf = ScalarUDF::new_from_impl(Arithmetic { exact: true, ..Arithmetic::new(op) });
+    Some(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), vec![left.clone(), right.clone()])))
 }
 
 /// One operator on numbers.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Arithmetic {
     op: Operator,
+    /// Whether the result has any count of digits whatever the types say.
+    exact: bool,
     signature: Signature,
 }
 
 impl Arithmetic {
     fn new(op: Operator) -> Self {
-        Self { op, signature: Signature::user_defined(Volatility::Immutable) }
+        Self { op, exact: false, signature: Signature::user_defined(Volatility::Immutable) }
     }
 
     fn plan(&self, types: &[DataType]) -> Result<(Kernel, DataType, DataType)> {
         match types {
+            [left, right] if self.exact => Some((Kernel::Wide, left.clone(), right.clone())),
             [left, right] => plan(self.op, left, right),
             _ => None,
         }
@@ -189,9 +168,8 @@ impl ScalarUDFImpl for Arithmetic {
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         Ok(match self.plan(arg_types)? {
             (Kernel::Integer | Kernel::Float, ty, _) => ty,
-            (Kernel::Quotient(scale) | Kernel::Product(scale) | Kernel::Remainder(scale), ..) => {
-                DataType::Decimal128(38, scale)
-            }
+            (Kernel::Remainder(scale), ..) => DataType::Decimal128(38, scale),
+            (Kernel::Wide, ..) => super::numeric::WIDE,
         })
     }
 
@@ -213,16 +191,6 @@ impl ScalarUDFImpl for Arithmetic {
         match kernel {
             Kernel::Integer => integers(self.op, left, right, &ty),
             Kernel::Float => floats(self.op, left, right),
-            Kernel::Quotient(scale) => decimals(left, right, args.number_rows, scale, |a, b, s, t| {
-                if b == i256::ZERO {
-                    return Err(division_by_zero());
-                }
-                rounded(shifted(a, i32::from(scale) + i32::from(t) - i32::from(s))?, b).ok_or_else(overflow)
-            }),
-            Kernel::Product(scale) => decimals(left, right, args.number_rows, scale, |a, b, s, t| {
-                let product = a.checked_mul(b).ok_or_else(overflow)?;
-                shifted(product, i32::from(scale) - i32::from(s) - i32::from(t))
-            }),
             Kernel::Remainder(scale) => decimals(left, right, args.number_rows, scale, |a, b, s, t| {
                 if b == i256::ZERO {
                     return Err(division_by_zero());
@@ -230,25 +198,15 @@ impl ScalarUDFImpl for Arithmetic {
                 let (a, b) = (shifted(a, i32::from(scale - s))?, shifted(b, i32::from(scale - t))?);
                 a.checked_rem(b).ok_or_else(overflow)
             }),
+            Kernel::Wide => super::numeric::apply(&args, |a, b| match self.op {
+                Operator::Plus => a.add(b),
+                Operator::Minus => a.subtract(b),
+                Operator::Multiply => a.multiply(b),
+                Operator::Divide => a.divide(b),
+                _ => a.remainder(b),
+            }),
         }
     }
-}
-
-/// The quotient of a sum and a count, both decimals; NULL where the count is zero or the sum NULL.
-pub(super) fn quotient(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
-    let [sum, count] = args.args.as_slice() else {
-        return Err(DataFusionError::Internal("a quotient without two sides".to_owned()));
-    };
-    let DataType::Decimal128(_, scale) = args.return_field.data_type() else {
-        return Err(DataFusionError::Internal("a quotient that is no decimal".to_owned()));
-    };
-    decimals(sum, count, args.number_rows, *scale, |a, b, s, t| {
-        if b == i256::ZERO {
-            // A sum of no rows is NULL, so this is not reached for averages.
-            return Err(division_by_zero());
-        }
-        rounded(shifted(a, i32::from(*scale) + i32::from(t) - i32::from(s))?, b).ok_or_else(overflow)
-    })
 }
 
 fn integers(op: Operator, left: &ColumnarValue, right: &ColumnarValue, ty: &DataType) -> Result<ColumnarValue> {

@@ -16,18 +16,15 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 use perigee_plan::evaluate::cast as cast_value;
-use perigee_plan::evaluate::numeric::Decimal;
 use perigee_types::sql_type::FIELD_METADATA_KEY;
-use perigee_types::text::{OutputSettings, TimeZone};
+use perigee_types::text::{ByteaOutput, DateStyle, IntervalStyle, OutputSettings, TimeZone};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::function::{each_row, is_unknown};
+use super::numeric::{is_exact, is_wide};
 use crate::exec::error::from_sql;
 use crate::exec::scalar::scalar;
 use crate::exec::values::SessionValue;
-
-/// Decimal places that a float keeps as an unconstrained numeric.
-const FLOAT_SCALE: i8 = 15;
 
 /// A numeric that was declared without precision, with `scale` places.
 pub(super) fn numeric_field(name: &str, scale: i8) -> Field {
@@ -73,31 +70,35 @@ fn finish(expr: Expr, to: &SqlType, field: FieldRef, schema: &DFSchema) -> Resul
     if from == *to && from_field.data_type() == field.data_type() {
         return Ok(expr);
     }
-    if *to == SqlType::Numeric(None) {
-        match from_field.data_type() {
-            DataType::Decimal128(_, scale) => {
-                let target = Arc::new(numeric_field("numeric", *scale));
-                return Ok(Expr::Cast(Cast::new_from_field(Box::new(expr), target)));
-            }
-            DataType::Int16 | DataType::Int32 | DataType::Int64 => {
-                let target = Arc::new(numeric_field("numeric", 0));
-                return Ok(Expr::Cast(Cast::new_from_field(Box::new(expr), target)));
-            }
-            _ => {}
-        }
-    }
-    if arrow_agrees(&from, to) {
+    let wide = holds_wide(from_field.data_type()) || holds_wide(field.data_type());
+    if !wide && arrow_agrees(&from, to) {
         return Ok(Expr::Cast(Cast::new_from_field(Box::new(expr), named(to, &field))));
     }
-    let target = match to {
-        SqlType::Numeric(None) => numeric_field("numeric", FLOAT_SCALE),
-        _ => to.field(to.internal_name(), true),
-    };
+    let target = to.field(to.internal_name(), true);
     let mut args = vec![expr];
-    if needs_zone(&from, to) {
+    let formats = depends_on_formats(&from, to);
+    if needs_zone(&from, to) || formats {
         args.push(SessionValue::TimeZone.expr());
     }
-    Ok(call(target, args))
+    if formats {
+        args.push(SessionValue::Formats.expr());
+    }
+    let from_exact = Some(from_field.data_type()).filter(|ty| is_exact(ty) && !is_wide(ty)).cloned();
+    Ok(call_from(target, args, from_exact))
+}
+
+/// Whether values of a type are, or hold, numerics that Arrow has no cast for.
+fn holds_wide(ty: &DataType) -> bool {
+    match ty {
+        DataType::List(item) => holds_wide(item.data_type()),
+        ty => is_wide(ty),
+    }
+}
+
+/// The type of an exact number that Arrow has a type for, where a call casts it to numeric.
+pub(super) fn widened(call: &ScalarFunction) -> Option<&DataType> {
+    let cast = call.func.inner().downcast_ref::<CastTo>()?;
+    cast.from_exact.as_ref().filter(|_| is_wide(cast.target.data_type()))
 }
 
 /// A field with a name and so with its own metadata: a nameless one without metadata would keep those of the source.
@@ -107,7 +108,11 @@ fn named(to: &SqlType, field: &FieldRef) -> FieldRef {
 }
 
 fn call(target: Field, args: Vec<Expr>) -> Expr {
-    let udf = ScalarUDF::new_from_impl(CastTo { target: Arc::new(target), signature: any_signature() });
+    call_from(target, args, None)
+}
+
+fn call_from(target: Field, args: Vec<Expr>, from_exact: Option<DataType>) -> Expr {
+    let udf = ScalarUDF::new_from_impl(CastTo { target: Arc::new(target), from_exact, signature: any_signature() });
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), args))
 }
 
@@ -120,24 +125,16 @@ pub(super) fn text_literal(text: &str, to: &SqlType, explicit: bool) -> Result<E
     let field = to.field(to.internal_name(), true);
     match to {
         // What the text means depends on the session.
-        SqlType::Timestamptz => {
+        SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz
+            if *to == SqlType::Timestamptz || !is_plain(text) =>
+        {
             let text = Expr::Literal(ScalarValue::Utf8View(Some(text.to_owned())), None);
-            return Ok(call(field, vec![text, SessionValue::TimeZone.expr()]));
-        }
-        SqlType::Date | SqlType::Timestamp if is_relative(text) => {
-            let text = Expr::Literal(ScalarValue::Utf8View(Some(text.to_owned())), None);
-            return Ok(call(field, vec![text, SessionValue::TimeZone.expr(), SessionValue::TransactionTime.expr()]));
+            let session = [SessionValue::TimeZone, SessionValue::Formats, SessionValue::TransactionTime];
+            return Ok(call(field, std::iter::once(text).chain(session.map(SessionValue::expr)).collect()));
         }
         SqlType::Regclass | SqlType::Regtype | SqlType::Regproc if !text.trim().bytes().all(|b| b.is_ascii_digit()) => {
             let text = Expr::Literal(ScalarValue::Utf8View(Some(text.to_owned())), None);
             return super::catalog::registered(to, text);
-        }
-        SqlType::Numeric(None) => {
-            if let Some(decimal) = Decimal::parse_signed(text) {
-                let scale = i8::try_from(decimal.scale).unwrap_or(38);
-                let value = ScalarValue::Decimal128(Some(decimal.unscaled), 38, scale);
-                return Ok(literal(value, &numeric_field("numeric", scale)));
-            }
         }
         _ => {}
     }
@@ -145,30 +142,26 @@ pub(super) fn text_literal(text: &str, to: &SqlType, explicit: bool) -> Result<E
     Ok(literal(scalar(&value.map_err(from_sql)?, field.data_type())?, &field))
 }
 
-/// Reads a number with its sign.
-trait ParseSigned: Sized {
-    fn parse_signed(text: &str) -> Option<Self>;
+/// Whether a date or time means the same in every session: it begins with the year, or with the hour, and names nothing.
+fn is_plain(text: &str) -> bool {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let year_first = digits >= 4 && text.as_bytes().get(digits) == Some(&b'-');
+    let hour_first = text.as_bytes().get(digits) == Some(&b':');
+    (year_first || hour_first) && !text.bytes().any(|b| b.is_ascii_alphabetic() && b != b'T')
 }
 
-impl ParseSigned for Decimal {
-    fn parse_signed(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let (negative, digits) = match text.as_bytes().first()? {
-            b'-' => (true, &text[1..]),
-            b'+' => (false, &text[1..]),
-            _ => (false, text),
-        };
-        if !digits.bytes().next()?.is_ascii_digit() && !digits.starts_with('.') {
-            return None;
+/// Whether a cast reads or writes text whose form the session decides.
+fn depends_on_formats(from: &SqlType, to: &SqlType) -> bool {
+    fn has_formats(ty: &SqlType) -> bool {
+        match ty {
+            SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => true,
+            SqlType::Bytea | SqlType::Float4 | SqlType::Float8 => true,
+            SqlType::Array(of) => has_formats(of),
+            _ => false,
         }
-        let decimal = Decimal::parse(digits)?;
-        Some(if negative { Decimal { unscaled: -decimal.unscaled, ..decimal } } else { decimal })
     }
-}
-
-/// `now`, `today` and their like, which mean the transaction's time.
-fn is_relative(text: &str) -> bool {
-    ["now", "today", "tomorrow", "yesterday"].iter().any(|word| text.trim().eq_ignore_ascii_case(word))
+    (from.is_string() && has_formats(to)) || (has_formats(from) && to.is_string())
 }
 
 /// Whether Arrow's cast gives what PostgreSQL's does, errors apart.
@@ -215,10 +208,13 @@ fn at_time_zone(expr: Expr, zone: &str, schema: &DFSchema) -> Result<Expr> {
     Ok(call(target.field("timezone", true), vec![expr, zone]))
 }
 
-/// The cast to one type; its second argument, where there is one, is a time zone, its third the transaction's time.
+/// The cast to one type; behind the value stand a time zone, the session's formats and the transaction's time, where they
+/// matter.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CastTo {
     target: FieldRef,
+    /// The argument's type where it is a number that Arrow has an exact type for.
+    from_exact: Option<DataType>,
     signature: Signature,
 }
 
@@ -247,12 +243,14 @@ impl ScalarUDFImpl for CastTo {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let types: Vec<SqlType> = args.arg_fields.iter().map(|f| SqlType::of_field(f)).collect();
         let to = match self.target.data_type() {
-            DataType::Decimal128(precision, scale) => SqlType::Numeric(Some((*precision, *scale))),
+            DataType::Decimal128(precision, scale) => {
+                SqlType::Numeric(Some((u16::from(*precision), i16::from(*scale))))
+            }
             _ => SqlType::of_field(&self.target),
         };
         let from = types.first().cloned().unwrap_or(SqlType::Unknown);
         each_row(&args, &types, true, |values| {
-            let settings = settings(values.get(1), values.get(2))?;
+            let settings = settings(values.get(1..).unwrap_or_default())?;
             match values.first() {
                 Some(value) => cast_value(value.clone(), &from, &to, true, settings),
                 None => Err(SqlError::internal("a cast of nothing")),
@@ -261,16 +259,36 @@ impl ScalarUDFImpl for CastTo {
     }
 }
 
-/// How values are read and written in a zone.
-pub(super) fn settings(zone: Option<&Value>, now: Option<&Value>) -> SqlResult<OutputSettings> {
+/// How values are read and written: by a time zone, the session's formats, and the transaction's time.
+pub(super) fn settings(session: &[Value]) -> SqlResult<OutputSettings> {
     let mut settings = OutputSettings::DEFAULT;
-    if let Some(Value::Text(zone)) = zone {
-        settings.time_zone = time_zone(zone)?;
-    }
-    if let Some(Value::Timestamptz(now)) = now {
-        settings.now = Some(*now);
+    for value in session {
+        match value {
+            Value::Text(formats) if formats.contains('|') => formatted(formats, &mut settings),
+            Value::Text(zone) => settings.time_zone = time_zone(zone)?,
+            Value::Timestamptz(now) => settings.now = Some(*now),
+            _ => {}
+        }
     }
     Ok(settings)
+}
+
+/// Takes over what [`SessionValue::Formats`] says.
+fn formatted(formats: &str, settings: &mut OutputSettings) {
+    let mut parts = formats.split('|');
+    let mut next = || parts.next().unwrap_or_default();
+    if let Some((style, order)) = DateStyle::parse(next(), (settings.date_style, settings.date_order)) {
+        (settings.date_style, settings.date_order) = (style, order);
+    }
+    if let Some(style) = IntervalStyle::parse(next()) {
+        settings.interval_style = style;
+    }
+    if next().eq_ignore_ascii_case("escape") {
+        settings.bytea_output = ByteaOutput::Escape;
+    }
+    if let Ok(digits) = next().parse() {
+        settings.extra_float_digits = digits;
+    }
 }
 
 /// A zone by name.

@@ -15,6 +15,7 @@ use perigee_types::{SqlError, SqlState};
 
 use super::function::{is_unknown, type_name};
 use crate::exec::error::from_sql;
+use crate::exec::rewrite::NEGATE;
 
 /// A function that gives one of its arguments.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -38,13 +39,73 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             let signature = Signature::user_defined(Volatility::Immutable);
             Arc::new(ScalarUDF::new_from_impl(Choice { inner, signature }))
         })
+        .chain([Negate::udf()])
         .collect()
+}
+
+/// `-x` of any type that has it; analysis puts the operator for that type in its place.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Negate {
+    signature: Signature,
+}
+
+impl Negate {
+    pub(super) fn udf() -> Arc<ScalarUDF> {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        Arc::new(ScalarUDF::new_from_impl(Self { signature }))
+    }
+}
+
+impl ScalarUDFImpl for Negate {
+    fn name(&self) -> &str {
+        NEGATE
+    }
+
+    fn schema_name(&self, args: &[datafusion::logical_expr::Expr]) -> Result<String> {
+        Ok(args.iter().map(|a| format!("(- {})", a.schema_name())).collect())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(arg_types.to_vec())
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        let known = |ty: &DataType| {
+            ty.is_numeric() || is_unknown(ty) || super::numeric::is_wide(ty) || matches!(ty, DataType::Interval(_))
+        };
+        match arg_types {
+            [ty] if known(ty) => Ok(ty.clone()),
+            types => {
+                let types: Vec<String> = types.iter().map(type_name).collect();
+                let message = format!("operator does not exist: - {}", types.join(", "));
+                Err(from_sql(SqlError::new(SqlState::UndefinedFunction, message)))
+            }
+        }
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
+        let ty = self.return_type(&types)?;
+        let metadata = args.arg_fields.first().map(|f| f.metadata().clone()).unwrap_or_default();
+        Ok(Arc::new(arrow::datatypes::Field::new(NEGATE, ty, true).with_metadata(metadata)))
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Err(DataFusionError::Internal("a sign was not replaced in analysis".to_owned()))
+    }
 }
 
 /// The type that all arguments are brought to; text where none has one.
 fn common(types: &[DataType]) -> Result<DataType> {
     let mut known = types.iter().filter(|ty| !is_unknown(ty));
     let Some(first) = known.next() else { return Ok(DataType::Utf8View) };
+    if let Some(ty) = super::numeric::common(types.iter()) {
+        return Ok(ty.arrow());
+    }
     known.try_fold(first.clone(), |so_far, ty| {
         comparison_coercion(&so_far, ty).ok_or_else(|| {
             from_sql(SqlError::new(
@@ -66,6 +127,10 @@ impl ScalarUDFImpl for Choice {
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         let ty = common(arg_types)?;
+        // Arrow has no cast to numerics of any count of digits: analysis puts ours.
+        if super::numeric::is_wide(&ty) {
+            return Ok(arg_types.to_vec());
+        }
         Ok(vec![ty; arg_types.len()])
     }
 

@@ -17,7 +17,7 @@ use datafusion::scalar::ScalarValue;
 use perigee_storage::arrow_value::{ColumnBuilder, value_at};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
-use super::cast::numeric_field;
+use super::numeric::{WIDE, is_exact, is_wide};
 use crate::exec::error::from_sql;
 use crate::exec::scalar::scalar;
 use crate::exec::view::ReadView;
@@ -47,7 +47,7 @@ pub(in crate::exec) type Eval = fn(&[Value], &Call<'_>) -> SqlResult<Value>;
 pub(in crate::exec) enum Parameter {
     /// A value of this type, or one that widens to it.
     Of(SqlType),
-    /// numeric of any scale.
+    /// Any exact number, as it is.
     AnyNumeric,
     /// Anything, as it is.
     Any,
@@ -60,8 +60,6 @@ pub(in crate::exec) enum Returns {
     Type(SqlType),
     /// What the arguments' types and constants say.
     Derived(fn(&[SqlType], &[Option<Value>]) -> SqlType),
-    /// numeric with as many places as the arguments' types say.
-    Scale(fn(&[DataType]) -> i8),
 }
 
 /// One signature of a function.
@@ -212,9 +210,22 @@ impl Function {
         let Some((overload, _)) = self.resolve(types) else { return Vec::new() };
         let of = |at: usize| match overload.parameter(at) {
             Some(Parameter::Of(ty)) if !ty.is_string() => Some(ty.clone()),
+            Some(Parameter::AnyNumeric) => Some(SqlType::Numeric(None)),
             _ => None,
         };
         (0..types.len()).map(of).collect()
+    }
+
+    /// The types that wide numerics are cast to as arguments of a call with these types: DataFusion has no cast for them.
+    pub(in crate::exec) fn cast_types(&self, types: &[DataType]) -> Vec<Option<SqlType>> {
+        let Some((overload, _)) = self.resolve(types) else { return Vec::new() };
+        let of = |(at, ty): (usize, &DataType)| match overload.parameter(at) {
+            Some(Parameter::Of(wanted)) if is_wide(ty) && !is_wide(&target(ty, &Parameter::Of(wanted.clone()))) => {
+                Some(wanted.clone())
+            }
+            _ => None,
+        };
+        types.iter().enumerate().map(of).collect()
     }
 
     /// Whether there is an overload for these types.
@@ -286,7 +297,7 @@ fn number_rank(ty: &DataType) -> Option<u32> {
         // DataFusion's counts and places: int4 in PostgreSQL, and made that by analysis.
         DataType::UInt16 | DataType::Int32 | DataType::UInt64 => 1,
         DataType::UInt32 | DataType::Int64 => 2,
-        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) => 3,
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::LargeBinary => 3,
         DataType::Float32 => 4,
         DataType::Float64 => 5,
         _ => return None,
@@ -296,7 +307,7 @@ fn number_rank(ty: &DataType) -> Option<u32> {
 fn cost(ty: &DataType, parameter: &Parameter) -> Option<u32> {
     let wanted = match parameter {
         Parameter::Any => return Some(6),
-        Parameter::AnyNumeric => DataType::Decimal128(38, 10),
+        Parameter::AnyNumeric => WIDE,
         Parameter::Of(ty) => ty.arrow(),
     };
     if *ty == wanted {
@@ -322,8 +333,9 @@ fn cost(ty: &DataType, parameter: &Parameter) -> Option<u32> {
         };
     }
     match (ty, &wanted) {
-        (DataType::LargeUtf8 | DataType::Utf8, DataType::Utf8View)
-        | (DataType::Binary | DataType::LargeBinary, DataType::BinaryView) => Some(0),
+        (DataType::LargeUtf8 | DataType::Utf8, DataType::Utf8View) | (DataType::Binary, DataType::BinaryView) => {
+            Some(0)
+        }
         (DataType::Date32, DataType::Timestamp(_, None)) => Some(20),
         (DataType::Date32, DataType::Timestamp(_, Some(_))) => Some(10),
         (DataType::Timestamp(_, None), DataType::Timestamp(_, None))
@@ -338,17 +350,13 @@ fn cost(ty: &DataType, parameter: &Parameter) -> Option<u32> {
 /// The Arrow type that an argument is brought to.
 fn target(ty: &DataType, parameter: &Parameter) -> DataType {
     match parameter {
+        // Exact numbers are read as they are.
+        Parameter::Of(SqlType::Numeric(_)) | Parameter::AnyNumeric if is_exact(ty) => ty.clone(),
+        Parameter::AnyNumeric => WIDE,
         Parameter::Of(wanted) => wanted.arrow(),
-        Parameter::AnyNumeric => match ty {
-            DataType::Decimal128(..) => ty.clone(),
-            DataType::Int16 | DataType::Int8 => DataType::Decimal128(5, 0),
-            DataType::Int32 => DataType::Decimal128(10, 0),
-            DataType::Int64 => DataType::Decimal128(19, 0),
-            _ => SqlType::Numeric(None).arrow(),
-        },
         Parameter::Any => match ty {
             DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-            DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+            DataType::Binary => DataType::BinaryView,
             ty if is_enum(ty) => ty.clone(),
             DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
             DataType::UInt64 => DataType::Int64,
@@ -453,10 +461,6 @@ fn returned(overload: &Overload, name: &str, args: &[FieldRef], constants: &[Opt
                 .collect();
             derive(&types, &values).field(name, true)
         }
-        Returns::Scale(scale) => {
-            let types: Vec<DataType> = args.iter().map(|f| f.data_type().clone()).collect();
-            numeric_field(name, scale(&types))
-        }
     }
 }
 
@@ -532,7 +536,7 @@ fn rows(
 /// The SQL type whose column has exactly the Arrow type of a field.
 fn builder_type(field: &FieldRef) -> SqlType {
     match field.data_type() {
-        DataType::Decimal128(precision, scale) => SqlType::Numeric(Some((*precision, *scale))),
+        DataType::Decimal128(precision, scale) => SqlType::Numeric(Some((u16::from(*precision), i16::from(*scale)))),
         _ => SqlType::of_field(field),
     }
 }

@@ -1,95 +1,66 @@
 //! Mathematical functions where PostgreSQL's types or errors differ from DataFusion's.
+//!
+//! Of a function that takes numeric and double precision, integers take the latter, as PostgreSQL prefers it; for that
+//! stands the overload with bigint.
 
 use std::sync::{Arc, LazyLock};
 
 use datafusion::logical_expr::ScalarUDF;
-use perigee_plan::evaluate::numeric::Decimal;
+use perigee_types::numeric::Numeric;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
-use super::function::{Call, Function, Parameter, Returns, overload, overload_of};
+use super::function::{Call, Eval, Function, Overload, Parameter, Returns, overload, overload_of};
 use crate::exec::error::integer_out_of_range;
 
 use SqlType as T;
 
+/// A signature of exact numbers that gives a numeric.
+fn exact(count: usize, eval: Eval) -> Overload {
+    overload_of(vec![Parameter::AnyNumeric; count], Returns::Type(T::Numeric(None)), eval)
+}
+
+/// Signatures of double precision and of bigint in its place.
+fn floats(name: &str, mut overloads: Vec<Overload>, eval: Eval) -> Function {
+    overloads.push(overload(&[T::Int8], T::Float8, eval));
+    overloads.push(overload(&[T::Float8], T::Float8, eval));
+    Function::new(name, overloads)
+}
+
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    let with_places = |eval: Eval| {
+        overload_of(vec![Parameter::AnyNumeric, Parameter::Of(T::Int4)], Returns::Type(T::Numeric(None)), eval)
+    };
     vec![
         power(),
-        Function::new(
-            "trim_scale",
-            vec![overload_of(vec![Parameter::AnyNumeric], Returns::Scale(same_scale), |a, _| Ok(a[0].clone()))],
-        )
-        .udf(),
-        Function::new(
-            "min_scale",
-            vec![overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Int4), |a, _| match a[0] {
-                Value::Numeric(mut value, mut scale) => {
-                    while scale > 0 && value % 10 == 0 {
-                        (value, scale) = (value / 10, scale - 1);
-                    }
-                    Ok(Value::Int4(i32::from(scale.max(0))))
-                }
-                _ => Ok(Value::Null),
-            })],
-        )
-        .udf(),
-        Function::new(
+        Function::new("trim_scale", vec![exact(1, |a, _| one(a, |n| Ok(n.trim_scale())))]).udf(),
+        Function::new("min_scale", vec![scale_of(|a, _| places_of(a, Numeric::min_scale))]).udf(),
+        Function::new("scale", vec![scale_of(|a, _| places_of(a, |n| n.scale().unwrap_or(0)))]).udf(),
+        floats(
             "round",
-            vec![
-                overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
-                    rescaled(&a[0], 0)
-                }),
-                overload_of(
-                    vec![Parameter::AnyNumeric, Parameter::Of(T::Int4)],
-                    Returns::Derived(places_of_result),
-                    |a, c| places(a, c, |d, n| d.rescale(n)),
-                ),
-                overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::round_ties_even)),
-            ],
+            vec![exact(1, |a, _| one(a, |n| Ok(n.round(0)))), with_places(|a, _| one(a, |n| Ok(n.round(places(a)))))],
+            |a, _| float(&a[0], f64::round_ties_even),
         )
         .udf(),
-        Function::new(
+        floats(
             "trunc",
             vec![
-                overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
-                    decimal(&a[0]).and_then(|d| cut(d, 0))?.value()
-                }),
-                overload_of(
-                    vec![Parameter::AnyNumeric, Parameter::Of(T::Int4)],
-                    Returns::Derived(places_of_result),
-                    |a, c| places(a, c, cut),
-                ),
-                overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::trunc)),
+                exact(1, |a, _| one(a, |n| Ok(n.truncate(0)))),
+                with_places(|a, _| one(a, |n| Ok(n.truncate(places(a))))),
             ],
+            |a, _| float(&a[0], f64::trunc),
         )
         .udf(),
-        Function::new(
-            "ceil",
-            vec![
-                overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
-                    toward(&a[0], 1)
-                }),
-                overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::ceil)),
-            ],
-        )
-        .with_aliases(&["ceiling"])
-        .udf(),
-        Function::new(
-            "floor",
-            vec![
-                overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
-                    toward(&a[0], -1)
-                }),
-                overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::floor)),
-            ],
-        )
-        .udf(),
+        floats("ceil", vec![exact(1, |a, _| one(a, |n| Ok(n.toward(1))))], |a, _| float(&a[0], f64::ceil))
+            .with_aliases(&["ceiling"])
+            .udf(),
+        floats("floor", vec![exact(1, |a, _| one(a, |n| Ok(n.toward(-1))))], |a, _| float(&a[0], f64::floor)).udf(),
         Function::new(
             "abs",
             vec![
                 overload(&[T::Int2], T::Int2, absolute),
                 overload(&[T::Int4], T::Int4, absolute),
                 overload(&[T::Int8], T::Int8, absolute),
-                overload_of(vec![Parameter::AnyNumeric], Returns::Scale(scale_of_first), absolute),
+                exact(1, |a, _| one(a, |n| Ok(n.abs()))),
                 overload(&[T::Float8], T::Float8, |a, _| float(&a[0], f64::abs)),
                 overload(&[T::Float4], T::Float4, |a, _| match a[0] {
                     Value::Float4(v) => Ok(Value::Float4(v.abs())),
@@ -98,95 +69,90 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             ],
         )
         .udf(),
-        Function::new(
+        floats(
             "sign",
-            vec![
-                overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Numeric(Some((38, 0)))), |a, _| {
-                    Ok(Value::Numeric(decimal(&a[0])?.unscaled.signum(), 0))
-                }),
-                overload(&[T::Float8], T::Float8, |a, _| {
-                    float(&a[0], |v| if v == 0.0 || v.is_nan() { v } else { v.signum() })
-                }),
-            ],
+            vec![exact(1, |a, _| {
+                one(a, |n| Ok(if n.is_nan() { Numeric::NaN } else { Numeric::integer(i64::from(n.signum())) }))
+            })],
+            |a, _| float(&a[0], |v| if v == 0.0 || v.is_nan() { v } else { v.signum() }),
         )
         .udf(),
         Function::new(
             "mod",
             vec![
+                overload(&[T::Int2, T::Int2], T::Int2, remainder),
                 overload(&[T::Int4, T::Int4], T::Int4, remainder),
                 overload(&[T::Int8, T::Int8], T::Int8, remainder),
-                overload_of(
-                    vec![Parameter::AnyNumeric, Parameter::AnyNumeric],
-                    Returns::Scale(|types| types.iter().map(scale_of).max().unwrap_or(0)),
-                    |a, _| decimal(&a[0])?.remainder(decimal(&a[1])?)?.value(),
-                ),
+                exact(2, |a, _| two(a, Numeric::remainder)),
+            ],
+        )
+        .udf(),
+        Function::new("div", vec![exact(2, |a, _| two(a, Numeric::divide_whole))]).udf(),
+        Function::new(
+            "gcd",
+            vec![
+                overload(&[T::Int4, T::Int4], T::Int4, whole_gcd),
+                overload(&[T::Int8, T::Int8], T::Int8, whole_gcd),
+                exact(2, |a, _| two(a, |a, b| Ok(a.gcd(b)))),
             ],
         )
         .udf(),
         Function::new(
-            "div",
-            vec![overload_of(
-                vec![Parameter::AnyNumeric, Parameter::AnyNumeric],
-                Returns::Type(T::Numeric(Some((38, 0)))),
-                |a, _| {
-                    let (a, b) = (decimal(&a[0])?, decimal(&a[1])?);
-                    cut(a.divide(b)?, 0)?.value()
-                },
-            )],
+            "lcm",
+            vec![
+                overload(&[T::Int4, T::Int4], T::Int4, whole_lcm),
+                overload(&[T::Int8, T::Int8], T::Int8, whole_lcm),
+                exact(2, |a, _| two(a, Numeric::lcm)),
+            ],
         )
         .udf(),
-        Function::new(
-            "sqrt",
-            vec![overload(&[T::Float8], T::Float8, |a, _| match a[0].as_f64() {
-                Some(v) if v < 0.0 => Err(SqlError::new(
-                    SqlState::InvalidArgumentForPowerFunction,
-                    "cannot take square root of a negative number",
-                )),
-                v => Ok(Value::Float8(v.unwrap_or(f64::NAN).sqrt())),
-            })],
-        )
+        floats("sqrt", vec![exact(1, |a, _| one(a, Numeric::sqrt))], |a, _| match a[0].as_f64() {
+            Some(v) if v < 0.0 => Err(SqlError::new(
+                SqlState::InvalidArgumentForPowerFunction,
+                "cannot take square root of a negative number",
+            )),
+            v => Ok(Value::Float8(v.unwrap_or(f64::NAN).sqrt())),
+        })
         .udf(),
-        Function::new("ln", vec![overload(&[T::Float8], T::Float8, |a, _| logarithm(&a[0], f64::ln))]).udf(),
-        Function::new(
+        floats("ln", vec![exact(1, |a, _| one(a, Numeric::ln))], |a, _| logarithm(&a[0], f64::ln)).udf(),
+        floats(
             "log",
             vec![
-                overload(&[T::Float8], T::Float8, |a, _| logarithm(&a[0], f64::log10)),
-                overload(&[T::Float8, T::Float8], T::Float8, |a, _| {
-                    let base = a[0].as_f64().unwrap_or(f64::NAN);
-                    logarithm(&Value::Float8(base), |v| v)?;
-                    logarithm(&a[1], |v| v)?;
-                    Ok(Value::Float8(a[1].as_f64().unwrap_or(f64::NAN).log(base)))
-                }),
+                exact(1, |a, _| one(a, |n| n.log(&Numeric::integer(10)))),
+                exact(2, |a, _| two(a, |base, n| n.log(base))),
             ],
+            |a, _| logarithm(&a[0], f64::log10),
         )
         .with_aliases(&["log10"])
         .udf(),
-        Function::new(
-            "exp",
-            vec![overload(&[T::Float8], T::Float8, |a, _| {
-                let v = a[0].as_f64().unwrap_or(f64::NAN);
-                finite(v.exp(), v.is_finite())
-            })],
-        )
+        floats("exp", vec![exact(1, |a, _| one(a, Numeric::exp))], |a, _| {
+            let v = a[0].as_f64().unwrap_or(f64::NAN);
+            if v.is_finite() && v.exp() == 0.0 {
+                return Err(underflow());
+            }
+            finite(v.exp(), v.is_finite())
+        })
         .udf(),
         Function::new(
             "factorial",
-            vec![overload(&[T::Int8], T::Numeric(Some((38, 0))), |a, _| {
-                let n = a[0].as_i64().unwrap_or_default();
-                if n < 0 {
-                    return Err(SqlError::new(
-                        SqlState::NumericValueOutOfRange,
-                        "factorial of a negative number is undefined",
-                    ));
-                }
-                let product = (1..=i128::from(n)).try_fold(1i128, i128::checked_mul);
-                product.map(|p| Value::Numeric(p, 0)).ok_or_else(overflow)
+            vec![overload(&[T::Int8], T::Numeric(None), |a, _| {
+                Numeric::factorial(a[0].as_i64().unwrap_or_default()).map(Numeric::into_value)
             })],
         )
         .udf(),
         Function::new(
             "width_bucket",
-            vec![overload(&[T::Float8, T::Float8, T::Float8, T::Int4], T::Int4, width_bucket)],
+            vec![
+                overload_of(
+                    vec![Parameter::AnyNumeric, Parameter::AnyNumeric, Parameter::AnyNumeric, Parameter::Of(T::Int4)],
+                    Returns::Type(T::Int4),
+                    |a, _| {
+                        let count = a[3].as_i64().and_then(|n| i32::try_from(n).ok()).unwrap_or_default();
+                        number(&a[0])?.width_bucket(&number(&a[1])?, &number(&a[2])?, count).map(Value::Int4)
+                    },
+                ),
+                overload(&[T::Float8, T::Float8, T::Float8, T::Int4], T::Int4, width_bucket),
+            ],
         )
         .udf(),
     ]
@@ -195,31 +161,64 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
 /// `power(a, b)`, also `a ^ b`.
 pub(super) fn power() -> Arc<ScalarUDF> {
     static POWER: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
-        let eval = |a: &[Value], _: &Call<'_>| {
+        let eval: Eval = |a, _| {
             let (base, exponent) = (a[0].as_f64().unwrap_or(f64::NAN), a[1].as_f64().unwrap_or(f64::NAN));
             let error = |text| Err(SqlError::new(SqlState::InvalidArgumentForPowerFunction, text));
             if base == 0.0 && exponent < 0.0 {
                 return error("zero raised to a negative power is undefined");
             }
-            if base < 0.0 && exponent.fract() != 0.0 {
+            if base < 0.0 && exponent.is_finite() && exponent.fract() != 0.0 {
                 return error("a negative number raised to a non-integer power yields a complex result");
             }
-            finite(base.powf(exponent), base.is_finite() && exponent.is_finite())
+            let result = base.powf(exponent);
+            if result == 0.0 && base != 0.0 && base.is_finite() && exponent.is_finite() {
+                return Err(underflow());
+            }
+            finite(result, base.is_finite() && exponent.is_finite())
         };
-        Function::new("power", vec![overload(&[T::Float8, T::Float8], T::Float8, eval)])
-            .with_aliases(&["pow"])
-            .operator("^")
-            .udf()
+        let overloads = vec![
+            exact(2, |a, _| two(a, Numeric::power)),
+            overload(&[T::Int8, T::Int8], T::Float8, eval),
+            overload(&[T::Float8, T::Float8], T::Float8, eval),
+        ];
+        Function::new("power", overloads).with_aliases(&["pow"]).operator("^").udf()
     });
     Arc::clone(&POWER)
+}
+
+fn scale_of(eval: Eval) -> Overload {
+    overload_of(vec![Parameter::AnyNumeric], Returns::Type(T::Int4), eval)
+}
+
+fn places_of(args: &[Value], of: impl Fn(&Numeric) -> u32) -> SqlResult<Value> {
+    let n = number(&args[0])?;
+    Ok(if n.is_finite() { Value::Int4(of(&n) as i32) } else { Value::Null })
+}
+
+fn number(value: &Value) -> SqlResult<Numeric> {
+    Numeric::of(value).ok_or_else(kind)
+}
+
+fn one(args: &[Value], f: impl Fn(&Numeric) -> SqlResult<Numeric>) -> SqlResult<Value> {
+    f(&number(&args[0])?)?.checked().map(Numeric::into_value)
+}
+
+fn two(args: &[Value], f: impl Fn(&Numeric, &Numeric) -> SqlResult<Numeric>) -> SqlResult<Value> {
+    f(&number(&args[0])?, &number(&args[1])?).map(Numeric::into_value)
+}
+
+/// The count of places that a call names.
+fn places(args: &[Value]) -> i32 {
+    // Beyond this the function itself stops.
+    args[1].as_i64().unwrap_or(0).clamp(-2_000, 2_000) as i32
 }
 
 fn kind() -> SqlError {
     SqlError::internal("a value of another type than the function's")
 }
 
-fn overflow() -> SqlError {
-    SqlError::new(SqlState::NumericValueOutOfRange, "value overflows numeric format")
+fn underflow() -> SqlError {
+    SqlError::new(SqlState::NumericValueOutOfRange, "value out of range: underflow")
 }
 
 fn finite(value: f64, expected: bool) -> SqlResult<Value> {
@@ -233,48 +232,53 @@ fn float(value: &Value, f: impl Fn(f64) -> f64) -> SqlResult<Value> {
     value.as_f64().map(|v| Value::Float8(f(v))).ok_or_else(kind)
 }
 
-fn decimal(value: &Value) -> SqlResult<Decimal> {
-    Decimal::of(value).ok_or_else(kind)
-}
-
-fn rescaled(value: &Value, places: u32) -> SqlResult<Value> {
-    decimal(value)?.rescale(places)?.value()
-}
-
-/// Without the digits behind so many places.
-fn cut(value: Decimal, places: u32) -> SqlResult<Decimal> {
-    if places >= value.scale {
-        return value.rescale(places);
-    }
-    let divisor = 10i128.checked_pow(value.scale - places).ok_or_else(overflow)?;
-    Ok(Decimal { unscaled: value.unscaled / divisor, scale: places })
-}
-
-fn toward(value: &Value, direction: i128) -> SqlResult<Value> {
-    let exact = decimal(value)?;
-    let whole = cut(exact, 0)?;
-    let rest = exact.compare(whole);
-    let beyond = if direction > 0 { rest.is_gt() } else { rest.is_lt() };
-    Ok(Value::Numeric(whole.unscaled + if beyond { direction } else { 0 }, 0))
-}
-
 fn absolute(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     match &args[0] {
         Value::Int2(v) => v.checked_abs().map(Value::Int2).ok_or_else(|| integer_out_of_range("smallint")),
         Value::Int4(v) => v.checked_abs().map(Value::Int4).ok_or_else(|| integer_out_of_range("integer")),
         Value::Int8(v) => v.checked_abs().map(Value::Int8).ok_or_else(|| integer_out_of_range("bigint")),
-        Value::Numeric(v, scale) => Ok(Value::Numeric(v.abs(), *scale)),
         _ => Err(kind()),
     }
 }
 
 fn remainder(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     match (&args[0], &args[1]) {
-        (_, Value::Int4(0) | Value::Int8(0)) => Err(crate::exec::error::division_by_zero()),
+        (_, Value::Int2(0) | Value::Int4(0) | Value::Int8(0)) => Err(crate::exec::error::division_by_zero()),
+        (Value::Int2(a), Value::Int2(b)) => Ok(Value::Int2(a.wrapping_rem(*b))),
         (Value::Int4(a), Value::Int4(b)) => Ok(Value::Int4(a.wrapping_rem(*b))),
         (Value::Int8(a), Value::Int8(b)) => Ok(Value::Int8(a.wrapping_rem(*b))),
         _ => Err(kind()),
     }
+}
+
+fn gcd_of(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// An integer of the arguments' type.
+fn like(args: &[Value], v: Option<u64>) -> SqlResult<Value> {
+    let small = matches!(args[0], Value::Int4(_));
+    let range = || integer_out_of_range(if small { "integer" } else { "bigint" });
+    let v = v.and_then(|v| i64::try_from(v).ok()).ok_or_else(range)?;
+    if small { i32::try_from(v).map(Value::Int4).map_err(|_| range()) } else { Ok(Value::Int8(v)) }
+}
+
+fn whole(args: &[Value]) -> (u64, u64) {
+    let at = |n: usize| args[n].as_i64().unwrap_or_default().unsigned_abs();
+    (at(0), at(1))
+}
+
+fn whole_gcd(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    let (a, b) = whole(args);
+    like(args, Some(gcd_of(a, b)))
+}
+
+fn whole_lcm(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    let (a, b) = whole(args);
+    like(args, if a == 0 || b == 0 { Some(0) } else { (a / gcd_of(a, b)).checked_mul(b) })
 }
 
 fn logarithm(value: &Value, f: impl Fn(f64) -> f64) -> SqlResult<Value> {
@@ -287,43 +291,6 @@ fn logarithm(value: &Value, f: impl Fn(f64) -> f64) -> SqlResult<Value> {
     }
 }
 
-fn scale_of(ty: &arrow::datatypes::DataType) -> i8 {
-    match ty {
-        arrow::datatypes::DataType::Decimal128(_, scale) => *scale,
-        _ => 0,
-    }
-}
-
-fn scale_of_first(types: &[arrow::datatypes::DataType]) -> i8 {
-    types.first().map_or(0, scale_of)
-}
-
-/// The type of a number rounded to so many places: as many where they are a constant.
-fn places_of_result(_: &[SqlType], constants: &[Option<Value>]) -> SqlType {
-    match constants.get(1) {
-        Some(Some(value)) => {
-            let places = value.as_i64().unwrap_or(0).clamp(0, 30);
-            T::Numeric(Some((38, places as i8)))
-        }
-        _ => T::Numeric(None),
-    }
-}
-
-/// Rounds to a count of places that may be negative.
-fn places(args: &[Value], _: &Call<'_>, round: fn(Decimal, u32) -> SqlResult<Decimal>) -> SqlResult<Value> {
-    let value = decimal(&args[0])?;
-    let places = args[1].as_i64().unwrap_or(0).clamp(-38, 30);
-    if let Ok(places) = u32::try_from(places) {
-        return round(value, places)?.value();
-    }
-    // Before the point: as if the point stood further left, and then back.
-    let shift = places.unsigned_abs() as u32;
-    let moved = Decimal { scale: value.scale + shift, ..value };
-    let rounded = round(moved, 0)?;
-    let factor = 10i128.checked_pow(shift).ok_or_else(overflow)?;
-    Ok(Value::Numeric(rounded.unscaled.checked_mul(factor).ok_or_else(overflow)?, 0))
-}
-
 fn width_bucket(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     let (value, low, high) = (
         args[0].as_f64().unwrap_or(f64::NAN),
@@ -331,7 +298,7 @@ fn width_bucket(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
         args[2].as_f64().unwrap_or(f64::NAN),
     );
     let count = args[3].as_i64().unwrap_or_default();
-    let invalid = |text: &str| SqlError::new(SqlState::InvalidParameterValue, text);
+    let invalid = |text: &str| SqlError::new(SqlState::InvalidArgumentForWidthBucket, text);
     if count <= 0 {
         return Err(invalid("count must be greater than zero"));
     }
@@ -341,6 +308,9 @@ fn width_bucket(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     if [value, low, high].iter().any(|v| v.is_nan()) {
         return Err(invalid("operand, lower bound, and upper bound cannot be NaN"));
     }
+    if !low.is_finite() || !high.is_finite() {
+        return Err(invalid("lower and upper bounds must be finite"));
+    }
     let share = (value - low) / (high - low);
     let bucket = match share {
         s if s < 0.0 => 0,
@@ -348,12 +318,4 @@ fn width_bucket(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
         s => (s * count as f64) as i64 + 1,
     };
     i32::try_from(bucket).map(Value::Int4).map_err(|_| integer_out_of_range("integer"))
-}
-
-/// As many places as the argument has.
-fn same_scale(types: &[arrow::datatypes::DataType]) -> i8 {
-    match types.first() {
-        Some(arrow::datatypes::DataType::Decimal128(_, scale)) => *scale,
-        _ => 0,
-    }
 }

@@ -8,6 +8,7 @@
 //! - [`function`]: functions by their PostgreSQL signatures
 //! - [`arithmetic`]: `+ - * / %` on numbers
 //! - [`cast`](mod@cast): casts
+//! - [`numeric`]: numeric of any count of digits, [`spread`]: its aggregates
 //! - [`aggregate`]: sum and avg
 //! - [`choice`]: COALESCE and its like
 //! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`], [`sets`],
@@ -28,6 +29,7 @@ mod enums;
 pub(super) mod function;
 mod json;
 mod math;
+pub(super) mod numeric;
 mod operators;
 mod ordered;
 mod quantified;
@@ -37,8 +39,10 @@ mod series;
 mod session;
 mod sets;
 mod similar;
+mod spread;
 mod strings;
 mod subscripts;
+mod sums;
 mod text;
 mod unicode;
 mod variadic;
@@ -93,11 +97,9 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 /// Every aggregate.
 pub(super) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let mut all = SessionStateDefaults::default_aggregate_functions();
-    let alias = |name: &str, alias: &'static str| {
-        all.iter().find(|f| f.name() == name).map(|f| Arc::new(f.as_ref().clone().with_aliases([alias])))
-    };
-    let aliased: Vec<_> = [alias("bool_and", "every"), alias("var", "variance")].into_iter().flatten().collect();
-    all.extend(aliased);
+    let every = all.iter().find(|f| f.name() == "bool_and").map(|f| f.as_ref().clone().with_aliases(["every"]));
+    all.extend(every.map(Arc::new));
+    all.extend(spread::aggregates());
     all.extend(json::aggregates());
     all
 }

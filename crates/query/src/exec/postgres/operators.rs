@@ -13,11 +13,13 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, Operator};
 use datafusion::scalar::ScalarValue;
+use perigee_types::numeric::Numeric;
 use perigee_types::{SqlError, SqlState, SqlType};
 use sqlparser::ast::BinaryOperator;
 
 use super::function::{Function, is_unknown, type_name, undefined_operator};
-use super::{arithmetic, cast, datetime};
+use super::{arithmetic, cast, datetime, numeric};
+use crate::exec::bind::evaluate_constant;
 use crate::exec::error::from_sql;
 
 /// Resolves operators, EXTRACT, SUBSTRING, aggregates.
@@ -51,6 +53,16 @@ impl Side {
             Some(field) if !is_unknown(&self.ty) => SqlType::of_field(field),
             _ => SqlType::Unknown,
         }
+    }
+
+    /// A wide numeric as a double; anything else as it is.
+    fn as_float(self, schema: &DFSchema) -> Result<Self> {
+        if !numeric::is_wide(&self.ty) {
+            return Ok(self);
+        }
+        let field: FieldRef = Arc::new(SqlType::Float8.field("float8", true));
+        let expr = numeric::brought(self.expr, &SqlType::Float8, schema)?;
+        Ok(Self { expr, ty: DataType::Float64, field: Some(field) })
     }
 
     /// This side as a value of `ty`, where it is a literal or parameter without a type.
@@ -90,7 +102,7 @@ pub(in crate::exec) fn shrink(expr: Expr) -> Expr {
             Err(_) => Expr::Literal(ScalarValue::Int64(Some(value)), None),
         },
         Expr::Literal(ScalarValue::UInt64(Some(value)), None) => {
-            cast::literal(ScalarValue::Decimal128(Some(i128::from(value)), 38, 0), &cast::numeric_field("", 0))
+            numeric::literal(&Numeric::small(i128::from(value), 0))
         }
         other => other,
     }
@@ -133,7 +145,7 @@ fn counted(mut arg: Expr) -> Expr {
 }
 
 fn is_number(ty: &DataType) -> bool {
-    ty.is_numeric()
+    ty.is_numeric() || numeric::is_wide(ty)
 }
 
 fn is_text(ty: &DataType) -> bool {
@@ -141,7 +153,7 @@ fn is_text(ty: &DataType) -> bool {
 }
 
 /// `left op right` for `+ - * / %`.
-fn plan_arithmetic(op: Operator, symbol: &'static str, left: Side, right: Side) -> Result<Expr> {
+fn plan_arithmetic(op: Operator, symbol: &'static str, left: Side, right: Side, schema: &DFSchema) -> Result<Expr> {
     let (left, right) = match (left.is_unknown(), right.is_unknown()) {
         (true, true) if left.ty == DataType::Null && right.ty == DataType::Null => {
             // Two parameters without types: the statement is planned again once they have some.
@@ -165,11 +177,16 @@ fn plan_arithmetic(op: Operator, symbol: &'static str, left: Side, right: Side) 
         (false, false) => (left, right),
     };
     if is_number(&left.ty) && is_number(&right.ty) {
-        if op == Operator::Divide
-            && let (Expr::Literal(a, _), Expr::Literal(b, _)) = (&left.expr, &right.expr)
-            && let Some(quotient) = arithmetic::constant_quotient(a, b)?
+        // A float with a numeric is a float.
+        let (left, right) = match numeric::common([&left.ty, &right.ty].into_iter()) {
+            Some(SqlType::Float8) => (left.as_float(schema)?, right.as_float(schema)?),
+            _ => (left, right),
+        };
+        // Constants are computed here, and always exactly. What fails stays: it may never be reached.
+        if matches!((&left.expr, &right.expr), (Expr::Literal(..), Expr::Literal(..)))
+            && let Some(call) = arithmetic::exact_operation(op, &left.expr, &right.expr, (&left.ty, &right.ty))
         {
-            return Ok(quotient);
+            return Ok(evaluate_constant(&call).map_or(call, numeric::narrowed));
         }
         if let Some(call) = arithmetic::operation(op, left.expr.clone(), right.expr.clone(), (&left.ty, &right.ty)) {
             return Ok(call);
@@ -199,7 +216,7 @@ fn comparable(left: &DataType, right: &DataType) -> bool {
         DataType::Time64(_) | DataType::Time32(_) => 4,
         DataType::Interval(_) | DataType::Duration(_) => 5,
         DataType::Boolean => 6,
-        DataType::Binary | DataType::BinaryView | DataType::LargeBinary => 7,
+        DataType::Binary | DataType::BinaryView => 7,
         DataType::FixedSizeBinary(_) => 8,
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => 9,
         _ => 0,
@@ -208,7 +225,7 @@ fn comparable(left: &DataType, right: &DataType) -> bool {
     l == 0 || r == 0 || (l == r && (l != 10 || left == right))
 }
 
-fn plan_comparison(op: Operator, symbol: &'static str, left: Side, right: Side) -> Result<Expr> {
+fn plan_comparison(op: Operator, symbol: &'static str, left: Side, right: Side, schema: &DFSchema) -> Result<Expr> {
     let (left, right) = match (left.is_unknown(), right.is_unknown()) {
         (true, false) => {
             let ty = right.sql();
@@ -228,6 +245,11 @@ fn plan_comparison(op: Operator, symbol: &'static str, left: Side, right: Side) 
         // Intervals compare by their length, which their parts do not say.
         let length = |expr| datetime::interval_length(expr);
         return Ok(binary(length(left.expr), op, length(right.expr)));
+    }
+    if numeric::is_wide(&left.ty) || numeric::is_wide(&right.ty) {
+        let mut sides = numeric::comparable(vec![left.expr, right.expr], schema)?;
+        let (right, left) = (sides.pop().unwrap_or_default(), sides.pop().unwrap_or_default());
+        return Ok(binary(left, op, right));
     }
     Ok(binary(left.expr, op, right.expr))
 }
@@ -338,11 +360,11 @@ impl ExprPlanner for PostgresOperators {
         }
         if let Some((op, symbol)) = arithmetic_operator(&raw.op) {
             let (left, right) = sides(raw)?;
-            return plan_arithmetic(op, symbol, left, right).map(PlannerResult::Planned);
+            return plan_arithmetic(op, symbol, left, right, schema).map(PlannerResult::Planned);
         }
         if let Some((op, symbol)) = comparison(&raw.op) {
             let (left, right) = sides(raw)?;
-            return plan_comparison(op, symbol, left, right).map(PlannerResult::Planned);
+            return plan_comparison(op, symbol, left, right, schema).map(PlannerResult::Planned);
         }
         match &raw.op {
             B::StringConcat => {
@@ -462,8 +484,7 @@ impl ExprPlanner for PostgresOperators {
             }
             "avg" => {
                 let arg = shrink(arg.clone());
-                let sum =
-                    call(datafusion::functions_aggregate::sum::sum_udaf(), super::aggregate::sum_argument(arg.clone()));
+                let sum = call(super::spread::sum(), super::aggregate::sum_argument(arg.clone()));
                 let count = call(datafusion::functions_aggregate::count::count_udaf(), counted(arg));
                 Ok(PlannerResult::Planned(super::aggregate::average(sum, count)))
             }
@@ -496,7 +517,7 @@ impl ExprPlanner for PostgresOperators {
             }
             (WindowFunctionDefinition::AggregateUDF(udaf), [arg]) if udaf.name() == "avg" => {
                 let arg = shrink(arg.clone());
-                let sum = WindowFunctionDefinition::AggregateUDF(datafusion::functions_aggregate::sum::sum_udaf());
+                let sum = WindowFunctionDefinition::AggregateUDF(super::spread::sum());
                 let count =
                     WindowFunctionDefinition::AggregateUDF(datafusion::functions_aggregate::count::count_udaf());
                 let sum = call(sum, vec![super::aggregate::sum_argument(arg.clone())]);

@@ -13,7 +13,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::memory::{LazyBatchGenerator, LazyMemoryExec};
 use parking_lot::RwLock;
 use perigee_storage::arrow_value::{ColumnBuilder, value_at};
-use perigee_types::sql_type::NUMERIC_DEFAULT;
+use perigee_types::numeric::Numeric;
 use perigee_types::text::TimeZone;
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -51,24 +51,9 @@ fn constant(expr: &Expr) -> Result<Value> {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Series {
     Empty,
-    Integers {
-        start: i64,
-        stop: i64,
-        step: i64,
-        small: bool,
-    },
-    /// Counted in units of the default scale of numeric.
-    Numerics {
-        start: i128,
-        stop: i128,
-        step: i128,
-    },
-    Times {
-        start: i64,
-        stop: i64,
-        step: Interval,
-        zone: Option<TimeZone>,
-    },
+    Integers { start: i64, stop: i64, step: i64, small: bool },
+    Numerics { start: Numeric, stop: Numeric, step: Numeric },
+    Times { start: i64, stop: i64, step: Interval, zone: Option<TimeZone> },
 }
 
 impl Series {
@@ -91,16 +76,24 @@ impl Series {
                 let small = [start, stop, step].iter().all(|v| i32::try_from(*v).is_ok());
                 Ok(Series::Integers { start, stop, step, small })
             }
-            [Value::Numeric(..), Value::Numeric(..)] | [Value::Numeric(..), Value::Numeric(..), Value::Numeric(..)] => {
-                let unscaled = |value: &Value| match value {
-                    Value::Numeric(v, scale) => at_default_scale(*v, *scale),
-                    _ => Err(undefined()),
-                };
-                let step = args.get(2).map_or_else(|| at_default_scale(1, 0), unscaled)?;
-                if step == 0 {
+            [start, stop, rest @ ..] if rest.len() <= 1 && args.iter().all(|value| Numeric::of(value).is_some()) => {
+                let number = |value: &Value| Numeric::of(value).ok_or_else(undefined);
+                let step = rest.first().map_or(Ok(Numeric::integer(1)), number)?;
+                let (start, stop) = (number(start)?, number(stop)?);
+                for (what, value) in [("start", &start), ("stop", &stop), ("step size", &step)] {
+                    let (kind, verb) = match value {
+                        Numeric::Finite { .. } => continue,
+                        Numeric::NaN => ("NaN", what),
+                        _ => ("infinity", what),
+                    };
+                    let value = if what == "step size" { "" } else { " value" };
+                    let message = format!("{verb}{value} cannot be {kind}");
+                    return Err(SqlError::new(SqlState::InvalidParameterValue, message));
+                }
+                if step.is_zero() {
                     return Err(zero());
                 }
-                Ok(Series::Numerics { start: unscaled(&args[0])?, stop: unscaled(&args[1])?, step })
+                Ok(Series::Numerics { start, stop, step })
             }
             [start, stop, Value::Interval(step)] => {
                 let zoned = matches!(start, Value::Timestamptz(_)) || matches!(stop, Value::Timestamptz(_));
@@ -140,14 +133,12 @@ impl Series {
                 (value, rest)
             }
             Series::Numerics { start, stop, step } => {
-                if (*step > 0 && start > stop) || (*step < 0 && start < stop) {
+                let order = start.compare(stop);
+                if if step.signum() > 0 { order.is_gt() } else { order.is_lt() } {
                     return Ok(None);
                 }
-                let rest = match start.checked_add(*step) {
-                    Some(start) => Series::Numerics { start, stop: *stop, step: *step },
-                    None => Series::Empty,
-                };
-                (Value::Numeric(*start, NUMERIC_DEFAULT.1), rest)
+                let rest = Series::Numerics { start: start.add(step)?, stop: stop.clone(), step: step.clone() };
+                (start.clone().into_value(), rest)
             }
             Series::Times { start, stop, step, zone } => {
                 let forward = step.approximate_micros() > 0;
@@ -162,14 +153,6 @@ impl Series {
         *self = rest;
         Ok(Some(value))
     }
-}
-
-/// A number with as many places as a numeric without a declared scale has.
-fn at_default_scale(value: i128, scale: i8) -> SqlResult<i128> {
-    let overflow = || SqlError::new(SqlState::NumericValueOutOfRange, "value overflows numeric format");
-    let places = NUMERIC_DEFAULT.1 - scale;
-    let power = 10i128.checked_pow(u32::from(places.unsigned_abs())).ok_or_else(overflow)?;
-    if places >= 0 { value.checked_mul(power).ok_or_else(overflow) } else { Ok(value / power) }
 }
 
 fn undefined() -> SqlError {

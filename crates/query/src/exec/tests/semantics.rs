@@ -132,7 +132,7 @@ fn aggregates_have_postgresqls_types() {
         ("SELECT id, row_number() OVER (ORDER BY id DESC) FROM t ORDER BY id LIMIT 1", "1|4"),
         (
             "SELECT id, sum(id) OVER (ORDER BY id), avg(id) OVER (ORDER BY id) FROM t ORDER BY id LIMIT 2",
-            "1|1|1.0000000000000000\n2|3|1.5000000000000000",
+            "1|1|1.00000000000000000000\n2|3|1.5000000000000000",
         ),
         ("SELECT name FROM t ORDER BY name LIMIT 1 OFFSET 3", "NULL"),
         ("SELECT name FROM t ORDER BY name DESC LIMIT 1", "NULL"),
@@ -253,7 +253,7 @@ fn dates_and_times() {
         ("timestamptz '2024-01-01 00:00+00' AT TIME ZONE 'Asia/Tokyo'", "2024-01-01 09:00:00"),
         ("date '2024-01-01' + time '10:00'", "2024-01-01 10:00:00"),
         ("time '10:00' + interval '15 hours'", "01:00:00"),
-        ("(date '2024-01-01', date '2024-02-01') OVERLAPS (date '2024-01-15', date '2024-03-01')", "0A000:"),
+        ("(date '2024-01-01', date '2024-02-01') OVERLAPS (date '2024-01-15', date '2024-03-01')", "t"),
         ("date '2024-01-01' * 2", "42883: operator does not exist: date * integer"),
     ]);
 }

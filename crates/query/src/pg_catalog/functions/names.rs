@@ -79,9 +79,9 @@ fn with_modifier(ty: SqlType, modifier: i64) -> SqlType {
         SqlType::Array(of) => SqlType::Array(Box::new(with_modifier(*of, modifier))),
         SqlType::Varchar(_) => SqlType::Varchar(length),
         SqlType::Char(_) => SqlType::Char(length.unwrap_or(1)),
-        SqlType::Numeric(_) => SqlType::Numeric(
-            length.and_then(|bits| Some((u8::try_from(bits >> 16).ok()?, i8::try_from(bits & 0x7ff).ok()?))),
-        ),
+        SqlType::Numeric(_) => {
+            SqlType::Numeric(length.map(|bits| ((bits >> 16) as u16, (((bits & 0x7ff) ^ 1024) as i16) - 1024)))
+        }
         other => other,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use perigee_types::catalog::Table;
+use perigee_types::numeric::Numeric;
 use perigee_types::{Oid, SqlResult, SqlType, Value};
 
 use super::{SystemFunction, function, relation_of};
@@ -70,9 +71,8 @@ fn database_size(scope: &Scope, _: &[Value]) -> SqlResult<Value> {
 
 fn size_pretty(_: &Scope, values: &[Value]) -> SqlResult<Value> {
     let bytes = match values.first() {
-        Some(Value::Numeric(v, scale)) => {
-            let divisor = 10i128.checked_pow(u32::from(scale.unsigned_abs())).unwrap_or(i128::MAX);
-            i64::try_from(v / divisor).unwrap_or(i64::MAX)
+        Some(value @ (Value::Numeric(..) | Value::Wide(_))) => {
+            Numeric::of(value).and_then(|n| n.truncate(0).to_i64("bigint").ok()).unwrap_or(i64::MAX)
         }
         Some(other) => other.as_i64().unwrap_or(0),
         None => 0,

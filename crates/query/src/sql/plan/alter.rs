@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use perigee_plan::ddl::AlterTable as Action;
+use perigee_plan::ddl::{AlterTable as Action, ColumnType};
 use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Plan};
-use perigee_types::catalog::{Object, Table};
-use perigee_types::{SqlError, SqlResult};
-use sqlparser::ast::{AlterColumnOperation, AlterTable, AlterTableOperation, DropBehavior, Owner, RenameTableNameKind};
+use perigee_types::catalog::{ColumnDefault, Object, Table};
+use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
+use sqlparser::ast::{
+    AlterColumnOperation, AlterTable, AlterTableOperation, DropBehavior, Expr, Ident, Owner, RenameTableNameKind,
+};
 
 use super::table::{Constraint, column, default_of, storage_options, table_constraint};
+use super::types::{base_type, domain_of};
 use super::{Planned, names, refuse};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
@@ -29,15 +32,80 @@ pub(super) fn plan(alter: &AlterTable, context: &PlanContext) -> SqlResult<Plann
     };
     let mut actions = Vec::new();
     if let Some(table) = &table {
-        for operation in &alter.operations {
-            action(table, operation, &mut actions, context)?;
+        let mut operations: Vec<_> = alter.operations.iter().collect();
+        operations.sort_by_key(|operation| pass(operation));
+        // Each sees the table as the ones before it leave it.
+        let mut current = Arc::clone(table);
+        for operation in operations {
+            let first = actions.len();
+            action(&current, table, operation, &mut actions, context)?;
+            for action in actions.iter().skip(first) {
+                follow(Arc::make_mut(&mut current), action);
+            }
         }
     }
+    let actions = together(actions);
     Ok(Planned::command(Plan::Ddl(Ddl::AlterTable { table, actions }), "ALTER TABLE"))
 }
 
+/// What goes first where a statement has several actions: what drops, then new types, new columns, the rest.
+fn pass(operation: &AlterTableOperation) -> u8 {
+    use AlterColumnOperation::{DropDefault, DropNotNull, SetDataType};
+    match operation {
+        AlterTableOperation::DropColumn { .. }
+        | AlterTableOperation::DropConstraint { .. }
+        | AlterTableOperation::AlterColumn { op: DropDefault | DropNotNull, .. } => 0,
+        AlterTableOperation::AlterColumn { op: SetDataType { .. }, .. } => 1,
+        AlterTableOperation::AddColumn { .. } => 2,
+        _ => 3,
+    }
+}
+
+/// The table as an action leaves it, as far as planning the next ones asks.
+fn follow(table: &mut Table, action: &Action) {
+    match action {
+        Action::AddColumn { column, .. } if table.column_position(&column.name).is_none() => {
+            let mut added = column.column(table.next_column);
+            added.not_null |= column.sequence.is_some();
+            // Hidden columns stay behind the others.
+            let place = table.visible_columns().len();
+            table.columns.insert(place, added);
+            table.next_column += 1;
+        }
+        Action::DropColumn { name, .. } => table.columns.retain(|column| column.name != *name),
+        Action::SetDefault { column, default: None } => {
+            if let Some(column) = table.columns.iter_mut().find(|other| other.name == *column) {
+                column.default = None;
+            }
+        }
+        Action::SetTypes(types) => {
+            for new in types {
+                if let Some(column) = table.columns.iter_mut().find(|other| other.name == new.column) {
+                    column.ty = new.ty.clone();
+                    column.domain = new.domain;
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// New types of several columns are one action, so that the rows are written once, and each USING sees the old row.
+fn together(actions: Vec<Action>) -> Vec<Action> {
+    let mut merged: Vec<Action> = Vec::with_capacity(actions.len());
+    for action in actions {
+        match (merged.last_mut(), action) {
+            (Some(Action::SetTypes(types)), Action::SetTypes(more)) => types.extend(more),
+            (_, action) => merged.push(action),
+        }
+    }
+    merged
+}
+
+/// `original` is the table before the statement: what USING is over.
 fn action(
     table: &Arc<Table>,
+    original: &Arc<Table>,
     operation: &AlterTableOperation,
     actions: &mut Vec<Action>,
     context: &PlanContext,
@@ -77,7 +145,7 @@ fn action(
             table_name: RenameTableNameKind::To(name) | RenameTableNameKind::As(name),
         } => Action::Rename { to: fold(names::last_ident(name)?) },
         AlterTableOperation::AlterColumn { column_name, op } => {
-            alter_column(table, existing(table, fold(column_name), false)?, op, context)?
+            alter_column(table, original, existing(table, fold(column_name), false)?, op, context)?
         }
         AlterTableOperation::AddConstraint { constraint, not_valid } => {
             refuse(*not_valid, "NOT VALID")?;
@@ -86,7 +154,7 @@ fn action(
                     for name in &key.columns {
                         let place = names::column(table, name).map_err(|_| {
                             SqlError::new(
-                                perigee_types::SqlState::UndefinedColumn,
+                                SqlState::UndefinedColumn,
                                 format!("column \"{name}\" named in key does not exist"),
                             )
                         })?;
@@ -117,6 +185,7 @@ fn action(
 
 fn alter_column(
     table: &Table,
+    original: &Arc<Table>,
     column: String,
     operation: &AlterColumnOperation,
     context: &PlanContext,
@@ -138,9 +207,88 @@ fn alter_column(
             Action::SetDefault { column, default }
         }
         AlterColumnOperation::DropDefault => Action::SetDefault { column, default: None },
-        AlterColumnOperation::SetDataType { .. } => return Err(SqlError::unsupported("ALTER COLUMN TYPE")),
+        AlterColumnOperation::SetDataType { data_type, using, .. } => {
+            let domain = domain_of(data_type).map(|domain| domain.oid);
+            let new = set_type(table, original, column, base_type(data_type)?, using.as_ref(), context)?;
+            Action::SetTypes(vec![ColumnType { domain, ..new }])
+        }
         AlterColumnOperation::AddGenerated { .. } => return Err(SqlError::unsupported("ADD GENERATED")),
     })
+}
+
+fn set_type(
+    table: &Table,
+    original: &Arc<Table>,
+    name: String,
+    ty: SqlType,
+    using: Option<&Expr>,
+    context: &PlanContext,
+) -> SqlResult<ColumnType> {
+    let mismatch = |text: String, hint: &str| {
+        let error =
+            SqlError::new(SqlState::DatatypeMismatch, format!("{text} cannot be cast automatically to type {ty}"));
+        Err(if hint.is_empty() { error } else { error.hint(hint) })
+    };
+    if matches!(ty, SqlType::Unknown | SqlType::Void) {
+        let text = format!("column \"{name}\" has pseudo-type {ty}");
+        return Err(SqlError::new(SqlState::InvalidTableDefinition, text));
+    }
+    let column = &table.columns[names::column(table, &name)?];
+    let mut changed = Table::clone(original);
+    let Some(place) = changed.column_position(&name) else {
+        return Err(SqlError::unsupported("ALTER COLUMN TYPE of a column that the statement adds"));
+    };
+    if column.ty != changed.columns[place].ty {
+        let text = format!("cannot alter type of column \"{name}\" twice");
+        return Err(SqlError::new(SqlState::FeatureNotSupported, text));
+    }
+    if let (Some(_), Some(_)) = (column.generated(), using) {
+        return Err(SqlError::new(
+            SqlState::InvalidColumnDefinition,
+            "cannot specify USING when altering type of generated column",
+        )
+        .detail(format!("Column \"{name}\" is a generated column.")));
+    }
+    if column.identity_always.is_some() && !ty.is_integer() {
+        return Err(SqlError::new(
+            SqlState::InvalidParameterValue,
+            "identity column type must be smallint, integer, or bigint",
+        ));
+    }
+    if using.is_none() && !super::scalar::assignable(&column.ty, &ty) {
+        let quoted = Ident::with_quote('"', &name);
+        let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let shown = if plain { name.clone() } else { quoted.to_string() };
+        let hint = format!("You might need to specify \"USING {shown}::{ty}\".");
+        return mismatch(format!("column \"{name}\""), &hint);
+    }
+    let using = using.map(ToString::to_string);
+    changed.columns[place].ty = ty.clone();
+    if let Some(text) = &using {
+        match super::checks::rewritten_value(original, &changed, place, Some(text), context) {
+            Ok(_) => {}
+            Err(error) if error.state() == SqlState::DatatypeMismatch => {
+                let text = format!("result of USING clause for column \"{name}\"");
+                return mismatch(text, "You might need to add an explicit cast.");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match &column.default {
+        Some(ColumnDefault::Sequence(_)) if !ty.is_integer() && !matches!(ty, SqlType::Numeric(_)) => {
+            return mismatch(format!("default for column \"{name}\""), "");
+        }
+        // A default has the column's type: it follows as a value of it would.
+        Some(ColumnDefault::Expression(_)) if !super::scalar::assignable(&column.ty, &ty) => {
+            return mismatch(format!("default for column \"{name}\""), "");
+        }
+        _ => {}
+    }
+    let indexed = context.catalog.indexes_of(original).any(|index| index.columns.contains(&column.number));
+    if indexed {
+        super::table::check_key_type(&ty, &name)?;
+    }
+    Ok(ColumnType { column: name, ty, domain: None, using })
 }
 
 /// The name of a column that is there, or may be missing.

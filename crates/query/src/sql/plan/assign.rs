@@ -92,7 +92,8 @@ fn of_clause(expr: &DfExpr) -> DfExpr {
 fn needs_no_check(from: &SqlType, to: &SqlType) -> bool {
     use SqlType::{Date, Float4, Float8, Int2, Int4, Int8, Name, Text, Time, Timestamp, Timestamptz, Varchar};
     if from == to {
-        return true;
+        // A computed numeric is one of a fixed scale or of any.
+        return *from != SqlType::Numeric(None);
     }
     match (from, to) {
         (Int2, Int4 | Int8 | Float8) | (Int4, Int8 | Float8) | (Float4, Float8) => true,

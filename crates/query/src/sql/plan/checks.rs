@@ -168,9 +168,38 @@ pub fn generated(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Vec<Gen
         .collect()
 }
 
+/// What a column gets from a row of a table that is written anew: `using` over the row, else the column's default.
+/// `place` is the column's in `new`.
+///
+/// # Errors
+/// What the expression gives, `42804` where its type does not fit the column.
+pub fn rewritten_value(
+    old: &Arc<Table>,
+    new: &Table,
+    place: usize,
+    using: Option<&str>,
+    context: &PlanContext,
+) -> SqlResult<RowExpression> {
+    let context = &PlanContext { declared: &[], ..*context };
+    context.with_types(|| {
+        let expression = match using {
+            Some(text) => parse_expression(text)?,
+            None => {
+                let mut parameters = Parameters::default();
+                let mut scope = super::scalar::Scope { table: None, context, parameters: &mut parameters };
+                match super::update::default_value(new, place, &mut scope) {
+                    Ok(expr) => return Ok(RowExpression::Row(expr)),
+                    Err(Stop::Error(error)) => return Err(error),
+                    Err(Stop::Relational) => super::update::default_expression(new, place, context)?,
+                }
+            }
+        };
+        row_value(old, &expression, new, place, context)
+    })
+}
+
 fn generated_value(table: &Arc<Table>, place: usize, text: &str, context: &PlanContext) -> SqlResult<RowExpression> {
     let context = &PlanContext { declared: &[], ..*context };
-    let column = &table.columns[place];
     let expression = parse_expression(text)?;
     for number in check_columns(table, text) {
         let other = table.number_position(number).and_then(|place| table.columns.get(place));
@@ -182,21 +211,33 @@ fn generated_value(table: &Arc<Table>, place: usize, text: &str, context: &PlanC
             .detail("A generated column cannot reference another generated column."));
         }
     }
+    row_value(table, &expression, table, place, context)
+}
+
+/// An expression over rows of `table`, as the column at `place` of `into` takes it.
+fn row_value(
+    table: &Arc<Table>,
+    expression: &ast::Expr,
+    into: &Table,
+    place: usize,
+    context: &PlanContext,
+) -> SqlResult<RowExpression> {
+    let column = &into.columns[place];
     let target = Target { table: Arc::clone(table), known_as: table.name.clone() };
     let mut parameters = Parameters::default();
-    parameters.look_at_expression(&expression)?;
+    parameters.look_at_expression(expression)?;
     if !parameters.finish().is_empty() {
         return Err(undefined_parameter("$1"));
     }
     let mut scope = target.scope(context, &mut parameters);
-    let bound = scope.bind(&expression).and_then(|bound| scope.assign(bound, &column.ty, &column.name));
+    let bound = scope.bind(expression).and_then(|bound| scope.assign(bound, &column.ty, &column.name));
     match bound {
         Ok(expr) => return Ok(RowExpression::Row(expr)),
         Err(Stop::Error(error)) => return Err(error),
         Err(Stop::Relational) => {}
     }
-    let relational = row_plan(table, &expression, context)?;
-    let logical = super::update::cast_assigned(relational.logical, table, |_| Some(place))?;
+    let relational = row_plan(table, expression, context)?;
+    let logical = super::update::cast_assigned(relational.logical, into, |_| Some(place))?;
     Ok(RowExpression::Rows(Arc::new(optimize(&logical)?)))
 }
 
@@ -211,6 +252,15 @@ pub(super) fn index_expression(
 ) -> SqlResult<(String, SqlType)> {
     let ty = of_row_alone(table, expression, "expression", context)?;
     Ok((check_text(&expression.to_string(), &table.name, None)?, ty))
+}
+
+/// The type of an expression of an index over a table as it is now.
+///
+/// # Errors
+/// What planning it gives.
+pub fn index_type(table: &Arc<Table>, text: &str, context: &PlanContext) -> SqlResult<SqlType> {
+    let expression = parse_expression(text)?;
+    context.with_types(|| of_row_alone(table, &expression, "expression", context))
 }
 
 /// The WHERE of an index as the catalog keeps it.

@@ -1,13 +1,10 @@
 //! Constants as SQL writes them.
 
-use perigee_plan::evaluate::numeric::Decimal;
+use perigee_types::numeric::Numeric;
 use perigee_types::text::{self, DateStyle, OutputSettings, TimeZone};
 use perigee_types::{SqlResult, SqlType, Value};
 
 use crate::sql::context::PlanContext;
-
-/// The most digits that a numeric holds.
-const DIGITS_MAX: u32 = 38;
 
 /// A number without a sign, with the type that PostgreSQL gives it: integer, else bigint, else numeric.
 ///
@@ -20,10 +17,7 @@ pub(super) fn number(text: &str) -> Option<(Value, SqlType)> {
             Err(_) => (Value::Int8(value), SqlType::Int8),
         });
     }
-    let decimal = Decimal::parse(text).filter(|decimal| decimal.precision() <= DIGITS_MAX)?;
-    let precision = u8::try_from(decimal.precision()).ok()?;
-    let scale = i8::try_from(decimal.scale).ok()?;
-    Some((decimal.value().ok()?, SqlType::Numeric(Some((precision, scale)))))
+    Some((Numeric::parse(text).ok()?.into_value(), SqlType::Numeric(None)))
 }
 
 /// Whether the text of a value of this type means something else under another TimeZone or DateStyle, or at another

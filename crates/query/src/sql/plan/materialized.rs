@@ -22,7 +22,6 @@ use perigee_plan::ddl::{ColumnDefinition, ContinuousDefinition};
 use perigee_plan::{Ddl, Plan};
 use perigee_types::bucket::{BucketWidth, time_value};
 use perigee_types::catalog::{Continuous, Object, TEMPORARY_PREFIX, Table};
-use perigee_types::sql_type::NUMERIC_DEFAULT;
 use perigee_types::text::{OutputSettings, format, parse as parse_value};
 use perigee_types::{Interval, Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 use sqlparser::ast::{
@@ -73,15 +72,7 @@ pub(super) fn create(create: &CreateView, with_data: bool, context: &PlanContext
                 format!("column \"{name}\" specified more than once"),
             ));
         }
-        // A quotient has more places than a numeric without a scale keeps.
-        let field = source.logical.schema().field(place);
-        let ty = match (&column.ty, field.data_type()) {
-            (SqlType::Numeric(None), DataType::Decimal128(precision, scale)) if *scale > NUMERIC_DEFAULT.1 => {
-                SqlType::Numeric(Some((*precision, *scale)))
-            }
-            (ty, _) => ty.clone(),
-        };
-        columns.push(super::table::plain_column(name, ty));
+        columns.push(super::table::plain_column(name, column.ty.clone()));
     }
     let continuous = if let Some(parts) = parts {
         check_steady(&relational.logical)?;

@@ -55,7 +55,8 @@ use super::context::PlanContext;
 use super::statement::{Ast, Statement};
 
 pub use checks::{
-    Check, DomainRule, Generated, RowExpression, check_columns, check_text, checks, generated, renamed_literal,
+    Check, DomainRule, Generated, RowExpression, check_columns, check_text, checks, generated, index_type,
+    renamed_literal, rewritten_value,
 };
 pub(in crate::sql) use literal::untyped_value;
 pub use materialized::maintenance;

@@ -172,7 +172,7 @@ fn subtract(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
 }
 
 /// A point in time and an interval; a third argument is the session's zone.
-fn add(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+pub(super) fn add(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     let span = interval(&args[1])?;
     match &args[0] {
         Value::Date(date) => local_plus(i64::from(*date).checked_mul(DAY).ok_or_else(|| out_of_range("date"))?, span)

@@ -3,10 +3,12 @@
 //! - [`calculate`]: adding and subtracting
 //! - [`parts`]: EXTRACT, date_part, date_trunc, age
 //! - [`make`]: making values from numbers, moving between zones
+//! - [`overlaps`]: OVERLAPS
 //! - [`pattern`]: to_char, to_date, to_timestamp
 
 mod calculate;
 mod make;
+mod overlaps;
 mod parts;
 mod pattern;
 
@@ -27,6 +29,7 @@ pub(super) const SECOND: i64 = 1_000_000;
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let mut all = parts::functions();
     all.extend(make::functions());
+    all.extend(overlaps::functions());
     all.extend(pattern::functions());
     all
 }

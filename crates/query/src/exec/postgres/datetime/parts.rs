@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
+use perigee_types::numeric::Numeric;
 use perigee_types::text::TimeZone;
-use perigee_types::text::calendar::{civil_from_days, days_from_civil, days_in_month, weekday};
+use perigee_types::text::calendar::{
+    DATE_INFINITY, DATE_MINUS_INFINITY, civil_from_days, days_from_civil, days_in_month, weekday,
+};
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::calculate::interval;
@@ -16,7 +19,15 @@ use SqlType as T;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let as_double = |args: &[Value], call: &Call<'_>| {
-        Ok(match part(args, call)? {
+        let mut args = args.to_vec();
+        // Of a date it is the timestamp's at midnight, unlike EXTRACT.
+        args[1] = match &args[1] {
+            Value::Date(DATE_INFINITY) => Value::Timestamp(i64::MAX),
+            Value::Date(DATE_MINUS_INFINITY) => Value::Timestamp(i64::MIN),
+            Value::Date(days) => Value::Timestamp(i64::from(*days).saturating_mul(DAY)),
+            other => other.clone(),
+        };
+        Ok(match part(&args, call)? {
             Value::Null => Value::Null,
             number => Value::Float8(number.as_f64().unwrap_or(f64::NAN)),
         })
@@ -53,20 +64,11 @@ fn sources() -> [SqlType; 5] {
     [T::Date, T::Timestamp, T::Timestamptz, T::Interval, T::Time]
 }
 
-/// EXTRACT: a numeric, with places where the field has a fraction.
+/// EXTRACT: a numeric.
 pub(super) fn extract() -> Arc<ScalarUDF> {
-    fn returns(_: &[SqlType], constants: &[Option<Value>]) -> SqlType {
-        let field = match constants.first() {
-            Some(Some(Value::Text(field))) => field.to_lowercase(),
-            _ => "epoch".to_owned(),
-        };
-        let scale = match field.as_str() {
-            "epoch" | "second" | "seconds" | "sec" | "s" => 6,
-            "millisecond" | "milliseconds" | "msec" | "ms" => 3,
-            "julian" => 20,
-            _ => 0,
-        };
-        T::Numeric(Some((38, scale)))
+    // Parts of a date are whole; a point in time may be infinite, of which a decimal has none.
+    fn returns(types: &[SqlType], _: &[Option<Value>]) -> SqlType {
+        if types.get(1) == Some(&T::Date) { T::Numeric(Some((38, 0))) } else { T::Numeric(None) }
     }
     let overloads: Vec<Overload> = sources()
         .into_iter()
@@ -93,7 +95,13 @@ fn part(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     let field = args[0].as_str().unwrap_or_default().to_lowercase();
     let field = canonical(&field);
     match &args[1] {
-        Value::Date(days) => of_local(field, i64::from(*days).saturating_mul(DAY), None, "date"),
+        Value::Date(days @ (DATE_INFINITY | DATE_MINUS_INFINITY)) => match infinite(field, *days > 0, "date")? {
+            Value::Null => Ok(Value::Null),
+            _ => Err(SqlError::unsupported("parts of an infinite date").hint("Cast it to timestamp.")),
+        },
+        Value::Date(days) => of_date(field, i64::from(*days)),
+        Value::Timestamp(at @ (i64::MAX | i64::MIN)) => infinite(field, *at > 0, "timestamp without time zone"),
+        Value::Timestamptz(at @ (i64::MAX | i64::MIN)) => infinite(field, *at > 0, "timestamp with time zone"),
         Value::Timestamp(at) => of_local(field, *at, None, "timestamp without time zone"),
         Value::Timestamptz(at) => {
             let offset = zone_of(args.get(2))?.offset_at(*at);
@@ -141,6 +149,32 @@ fn whole(value: i64) -> SqlResult<Value> {
     Ok(Value::Numeric(i128::from(value), 0))
 }
 
+/// A field of infinity: what only grows is infinite, what comes again is not known.
+fn infinite(field: &str, positive: bool, what: &str) -> SqlResult<Value> {
+    match field {
+        "year" | "decade" | "century" | "millennium" | "julian" | "isoyear" | "epoch" => {
+            let number = if positive { Numeric::Infinity } else { Numeric::NegativeInfinity };
+            Ok(number.into_value())
+        }
+        // Other names are refused as they are of any value.
+        _ => {
+            of_local(field, 0, Some(0), what)?;
+            Ok(Value::Null)
+        }
+    }
+}
+
+/// A field of a date, which has no time of day; all are whole.
+fn of_date(field: &str, days: i64) -> SqlResult<Value> {
+    match field {
+        "hour" | "minute" | "second" | "milliseconds" | "microseconds" | "timezone" | "timezone_hour"
+        | "timezone_minute" => Err(unsupported_field(field, "date")),
+        "epoch" => whole(days * (DAY / SECOND)),
+        "julian" => whole(days + 2_440_588),
+        _ => of_local(field, days.saturating_mul(DAY), None, "date"),
+    }
+}
+
 fn of_local(field: &str, at: i64, offset: Option<i32>, what: &str) -> SqlResult<Value> {
     let (days, time) = (at.div_euclid(DAY), at.rem_euclid(DAY));
     let (year, month, day) = civil_from_days(days);
@@ -163,7 +197,10 @@ fn of_local(field: &str, at: i64, offset: Option<i32>, what: &str) -> SqlResult<
         }),
         "doy" => whole(days - days_from_civil(year, 1, 1) + 1),
         "week" => whole(iso_week(days).1),
-        "isoyear" => whole(iso_week(days).0),
+        "isoyear" => whole(match iso_week(days).0 {
+            year if year <= 0 => year - 1,
+            year => year,
+        }),
         "decade" => whole(year.div_euclid(10)),
         "century" => whole(if year > 0 { (year + 99) / 100 } else { -((99 - (year - 1)) / 100) }),
         "millennium" => whole(if year > 0 { (year + 999) / 1000 } else { -((999 - (year - 1)) / 1000) }),

@@ -117,7 +117,7 @@ fn shown(value: &Value, ty: &T) -> String {
 
 /// The first argument as JSON, with times in the zone that the second names.
 fn zoned_text(args: &[Value], call: &Call<'_>) -> SqlResult<String> {
-    let settings = super::super::cast::settings(args.get(1), None)?;
+    let settings = super::super::cast::settings(args.get(1..).unwrap_or_default())?;
     let mut out = String::new();
     write_with(&mut out, &args[0], &call.types[0], &settings);
     Ok(out)
@@ -146,6 +146,7 @@ fn write_with(out: &mut String, value: &Value, ty: &T, settings: &OutputSettings
             let text = format_value(value, ty, settings);
             match value {
                 Value::Int2(_) | Value::Int4(_) | Value::Int8(_) | Value::Numeric(..) => out.push_str(&text),
+                Value::Wide(number) if number.is_finite() => out.push_str(&text),
                 Value::Float4(v) if v.is_finite() => out.push_str(&text),
                 Value::Float8(v) if v.is_finite() => out.push_str(&text),
                 Value::Timestamp(_) | Value::Timestamptz(_) => json::write_string(out, &iso(&text)),

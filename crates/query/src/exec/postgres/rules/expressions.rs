@@ -12,15 +12,18 @@ use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, InL
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlanBuilder, Operator, Subquery};
 use datafusion::scalar::ScalarValue;
+use perigee_types::numeric::Numeric;
 use perigee_types::{SqlError, SqlState, SqlType};
 
 use super::super::choice::Choice;
 use super::super::domains::DOMAIN_VALUE;
 use super::super::function::{Function, is_enum, is_unknown};
 use super::super::operators::{adopt, jsonb_key, shrink};
-use super::super::{arithmetic, cast, datetime, quantified, session, sets};
+use super::super::{arithmetic, cast, datetime, numeric as wide, quantified, session, sets};
+use super::numeric;
 use crate::exec::bind::evaluate_constant;
 use crate::exec::error::from_sql;
+use crate::exec::rewrite::NEGATE;
 use crate::exec::values::SessionValue;
 
 /// Rewrites the expressions of one node of a plan.
@@ -53,17 +56,18 @@ impl TreeNodeRewriter for Rewriter<'_> {
             }
             Expr::Cast(cast) => cast::rewrite(cast, self.schema).map(Transformed::yes),
             Expr::Negative(inner) => self.negative(*inner),
-            Expr::AggregateFunction(mut aggregate) if aggregate.params.distinct && aggregate.func.name() == "count" => {
-                for arg in &mut aggregate.params.args {
-                    if SqlType::of_field(&arg.to_field(self.schema)?.1) == SqlType::Jsonb {
-                        *arg = jsonb_key(std::mem::take(arg));
-                    }
-                }
-                Ok(Transformed::yes(Expr::AggregateFunction(aggregate)))
-            }
             Expr::ScalarFunction(call) => self.call(call),
             Expr::BinaryExpr(binary) if is_comparison(binary.op) => self.comparison(binary),
             Expr::ScalarSubquery(subquery) => maybe_null(subquery).map(Transformed::yes),
+            Expr::AggregateFunction(call) => {
+                numeric::aggregate(call, self.schema).map(|c| Transformed::yes(Expr::AggregateFunction(c)))
+            }
+            Expr::WindowFunction(call) => {
+                numeric::window(*call, self.schema).map(|c| Transformed::yes(Expr::WindowFunction(Box::new(c))))
+            }
+            Expr::InSubquery(list) => {
+                numeric::in_subquery(list, self.schema).map(|l| Transformed::yes(Expr::InSubquery(l)))
+            }
             Expr::Between(between) => self.between(between),
             Expr::InList(list) => self.in_list(list),
             Expr::Like(like) => self.escaped(like).map(|l| Transformed::yes(Expr::Like(l))),
@@ -92,6 +96,7 @@ impl TreeNodeRewriter for Rewriter<'_> {
                 let arms = case.else_expr.iter().chain(case.when_then_expr.iter().map(|(_, then)| then));
                 let types: Vec<SqlType> =
                     arms.filter_map(|arm| self.known(arm).transpose()).collect::<Result<Vec<_>>>()?;
+                let case = numeric::case(case, self.schema)?;
                 Ok(Transformed::yes(one_text(Expr::Case(case), &types)))
             }
             other => Ok(Transformed::no(other)),
@@ -124,7 +129,12 @@ impl Rewriter<'_> {
             DataType::Int16 => ScalarValue::Int16(Some(0)),
             DataType::Int32 => ScalarValue::Int32(Some(0)),
             DataType::Int64 => ScalarValue::Int64(Some(0)),
-            _ => return Ok(Transformed::no(Expr::Negative(Box::new(inner)))),
+            DataType::LargeBinary => {
+                let zero = wide::literal(&Numeric::ZERO);
+                let call = arithmetic::operation(Operator::Minus, zero, inner.clone(), (&ty, &ty));
+                return Ok(Transformed::yes(call.unwrap_or_else(|| Expr::Negative(Box::new(inner)))));
+            }
+            _ => return Ok(Transformed::yes(Expr::Negative(Box::new(inner)))),
         };
         if let Expr::Literal(value, None) = &inner
             && let Ok(negated) = value.arithmetic_negate()
@@ -167,15 +177,28 @@ impl Rewriter<'_> {
                     *arg = adopt(std::mem::take(arg), &ty)?;
                 }
             }
+            for (arg, ty) in call.args.iter_mut().zip(function.cast_types(&types)) {
+                if let Some(ty) = ty {
+                    *arg = wide::brought(std::mem::take(arg), &ty, self.schema)?;
+                }
+            }
+            let types = call.args.iter().map(|a| a.get_type(self.schema)).collect::<Result<Vec<_>>>()?;
             if function.wants_zone(&types) {
                 call.args.push(SessionValue::TimeZone.expr());
                 return Ok(Transformed::yes(Expr::ScalarFunction(call)));
             }
             return Ok(Transformed::no(Expr::ScalarFunction(call)));
         }
+        if call.func.name() == NEGATE {
+            let inner = call.args.pop().unwrap_or_default();
+            // A literal in quotes is a double here, as PostgreSQL prefers it.
+            let inner = adopt(inner, &SqlType::Float8)?;
+            return self.negative(inner);
+        }
         if let Some(choice) = call.func.inner().downcast_ref::<Choice>() {
             let ty = self.first_known(call.args.iter())?.unwrap_or(SqlType::Text);
             call.args = call.args.into_iter().map(|arg| adopt(arg, &ty)).collect::<Result<_>>()?;
+            call.args = wide::unified(call.args, self.schema)?;
             call.func = Arc::clone(choice.inner());
             let chooses = call.func.name() != "nullif";
             let chosen = Expr::ScalarFunction(call);
@@ -269,6 +292,11 @@ impl Rewriter<'_> {
         let (left, right) = match (&left_type, &right_type) {
             (DataType::Date32, DataType::Timestamp(_, None)) => (left, Box::new(midnight_as_date(*right))),
             (DataType::Timestamp(_, None), DataType::Date32) => (Box::new(midnight_as_date(*left)), right),
+            _ if wide::is_wide(&left_type) || wide::is_wide(&right_type) => {
+                let sides = wide::comparable(vec![*left, *right], self.schema)?;
+                let [left, right] = pair(sides)?;
+                (Box::new(left), Box::new(right))
+            }
             _ => return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
         };
         Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
@@ -291,6 +319,8 @@ impl Rewriter<'_> {
         } else {
             (expr, low, high)
         };
+        let sides = wide::comparable(vec![expr, low, high], self.schema)?;
+        let [expr, low, high] = <[Expr; 3]>::try_from(sides).map_err(|_| lost())?;
         Ok(Transformed::yes(Expr::Between(Between::new(Box::new(expr), negated, Box::new(low), Box::new(high)))))
     }
 
@@ -298,8 +328,15 @@ impl Rewriter<'_> {
         let InList { expr, list, negated } = list;
         let known = self.first_known(std::iter::once(expr.as_ref()).chain(&list))?;
         let Some(ty) = known else { return Ok(Transformed::no(Expr::InList(InList { expr, list, negated }))) };
-        let expr = Box::new(adopt(*expr, &ty)?);
-        let list = list.into_iter().map(|e| adopt(e, &ty)).collect::<Result<_>>()?;
+        let mut all = vec![adopt(*expr, &ty)?];
+        all.extend(list.into_iter().map(|e| adopt(e, &ty)).collect::<Result<Vec<_>>>()?);
+        let mut all = if ty == SqlType::Jsonb {
+            all.into_iter().map(jsonb_key).collect()
+        } else {
+            wide::comparable(all, self.schema)?
+        };
+        let list = all.split_off(1);
+        let expr = Box::new(all.pop().ok_or_else(lost)?);
         Ok(Transformed::yes(Expr::InList(InList { expr, list, negated })))
     }
 
@@ -367,7 +404,25 @@ fn maybe_null(mut subquery: Subquery) -> Result<Expr> {
 }
 
 fn is_comparison(op: Operator) -> bool {
-    matches!(op, Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq)
+    matches!(
+        op,
+        Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+            | Operator::IsDistinctFrom
+            | Operator::IsNotDistinctFrom
+    )
+}
+
+fn pair(exprs: Vec<Expr>) -> Result<[Expr; 2]> {
+    exprs.try_into().map_err(|_| lost())
+}
+
+fn lost() -> DataFusionError {
+    DataFusionError::Internal("the sides of a comparison have been lost".to_owned())
 }
 
 /// A constant timestamp at midnight as that date; anything else as it is.

@@ -1,10 +1,14 @@
 //! What DataFusion's SQL planner leaves as its own, made PostgreSQL's before types are coerced.
 //!
 //! - [`expressions`]: literals, casts, session values, operators without a hook in the planner
+//! - [`keys`]: what sorts and groups by another value than its own
+//! - [`numeric`]: numerics of any count of digits
 //! - [`set_operation`]: the types that UNION, INTERSECT and EXCEPT give their columns
 //! - [`plans`]: what takes more than one expression: set-returning functions, recursive queries, untyped columns
 
 mod expressions;
+mod keys;
+mod numeric;
 mod plans;
 mod set_operation;
 

@@ -2,24 +2,23 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, UnnestOptions};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::DataFusionError;
-use datafusion::functions_aggregate::first_last::first_value;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Aggregate, Cast, Distinct, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, RecursiveQuery, Sort,
-    TableScan, TableScanBuilder, Union,
+    Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, RecursiveQuery, TableScan,
+    TableScanBuilder, Union,
 };
 use perigee_types::{SqlError, SqlState, SqlType};
 
 use super::super::function::{Function, is_enum, is_unknown};
-use super::super::operators::jsonb_key;
+use super::super::numeric::brought;
 use super::super::{cast, sets};
-use super::set_operation;
+use super::{keys, set_operation};
 use crate::exec::error::from_sql;
 
 /// A node whose expressions have been rewritten, with its schema made anew.
@@ -34,23 +33,8 @@ pub(super) fn rewrite(plan: Transformed<LogicalPlan>) -> Result<LogicalPlan> {
         },
         LogicalPlan::Join(join) if set_operation::is_set_operation(&join) => set_operation::intersection(join),
         LogicalPlan::Projection(projection) if projection.expr.iter().any(has_series) => series(projection),
-        LogicalPlan::Sort(sort) => by_key(sort)?.recompute_schema(),
-        LogicalPlan::Distinct(Distinct::All(input)) if input.schema().fields().iter().any(|f| is_jsonb(f)) => {
-            let columns = input.schema().iter().map(|(q, f)| Expr::Column(Column::from((q, f)))).collect();
-            grouped_by_key(Aggregate::try_new(input, columns, Vec::new())?)
-        }
-        LogicalPlan::Aggregate(aggregate) => {
-            let aggregate = match plan_of(aggregate)? {
-                LogicalPlan::Aggregate(aggregate) => aggregate,
-                other => return Ok(other),
-            };
-            let plain = !aggregate.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_)));
-            let mut keys = aggregate.schema.fields().iter().take(aggregate.group_expr.len());
-            if plain && keys.any(|f| is_jsonb(f)) {
-                grouped_by_key(aggregate)
-            } else {
-                Ok(LogicalPlan::Aggregate(aggregate))
-            }
+        LogicalPlan::Sort(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) | LogicalPlan::Join(_) => {
+            keys::rewrite(plan.data.recompute_schema()?)?.recompute_schema()
         }
         other => other.recompute_schema(),
     }
@@ -86,60 +70,6 @@ pub(super) fn type_recursion(plan: LogicalPlan) -> Result<Transformed<LogicalPla
 
 fn is_work_table(scan: &TableScan, name: &str) -> bool {
     scan.table_name.table() == name && source_as_provider(&scan.source).is_ok_and(|p| p.is::<CteWorkTable>())
-}
-
-/// An aggregation with its schema made anew.
-fn plan_of(aggregate: Aggregate) -> Result<LogicalPlan> {
-    LogicalPlan::Aggregate(aggregate).recompute_schema()
-}
-
-fn is_jsonb(field: &Field) -> bool {
-    SqlType::of_field(field) == SqlType::Jsonb
-}
-
-/// jsonb is ordered by its key.
-fn by_key(mut sort: Sort) -> Result<LogicalPlan> {
-    let schema = Arc::clone(sort.input.schema());
-    for by in &mut sort.expr {
-        if is_jsonb(&by.expr.to_field(schema.as_ref())?.1) {
-            by.expr = jsonb_key(std::mem::take(&mut by.expr));
-        }
-    }
-    Ok(LogicalPlan::Sort(sort))
-}
-
-/// jsonb is grouped by its key; the first value of a group stands for it.
-fn grouped_by_key(aggregate: Aggregate) -> Result<LogicalPlan> {
-    let input_schema = Arc::clone(aggregate.input.schema());
-    let before = Arc::clone(&aggregate.schema);
-    let group_count = aggregate.group_expr.len();
-    let mut aggregates = aggregate.aggr_expr;
-    let mut groups = Vec::with_capacity(group_count);
-    // Where each column of the result stands by now.
-    let mut places: Vec<usize> = (0..before.fields().len()).collect();
-    for (at, group) in aggregate.group_expr.into_iter().enumerate() {
-        let field = group.to_field(input_schema.as_ref())?.1;
-        if !is_jsonb(&field) {
-            groups.push(group);
-            continue;
-        }
-        let group = group.unalias();
-        places[at] = group_count + aggregates.len();
-        aggregates.push(first_value(group.clone(), Vec::new()).alias(format!("__jsonb_{at}")));
-        groups.push(jsonb_key(group));
-    }
-    let aggregate = Aggregate::try_new(aggregate.input, groups, aggregates)?;
-    let after = Arc::clone(&aggregate.schema);
-    let columns: Vec<Expr> = before
-        .iter()
-        .zip(places)
-        .map(|((qualifier, field), place)| {
-            let column = Expr::Column(Column::from(after.qualified_field(place)));
-            let column = if is_jsonb(field) { sets::labeled(column, Arc::clone(field)) } else { column };
-            column.alias_qualified(qualifier.cloned(), field.name())
-        })
-        .collect();
-    LogicalPlanBuilder::from(LogicalPlan::Aggregate(aggregate)).project(columns)?.build()
 }
 
 /// A result's columns that nothing has given a type are text.
@@ -242,7 +172,8 @@ fn with_types(plan: LogicalPlan, types: &[DataType]) -> Result<LogicalPlan> {
         if field.data_type() == ty {
             return Ok(column);
         }
-        Ok(column.cast_to(ty, schema.as_ref())?.alias_qualified(qualifier.cloned(), field.name()))
+        let to = SqlType::of_arrow(ty).unwrap_or(SqlType::Text);
+        Ok(brought(column, &to, schema.as_ref())?.alias_qualified(qualifier.cloned(), field.name()))
     });
     let columns: Vec<Expr> = columns.collect::<Result<_>>()?;
     LogicalPlanBuilder::from(plan).project(columns)?.build()

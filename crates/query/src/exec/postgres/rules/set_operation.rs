@@ -16,6 +16,7 @@ use perigee_types::{SqlError, SqlState, SqlType};
 use super::super::cast;
 use super::super::function::is_unknown;
 use super::super::operators::adopt;
+use super::keys::keyed;
 use crate::exec::error::from_sql;
 
 /// UNION with its columns in the types that they have in common.
@@ -63,6 +64,10 @@ pub(super) fn intersection(mut join: Join) -> Result<LogicalPlan> {
     let types = column_types(&[join.left.as_ref(), join.right.as_ref()], name)?;
     join.left = Arc::new(with_types(Arc::unwrap_or_clone(join.left), &types)?);
     join.right = Arc::new(with_types(Arc::unwrap_or_clone(join.right), &types)?);
+    let pairs = std::mem::take(&mut join.on).into_iter();
+    join.on = pairs
+        .map(|(l, r)| Ok((keyed(l, join.left.schema())?, keyed(r, join.right.schema())?)))
+        .collect::<Result<_>>()?;
     if matches!(join.left.as_ref(), LogicalPlan::Distinct(_)) {
         return LogicalPlan::Join(join).recompute_schema();
     }
@@ -91,7 +96,8 @@ fn all(mut join: Join) -> Result<LogicalPlan> {
 
 /// A plan with one more column: the number of each row among those that are equal.
 fn numbered(plan: LogicalPlan) -> Result<(LogicalPlan, Expr)> {
-    let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    let columns = plan.schema().columns().into_iter().map(|column| keyed(Expr::Column(column), plan.schema()));
+    let columns = columns.collect::<Result<Vec<_>>>()?;
     let number = row_number().partition_by(columns).build()?;
     let plan = LogicalPlanBuilder::from(plan).window([number])?.build()?;
     let last = plan.schema().fields().len().saturating_sub(1);

@@ -141,6 +141,9 @@ impl VisitorMut for Rewrite<'_> {
         if let Some(rewritten) = quantified(expr) {
             *expr = rewritten;
         }
+        if let Some(number) = literals::long_number(expr) {
+            *expr = number;
+        }
         if let Some(merged) = self.joins.merged(expr) {
             *expr = merged;
         }

@@ -1,6 +1,6 @@
 //! to_char of numbers.
 
-use perigee_plan::evaluate::numeric::Decimal;
+use perigee_types::numeric::Numeric;
 use perigee_types::{SqlError, SqlResult, SqlState, Value};
 
 use crate::exec::postgres::function::Call;
@@ -159,8 +159,14 @@ fn digits(value: &Value, places: usize) -> SqlResult<(bool, String)> {
             format!("{v:.places$}").replace('.', "")
         }
         other => {
-            let decimal = Decimal::of(other).ok_or_else(|| SqlError::internal("to_char of something else"))?;
-            decimal.rescale(u32::try_from(places).unwrap_or(38))?.unscaled.to_string()
+            let number = Numeric::of(other).ok_or_else(|| SqlError::internal("to_char of something else"))?;
+            if !number.is_finite() {
+                return Err(SqlError::unsupported("to_char of NaN or infinity"));
+            }
+            let text = number.round(i32::try_from(places).unwrap_or(i32::MAX)).to_string().replace('.', "");
+            let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
+            // A zero before the point is no digit here.
+            format!("{sign}{}", digits.trim_start_matches('0'))
         }
     };
     let (negative, digits) = match text.strip_prefix('-') {

@@ -1,0 +1,126 @@
+//! Where numerics of any count of digits are combined: as one type.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Column, DFSchema, Result};
+use datafusion::logical_expr::expr::{AggregateFunction, InSubquery, WindowFunction, WindowFunctionDefinition};
+use datafusion::logical_expr::{
+    Case, Expr, ExprSchemable, LogicalPlanBuilder, Subquery, WindowFrameBound, WindowFrameUnits,
+};
+use perigee_types::SqlType;
+
+use super::super::numeric::{brought, canonical, common, comparable, is_wide, unified};
+use super::super::spread::NumericAggregate;
+use super::keys::keyed;
+
+/// `expr IN (SELECT …)`
+pub(super) fn in_subquery(list: InSubquery, schema: &DFSchema) -> Result<InSubquery> {
+    let InSubquery { expr, subquery, negated } = list;
+    let inner = Arc::clone(subquery.subquery.schema());
+    let Some((qualifier, field)) = inner.iter().next() else { return Ok(InSubquery { expr, subquery, negated }) };
+    let ty = expr.get_type(schema)?;
+    let column = Expr::Column(Column::from((qualifier, field)));
+    let (left, right) = match common([&ty, field.data_type()].into_iter()) {
+        Some(to) => (brought(*expr, &to, schema)?, brought(column.clone(), &to, &inner)?),
+        None => (*expr, column.clone()),
+    };
+    let (left, right) = (keyed(left, schema)?, keyed(right, &inner)?);
+    if right == column {
+        return Ok(InSubquery { expr: Box::new(left), subquery, negated });
+    }
+    let plan = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone())
+        .project(vec![right.alias(field.name().clone())])?
+        .build()?;
+    let subquery = Subquery { subquery: Arc::new(plan), ..subquery };
+    Ok(InSubquery { expr: Box::new(left), subquery, negated })
+}
+
+/// CASE: its operand compares as numbers, its results are of one type.
+pub(super) fn case(case: Case, schema: &DFSchema) -> Result<Case> {
+    let Case { mut expr, when_then_expr, else_expr } = case;
+    let (mut whens, thens): (Vec<Expr>, Vec<Expr>) = when_then_expr.into_iter().map(|(w, t)| (*w, *t)).unzip();
+    if let Some(operand) = &expr {
+        let mut all = vec![operand.as_ref().clone()];
+        all.extend(whens.iter().cloned());
+        let types = all.iter().map(|e| e.get_type(schema)).collect::<Result<Vec<_>>>()?;
+        if types.iter().any(is_wide) {
+            let mut all = comparable(all, schema)?;
+            whens = all.split_off(1);
+            expr = all.pop().map(Box::new);
+        }
+    }
+    let mut results = thens;
+    let has_else = else_expr.is_some();
+    results.extend(else_expr.map(|e| *e));
+    let mut results = unified(results, schema)?;
+    let else_expr = if has_else { results.pop().map(Box::new) } else { None };
+    let when_then_expr = whens.into_iter().zip(results).map(|(w, t)| (Box::new(w), Box::new(t))).collect();
+    Ok(Case { expr, when_then_expr, else_expr })
+}
+
+/// An aggregate: DataFusion's where it is PostgreSQL's; its order and DISTINCT by keys.
+pub(super) fn aggregate(mut call: AggregateFunction, schema: &DFSchema) -> Result<AggregateFunction> {
+    for by in &mut call.params.order_by {
+        by.expr = keyed(std::mem::take(&mut by.expr), schema)?;
+    }
+    if let Some(numeric) = call.func.inner().downcast_ref::<NumericAggregate>()
+        && let [arg] = call.params.args.as_slice()
+        && let Some(inner) = numeric.replacement(&arg.get_type(schema)?)
+    {
+        call.func = inner;
+    }
+    if call.params.distinct {
+        for arg in &mut call.params.args {
+            if is_wide(&arg.get_type(schema)?) {
+                *arg = canonical(std::mem::take(arg));
+            } else if call.func.name() == "count" {
+                *arg = keyed(std::mem::take(arg), schema)?;
+            }
+        }
+    }
+    Ok(call)
+}
+
+/// The type that numerics have where a frame is so and so far away: 38 digits, and 15 places.
+const RANGE: SqlType = SqlType::Numeric(Some((38, 15)));
+
+/// As [`aggregate`], of a window function.
+pub(super) fn window(mut call: WindowFunction, schema: &DFSchema) -> Result<WindowFunction> {
+    for expr in &mut call.params.partition_by {
+        *expr = keyed(std::mem::take(expr), schema)?;
+    }
+    let frame = &mut call.params.window_frame;
+    let offset = |bound: &WindowFrameBound| match bound {
+        WindowFrameBound::Preceding(by) | WindowFrameBound::Following(by) => !by.is_null(),
+        WindowFrameBound::CurrentRow => false,
+    };
+    let by_range = frame.units == WindowFrameUnits::Range && !call.params.order_by.is_empty();
+    let by_distance = by_range && (offset(&frame.start_bound) || offset(&frame.end_bound));
+    for by in &mut call.params.order_by {
+        let expr = std::mem::take(&mut by.expr);
+        let wide = is_wide(&expr.get_type(schema)?);
+        by.expr = if wide && by_distance { brought(expr, &RANGE, schema)? } else { keyed(expr, schema)? };
+    }
+    if by_range
+        && !by_distance
+        && call.params.order_by.first().map(|by| has_no_range(&by.expr, schema)).transpose()? == Some(true)
+    {
+        // The same rows: a frame that begins and ends at rows that are equal needs no distances between them.
+        frame.units = WindowFrameUnits::Groups;
+    }
+    if let WindowFunctionDefinition::AggregateUDF(udaf) = &call.fun
+        && let Some(numeric) = udaf.inner().downcast_ref::<NumericAggregate>()
+        && let [arg] = call.params.args.as_slice()
+        && let Some(inner) = numeric.replacement(&arg.get_type(schema)?)
+    {
+        call.fun = WindowFunctionDefinition::AggregateUDF(inner);
+    }
+    Ok(call)
+}
+
+/// Whether DataFusion has no RANGE over values of this type.
+fn has_no_range(expr: &Expr, schema: &DFSchema) -> Result<bool> {
+    use DataType::{Binary, BinaryView, FixedSizeBinary, Interval, LargeBinary};
+    Ok(matches!(expr.get_type(schema)?, Binary | BinaryView | FixedSizeBinary(_) | Interval(_) | LargeBinary))
+}
