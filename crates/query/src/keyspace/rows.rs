@@ -1,6 +1,7 @@
 //! Objects as rows.
 
 use perigee_keyspace::object::Value as Held;
+use perigee_keyspace::object::stream::Id;
 use perigee_keyspace::scan::ScannedKey;
 use perigee_types::{Row, Value};
 
@@ -69,6 +70,19 @@ impl Table {
                         4 => Value::Float8(score),
                         _ => end(),
                     });
+                }
+            }
+            (Table::Streams, Held::Stream(stream)) => {
+                for entry in stream.range(Id::MIN, Id::MAX) {
+                    for (field, value) in entry.fields() {
+                        push(&|at| match at {
+                            2 => Value::Text(entry.id.to_string()),
+                            3 => time(i64::try_from(entry.id.ms).unwrap_or(i64::MAX)),
+                            4 => text(field),
+                            5 => text(value),
+                            _ => end(),
+                        });
+                    }
                 }
             }
             _ => {}
