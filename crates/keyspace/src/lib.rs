@@ -21,6 +21,7 @@ mod db;
 mod effects;
 mod error;
 pub mod glob;
+pub mod long_double;
 pub mod object;
 mod payload;
 pub mod persist;

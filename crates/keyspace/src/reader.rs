@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::db::{Db, Entry};
 use crate::object::{Object, Value};
 use crate::state::{DbId, State};
-use crate::{Error, Result};
+use crate::{ColdKey, Error, Load, Result, StorageFault};
 
 /// Who runs a command, and when.
 #[derive(Clone, Debug)]
@@ -53,13 +53,20 @@ pub struct Reader<'a> {
     pub(crate) state: &'a State,
     /// Who reads.
     pub context: &'a Context,
+    load: Option<&'a dyn Load>,
 }
 
 impl<'a> Reader<'a> {
     /// A reader.
     #[must_use]
     pub fn new(state: &'a State, context: &'a Context) -> Self {
-        Self { state, context }
+        Self { state, context, load: None }
+    }
+
+    /// The same, who can also list keys that are not in memory.
+    #[must_use]
+    pub fn loading(self, load: &'a dyn Load) -> Self {
+        Self { load: Some(load), ..self }
     }
 
     /// The whole state.
@@ -78,6 +85,18 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn db(&self) -> Option<&'a Db> {
         self.state.db(self.context.db)
+    }
+
+    /// Keys that are not in memory, as [`Load::cold_keys`] lists them.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where they cannot be listed.
+    pub fn cold_keys(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<ColdKey>> {
+        match self.load {
+            _ if !db.has_cold_keys() => Ok(Vec::new()),
+            Some(load) => Ok(load.cold_keys(db, from, next)?),
+            None => Err(StorageFault::Entry("a reader that cannot load lists keys").into()),
+        }
     }
 
     /// The entry of a key that exists. Does not count as a use.

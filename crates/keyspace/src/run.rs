@@ -62,12 +62,16 @@ pub trait Load {
 /// # Errors
 /// [`Error::Miss`]: load the key and run it again.
 pub fn run_read(state: &State, context: &Context, spec: &'static Spec, args: &[Bytes]) -> Result<Reply> {
+    read_with(&Reader::new(state, context), spec, args)
+}
+
+/// The same, with a reader.
+pub(crate) fn read_with(reader: &Reader<'_>, spec: &'static Spec, args: &[Bytes]) -> Result<Reply> {
     if !spec.takes(args.len()) {
         return reply_of(Err(wrong_arity(spec.name)));
     }
-    let reader = Reader::new(state, context);
     match spec.run {
-        Run::Read(run) => reply_of(run(&reader, args)),
+        Run::Read(run) => reply_of(run(reader, args)),
         _ => reply_of(Err(not_here(spec))),
     }
 }
@@ -104,7 +108,7 @@ pub fn run_command(
         let changes = writer.changes;
         let touched = writer.effects.touched.len();
         let result = match spec.run {
-            Run::Read(run) => run(&writer.reader(), args),
+            Run::Read(run) => run(&writer.reader().loading(load), args),
             Run::Write(run) => run(writer, args),
             Run::Door | Run::Container => Err(not_here(spec)),
         };

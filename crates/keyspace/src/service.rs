@@ -26,7 +26,7 @@ use crate::error::Block;
 use crate::payload::Item;
 use crate::state::{DbId, State};
 use crate::unit::{Command, Unit};
-use crate::{Context, Effects, Error, Load, Reply, StorageFault};
+use crate::{Context, Effects, Error, Load, Reader, Reply, StorageFault};
 
 /// Units and ends of waits in the line.
 const LINE_ITEMS_MAX: usize = 16_384;
@@ -219,9 +219,10 @@ impl Keyspace {
 
     fn try_read(&self, context: &Context, commands: &[Command]) -> Result<Vec<Reply>, Error> {
         let state = self.state.read();
+        let reader = Reader::new(&state, context).loading(&*self.load);
         let mut replies = Vec::with_capacity(commands.len());
         for command in commands {
-            match crate::run_read(&state, context, command.spec, &command.args) {
+            match crate::run::read_with(&reader, command.spec, &command.args) {
                 Err(Error::Block(block)) if context.must_not_wait => replies.push(block.otherwise),
                 other => replies.push(other?),
             }

@@ -44,7 +44,7 @@ impl<'a> Writer<'a> {
     /// The same state for reading. What it lends must end before the next change.
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
-        Reader { state: self.state, context: &self.context }
+        Reader::new(self.state, &self.context)
     }
 
     /// The time of the entry: milliseconds since 1970 UTC.

@@ -1,6 +1,6 @@
 //! Strings.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{Object, Value};
 use crate::args;
@@ -51,6 +51,26 @@ impl Str {
             Str::Int(value) => itoa::Buffer::new().format(*value).len(),
             Str::Raw(bytes) | Str::Changed(bytes) => bytes.len(),
         }
+    }
+
+    /// Whether there is no byte in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Changes its bytes in place; they are copied only while a reply or a checkpoint still holds them.
+    pub fn edit(&mut self, change: impl FnOnce(&mut BytesMut)) {
+        let bytes = match std::mem::take(self) {
+            Str::Int(value) => Bytes::copy_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+            Str::Raw(bytes) | Str::Changed(bytes) => bytes,
+        };
+        let mut bytes = match bytes.try_into_mut() {
+            Ok(bytes) => bytes,
+            Err(shared) => BytesMut::from(&shared[..]),
+        };
+        change(&mut bytes);
+        *self = Str::Changed(bytes.freeze());
     }
 
     /// Its value, when it is an integer.
