@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::db::{Entry, Position};
 use crate::effects::{Effects, EventClass, Notification};
-use crate::object::{Object, Value};
+use crate::object::{Hash, Object, Value};
 use crate::persist::Image;
 use crate::reader::{Context, Reader};
 use crate::scan::Scans;
@@ -355,14 +355,22 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Removes a key when its time is over, and tells so.
+    /// Removes a key when its time is over, or what of it has a time of its own that is over (fields of hashes), and tells
+    /// so.
     pub(crate) fn expire(&mut self, key: &[u8]) -> Result<()> {
-        let now = self.context.now;
-        let db = self.state.dbs.get(&self.context.db);
-        let over = db.and_then(|db| db.entry(key)).is_some_and(|entry| entry.value.is_some() && entry.is_expired(now));
-        if over {
+        let (id, now) = (self.context.db, self.context.now);
+        let db = self.state.dbs.get(&id);
+        let Some(entry) = db.and_then(|db| db.entry(key)).filter(|entry| entry.value.is_some()) else { return Ok(()) };
+        if entry.is_expired(now) {
             self.change(key, None)?;
             self.notify(EventClass::EXPIRED, "expired", key);
+        } else if entry.value.as_ref().and_then(Value::first_end).is_some_and(|end| end <= now) {
+            if let Some(hash) = self.get_mut::<Hash>(key)? {
+                hash.remove_due(now);
+            }
+            self.notify(EventClass::HASH, "hexpired", key);
+            self.remove_if_empty(key)?;
+            self.state.settle(id, key);
         }
         Ok(())
     }

@@ -5,16 +5,18 @@
 
 mod hash;
 mod list;
+mod pack;
 mod series;
 mod set;
+mod slots;
 pub mod stream;
 mod string;
 mod zset;
 
-pub use hash::Hash;
-pub use list::List;
+pub use hash::{Field, Hash, HashIter, HashLimits};
+pub use list::{List, ListIter, ListLimits};
 pub use series::Series;
-pub use set::Set;
+pub use set::{Set, SetIter, SetLimits};
 pub use stream::Stream;
 pub use string::Str;
 pub use zset::{ZSet, ZSetIter, ZSetLimits};
@@ -73,7 +75,7 @@ macro_rules! objects {
             /// When the first part of it ends that has an end of its own (a field of a hash): milliseconds since 1970 UTC.
             #[must_use]
             pub fn first_end(&self) -> Option<i64> {
-                None
+                match self { Value::Hash(hash) => hash.first_end(), _ => None }
             }
 
             /// Whether nothing is left in it.
