@@ -94,7 +94,7 @@ impl Status {
 }
 
 /// The process's resident memory, on Linux.
-fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kb: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
