@@ -77,15 +77,24 @@ pub(crate) async fn commit(
     if let Some(staging) = &mut transaction.staging {
         staging.settle().await?;
     }
-    let forgotten = catalog_changes.iter().filter_map(|change| match change {
+    let dropped = catalog_changes.iter().filter_map(|change| match change {
         CatalogChange::Remove(oid) => Some(*oid),
-        CatalogChange::Put(Object::Sequence(sequence)) => Some(sequence.oid),
         CatalogChange::Put(_) => None,
     });
-    let restarted = transaction.sequences.iter().map(|change| change.sequence);
-    for sequence in forgotten.chain(restarted) {
+    let restarted: Vec<Oid> = transaction.sequences.iter().map(|change| change.sequence).collect();
+    for sequence in dropped.chain(restarted.iter().copied()) {
         engine.sequences.forget(sequence);
     }
+    let before = engine.store.catalog();
+    let redefined: Vec<_> = catalog_changes
+        .iter()
+        .filter_map(|change| match change {
+            CatalogChange::Put(Object::Sequence(new)) if !restarted.contains(&new.oid) => {
+                Some((before.sequence(new.oid)?.clone(), new.clone()))
+            }
+            _ => None,
+        })
+        .collect();
     let entry = Entry::Transaction(Logged {
         staged: transaction.staging.as_ref().map(|s| s.id),
         staged_from: transaction.staging.as_ref().map_or(LogIndex(0), Staging::first),
@@ -110,6 +119,9 @@ pub(crate) async fn commit(
     outcome?;
     // It is committed: what was staged is no longer to be dropped.
     transaction.staging = None;
+    for (old, new) in redefined {
+        engine.sequences.redefine(engine, &old, &new);
+    }
     let catalog = engine.store.catalog();
     for index in std::mem::take(&mut transaction.backfill) {
         // One that was dropped again in the same transaction has nothing to be filled for.

@@ -11,6 +11,7 @@ use perigee_types::{SqlError, SqlResult, SqlState, Value};
 
 use crate::Statement;
 use crate::api::{CommandTag, CopyOut, Outcome, RowBlock, RowStream};
+use crate::locks::{LockKey, LockMode, LockWait};
 use crate::serializable::Reads;
 use crate::session::Session;
 use crate::session_transaction::isolation_of;
@@ -191,6 +192,11 @@ impl Session {
             }
             // Statistics are kept with the data; there is nothing to collect.
             Admin::Analyze(_) => {}
+            Admin::Lock { tables, named, mode, nowait } => {
+                self.check_lock(named, *mode)?;
+                self.lock_tables(tables, *mode, *nowait).await?;
+            }
+            Admin::Reindex(object) => self.check_reindex(*object)?,
             Admin::Checkpoint => {
                 let rights = &self.identity(&self.planning_catalog()).rights;
                 if !rights.is(perigee_types::catalog::CHECKPOINT) {
@@ -207,6 +213,39 @@ impl Session {
             }
         }
         Ok(Outcome::Command(CommandTag { name: prepared.tag, rows: None }))
+    }
+}
+
+impl Session {
+    /// LOCK TABLE: writers and other lockers wait, readers never do.
+    async fn lock_tables(
+        &mut self,
+        tables: &[Arc<perigee_types::catalog::Table>],
+        mode: perigee_plan::command::LockMode,
+        nowait: bool,
+    ) -> SqlResult<()> {
+        if !self.shared_implicit && !self.transaction.as_ref().is_some_and(|t| t.explicit) {
+            return Err(SqlError::new(
+                SqlState::NoActiveSqlTransaction,
+                "LOCK TABLE can only be used in transaction blocks",
+            ));
+        }
+        let wait = if nowait { LockWait::Never } else { self.lock_wait() };
+        let exclusive = mode == perigee_plan::command::LockMode::Exclusive;
+        let mode = if exclusive { LockMode::Exclusive } else { LockMode::Shared };
+        let cancel = self.cancel.clone();
+        for table in tables {
+            let transaction = self.transaction()?;
+            transaction.has_run = true;
+            transaction.lock(LockKey::Table(table.oid), mode, None, wait, &cancel).await.map_err(|error| {
+                if nowait && error.state() == SqlState::LockNotAvailable {
+                    let text = format!("could not obtain lock on relation \"{}\"", table.name);
+                    return SqlError::new(SqlState::LockNotAvailable, text);
+                }
+                error
+            })?;
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whether the current role may do what a statement asks for. Source: PostgreSQL's documentation of GRANT.
 
-use perigee_plan::ddl::{AlterTable, AlterType};
+use perigee_plan::command::LockMode;
+use perigee_plan::ddl::{AlterTable, AlterType, RelationChange};
 use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Need};
 use perigee_types::acl::Privileges;
@@ -130,11 +131,61 @@ impl Session {
                 actions.iter().try_for_each(|action| match action {
                     AlterTable::AddForeignKey(key) => points_to(key.references),
                     AlterTable::Owner(to) => self.check_new_owner(&catalog, &identity, to, Some(table.schema)),
+                    AlterTable::Rename { .. } => create_in(&table.schema),
                     _ => Ok(()),
                 })
             }
+            Ddl::AlterRelation { object: Some(oid), change, .. } => {
+                own(*oid)?;
+                let schema = catalog.object(*oid).and_then(Object::schema);
+                match change {
+                    RelationChange::Rename(_) => schema.map_or(Ok(()), |schema| create_in(&schema)),
+                    RelationChange::SetSchema(to) => create_in(to),
+                    RelationChange::Owner(to) => self.check_new_owner(&catalog, &identity, to, schema),
+                    RelationChange::RenameColumn { .. } | RelationChange::Sequence(_) => Ok(()),
+                }
+            }
             Ddl::Comment { object, .. } => own(*object),
-            Ddl::AlterTable { table: None, .. } | Ddl::Drop { .. } | Ddl::Truncate { .. } | Ddl::Role(_) => Ok(()),
+            Ddl::AlterTable { table: None, .. }
+            | Ddl::AlterRelation { object: None, .. }
+            | Ddl::Drop { .. }
+            | Ddl::Truncate { .. }
+            | Ddl::Role(_) => Ok(()),
+        }
+    }
+
+    /// Refuses LOCK TABLE to whom none of the privileges is granted that such a lock is for.
+    ///
+    /// # Errors
+    /// `42501`
+    pub(crate) fn check_lock(&self, named: &[Oid], mode: LockMode) -> SqlResult<()> {
+        let catalog = self.latest_catalog();
+        let identity = self.identity(&catalog);
+        let writes = Privileges::UPDATE.with(Privileges::DELETE).with(Privileges::TRUNCATE);
+        let any = match mode {
+            LockMode::AccessShare => Privileges::SELECT,
+            LockMode::RowExclusive => writes.with(Privileges::INSERT),
+            LockMode::RowShare | LockMode::Exclusive => writes,
+        };
+        for object in named.iter().filter_map(|oid| catalog.object(*oid)) {
+            if !identity.rights.is_superuser() && identity.rights.held(object).within(any).is_empty() {
+                return Err(no_privilege(object));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses REINDEX of what the current role does not own.
+    ///
+    /// # Errors
+    /// `42501`
+    pub(crate) fn check_reindex(&self, object: Option<Oid>) -> SqlResult<()> {
+        let catalog = self.latest_catalog();
+        let identity = self.identity(&catalog);
+        let database = || catalog.database(&self.database).map(|database| Object::Database(database.clone()));
+        match object.map_or_else(database, |oid| catalog.object(oid).cloned()) {
+            Some(object) if !identity.rights.is_superuser() => self.require_owner(&catalog, &identity.rights, &object),
+            _ => Ok(()),
         }
     }
 

@@ -41,6 +41,25 @@ impl Sequences {
         self.blocks.lock().remove(&sequence);
     }
 
+    /// The definition of a sequence has changed: its next value is the last one and the new increment.
+    pub(crate) fn redefine(&self, engine: &Engine, old: &Sequence, new: &Sequence) {
+        let steps = |sequence: &Sequence| (sequence.increment, sequence.minimum, sequence.maximum, sequence.cycle);
+        if steps(old) == steps(new) {
+            return;
+        }
+        let block = self.block(new.oid);
+        let mut block = block.lock();
+        let Some(taken) = block.take() else { return };
+        if engine.consensus.leader_term() != Some(taken.term) || taken.left == 0 && old.increment == new.increment {
+            return;
+        }
+        let next = taken.next.saturating_sub(old.increment).saturating_add(new.increment);
+        // Without it what is left of the block is skipped.
+        if let Err(error) = log(engine, taken.term, SequenceChange { sequence: new.oid, next, called: true }) {
+            tracing::warn!(%error, sequence = new.name, "values of a changed sequence are skipped");
+        }
+    }
+
     /// The next value. Blocks the thread for a commit when a new block is needed.
     pub(crate) fn next_value(&self, engine: &Engine, sequence: &Sequence) -> SqlResult<i64> {
         let term = engine.consensus.leader_term().ok_or_else(crate::transaction::no_leader)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use perigee_types::catalog::Table;
-use perigee_types::{SqlType, Value};
+use perigee_types::{Oid, SqlType, Value};
 
 use crate::Prepared;
 use crate::relational::Query;
@@ -240,4 +240,31 @@ pub enum Admin {
     Analyze(Vec<Arc<Table>>),
     /// CHECKPOINT
     Checkpoint,
+    /// LOCK TABLE
+    Lock {
+        /// The tables.
+        tables: Vec<Arc<Table>>,
+        /// What the statement names: these tables, or views over them.
+        named: Vec<Oid>,
+        /// Its mode.
+        mode: LockMode,
+        /// NOWAIT
+        nowait: bool,
+    },
+    /// REINDEX of a table or an index, `None`: of all in a schema or database. Indexes are rebuilt in each checkpoint's
+    /// merges; there is nothing to repair on demand.
+    Reindex(Option<Oid>),
+}
+
+/// The mode of LOCK TABLE, as far as modes differ here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockMode {
+    /// ACCESS SHARE: waits for who changes the table's definition.
+    AccessShare,
+    /// ROW SHARE: as above; who locks rows takes it.
+    RowShare,
+    /// ROW EXCLUSIVE: as above; who writes rows takes it.
+    RowExclusive,
+    /// All others: whoever writes to the table waits.
+    Exclusive,
 }

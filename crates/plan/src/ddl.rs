@@ -30,6 +30,8 @@ pub struct ColumnDefinition {
     pub default_value: Option<Value>,
     /// serial or GENERATED … AS IDENTITY: a sequence is made with the column. `Some(true)` is GENERATED ALWAYS.
     pub sequence: Option<SequenceColumn>,
+    /// What an identity column says of its sequence.
+    pub clauses: SequenceClauses,
 }
 
 /// The sequence that comes with a column.
@@ -41,6 +43,62 @@ pub enum SequenceColumn {
     IdentityByDefault,
     /// GENERATED ALWAYS AS IDENTITY
     IdentityAlways,
+}
+
+/// What CREATE SEQUENCE, ALTER SEQUENCE or an identity column says of a sequence; `None` where it says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SequenceClauses {
+    /// AS
+    pub ty: Option<SqlType>,
+    /// INCREMENT
+    pub increment: Option<i64>,
+    /// MINVALUE; `Some(None)`: NO MINVALUE
+    pub minimum: Option<Option<i64>>,
+    /// MAXVALUE; `Some(None)`: NO MAXVALUE
+    pub maximum: Option<Option<i64>>,
+    /// START
+    pub start: Option<i64>,
+    /// RESTART; `Some(None)`: where it starts
+    pub restart: Option<Option<i64>>,
+    /// CYCLE
+    pub cycle: Option<bool>,
+    /// CACHE; how many values are taken ahead is the engine's choice.
+    pub cache: Option<i64>,
+    /// OWNED BY a column, by number; `Some(None)`: NONE
+    pub owned_by: Option<Option<(Oid, u16)>>,
+}
+
+/// An index that is no constraint and comes with its table: LIKE … INCLUDING INDEXES.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlainIndex {
+    /// Its keys.
+    pub keys: Vec<IndexKeyDefinition>,
+    /// WHERE
+    pub predicate: Option<String>,
+    /// INCLUDE: names of columns.
+    pub include: Vec<String>,
+    /// UNIQUE
+    pub unique: bool,
+}
+
+/// What ALTER SEQUENCE, INDEX, VIEW and TABLE do to any of these.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RelationChange {
+    /// RENAME TO
+    Rename(String),
+    /// RENAME COLUMN of a view
+    RenameColumn {
+        /// Old name.
+        from: String,
+        /// New name.
+        to: String,
+    },
+    /// SET SCHEMA
+    SetSchema(Oid),
+    /// OWNER TO
+    Owner(RoleName),
+    /// The clauses of ALTER SEQUENCE
+    Sequence(SequenceClauses),
 }
 
 /// PRIMARY KEY or UNIQUE.
@@ -175,6 +233,38 @@ pub enum AlterTable {
         /// New name.
         to: String,
     },
+    /// RENAME CONSTRAINT
+    RenameConstraint {
+        /// Old name.
+        from: String,
+        /// New name.
+        to: String,
+    },
+    /// ADD GENERATED … AS IDENTITY
+    AddIdentity {
+        /// The column.
+        column: String,
+        /// ALWAYS
+        always: bool,
+        /// Its sequence.
+        clauses: SequenceClauses,
+    },
+    /// SET GENERATED, and clauses of the sequence of an identity column
+    SetIdentity {
+        /// The column.
+        column: String,
+        /// ALWAYS or BY DEFAULT
+        always: Option<bool>,
+        /// Its sequence.
+        clauses: SequenceClauses,
+    },
+    /// DROP IDENTITY
+    DropIdentity {
+        /// The column.
+        column: String,
+        /// IF EXISTS
+        if_exists: bool,
+    },
     /// SET NOT NULL / DROP NOT NULL
     SetNotNull {
         /// The column.
@@ -304,6 +394,8 @@ pub enum Ddl {
         checks: Vec<CheckConstraint>,
         /// Foreign keys.
         foreign_keys: Vec<ForeignKeyConstraint>,
+        /// Other indexes.
+        indexes: Vec<PlainIndex>,
         /// WITH ( … )
         options: BTreeMap<String, String>,
         /// ON COMMIT, of a temporary table.
@@ -417,18 +509,17 @@ pub enum Ddl {
         name: String,
         /// IF NOT EXISTS
         if_not_exists: bool,
-        /// Type of the values.
-        ty: SqlType,
-        /// START
-        start: Option<i64>,
-        /// INCREMENT
-        increment: i64,
-        /// MINVALUE
-        minimum: Option<i64>,
-        /// MAXVALUE
-        maximum: Option<i64>,
-        /// CYCLE
-        cycle: bool,
+        /// What it says of the sequence.
+        clauses: SequenceClauses,
+    },
+    /// ALTER SEQUENCE, INDEX, VIEW, TABLE
+    AlterRelation {
+        /// What is changed; `None` with IF EXISTS and no such relation.
+        object: Option<Oid>,
+        /// The name in the statement.
+        name: String,
+        /// How.
+        change: RelationChange,
     },
     /// DROP …
     Drop {

@@ -82,6 +82,10 @@ impl Session {
             AlterTable::SetDefault { column, default } => {
                 self.edit_column(table, column, |c| c.default = default.clone().map(ColumnDefault::Expression))
             }
+            AlterTable::RenameConstraint { from, to } => self.rename_constraint(table, from, to),
+            AlterTable::AddIdentity { column, always, clauses } => self.add_identity(table, column, *always, clauses),
+            AlterTable::SetIdentity { column, always, clauses } => self.set_identity(table, column, *always, clauses),
+            AlterTable::DropIdentity { column, if_exists } => self.drop_identity(table, column, *if_exists),
             AlterTable::SetTypes(types) => self.set_types(table, types).await,
             AlterTable::AddKey(key) => {
                 let catalog = self.latest_catalog();
@@ -149,7 +153,7 @@ impl Session {
         self.change_table(Arc::new(table), Vec::new(), |row| row)
     }
 
-    fn edit_column(
+    pub(super) fn edit_column(
         &mut self,
         table: &Table,
         name: &str,
@@ -202,7 +206,7 @@ impl Session {
         let catalog = self.latest_catalog();
         let mut changed = Table::clone(table);
         changed.version += 1;
-        let (mut column, sequence) = self.new_column(&catalog, &mut changed, definition, &mut Oids::new(&catalog));
+        let (mut column, sequence) = self.new_column(&catalog, &mut changed, definition, &mut Oids::new(&catalog))?;
         let missing = definition.default_value.clone().unwrap_or(Value::Null);
         column.missing = missing.clone();
         let needs_value = column.default.is_some() && definition.default_value.is_none();

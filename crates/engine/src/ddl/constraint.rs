@@ -168,7 +168,7 @@ fn numbers(table: &Table, names: &[String]) -> SqlResult<Vec<u16>> {
     names.iter().map(number).collect()
 }
 
-fn refuse_taken(catalog: &Catalog, table: &Table, name: &str) -> SqlResult<()> {
+pub(super) fn refuse_taken(catalog: &Catalog, table: &Table, name: &str) -> SqlResult<()> {
     let taken = table.checks.iter().any(|check| check.name == name)
         || table.foreign_keys.iter().any(|key| key.name == name)
         || catalog.indexes_of(table).any(|index| index.constraint && index.name == name);

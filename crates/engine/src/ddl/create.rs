@@ -1,8 +1,8 @@
-//! CREATE TABLE (also AS a query), CREATE VIEW, CREATE SCHEMA, CREATE SEQUENCE.
+//! CREATE TABLE (also AS a query), CREATE VIEW, CREATE SCHEMA.
 
 use std::sync::Arc;
 
-use perigee_plan::ddl::{ColumnDefinition, KeyConstraint, SequenceColumn};
+use perigee_plan::ddl::{ColumnDefinition, KeyConstraint, PlainIndex, SequenceColumn};
 use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Query};
 use perigee_types::acl::AclKind;
@@ -26,6 +26,7 @@ impl Session {
             keys,
             checks,
             foreign_keys,
+            indexes,
             options,
             on_commit,
             source,
@@ -77,7 +78,7 @@ impl Session {
                     format!("column \"{}\" specified more than once", definition.name),
                 ));
             }
-            let (column, sequence) = self.new_column(&catalog, &mut table, definition, &mut oids);
+            let (column, sequence) = self.new_column(&catalog, &mut table, definition, &mut oids)?;
             table.columns.push(column);
             others.extend(sequence);
         }
@@ -101,6 +102,12 @@ impl Session {
         }
         let table = Arc::new(table);
         self.change_table(table.clone(), others, |row| row)?;
+        for index in indexes {
+            let PlainIndex { keys, predicate, include, unique } = index.clone();
+            let table = table.clone();
+            let index = Ddl::CreateIndex { table, name: None, keys, predicate, include, unique, if_not_exists: false };
+            self.create_index(&index).await?;
+        }
         let Some(source) = source else { return Ok(None) };
         if !with_data {
             return Ok(Some(0));
@@ -152,30 +159,14 @@ impl Session {
         table: &mut Table,
         definition: &ColumnDefinition,
         oids: &mut Oids,
-    ) -> (Column, Option<CatalogChange>) {
+    ) -> SqlResult<(Column, Option<CatalogChange>)> {
         let mut column = definition.column(table.next_column);
         table.next_column += 1;
-        let Some(kind) = definition.sequence else { return (column, None) };
-        let maximum = match definition.ty {
-            SqlType::Int2 => i64::from(i16::MAX),
-            SqlType::Int4 => i64::from(i32::MAX),
-            _ => i64::MAX,
-        };
-        let sequence = Sequence {
-            oid: oids.next(),
-            tenant: self.tenant,
-            schema: table.schema,
-            name: names::choose(catalog, table.schema, &[], &table.name, &definition.name, "seq"),
-            owner: self.current_role(),
-            acl: self.acl_of_new(AclKind::Sequence, Some(table.schema)),
-            ty: definition.ty.clone(),
-            start: 1,
-            increment: 1,
-            minimum: 1,
-            maximum,
-            cycle: false,
-            owned_by: Some((table.oid, column.number)),
-        };
+        let Some(kind) = definition.sequence else { return Ok((column, None)) };
+        let name = names::choose(catalog, table.schema, &[], &table.name, &definition.name, "seq");
+        let base = self.new_sequence(oids.next(), table.schema, name, definition.ty.clone());
+        let base = Sequence { owned_by: Some((table.oid, column.number)), ..base };
+        let sequence = super::sequence::defined(base, &definition.clauses, true)?;
         column.not_null = true;
         column.default = Some(ColumnDefault::Sequence(sequence.oid));
         column.identity_always = match kind {
@@ -183,7 +174,7 @@ impl Session {
             SequenceColumn::IdentityByDefault => Some(false),
             SequenceColumn::IdentityAlways => Some(true),
         };
-        (column, Some(CatalogChange::Put(Object::Sequence(Arc::new(sequence)))))
+        Ok((column, Some(CatalogChange::Put(Object::Sequence(Arc::new(sequence))))))
     }
 
     pub(super) fn create_view(&mut self, ddl: &Ddl) -> SqlResult<()> {
@@ -200,13 +191,7 @@ impl Session {
         let oid = match catalog.relation(schema, name) {
             None => Oids::new(&catalog).next(),
             Some(Object::View(old)) if *replace => {
-                let kept = old.columns.len() <= columns.len() && old.columns.iter().zip(columns).all(|(a, b)| a == b);
-                if !kept {
-                    return Err(SqlError::new(
-                        SqlState::InvalidTableDefinition,
-                        "cannot change name or data type of a view's columns",
-                    ));
-                }
+                refuse_other_columns(&old.columns, columns)?;
                 kept_acl.clone_from(&old.acl);
                 owner = old.owner;
                 old.oid
@@ -265,55 +250,24 @@ impl Session {
         };
         self.change(vec![CatalogChange::Put(Object::Schema(Arc::new(schema)))])
     }
+}
 
-    pub(super) fn create_sequence(&mut self, ddl: &Ddl) -> SqlResult<()> {
-        let Ddl::CreateSequence { schema, name, if_not_exists, ty, start, increment, minimum, maximum, cycle } = ddl
-        else {
-            return Err(SqlError::internal("not CREATE SEQUENCE"));
-        };
-        let schema = self.creation_schema(*schema)?;
-        let catalog = self.latest_catalog();
-        if self.name_is_taken(&catalog, schema, name, *if_not_exists)? {
-            return Ok(());
-        }
-        let wrong = |text: String| Err(SqlError::new(SqlState::InvalidParameterValue, text));
-        if *increment == 0 {
-            return wrong("INCREMENT must not be zero".to_owned());
-        }
-        let (low, high) = match ty {
-            SqlType::Int2 => (i64::from(i16::MIN), i64::from(i16::MAX)),
-            SqlType::Int4 => (i64::from(i32::MIN), i64::from(i32::MAX)),
-            _ => (i64::MIN, i64::MAX),
-        };
-        let minimum = minimum.unwrap_or(if *increment > 0 { 1 } else { low });
-        let maximum = maximum.unwrap_or(if *increment > 0 { high } else { -1 });
-        if minimum >= maximum {
-            return wrong(format!("MINVALUE ({minimum}) must be less than MAXVALUE ({maximum})"));
-        }
-        let start = start.unwrap_or(if *increment > 0 { minimum } else { maximum });
-        if start < minimum {
-            return wrong(format!("START value ({start}) cannot be less than MINVALUE ({minimum})"));
-        }
-        if start > maximum {
-            return wrong(format!("START value ({start}) cannot be greater than MAXVALUE ({maximum})"));
-        }
-        let sequence = Sequence {
-            oid: Oids::new(&catalog).next(),
-            tenant: self.tenant,
-            schema,
-            name: name.clone(),
-            owner: self.current_role(),
-            acl: self.acl_of_new(AclKind::Sequence, Some(schema)),
-            ty: ty.clone(),
-            start,
-            increment: *increment,
-            minimum,
-            maximum,
-            cycle: *cycle,
-            owned_by: None,
-        };
-        self.change(vec![CatalogChange::Put(Object::Sequence(Arc::new(sequence)))])
+/// OR REPLACE may add columns behind those that a view has, nothing else.
+fn refuse_other_columns(old: &[(String, SqlType)], new: &[(String, SqlType)]) -> SqlResult<()> {
+    let refuse = |text: String| SqlError::new(SqlState::InvalidTableDefinition, text);
+    if new.len() < old.len() {
+        return Err(refuse("cannot drop columns from view".to_owned()));
     }
+    for ((old, from), (new, to)) in old.iter().zip(new) {
+        if old != new {
+            return Err(refuse(format!("cannot change name of view column \"{old}\" to \"{new}\""))
+                .hint("Use ALTER VIEW ... RENAME COLUMN ... to change name of view column instead."));
+        }
+        if from != to {
+            return Err(refuse(format!("cannot change data type of view column \"{old}\" from {from} to {to}")));
+        }
+    }
+    Ok(())
 }
 
 /// The index of a PRIMARY KEY or UNIQUE constraint; enters it in the table.

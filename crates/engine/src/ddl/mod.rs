@@ -11,8 +11,10 @@ mod drop;
 mod index;
 mod materialized;
 mod names;
+mod relation;
 mod rewrite;
 mod role;
+mod sequence;
 mod truncate;
 mod user_type;
 
@@ -52,6 +54,7 @@ impl Session {
                 Some(table) => self.alter_table(table, actions).await?,
                 None => self.notify("relation does not exist, skipping"),
             },
+            Ddl::AlterRelation { object, name, change } => self.alter_relation(*object, name, change).await?,
             Ddl::Drop { kind, names, if_exists, cascade } => {
                 self.drop_objects(*kind, names, *if_exists, *cascade).await?;
             }

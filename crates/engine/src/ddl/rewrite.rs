@@ -13,6 +13,7 @@ use perigee_types::{Row, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::Oids;
 use super::alter::number_of;
+use super::sequence::bounds;
 use crate::checks::domain_violation;
 use crate::rows::Target;
 use crate::session::Session;
@@ -239,11 +240,6 @@ fn holds_every_value(to: &SqlType, from: &SqlType) -> bool {
 
 /// The sequence of an identity column whose type changes; its bounds follow where they were the type's.
 fn retyped(sequence: &Sequence, ty: &SqlType) -> Sequence {
-    let bounds = |ty: &SqlType| match ty {
-        SqlType::Int2 => (i64::from(i16::MIN), i64::from(i16::MAX)),
-        SqlType::Int4 => (i64::from(i32::MIN), i64::from(i32::MAX)),
-        _ => (i64::MIN, i64::MAX),
-    };
     let (old, new) = (bounds(&sequence.ty), bounds(ty));
     Sequence {
         ty: ty.clone(),

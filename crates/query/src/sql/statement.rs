@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use perigee_plan::command::CopyKind;
+use perigee_plan::command::LockMode;
+use perigee_plan::ddl::SequenceClauses;
 use perigee_plan::role::RoleName;
 use perigee_plan::{RoleChange, SessionCommand, TransactionCommand};
 use perigee_types::Value;
@@ -28,8 +30,35 @@ pub struct Statement {
 pub enum Ast {
     /// What sqlparser reads as PostgreSQL does.
     Sql(Box<sqlparser::ast::Statement>),
-    /// CREATE TABLE … AS … WITH NO DATA, CREATE MATERIALIZED VIEW … WITH NO DATA
-    CreateTableNoData(Box<sqlparser::ast::Statement>),
+    /// CREATE TABLE with what sqlparser does not read, CREATE MATERIALIZED VIEW … WITH NO DATA
+    CreateTable {
+        /// The rest of the statement.
+        statement: Box<sqlparser::ast::Statement>,
+        /// Not WITH NO DATA.
+        with_data: bool,
+        /// LIKE among its columns.
+        likes: Vec<LikeClause>,
+    },
+    /// CREATE SEQUENCE
+    CreateSequence(Box<SequenceStatement>),
+    /// ALTER SEQUENCE, INDEX, VIEW, TABLE
+    Alter(Box<AlterStatement>),
+    /// LOCK TABLE
+    Lock {
+        /// The tables.
+        tables: Vec<ObjectName>,
+        /// Its mode.
+        mode: LockMode,
+        /// NOWAIT
+        nowait: bool,
+    },
+    /// REINDEX; the table or index, `None` for a schema or database
+    Reindex {
+        /// INDEX (else TABLE).
+        index: bool,
+        /// Its name.
+        name: Option<ObjectName>,
+    },
     /// BEGIN, COMMIT, …
     Transaction(TransactionCommand),
     /// SET, SHOW, RESET, DISCARD, DEALLOCATE, FETCH, MOVE, CLOSE
@@ -261,4 +290,74 @@ pub enum CopyColumns {
     All,
     /// These.
     Some(Vec<Ident>),
+}
+
+/// LIKE among the columns of CREATE TABLE.
+#[derive(Clone, Debug)]
+pub struct LikeClause {
+    /// How many columns stand before it.
+    pub at: usize,
+    /// The relation.
+    pub name: ObjectName,
+    /// INCLUDING (else EXCLUDING) and what, in lower case.
+    pub options: Vec<(bool, String)>,
+}
+
+/// CREATE SEQUENCE as written.
+#[derive(Clone, Debug)]
+pub struct SequenceStatement {
+    /// TEMPORARY
+    pub temporary: bool,
+    /// IF NOT EXISTS
+    pub if_not_exists: bool,
+    /// Its name.
+    pub name: ObjectName,
+    /// All but OWNED BY.
+    pub clauses: SequenceClauses,
+    /// OWNED BY; `Some(None)`: NONE
+    pub owned_by: Option<Option<ObjectName>>,
+}
+
+/// ALTER … of a relation as written.
+#[derive(Clone, Debug)]
+pub struct AlterStatement {
+    /// `SEQUENCE`, `INDEX`, `VIEW` or `TABLE`
+    pub kind: &'static str,
+    /// IF EXISTS
+    pub if_exists: bool,
+    /// Its name.
+    pub name: ObjectName,
+    /// What to do.
+    pub action: AlterAction,
+}
+
+/// What ALTER does to a relation.
+#[derive(Clone, Debug)]
+pub enum AlterAction {
+    /// RENAME TO
+    Rename(String),
+    /// RENAME COLUMN
+    RenameColumn(String, String),
+    /// SET SCHEMA
+    SetSchema(String),
+    /// OWNER TO
+    Owner(RoleName),
+    /// Clauses of ALTER SEQUENCE, and OWNED BY
+    Sequence(SequenceClauses, Option<Option<ObjectName>>),
+    /// ALTER COLUMN … SET GENERATED and clauses of its sequence
+    SetIdentity {
+        /// The column.
+        column: String,
+        /// ALWAYS or BY DEFAULT
+        always: Option<bool>,
+        /// Its sequence.
+        clauses: SequenceClauses,
+    },
+    /// ALTER COLUMN … DROP IDENTITY
+    DropIdentity {
+        /// The column.
+        column: String,
+        /// IF EXISTS
+        if_exists: bool,
+    },
 }

@@ -56,7 +56,7 @@ fn explain(tokens: &mut Tokens) -> SqlResult<Ast> {
         verbose = tokens.accept_words(&["verbose"]);
     }
     let statement = Box::new(tokens.rest_statement()?);
-    if !matches!(statement.ast, Ast::Sql(_) | Ast::CreateTableNoData(_) | Ast::Execute { .. }) {
+    if !matches!(statement.ast, Ast::Sql(_) | Ast::CreateTable { .. } | Ast::Execute { .. }) {
         let first = statement.text.split_whitespace().next().unwrap_or_default();
         return Err(SqlError::syntax(format!("syntax error at or near \"{first}\""))
             .position(statement.offset.saturating_add(1)));

@@ -7,6 +7,7 @@ mod copy;
 mod cursor;
 mod maintenance;
 mod position;
+mod relation;
 mod rewrite;
 mod role;
 mod session;
@@ -134,8 +135,13 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
         "prepare" => return session::prepare(&mut cursor),
         "declare" | "fetch" | "move" | "close" => return cursor::parse(&mut cursor),
         "copy" => return copy::parse(&mut cursor),
+        "lock" => return relation::lock(&mut cursor),
+        "reindex" => return relation::reindex(&mut cursor),
         "create" | "alter" | "drop" | "grant" | "revoke" | "reassign" => {
             if let Some(ast) = role::parse(&mut cursor)? {
+                return Ok(ast);
+            }
+            if let Some(ast) = relation::parse(&cursor)? {
                 return Ok(ast);
             }
         }
@@ -152,7 +158,10 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
     }
     let rewritten = rewrite::rewrite(tokens);
     let statement = Box::new(with_parser(text, &rewritten.tokens, |parser| parser.parse_statement())?);
-    Ok(if rewritten.no_data { Ast::CreateTableNoData(statement) } else { Ast::Sql(statement) })
+    Ok(match rewritten.no_data || !rewritten.likes.is_empty() {
+        true => Ast::CreateTable { statement, with_data: !rewritten.no_data, likes: rewritten.likes },
+        false => Ast::Sql(statement),
+    })
 }
 
 /// The word of a clause where FROM wants a relation: sqlparser takes it for a name.

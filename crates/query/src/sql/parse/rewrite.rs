@@ -1,21 +1,25 @@
 //! What PostgreSQL writes and sqlparser does not read, written as it does read it.
 
+use sqlparser::ast::{ObjectName, ObjectNamePart};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use super::syntax;
 use super::tokens::word_of;
+use crate::sql::statement::LikeClause;
 
 /// The tokens for sqlparser.
 pub(super) struct Rewritten {
     pub(super) tokens: Vec<TokenWithSpan>,
     /// CREATE TABLE … AS … WITH NO DATA
     pub(super) no_data: bool,
+    /// LIKE among the columns of CREATE TABLE
+    pub(super) likes: Vec<LikeClause>,
 }
 
-/// Rewrites `TABLE t`, `CREATE UNLOGGED TABLE`, `… WITH [NO] DATA`, the options of CREATE SEQUENCE and the columns of
-/// CREATE TABLE … AS, the options of a materialized view, `FOR NO KEY UPDATE`, `FOR KEY SHARE`, targets of ON CONFLICT
-/// with expressions or WHERE, `ORDER BY … USING`, `current_schema`.
+/// Rewrites `TABLE t`, `CREATE UNLOGGED TABLE`, `… WITH [NO] DATA`, LIKE and OVERRIDING, the columns of CREATE TABLE … AS,
+/// the options of a materialized view, `FOR NO KEY UPDATE`, `FOR KEY SHARE`, targets of ON CONFLICT with expressions or
+/// WHERE, `ORDER BY … USING`, `current_schema`.
 pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     let mut tokens = tokens.to_vec();
     let mut no_data = false;
@@ -32,7 +36,9 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
         }
     }
     give_view_options_values(&mut tokens);
-    order_sequence_options(&mut tokens);
+    let likes = take_likes(&mut tokens);
+    order_identity_options(&mut tokens);
+    move_overriding(&mut tokens);
     type_columns_of_table_as(&mut tokens);
     strengthen_row_locks(&mut tokens);
     part_conflict_from_select(&mut tokens);
@@ -50,7 +56,7 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     syntax::name_quantified_patterns(&mut tokens);
     syntax::name_records(&mut tokens);
     syntax::assign_subscripts(&mut tokens);
-    Rewritten { tokens, no_data }
+    Rewritten { tokens, no_data, likes }
 }
 
 /// `CREATE MATERIALIZED VIEW v WITH (a)` is `WITH (a = true)`.
@@ -131,42 +137,58 @@ fn keyword_of(word: &str) -> Keyword {
     }
 }
 
-/// The options of CREATE SEQUENCE in the order that sqlparser wants. What is none of them ends the list and stays.
-fn order_sequence_options(tokens: &mut Vec<TokenWithSpan>) {
-    let Some(sequence) = (1..3).find(|at| is_words(tokens, 0, &["create"]) && is_words(tokens, *at, &["sequence"]))
-    else {
-        return;
-    };
-    let mut at = sequence + 1;
-    if is_words(tokens, at, &["if", "not", "exists"]) {
-        at += 3;
+/// `INSERT … OVERRIDING SYSTEM VALUE` is `INSERT OVERWRITE INTO …`, and with USER `INSERT INTO TABLE …`: forms of sqlparser
+/// that PostgreSQL does not have.
+fn move_overriding(tokens: &mut Vec<TokenWithSpan>) {
+    while let Some(at) =
+        (0..tokens.len()).find(|at| is_words(tokens, *at, &["overriding"]) && is_words(tokens, at + 2, &["value"]))
+    {
+        let Some(insert) = (0..at).rev().find(|at| is_words(tokens, *at, &["insert", "into"])) else { return };
+        let span = tokens[at].span;
+        let word = |value: &str, keyword| TokenWithSpan {
+            token: Token::Word(Word { value: value.to_owned(), quote_style: None, keyword }),
+            span,
+        };
+        let (place, word) = match tokens.get(at + 1).and_then(|t| word_of(&t.token)).as_deref() {
+            Some("system") => (insert + 1, word("OVERWRITE", Keyword::OVERWRITE)),
+            Some("user") => (insert + 2, word("TABLE", Keyword::TABLE)),
+            _ => return,
+        };
+        tokens.drain(at..at + 3);
+        tokens.insert(place, word);
     }
-    at += 1;
-    while tokens.get(at).is_some_and(|t| t.token == Token::Period) {
-        at += 2;
-    }
-    let start = at;
-    // The place of each option in sqlparser's order, and its tokens.
-    let mut options: Vec<(u8, Vec<TokenWithSpan>)> = Vec::new();
-    while at < tokens.len() {
-        let Some((rank, length)) = sequence_option(tokens, at) else { break };
-        let end = (at + length).min(tokens.len());
-        options.push((rank, tokens[at..end].to_vec()));
-        at = end;
-    }
-    options.sort_by_key(|(rank, _)| *rank);
-    let ordered: Vec<_> = options.into_iter().flat_map(|(_, tokens)| tokens).collect();
-    tokens.splice(start..at, ordered);
 }
 
-/// An option of CREATE SEQUENCE at `at`: its place in sqlparser's order and how many tokens it has.
+/// The options of `GENERATED … AS IDENTITY ( … )` in the order that sqlparser wants. What is none of them ends the list and
+/// stays.
+fn order_identity_options(tokens: &mut [TokenWithSpan]) {
+    for identity in 0..tokens.len() {
+        let opens = tokens.get(identity + 2).is_some_and(|t| t.token == Token::LParen);
+        if !opens || !is_words(tokens, identity, &["as", "identity"]) {
+            continue;
+        }
+        let start = identity + 3;
+        let mut at = start;
+        // The place of each option in sqlparser's order, and its tokens.
+        let mut options: Vec<(u8, Vec<TokenWithSpan>)> = Vec::new();
+        while let Some((rank, length)) = sequence_option(tokens, at) {
+            let end = (at + length).min(tokens.len());
+            options.push((rank, tokens[at..end].to_vec()));
+            at = end;
+        }
+        options.sort_by_key(|(rank, _)| *rank);
+        let ordered = options.into_iter().flat_map(|(_, tokens)| tokens);
+        tokens[start..at].iter_mut().zip(ordered).for_each(|(place, token)| *place = token);
+    }
+}
+
+/// An option of a sequence at `at`: its place in sqlparser's order and how many tokens it has.
 fn sequence_option(tokens: &[TokenWithSpan], at: usize) -> Option<(u8, usize)> {
     let number =
         |at: usize| 1 + usize::from(matches!(tokens.get(at).map(|t| &t.token), Some(Token::Minus | Token::Plus)));
     let with = |word: &str| usize::from(is_words(tokens, at + 1, &[word]));
     let word = tokens.get(at).and_then(|t| word_of(&t.token))?;
     Some(match word.as_str() {
-        "as" => (0, 2),
         "increment" => (1, 1 + with("by") + number(at + 1 + with("by"))),
         "minvalue" => (2, 1 + number(at + 1)),
         "maxvalue" => (3, 1 + number(at + 1)),
@@ -176,17 +198,88 @@ fn sequence_option(tokens: &[TokenWithSpan], at: usize) -> Option<(u8, usize)> {
         "no" if is_words(tokens, at + 1, &["minvalue"]) => (2, 2),
         "no" if is_words(tokens, at + 1, &["maxvalue"]) => (3, 2),
         "no" if is_words(tokens, at + 1, &["cycle"]) => (6, 2),
-        "owned" => {
-            let rest = &tokens[(at + 3).min(tokens.len())..];
-            let name =
-                rest.iter().position(|t| !matches!(t.token, Token::Period | Token::Word(_))).unwrap_or(rest.len());
-            // A word behind a word begins the next option.
-            let dotted =
-                rest[..name].chunks(2).take_while(|pair| pair.len() == 2 && pair[0].token == Token::Period).count();
-            (7, 3 + 2 * dotted)
-        }
         _ => return None,
     })
+}
+
+/// Takes `LIKE relation …` out of the columns of CREATE TABLE. One that is not well formed stays, for the parser to refuse.
+fn take_likes(tokens: &mut Vec<TokenWithSpan>) -> Vec<LikeClause> {
+    let words = |range: &[TokenWithSpan], word: &str| range.iter().any(|t| word_of(&t.token).as_deref() == Some(word));
+    let open = tokens.iter().position(|t| t.token == Token::LParen).unwrap_or(0);
+    if !is_words(tokens, 0, &["create"]) || !words(&tokens[..open], "table") || words(&tokens[..open], "as") {
+        return Vec::new();
+    }
+    let (mut depth, mut start, mut end) = (0_usize, open + 1, None);
+    let mut elements = Vec::new();
+    for at in open..tokens.len() {
+        match tokens[at].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            Token::Comma if depth == 1 => {
+                elements.push(start..at);
+                start = at + 1;
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            elements.push(start..at);
+            end = Some(at);
+            break;
+        }
+    }
+    let Some(end) = end else { return Vec::new() };
+    let (mut kept, mut likes, mut columns): (Vec<TokenWithSpan>, _, _) = (Vec::new(), Vec::new(), 0);
+    for element in elements {
+        let element = &tokens[element];
+        match element.first().and_then(|t| word_of(&t.token)).as_deref() {
+            Some("like") => match like_clause(element, columns) {
+                Some(like) => likes.push(like),
+                None => return Vec::new(),
+            },
+            first => {
+                let constraint =
+                    matches!(first, Some("constraint" | "primary" | "unique" | "check" | "foreign" | "exclude"));
+                columns += usize::from(!constraint);
+                if !kept.is_empty() {
+                    kept.push(TokenWithSpan { token: Token::Comma, span: tokens[open].span });
+                }
+                kept.extend_from_slice(element);
+            }
+        }
+    }
+    if !likes.is_empty() {
+        tokens.splice(open + 1..end, kept);
+    }
+    likes
+}
+
+fn like_clause(element: &[TokenWithSpan], at: usize) -> Option<LikeClause> {
+    let mut parts = Vec::new();
+    let mut rest = element.get(1..)?;
+    loop {
+        let Token::Word(word) = &rest.first()?.token else { return None };
+        parts.push(ObjectNamePart::Identifier(word.clone().into_ident(rest[0].span)));
+        rest = &rest[1..];
+        match rest.first().map(|t| &t.token) {
+            Some(Token::Period) => rest = &rest[1..],
+            _ => break,
+        }
+    }
+    let mut options = Vec::new();
+    for pair in rest.chunks(2) {
+        let including = match word_of(&pair.first()?.token)?.as_str() {
+            "including" => true,
+            "excluding" => false,
+            _ => return None,
+        };
+        let what = word_of(&pair.get(1)?.token)?;
+        let known = ["all", "comments", "compression", "constraints", "defaults", "generated", "identity", "indexes"];
+        if !known.contains(&what.as_str()) && !matches!(what.as_str(), "statistics" | "storage") {
+            return None;
+        }
+        options.push((including, what));
+    }
+    Some(LikeClause { at, name: ObjectName(parts), options })
 }
 
 /// `CREATE TABLE t (a, b) AS …`: sqlparser wants types, the query has them.

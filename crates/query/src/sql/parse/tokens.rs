@@ -1,6 +1,6 @@
 //! A cursor over the tokens of one statement.
 
-use perigee_types::{SqlError, SqlResult};
+use perigee_types::{SqlError, SqlResult, SqlType};
 use sqlparser::ast::{DataType, Expr, Ident, ObjectName, ObjectNamePart};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -9,6 +9,7 @@ use super::{statement, with_parser};
 use crate::sql::statement::Statement;
 
 /// A cursor over the tokens of one statement.
+#[derive(Clone)]
 pub(super) struct Tokens<'a> {
     text: &'a Text<'a>,
     tokens: &'a [TokenWithSpan],
@@ -225,6 +226,17 @@ impl<'a> Tokens<'a> {
         made.extend(rest.iter().cloned());
         made.push(TokenWithSpan { token: Token::RParen, span: first.span });
         with_parser(self.text, &made, |parser| parser.parse_statement())
+    }
+
+    /// A type of one word.
+    ///
+    /// # Errors
+    /// `42601`, `42704`
+    pub(super) fn one_type(&mut self) -> SqlResult<SqlType> {
+        let Some(token) = self.tokens.get(self.at..=self.at) else { return Err(self.error()) };
+        self.at += 1;
+        let ty = self.types(token)?.pop().ok_or_else(|| self.error())?;
+        crate::exec::sql_type_of(&ty)
     }
 
     /// A query, which `tokens` are.

@@ -15,7 +15,6 @@ const COMMANDS: &[&str] = &[
     "ALTER EXTENSION",
     "ALTER FOREIGN",
     "ALTER FUNCTION",
-    "ALTER INDEX",
     "ALTER LANGUAGE",
     "ALTER LARGE OBJECT",
     "ALTER MATERIALIZED VIEW",
@@ -26,7 +25,6 @@ const COMMANDS: &[&str] = &[
     "ALTER ROUTINE",
     "ALTER RULE",
     "ALTER SCHEMA",
-    "ALTER SEQUENCE",
     "ALTER SERVER",
     "ALTER STATISTICS",
     "ALTER SUBSCRIPTION",
@@ -35,7 +33,6 @@ const COMMANDS: &[&str] = &[
     "ALTER TEXT SEARCH",
     "ALTER TRIGGER",
     "ALTER USER MAPPING",
-    "ALTER VIEW",
     "CALL",
     "CLUSTER",
     "CREATE ACCESS METHOD",
@@ -96,8 +93,6 @@ const COMMANDS: &[&str] = &[
     "DROP USER MAPPING",
     "IMPORT FOREIGN SCHEMA",
     "LOAD",
-    "LOCK",
-    "REINDEX",
     "SECURITY LABEL",
 ];
 

@@ -7,9 +7,7 @@ use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Plan};
 use perigee_types::catalog::{ColumnDefault, Object, Table};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
-use sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, DropBehavior, Expr, Ident, Owner, RenameTableNameKind,
-};
+use sqlparser::ast::{self, AlterColumnOperation, AlterTable, AlterTableOperation, DropBehavior, Expr, Ident, Owner};
 
 use super::table::{Constraint, column, default_of, storage_options, table_constraint};
 use super::types::{base_type, domain_of};
@@ -141,9 +139,9 @@ fn action(
         AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
             Action::RenameColumn { from: existing(table, fold(old_column_name), false)?, to: fold(new_column_name) }
         }
-        AlterTableOperation::RenameTable {
-            table_name: RenameTableNameKind::To(name) | RenameTableNameKind::As(name),
-        } => Action::Rename { to: fold(names::last_ident(name)?) },
+        AlterTableOperation::RenameConstraint { old_name, new_name } => {
+            Action::RenameConstraint { from: fold(old_name), to: fold(new_name) }
+        }
         AlterTableOperation::AlterColumn { column_name, op } => {
             alter_column(table, original, existing(table, fold(column_name), false)?, op, context)?
         }
@@ -190,6 +188,17 @@ fn alter_column(
     operation: &AlterColumnOperation,
     context: &PlanContext,
 ) -> SqlResult<Action> {
+    let is_identity = table.columns[names::column(table, &column)?].identity_always.is_some();
+    let drops_default = matches!(operation, AlterColumnOperation::DropDefault);
+    if is_identity
+        && (drops_default
+            || matches!(operation, AlterColumnOperation::SetDefault { .. } | AlterColumnOperation::DropNotNull))
+    {
+        let text = format!("column \"{column}\" of relation \"{}\" is an identity column", table.name);
+        let error = SqlError::syntax(text);
+        let hint = "Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead.";
+        return Err(if drops_default { error.hint(hint) } else { error });
+    }
     let is_generated = table.columns[names::column(table, &column)?].generated().is_some();
     if is_generated && matches!(operation, AlterColumnOperation::SetDefault { .. } | AlterColumnOperation::DropDefault)
     {
@@ -212,7 +221,11 @@ fn alter_column(
             let new = set_type(table, original, column, base_type(data_type)?, using.as_ref(), context)?;
             Action::SetTypes(vec![ColumnType { domain, ..new }])
         }
-        AlterColumnOperation::AddGenerated { .. } => return Err(SqlError::unsupported("ADD GENERATED")),
+        AlterColumnOperation::AddGenerated { generated_as, sequence_options } => Action::AddIdentity {
+            column,
+            always: matches!(generated_as, Some(ast::GeneratedAs::Always)),
+            clauses: super::relation::clauses(sequence_options.as_deref().unwrap_or_default())?,
+        },
     })
 }
 

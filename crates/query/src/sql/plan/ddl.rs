@@ -6,14 +6,13 @@ use perigee_plan::ddl::{DropKind, IndexKeyDefinition};
 use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Plan};
 use perigee_types::catalog::{Column, Object, Table};
-use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use sqlparser::ast::{
-    self, CommentObject, CreateIndex, DataType, Expr, IndexColumn, IndexType, ObjectName, ObjectType, SchemaName,
-    SequenceOptions, Truncate, TruncateIdentityOption, UnaryOperator,
+    self, CommentObject, CreateIndex, Expr, IndexColumn, IndexType, ObjectName, ObjectType, SchemaName, Truncate,
+    TruncateIdentityOption,
 };
 
 use super::table::check_key_type;
-use super::types::sql_type;
 use super::{Planned, checks, names, refuse};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
@@ -28,12 +27,6 @@ pub(super) fn plan(statement: &Statement, ast: &ast::Statement, context: &PlanCo
         ast::Statement::CreateIndex(create) => (create_index(create, context)?, "CREATE INDEX"),
         ast::Statement::CreateSchema { schema_name, if_not_exists, .. } => {
             (create_schema(schema_name, *if_not_exists)?, "CREATE SCHEMA")
-        }
-        ast::Statement::CreateSequence { temporary, if_not_exists, name, data_type, sequence_options, owned_by } => {
-            let owned = owned_by.as_ref().is_some_and(|o| !o.to_string().eq_ignore_ascii_case("none"));
-            refuse(owned, "OWNED BY")?;
-            let ddl = create_sequence(name, *temporary, *if_not_exists, data_type.as_ref(), sequence_options, context)?;
-            (ddl, "CREATE SEQUENCE")
         }
         ast::Statement::Drop { object_type, if_exists, names, cascade, temporary, .. } => {
             refuse(*temporary, "DROP TEMPORARY")?;
@@ -106,11 +99,16 @@ fn index_key(key: &IndexColumn, table: &Arc<Table>, context: &PlanContext) -> Sq
     }
     let (text, ty) = checks::index_expression(table, expr, context)?;
     check_key_type(&ty, "expr")?;
-    let name = match super::columns::expression_name(expr) {
+    let name = index_expression_name(expr);
+    Ok(IndexKeyDefinition { name, expression: Some((text, ty)), descending, nulls_first })
+}
+
+/// What an expression is called in the name of an index.
+pub(super) fn index_expression_name(expr: &Expr) -> String {
+    match super::columns::expression_name(expr) {
         name if name == super::columns::UNNAMED => "expr".to_owned(),
         name => name,
-    };
-    Ok(IndexKeyDefinition { name, expression: Some((text, ty)), descending, nulls_first })
+    }
 }
 
 fn create_schema(name: &SchemaName, if_not_exists: bool) -> SqlResult<Ddl> {
@@ -132,70 +130,6 @@ fn create_schema(name: &SchemaName, if_not_exists: bool) -> SqlResult<Ddl> {
             .detail("The prefix \"pg_\" is reserved for system schemas."));
     }
     Ok(Ddl::CreateSchema { name, if_not_exists, owner })
-}
-
-fn create_sequence(
-    name: &ObjectName,
-    temporary: bool,
-    if_not_exists: bool,
-    data_type: Option<&DataType>,
-    options: &[SequenceOptions],
-    context: &PlanContext,
-) -> SqlResult<Ddl> {
-    let name = names::qualified(name, context)?;
-    let schema = names::creation_schema(&name, temporary, context)?;
-    let ty = data_type.map(sql_type).transpose()?.unwrap_or(SqlType::Int8);
-    if !ty.is_integer() {
-        return Err(SqlError::new(
-            SqlState::InvalidParameterValue,
-            "sequence type must be smallint, integer, or bigint",
-        ));
-    }
-    let (mut start, mut increment, mut minimum, mut maximum, mut cycle) = (None, 1, None, None, false);
-    for option in options {
-        match option {
-            SequenceOptions::IncrementBy(value, _) => increment = integer(value)?,
-            SequenceOptions::MinValue(value) => minimum = value.as_ref().map(integer).transpose()?,
-            SequenceOptions::MaxValue(value) => maximum = value.as_ref().map(integer).transpose()?,
-            SequenceOptions::StartWith(value, _) => start = Some(integer(value)?),
-            // How many values a session takes ahead is the engine's choice.
-            SequenceOptions::Cache(value) => {
-                integer(value)?;
-            }
-            // sqlparser keeps whether NO stands before it.
-            SequenceOptions::Cycle(no) => cycle = !no,
-        }
-    }
-    if increment == 0 {
-        return Err(SqlError::new(SqlState::InvalidParameterValue, "INCREMENT must not be zero"));
-    }
-    if let (Some(low), Some(high)) = (minimum, maximum)
-        && low >= high
-    {
-        return Err(SqlError::new(
-            SqlState::InvalidParameterValue,
-            format!("MINVALUE ({low}) must be less than MAXVALUE ({high})"),
-        ));
-    }
-    Ok(Ddl::CreateSequence { schema, name: name.1, if_not_exists, ty, start, increment, minimum, maximum, cycle })
-}
-
-fn integer(expr: &Expr) -> SqlResult<i64> {
-    let parsed = match expr {
-        Expr::Value(value) => match &value.value {
-            ast::Value::Number(number, _) => number.parse().ok(),
-            _ => None,
-        },
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match &**expr {
-            Expr::Value(value) => match &value.value {
-                ast::Value::Number(number, _) => format!("-{number}").parse().ok(),
-                _ => None,
-            },
-            _ => None,
-        },
-        _ => None,
-    };
-    parsed.ok_or_else(|| SqlError::syntax(format!("syntax error at or near \"{expr}\"")))
 }
 
 fn drop(

@@ -32,6 +32,16 @@ struct Resolved<'a> {
     /// Places of the columns that values are given for, in their order.
     columns: Vec<usize>,
     conflict: Option<Conflict<'a>>,
+    overriding: Option<Overriding>,
+}
+
+/// OVERRIDING … VALUE
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overriding {
+    /// SYSTEM: values for GENERATED ALWAYS columns are taken.
+    System,
+    /// USER: values for identity columns are not taken.
+    User,
 }
 
 /// Plans an INSERT.
@@ -53,7 +63,7 @@ pub(super) fn plan(insert: &Insert, context: &PlanContext) -> SqlResult<Planned>
 pub(super) fn plan_with(insert: &Insert, with: Option<ast::With>, context: &PlanContext) -> SqlResult<Planned> {
     let resolved = resolve(insert, context)?;
     if let Some(values) = insert.source.as_deref().and_then(plain_values) {
-        check_width(values, &resolved.target.table, &resolved.columns, insert)?;
+        check_width(values, &resolved.target.table, &resolved)?;
     }
     relational_insert(resolved, with, context)
 }
@@ -86,7 +96,6 @@ pub(super) fn point(insert: &Insert, context: &PlanContext) -> SqlResult<Option<
 fn resolve<'a>(insert: &'a Insert, context: &PlanContext) -> SqlResult<Resolved<'a>> {
     let odd = insert.or.is_some()
         || insert.ignore
-        || insert.overwrite
         || insert.partitioned.is_some()
         || !insert.assignments.is_empty()
         || insert.output.is_some()
@@ -100,8 +109,14 @@ fn resolve<'a>(insert: &'a Insert, context: &PlanContext) -> SqlResult<Resolved<
     let alias = insert.table_alias.as_ref().map(|alias| &alias.alias);
     let target = point::written(name, alias, context)?;
     let columns = target_columns(insert, &target.table)?;
+    // What the parser's rewriting makes of OVERRIDING.
+    let overriding = match (insert.overwrite, insert.has_table_keyword) {
+        (true, _) => Some(Overriding::System),
+        (_, true) => Some(Overriding::User),
+        _ => None,
+    };
     let conflict = conflict::resolve(insert, &target.table, context)?;
-    Ok(Resolved { insert, target, columns, conflict })
+    Ok(Resolved { insert, target, columns, conflict, overriding })
 }
 
 /// Places of the columns that values are given for, in their order.
@@ -132,14 +147,17 @@ fn plain_values(source: &Query) -> Option<&Values> {
     }
 }
 
-fn check_width(values: &Values, table: &Table, columns: &[usize], insert: &Insert) -> SqlResult<()> {
+fn check_width(values: &Values, table: &Table, resolved: &Resolved) -> SqlResult<()> {
+    let Resolved { columns, insert, .. } = resolved;
     let width = values.rows.first().map_or(0, |row| row.content.len());
     if values.rows.iter().any(|row| row.content.len() != width) {
         return Err(SqlError::syntax("VALUES lists must all be the same length"));
     }
     for row in &values.rows {
         for (place, value) in columns.iter().zip(&row.content) {
-            refuse_always_identity(table, *place, value)?;
+            if !is_default(value) && resolved.refuses(&table.columns[*place]) {
+                return Err(always_generated(&table.columns[*place]));
+            }
         }
     }
     check_count(width, columns, insert)
@@ -161,14 +179,22 @@ fn check_count(width: usize, columns: &[usize], insert: &Insert) -> SqlResult<()
 /// `428C9`
 pub(super) fn refuse_always_identity(table: &Table, place: usize, value: &ast::Expr) -> SqlResult<()> {
     let column = &table.columns[place];
-    if is_always_generated(column) && !is_default(value) {
+    if (column.generated().is_some() || column.identity_always == Some(true)) && !is_default(value) {
         return Err(always_generated(column));
     }
     Ok(())
 }
 
-fn is_always_generated(column: &Column) -> bool {
-    column.identity_always == Some(true) || column.generated().is_some()
+impl Resolved<'_> {
+    /// Whether a column takes no value but its own.
+    fn refuses(&self, column: &Column) -> bool {
+        column.generated().is_some() || column.identity_always == Some(true) && self.overriding.is_none()
+    }
+
+    /// Whether a value that is given for a column is not taken.
+    fn ignores(&self, column: &Column) -> bool {
+        self.overriding == Some(Overriding::User) && column.identity_always.is_some()
+    }
 }
 
 fn always_generated(column: &Column) -> SqlError {
@@ -178,17 +204,21 @@ fn always_generated(column: &Column) -> SqlError {
         Some(_) => format!("Column \"{name}\" is a generated column."),
         None => format!("Column \"{name}\" is an identity column defined as GENERATED ALWAYS."),
     };
-    SqlError::new(SqlState::GeneratedAlways, text).detail(detail)
+    let error = SqlError::new(SqlState::GeneratedAlways, text).detail(detail);
+    match column.generated() {
+        Some(_) => error,
+        None => error.hint("Use OVERRIDING SYSTEM VALUE to override."),
+    }
 }
 
 fn point_rows(resolved: &Resolved, context: &PlanContext) -> SqlResult<Option<Planned>> {
-    let Resolved { insert, target, columns, conflict } = resolved;
+    let Resolved { insert, target, conflict, .. } = resolved;
     let table = &target.table;
     let rows: Vec<&[ast::Expr]> = match &insert.source {
         None => vec![&[]],
         Some(source) => match plain_values(source) {
             Some(values) => {
-                check_width(values, table, columns, insert)?;
+                check_width(values, table, resolved)?;
                 values.rows.iter().map(|row| row.content.as_slice()).collect()
             }
             None => return Ok(None),
@@ -203,10 +233,8 @@ fn point_rows(resolved: &Resolved, context: &PlanContext) -> SqlResult<Option<Pl
         let defaults = (0..table.columns.len())
             .map(|place| default_value(table, place, &mut scope))
             .collect::<Result<Vec<_>, _>>()?;
-        let rows = rows
-            .iter()
-            .map(|row| bind_row(table, columns, row, &defaults, &mut scope))
-            .collect::<Result<Vec<_>, _>>()?;
+        let rows =
+            rows.iter().map(|row| bind_row(resolved, row, &defaults, &mut scope)).collect::<Result<Vec<_>, _>>()?;
         let on_conflict = match conflict {
             Some(conflict) => Some(conflict.bind(target, context, scope.parameters)?),
             None => None,
@@ -229,18 +257,17 @@ fn point_rows(resolved: &Resolved, context: &PlanContext) -> SqlResult<Option<Pl
 }
 
 fn bind_row(
-    table: &Table,
-    columns: &[usize],
+    resolved: &Resolved,
     values: &[ast::Expr],
     defaults: &[Expr],
     scope: &mut Scope,
 ) -> Result<Vec<Expr>, Stop> {
     let mut row = defaults.to_vec();
-    for (place, value) in columns.iter().zip(values) {
-        if is_default(value) {
+    for (place, value) in resolved.columns.iter().zip(values) {
+        let column = &resolved.target.table.columns[*place];
+        if is_default(value) || resolved.ignores(column) {
             continue;
         }
-        let column = &table.columns[*place];
         let bound = scope.bind(value)?;
         row[*place] = scope.assign(bound, &column.ty, &column.name)?;
     }
@@ -253,7 +280,7 @@ fn from_query(
     with: Option<ast::With>,
     context: &PlanContext,
 ) -> SqlResult<Planned> {
-    let Resolved { insert, target, columns, conflict } = resolved;
+    let Resolved { insert, target, columns, conflict, .. } = resolved;
     let table = &target.table;
     let mut query = source.clone();
     query.with = match (with.clone(), query.with.take()) {
@@ -274,13 +301,15 @@ fn from_query(
     check_count(width, columns, insert)?;
     let given = &columns[..width];
     // VALUES were looked at one by one.
-    if let Some(place) = given.iter().find(|place| is_always_generated(&table.columns[**place]))
+    if let Some(place) = given.iter().find(|place| resolved.refuses(&table.columns[**place]))
         && insert.source.as_deref().is_some_and(|source| plain_values(source).is_none())
     {
         return Err(always_generated(&table.columns[*place]));
     }
     let logical = cast_assigned(planned.logical, table, |at| given.get(at).copied())?;
-    let logical = in_table_order(logical, table, given, context)?;
+    let taken: Vec<Option<usize>> =
+        given.iter().map(|place| (!resolved.ignores(&table.columns[*place])).then_some(*place)).collect();
+    let logical = in_table_order(logical, table, &taken, context)?;
     let mut query = query_of(&logical, planned.reads, &planned.parameters)?;
     let mut types = planned.parameters;
     let on_conflict = match conflict {
@@ -326,11 +355,16 @@ fn prepare_source(
 }
 
 /// One column for each of the table's: what the query gives for it, else its default.
-fn in_table_order(plan: LogicalPlan, table: &Table, given: &[usize], context: &PlanContext) -> SqlResult<LogicalPlan> {
+fn in_table_order(
+    plan: LogicalPlan,
+    table: &Table,
+    given: &[Option<usize>],
+    context: &PlanContext,
+) -> SqlResult<LogicalPlan> {
     let columns = plan.schema().columns();
     let mut expressions = Vec::with_capacity(table.columns.len());
     for (place, column) in table.columns.iter().enumerate() {
-        let expr = match given.iter().position(|g| *g == place) {
+        let expr = match given.iter().position(|g| *g == Some(place)) {
             Some(at) => DfExpr::Column(columns[at].clone()),
             None => default_over(&plan, table, place, context)?,
         };

@@ -18,6 +18,7 @@ mod copy;
 mod ddl;
 mod delete;
 mod insert;
+mod like;
 mod literal;
 mod materialized;
 mod merge;
@@ -29,6 +30,7 @@ mod position;
 mod prepare;
 mod privileges;
 mod query;
+mod relation;
 mod returning;
 mod rewrite;
 mod role;
@@ -127,11 +129,24 @@ fn prepared(statement: &Statement, planned: Planned, context: &PlanContext) -> A
 fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> {
     match &statement.ast {
         Ast::Sql(ast) => sql(statement, ast, context),
-        Ast::CreateTableNoData(ast) => match &**ast {
-            ast::Statement::CreateTable(create) => table::create(create, false, context),
-            ast::Statement::CreateView(create) if create.materialized => materialized::create(create, false, context),
+        Ast::CreateTable { statement, with_data, likes } => match &**statement {
+            ast::Statement::CreateTable(create) => table::create(create, *with_data, likes, context),
+            ast::Statement::CreateView(create) if create.materialized => {
+                materialized::create(create, *with_data, context)
+            }
             _ => Err(SqlError::syntax("syntax error at or near \"WITH\"")),
         },
+        Ast::CreateSequence(create) => relation::create_sequence(create, context),
+        Ast::Alter(alter) => relation::alter(alter, context),
+        Ast::Lock { tables, mode, nowait } => {
+            let (tables, named) = relation::locked(tables, context)?;
+            let lock = Admin::Lock { tables, named, mode: *mode, nowait: *nowait };
+            Ok(Planned::command(Plan::Admin(lock), "LOCK TABLE"))
+        }
+        Ast::Reindex { index, name } => {
+            let object = relation::reindexed(*index, name.as_ref(), context)?;
+            Ok(Planned::command(Plan::Admin(Admin::Reindex(object)), "REINDEX"))
+        }
         Ast::Refresh { name, concurrently, with_data } => {
             materialized::refresh(name, *concurrently, *with_data, context)
         }
@@ -188,13 +203,14 @@ fn sql(statement: &Statement, ast: &ast::Statement, context: &PlanContext) -> Sq
                 Some(clause),
             ) => with::plan(query, clause, context),
             (_, Some(clause)) if with::writes(clause) => with::plan(query, clause, context),
+            (ast::SetExpr::Select(select), _) if select.into.is_some() => table::select_into(query, context),
             _ => query::plan(query, context),
         },
         ast::Statement::Insert(insert) => insert::plan(insert, context),
         ast::Statement::Update(update) => update::plan(update, context),
         ast::Statement::Delete(delete) => delete::plan(delete, context),
         ast::Statement::Merge(statement) => merge::plan(statement, None, context),
-        ast::Statement::CreateTable(create) => table::create(create, true, context),
+        ast::Statement::CreateTable(create) => table::create(create, true, &[], context),
         ast::Statement::AlterTable(alter) => alter::plan(alter, context),
         ast::Statement::CreateView(create) if create.materialized => materialized::create(create, true, context),
         ast::Statement::CreateView(create) => view::create(create, context),

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use perigee_plan::ddl::{CheckConstraint, ColumnDefinition, ForeignKeyConstraint, KeyConstraint, SequenceColumn};
+use perigee_plan::ddl::{
+    CheckConstraint, ColumnDefinition, ForeignKeyConstraint, KeyConstraint, SequenceClauses, SequenceColumn,
+};
 use perigee_plan::{Ddl, Expr, Plan};
 use perigee_types::catalog::{OnCommit, ReferentialAction, TEMPORARY_SCHEMA};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
+use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use sqlparser::ast::{
     self, ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr as AstExpr, Ident, IndexColumn, SqlOption,
     TableConstraint,
@@ -14,9 +17,10 @@ use sqlparser::ast::{
 use super::parameters::Parameters;
 use super::scalar::{Scope, Stop};
 use super::types::{ColumnType, column_type};
-use super::{Planned, checks, names, query, refuse, undefined_parameter};
+use super::{Planned, checks, like, names, query, refuse, undefined_parameter};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::{fold, parse_expression};
+use crate::sql::statement::LikeClause;
 
 /// The most columns of a table; PostgreSQL's limit.
 const COLUMNS_MAX: usize = 1_600;
@@ -33,7 +37,12 @@ pub(super) struct Column {
 ///
 /// # Errors
 /// What PostgreSQL's analysis would refuse; `0A000` for partitioned tables.
-pub(super) fn create(create: &CreateTable, with_data: bool, context: &PlanContext) -> SqlResult<Planned> {
+pub(super) fn create(
+    create: &CreateTable,
+    with_data: bool,
+    likes: &[LikeClause],
+    context: &PlanContext,
+) -> SqlResult<Planned> {
     refuse(create.external || create.or_replace || create.transient || create.clone.is_some(), "this CREATE TABLE")?;
     refuse(create.like.is_some(), "CREATE TABLE … LIKE")?;
     refuse(create.inherits.is_some(), "INHERITS")?;
@@ -46,12 +55,25 @@ pub(super) fn create(create: &CreateTable, with_data: bool, context: &PlanContex
     let on_commit = on_commit(create, schema)?;
     let options = options(&create.table_options)?;
     if let Some(source) = &create.query {
+        like::refuse(likes)?;
         return create_as(create, source, with_data, (schema, name.1), (options, on_commit), context);
     }
     refuse(!with_data, "WITH NO DATA without a query")?;
     let mut columns: Vec<ColumnDefinition> = Vec::with_capacity(create.columns.len());
     let (mut keys, mut checks, mut foreign_keys) = (Vec::new(), Vec::new(), Vec::new());
-    for definition in &create.columns {
+    let mut indexes = Vec::new();
+    for place in 0..=create.columns.len() {
+        for like in likes.iter().filter(|like| like.at == place) {
+            let taken = like::taken(like, context)?;
+            if let Some(twice) = taken.columns.iter().find(|new| columns.iter().any(|other| other.name == new.name)) {
+                return Err(duplicate_column(&twice.name));
+            }
+            columns.extend(taken.columns);
+            keys.extend(taken.keys);
+            checks.extend(taken.checks);
+            indexes.extend(taken.indexes);
+        }
+        let Some(definition) = create.columns.get(place) else { continue };
         let column = column(definition, Some(&name), context)?;
         if columns.iter().any(|other| other.name == column.definition.name) {
             return Err(duplicate_column(&column.definition.name));
@@ -82,6 +104,7 @@ pub(super) fn create(create: &CreateTable, with_data: bool, context: &PlanContex
             keys,
             checks,
             foreign_keys,
+            indexes,
             options,
             on_commit,
             source: None,
@@ -136,6 +159,7 @@ fn create_as(
             keys: Vec::new(),
             checks: Vec::new(),
             foreign_keys: Vec::new(),
+            indexes: Vec::new(),
             options,
             on_commit,
             source: Some(query),
@@ -145,6 +169,18 @@ fn create_as(
     );
     planned.parameters = relational.parameters;
     Ok(planned)
+}
+
+/// SELECT … INTO: CREATE TABLE AS in other words.
+pub(super) fn select_into(query: &ast::Query, context: &PlanContext) -> SqlResult<Planned> {
+    let mut query = query.clone();
+    let into = match &mut *query.body {
+        ast::SetExpr::Select(select) => select.into.take(),
+        _ => None,
+    };
+    let Some(into) = into else { return Err(SqlError::internal("SELECT without INTO")) };
+    let made = CreateTableBuilder::new(into.name).temporary(into.temporary).query(Some(Box::new(query))).build();
+    create(&made, true, &[], context)
 }
 
 pub(super) fn plain_column(name: String, ty: SqlType) -> ColumnDefinition {
@@ -157,6 +193,7 @@ pub(super) fn plain_column(name: String, ty: SqlType) -> ColumnDefinition {
         generated: false,
         default_value: None,
         sequence: None,
+        clauses: SequenceClauses::default(),
     }
 }
 
@@ -186,6 +223,7 @@ pub(super) fn column(
     };
     let mut not_null = sequence.is_some();
     let mut expression = None;
+    let mut clauses = SequenceClauses::default();
     let (mut default, mut key, mut checks, mut foreign_keys) = (None, None, Vec::new(), Vec::new());
     for option in &definition.options {
         let constraint_name = option.name.as_ref().map(fold);
@@ -212,7 +250,7 @@ pub(super) fn column(
                 foreign_keys.push(foreign);
             }
             ColumnOption::Generated { generation_expr: None, generated_as, sequence_options, .. } => {
-                refuse(sequence_options.as_ref().is_some_and(|o| !o.is_empty()), "options of an identity column")?;
+                clauses = super::relation::clauses(sequence_options.as_deref().unwrap_or_default())?;
                 if !ty.is_integer() {
                     return Err(SqlError::new(
                         SqlState::InvalidParameterValue,
@@ -263,7 +301,8 @@ pub(super) fn column(
         Some(text) if default.is_none() => default_of(&parse_expression(&text)?, &name, &ty, context)?.1,
         _ => default_value,
     };
-    let definition = ColumnDefinition { name, ty, domain, not_null, default, generated, default_value, sequence };
+    let definition =
+        ColumnDefinition { name, ty, domain, not_null, default, generated, default_value, sequence, clauses };
     Ok(Column { definition, key, checks, foreign_keys })
 }
 

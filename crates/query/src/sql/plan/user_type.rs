@@ -146,6 +146,7 @@ fn validate(name: &str, base: SqlType, checks: &[CheckConstraint], context: &Pla
         generated: false,
         default_value: None,
         sequence: None,
+        clauses: Default::default(),
     };
     super::checks::validate(name, &[value], checks, context)
 }
