@@ -153,7 +153,7 @@ impl Reader {
     }
 
     fn take(&mut self, db: DbId, key: &ScannedKey) {
-        self.table.rows_of(db.number, key, &self.places, &mut self.rows);
+        self.table.rows_of(db.number, key, self.keyspace.now_ms(), &self.places, &mut self.rows);
     }
 
     fn batch(&mut self) -> Result<RecordBatch> {

@@ -35,8 +35,8 @@ impl Table {
         })
     }
 
-    /// Appends the rows that a key has in this table, with the columns at `places`.
-    pub(super) fn rows_of(self, db: u32, key: &ScannedKey, places: &[usize], rows: &mut Vec<Row>) {
+    /// Appends the rows that a key has in this table at `now`, with the columns at `places`.
+    pub(super) fn rows_of(self, db: u32, key: &ScannedKey, now: i64, places: &[usize], rows: &mut Vec<Row>) {
         let db_cell = || Value::Int4(i32::try_from(db).unwrap_or(i32::MAX));
         let end = || key.expire_at.map_or(Value::Null, time);
         let mut push = |cell: &dyn Fn(usize) -> Value| {
@@ -68,6 +68,33 @@ impl Table {
                         2 => Value::Int8(i64::try_from(rank).unwrap_or(i64::MAX)),
                         3 => text(member),
                         4 => Value::Float8(score),
+                        _ => end(),
+                    });
+                }
+            }
+            (Table::Hashes, Held::Hash(hash)) => {
+                for field in hash.live(now) {
+                    push(&|at| match at {
+                        2 => text(field.name),
+                        3 => text(field.value),
+                        4 => field.end.map_or(Value::Null, time),
+                        _ => end(),
+                    });
+                }
+            }
+            (Table::Lists, Held::List(list)) => {
+                for (position, value) in list.iter().enumerate() {
+                    push(&|at| match at {
+                        2 => Value::Int8(i64::try_from(position).unwrap_or(i64::MAX)),
+                        3 => text(value),
+                        _ => end(),
+                    });
+                }
+            }
+            (Table::Sets, Held::Set(set)) => {
+                for member in set.iter() {
+                    push(&|at| match at {
+                        2 => text(&member),
                         _ => end(),
                     });
                 }
