@@ -195,6 +195,12 @@ impl Db {
         self.live
     }
 
+    /// How many keys in memory have an end.
+    #[must_use]
+    pub fn expiring(&self) -> u64 {
+        self.expires.len() as u64
+    }
+
     /// Whether no key exists.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -10,6 +10,7 @@ mod key;
 mod list;
 mod script;
 mod series;
+mod server;
 mod set;
 mod stream;
 mod string;
@@ -31,6 +32,7 @@ static GROUPS: &[&[&Spec]] = &[
     list::COMMANDS,
     script::COMMANDS,
     series::COMMANDS,
+    server::COMMANDS,
     set::COMMANDS,
     stream::COMMANDS,
     string::COMMANDS,

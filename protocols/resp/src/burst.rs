@@ -1,0 +1,147 @@
+//! Commands of the keyspace that came together run together: reads under one lock, or all of them as one unit of the log.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use perigee_keyspace::{Command, Context, Flags, Reply, Run, SubmitError, Unit};
+
+use crate::command::Entry;
+use crate::session::{Ended, Session};
+
+/// Commands of a burst.
+const COMMANDS_MAX: usize = 512;
+/// Bytes of their arguments, about.
+const BYTES_MAX: usize = 256 << 10;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Burst {
+    commands: Vec<Command>,
+    entries: Vec<&'static Entry>,
+    bytes: usize,
+    /// Something is to be logged.
+    writes: bool,
+    /// The last one may wait.
+    waits: bool,
+}
+
+impl Burst {
+    /// Adds a command; says whether the burst is to be run now.
+    pub(crate) fn push(&mut self, entry: &'static Entry, command: Command, waits: bool) -> bool {
+        self.bytes += command.args.iter().map(|arg| arg.len() + 16).sum::<usize>();
+        self.writes |= command.spec.is_write() || waits;
+        self.waits = waits;
+        self.commands.push(command);
+        self.entries.push(entry);
+        waits || self.commands.len() >= COMMANDS_MAX || self.bytes >= BYTES_MAX
+    }
+}
+
+impl Session {
+    /// Runs the commands that were gathered, and answers them.
+    pub(crate) async fn run_burst(&mut self) -> Result<(), Ended> {
+        if self.burst.commands.is_empty() {
+            return Ok(());
+        }
+        let Burst { commands, mut entries, writes, waits, .. } = std::mem::take(&mut self.burst);
+        if self.shared.monitors.is_any() {
+            for (command, entry) in commands.iter().zip(&entries) {
+                self.monitor(&command.args, entry);
+            }
+        }
+        self.track(&commands);
+        let began = Instant::now();
+        let mut kept = Vec::new();
+        let replies = if writes {
+            // For the slow log; arguments are shared.
+            kept = commands.iter().map(|command| command.args.clone()).collect();
+            let unit =
+                Unit { db: self.db_id(), resp3: self.resp3, client: self.client.id, commands, ..Unit::default() };
+            if waits {
+                self.show();
+                self.set_blocked(true);
+            }
+            let replies = self.submit(unit, waits, entries.len()).await;
+            if waits {
+                self.set_blocked(false);
+            }
+            replies?
+        } else {
+            let replies = self.read(&commands);
+            kept.extend(commands.into_iter().map(|command| command.args));
+            replies
+        };
+        let took = began.elapsed() / u32::try_from(entries.len()).unwrap_or(1).max(1);
+        for (number, reply) in replies.iter().enumerate() {
+            self.write(reply);
+            if let (Some(entry), Some(args)) = (entries.get(number), kept.get(number)) {
+                if let Reply::Error(_) = reply {
+                    self.shared.stats.count_error(reply);
+                }
+                self.ran(entry, args, took, reply.is_error());
+            }
+        }
+        // The vectors are used again.
+        entries.clear();
+        self.burst.entries = entries;
+        Ok(())
+    }
+
+    /// Runs commands that read.
+    pub(crate) fn read(&mut self, commands: &[Command]) -> Vec<Reply> {
+        let keyspace = &self.shared.keyspace;
+        let context = Context {
+            resp3: self.resp3,
+            client: self.client.id,
+            must_not_wait: true,
+            no_touch: self.no_touch,
+            ..keyspace.context(self.db_id())
+        };
+        match keyspace.read(&context, commands) {
+            Ok(replies) => replies,
+            Err(fault) => {
+                tracing::error!(error = %fault, "a read of the keyspace failed");
+                let error = Reply::error(format!("ERR {fault}"));
+                commands.iter().map(|_| error.clone()).collect()
+            }
+        }
+    }
+
+    /// Submits a unit of `count` commands.
+    ///
+    /// # Errors
+    /// [`Ended`] also where nobody knows whether it took effect: no reply would be true.
+    pub(crate) async fn submit(&mut self, unit: Unit, waits: bool, count: usize) -> Result<Vec<Reply>, Ended> {
+        let keyspace = std::sync::Arc::clone(&self.shared.keyspace);
+        let submitted = async move { keyspace.submit(unit).await };
+        match self.wait(waits, submitted).await? {
+            Ok(replies) => Ok(replies),
+            Err(SubmitError::Unknown) => Err(Ended),
+            Err(SubmitError::Refused(text)) => Ok(vec![Reply::error(text); count]),
+        }
+    }
+
+    /// Remembers the keys that a tracking client reads, before it reads them.
+    pub(crate) fn track(&mut self, commands: &[Command]) {
+        let tracking = &self.tracking;
+        if !tracking.on || tracking.bcast {
+            return;
+        }
+        let wanted = if tracking.optin {
+            tracking.caching == Some(true)
+        } else {
+            !(tracking.optout && tracking.caching == Some(false))
+        };
+        if !wanted {
+            return;
+        }
+        for command in commands {
+            let reads = matches!(command.spec.run, Run::Read(_)) && command.spec.flags.contains(Flags::READONLY);
+            if reads && command.spec.takes(command.args.len()) {
+                let keys: Vec<Bytes> =
+                    command.spec.keys_of(&command.args).iter().map(|(at, _)| command.args[*at].clone()).collect();
+                self.shared.tracking.remember(&self.shared, &self.client, &keys);
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! AUTH [user] password; HELLO [version [AUTH user password] [SETNAME name]]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use perigee_keyspace::{Category, Error, Flags, Reply, Result, args};
+
+use super::{NOSCRIPT_LOADING_STALE, commands, text};
+use crate::acl::{DEFAULT, Reason, User};
+use crate::host::Identity;
+use crate::session::{Ended, Session};
+
+const NO_AUTH: Flags = NOSCRIPT_LOADING_STALE.union(Flags::FAST).union(Flags::NO_AUTH).union(Flags::ALLOW_BUSY);
+
+commands! {
+    "auth" -2 NO_AUTH, Category::CONNECTION, Connection "1.0.0" "Proves who the client is" later auth;
+    "hello" -1 NO_AUTH, Category::CONNECTION, Connection "6.0.0" "Chooses the protocol and says what server this is" later hello;
+}
+
+async fn auth(session: &mut Session, args: &[Bytes]) -> Result<Result<Reply>, Ended> {
+    let (user, password) = match args {
+        [_, password] => {
+            let default = session.shared.acl.default_user();
+            if default.nopass && session.shared.host.default_identity(session.client.peer).is_some() {
+                return Ok(Err(Error::reply(
+                    "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+                )));
+            }
+            (Bytes::from_static(DEFAULT.as_bytes()), password.clone())
+        }
+        [_, user, password] => (user.clone(), password.clone()),
+        _ => return Ok(Err(Error::SYNTAX)),
+    };
+    Ok(log_in(session, &user, &password).await?.map(|()| Reply::OK))
+}
+
+/// Makes the connection that of a user.
+async fn log_in(session: &mut Session, user: &[u8], password: &[u8]) -> Result<Result<()>, Ended> {
+    let name = text(user).into_owned();
+    match who(session, &name, password).await? {
+        Some((identity, user)) => {
+            session.become_user(Some(identity), user);
+            Ok(Ok(()))
+        }
+        None => {
+            session.shared.stats.acl_denied_auth.fetch_add(1, Ordering::Relaxed);
+            let length_max = session.shared.config.hot.acl_log_length_max.load(Ordering::Relaxed);
+            let info = super::describe_client(&session.shared, &session.client);
+            let context = if session.in_exec { "multi" } else { "toplevel" };
+            session.shared.acl.log.add(Reason::Auth, context, "AUTH", &name, info, length_max);
+            Ok(Err(Error::reply("WRONGPASS invalid username-password pair or user is disabled.")))
+        }
+    }
+}
+
+/// Who has this name and password: users of ACL SETUSER first, then those of the server.
+async fn who(session: &mut Session, name: &str, password: &[u8]) -> Result<Option<(Identity, Arc<User>)>, Ended> {
+    let known = session.shared.acl.get(name);
+    let open = session.shared.host.default_identity(session.client.peer);
+    if let Some(user) = known {
+        // A user without a password is nobody's where the server wants to know who connects.
+        let accepted = user.on && user.accepts(password) && (!user.nopass || open.is_some());
+        if accepted {
+            let tenant = if name == DEFAULT { open.map(|identity| identity.tenant) } else { Some(user.tenant) };
+            if let Some(tenant) = tenant {
+                let identity = Identity { user: Arc::clone(&user.name), tenant, superuser: false };
+                return Ok(Some((identity, user)));
+            }
+        }
+        if name != DEFAULT {
+            return Ok(None);
+        }
+    }
+    let host = Arc::clone(&session.shared.host);
+    let peer = session.client.peer;
+    let (name, password) = (name.to_owned(), password.to_vec());
+    let found = session.wait(true, async move { host.authenticate(&name, &password, peer).await }).await?;
+    Ok(found.map(|identity| {
+        let user = Arc::new(User::unbounded(&identity.user, identity.tenant));
+        (identity, user)
+    }))
+}
+
+async fn hello(session: &mut Session, words: &[Bytes]) -> Result<Result<Reply>, Ended> {
+    let resp3 = match words.get(1).map(|version| args::parse_integer(version)) {
+        None => session.resp3,
+        Some(Some(2)) => false,
+        Some(Some(3)) => true,
+        Some(Some(_)) => return Ok(Err(Error::reply("NOPROTO unsupported protocol version"))),
+        Some(None) => {
+            return Ok(Err(Error::reply("ERR Protocol version is not an integer or out of range")));
+        }
+    };
+    let (mut credentials, mut name) = (None, None);
+    let mut at = 2;
+    while let Some(word) = words.get(at) {
+        match (words.get(at + 1), words.get(at + 2)) {
+            (Some(user), Some(password)) if args::is(word, "auth") => {
+                credentials = Some((user, password));
+                at += 3;
+            }
+            (Some(given), _) if args::is(word, "setname") => {
+                name = Some(given);
+                at += 2;
+            }
+            _ => return Ok(Err(Error::reply(format!("ERR Syntax error in HELLO option '{}'", text(word))))),
+        }
+    }
+    if let Some(name) = name
+        && let Err(error) = super::client::check_name(name)
+    {
+        return Ok(Err(error));
+    }
+    if let Some((user, password)) = credentials
+        && let Err(error) = log_in(session, user, password).await?
+    {
+        return Ok(Err(error));
+    }
+    if !session.is_known() {
+        return Ok(Err(Error::reply(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+        )));
+    }
+    if let Some(name) = name {
+        session.client.view.lock().name = text(name).into_owned();
+    }
+    session.resp3 = resp3;
+    session.show();
+    let id = i64::try_from(session.client.id).unwrap_or(i64::MAX);
+    let mode = if session.shared.cluster_mode { "cluster" } else { "standalone" };
+    Ok(Ok(Reply::Map(vec![
+        (Reply::bulk("server"), Reply::bulk("redis")),
+        (Reply::bulk("version"), Reply::bulk(crate::info::REDIS_VERSION)),
+        (Reply::bulk("proto"), Reply::Integer(if resp3 { 3 } else { 2 })),
+        (Reply::bulk("id"), Reply::Integer(id)),
+        (Reply::bulk("mode"), Reply::bulk(mode)),
+        (Reply::bulk("role"), Reply::bulk("master")),
+        (Reply::bulk("modules"), super::module::list()),
+    ])))
+}

@@ -1,0 +1,243 @@
+//! What the connections of a door share.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use perigee_keyspace::{Effects, EventClass, Flags, Keyspace, Listener};
+use perigee_types::Oid;
+use tokio::sync::Notify;
+
+use crate::acl::{Acl, User};
+use crate::client::{Client, Clients};
+use crate::command::Entry;
+use crate::config::Config;
+use crate::host::{Host, Identity};
+use crate::monitor::Monitors;
+use crate::pubsub::Hub;
+use crate::session::Killed;
+use crate::slowlog::SlowLog;
+use crate::stats::Stats;
+use crate::tracking::TrackingTable;
+
+/// CLIENT PAUSE.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    until: Instant,
+    all: bool,
+}
+
+/// See the module.
+pub(crate) struct Shared {
+    pub(crate) keyspace: Arc<Keyspace>,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) clients: Clients,
+    pub(crate) config: Config,
+    pub(crate) acl: Acl,
+    pub(crate) hub: Hub,
+    pub(crate) tracking: TrackingTable,
+    pub(crate) monitors: Monitors,
+    pub(crate) slowlog: SlowLog,
+    pub(crate) latency: crate::latency::Latency,
+    pub(crate) stats: Stats,
+    /// Whether the door says that it is a cluster of one shard.
+    pub(crate) cluster_mode: bool,
+    pause: Mutex<Option<Pause>>,
+    unpaused: Notify,
+    /// Bytes of the keyspace, as of the last look.
+    memory: AtomicU64,
+    /// The most of them.
+    pub(crate) memory_peak: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(keyspace: Arc<Keyspace>, host: Arc<dyn Host>, cluster_mode: bool) -> Self {
+        Self {
+            keyspace,
+            host,
+            clients: Clients::default(),
+            config: Config::new(),
+            acl: Acl::new(),
+            hub: Hub::default(),
+            tracking: TrackingTable::default(),
+            monitors: Monitors::default(),
+            slowlog: SlowLog::default(),
+            latency: crate::latency::Latency::default(),
+            stats: Stats::new(crate::command::count_all()),
+            cluster_mode,
+            pause: Mutex::default(),
+            unpaused: Notify::new(),
+            memory: AtomicU64::new(0),
+            memory_peak: AtomicU64::new(0),
+        }
+    }
+
+    /// Who a connection is before it says so.
+    pub(crate) fn stranger(&self, peer: Option<SocketAddr>) -> (Option<Identity>, Arc<User>) {
+        let user = self.acl.default_user();
+        let identity = self.host.default_identity(peer).filter(|_| user.on && user.nopass);
+        let identity = identity.map(|identity| Identity { user: Arc::clone(&user.name), ..identity });
+        (identity, user)
+    }
+
+    /// Sends bytes to a client; one that does not read is ended.
+    pub(crate) fn send(&self, client: &Client, bytes: &[u8]) {
+        let waiting = client.send(|out| out.extend_from_slice(bytes));
+        let limit = if client.is_pubsub() {
+            *self.config.hot.pubsub_limit.read()
+        } else {
+            *self.config.hot.normal_limit.read()
+        };
+        if limit.hard > 0 && waiting > limit.hard {
+            tracing::info!(client = client.id, waiting, "closed: its output buffer is over the limit");
+            client.kill(Killed::Now);
+        }
+    }
+
+    /// Holds commands back until then: all, or those that write.
+    pub(crate) fn pause(&self, time: Duration, all: bool) {
+        let now = Instant::now();
+        let until = now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(1 << 30));
+        let mut pause = self.pause.lock();
+        let before = pause.filter(|pause| pause.until > now);
+        *pause = Some(match before {
+            Some(before) => Pause { until: until.max(before.until), all: all || before.all },
+            None => Pause { until, all },
+        });
+    }
+
+    pub(crate) fn unpause(&self) {
+        *self.pause.lock() = None;
+        self.unpaused.notify_waiters();
+    }
+
+    /// What a command has to wait for.
+    pub(crate) fn paused_for(&self, entry: &Entry) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let pause = (*self.pause.lock())?;
+        if Instant::now() >= pause.until {
+            return None;
+        }
+        let flags = entry.spec.flags;
+        let holds = (pause.all && !matches!(entry.spec.name, "client|unpause" | "client|pause" | "exec"))
+            || entry.spec.is_write()
+            || flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE)
+            || matches!(entry.spec.name, "publish" | "spublish");
+        if !holds {
+            return None;
+        }
+        // Looked at again often enough for an UNPAUSE.
+        let until = pause.until.min(Instant::now() + Duration::from_millis(5));
+        Some(async move { tokio::time::sleep_until(until.into()).await })
+    }
+
+    /// Whether writes that need memory are refused.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        let max = self.config.hot.memory_max.load(Ordering::Relaxed);
+        max > 0
+            && !self.config.hot.evicts.load(Ordering::Relaxed)
+            && self.keyspace.with_state(|state| state.memory()) + crate::info::MEMORY_BASE > max
+    }
+
+    /// What is done every tenth of a second.
+    pub(crate) fn tick(&self) {
+        let memory = self.keyspace.with_state(|state| state.memory()) as u64;
+        self.memory.store(memory, Ordering::Relaxed);
+        self.memory_peak.fetch_max(memory, Ordering::Relaxed);
+        let timeout_ms = u64::from(self.config.hot.timeout_s.load(Ordering::Relaxed)) * 1_000;
+        for client in self.clients.all() {
+            self.look_after(&client, timeout_ms);
+        }
+    }
+
+    fn look_after(&self, client: &Client, timeout_ms: u64) {
+        /// A client that takes nothing of what waits for it for this long is ended.
+        const WRITE_STALL_MS: u64 = 120_000;
+        let now = client.age_ms();
+        let waiting = client.waiting_bytes();
+        let pubsub = client.is_pubsub();
+        let limit = if pubsub { *self.config.hot.pubsub_limit.read() } else { *self.config.hot.normal_limit.read() };
+        if limit.hard > 0 && waiting > limit.hard {
+            return client.kill(Killed::Now);
+        }
+        if limit.soft > 0 && waiting > limit.soft {
+            match client.over_since_ms.load(Ordering::Relaxed) {
+                0 => client.over_since_ms.store(now.max(1), Ordering::Relaxed),
+                since if now.saturating_sub(since) > limit.soft_seconds * 1_000 => client.kill(Killed::Now),
+                _ => {}
+            }
+        } else {
+            client.over_since_ms.store(0, Ordering::Relaxed);
+        }
+        if waiting == 0 {
+            client.written_ms.store(now, Ordering::Relaxed);
+        } else if now.saturating_sub(client.written_ms.load(Ordering::Relaxed)) > WRITE_STALL_MS {
+            tracing::info!(client = client.id, "closed: it does not read");
+            client.kill(Killed::Now);
+        }
+        let idle = now.saturating_sub(client.active_ms.load(Ordering::Relaxed));
+        if timeout_ms > 0 && idle > timeout_ms && !pubsub {
+            let view = client.view.lock();
+            if !view.blocked && !view.monitor {
+                drop(view);
+                client.kill(Killed::Now);
+            }
+        }
+    }
+
+    /// Publishes keyspace events.
+    fn notify(&self, effects: &Effects) {
+        let wanted = self.config.hot.events();
+        for notification in &effects.notifications {
+            if notification.class.intersects(EventClass::EXPIRED) {
+                self.stats.expired_total.fetch_add(1, Ordering::Relaxed);
+            }
+            if notification.class.intersects(EventClass::EVICTED) {
+                self.stats.evicted_total.fetch_add(1, Ordering::Relaxed);
+            }
+            let tenant = notification.db.tenant;
+            if !wanted.intersects(notification.class) || !self.hub.has_subscribers(tenant) {
+                continue;
+            }
+            let db = notification.db.number;
+            if wanted.contains(EventClass::KEYSPACE) {
+                let mut channel = format!("__keyspace@{db}__:").into_bytes();
+                channel.extend_from_slice(&notification.key);
+                self.hub.publish(self, tenant, &channel, notification.event.as_bytes(), false);
+            }
+            if wanted.contains(EventClass::KEYEVENT) {
+                let channel = format!("__keyevent@{db}__:{}", notification.event);
+                self.hub.publish(self, tenant, channel.as_bytes(), &notification.key, false);
+            }
+        }
+    }
+
+    /// The tenant of a connection; that of strangers when it has gone.
+    fn tenant_of(&self, client: Option<u64>) -> Option<Oid> {
+        client
+            .and_then(|id| self.clients.get(id))
+            .map(|client| client.tenant())
+            .or_else(|| self.host.default_identity(None).map(|identity| identity.tenant))
+    }
+}
+
+impl Listener for Shared {
+    fn effects(&self, effects: &Effects, client: Option<u64>) {
+        self.notify(effects);
+        if !effects.published.is_empty()
+            && let Some(tenant) = self.tenant_of(client)
+        {
+            for (channel, message, sharded) in &effects.published {
+                self.hub.publish(self, tenant, channel, message, *sharded);
+            }
+        }
+        self.tracking.changed(self, effects, client);
+    }
+}
+
+/// What an async command of the door gives.
+pub(crate) type Answer<'a> =
+    BoxFuture<'a, Result<perigee_keyspace::Result<perigee_keyspace::Reply>, crate::session::Ended>>;

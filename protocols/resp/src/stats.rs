@@ -1,0 +1,106 @@
+//! What INFO counts.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use perigee_keyspace::Reply;
+
+/// Different error prefixes that are counted, at most.
+const ERRORS_MAX: usize = 128;
+
+/// One command.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) calls: AtomicU64,
+    pub(crate) micros: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+    pub(crate) failed: AtomicU64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Stats {
+    /// By the number of the command.
+    pub(crate) commands: Box<[Counters]>,
+    pub(crate) errors: Mutex<BTreeMap<String, u64>>,
+    pub(crate) error_total: AtomicU64,
+    pub(crate) command_total: AtomicU64,
+    pub(crate) connection_total: AtomicU64,
+    pub(crate) rejected_total: AtomicU64,
+    pub(crate) blocked: AtomicI64,
+    pub(crate) ops_per_second: AtomicU64,
+    pub(crate) expired_total: AtomicU64,
+    pub(crate) evicted_total: AtomicU64,
+    pub(crate) acl_denied_auth: AtomicU64,
+}
+
+impl Stats {
+    pub(crate) fn new(commands: usize) -> Self {
+        Self {
+            commands: (0..commands).map(|_| Counters::default()).collect(),
+            errors: Mutex::default(),
+            error_total: AtomicU64::new(0),
+            command_total: AtomicU64::new(0),
+            connection_total: AtomicU64::new(0),
+            rejected_total: AtomicU64::new(0),
+            blocked: AtomicI64::new(0),
+            ops_per_second: AtomicU64::new(0),
+            expired_total: AtomicU64::new(0),
+            evicted_total: AtomicU64::new(0),
+            acl_denied_auth: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn ran(&self, number: usize, took: Duration, failed: bool) {
+        self.command_total.fetch_add(1, Ordering::Relaxed);
+        if let Some(counters) = self.commands.get(number) {
+            counters.calls.fetch_add(1, Ordering::Relaxed);
+            counters.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            if failed {
+                counters.failed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn rejected(&self, number: usize) {
+        if let Some(counters) = self.commands.get(number) {
+            counters.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts an error by its prefix.
+    pub(crate) fn count_error(&self, reply: &Reply) {
+        let Reply::Error(text) = reply else { return };
+        self.error_total.fetch_add(1, Ordering::Relaxed);
+        let prefix = text.split(' ').next().unwrap_or_default();
+        let mut errors = self.errors.lock();
+        if let Some(count) = errors.get_mut(prefix) {
+            *count += 1;
+        } else if errors.len() < ERRORS_MAX {
+            errors.insert(prefix.to_owned(), 1);
+        }
+    }
+
+    /// CONFIG RESETSTAT.
+    pub(crate) fn reset(&self) {
+        for counters in &self.commands {
+            for counter in [&counters.calls, &counters.micros, &counters.rejected, &counters.failed] {
+                counter.store(0, Ordering::Relaxed);
+            }
+        }
+        self.errors.lock().clear();
+        for counter in [
+            &self.error_total,
+            &self.command_total,
+            &self.connection_total,
+            &self.rejected_total,
+            &self.expired_total,
+            &self.evicted_total,
+            &self.acl_denied_auth,
+        ] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! MULTI to EXEC.
+//!
+//! The commands of the keyspace are one unit, under its watches. Those of the door (PUBLISH, CLIENT, …) run behind it,
+//! each with its reply in its place: nobody can tell, because the unit is applied as a whole.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use perigee_keyspace::{Command, Reply, Run, Unit};
+
+use crate::codec::reply;
+use crate::command::Entry;
+use crate::session::{Ended, Session};
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Transaction {
+    /// What was queued.
+    pub(crate) commands: Vec<(&'static Entry, Vec<Bytes>)>,
+    /// Bytes of their arguments, about.
+    pub(crate) bytes: usize,
+    /// A command could not be queued.
+    pub(crate) is_broken: bool,
+}
+
+impl Session {
+    /// Queues a command.
+    pub(crate) fn queue(&mut self, entry: &'static Entry, args: Vec<Bytes>) -> Result<(), Ended> {
+        if let Some(multi) = &mut self.multi {
+            multi.bytes += args.iter().map(|arg| arg.len() + 32).sum::<usize>();
+            if multi.bytes > self.shared.config.hot.query_buffer_bytes_max() {
+                return Err(Ended);
+            }
+            // What waits in a transaction must not hold the network's buffer.
+            multi.commands.push((entry, args));
+        }
+        self.write(&Reply::status("QUEUED"));
+        Ok(())
+    }
+
+    /// EXEC.
+    pub(crate) async fn exec(&mut self) -> Result<Reply, Ended> {
+        let Some(multi) = self.multi.take() else { return Ok(Reply::error("ERR EXEC without MULTI")) };
+        let watches = std::mem::take(&mut self.watches);
+        if multi.is_broken {
+            return Ok(Reply::error("EXECABORT Transaction discarded because of previous errors."));
+        }
+        if let Some(entry) =
+            multi.commands.iter().map(|(entry, _)| *entry).find(|entry| self.shared.paused_for(entry).is_some())
+        {
+            self.pause(entry).await?;
+        }
+        // A password or a rule may have changed since.
+        for (entry, args) in &multi.commands {
+            if let Err(Reply::Error(text)) = self.permit(entry, args, "multi") {
+                return Ok(Reply::error(format!("EXECABORT Transaction discarded because of: {text}")));
+            }
+        }
+        let mut commands: Vec<Command> = multi
+            .commands
+            .iter()
+            .filter(|(entry, _)| entry.run.is_none())
+            .map(|(entry, args)| Command { spec: entry.spec, args: args.clone() })
+            .collect();
+        self.track(&commands);
+        let count = commands.len();
+        let began = Instant::now();
+        let reads = watches.is_empty() && commands.iter().all(|command| matches!(command.spec.run, Run::Read(_)));
+        if count == 1 && !watches.is_empty() {
+            // One null alone would say that a watched key has changed.
+            commands.extend(nothing());
+        }
+        let submitted = commands.len();
+        let replies = if count == 0 && watches.is_empty() {
+            Vec::new()
+        } else if reads {
+            self.read(&commands)
+        } else {
+            let unit = Unit {
+                db: self.db_id(),
+                transaction: true,
+                resp3: self.resp3,
+                client: self.client.id,
+                watches,
+                commands,
+                ..Unit::default()
+            };
+            let replies = self.submit(unit, false, submitted).await?;
+            if replies.len() != submitted {
+                // A watched key has changed.
+                return Ok(Reply::NullArray);
+            }
+            replies
+        };
+        let took = began.elapsed() / u32::try_from(count).unwrap_or(1).max(1);
+        let mut replies = replies.into_iter();
+        reply::array(&mut self.wire.output, multi.commands.len());
+        self.in_exec = true;
+        for (entry, args) in &multi.commands {
+            self.monitor(args, entry);
+            let began = Instant::now();
+            let (answer, took) = match entry.run {
+                None => (replies.next().unwrap_or(Reply::Null), took),
+                Some(_) => (self.run_door(entry, args).await?, began.elapsed()),
+            };
+            if answer.is_error() {
+                self.shared.stats.count_error(&answer);
+            }
+            self.write(&answer);
+            self.ran(entry, args, took, answer.is_error());
+        }
+        self.in_exec = false;
+        Ok(Reply::Nothing)
+    }
+}
+
+/// A read of no keys.
+fn nothing() -> Option<Command> {
+    let args: Vec<Bytes> = [&b"CONFIG"[..], b"GET", b""].into_iter().map(Bytes::from_static).collect();
+    let spec = perigee_keyspace::command::find(b"config")?.resolve(&args)?;
+    Some(Command { spec, args })
+}
