@@ -6,7 +6,6 @@ mod field;
 mod op;
 mod position;
 
-
 use crate::args::{Cursor, integer, parse_integer};
 use crate::spec::Spec;
 use crate::{Error, Result, State};
