@@ -2,6 +2,7 @@
 //!
 //! - `server`: a node as its users meet it
 //! - `slt`: SQL, as sqllogictest files and statement by statement beside PostgreSQL
+//! - `redis`: the Redis door
 //! - `crash`: kills, power loss, failing disks, damage
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]

@@ -4,7 +4,8 @@
 //! - [`binary`]: which binary; built when need be
 //! - [`Client`]: tokio-postgres with its connection task
 //! - [`session`]: PostgreSQL's protocol with all that a server answers
-//! - [`postgres`]: Debian's PostgreSQL, to compare with
+//! - [`postgres`], [`redis`]: Debian's PostgreSQL and Redis, to compare with
+//! - [`resp`]: Redis's protocol with all that a server answers
 //! - [`slt`]: sqllogictest files against a server
 //! - [`wire`]: scripts of PostgreSQL's protocol, message by message
 //! - [`trace`], [`image`]: what the preloaded `perigee-faults` has recorded, and the folders that a crash may leave
@@ -16,6 +17,8 @@ mod client;
 pub mod http;
 pub mod image;
 pub mod postgres;
+pub mod redis;
+pub mod resp;
 mod server;
 pub mod session;
 pub mod slt;

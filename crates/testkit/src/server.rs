@@ -27,6 +27,8 @@ pub struct ServerOptions {
     pub data_dir: Option<PathBuf>,
     /// Preloads the fault library.
     pub faults: bool,
+    /// Opens the Redis door.
+    pub redis: bool,
 }
 
 impl ServerOptions {
@@ -48,6 +50,13 @@ impl ServerOptions {
     #[must_use]
     pub fn with_faults(mut self) -> Self {
         self.faults = true;
+        self
+    }
+
+    /// Opens the Redis door, at [`Server::redis`].
+    #[must_use]
+    pub fn with_redis(mut self) -> Self {
+        self.redis = true;
         self
     }
 
@@ -83,6 +92,7 @@ pub struct Server {
     child: Option<Child>,
     pg: SocketAddr,
     ops: SocketAddr,
+    redis: SocketAddr,
 }
 
 impl Server {
@@ -100,7 +110,7 @@ impl Server {
         for attempt in 0.. {
             match server.restart() {
                 Err(TestkitError::Server { log, .. }) if attempt < 5 && log.contains("cannot listen on") => {
-                    (server.pg, server.ops) = free_addresses()?;
+                    [server.pg, server.ops, server.redis] = free_addresses()?;
                 }
                 other => return other.map(|()| server),
             }
@@ -114,8 +124,8 @@ impl Server {
     /// When there is no folder or no port for it.
     pub fn prepare(options: ServerOptions) -> Result<Self, TestkitError> {
         let folder = TempDir::with_prefix("perigee-test-").map_err(TestkitError::io("a temporary folder"))?;
-        let (pg, ops) = free_addresses()?;
-        Ok(Self { options, folder, child: None, pg, ops })
+        let [pg, ops, redis] = free_addresses()?;
+        Ok(Self { options, folder, child: None, pg, ops, redis })
     }
 
     /// Starts the process again on the same data and the same ports, and waits until it is ready.
@@ -139,6 +149,9 @@ impl Server {
         let mut command = Command::new(binary::perigee()?);
         command.arg("node").arg("--data-dir").arg(self.data_dir());
         command.args(["--pg-address", &self.pg.to_string(), "--ops-address", &self.ops.to_string()]);
+        if self.options.redis {
+            command.args(["--redis-address", &self.redis.to_string()]);
+        }
         command.args(&self.options.flags);
         // Settings of whoever runs the tests are not the test's.
         for (name, _) in std::env::vars_os() {
@@ -185,6 +198,12 @@ impl Server {
     #[must_use]
     pub fn ops(&self) -> SocketAddr {
         self.ops
+    }
+
+    /// Where Redis's protocol is spoken, when that was asked for.
+    #[must_use]
+    pub fn redis(&self) -> SocketAddr {
+        self.redis
     }
 
     /// The data directory.
@@ -318,13 +337,13 @@ fn canonical(dir: &Path) -> Result<PathBuf, TestkitError> {
     made.map_err(TestkitError::io(dir.display().to_string()))
 }
 
-/// Two loopback addresses that nobody listens on.
-fn free_addresses() -> Result<(SocketAddr, SocketAddr), TestkitError> {
+/// Loopback addresses that nobody listens on.
+fn free_addresses() -> Result<[SocketAddr; 3], TestkitError> {
     let bind = || TcpListener::bind("127.0.0.1:0").map_err(TestkitError::io("a free port"));
-    // Both at once, so that they differ.
-    let (first, second) = (bind()?, bind()?);
+    // All at once, so that they differ.
+    let listeners = [bind()?, bind()?, bind()?];
     let address = |listener: &TcpListener| listener.local_addr().map_err(TestkitError::io("a free port"));
-    Ok((address(&first)?, address(&second)?))
+    Ok([address(&listeners[0])?, address(&listeners[1])?, address(&listeners[2])?])
 }
 
 /// Copies a folder with all that is in it.

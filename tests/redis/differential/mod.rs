@@ -1,0 +1,96 @@
+//! Every line of `scripts/` on Debian's redis-server 7.0 and on Perigee, in RESP2 and again in RESP3: the typed replies are
+//! the same, unless
+//!
+//! - `expected-failures.txt` has the line: not built, or a fault. Made by this test, and it only shrinks;
+//! - `expected-differences.txt` has it: the difference is wanted. Written by hand, each with its reason.
+//!
+//! A line is equal when it is so in both protocols. What Redis 7.2 and 7.4 added stands in the scripts with its reply, and is
+//! asked of Perigee alone.
+//!
+//! `PERIGEE_REDIS_UPDATE=1` takes lines that are equal now out of the first list and writes the score into docs/COMPAT.md;
+//! `=new` also adds the differences of new lines. `PERIGEE_REDIS_ONLY=hash` runs the files whose names contain the word and
+//! shows all their differences. `PERIGEE_REDIS_COMPARE=127.0.0.1:7001,127.0.0.1:7002` starts nothing and compares what
+//! listens there: how scripts are written (the same server twice), and how a door is worked on.
+
+mod compare;
+mod lists;
+mod run;
+mod script;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use perigee_testkit::redis::Redis;
+
+use run::Outcome;
+
+/// The issue of a compatible server is decided over no fewer.
+const LINES_MIN: usize = 1_500;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("redis/differential")
+}
+
+fn files(only: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder().join("scripts")).expect("the scripts are there");
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    files.retain(|path| path.file_stem().is_some_and(|stem| stem.to_string_lossy().contains(only)));
+    files.sort();
+    files
+}
+
+/// Outcomes of all files whose names contain `only`.
+fn outcomes(only: &str, redis: SocketAddr, perigee: SocketAddr) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for file in files(only) {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&file).expect("a script");
+        outcomes.extend(run::file(&name, &text, redis, perigee).expect("the script runs"));
+    }
+    outcomes
+}
+
+#[test]
+fn lines_do_what_redis_does() {
+    let only = std::env::var("PERIGEE_REDIS_ONLY").unwrap_or_default();
+    let update = std::env::var("PERIGEE_REDIS_UPDATE").unwrap_or_default();
+    let compare = std::env::var("PERIGEE_REDIS_COMPARE").unwrap_or_default();
+    if let Some((redis, perigee)) = compare.split_once(',') {
+        let outcomes = outcomes(&only, redis.parse().expect("an address"), perigee.parse().expect("an address"));
+        show(&outcomes);
+        println!("{}", lists::Lists::read(&folder()).score(&outcomes));
+        return;
+    }
+    let redis = Redis::start().expect("redis-server starts");
+    let server = crate::server();
+    let outcomes = outcomes(&only, redis.address(), server.redis());
+    let mut lists = lists::Lists::read(&folder());
+    let score = lists.score(&outcomes);
+    println!("{score}");
+    if !only.is_empty() {
+        show(&outcomes);
+    }
+    if !update.is_empty() {
+        assert!(only.is_empty(), "the lists are made of all files");
+        lists.update(&outcomes, update == "new");
+        lists.write(&folder());
+        lists::write_score(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/COMPAT.md"), &score);
+    }
+    let faults = lists.faults(&outcomes, only.is_empty());
+    assert!(faults.is_empty(), "{} faults\n\n{}", faults.len(), faults.join("\n"));
+    if only.is_empty() {
+        assert!(outcomes.len() >= LINES_MIN, "{} lines", outcomes.len());
+        assert!(lists.by_design_count() * 50 <= outcomes.len(), "at most 2 % may differ by design");
+        let equal_now = lists.equal_now(&outcomes);
+        if equal_now > 0 {
+            println!("{equal_now} expected failures are equal now: PERIGEE_REDIS_UPDATE=1 takes them out");
+        }
+    }
+}
+
+fn show(outcomes: &[Outcome]) {
+    for outcome in outcomes.iter().filter(|outcome| outcome.difference.is_some()) {
+        println!("{}", lists::describe(outcome));
+    }
+}
