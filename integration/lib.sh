@@ -49,7 +49,7 @@ start() {
     shift
     PORT="${PORT:-$(free_port)}"
     OPS="${OPS:-$(free_port)}"
-    "$PERIGEE_BIN" node --data-dir "$dir" --pg-address "127.0.0.1:$PORT" --ops-address "127.0.0.1:$OPS" "$@" \
+    "$PERIGEE_BIN" node --data-dir "$dir" --pg-address "127.0.0.1:$PORT" --redis-address off --ops-address "127.0.0.1:$OPS" "$@" \
         >>"$dir.log" 2>&1 &
     PID=$!
     PIDS+=("$PID")

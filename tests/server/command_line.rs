@@ -69,7 +69,17 @@ fn passwords_are_not_printed() {
 fn a_public_address_needs_authentication() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("d");
-    let node = ["node", "--data-dir", data.to_str().unwrap(), "--ops-address", "off", "--pg-address", "0.0.0.0:1"];
+    let node = [
+        "node",
+        "--data-dir",
+        data.to_str().unwrap(),
+        "--ops-address",
+        "off",
+        "--redis-address",
+        "off",
+        "--pg-address",
+        "0.0.0.0:1",
+    ];
     check(&node, 2, "--insecure");
     assert!(!data.exists(), "nothing is made before the settings are known to be good");
 }
@@ -80,7 +90,8 @@ fn a_folder_of_someone_else_is_left_alone() {
     std::fs::write(folder.path().join("thesis.txt"), "all of it").unwrap();
     let data = folder.path().to_str().unwrap();
     for clean in [&[][..], &["--clean"]] {
-        let node = ["node", "--data-dir", data, "--ops-address", "off", "--pg-address", "off"];
+        let node =
+            ["node", "--data-dir", data, "--ops-address", "off", "--redis-address", "off", "--pg-address", "off"];
         check(&[&node, clean].concat(), 3, "nothing in it was touched");
     }
     let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -92,7 +103,11 @@ fn a_data_directory_is_for_one_process() {
     let server = perigee_tests::server();
     let data = server.data_dir();
     let data = data.to_str().unwrap();
-    check(&["node", "--data-dir", data, "--pg-address", "off", "--ops-address", "off"], 3, "in use");
+    check(
+        &["node", "--data-dir", data, "--pg-address", "off", "--ops-address", "off", "--redis-address", "off"],
+        3,
+        "in use",
+    );
 }
 
 #[test]
@@ -100,7 +115,17 @@ fn an_address_in_use_is_named() {
     let server = perigee_tests::server();
     let folder = server.scratch().join("other");
     let address = server.pg().to_string();
-    let arguments = ["node", "--data-dir", folder.to_str().unwrap(), "--ops-address", "off", "--pg-address", &address];
+    let arguments = [
+        "node",
+        "--data-dir",
+        folder.to_str().unwrap(),
+        "--ops-address",
+        "off",
+        "--redis-address",
+        "off",
+        "--pg-address",
+        &address,
+    ];
     check(&arguments, 4, &address);
 }
 

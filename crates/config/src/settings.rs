@@ -79,7 +79,7 @@ impl Default for Listen {
     fn default() -> Self {
         Self {
             pg: Address::At("127.0.0.1:5432".to_owned()),
-            redis: Address::Off,
+            redis: Address::At("127.0.0.1:6379".to_owned()),
             rest: Address::Off,
             grpc: Address::Off,
             cluster: Address::Off,

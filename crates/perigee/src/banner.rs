@@ -9,6 +9,8 @@ use perigee_config::{Authentication, Config, MemoryPlan};
 pub(crate) struct Open {
     /// PostgreSQL.
     pub(crate) pg: Option<SocketAddr>,
+    /// Redis.
+    pub(crate) redis: Option<SocketAddr>,
     /// gRPC.
     pub(crate) grpc: Option<SocketAddr>,
     /// Operations.
@@ -38,6 +40,9 @@ fn text(config: &Config, plan: &MemoryPlan, open: Open) -> String {
         lines.push(String::new());
         lines.push("Connect with:".to_owned());
         lines.push(format!("  psql -h {} -p {} -U {user} -d postgres", host(pg), pg.port()));
+        if let Some(redis) = open.redis {
+            lines.push(format!("  redis-cli -h {} -p {}", host(redis), redis.port()));
+        }
         if config.security.authentication == Authentication::Trust {
             lines.push("No password is asked: no authentication is configured.".to_owned());
         }

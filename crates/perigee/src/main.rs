@@ -18,6 +18,7 @@ mod log_command;
 mod measure;
 mod node;
 mod ops;
+mod redis_door;
 mod shutdown;
 mod status;
 

@@ -12,11 +12,13 @@ use std::sync::Arc;
 use perigee_config::{Address, Config, LogFormat};
 use perigee_grpc::GrpcServer;
 use perigee_pgwire::{PgOptions, PgServer};
+use perigee_resp::{RespOptions, RespServer};
 use perigee_runtime::{Runtime, SystemFiles};
 use perigee_security::tls::ServerTls;
 use perigee_telemetry::{Metrics, logs};
 use perigee_types::LogIndex;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::assembly::{Assembly, Overrides};
@@ -26,6 +28,7 @@ use crate::config_command;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::ops;
+use crate::redis_door::RedisHost;
 use crate::shutdown::StopSignals;
 use crate::status::Status;
 
@@ -62,6 +65,7 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     // Bound before recovery, so that an address in use is found at once.
     let ops_listener = bind("ops", &config.listen.ops).await?;
     let pg_listener = bind("pg", &config.listen.pg).await?;
+    let redis_listener = bind("redis", &config.listen.redis).await?;
     let grpc_listener = bind("grpc", &config.listen.grpc).await?;
     if let Some(address) = address(grpc_listener.as_ref()).filter(|address| !perigee_grpc::is_allowed(address)) {
         return Err(Failure::Refused(format!(
@@ -70,6 +74,7 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     }
     let open = banner::Open {
         pg: address(pg_listener.as_ref()),
+        redis: address(redis_listener.as_ref()),
         grpc: address(grpc_listener.as_ref()),
         ops: address(ops_listener.as_ref()),
     };
@@ -94,6 +99,14 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     let door = pg_listener
         .map(|listener| Ok::<_, Failure>(tokio::spawn(serve_pg(config, listener, &assembly, closing.clone())?)))
         .transpose()?;
+    let shutdown = Arc::new(Notify::new());
+    let redis_door = match redis_listener {
+        Some(listener) => {
+            let total = plan.root.bytes();
+            Some(tokio::spawn(serve_redis(config, listener, &assembly, total, &shutdown, closing.clone())?))
+        }
+        None => None,
+    };
     if let Some(listener) = grpc_listener {
         tokio::spawn(serve_grpc(config.node.id.clone(), listener, Arc::clone(&assembly), closing.clone()));
     }
@@ -105,12 +118,20 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
             tracing::info!(signal, "stopping");
             Ok(())
         }
+        () = shutdown.notified() => {
+            tracing::info!("stopping: a client has sent SHUTDOWN");
+            Ok(())
+        }
         failure = assembly.failed() => Err(failure),
     };
     status.stopping();
     // What has failed cannot be closed in order; the log's own recovery is the way back.
     result?;
     closing.cancel();
+    if let Some(door) = redis_door {
+        // The door has its own patience.
+        let _ = door.await;
+    }
     if let Some(door) = door {
         drain(config, &assembly, door, &mut signals).await;
     }
@@ -138,6 +159,28 @@ fn serve_pg(
     let options = PgOptions { tls, connections_max: config.sessions.max, ..PgOptions::default() };
     let engine = Arc::clone(assembly.engine());
     Ok(async move { PgServer::serve(listener, engine, options, closing).await })
+}
+
+/// The Redis door.
+fn serve_redis(
+    config: &Config,
+    listener: TcpListener,
+    assembly: &Arc<Assembly>,
+    memory_total: u64,
+    shutdown: &Arc<Notify>,
+    closing: CancellationToken,
+) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let tls = match (&config.security.tls_certificate, &config.security.tls_key) {
+        (Some(certificate), Some(key)) => Some(ServerTls::load(certificate, key, &[]).map_err(Failure::fatal)?),
+        _ => None,
+    };
+    let engine = assembly.engine();
+    let keyspace = engine.keyspace().ok_or_else(|| Failure::fatal("the node has no keyspace"))?;
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    let host = RedisHost::new(Arc::clone(engine), config, memory_total, port, Arc::clone(shutdown));
+    let options = RespOptions::default();
+    let server = RespServer::new(Arc::clone(keyspace), Arc::new(host), options).map_err(Failure::fatal)?;
+    Ok(async move { server.serve(listener, tls, closing).await })
 }
 
 /// The gRPC door.
@@ -168,7 +211,7 @@ async fn drain(
 /// Says so when a door is configured that this release does not have.
 fn warn_of_closed_doors(config: &Config) {
     for (door, address) in config.listen.doors() {
-        if let (Some(address), false) = (address.get(), matches!(door, "pg" | "grpc" | "ops")) {
+        if let (Some(address), false) = (address.get(), matches!(door, "pg" | "redis" | "grpc" | "ops")) {
             tracing::warn!(door, address, "this release does not have this door: it stays closed");
         }
     }

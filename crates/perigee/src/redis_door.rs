@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use perigee_engine::{Authentication, ConnectRequest, Engine};
 use perigee_keyspace::Reply;
-use perigee_resp::host::{Durability, Facts, Host, Identity};
+use perigee_resp::{Durability, Facts, Host, Identity};
 use perigee_security::scram::ScramVerifier;
 use perigee_types::text::{OutputSettings, format};
 use perigee_types::{Oid, SqlError, SqlType, Value};
@@ -166,6 +166,3 @@ impl Host for RedisHost {
         self.run(identity, statement, args).boxed()
     }
 }
-
-/// How long a door that is told to close waits for its clients.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);

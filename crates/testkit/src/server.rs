@@ -149,9 +149,8 @@ impl Server {
         let mut command = Command::new(binary::perigee()?);
         command.arg("node").arg("--data-dir").arg(self.data_dir());
         command.args(["--pg-address", &self.pg.to_string(), "--ops-address", &self.ops.to_string()]);
-        if self.options.redis {
-            command.args(["--redis-address", &self.redis.to_string()]);
-        }
+        let redis = if self.options.redis { self.redis.to_string() } else { "off".to_owned() };
+        command.args(["--redis-address", &redis]);
         command.args(&self.options.flags);
         // Settings of whoever runs the tests are not the test's.
         for (name, _) in std::env::vars_os() {
