@@ -262,4 +262,3 @@ fn watched_keys_see_a_flush() {
     twin.check("FLUSHALL");
     assert_eq!(twin.effects.flushed.len(), 1);
 }
-
