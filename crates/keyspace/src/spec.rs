@@ -375,8 +375,29 @@ impl Spec {
                 Find::Unknown => {}
             }
         }
+        // The one command whose keys stand behind a word that may also be an argument of another word.
+        if self.name == "sort" {
+            found.extend(store_of(args).map(|at| (at, KeyFlags::OW.union(KeyFlags::UPDATE))));
+        }
         found
     }
+}
+
+/// Where the destination of SORT stands.
+fn store_of(args: &[Bytes]) -> Option<usize> {
+    let (mut at, mut found) = (2, None);
+    while let Some(word) = args.get(at) {
+        at += match word {
+            word if crate::args::is(word, "limit") => 3,
+            word if crate::args::is(word, "by") || crate::args::is(word, "get") => 2,
+            word if crate::args::is(word, "store") => {
+                found = (at + 1 < args.len()).then_some(at + 1);
+                2
+            }
+            _ => 1,
+        };
+    }
+    found
 }
 
 fn begin_of(begin: Begin, args: &[Bytes]) -> Option<usize> {

@@ -2,13 +2,13 @@
 
 mod copy;
 mod database;
-mod debug;
 mod delete;
 mod expire;
 mod memory;
 mod object;
 mod rename;
 mod scan;
+mod sort;
 mod ttl;
 
 use bytes::Bytes;
@@ -25,7 +25,6 @@ pub(super) static COMMANDS: &[&Spec] = &[
     &database::FLUSHALL,
     &database::FLUSHDB,
     &database::SWAPDB,
-    &debug::DEBUG,
     &delete::DEL,
     &delete::EXISTS,
     &delete::TOUCH,
@@ -43,6 +42,8 @@ pub(super) static COMMANDS: &[&Spec] = &[
     &scan::KEYS,
     &scan::RANDOMKEY,
     &scan::SCAN,
+    &sort::SORT,
+    &sort::SORT_RO,
     &ttl::EXPIRETIME,
     &ttl::PEXPIRETIME,
     &ttl::PTTL,

@@ -160,7 +160,6 @@ fn replies_are_those_of_redis() {
         MEMORY USAGE foo SAMPLES a => (error) ERR value is not an integer or out of range
         MEMORY USAGE foo FOO => (error) ERR syntax error
         MEMORY USAGE foo SAMPLES => (error) ERR syntax error
-        DEBUG OBJECT nokey => (error) ERR no such key
         SET foo bar PXAT 1 => OK
         EXISTS foo => 0
         TYPE foo => none
