@@ -7,7 +7,7 @@ use perigee_types::{Hlc, LogIndex};
 use tokio::sync::oneshot;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::db::Position;
+use crate::db::{Db, Position};
 use crate::error::Block;
 use crate::payload::{self, Header, Item, PART, SWEEP, UNITS, WHOLE};
 use crate::run::{Ran, run_command};
@@ -117,7 +117,19 @@ impl Keyspace {
     pub(crate) fn due(&self, count: usize) -> Option<i64> {
         let now = self.now_ms();
         let state = self.state.read();
-        state.dbs.values().filter_map(|db| db.due(now, count)).min()
+        let cold = |db: &Db| match self.load.due_until(db, now, count) {
+            Ok(until) => until,
+            Err(fault) => {
+                tracing::error!(%fault, "keys that are over cannot be found");
+                None
+            }
+        };
+        state
+            .dbs
+            .values()
+            .flat_map(|db| [db.due(now, count), if db.has_cold_keys() { cold(db) } else { None }])
+            .flatten()
+            .min()
     }
 
     fn tell(&self, effects: &Effects, client: Option<u64>) {

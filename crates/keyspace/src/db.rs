@@ -48,6 +48,8 @@ pub struct Entry {
     pub generation: u64,
     /// Bytes that were counted for it.
     pub(crate) counted: usize,
+    /// Bytes of it that the next checkpoint is counted to write.
+    pub(crate) dirty: usize,
     /// Whether the LSM holds it.
     pub(crate) is_stored: bool,
     /// The due time that the LSM holds.
@@ -242,7 +244,11 @@ impl Db {
         let to = from.saturating_add(count).min(self.buckets.len());
         let mut entries = Vec::new();
         for bucket in self.buckets.get_mut(from..to).unwrap_or_default() {
+            let before = entries.len();
             entries.extend(bucket.entries.extract_if(|entry| gone(entry)));
+            if entries.len() > before {
+                bucket.entries.shrink_to_fit(|entry| hash_of(&entry.key));
+            }
         }
         (entries, (to < self.buckets.len()).then_some(to))
     }
@@ -266,6 +272,7 @@ mod tests {
             version: Position::default(),
             generation: 0,
             counted: 0,
+            dirty: 0,
             is_stored: false,
             stored_due: None,
             used: 0.into(),

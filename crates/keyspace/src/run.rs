@@ -41,6 +41,12 @@ pub trait Load {
     /// As [`Load::load`].
     fn due(&self, state: &State, db: crate::DbId, now: i64) -> Result<Vec<Box<[u8]>>, StorageFault>;
 
+    /// Until when about `count` keys that are not in memory are over, of those that are so at `now`; `None` when none is.
+    ///
+    /// # Errors
+    /// As [`Load::load`].
+    fn due_until(&self, db: &Db, now: i64, count: usize) -> Result<Option<i64>, StorageFault>;
+
     /// Objects that are not in memory, whose keys' hashes are from `from` to below `next` (to the end for `None`).
     ///
     /// # Errors

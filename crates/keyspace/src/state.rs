@@ -66,6 +66,10 @@ pub struct State {
     pub(crate) generation: u64,
     /// Keys changed in this generation.
     pub(crate) dirty: Vec<(u32, Box<[u8]>)>,
+    /// Bytes of the objects among them, about.
+    pub(crate) dirty_bytes: usize,
+    /// Those of the generation that a checkpoint is writing.
+    pub(crate) frozen_bytes: usize,
     /// The generation that a checkpoint is writing.
     pub(crate) frozen: Option<u64>,
     /// Objects of that generation as they were when it was frozen, where they have changed since.
@@ -80,7 +84,7 @@ pub struct State {
     pub(crate) evictions: u64,
 }
 
-/// What a changed key is counted with: its value is not looked at again.
+/// What a changed key is counted with beside its object.
 const DIRTY_BYTES: usize = 128;
 
 /// Incarnations are oids of a range of their own: tables have the lower half.
@@ -100,6 +104,8 @@ impl Default for State {
             memory: 0,
             generation: 1,
             dirty: Vec::new(),
+            dirty_bytes: 0,
+            frozen_bytes: 0,
             frozen: None,
             images: FxHashMap::default(),
             retired: Vec::new(),
@@ -148,6 +154,10 @@ impl State {
         let memory = entry.memory();
         self.memory = (self.memory + memory).saturating_sub(entry.counted);
         entry.counted = memory;
+        if entry.generation == self.generation {
+            self.dirty_bytes = (self.dirty_bytes + memory).saturating_sub(entry.dirty);
+            entry.dirty = memory;
+        }
         let due = entry.value.as_ref().and_then(|value| due_of(value, entry.expire_at));
         let before = std::mem::replace(&mut entry.due, due);
         if before != due {
@@ -175,7 +185,7 @@ impl State {
 
     /// Bytes that the next checkpoint writes, about.
     pub(crate) fn dirty_bytes(&self) -> usize {
-        self.dirty.len() * DIRTY_BYTES
+        self.dirty.len() * DIRTY_BYTES + self.dirty_bytes + self.frozen_bytes
     }
 
     /// Bytes of memory of all entries, about.

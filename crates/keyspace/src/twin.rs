@@ -25,6 +25,10 @@ impl Load for NothingCold {
         Ok(Vec::new())
     }
 
+    fn due_until(&self, _db: &crate::Db, _now: i64, _count: usize) -> Result<Option<i64>, StorageFault> {
+        Ok(None)
+    }
+
     fn cold_objects(
         &self,
         _db: &crate::Db,

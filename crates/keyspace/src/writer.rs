@@ -313,6 +313,7 @@ impl<'a> Writer<'a> {
                     version,
                     generation: *generation,
                     counted: 0,
+                    dirty: 0,
                     is_stored: false,
                     stored_due: None,
                     used: self.context.uptime.into(),
@@ -403,6 +404,8 @@ fn mark(
         images.insert((incarnation, entry.key.clone()), image_of(entry));
     }
     entry.generation = generation;
+    // What an earlier generation was counted is that one's.
+    entry.dirty = 0;
     dirty.push((incarnation, entry.key.clone()));
 }
 

@@ -14,9 +14,8 @@ impl Keyspace {
     pub fn evict(&self, bytes: usize) -> usize {
         let mut freed = 0;
         // First what was not used for a while, then whatever is clean.
-        for share in [4, 2, 1] {
-            let oldest = self.uptime() / share * (share - 1);
-            let limit = if share == 1 { u32::MAX } else { oldest };
+        let now = self.uptime();
+        for limit in [now / 2, now - now / 8, u32::MAX] {
             let ids = self.state.read().db_ids();
             for id in ids {
                 let mut at = 0;

@@ -32,6 +32,7 @@ impl Frozen {
         state.generation += 1;
         // A run that failed leaves its images: no checkpoint follows it.
         state.frozen = Some(generation);
+        state.frozen_bytes = std::mem::take(&mut state.dirty_bytes);
         let dirty = std::mem::take(&mut state.dirty);
         let record = companion::seal(&record::encode(&state));
         let dropped = state.dropped.clone();
@@ -113,10 +114,12 @@ impl FrozenCompanion for Frozen {
         }
         let mut state = self.keyspace.state.write();
         state.frozen = None;
+        state.frozen_bytes = 0;
         state.images.clear();
         state.durable = self.generation;
         state.dropped_durable.clone_from(&self.dropped);
         state.drop_retired();
+        self.keyspace.account(&state);
     }
 }
 

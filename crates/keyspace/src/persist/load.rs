@@ -84,6 +84,24 @@ impl Load for LsmLoad {
         Ok(keys)
     }
 
+    fn due_until(&self, db: &Db, now: i64, count: usize) -> Result<Option<i64>, StorageFault> {
+        let prefix = companion::key(Kind::ObjectEnd, Oid(db.incarnation), &[]);
+        let end = companion::key(Kind::ObjectEnd, Oid(db.incarnation), &now.saturating_add(1).to_be_bytes());
+        let (mut last, mut left) = (None, count);
+        for pair in self.kv.scan(std::ops::Bound::Included(&prefix[..]), std::ops::Bound::Excluded(&end)) {
+            let (lsm_key, key) = pair?;
+            if db.entry(&key).is_some() {
+                continue;
+            }
+            last = rest(&lsm_key).first_chunk::<8>().map(|at| i64::from_be_bytes(*at));
+            left = left.saturating_sub(1);
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
     fn cold_objects(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<(Box<[u8]>, Image)>, StorageFault> {
         let prefix = companion::key(Kind::Object, Oid(db.incarnation), &[]);
         let start = companion::key(Kind::Object, Oid(db.incarnation), &from.to_be_bytes());
@@ -144,6 +162,7 @@ impl State {
             version,
             generation: 0,
             counted: 0,
+            dirty: 0,
             is_stored,
             stored_due,
             used: self.uptime.load(Ordering::Relaxed).into(),

@@ -12,7 +12,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::{LsmLoad, restore};
-use crate::payload::{self, Header, Item, UNITS};
+use crate::payload::{self, Header, Item, SWEEP, UNITS};
 use crate::twin::{text, words};
 use crate::unit::{Command, Unit};
 use crate::{Context, DbId, Keyspace};
@@ -48,6 +48,15 @@ impl Node {
         let entry = payload::entry(Header { origin: 7, number: self.index, kind: UNITS }, &fields);
         let time = Hlc::from_micros(self.now as u64 * 1_000);
         self.keyspace.apply(LogIndex(self.index), time, &entry).unwrap();
+        self.keyspace.publish();
+    }
+
+    fn sweep(&mut self) {
+        self.index += 1;
+        self.now += 10;
+        let header = Header { origin: 7, number: self.index, kind: SWEEP };
+        let entry = payload::entry(header, &self.now.to_le_bytes());
+        self.keyspace.apply(LogIndex(self.index), Hlc::from_micros(self.now as u64 * 1_000), &entry).unwrap();
         self.keyspace.publish();
     }
 
@@ -111,8 +120,8 @@ fn random_write(rng: &mut SmallRng) -> String {
         25 => format!("TS.ADD {} * {} ON_DUPLICATE LAST", key(rng, "ts"), n(rng)),
         26 => format!("RENAME {} {}", key(rng, "s"), key(rng, "s")),
         27 => format!("SETBIT {} {} 1", key(rng, "b"), n(rng) * 8),
-        28 if rng.random_bool(0.05) => "FLUSHDB".to_owned(),
-        28 if rng.random_bool(0.05) => "SWAPDB 0 1".to_owned(),
+        28 if rng.random_bool(0.1) => "FLUSHDB".to_owned(),
+        28 if rng.random_bool(0.1) => "SWAPDB 0 1".to_owned(),
         _ => format!("PERSIST {}", key(rng, "z")),
     }
 }
@@ -129,7 +138,7 @@ fn reads() -> impl Iterator<Item = String> {
         .chain(of("x", &["XRANGE K - +", "XINFO STREAM K"]))
         .chain(of("ts", &["TS.RANGE K - +"]))
         .chain(of("b", &["GET K"]))
-        .chain(["DBSIZE".to_owned()])
+        .chain(["DBSIZE".to_owned(), "SCAN 0 COUNT 1000".to_owned()])
 }
 
 fn scan(node: &Node, db: u32) -> Vec<String> {
@@ -143,7 +152,7 @@ fn scan(node: &Node, db: u32) -> Vec<String> {
 
 #[test]
 fn eviction_and_restarts_are_not_seen() {
-    for seed in 0..12 {
+    for seed in 0..24 {
         let mut rng = SmallRng::seed_from_u64(seed);
         let (mut kept, mut moved) = (Node::new(), Node::new());
         for step in 0..600 {
@@ -159,6 +168,10 @@ fn eviction_and_restarts_are_not_seen() {
                 frozen.finish();
             } else {
                 moved.write(&line, db);
+            }
+            if rng.random_bool(0.05) {
+                kept.sweep();
+                moved.sweep();
             }
             match rng.random_range(0..12) {
                 0 | 1 => moved.checkpoint(|| {}),
