@@ -26,6 +26,7 @@ pub mod object;
 mod payload;
 pub mod persist;
 mod propose;
+pub mod rdb;
 mod reader;
 mod reply;
 mod run;

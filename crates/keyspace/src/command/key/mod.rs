@@ -3,6 +3,7 @@
 mod copy;
 mod database;
 mod delete;
+mod dump;
 mod expire;
 mod memory;
 mod object;
@@ -30,6 +31,9 @@ pub(super) static COMMANDS: &[&Spec] = &[
     &delete::TOUCH,
     &delete::TYPE,
     &delete::UNLINK,
+    &dump::DUMP,
+    &dump::RESTORE,
+    &dump::RESTORE_ASKING,
     &expire::EXPIRE,
     &expire::EXPIREAT,
     &expire::PERSIST,
