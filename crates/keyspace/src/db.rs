@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::labels::LabelIndex;
 use crate::object::Value;
 
 /// Where a change stands: the entry and the command in it. A key's version is that of its last change.
@@ -106,6 +107,8 @@ pub struct Db {
     pub(crate) hot: u64,
     /// Keys in memory of which something ends, by when.
     pub(crate) expires: BTreeSet<(i64, Box<[u8]>)>,
+    /// Series by their labels, also those that are not in memory.
+    pub(crate) labels: LabelIndex,
 }
 
 impl Db {
@@ -120,6 +123,7 @@ impl Db {
             cold: 0,
             hot: 0,
             expires: BTreeSet::new(),
+            labels: LabelIndex::default(),
         }
     }
     fn place(&self, hash: u64) -> usize {
@@ -207,6 +211,12 @@ impl Db {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.live == 0
+    }
+
+    /// Series by their labels, also those that are not in memory.
+    #[must_use]
+    pub fn labels(&self) -> &LabelIndex {
+        &self.labels
     }
 
     /// Whether keys exist that are not in memory.

@@ -293,6 +293,14 @@ impl<'a> Writer<'a> {
             None => (None, None),
         };
         let (holds, has_cold, incarnation) = (value.is_some(), db.has_cold_keys(), db.incarnation);
+        let old = db.entry(key);
+        if has_cold && old.is_none() {
+            return Err(Error::Miss(id, key.into()));
+        }
+        let is_series = |value: Option<&Value>| matches!(value, Some(Value::Series(_)));
+        if is_series(value.as_ref()) || is_series(old.and_then(|entry| entry.value.as_ref())) {
+            db.labels.note(key, value.as_ref());
+        }
         let held = match db.entry_mut(key) {
             Some(entry) => {
                 mark(entry, incarnation, *generation, *frozen, dirty, images, scans);
@@ -300,7 +308,6 @@ impl<'a> Writer<'a> {
                 (entry.value, entry.expire_at, entry.version) = (value, expire_at, version);
                 held
             }
-            None if has_cold => return Err(Error::Miss(id, key.into())),
             None if !holds => false,
             None => {
                 scans.keep(incarnation, key, || None);

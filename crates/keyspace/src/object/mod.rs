@@ -16,7 +16,8 @@ mod zset;
 pub use hash::{Field, Hash, HashIter, HashLimits};
 pub use list::{List, ListIter, ListLimits};
 pub use series::{
-    Added, Aggregation, Buckets, DuplicatePolicy, Label, ROWS_MAX, Rule, Sample, Series, SeriesOptions, bucket_start,
+    Added, Aggregation, Buckets, DuplicatePolicy, Label, ROWS_MAX, Row, Rule, Sample, Series, SeriesOptions,
+    bucket_start,
 };
 pub use set::{Set, SetIter, SetLimits};
 pub use stream::Stream;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
 
-pub use self::aggregate::{Aggregation, Buckets, ROWS_MAX, bucket_start};
+pub use self::aggregate::{Aggregation, Buckets, ROWS_MAX, Row, bucket_start};
 use self::block::Block;
 use super::{Object, Value};
 

@@ -1,7 +1,8 @@
 //! What the keyspace is beside its objects, as bytes.
 //!
 //! ```text
-//! version u8 = 1 | next incarnation | databases: count, then each: tenant, number, incarnation, live keys
+//! version u8 = 1 | next incarnation | databases: count, then each: tenant, number, incarnation, live keys,
+//!   series: count, then each: key, labels: count, then each name and value
 //! | dropped incarnations: count, then each | settings: count, then each name and value
 //! | waiters: count, then each: index, n, origin, unit with one command
 //! | parts: count, then each: origin, number, bytes
@@ -9,6 +10,7 @@
 //!
 //! Numbers are varints, texts stand behind their length.
 
+use bytes::Bytes;
 use perigee_storage::companion;
 use perigee_storage::kv::KvEngine;
 use perigee_storage::kv::keys::Kind;
@@ -34,6 +36,15 @@ pub(super) fn encode(state: &State) -> Vec<u8> {
         put_varint(u64::from(id.number), &mut out);
         put_varint(u64::from(db.incarnation), &mut out);
         put_varint(db.live, &mut out);
+        put_varint(db.labels.len() as u64, &mut out);
+        for (key, labels) in db.labels.iter() {
+            put_bytes(key, &mut out);
+            put_varint(labels.len() as u64, &mut out);
+            for (name, value) in labels {
+                put_bytes(name, &mut out);
+                put_bytes(value, &mut out);
+            }
+        }
     }
     put_varint(state.dropped.len() as u64, &mut out);
     state.dropped.iter().for_each(|incarnation| put_varint(u64::from(*incarnation), &mut out));
@@ -89,12 +100,21 @@ fn decode(bytes: &[u8]) -> Option<State> {
     let number = |rest: &mut &[u8]| get_varint(rest).ok();
     let small = |rest: &mut &[u8]| u32::try_from(get_varint(rest).ok()?).ok();
     let text = |rest: &mut &[u8]| String::from_utf8(get_bytes(rest).ok()?.to_vec()).ok();
+    let bytes_of = |rest: &mut &[u8]| get_bytes(rest).ok().map(Bytes::copy_from_slice);
     let mut state = State { next_incarnation: small(rest)?, ..State::default() };
     for _ in 0..number(rest)? {
         let id = DbId { tenant: Oid(small(rest)?), number: small(rest)? };
         let mut db = Db::new(small(rest)?);
         db.live = number(rest)?;
         db.cold = db.live;
+        for _ in 0..number(rest)? {
+            let key = bytes_of(rest)?;
+            let mut labels = Vec::new();
+            for _ in 0..number(rest)? {
+                labels.push((bytes_of(rest)?, bytes_of(rest)?));
+            }
+            db.labels.put(key, labels);
+        }
         state.dbs.insert(id, db);
     }
     for _ in 0..number(rest)? {

@@ -1,5 +1,7 @@
 //! Aggregates of buckets of time.
 
+use smallvec::SmallVec;
+
 use super::{Sample, Series};
 
 /// A reply has so many rows at most.
@@ -192,66 +194,94 @@ pub struct Buckets {
     pub empty: bool,
 }
 
+/// A time with its values: one, or one for each aggregation.
+pub type Row = (i64, SmallVec<[f64; 1]>);
+
 impl Buckets {
+    fn start(&self, time: i64) -> i64 {
+        bucket_start(time, self.bucket_ms, self.align)
+    }
+
     /// The begin of each bucket with its values, in order, until `emit` says no.
     ///
-    /// `before` and `after` are the samples on both sides of `from..=to`, where there are some: time-weighted means reach
-    /// to them, and so do empty buckets.
+    /// `samples` gives the samples of `from..=to` in order. `before` and `after` are those on both sides, where there are
+    /// some: time-weighted means reach to them, and so do empty buckets.
     pub fn run(
         &self,
-        samples: &[Sample],
+        samples: impl FnOnce(&mut dyn FnMut(Sample) -> bool),
         (before, after): (Option<Sample>, Option<Sample>),
         (from, to): (i64, i64),
-        mut emit: impl FnMut(i64, Vec<f64>) -> bool,
+        mut emit: impl FnMut(Row) -> bool,
     ) {
-        let start = |time| bucket_start(time, self.bucket_ms, self.align);
-        let values = |span: &Span<'_>| self.kinds.iter().map(|kind| span.aggregate(*kind)).collect();
-        let span = |bucket: i64, before, samples, after| Span {
-            before,
-            samples,
-            after,
-            begin: bucket.max(0),
-            end: bucket.saturating_add(self.bucket_ms),
-        };
-        // Empty buckets from one to before another.
-        let gap = |mut bucket: i64, end: i64, before, after, emit: &mut dyn FnMut(i64, Vec<f64>) -> bool| {
-            while self.empty && bucket < end {
-                if !emit(bucket, values(&span(bucket, before, &[], after))) {
-                    return false;
-                }
-                bucket = bucket.saturating_add(self.bucket_ms);
-            }
-            true
-        };
-        let Some(first) = samples.first() else {
-            if before.is_some() && after.is_some() {
-                gap(start(from), start(to).saturating_add(1), before, after, &mut emit);
-            }
-            return;
-        };
-        let mut last = before;
-        if before.is_some() && !gap(start(from), start(first.time), before, Some(*first), &mut emit) {
+        let mut filling = Filling { buckets: self, before, current: Vec::new(), next: None, emit: &mut emit };
+        if before.is_some() {
+            filling.next = Some(self.start(from));
+        }
+        let mut goes_on = true;
+        samples(&mut |sample| {
+            goes_on = filling.push(sample);
+            goes_on
+        });
+        let nothing = filling.current.is_empty();
+        if !goes_on || !filling.flush(after) {
             return;
         }
-        for group in samples.chunk_by(|a, b| start(a.time) == start(b.time)) {
-            let (Some(first), Some(newest)) = (group.first(), group.last()) else { continue };
-            let bucket = start(first.time);
-            if let Some(last) = last.filter(|last| last.time >= from) {
-                let next = start(last.time).saturating_add(self.bucket_ms);
-                if !gap(next, bucket, Some(last), Some(*first), &mut emit) {
-                    return;
-                }
-            }
-            let next = samples.partition_point(|sample| sample.time <= newest.time);
-            let behind = samples.get(next).copied().or(after);
-            if !emit(bucket, values(&span(bucket, last, group, behind))) {
-                return;
-            }
-            last = Some(*newest);
+        // Up to the end only where something stands behind it.
+        if after.is_some() && !(nothing && before.is_none()) {
+            filling.gap(self.start(to).saturating_add(1), after);
         }
-        if let (Some(last), Some(_)) = (last, after) {
-            let next = start(last.time).saturating_add(self.bucket_ms);
-            gap(next, start(to).saturating_add(1), Some(last), after, &mut emit);
+    }
+}
+
+struct Filling<'a> {
+    buckets: &'a Buckets,
+    /// The last sample before the current bucket.
+    before: Option<Sample>,
+    current: Vec<Sample>,
+    /// The bucket that is due, where one has been seen.
+    next: Option<i64>,
+    emit: &'a mut dyn FnMut(Row) -> bool,
+}
+
+impl Filling<'_> {
+    fn push(&mut self, sample: Sample) -> bool {
+        let bucket = self.buckets.start(sample.time);
+        let is_other = self.current.first().is_none_or(|first| self.buckets.start(first.time) != bucket);
+        if is_other && !(self.flush(Some(sample)) && self.gap(bucket, Some(sample))) {
+            return false;
         }
+        self.current.push(sample);
+        true
+    }
+
+    /// Reports the current bucket, if there is one.
+    fn flush(&mut self, after: Option<Sample>) -> bool {
+        let (Some(first), Some(last)) = (self.current.first(), self.current.last().copied()) else { return true };
+        let bucket = self.buckets.start(first.time);
+        let samples = std::mem::take(&mut self.current);
+        let goes_on = self.report(bucket, &samples, after);
+        self.before = Some(last);
+        self.next = Some(bucket.saturating_add(self.buckets.bucket_ms));
+        self.current = samples;
+        self.current.clear();
+        goes_on
+    }
+
+    /// Reports empty buckets from the one that is due to before another.
+    fn gap(&mut self, end: i64, after: Option<Sample>) -> bool {
+        let Some(mut bucket) = self.next.filter(|_| self.buckets.empty) else { return true };
+        while bucket < end {
+            if !self.report(bucket, &[], after) {
+                return false;
+            }
+            bucket = bucket.saturating_add(self.buckets.bucket_ms);
+        }
+        true
+    }
+
+    fn report(&mut self, bucket: i64, samples: &[Sample], after: Option<Sample>) -> bool {
+        let end = bucket.saturating_add(self.buckets.bucket_ms);
+        let span = Span { before: self.before, samples, after, begin: bucket.max(0), end };
+        (self.emit)((bucket, self.buckets.kinds.iter().map(|kind| span.aggregate(*kind)).collect()))
     }
 }
