@@ -1,4 +1,4 @@
-use crate::object::{Object, ZSet};
+use crate::object::{Object, Set, SetLimits, ZSet};
 use crate::twin::Twin;
 
 fn twin(entries_max: &str) -> Twin {
@@ -34,11 +34,7 @@ fn a_rank_may_come_with_its_score() {
 #[test]
 fn other_types_are_refused() {
     let mut twin = Twin::new();
-    let context = twin.context.clone();
-    let position = crate::Position::default();
-    let mut writer = crate::Writer::new(&mut twin.state, context, &mut twin.effects, position, 1);
-    let put = writer.put(b"str", crate::object::Value::String(crate::object::Str::Int(1)), None);
-    assert!(put.is_ok());
+    put(&mut twin, "str", crate::object::Value::String(crate::object::Str::Int(1)));
     twin.check("ZADD z 1 a");
     for line in [
         "ZADD str 1 a",
@@ -133,4 +129,37 @@ fn random_members_are_members() {
         assert!(twin.line("ZRANDMEMBER z").starts_with("\"m"));
     }
     assert_eq!(twin.line("ZRANDMEMBER z 1000").matches("\"m").count(), 300);
+}
+
+fn put(twin: &mut Twin, key: &str, value: crate::object::Value) {
+    let (context, position) = (twin.context.clone(), crate::Position { index: 900, n: 0 });
+    let mut writer = crate::Writer::new(&mut twin.state, context, &mut twin.effects, position, 1);
+    assert!(writer.put(key.as_bytes(), value, None).is_ok());
+}
+
+/// Members of sets count 1. Answers of redis-server 7.0.15.
+#[test]
+fn sets_are_combined_too() {
+    let mut twin = Twin::new();
+    let limits = SetLimits::of(&twin.state);
+    for (key, members) in [("s", &["a", "b", "c", "1", "2"][..]), ("ints", &["1", "2", "3"])] {
+        let mut set = Set::default();
+        for member in members {
+            set.insert(member.as_bytes(), limits);
+        }
+        put(&mut twin, key, set.into_value());
+    }
+    twin.check(
+        "ZADD z 5 a 6 d 7 1
+        ZUNION 2 s z WITHSCORES => <\"2\": ,1, \"b\": ,1, \"c\": ,1, \"a\": ,6, \"d\": ,6, \"1\": ,8>
+        ZUNION 3 ints s z WEIGHTS 2 3 4 WITHSCORES => <\"3\": ,2, \"b\": ,3, \"c\": ,3, \"2\": ,5, \"a\": ,23, \"d\": ,24, \"1\": ,33>
+        ZINTER 2 s z WITHSCORES => <\"a\": ,6, \"1\": ,8>
+        ZINTER 3 s z ints WITHSCORES => <\"1\": ,9>
+        ZINTERCARD 2 s z => 2
+        ZDIFF 2 s z WITHSCORES => <\"2\": ,1, \"b\": ,1, \"c\": ,1>
+        ZDIFF 2 z ints WITHSCORES => <\"a\": ,5, \"d\": ,6>
+        ZUNIONSTORE out 2 s ints => 6
+        ZRANGE out 0 -1 WITHSCORES => <\"3\": ,1, \"a\": ,1, \"b\": ,1, \"c\": ,1, \"1\": ,2, \"2\": ,2>
+        ZRANGE s 0 -1 => (error) WRONGTYPE Operation against a key holding the wrong kind of value",
+    );
 }
