@@ -12,7 +12,7 @@ use crate::error::Block;
 use crate::payload::{self, Header, Item, PART, SWEEP, UNITS, WHOLE};
 use crate::run::{Ran, run_command};
 use crate::service::{Answer, Finished, Keyspace, LocalWaiter, SubmitError, Submitted};
-use crate::state::State;
+use crate::state::{DbId, State};
 use crate::unit::{Command, Unit};
 use crate::waiters::Waiter;
 use crate::{Context, Effects, Reply, StorageFault, Writer};
@@ -187,8 +187,10 @@ impl EntryRun<'_> {
         }
         let mut replies = Vec::with_capacity(unit.commands.len());
         let mut waits = None;
+        // A transaction may choose another database on its way.
+        let mut db = unit.db;
         for command in &unit.commands {
-            match self.command(unit, command, false, &mut effects)? {
+            match self.command(unit, &mut db, command, false, &mut effects)? {
                 Ran::Reply(reply) => replies.push(reply),
                 Ran::Block(block) => {
                     waits = Some(self.add_waiter(unit, command, block));
@@ -224,6 +226,7 @@ impl EntryRun<'_> {
     fn command(
         &mut self,
         unit: &Unit,
+        db: &mut DbId,
         command: &Command,
         waited: bool,
         effects: &mut Effects,
@@ -241,12 +244,15 @@ impl EntryRun<'_> {
             waited,
             uptime: self.keyspace.uptime(),
             random,
-            ..Context::new(unit.db, self.now)
+            ..Context::new(*db, self.now)
         };
         let position = Position { index: self.index, n: self.n };
         let mut writer = Writer::new(self.state, context, effects, position, random);
         let ran = run_command(&mut writer, self.keyspace.load.as_ref(), command.spec, &command.args)?;
         self.n += writer.changes;
+        if command.spec.name == "select" {
+            *db = writer.context.db;
+        }
         Ok(ran)
     }
 
@@ -302,7 +308,8 @@ impl EntryRun<'_> {
     fn serve_one(&mut self, at: Position, effects: &mut Effects) -> Result<(), StorageFault> {
         let Some(waiter) = self.state.waiters.get(at).cloned() else { return Ok(()) };
         let unit = Unit { db: waiter.db, resp3: waiter.resp3, client: waiter.client, ..Unit::default() };
-        let Ran::Reply(reply) = self.command(&unit, &waiter.command, true, effects)? else { return Ok(()) };
+        let mut db = unit.db;
+        let Ran::Reply(reply) = self.command(&unit, &mut db, &waiter.command, true, effects)? else { return Ok(()) };
         // A key of another type is not what it waits for.
         if matches!(&reply, Reply::Error(text) if text.starts_with("WRONGTYPE")) {
             return Ok(());

@@ -32,12 +32,19 @@ impl Session {
             Some(_) => {
                 self.run_burst().await?;
                 self.pause(entry).await?;
-                self.monitor(&args, entry);
+                let is_exec = entry.spec.name == "exec";
+                if !is_exec {
+                    self.monitor(&args, entry);
+                }
                 let replies = self.replies;
                 let began = Instant::now();
                 let written = self.wire.output.len();
                 let answer = self.run_door(entry, &args).await?;
+                if is_exec {
+                    self.monitor(&args, entry);
+                }
                 let failed = answer.is_error() || self.wire.output.get(written) == Some(&b'-');
+                self.shared.stats.count_error(&answer);
                 self.write(&answer);
                 self.ran(entry, &args, began.elapsed(), failed);
                 // What CLIENT REPLY SKIP said holds for one command behind it.

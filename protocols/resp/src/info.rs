@@ -346,6 +346,10 @@ fn errorstats(report: &mut Report<'_>) {
 
 fn latencystats(report: &mut Report<'_>) {
     let shared = report.shared;
+    if shared.config.get_by_name("latency-tracking") == "no" {
+        return;
+    }
+    let shares = shared.config.get_by_name("latency-tracking-info-percentiles");
     crate::command::each(|entry| {
         let Some(counters) = shared.stats.commands.get(entry.number) else { return };
         let calls = counters.calls.load(Ordering::Relaxed);
@@ -353,7 +357,8 @@ fn latencystats(report: &mut Report<'_>) {
             let mean = counters.micros.load(Ordering::Relaxed) as f64 / calls as f64;
             report.line(
                 &format!("latency_percentiles_usec_{}", entry.spec.name),
-                format!("p50={mean:.3},p99={mean:.3},p99.9={mean:.3}"),
+                // Only the mean is kept.
+                shares.split(' ').map(|share| format!("p{share}={mean:.3}")).collect::<Vec<_>>().join(","),
             );
         }
     });

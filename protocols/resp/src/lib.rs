@@ -30,7 +30,12 @@ mod slowlog;
 mod stats;
 mod tracking;
 mod transaction;
+#[doc(hidden)]
+pub mod twin;
 mod wire;
+
+#[cfg(test)]
+mod tests;
 
 pub use host::{Durability, Facts, Host, Identity};
 pub use info::REDIS_VERSION;

@@ -136,6 +136,13 @@ impl RespServer {
         }
     }
 
+    /// A connection over any stream; for tests.
+    #[cfg(test)]
+    pub(crate) fn attach(self: &Arc<Self>, stream: Box<dyn Transport>) -> tokio::task::JoinHandle<()> {
+        let client = self.shared.clients.add(None, None);
+        tokio::spawn(Session::new(Arc::clone(&self.shared), client, Wire::new(stream)).run())
+    }
+
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
         self.prepare(&stream);
         let local = stream.local_addr().ok();

@@ -164,7 +164,19 @@ impl Session {
                 }
             }
         }
-        self.run_burst().await
+        self.run_burst().await?;
+        self.check_output()
+    }
+
+    /// A client that asks for more than may wait for it is ended without an answer.
+    fn check_output(&self) -> Result<(), Ended> {
+        let hard = self.shared.config.hot.normal_limit.read().hard;
+        if hard > 0 && self.wire.waiting() > hard && !self.is_subscribed() {
+            tracing::info!(client = self.client.id, "closed: its output buffer is over the limit");
+            self.client.kill(Killed::Now);
+            return Err(Ended);
+        }
+        Ok(())
     }
 
     fn check_input(&self) -> Result<(), Ended> {

@@ -147,6 +147,7 @@ impl Shared {
         let memory = self.keyspace.with_state(|state| state.memory()) as u64;
         self.memory.store(memory, Ordering::Relaxed);
         self.memory_peak.fetch_max(memory, Ordering::Relaxed);
+        self.tracking.trim(self, self.config.hot.tracking_keys_max.load(Ordering::Relaxed));
         let timeout_ms = u64::from(self.config.hot.timeout_s.load(Ordering::Relaxed)) * 1_000;
         for client in self.clients.all() {
             self.look_after(&client, timeout_ms);

@@ -119,6 +119,16 @@ impl TrackingTable {
         }
     }
 
+    /// Forgets keys beyond `keys_max`, and tells that they have changed.
+    pub(crate) fn trim(&self, shared: &Shared, keys_max: usize) {
+        for tenant in self.tenants.lock().values_mut() {
+            while keys_max > 0 && tenant.keys.len() > keys_max {
+                let Some(key) = tenant.keys.keys().next().cloned() else { break };
+                tenant.invalidate(shared, &key, None);
+            }
+        }
+    }
+
     /// Clients, keys, items and prefixes.
     pub(crate) fn totals(&self) -> (usize, usize, usize, usize) {
         self.tenants.lock().values().fold((0, 0, 0, 0), |(clients, keys, items, prefixes), tenant| {

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use perigee_keyspace::{Command, Reply, Run, Unit};
+use perigee_keyspace::{Command, Reply, Run, Spec, Unit};
 
 use crate::codec::reply;
 use crate::command::Entry;
@@ -59,8 +59,7 @@ impl Session {
         let mut commands: Vec<Command> = multi
             .commands
             .iter()
-            .filter(|(entry, _)| entry.run.is_none())
-            .map(|(entry, args)| Command { spec: entry.spec, args: args.clone() })
+            .filter_map(|(entry, args)| Some(Command { spec: spec_in_unit(entry)?, args: args.clone() }))
             .collect();
         self.track(&commands);
         let count = commands.len();
@@ -99,19 +98,39 @@ impl Session {
         for (entry, args) in &multi.commands {
             self.monitor(args, entry);
             let began = Instant::now();
-            let (answer, took) = match entry.run {
-                None => (replies.next().unwrap_or(Reply::Null), took),
-                Some(_) => (self.run_door(entry, args).await?, began.elapsed()),
-            };
-            if answer.is_error() {
-                self.shared.stats.count_error(&answer);
+            if spec_in_unit(entry).is_none() {
+                let answer = self.run_door(entry, args).await?;
+                self.finish(entry, args, &answer, began.elapsed());
+                continue;
             }
-            self.write(&answer);
-            self.ran(entry, args, took, answer.is_error());
+            let answer = replies.next().unwrap_or(Reply::Null);
+            if entry.spec.name == "select" && !answer.is_error() {
+                self.db =
+                    args.get(1).and_then(|number| std::str::from_utf8(number).ok()?.parse().ok()).unwrap_or(self.db);
+            }
+            self.finish(entry, args, &answer, took);
         }
         self.in_exec = false;
         Ok(Reply::Nothing)
     }
+
+    /// Answers one command of a transaction.
+    fn finish(&mut self, entry: &'static Entry, args: &[Bytes], answer: &Reply, took: std::time::Duration) {
+        if answer.is_error() {
+            self.shared.stats.count_error(answer);
+        }
+        self.write(answer);
+        self.ran(entry, args, took, answer.is_error());
+    }
+}
+
+/// What a queued command is within the unit; `None` for what the door does behind it. SELECT is both: the commands behind
+/// it in the unit must see it.
+fn spec_in_unit(entry: &Entry) -> Option<&'static Spec> {
+    if entry.spec.name == "select" {
+        return perigee_keyspace::command::find(b"select");
+    }
+    entry.run.is_none().then_some(entry.spec)
 }
 
 /// A read of no keys.

@@ -191,7 +191,7 @@ fn shown(arg: Option<&Bytes>) -> String {
 
 /// Whether one of a user's selectors allows a call; what came nearest where none does.
 pub(crate) fn check(user: &User, entry: &Entry, args: &[Bytes]) -> Result<(), Denied> {
-    let keys = entry.spec.keys_of(args);
+    let keys = entry.keys(args);
     let keys: Vec<(usize, KeyFlags)> =
         keys.into_iter().filter(|(_, flags)| !flags.contains(KeyFlags::NOT_KEY)).collect();
     let mut nearest = Denied::Command;

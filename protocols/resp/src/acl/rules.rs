@@ -141,7 +141,11 @@ impl Selector {
 
     /// `~… &… +…`
     pub(super) fn describe(&self) -> String {
-        let parts = [self.describe_keys(), self.describe_channels(), self.describe_commands()];
+        let channels = match self.describe_channels() {
+            channels if self.all_channels => channels,
+            channels => format!("resetchannels {channels}").trim_end().to_owned(),
+        };
+        let parts = [self.describe_keys(), channels, self.describe_commands()];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
@@ -168,9 +172,8 @@ impl Selector {
         if self.all_channels {
             return "&*".to_owned();
         }
-        let words: Vec<String> =
-            self.channels.iter().map(|pattern| format!("&{}", String::from_utf8_lossy(pattern))).collect();
-        if words.is_empty() { "resetchannels".to_owned() } else { words.join(" ") }
+        let word = |pattern: &Bytes| format!("&{}", String::from_utf8_lossy(pattern));
+        self.channels.iter().map(word).collect::<Vec<_>>().join(" ")
     }
 
     /// One rule that may also stand in parentheses.
@@ -202,7 +205,8 @@ impl Selector {
                         return Err(AFTER_ALL_KEYS);
                     }
                     let (permissions, pattern) = match rule.strip_prefix('%') {
-                        Some(rest) => rest.split_once('~').ok_or("Syntax error")?,
+                        // Redis takes permissions without a pattern for those on the empty key.
+                        Some(rest) => rest.split_once('~').unwrap_or((rest, "")),
                         None => ("rw", rule.get(1..).unwrap_or_default()),
                     };
                     let (mut read, mut write) = (false, false);
@@ -244,6 +248,7 @@ impl Selector {
     fn command(&mut self, rule: &str) -> Result<(), &'static str> {
         const UNKNOWN: &str = "Unknown command or category name in ACL";
         let yes = rule.starts_with('+');
+        let before = (self.allowed.clone(), self.first_args.clone());
         let name = rule.get(1..).unwrap_or_default().to_ascii_lowercase();
         if let Some(name) = name.strip_prefix('@') {
             let category = category::of(name).ok_or(UNKNOWN)?;
@@ -275,6 +280,9 @@ impl Selector {
             }
             let words = self.first_args.entry(entry.number).or_default();
             words.push(Bytes::from(word.to_owned()));
+        }
+        if before == (self.allowed.clone(), self.first_args.clone()) {
+            return Ok(());
         }
         let is_undone = |known: &String| {
             let known = known.get(1..).unwrap_or_default();
@@ -393,7 +401,8 @@ mod tests {
         let check = |rules: &str, want: &str| assert_eq!(user(rules).unwrap().describe(), format!("user x {want}"));
         check("on nopass ~* &* +@all", "on nopass ~* &* +@all");
         check("on +get -get +get", "on resetchannels -@all +get");
-        check("off ~a %R~b &c +client|id +client", "off ~a %R~b &c -@all +client");
+        check("off ~a %R~b &c +client|id +client", "off ~a %R~b resetchannels &c -@all +client");
+        check("on +@all +client|id", "on resetchannels +@all");
         check("on (~x +@read)", "on resetchannels -@all (~x resetchannels -@all +@read)");
         assert!(user("+nope").is_err() && user("~* ~a").is_err() && user("foo").is_err() && user("(~a").is_err());
     }

@@ -31,7 +31,9 @@ fn whoami(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
 fn cat(_session: &mut Session, args: &[Bytes]) -> Result<Reply> {
     match args.get(2) {
         None => Ok(Reply::Array(category::NAMES.iter().map(|(name, _)| Reply::bulk(name)).collect())),
-        Some(_) if args.len() > 3 => Err(Error::reply("ERR wrong number of arguments for 'acl|cat' command")),
+        Some(_) if args.len() > 3 => {
+            Err(Error::reply("ERR unknown subcommand or wrong number of arguments for 'CAT'. Try ACL HELP."))
+        }
         Some(name) => {
             let category = category::of(&text(name))
                 .ok_or_else(|| Error::reply(format!("ERR Unknown category '{}'", text(name))))?;
@@ -65,14 +67,10 @@ fn get_user(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
     }
     let pair = |name: &str, value: Reply| (Reply::bulk(name), value);
     let rules = |selector: &acl::Selector| {
-        let channels = match selector.describe_channels().as_str() {
-            "resetchannels" => String::new(),
-            channels => channels.to_owned(),
-        };
         vec![
             pair("commands", Reply::bulk(selector.describe_commands())),
             pair("keys", Reply::bulk(selector.describe_keys())),
-            pair("channels", Reply::bulk(channels)),
+            pair("channels", Reply::bulk(selector.describe_channels())),
         ]
     };
     let mut pairs = vec![

@@ -32,17 +32,28 @@ fn id(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
     Ok(Reply::Integer(i64::try_from(session.client.id).unwrap_or(i64::MAX)))
 }
 
-fn info(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
-    session.client.view.lock().command = "client|info".to_owned();
+/// What this connection shows of itself is as of this command.
+fn show_now(session: &Session, command: &str, args: &[Bytes]) {
     session.client.active_ms.store(session.client.age_ms(), Ordering::Relaxed);
     session.show();
+    let mut view = session.client.view.lock();
+    command.clone_into(&mut view.command);
+    view.input += request_bytes(args);
+}
+
+/// The length of a command as it is sent.
+fn request_bytes(args: &[Bytes]) -> usize {
+    let digits = |number: usize| number.checked_ilog10().unwrap_or(0) as usize + 1;
+    3 + digits(args.len()) + args.iter().map(|arg| arg.len() + digits(arg.len()) + 5).sum::<usize>()
+}
+
+fn info(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
+    show_now(session, "client|info", args);
     Ok(Reply::Verbatim("txt", (describe(&session.shared, &session.client) + "\n").into()))
 }
 
 fn list(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
-    session.client.view.lock().command = "client|list".to_owned();
-    session.client.active_ms.store(session.client.age_ms(), Ordering::Relaxed);
-    session.show();
+    show_now(session, "client|list", args);
     let shared = &session.shared;
     let clients = match args.get(2) {
         None => shared.clients.all(),
@@ -118,8 +129,8 @@ pub(crate) fn describe(shared: &Shared, client: &Client) -> String {
     let memory = size_of::<Client>() + view.input + view.input_free + view.multi_bytes + output + 1_024;
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={idle} flags={flags} db={} sub={} psub={} ssub={} multi={multi} \
-         watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=16384 rbp=16384 obl=0 oll={} omem={output} tot-mem={memory} \
-         events=r cmd={} user={} redir={redirect} resp={} lib-name={} lib-ver={}",
+         qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=16384 rbp=16384 obl=0 oll={} omem={output} tot-mem={memory} \
+         events=r cmd={} user={} redir={redirect} resp={} watch={} lib-name={} lib-ver={}",
         client.id,
         client.address(),
         client.local_address(),
@@ -130,7 +141,6 @@ pub(crate) fn describe(shared: &Shared, client: &Client) -> String {
         view.channels,
         view.patterns,
         view.shards,
-        view.watching,
         view.input,
         view.input_free,
         view.multi_bytes,
@@ -138,6 +148,7 @@ pub(crate) fn describe(shared: &Shared, client: &Client) -> String {
         if view.command.is_empty() { "NULL" } else { &view.command },
         view.user,
         if client.is_resp3() { 3 } else { 2 },
+        view.watching,
         view.lib_name,
         view.lib_version,
     )

@@ -36,7 +36,14 @@ fn value(session: &Session, param: &Param) -> String {
 fn get(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
     let mut pairs: Vec<(Reply, Reply)> = Vec::new();
     for param in config::all() {
-        if !args[2..].iter().any(|pattern| glob::matches_case(pattern, param.name.as_bytes(), true)) {
+        let is_asked = |pattern: &Bytes| {
+            if param.is_hidden() {
+                pattern.eq_ignore_ascii_case(param.name.as_bytes())
+            } else {
+                glob::matches_case(pattern, param.name.as_bytes(), true)
+            }
+        };
+        if !args[2..].iter().any(is_asked) {
             continue;
         }
         let target = param.alias.and_then(|name| config::find(name.as_bytes())).unwrap_or(param);
@@ -107,10 +114,13 @@ fn check(session: &Session, pairs: &[Bytes]) -> Result<Vec<(&'static Param, Stri
         if wanted.iter().any(|(known, _)| known.name == param.name) {
             return Err(failed("duplicate parameter"));
         }
+        let now = value(session, param);
         if param.place == Place::Fixed {
+            if *given == now.as_bytes() {
+                continue;
+            }
             return Err(failed("can't set immutable config"));
         }
-        let now = value(session, param);
         let value = config::check(param, &text(given), &now).map_err(|why| failed(&why))?;
         wanted.push((param, value));
     }

@@ -178,15 +178,12 @@ fn list(_session: &mut Session, words: &[Bytes]) -> Result<Reply> {
         }
         _ => return Err(Error::SYNTAX),
     };
-    let is_filtered = words.len() > 2;
     let mut names = Vec::new();
     for entry in all() {
         if takes(entry) {
             names.push(Reply::bulk(entry.spec.name));
         }
-        if is_filtered {
-            names.extend(entry.subs.iter().filter(|sub| takes(sub)).map(|sub| Reply::bulk(sub.spec.name)));
-        }
+        names.extend(entry.subs.iter().filter(|sub| takes(sub)).map(|sub| Reply::bulk(sub.spec.name)));
     }
     Ok(Reply::Array(names))
 }
@@ -246,7 +243,7 @@ fn keys(words: &[Bytes], with_flags: bool) -> Result<Reply> {
     if !entry.spec.takes(call.len()) {
         return Err(Error::reply("ERR Invalid number of arguments specified for command"));
     }
-    let found = entry.spec.keys_of(call);
+    let found = entry.keys(call);
     if found.is_empty() {
         if entry.spec.flags.contains(Flags::NO_MANDATORY_KEYS) {
             return Ok(Reply::Array(Vec::new()));

@@ -27,8 +27,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use perigee_keyspace::{Flags, Reply, Result, Run, Spec, args};
+use perigee_keyspace::{Flags, KeyFlags, Reply, Result, Run, Spec, args};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::session::Session;
 use crate::shared::{Answer, Shared};
@@ -134,6 +135,19 @@ impl Entry {
     /// Whether no rule can take it from a user.
     pub(crate) fn is_always_allowed(&self) -> bool {
         self.spec.flags.contains(Flags::NO_AUTH)
+    }
+
+    /// The arguments that are keys, with what becomes of them in this very call.
+    pub(crate) fn keys(&self, args: &[Bytes]) -> SmallVec<[(usize, KeyFlags); 4]> {
+        let mut keys = self.spec.keys_of(args);
+        let word_behind_key = |word: &str| args.iter().skip(3).any(|arg| args::is(arg, word));
+        let flags = match self.spec.name {
+            "set" if !word_behind_key("get") => KeyFlags::OW | KeyFlags::UPDATE,
+            "bitfield" if !is_writing_bitfield(args) => KeyFlags::RO | KeyFlags::ACCESS,
+            _ => return keys,
+        };
+        keys.iter_mut().for_each(|(_, found)| *found = flags);
+        keys
     }
 
     /// The arguments that are channels, and whether they are patterns.
@@ -275,6 +289,11 @@ pub(crate) fn may_wait(spec: &Spec, words: &[Bytes]) -> bool {
 /// An argument as text.
 pub(crate) fn text(arg: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(arg)
+}
+
+/// Whether BITFIELD changes something.
+fn is_writing_bitfield(args: &[Bytes]) -> bool {
+    args.iter().skip(2).any(|arg| args::is(arg, "set") || args::is(arg, "incrby"))
 }
 
 /// Lines of help, as HELP gives them.

@@ -7,7 +7,7 @@ use perigee_keyspace::{Error, Flags, Group, KeyFlags, KeySpec, Reply, Result, Sp
 use super::{Door, DoorRun, LOADING_STALE, NOSCRIPT_LOADING_STALE, help};
 use crate::codec::reply;
 use crate::pubsub::Kind;
-use crate::session::{Replies, Session};
+use crate::session::Session;
 
 const SUBSCRIBE: Flags = NOSCRIPT_LOADING_STALE.union(Flags::PUBSUB);
 const PUBLISH: Flags = LOADING_STALE.union(Flags::PUBSUB).union(Flags::FAST);
@@ -106,11 +106,8 @@ fn count(session: &Session, kind: Kind) -> usize {
     }
 }
 
-/// Tells the client of one subscription.
+/// Tells the client of one subscription, whatever CLIENT REPLY said.
 fn confirm(session: &mut Session, word: &str, name: Option<&Bytes>, count: usize) {
-    if session.replies != Replies::On {
-        return;
-    }
     let name = Reply::bulk_or_null(name.cloned());
     let push = Reply::Push(vec![Reply::bulk(word), name, Reply::count(count)]);
     reply::write(&mut session.wire.output, &push, session.resp3);

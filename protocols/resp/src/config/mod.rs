@@ -18,8 +18,11 @@ pub(crate) enum Kind {
     Bool,
     Number(i64, i64),
     Memory(i64, i64),
+    /// The same, or a share of `maxmemory`.
+    MemoryOrPercent,
     Choice(&'static [&'static str]),
     OutputLimits,
+    Percentiles,
     Events,
     Save,
     Text,
@@ -54,6 +57,13 @@ impl Param {
 
     const fn alias(name: &'static str, of: &'static str) -> Self {
         Self { name, alias: Some(of), default: "", kind: Kind::Text, place: Place::Here }
+    }
+}
+
+impl Param {
+    /// Whether it is shown only to those who name it.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.name == "key-load-delay"
     }
 }
 
@@ -222,12 +232,32 @@ pub(crate) fn check(param: &Param, value: &str, now: &str) -> Result<String, Str
             let number = memory(value).ok_or_else(|| "argument must be a memory value".to_owned())?;
             within(number, min, max)
         }
+        Kind::MemoryOrPercent => match value.strip_suffix('%') {
+            Some(share) => match share.parse::<u64>() {
+                Ok(0..=100) => Ok(value.to_owned()),
+                Ok(_) => Err("percentage argument must be less or equal to 100".to_owned()),
+                Err(_) => Err("argument must be a memory or percent value".to_owned()),
+            },
+            None => memory(value)
+                .map(|bytes| bytes.to_string())
+                .ok_or_else(|| "argument must be a memory or percent value".to_owned()),
+        },
         Kind::Choice(words) => words
             .iter()
             .find(|word| word.eq_ignore_ascii_case(value))
             .map(|word| (*word).to_owned())
             .ok_or_else(|| format!("argument must be one of the following: {}", words.join(", "))),
-        Kind::OutputLimits => merge_limits(value, now).ok_or_else(|| "Wrong number of arguments or class".to_owned()),
+        Kind::OutputLimits => merge_limits(value, now).map_err(str::to_owned),
+        Kind::Percentiles => {
+            let bad = || "Invalid latency-tracking-info-percentiles argument".to_owned();
+            let one = |word: &str| {
+                let share =
+                    perigee_keyspace::args::parse_float(word.as_bytes()).filter(|share| (0.0..=100.0).contains(share));
+                share.map(perigee_keyspace::args::format_float).ok_or_else(bad)
+            };
+            let words: Result<Vec<String>, String> = value.split_ascii_whitespace().map(one).collect();
+            Ok(words?.join(" "))
+        }
         Kind::Events => events_of(value)
             .map(events_text)
             .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()),
@@ -263,10 +293,10 @@ pub(crate) fn memory(text: &str) -> Option<i64> {
     number.parse::<i64>().ok().filter(|number| *number >= 0)?.checked_mul(unit)
 }
 
-fn output_limits(text: &str) -> Option<Vec<(&'static str, OutputLimit)>> {
+fn output_limits(text: &str) -> Result<Vec<(&'static str, OutputLimit)>, &'static str> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
     if words.is_empty() || words.len() % 4 != 0 {
-        return None;
+        return Err("Wrong number of arguments in buffer limit configuration.");
     }
     words
         .chunks(4)
@@ -275,16 +305,19 @@ fn output_limits(text: &str) -> Option<Vec<(&'static str, OutputLimit)>> {
                 "normal" => "normal",
                 "slave" | "replica" => "slave",
                 "pubsub" => "pubsub",
-                _ => return None,
+                _ => return Err("Invalid client class specified in buffer limit configuration."),
             };
             let bytes = |text| memory(text).and_then(|bytes| usize::try_from(bytes).ok());
-            let (hard, soft) = (bytes(limit[1])?, bytes(limit[2])?);
-            Some((class, OutputLimit { hard, soft, soft_seconds: limit[3].parse().ok()? }))
+            let limits = (bytes(limit[1]), bytes(limit[2]), limit[3].parse().ok());
+            let (Some(hard), Some(soft), Some(soft_seconds)) = limits else {
+                return Err("Error in hard, soft or soft_seconds setting in buffer limit configuration.");
+            };
+            Ok((class, OutputLimit { hard, soft, soft_seconds }))
         })
         .collect()
 }
 
-fn merge_limits(text: &str, now: &str) -> Option<String> {
+fn merge_limits(text: &str, now: &str) -> Result<String, &'static str> {
     let mut limits = output_limits(now).unwrap_or_default();
     for (class, limit) in output_limits(text)? {
         match limits.iter_mut().find(|(found, _)| *found == class) {
@@ -296,7 +329,7 @@ fn merge_limits(text: &str, now: &str) -> Option<String> {
         .iter()
         .map(|(class, limit)| format!("{class} {} {} {}", limit.hard, limit.soft, limit.soft_seconds))
         .collect();
-    Some(words.join(" "))
+    Ok(words.join(" "))
 }
 
 /// Letters of `notify-keyspace-events`, but `A`.

@@ -1,6 +1,6 @@
 //! The parameters that CONFIG knows, with the values that hold unless somebody says otherwise.
 
-use super::Kind::{Bool, Choice, Events, Memory, Number, OutputLimits, Save, Text};
+use super::Kind::{Bool, Choice, Events, Memory, MemoryOrPercent, Number, OutputLimits, Percentiles, Save, Text};
 use super::Param;
 use super::Place::{Fixed, Here, Logged};
 
@@ -26,8 +26,8 @@ pub(super) static PARAMS: &[Param] = &[
     Param::new("auto-aof-rewrite-min-size", "67108864", Memory(0, i64::MAX), Here),
     Param::new("auto-aof-rewrite-percentage", "100", Number(0, 2147483647), Here),
     Param::new("bgsave_cpulist", "", Text, Fixed),
-    Param::new("bind", "* -::*", Text, Here),
-    Param::new("bind-source-addr", "", Text, Fixed),
+    Param::new("bind", "* -::*", Text, Fixed),
+    Param::new("bind-source-addr", "", Text, Here),
     Param::new("bio_cpulist", "", Text, Fixed),
     Param::new("busy-reply-threshold", "5000", Number(0, i64::MAX), Here),
     Param::new(
@@ -77,9 +77,10 @@ pub(super) static PARAMS: &[Param] = &[
     Param::new("io-threads", "1", Number(0, 2147483647), Fixed),
     Param::new("io-threads-do-reads", "no", Bool, Fixed),
     Param::new("jemalloc-bg-thread", "yes", Bool, Here),
+    Param::new("key-load-delay", "0", Number(i32::MIN as i64, i32::MAX as i64), Here),
     Param::new("latency-monitor-threshold", "0", Number(0, i64::MAX), Here),
     Param::new("latency-tracking", "yes", Bool, Here),
-    Param::new("latency-tracking-info-percentiles", "50 99 99.9", Text, Here),
+    Param::new("latency-tracking-info-percentiles", "50 99 99.9", Percentiles, Here),
     Param::new("lazyfree-lazy-eviction", "no", Bool, Here),
     Param::new("lazyfree-lazy-expire", "no", Bool, Here),
     Param::new("lazyfree-lazy-server-del", "no", Bool, Here),
@@ -97,7 +98,7 @@ pub(super) static PARAMS: &[Param] = &[
     Param::new("masteruser", "", Text, Here),
     Param::new("maxclients", "10000", Number(1, 4294967295), Here),
     Param::new("maxmemory", "0", Memory(0, i64::MAX), Here),
-    Param::new("maxmemory-clients", "0", Memory(0, i64::MAX), Here),
+    Param::new("maxmemory-clients", "0", MemoryOrPercent, Here),
     Param::new("maxmemory-eviction-tenacity", "10", Number(0, 100), Here),
     Param::new(
         "maxmemory-policy",
