@@ -28,6 +28,7 @@ mod payload;
 pub mod persist;
 mod propose;
 pub mod rdb;
+mod random;
 mod reader;
 mod reply;
 mod run;

@@ -14,6 +14,7 @@ mod server;
 mod set;
 mod stream;
 mod string;
+mod walk;
 mod zset;
 
 use std::sync::LazyLock;
