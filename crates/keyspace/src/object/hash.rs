@@ -201,7 +201,7 @@ impl Hash {
                 }
                 self.bytes += name.len() + value.len();
                 if pack.len() / 2 > limits.entries {
-                    self.to_large();
+                    self.become_large();
                 }
             }
             (Form::Large(large), None) => {
@@ -298,11 +298,11 @@ impl Hash {
         if matches!(self.form, Form::Small(..))
             && (count > limits.entries || lengths.any(|length| length > limits.value_bytes))
         {
-            self.to_large();
+            self.become_large();
         }
     }
 
-    fn to_large(&mut self) {
+    fn become_large(&mut self) {
         let mut large = Large { slots: Slots::with_capacity(self.len_all() + 1), ..Large::default() };
         for field in self.iter() {
             let at = large.slots.insert(Slot { name: field.name.into(), value: field.value.into(), end: None });

@@ -121,7 +121,7 @@ impl Set {
                     let Err(at) = ints.binary_search(&value) else { return false };
                     ints.insert(at, value);
                     if ints.len() > limits.intset_entries {
-                        self.to_large();
+                        self.become_large();
                     }
                     true
                 }
@@ -134,7 +134,7 @@ impl Set {
                         pack.push_back(member);
                         self.form = Form::Small(pack);
                     } else {
-                        self.to_large();
+                        self.become_large();
                         self.insert(member, limits);
                     }
                     true
@@ -147,7 +147,7 @@ impl Set {
                 if pack.len() < limits.entries && member.len() <= limits.member_bytes {
                     pack.push_back(member);
                 } else {
-                    self.to_large();
+                    self.become_large();
                     self.insert(member, limits);
                 }
                 true
@@ -162,7 +162,7 @@ impl Set {
         }
     }
 
-    fn to_large(&mut self) {
+    fn become_large(&mut self) {
         let mut slots = Slots::with_capacity(self.len() + 1);
         let mut bytes = 0;
         for member in self.iter() {
@@ -180,7 +180,7 @@ impl Set {
             Form::Large(_) => false,
         };
         if too_many {
-            self.to_large();
+            self.become_large();
         }
     }
 

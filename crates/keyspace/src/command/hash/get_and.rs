@@ -75,7 +75,7 @@ enum Ends {
     Become(i64),
 }
 
-fn parse<'a>(args: &'a [Bytes], now: i64) -> Result<(Ends, &'a [Bytes])> {
+fn parse(args: &[Bytes], now: i64) -> Result<(Ends, &[Bytes])> {
     let (mut ends, mut at) = (Ends::Stay, 0);
     let once = |ends: Ends| match ends {
         Ends::Stay => Ok(()),
