@@ -106,3 +106,21 @@ fn copy_works_from_psql() {
         psql(&server, &["-A", "-t"], "COPY device FROM stdin;\n20\ttwenty\t\\N\n\\.\nSELECT count(*) FROM device;");
     assert_eq!(text, "5\n");
 }
+
+#[test]
+fn maintenance_of_others_tables_is_skipped_with_a_warning() {
+    let server = perigee_tests::server();
+    psql(&server, &[], SCHEMA);
+    let script = "CREATE ROLE helper; GRANT CREATE ON SCHEMA public TO helper; SET ROLE helper;
+        CREATE TABLE own (a int); VACUUM device; VACUUM own; VACUUM own, reading; ANALYZE device;";
+    let text = psql(&server, &[], script);
+    let warnings: Vec<&str> = text.lines().filter(|line| line.starts_with("WARNING")).collect();
+    let expected = [
+        "WARNING:  skipping \"device\" --- only table or database owner can vacuum it",
+        "WARNING:  skipping \"reading\" --- only table or database owner can vacuum it",
+        "WARNING:  skipping \"device\" --- only table or database owner can analyze it",
+    ];
+    assert_eq!(warnings, expected, "{text}");
+    let text = psql(&server, &[], "VACUUM; VACUUM device; ANALYZE;");
+    assert_eq!(text, "");
+}

@@ -185,13 +185,14 @@ impl Session {
                         "VACUUM cannot run inside a transaction block",
                     ));
                 }
-                let storages: Vec<_> = tables.iter().map(|t| Some(t.storage)).collect();
-                let storages = if storages.is_empty() { vec![None] } else { storages };
+                let storages: Vec<_> = self.maintained(tables, "vacuum").iter().map(|t| Some(t.storage)).collect();
+                let all = tables.is_empty() && self.owns_database();
+                let storages = if all { vec![None] } else { storages };
                 let store = engine.store.clone();
                 blocking(move || storages.into_iter().try_for_each(|storage| store.vacuum(storage))).await?;
             }
             // Statistics are kept with the data; there is nothing to collect.
-            Admin::Analyze(_) => {}
+            Admin::Analyze(tables) => drop(self.maintained(tables, "analyze")),
             Admin::Lock { tables, named, mode, nowait } => {
                 self.check_lock(named, *mode)?;
                 self.lock_tables(tables, *mode, *nowait).await?;

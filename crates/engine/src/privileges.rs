@@ -1,14 +1,17 @@
 //! Whether the current role may do what a statement asks for. Source: PostgreSQL's documentation of GRANT.
 
+use std::sync::Arc;
+
 use perigee_plan::command::LockMode;
 use perigee_plan::ddl::{AlterTable, AlterType, RelationChange};
 use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Need};
 use perigee_types::acl::Privileges;
-use perigee_types::catalog::{Catalog, Object, TEMPORARY_SCHEMA, View};
+use perigee_types::catalog::{Catalog, Object, TEMPORARY_SCHEMA, Table, View};
 use perigee_types::rights::Rights;
-use perigee_types::{Oid, SqlError, SqlResult};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 
+use crate::api::Severity;
 use crate::identity::{Identity, denied, may_become};
 use crate::session::Session;
 
@@ -173,6 +176,42 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Whether the current role may do what the owner of the database may.
+    pub(crate) fn owns_database(&self) -> bool {
+        let catalog = self.latest_catalog();
+        let rights = &self.identity(&catalog).rights;
+        let database = catalog.database(&self.database);
+        rights.is_superuser()
+            || database.is_some_and(|database| rights.owns(&Object::Database(database.clone()), &catalog))
+    }
+
+    /// Those of some tables, of all where none are named, that the current role may VACUUM or ANALYZE; it is warned of
+    /// the others.
+    pub(crate) fn maintained(&mut self, tables: &[Arc<Table>], verb: &str) -> Vec<Arc<Table>> {
+        let catalog = self.latest_catalog();
+        let all: Vec<Arc<Table>> = match tables {
+            [] => catalog
+                .objects()
+                .filter_map(|object| match object {
+                    Object::Table(table) if !catalog.is_temporary(table.schema) => Some(table.clone()),
+                    _ => None,
+                })
+                .collect(),
+            named => named.to_vec(),
+        };
+        if self.owns_database() {
+            return all;
+        }
+        let rights = &self.identity(&catalog).rights;
+        let (own, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|table| rights.owns(&Object::Table(table.clone()), &catalog));
+        for table in others {
+            let text = format!("skipping \"{}\" --- only table or database owner can {verb} it", table.name);
+            self.notice(Severity::Warning, SqlError::new(SqlState::Warning, text));
+        }
+        own
     }
 
     /// Refuses REINDEX of what the current role does not own.

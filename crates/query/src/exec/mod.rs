@@ -56,7 +56,7 @@ pub use runtime::{QueryOptions, QueryRuntime};
 pub use stream::BatchStream;
 pub use system::SystemTables;
 pub(crate) use system::system_table_oid;
-pub(crate) use table::scanned_table;
+pub(crate) use table::{finds_written_rows, scanned_table};
 pub(crate) use type_names::with_types;
 pub(crate) use type_planner::domain_of;
 pub use type_planner::sql_type_of;

@@ -32,6 +32,16 @@ pub(crate) fn scanned_table(source: &Arc<dyn TableSource>) -> Result<Option<Arc<
     Ok(provider.downcast_ref::<CatalogTable>().map(|table| Arc::clone(&table.table)))
 }
 
+/// Whether a scan is the one that finds the rows which a write changes: it ends with the version's number.
+///
+/// # Errors
+/// As [`scanned_table`].
+pub(crate) fn finds_written_rows(source: &Arc<dyn TableSource>) -> Result<bool> {
+    let provider = source_as_provider(source)?;
+    let last = |table: &CatalogTable| table.schema.fields().last().map(|field| field.name() == VID_COLUMN);
+    Ok(provider.downcast_ref::<CatalogTable>().and_then(last).unwrap_or_default())
+}
+
 impl CatalogTable {
     /// `unique`: its unique indexes. `with_vid`: the schema ends with the hidden column.
     pub(super) fn new(table: Arc<Table>, unique: &[Arc<Index>], with_vid: bool) -> Self {

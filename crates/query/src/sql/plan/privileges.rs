@@ -19,7 +19,7 @@ use sqlparser::ast::{
 };
 
 use super::names;
-use crate::exec::scanned_table;
+use crate::exec::{finds_written_rows, scanned_table};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -70,7 +70,6 @@ pub(super) fn needs(statement: Option<&Statement>, plan: &Plan, context: &PlanCo
             }
         }
         Plan::Query(query) => reads(query, None, &mut needs),
-        // The written table is among the reads because its rows are found by a scan.
         Plan::Write(write) => reads(&write.source, Some(write.table.oid), &mut needs),
         Plan::With(with) => {
             for write in with.parts.iter().chain(&with.after) {
@@ -100,14 +99,17 @@ pub(super) fn needs(statement: Option<&Statement>, plan: &Plan, context: &PlanCo
     needs.finish()
 }
 
+/// `written`: the table that the query finds rows of for a write to change. What the write looks at of them is taken from
+/// its text; other scans of the table are reads like all others.
 fn reads(query: &Query, written: Option<Oid>, needs: &mut Needs) {
-    let direct: BTreeSet<Oid> = query.reads.iter().copied().filter(|oid| Some(*oid) != written).collect();
-    let mut scanned = BTreeSet::new();
+    let direct: BTreeSet<Oid> = query.reads.iter().copied().collect();
+    let mut scanned: BTreeSet<Oid> = written.into_iter().collect();
     // The closure never fails.
     let _ = query.logical.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Some((oid, columns)) = columns_of(scan)
             && direct.contains(&oid)
+            && !(Some(oid) == written && finds_written_rows(&scan.source).unwrap_or_default())
         {
             scanned.insert(oid);
             needs.add(oid, Privileges::SELECT, Some(&columns));
