@@ -97,7 +97,7 @@ fn open(kv: &Arc<MemKv>) -> Arc<Keyspace> {
 fn random_write(rng: &mut SmallRng) -> String {
     let key = |rng: &mut SmallRng, kind: &str| format!("{kind}{}", rng.random_range(0..12));
     let n = |rng: &mut SmallRng| rng.random_range(0..200_u32);
-    match rng.random_range(0..30) {
+    match rng.random_range(0..36) {
         0 | 1 => format!("SET {} value{}", key(rng, "s"), n(rng)),
         2 => format!("INCR {}", key(rng, "s")),
         3 => format!("APPEND {} more", key(rng, "s")),
@@ -118,6 +118,16 @@ fn random_write(rng: &mut SmallRng) -> String {
         23 => format!("XADD {} * field value{}", key(rng, "x"), n(rng)),
         24 => format!("XTRIM {} MAXLEN 20", key(rng, "x")),
         25 => format!("TS.ADD {} * {} ON_DUPLICATE LAST", key(rng, "ts"), n(rng)),
+        30 | 31 => {
+            let (key, group) = (key(rng, "ts"), n(rng) % 3);
+            format!("TS.ADD {key} {} {} ON_DUPLICATE LAST LABELS group {group}", n(rng), n(rng))
+        }
+        32 => format!("TS.CREATERULE {} {} AGGREGATION sum 50", key(rng, "ts"), key(rng, "ts")),
+        33 => format!("TS.ALTER {} LABELS group {}", key(rng, "ts"), n(rng) % 3),
+        34 if rng.random_bool(0.5) => format!("RENAME {} {}", key(rng, "ts"), key(rng, "ts")),
+        34 => format!("TS.DEL {} {} {}", key(rng, "ts"), n(rng), n(rng)),
+        35 if rng.random_bool(0.5) => format!("PEXPIRE {} {}", key(rng, "ts"), n(rng)),
+        35 => format!("DEL {}", key(rng, "ts")),
         26 => format!("RENAME {} {}", key(rng, "s"), key(rng, "s")),
         27 => format!("SETBIT {} {} 1", key(rng, "b"), n(rng) * 8),
         28 if rng.random_bool(0.1) => "FLUSHDB".to_owned(),
@@ -136,9 +146,11 @@ fn reads() -> impl Iterator<Item = String> {
         .chain(of("l", &["LRANGE K 0 -1"]))
         .chain(of("t", &["SMEMBERS K", "OBJECT ENCODING K"]))
         .chain(of("x", &["XRANGE K - +", "XINFO STREAM K"]))
-        .chain(of("ts", &["TS.RANGE K - +"]))
+        .chain(of("ts", &["TS.RANGE K - +", "TS.INFO K", "TS.GET K LATEST"]))
         .chain(of("b", &["GET K"]))
-        .chain(["DBSIZE".to_owned(), "SCAN 0 COUNT 1000".to_owned()])
+        .chain(
+            ["DBSIZE", "SCAN 0 COUNT 1000", "TS.QUERYINDEX group=(0,1,2)", "TS.QUERYLABELS LABELS"].map(str::to_owned),
+        )
 }
 
 fn scan(node: &Node, db: u32) -> Vec<String> {
