@@ -128,6 +128,9 @@ fn random_write(rng: &mut SmallRng) -> String {
         34 => format!("TS.DEL {} {} {}", key(rng, "ts"), n(rng), n(rng)),
         35 if rng.random_bool(0.5) => format!("PEXPIRE {} {}", key(rng, "ts"), n(rng)),
         35 => format!("DEL {}", key(rng, "ts")),
+        26 if rng.random_bool(0.3) => format!("COPY {} {} REPLACE", key(rng, "s"), key(rng, "s")),
+        26 if rng.random_bool(0.3) => format!("SORT {} BY nosort STORE {}", key(rng, "z"), key(rng, "l")),
+        26 if rng.random_bool(0.3) => format!("MOVE {} 1", key(rng, "s")),
         26 => format!("RENAME {} {}", key(rng, "s"), key(rng, "s")),
         27 => format!("SETBIT {} {} 1", key(rng, "b"), n(rng) * 8),
         28 if rng.random_bool(0.1) => "FLUSHDB".to_owned(),
@@ -140,12 +143,15 @@ fn reads() -> impl Iterator<Item = String> {
     let of = |kind: &'static str, commands: &'static [&'static str]| {
         (0..12).flat_map(move |n| commands.iter().map(move |command| command.replace('K', &format!("{kind}{n}"))))
     };
-    of("s", &["GET K", "PTTL K", "OBJECT ENCODING K"])
-        .chain(of("z", &["ZRANGE K 0 -1 WITHSCORES", "PTTL K", "OBJECT ENCODING K"]))
-        .chain(of("h", &["HGETALL K", "OBJECT ENCODING K"]))
-        .chain(of("l", &["LRANGE K 0 -1"]))
-        .chain(of("t", &["SMEMBERS K", "OBJECT ENCODING K"]))
-        .chain(of("x", &["XRANGE K - +", "XINFO STREAM K"]))
+    // First those that list keys without loading them.
+    let lists = ["KEYS *", "RANDOMKEY", "SCAN 0 COUNT 5 TYPE zset", "SCAN 0 COUNT 1000 MATCH s*"];
+    (lists.into_iter().map(str::to_owned))
+        .chain(of("s", &["GET K", "PTTL K", "OBJECT ENCODING K", "DUMP K"]))
+        .chain(of("z", &["ZRANGE K 0 -1 WITHSCORES", "PTTL K", "OBJECT ENCODING K", "DUMP K", "SORT_RO K BY s*"]))
+        .chain(of("h", &["HGETALL K", "OBJECT ENCODING K", "DUMP K"]))
+        .chain(of("l", &["LRANGE K 0 -1", "DUMP K"]))
+        .chain(of("t", &["SMEMBERS K", "OBJECT ENCODING K", "DUMP K"]))
+        .chain(of("x", &["XRANGE K - +", "XINFO STREAM K", "DUMP K"]))
         .chain(of("ts", &["TS.RANGE K - +", "TS.INFO K", "TS.GET K LATEST"]))
         .chain(of("b", &["GET K"]))
         .chain(
@@ -216,6 +222,34 @@ fn eviction_and_restarts_are_not_seen() {
             }
         }
     }
+}
+
+#[test]
+fn scan_gives_keys_that_are_not_in_memory() {
+    let mut node = Node::new();
+    for n in 0..1_000 {
+        node.write(&format!("SET key{n} {n}"), 0);
+    }
+    node.write(&format!("SET {} long", "k".repeat(3_000)), 0);
+    node.checkpoint(|| {});
+    node.evict();
+    let (mut cursor, mut keys, mut steps) = ("0".to_owned(), 0, 0);
+    loop {
+        let reply = node.read(&format!("SCAN {cursor} COUNT 20"), 0);
+        let (next, found) = reply.trim_start_matches("[\"").split_once('"').unwrap();
+        (cursor, keys, steps) = (next.to_owned(), keys + found.matches('"').count() / 2, steps + 1);
+        if cursor == "0" {
+            break;
+        }
+        if steps % 7 == 0 {
+            node.read(&format!("GET key{steps}"), 0);
+            node.evict();
+        }
+    }
+    assert_eq!(keys, 1_001);
+    assert!(steps > 45, "{steps}");
+    assert_eq!(node.read("KEYS key99?", 0).matches("key").count(), 10);
+    assert_ne!(node.read("RANDOMKEY", 0), "nil");
 }
 
 #[test]
