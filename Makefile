@@ -5,7 +5,7 @@
 #   make test         all tests of the workspace, and the checks of the repository
 #   make lint         formatting and clippy, warnings are errors
 #   make integration  real clients, TPC-H, crashes at every fsync; takes long
-#   make bench        side by side with PostgreSQL; prints ratios
+#   make bench        side by side with PostgreSQL and Redis; prints ratios
 
 SHELL   := bash
 PROFILE ?= release
@@ -51,12 +51,14 @@ integration: tools build
 	integration/pgbench/run
 	integration/drivers/run
 	integration/memory/run
+	integration/redis/run
 	integration/differential/run
 	integration/tpch/run $(SF)
 	$(MAKE) check-aarch64
 
 bench: tools build
 	integration/bench/pg
+	integration/bench/redis
 
 # ring, zstd and mimalloc bring C; a type check for another processor needs its C compiler and library.
 check-aarch64:
@@ -69,7 +71,7 @@ tools-cc:
 	@integration/tools cc
 
 tools:
-	@integration/tools cc psql pgbench postgres15 python
+	@integration/tools cc psql pgbench postgres15 python redis redis-py
 
 clean:
 	$(CARGO) clean

@@ -7,7 +7,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod clients;
 mod differential;
+mod durability;
+mod load;
 
 use std::time::Duration;
 

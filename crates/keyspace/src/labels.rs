@@ -12,8 +12,17 @@ use crate::object::{Label, Value};
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct LabelIndex {
-    series: BTreeMap<Bytes, Vec<Label>>,
+    series: BTreeMap<Bytes, Indexed>,
     by_label: BTreeMap<Label, BTreeSet<Bytes>>,
+}
+
+/// What is known of a series.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Indexed {
+    /// In the order given.
+    pub labels: Vec<Label>,
+    /// When its key ends: milliseconds since 1970 UTC.
+    pub expire_at: Option<i64>,
 }
 
 /// What a query asks of a label.
@@ -42,9 +51,9 @@ impl Matcher {
 }
 
 impl LabelIndex {
-    /// All series with their labels, by key.
-    pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &[Label])> {
-        self.series.iter().map(|(key, labels)| (key, &**labels))
+    /// All series, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Indexed)> {
+        self.series.iter()
     }
 
     /// How many series there are.
@@ -59,9 +68,9 @@ impl LabelIndex {
         self.series.is_empty()
     }
 
-    /// The series that all matchers match, with their labels, by key.
+    /// The series that all matchers match, with their labels, by key. One whose time is over at `now` is none.
     #[must_use]
-    pub fn query(&self, matchers: &[Matcher]) -> Vec<(&Bytes, &[Label])> {
+    pub fn query(&self, matchers: &[Matcher], now: i64) -> Vec<(&Bytes, &[Label])> {
         let sets = |name: &Bytes, values: &[Bytes]| -> Vec<&BTreeSet<Bytes>> {
             values.iter().filter_map(|value| self.by_label.get(&(name.clone(), value.clone()))).collect()
         };
@@ -70,40 +79,51 @@ impl LabelIndex {
             _ => None,
         });
         let fewest = candidates.min_by_key(|sets| sets.iter().map(|set| set.len()).sum::<usize>());
-        let found = |labels: &[Label]| matchers.iter().all(|matcher| matcher.matches(labels));
+        let found = |series: &Indexed| {
+            series.expire_at.is_none_or(|at| at > now) && matchers.iter().all(|one| one.matches(&series.labels))
+        };
         match fewest {
             Some(sets) => {
                 let keys: BTreeSet<&Bytes> = sets.into_iter().flatten().collect();
                 let series = keys.into_iter().filter_map(|key| self.series.get_key_value(key));
-                series.map(|(key, labels)| (key, &**labels)).filter(|(_, labels)| found(labels)).collect()
+                series.filter(|(_, series)| found(series)).map(|(key, series)| (key, &*series.labels)).collect()
             }
-            None => self.iter().filter(|(_, labels)| found(labels)).collect(),
+            None => {
+                self.iter().filter(|(_, series)| found(series)).map(|(key, series)| (key, &*series.labels)).collect()
+            }
         }
     }
 
     /// Takes note of what a key holds now.
-    pub(crate) fn note(&mut self, key: &[u8], value: Option<&Value>) {
-        match value {
-            Some(Value::Series(series)) => {
-                if self.series.get(key) != Some(&series.options.labels) {
-                    self.forget(key);
-                    self.put(Bytes::copy_from_slice(key), series.options.labels.clone());
-                }
+    pub(crate) fn note(&mut self, key: &[u8], value: Option<&Value>, expire_at: Option<i64>) {
+        let Some(Value::Series(series)) = value else { return self.forget(key) };
+        match self.series.get_mut(key) {
+            Some(known) if known.labels == series.options.labels => known.expire_at = expire_at,
+            _ => {
+                self.forget(key);
+                let indexed = Indexed { labels: series.options.labels.clone(), expire_at };
+                self.put(Bytes::copy_from_slice(key), indexed);
             }
-            _ => self.forget(key),
+        }
+    }
+
+    /// Takes note of a key's end.
+    pub(crate) fn set_expire(&mut self, key: &[u8], expire_at: Option<i64>) {
+        if let Some(known) = self.series.get_mut(key) {
+            known.expire_at = expire_at;
         }
     }
 
     /// Adds a series that is not there.
-    pub(crate) fn put(&mut self, key: Bytes, labels: Vec<Label>) {
-        for label in &labels {
+    pub(crate) fn put(&mut self, key: Bytes, series: Indexed) {
+        for label in &series.labels {
             self.by_label.entry(label.clone()).or_default().insert(key.clone());
         }
-        self.series.insert(key, labels);
+        self.series.insert(key, series);
     }
 
     fn forget(&mut self, key: &[u8]) {
-        for label in self.series.remove(key).unwrap_or_default() {
+        for label in self.series.remove(key).unwrap_or_default().labels {
             if let Some(keys) = self.by_label.get_mut(&label) {
                 keys.remove(key);
                 if keys.is_empty() {

@@ -44,7 +44,7 @@ mod writer;
 pub use db::{Db, Entry, Position};
 pub use effects::{Effects, EventClass, Notification};
 pub use error::{Block, Error, Result, StorageFault};
-pub use labels::{LabelIndex, Matcher};
+pub use labels::{Indexed, LabelIndex, Matcher};
 pub use reader::{Context, Reader};
 pub use reply::Reply;
 pub use run::{ColdKey, Load, Ran, run_command, run_read};

@@ -55,6 +55,7 @@ impl LongDouble {
 
     /// The sum, rounded to the nearest; `None` where it would be infinite or no number.
     #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "a sum may be no number")]
     pub fn add(self, other: LongDouble) -> Option<LongDouble> {
         if self.infinite || other.infinite {
             return None;

@@ -193,6 +193,11 @@ impl<'a> Writer<'a> {
         }
         if let Some(entry) = self.touch(key)? {
             entry.expire_at = expire_at;
+            if matches!(entry.value, Some(Value::Series(_)))
+                && let Some(db) = self.state.dbs.get_mut(&self.context.db)
+            {
+                db.labels.set_expire(key, expire_at);
+            }
         }
         Ok(true)
     }
@@ -299,7 +304,7 @@ impl<'a> Writer<'a> {
         }
         let is_series = |value: Option<&Value>| matches!(value, Some(Value::Series(_)));
         if is_series(value.as_ref()) || is_series(old.and_then(|entry| entry.value.as_ref())) {
-            db.labels.note(key, value.as_ref());
+            db.labels.note(key, value.as_ref(), expire_at);
         }
         let held = match db.entry_mut(key) {
             Some(entry) => {

@@ -19,6 +19,7 @@ mod script;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use perigee_testkit::redis::Redis;
 
@@ -26,6 +27,8 @@ use run::Outcome;
 
 /// The issue of a compatible server is decided over no fewer.
 const LINES_MIN: usize = 1_500;
+/// A reply that takes longer is a difference.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("redis/differential")
@@ -40,13 +43,17 @@ fn files(only: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Outcomes of all files whose names contain `only`.
-fn outcomes(only: &str, redis: SocketAddr, perigee: SocketAddr) -> Vec<Outcome> {
+/// Outcomes of all files whose names contain `only`; with their differences where `shown`.
+fn outcomes(only: &str, redis: SocketAddr, perigee: SocketAddr, patience: Duration, shown: bool) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for file in files(only) {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&file).expect("a script");
-        outcomes.extend(run::file(&name, &text, redis, perigee).expect("the script runs"));
+        let found = run::file(&name, &text, redis, perigee, patience).expect("the script runs");
+        for outcome in found.iter().filter(|outcome| shown && outcome.difference.is_some()) {
+            println!("{}", lists::describe(outcome));
+        }
+        outcomes.extend(found);
     }
     outcomes
 }
@@ -57,20 +64,17 @@ fn lines_do_what_redis_does() {
     let update = std::env::var("PERIGEE_REDIS_UPDATE").unwrap_or_default();
     let compare = std::env::var("PERIGEE_REDIS_COMPARE").unwrap_or_default();
     if let Some((redis, perigee)) = compare.split_once(',') {
-        let outcomes = outcomes(&only, redis.parse().expect("an address"), perigee.parse().expect("an address"));
-        show(&outcomes);
+        let (redis, perigee) = (redis.parse().expect("an address"), perigee.parse().expect("an address"));
+        let outcomes = outcomes(&only, redis, perigee, Duration::from_secs(1), true);
         println!("{}", lists::Lists::read(&folder()).score(&outcomes));
         return;
     }
     let redis = Redis::start().expect("redis-server starts");
     let server = crate::server();
-    let outcomes = outcomes(&only, redis.address(), server.redis());
+    let outcomes = outcomes(&only, redis.address(), server.redis(), PATIENCE, !only.is_empty());
     let mut lists = lists::Lists::read(&folder());
     let score = lists.score(&outcomes);
     println!("{score}");
-    if !only.is_empty() {
-        show(&outcomes);
-    }
     if !update.is_empty() {
         assert!(only.is_empty(), "the lists are made of all files");
         lists.update(&outcomes, update == "new");
@@ -86,11 +90,5 @@ fn lines_do_what_redis_does() {
         if equal_now > 0 {
             println!("{equal_now} expected failures are equal now: PERIGEE_REDIS_UPDATE=1 takes them out");
         }
-    }
-}
-
-fn show(outcomes: &[Outcome]) {
-    for outcome in outcomes.iter().filter(|outcome| outcome.difference.is_some()) {
-        println!("{}", lists::describe(outcome));
     }
 }

@@ -10,7 +10,7 @@ use perigee_testkit::resp::{Connection, Value, command};
 use super::compare;
 use super::script::{self, Action, How, Part, Step, Word};
 
-/// A reply that takes longer is a difference.
+/// A reply of Redis that takes longer is a fault of the script.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// So long is waited for a reply that is not to come.
 const SILENCE: Duration = Duration::from_millis(150);
@@ -30,13 +30,19 @@ pub(super) struct Outcome {
     pub(super) difference: Option<String>,
 }
 
-/// The lines of one file, in order, in both protocols.
-pub(super) fn file(name: &str, text: &str, redis: SocketAddr, perigee: SocketAddr) -> Result<Vec<Outcome>, String> {
+/// The lines of one file, in order, in both protocols. A reply of Perigee's that takes longer than `patience` is a difference.
+pub(super) fn file(
+    name: &str,
+    text: &str,
+    redis: SocketAddr,
+    perigee: SocketAddr,
+    patience: Duration,
+) -> Result<Vec<Outcome>, String> {
     let steps = script::parse(text).map_err(|error| format!("{name}: {error}"))?;
     let mut differences: BTreeMap<usize, Option<String>> = BTreeMap::new();
     for protocol in [2, 3] {
-        let mut wanted = Side::new(redis, protocol);
-        let mut got = Side::new(perigee, protocol);
+        let mut wanted = Side::new(redis, protocol, PATIENCE);
+        let mut got = Side::new(perigee, protocol, patience);
         wanted.reset().map_err(|error| format!("redis-server: {error}"))?;
         // What is not built shows itself in the lines.
         drop(got.reset());
@@ -94,13 +100,16 @@ fn one(step: &Step, protocol: u8, wanted: &mut Side, got: &mut Side) -> Result<O
         thread::sleep(ON_ITS_WAY);
         return Ok(None);
     }
-    let mut difference = None;
+    let (mut difference, mut last) = (None, None);
     for _ in 0..step.replies {
-        let (wanted, got) = (wanted.receive(step), got.receive(step));
+        // Behind a reply that did not come there is none either.
+        let got = last.take().filter(Value::is_end).unwrap_or_else(|| got.receive(step));
+        let wanted = wanted.receive(step);
         if (wanted == Value::Silence) != step.silent {
             return Err(format!("redis-server says {wanted}"));
         }
         difference = difference.or(compare::difference(step.how, &wanted, &got));
+        last = Some(got);
     }
     Ok(Some(difference))
 }
@@ -109,13 +118,14 @@ fn one(step: &Step, protocol: u8, wanted: &mut Side, got: &mut Side) -> Result<O
 struct Side {
     server: SocketAddr,
     protocol: u8,
+    patience: Duration,
     connections: HashMap<String, Connection>,
     saved: HashMap<String, Vec<u8>>,
 }
 
 impl Side {
-    fn new(server: SocketAddr, protocol: u8) -> Self {
-        Self { server, protocol, connections: HashMap::new(), saved: HashMap::new() }
+    fn new(server: SocketAddr, protocol: u8, patience: Duration) -> Self {
+        Self { server, protocol, patience, connections: HashMap::new(), saved: HashMap::new() }
     }
 
     /// An empty server.
@@ -133,7 +143,7 @@ impl Side {
     /// The connection of that name, opened when it is not there.
     fn connection(&mut self, name: &str) -> Option<&mut Connection> {
         if !self.connections.contains_key(name) {
-            let mut connection = Connection::open(self.server, PATIENCE).ok()?;
+            let mut connection = Connection::open(self.server, self.patience).ok()?;
             if self.protocol == 3 && connection.line("HELLO 3").is_end() {
                 return None;
             }
@@ -162,10 +172,11 @@ impl Side {
 
     /// A connection that has ended is opened anew by the next line.
     fn receive(&mut self, step: &Step) -> Value {
+        let patience = self.patience;
         let Some(connection) = self.connection(&step.connection) else { return Value::Closed };
-        connection.set_patience(if step.silent { SILENCE } else { PATIENCE });
+        connection.set_patience(if step.silent { SILENCE } else { patience });
         let reply = connection.receive();
-        connection.set_patience(PATIENCE);
+        connection.set_patience(patience);
         if reply.is_end() && !(step.silent && reply == Value::Silence) {
             self.connections.remove(&step.connection);
         }

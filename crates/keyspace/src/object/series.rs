@@ -214,7 +214,7 @@ impl Series {
 
     /// How many samples are kept.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         let from = self.kept_from();
         let whole = self.blocks.partition_point(|block| block.last < from);
         let over: usize = self.blocks[..whole].iter().map(|block| block.len()).sum();
@@ -222,12 +222,6 @@ impl Series {
         let within = within.map_or(0, |block| block.decode().partition_point(|sample| sample.time < from));
         let open = self.open.partition_point(|sample| sample.time < from);
         self.closed + self.open.len() - over - within - open
-    }
-
-    /// Whether there is no sample.
-    #[must_use]
-    pub fn is_without_samples(&self) -> bool {
-        self.last.is_none()
     }
 
     /// Chunks as TS.INFO counts and shows them: first and last time, samples, bytes.
@@ -512,8 +506,7 @@ impl Object for Series {
             return None;
         }
         let rest = &mut rest;
-        let mut series = Series::default();
-        series.options = decode_options(rest)?;
+        let mut series = Series { options: decode_options(rest)?, ..Series::default() };
         let source = Bytes::copy_from_slice(get_bytes(rest).ok()?);
         series.source = (byte(rest)? != 0).then_some(source);
         for _ in 0..get_varint(rest).ok()? {

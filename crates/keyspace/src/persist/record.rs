@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version u8 = 1 | next incarnation | databases: count, then each: tenant, number, incarnation, live keys,
-//!   series: count, then each: key, labels: count, then each name and value
+//!   series: count, then each: key, end + 1 or 0, labels: count, then each name and value
 //! | dropped incarnations: count, then each | settings: count, then each name and value
 //! | waiters: count, then each: index, n, origin, unit with one command
 //! | parts: count, then each: origin, number, bytes
@@ -17,11 +17,11 @@ use perigee_storage::kv::keys::Kind;
 use perigee_types::Oid;
 use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
 
-use crate::StorageFault;
 use crate::db::{Db, Position};
 use crate::state::{DbId, State};
 use crate::unit::Unit;
 use crate::waiters::Waiter;
+use crate::{Indexed, StorageFault};
 
 const VERSION: u8 = 1;
 
@@ -37,10 +37,11 @@ pub(super) fn encode(state: &State) -> Vec<u8> {
         put_varint(u64::from(db.incarnation), &mut out);
         put_varint(db.live, &mut out);
         put_varint(db.labels.len() as u64, &mut out);
-        for (key, labels) in db.labels.iter() {
+        for (key, series) in db.labels.iter() {
             put_bytes(key, &mut out);
-            put_varint(labels.len() as u64, &mut out);
-            for (name, value) in labels {
+            put_varint(series.expire_at.map_or(0, |at| (at as u64).wrapping_add(1)), &mut out);
+            put_varint(series.labels.len() as u64, &mut out);
+            for (name, value) in &series.labels {
                 put_bytes(name, &mut out);
                 put_bytes(value, &mut out);
             }
@@ -109,11 +110,12 @@ fn decode(bytes: &[u8]) -> Option<State> {
         db.cold = db.live;
         for _ in 0..number(rest)? {
             let key = bytes_of(rest)?;
-            let mut labels = Vec::new();
+            let end = number(rest)?;
+            let mut series = Indexed { expire_at: (end != 0).then(|| end.wrapping_sub(1) as i64), labels: Vec::new() };
             for _ in 0..number(rest)? {
-                labels.push((bytes_of(rest)?, bytes_of(rest)?));
+                series.labels.push((bytes_of(rest)?, bytes_of(rest)?));
             }
-            db.labels.put(key, labels);
+            db.labels.put(key, series);
         }
         state.dbs.insert(id, db);
     }

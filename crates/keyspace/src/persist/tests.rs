@@ -97,7 +97,7 @@ fn open(kv: &Arc<MemKv>) -> Arc<Keyspace> {
 fn random_write(rng: &mut SmallRng) -> String {
     let key = |rng: &mut SmallRng, kind: &str| format!("{kind}{}", rng.random_range(0..12));
     let n = |rng: &mut SmallRng| rng.random_range(0..200_u32);
-    match rng.random_range(0..30) {
+    match rng.random_range(0..36) {
         0 | 1 => format!("SET {} value{}", key(rng, "s"), n(rng)),
         2 => format!("INCR {}", key(rng, "s")),
         3 => format!("APPEND {} more", key(rng, "s")),
@@ -118,6 +118,19 @@ fn random_write(rng: &mut SmallRng) -> String {
         23 => format!("XADD {} * field value{}", key(rng, "x"), n(rng)),
         24 => format!("XTRIM {} MAXLEN 20", key(rng, "x")),
         25 => format!("TS.ADD {} * {} ON_DUPLICATE LAST", key(rng, "ts"), n(rng)),
+        30 | 31 => {
+            let (key, group) = (key(rng, "ts"), n(rng) % 3);
+            format!("TS.ADD {key} {} {} ON_DUPLICATE LAST LABELS group {group}", n(rng), n(rng))
+        }
+        32 => format!("TS.CREATERULE {} {} AGGREGATION sum 50", key(rng, "ts"), key(rng, "ts")),
+        33 => format!("TS.ALTER {} LABELS group {}", key(rng, "ts"), n(rng) % 3),
+        34 if rng.random_bool(0.5) => format!("RENAME {} {}", key(rng, "ts"), key(rng, "ts")),
+        34 => format!("TS.DEL {} {} {}", key(rng, "ts"), n(rng), n(rng)),
+        35 if rng.random_bool(0.5) => format!("PEXPIRE {} {}", key(rng, "ts"), n(rng)),
+        35 => format!("DEL {}", key(rng, "ts")),
+        26 if rng.random_bool(0.3) => format!("COPY {} {} REPLACE", key(rng, "s"), key(rng, "s")),
+        26 if rng.random_bool(0.3) => format!("SORT {} BY nosort STORE {}", key(rng, "z"), key(rng, "l")),
+        26 if rng.random_bool(0.3) => format!("MOVE {} 1", key(rng, "s")),
         26 => format!("RENAME {} {}", key(rng, "s"), key(rng, "s")),
         27 => format!("SETBIT {} {} 1", key(rng, "b"), n(rng) * 8),
         28 if rng.random_bool(0.1) => "FLUSHDB".to_owned(),
@@ -130,15 +143,20 @@ fn reads() -> impl Iterator<Item = String> {
     let of = |kind: &'static str, commands: &'static [&'static str]| {
         (0..12).flat_map(move |n| commands.iter().map(move |command| command.replace('K', &format!("{kind}{n}"))))
     };
-    of("s", &["GET K", "PTTL K", "OBJECT ENCODING K"])
-        .chain(of("z", &["ZRANGE K 0 -1 WITHSCORES", "PTTL K", "OBJECT ENCODING K"]))
-        .chain(of("h", &["HGETALL K", "OBJECT ENCODING K"]))
-        .chain(of("l", &["LRANGE K 0 -1"]))
-        .chain(of("t", &["SMEMBERS K", "OBJECT ENCODING K"]))
-        .chain(of("x", &["XRANGE K - +", "XINFO STREAM K"]))
-        .chain(of("ts", &["TS.RANGE K - +"]))
+    // First those that list keys without loading them.
+    let lists = ["KEYS *", "RANDOMKEY", "SCAN 0 COUNT 5 TYPE zset", "SCAN 0 COUNT 1000 MATCH s*"];
+    (lists.into_iter().map(str::to_owned))
+        .chain(of("s", &["GET K", "PTTL K", "OBJECT ENCODING K", "DUMP K"]))
+        .chain(of("z", &["ZRANGE K 0 -1 WITHSCORES", "PTTL K", "OBJECT ENCODING K", "DUMP K", "SORT_RO K BY s*"]))
+        .chain(of("h", &["HGETALL K", "OBJECT ENCODING K", "DUMP K"]))
+        .chain(of("l", &["LRANGE K 0 -1", "DUMP K"]))
+        .chain(of("t", &["SMEMBERS K", "OBJECT ENCODING K", "DUMP K"]))
+        .chain(of("x", &["XRANGE K - +", "XINFO STREAM K", "DUMP K"]))
+        .chain(of("ts", &["TS.RANGE K - +", "TS.INFO K", "TS.GET K LATEST"]))
         .chain(of("b", &["GET K"]))
-        .chain(["DBSIZE".to_owned(), "SCAN 0 COUNT 1000".to_owned()])
+        .chain(
+            ["DBSIZE", "SCAN 0 COUNT 1000", "TS.QUERYINDEX group=(0,1,2)", "TS.QUERYLABELS LABELS"].map(str::to_owned),
+        )
 }
 
 fn scan(node: &Node, db: u32) -> Vec<String> {
@@ -204,6 +222,34 @@ fn eviction_and_restarts_are_not_seen() {
             }
         }
     }
+}
+
+#[test]
+fn scan_gives_keys_that_are_not_in_memory() {
+    let mut node = Node::new();
+    for n in 0..1_000 {
+        node.write(&format!("SET key{n} {n}"), 0);
+    }
+    node.write(&format!("SET {} long", "k".repeat(3_000)), 0);
+    node.checkpoint(|| {});
+    node.evict();
+    let (mut cursor, mut keys, mut steps) = ("0".to_owned(), 0, 0);
+    loop {
+        let reply = node.read(&format!("SCAN {cursor} COUNT 20"), 0);
+        let (next, found) = reply.trim_start_matches("[\"").split_once('"').unwrap();
+        (cursor, keys, steps) = (next.to_owned(), keys + found.matches('"').count() / 2, steps + 1);
+        if cursor == "0" {
+            break;
+        }
+        if steps % 7 == 0 {
+            node.read(&format!("GET key{steps}"), 0);
+            node.evict();
+        }
+    }
+    assert_eq!(keys, 1_001);
+    assert!(steps > 45, "{steps}");
+    assert_eq!(node.read("KEYS key99?", 0).matches("key").count(), 10);
+    assert_ne!(node.read("RANDOMKEY", 0), "nil");
 }
 
 #[test]

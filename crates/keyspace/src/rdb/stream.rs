@@ -174,8 +174,11 @@ pub(super) fn write(stream: &Stream, out: &mut Vec<u8>) {
     }
 }
 
+/// Names with values.
+type Fields<'a> = Vec<(&'a [u8], &'a [u8])>;
+
 fn nodes(stream: &Stream) -> Vec<(Id, Vec<u8>)> {
-    let entries: Vec<(Id, Vec<(&[u8], &[u8])>)> =
+    let entries: Vec<(Id, Fields<'_>)> =
         stream.range(Id::MIN, Id::MAX).map(|entry| (entry.id, entry.fields().collect())).collect();
     let mut nodes = Vec::new();
     let mut rest = entries.into_iter().peekable();
@@ -183,7 +186,7 @@ fn nodes(stream: &Stream) -> Vec<(Id, Vec<u8>)> {
         let first = *first;
         let names: Vec<&[u8]> = fields.iter().map(|(name, _)| *name).collect();
         // How many there are stands in front of them.
-        let mut body: Vec<(Id, bool, Vec<(&[u8], &[u8])>)> = Vec::new();
+        let mut body: Vec<(Id, bool, Fields<'_>)> = Vec::new();
         let mut bytes = 0;
         while let Some((id, fields)) =
             rest.next_if(|_| body.is_empty() || (body.len() < NODE_ENTRIES_MAX && bytes < NODE_BYTES_MAX))

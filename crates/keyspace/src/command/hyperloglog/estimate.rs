@@ -6,7 +6,7 @@ use super::sketch::REGISTERS;
 /// Bits of a hash that no register number takes.
 const VALUE_BITS: usize = 50;
 /// 1 / (2 ln 2)
-const ALPHA: f64 = 0.721_347_520_444_481_703_680;
+const ALPHA: f64 = 0.721_347_520_444_481_7;
 
 pub(super) fn estimate(registers: &[u8]) -> u64 {
     let mut histogram = [0_u32; 64];

@@ -60,7 +60,9 @@ fn renamenx(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
 fn move_to(writer: &mut Writer<'_>, from: &Bytes, to: &Bytes) -> Result<()> {
     writer.exists(to)?;
     if from != to {
+        let related = crate::command::series::related(writer, from)?;
         writer.rename(from, to)?;
+        crate::command::series::renamed(writer, from, to, &related)?;
         writer.notify(EventClass::GENERIC, "rename_from", from);
         writer.notify(EventClass::GENERIC, "rename_to", to);
     }

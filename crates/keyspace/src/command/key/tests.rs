@@ -261,3 +261,107 @@ fn watched_keys_see_a_flush() {
     twin.check("FLUSHALL");
     assert_eq!(twin.effects.flushed.len(), 1);
 }
+
+#[test]
+fn sort_replies_are_those_of_redis() {
+    Twin::new().check(
+        r##"
+        RPUSH l 3 1 2 10 -5 2.5 => 6
+        SORT l => ["-5", "1", "2", "2.5", "3", "10"]
+        SORT l DESC => ["10", "3", "2.5", "2", "1", "-5"]
+        SORT l ALPHA => ["-5", "1", "10", "2", "2.5", "3"]
+        SORT l ALPHA DESC => ["3", "2.5", "2", "10", "1", "-5"]
+        SORT l LIMIT 1 2 => ["1", "2"]
+        SORT l LIMIT 0 -1 => ["-5", "1", "2", "2.5", "3", "10"]
+        SORT l LIMIT -1 3 => ["-5", "1", "2"]
+        SORT l LIMIT 100 3 => []
+        SORT l LIMIT 2 0 => []
+        SORT l LIMIT 2 => (error) ERR syntax error
+        SORT l LIMIT a b => (error) ERR value is not an integer or out of range
+        SORT l LIMIT 0 1 LIMIT 1 2 => ["1", "2"]
+        SORT l FOO => (error) ERR syntax error
+        SORT l BY => (error) ERR syntax error
+        SORT l GET => (error) ERR syntax error
+        SORT l STORE => (error) ERR syntax error
+        SORT nokey => []
+        SORT nokey STORE x => 0
+        SET s str => OK
+        SORT s => (error) WRONGTYPE Operation against a key holding the wrong kind of value
+        SORT s FOO => (error) ERR syntax error
+        MSET w_1 30 w_2 20 w_3 10 w_10 5 w_-5 7 d_1 one d_2 two d_3 three => OK
+        SORT l BY w_* => ["2.5", "10", "-5", "3", "2", "1"]
+        SORT l BY w_* DESC => ["1", "2", "3", "-5", "10", "2.5"]
+        SORT l BY w_* ALPHA => ["2.5", "3", "2", "1", "10", "-5"]
+        SORT l BY w_* ALPHA DESC => ["-5", "10", "1", "2", "3", "2.5"]
+        SORT l BY w_* GET d_* => [nil, nil, nil, "three", "two", "one"]
+        SORT l BY w_* GET # GET d_* GET d_x => ["2.5", nil, nil, "10", nil, nil, "-5", nil, nil, "3", "three", nil, "2", "two", nil, "1", "one", nil]
+        SORT l BY nosort => ["3", "1", "2", "10", "-5", "2.5"]
+        SORT l BY nosort DESC => ["2.5", "-5", "10", "2", "1", "3"]
+        SORT l BY nosort LIMIT 1 2 GET # => ["1", "2"]
+        SORT l BY d_* => (error) ERR One or more scores can't be converted into double
+        SORT l BY d_* ALPHA => ["10", "-5", "2.5", "1", "3", "2"]
+        HSET h_1 f 5 g a => 2
+        HSET h_2 f 4 g b => 2
+        HSET h_3 f 6 => 1
+        SORT l BY h_*->f => ["-5", "10", "2.5", "2", "1", "3"]
+        SORT l BY h_*->f GET h_*->g GET # => [nil, "-5", nil, "10", nil, "2.5", "b", "2", "a", "1", nil, "3"]
+        SORT l BY h_*->f GET h_*-> => [nil, nil, nil, nil, nil, nil]
+        SORT l BY h_*-> ALPHA => ["3", "1", "2", "10", "-5", "2.5"]
+        SORT l GET h_* => [nil, nil, nil, nil, nil, nil]
+        SORT l BY * => ["-5", "1", "10", "2", "2.5", "3"]
+        SORT l GET * => [nil, nil, nil, nil, nil, nil]
+        SORT l GET "*->f" => [nil, nil, nil, nil, nil, nil]
+        SORT l BY w_* STORE d => 6
+        LRANGE d 0 -1 => ["2.5", "10", "-5", "3", "2", "1"]
+        TYPE d => list
+        SORT l GET d_* STORE d => 6
+        LRANGE d 0 -1 => ["", "one", "two", "", "three", ""]
+        SORT nokey STORE d => 0
+        EXISTS d => 0
+        SORT l LIMIT 0 0 STORE d => 0
+        RPUSH t a b c => 3
+        SORT t => (error) ERR One or more scores can't be converted into double
+        SORT t ALPHA => ["a", "b", "c"]
+        SORT t ALPHA DESC LIMIT 0 2 => ["c", "b"]
+        RPUSH t2 " 1" "" 2 => 3
+        SORT t2 => ["", " 1", "2"]
+        RPUSH t3 1 "2 " => 2
+        SORT t3 => (error) ERR One or more scores can't be converted into double
+        RPUSH t4 inf -inf 0 nan => 4
+        SORT t4 => (error) ERR One or more scores can't be converted into double
+        RPUSH t5 inf -inf 0 0x10 => 4
+        SORT t5 => ["-inf", "0", "0x10", "inf"]
+        SADD set 3 1 2 => 3
+        SORT set => ["1", "2", "3"]
+        SORT set BY nosort STORE x => 3
+        LRANGE x 0 -1 => ["1", "2", "3"]
+        SADD set2 c a b => 3
+        SORT set2 ALPHA => ["a", "b", "c"]
+        SORT set2 => (error) ERR One or more scores can't be converted into double
+        SORT set2 BY nosort STORE x => 3
+        LRANGE x 0 -1 => ["a", "b", "c"]
+        SORT set2 BY nosort DESC STORE x => 3
+        LRANGE x 0 -1 => ["c", "b", "a"]
+        ZADD z 1 a 2 b 3 c => 3
+        SORT z ALPHA DESC => ["c", "b", "a"]
+        SORT z BY nosort => ["a", "b", "c"]
+        SORT z BY nosort DESC => ["c", "b", "a"]
+        SORT z BY nosort DESC LIMIT 0 2 => ["c", "b"]
+        SORT z BY nosort LIMIT 1 10 => ["b", "c"]
+        SORT_RO l => ["-5", "1", "2", "2.5", "3", "10"]
+        SORT_RO l BY w_* GET d_* => [nil, nil, nil, "three", "two", "one"]
+        SORT_RO l STORE x => (error) ERR syntax error
+        RPUSH same 1 1.0 01 1e0 => 4
+        SORT same => ["01", "1", "1.0", "1e0"]
+        SORT same DESC => ["1e0", "1.0", "1", "01"]
+        MSET k1 1 k2 1 k3 0 => OK
+        RPUSH eq 3 2 1 => 3
+        SORT eq BY k* => ["3", "1", "2"]
+        SORT eq BY k* DESC => ["2", "1", "3"]
+        SORT l GET # GET # LIMIT 0 2 => ["-5", "-5", "1", "1"]
+        SORT w_1 => (error) WRONGTYPE Operation against a key holding the wrong kind of value
+        HSET hh a b => 1
+        SORT hh => (error) WRONGTYPE Operation against a key holding the wrong kind of value
+    "##,
+    );
+}

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{labels_reply, must_get, value};
+use super::{labels_reply, must_get, rule, value};
 use crate::args::is;
-use crate::object::{DuplicatePolicy, Object, Rule, Series};
+use crate::object::{DuplicatePolicy, Object, Rule};
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Reader, Reply, Result};
 
@@ -33,7 +33,7 @@ fn info(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
     let policy = options.policy.map(DuplicatePolicy::name);
     let labels = options.labels.iter().map(|(name, value)| (&**name, Some(&**value)));
     let mut fields = vec![
-        ("totalSamples", Reply::count(series.len())),
+        ("totalSamples", Reply::count(series.count())),
         ("memoryUsage", Reply::count(series.memory())),
         ("firstTimestamp", Reply::Integer(series.first().map_or(0, |sample| sample.time))),
         ("lastTimestamp", Reply::Integer(series.last().map_or(0, |sample| sample.time))),
@@ -43,8 +43,8 @@ fn info(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
         ("chunkType", Reply::status(if options.is_compressed { "compressed" } else { "uncompressed" })),
         ("duplicatePolicy", policy.map_or(Reply::Null, Reply::status)),
         ("labels", labels_reply(labels, resp3)),
-        ("sourceKey", series.source.as_ref().map_or(Reply::Null, Reply::bulk)),
-        ("rules", rules(series, resp3)),
+        ("sourceKey", rule::live_source(reader, &args[1], series)?.map_or(Reply::Null, Reply::Bulk)),
+        ("rules", rules(&rule::live_rules(reader, &args[1], series)?, resp3)),
         ("ignoreMaxTimeDiff", Reply::Integer(options.ignore.0)),
         ("ignoreMaxValDiff", value(options.ignore.1, resp3)),
     ];
@@ -69,7 +69,7 @@ fn map(fields: Vec<(&'static str, Reply)>) -> Reply {
     Reply::Map(fields.into_iter().map(|(name, value)| (Reply::status(name), value)).collect())
 }
 
-fn rules(series: &Series, resp3: bool) -> Reply {
+fn rules(rules: &[Rule], resp3: bool) -> Reply {
     let parts = |rule: &Rule| {
         vec![
             Reply::Integer(rule.bucket_ms),
@@ -78,9 +78,9 @@ fn rules(series: &Series, resp3: bool) -> Reply {
         ]
     };
     if resp3 {
-        let pair = |rule| (Reply::bulk(&Rule::clone(rule).destination), Reply::Array(parts(rule)));
-        return Reply::Map(series.rules.iter().map(pair).collect());
+        let pair = |rule: &Rule| (Reply::bulk(&rule.destination), Reply::Array(parts(rule)));
+        return Reply::Map(rules.iter().map(pair).collect());
     }
     let list = |rule: &Rule| [Reply::bulk(&rule.destination)].into_iter().chain(parts(rule)).collect();
-    Reply::Array(series.rules.iter().map(|rule| Reply::Array(list(rule))).collect())
+    Reply::Array(rules.iter().map(|rule| Reply::Array(list(rule))).collect())
 }

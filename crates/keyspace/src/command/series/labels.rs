@@ -32,18 +32,9 @@ pub(super) static QUERYLABELS: Spec = Spec {
     ..READ
 };
 
-/// The series of the selected database that match, with their labels, by key. One whose time is over is none.
-pub(super) fn matching<'a>(reader: &Reader<'a>, matchers: &[Matcher]) -> Result<Vec<(&'a Bytes, &'a [Label])>> {
-    let mut found = Vec::new();
-    for (key, labels) in reader.db().map(|db| db.labels().query(matchers)).unwrap_or_default() {
-        let is_over = |entry: &crate::Entry| entry.is_expired(reader.now());
-        // What is not in memory may be over as well: only its entry knows.
-        if reader.db().and_then(|db| db.entry(key)).is_some_and(is_over) {
-            continue;
-        }
-        found.push((key, labels));
-    }
-    Ok(found)
+/// The series of the selected database that match, with their labels, by key
+pub(super) fn matching<'a>(reader: &Reader<'a>, matchers: &[Matcher]) -> Vec<(&'a Bytes, &'a [Label])> {
+    reader.db().map(|db| db.labels().query(matchers, reader.now())).unwrap_or_default()
 }
 
 /// Filters, of which one at least must name a value.
@@ -86,7 +77,7 @@ fn unquoted(value: &[u8]) -> Bytes {
 }
 
 fn query_index(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
-    let found = matching(reader, &parse(&args[1..])?)?;
+    let found = matching(reader, &parse(&args[1..])?);
     Ok(Reply::Set(found.into_iter().map(|(key, _)| Reply::bulk(key)).collect()))
 }
 
@@ -106,7 +97,7 @@ fn query_labels(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
         [_] => return Err(Error::reply("ERR TSDB: FILTER given with no filter expressions")),
         [_, filters @ ..] => parse(filters)?,
     };
-    let found = matching(reader, &matchers)?;
+    let found = matching(reader, &matchers);
     let labels = found.into_iter().flat_map(|(_, labels)| labels);
     let texts: BTreeSet<&Bytes> = match label {
         None => labels.map(|(name, _)| name).collect(),

@@ -14,6 +14,8 @@ mod range;
 mod read;
 mod rule;
 
+pub(super) use rule::{related, renamed};
+
 use std::borrow::Cow;
 
 use bytes::Bytes;

@@ -11,7 +11,7 @@ use crate::args::{is, parse_integer};
 use crate::error::wrong_arity;
 use crate::object::{Added, Aggregation, DuplicatePolicy, Rule, Sample, Series};
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
-use crate::{Error, EventClass, Reply, Result, Writer};
+use crate::{Error, EventClass, Reader, Reply, Result, Writer};
 
 /// TS.CREATERULE
 pub(super) static CREATERULE: Spec = Spec {
@@ -59,22 +59,25 @@ fn create(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
         return Err(Error::reply("ERR TSDB: the source key and destination key should be different"));
     }
     let source = writer.get::<Series>(from)?.ok_or(NO_KEY)?;
-    if source.source.is_some() {
+    if live_source(&writer.reader(), from, source)?.is_some() {
         return Err(Error::reply("ERR TSDB: the source key already has a source rule"));
     }
     let since = source.last().map_or(0, |last| last.time.saturating_add(1));
     let destination = writer.get::<Series>(to)?.ok_or(NO_KEY)?;
-    if !destination.rules.is_empty() {
+    if !live_rules(&writer.reader(), to, destination)?.is_empty() {
         return Err(Error::reply("ERR TSDB: the destination key already has a dst rule"));
     }
-    if destination.source.is_some() {
+    if live_source(&writer.reader(), to, destination)?.is_some() {
         return Err(Error::reply("ERR TSDB: the destination key already has a src rule"));
     }
     let (source_key, destination) = (Bytes::copy_from_slice(from), Bytes::copy_from_slice(to));
     if let Some(series) = writer.get_mut::<Series>(to)? {
-        series.source = Some(source_key);
+        // What is dead of former rules goes.
+        (series.source, series.rules) = (Some(source_key), Vec::new());
     }
     if let Some(series) = writer.get_mut::<Series>(from)? {
+        series.source = None;
+        series.rules.retain(|rule| rule.destination != destination);
         series.rules.push(Rule { destination, aggregation, bucket_ms, align, since });
     }
     writer.notify(EventClass::MODULE, "ts.createrule:src", from);
@@ -99,6 +102,70 @@ fn delete(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
     writer.notify(EventClass::MODULE, "ts.deleterule:src", from);
     writer.notify(EventClass::MODULE, "ts.deleterule:dest", to);
     Ok(Reply::OK)
+}
+
+/// The key that a series holds aggregates of, where that has not gone.
+pub(super) fn live_source(reader: &Reader<'_>, key: &[u8], series: &Series) -> Result<Option<Bytes>> {
+    let Some(source) = &series.source else { return Ok(None) };
+    let is_live = match reader.get::<Series>(source) {
+        Ok(found) => found.is_some_and(|found| found.rules.iter().any(|rule| rule.destination == key)),
+        Err(Error::Reply(_)) => false,
+        Err(other) => return Err(other),
+    };
+    Ok(is_live.then(|| source.clone()))
+}
+
+/// The rules of a series whose destinations have not gone.
+pub(super) fn live_rules(reader: &Reader<'_>, key: &[u8], series: &Series) -> Result<Vec<Rule>> {
+    let mut live = Vec::new();
+    for rule in &series.rules {
+        let holds = match reader.get::<Series>(&rule.destination) {
+            Ok(found) => found.is_some_and(|found| found.source.as_deref() == Some(key)),
+            Err(Error::Reply(_)) => false,
+            Err(other) => return Err(other),
+        };
+        if holds {
+            live.push(rule.clone());
+        }
+    }
+    Ok(live)
+}
+
+/// The series that name another one, which is about to get another name: they must be in memory then.
+pub(in crate::command) fn related(writer: &Writer<'_>, key: &[u8]) -> Result<Vec<Bytes>> {
+    let Ok(Some(series)) = writer.get::<Series>(key) else { return Ok(Vec::new()) };
+    let rules = series.rules.iter().map(|rule| rule.destination.clone());
+    let keys: Vec<Bytes> = rules.chain(series.source.clone()).collect();
+    for key in &keys {
+        writer.exists(key)?;
+    }
+    Ok(keys)
+}
+
+/// Lets them name it by its new name.
+pub(in crate::command) fn renamed(writer: &mut Writer<'_>, from: &[u8], to: &[u8], related: &[Bytes]) -> Result<()> {
+    for key in related {
+        let names = |series: &Series| {
+            series.source.as_deref() == Some(from) || series.rules.iter().any(|rule| rule.destination == from)
+        };
+        // The one that had the name until now has gone.
+        if key == to {
+            if let Some(series) = writer.get_mut::<Series>(to)? {
+                series.rules.retain(|rule| rule.destination != to);
+                series.source.take_if(|source| source == to);
+            }
+        } else if matches!(writer.get::<Series>(key), Ok(Some(series)) if names(series))
+            && let Some(series) = writer.get_mut::<Series>(key)?
+        {
+            if let Some(source) = series.source.as_mut().filter(|source| *source == from) {
+                *source = Bytes::copy_from_slice(to);
+            }
+            for rule in series.rules.iter_mut().filter(|rule| rule.destination == from) {
+                rule.destination = Bytes::copy_from_slice(to);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Asks for the destinations of a series' rules, before the first change: they are not among the command's keys.

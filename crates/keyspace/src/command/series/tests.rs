@@ -506,3 +506,47 @@ fn events_tell_what_happened() {
     check("TS.DEL a 1 5", "ts.del a, ts.del:dest b");
     check("TS.DELETERULE a b", "ts.deleterule:src a, ts.deleterule:dest b");
 }
+
+#[test]
+fn rules_follow_names() {
+    let mut twin = Twin::new();
+    twin.check(
+        "TS.CREATE a
+        TS.CREATE b
+        TS.CREATE c
+        TS.CREATERULE a b AGGREGATION sum 10
+        RENAME b sums
+        RENAME a raw
+        TS.MADD raw 1 1 raw 2 2 raw 11 5
+        TS.RANGE sums - + => [[0, 3]]
+        TS.RANGE sums - + LATEST => [[0, 3], [10, 5]]
+        TS.CREATERULE c sums AGGREGATION sum 10 => (error) ERR TSDB: the destination key already has a src rule
+        DEL raw
+        TS.CREATERULE c sums AGGREGATION sum 10 => OK
+        TS.MADD c 100 1 c 110 1
+        TS.RANGE sums - + => [[0, 3], [100, 1]]
+        # A destination that goes takes its rule along.
+        DEL sums
+        TS.ADD c 120 1
+        TS.CREATE sums
+        TS.ADD c 130 1
+        TS.RANGE sums - + => []
+        # A source may take the name of its destination.
+        TS.CREATERULE c sums AGGREGATION sum 10
+        RENAME c sums
+        TS.ADD sums 140 1
+        TS.RANGE sums 130 + => [[130, 1], [140, 1]]",
+    );
+    assert!(info(&mut twin, "sums").contains("sourceKey: nil, rules: []"));
+}
+
+#[test]
+fn series_whose_time_is_over_are_not_found() {
+    let mut twin = Twin::new();
+    twin.check(ROOMS);
+    twin.check("PEXPIRE t1 100 => 1\nPEXPIRE h1 1000\nPERSIST h1\nTS.QUERYINDEX room=study => ~[\"h1\", \"t1\"]");
+    twin.context.now += 100;
+    twin.check("TS.QUERYINDEX room=study => ~[\"h1\"]\nTS.QUERYLABELS VALUES type FILTER room=study => ~[\"hum\"]");
+    twin.context.now += 1_000;
+    twin.check("TS.QUERYINDEX room=study => ~[\"h1\"]");
+}

@@ -75,7 +75,7 @@ fn msetnx(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
 }
 
 fn pairs<'a>(args: &'a [Bytes], command: &str) -> Result<std::slice::ChunksExact<'a, Bytes>> {
-    if args.len() % 2 == 0 { Err(wrong_arity(command)) } else { Ok(args[1..].chunks_exact(2)) }
+    if args.len().is_multiple_of(2) { Err(wrong_arity(command)) } else { Ok(args[1..].chunks_exact(2)) }
 }
 
 fn set_all(writer: &mut Writer<'_>, pairs: std::slice::ChunksExact<'_, Bytes>) -> Result<()> {

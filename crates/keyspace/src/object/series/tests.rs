@@ -69,7 +69,7 @@ fn retention_forgets_blocks() {
     for n in 0..100_000 {
         series.add(Sample { time: n * 1_000, value: 1.0 }, DuplicatePolicy::Block);
     }
-    assert_eq!(series.len(), 1_001);
+    assert_eq!(series.count(), 1_001);
     assert!(series.closed < 2_000, "{}", series.closed);
     assert_eq!(series.add(Sample { time: 0, value: 1.0 }, DuplicatePolicy::Last), Added::TooOld);
     assert_eq!(series.first().map(|sample| sample.time), Some(98_999_000));
@@ -104,7 +104,7 @@ proptest! {
         }
         let want: Vec<Sample> = model.iter().map(|(time, value)| Sample { time: *time, value: *value }).collect();
         prop_assert_eq!(all(&series), want.clone());
-        prop_assert_eq!(series.len(), want.len());
+        prop_assert_eq!(series.count(), want.len());
         prop_assert_eq!(series.last(), want.last().copied());
         prop_assert_eq!(series.closed, series.blocks.iter().map(Block::len).sum::<usize>());
         let mut back = Vec::new();
@@ -135,7 +135,7 @@ proptest! {
         if let Some(mut series) = Series::decode(&bytes) {
             let count = all(&series).len();
             prop_assert!(count <= 4_096);
-            let (_, _) = (series.len(), series.delete(0, i64::MAX));
+            let (_, _) = (series.count(), series.delete(0, i64::MAX));
         }
     }
 }

@@ -1,0 +1,88 @@
+//! Real clients through small scripts. What needs npm, and Celery, is in integration/redis.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use perigee_testkit::Server;
+
+use crate::server;
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// What redis-cli prints for lines that it reads.
+fn cli(server: &Server, flags: &[&str], input: &[u8]) -> String {
+    let mut command = Command::new("redis-cli");
+    command.args(["-h", "127.0.0.1", "-p", &server.redis().port().to_string()]).args(flags);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).env_remove("REDISCLI_AUTH");
+    let mut child = command.spawn().expect("redis-cli is installed: see integration/tools redis");
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    text(&child.wait_with_output().unwrap())
+}
+
+#[test]
+fn redis_cli_works() {
+    let server = server();
+    let lines = "SET greeting hello\nGET greeting\nRPUSH l a b c\nLRANGE l 0 -1\nHSET h f v\nINCR greeting\nGET none\n";
+    let want = "OK\nhello\n3\na\nb\nc\n1\nERR value is not an integer or out of range\n\n\n";
+    assert_eq!(cli(&server, &[], lines.as_bytes()), want);
+    assert_eq!(cli(&server, &["--no-raw", "-3"], b"HGETALL h\n"), "1# \"f\" => \"v\"\n");
+    assert_eq!(
+        cli(&server, &["--no-raw"], b"MULTI\nINCR n\nGET n\nEXEC\n"),
+        "OK\nQUEUED\nQUEUED\n1) (integer) 1\n2) \"1\"\n"
+    );
+    assert_eq!(cli(&server, &["-n", "3", "SET", "there", "v"], b""), "OK\n");
+    assert_eq!(cli(&server, &["-n", "3", "DBSIZE"], b""), "1\n");
+    assert_eq!(cli(&server, &["-x", "SET", "from-stdin"], b"some bytes"), "OK\n");
+    assert_eq!(cli(&server, &["--scan", "--pattern", "gr*"], b""), "greeting\n");
+    let mass: Vec<u8> = (0..5_000).flat_map(|n| format!("SET mass:{n} {n}\r\n").into_bytes()).collect();
+    let text = cli(&server, &["--pipe"], &mass);
+    assert!(text.contains("errors: 0, replies: 5000"), "{text}");
+    let script = server.scratch().join("script.lua");
+    std::fs::write(&script, "return {KEYS[1], ARGV[1], redis.call('DBSIZE')}").unwrap();
+    let script = script.to_string_lossy().into_owned();
+    assert_eq!(cli(&server, &["--eval", &script, "k", ",", "a"], b""), "k\na\n5006\n");
+    let text = cli(&server, &["--bigkeys"], b"");
+    assert!(text.contains("Biggest   list found '\"l\"' has 3 items"), "{text}");
+    let text = cli(&server, &["INFO", "server"], b"");
+    assert!(text.contains("redis_version:7.4"), "{text}");
+    let text = cli(&server, &["--stat", "-i", "0.01", "-r", "2"], b"");
+    assert!(text.contains("keys"), "{text}");
+}
+
+#[test]
+fn redis_benchmark_runs_all_of_its_tests() {
+    let server = server();
+    for flags in [&["-n", "300", "-c", "20"][..], &["-n", "600", "-P", "16", "-c", "10", "-r", "1000", "-d", "100"]] {
+        let mut command = Command::new("redis-benchmark");
+        command.args(["-h", "127.0.0.1", "-p", &server.redis().port().to_string(), "--csv"]).args(flags);
+        let output = command.output().expect("redis-benchmark is installed: see integration/tools redis");
+        let text = text(&output);
+        assert!(output.status.success() && !text.contains("Error") && !text.contains("WARN"), "{text}");
+        for test in ["PING_INLINE", "SET", "GET", "INCR", "SPOP", "ZPOPMIN", "LRANGE_600 (first 600 elements)", "MSET"]
+        {
+            assert!(text.contains(&format!("\"{test}")), "{test} is not in\n{text}");
+        }
+    }
+}
+
+/// Where integration/tools has put Python's packages.
+fn python() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let work = std::env::var_os("PERIGEE_WORK").map_or_else(|| root.join(".work"), PathBuf::from);
+    work.join("venv/bin/python")
+}
+
+#[test]
+fn redis_py_works() {
+    let server = server();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("redis/clients.py");
+    for protocol in ["2", "3"] {
+        let mut command = Command::new(python());
+        command.arg(&script).arg(server.redis().port().to_string()).arg(protocol);
+        let output = command.output().expect("redis-py is installed: see integration/tools redis-py");
+        assert!(output.status.success(), "RESP{protocol}: {}", text(&output));
+    }
+}
