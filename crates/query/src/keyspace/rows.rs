@@ -112,6 +112,20 @@ impl Table {
                     }
                 }
             }
+            (Table::Series, Held::Series(series)) => push(&|at| match at {
+                2 => labels(&series.options.labels),
+                3 => Value::Int8(series.options.retention_ms),
+                4 => Value::Int8(i64::try_from(series.len()).unwrap_or(i64::MAX)),
+                5 => series.first().map_or(Value::Null, |sample| time(sample.time)),
+                _ => series.last().map_or(Value::Null, |sample| time(sample.time)),
+            }),
+            (Table::Samples, Held::Series(series)) => series.visit(series.kept_from(), i64::MAX, false, |sample| {
+                push(&|at| match at {
+                    2 => time(sample.time),
+                    _ => Value::Float8(sample.value),
+                });
+                true
+            }),
             _ => {}
         }
     }
@@ -140,4 +154,11 @@ pub(super) fn key_bytes(text: &str) -> Vec<u8> {
         Some(bytes) if !matches!(std::str::from_utf8(&bytes), Ok(text) if !text.contains('\0')) => bytes,
         _ => text.as_bytes().to_vec(),
     }
+}
+
+/// Labels as a JSON object.
+fn labels(labels: &[(bytes::Bytes, bytes::Bytes)]) -> Value {
+    let shown = |bytes: &[u8]| text(bytes).as_str().unwrap_or_default().to_owned();
+    let object = labels.iter().map(|(name, value)| (shown(name), serde_json::Value::String(shown(value)))).collect();
+    Value::Text(serde_json::Value::Object(object).to_string())
 }
