@@ -41,6 +41,10 @@ metrics! {
 
     Counter PG_CONNECTIONS_TOTAL = "perigee_pg_connections_total", "Connections to the PostgreSQL door.";
     Counter PG_PANICS_TOTAL = "perigee_pg_panics_total", "PostgreSQL sessions that ended by a panic.";
+    Counter REDIS_CONNECTIONS_TOTAL = "perigee_redis_connections_total", "Connections to the Redis door.";
+    Counter REDIS_PANICS_TOTAL = "perigee_redis_panics_total", "Redis connections that ended by a panic.";
+    Counter REDIS_COMMANDS_TOTAL = "perigee_redis_commands_total", "Commands of the Redis door, since CONFIG RESETSTAT.";
+    Gauge REDIS_CLIENTS = "perigee_redis_clients", "Open connections of the Redis door.";
     Gauge SESSIONS = "perigee_sessions", "Open sessions.";
     Counter WRITE_STALLS_TOTAL = "perigee_write_stalls_total", "Writes that waited for a checkpoint to free memory.";
     Counter COMPAT_GAPS_TOTAL = "perigee_compat_gaps_total", "Statements refused because something is not supported.";

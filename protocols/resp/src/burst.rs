@@ -75,8 +75,12 @@ impl Session {
         for (number, reply) in replies.iter().enumerate() {
             self.write(reply);
             if let (Some(entry), Some(args)) = (entries.get(number), kept.get(number)) {
-                if let Reply::Error(_) = reply {
-                    self.shared.stats.count_error(reply);
+                match reply {
+                    Reply::Error(_) => self.shared.stats.count_error(reply),
+                    _ if entry.spec.flags.contains(Flags::READONLY) && !entry.spec.keys.is_empty() => {
+                        self.shared.stats.count_read(reply);
+                    }
+                    _ => {}
                 }
                 self.ran(entry, args, took, reply.is_error());
             }

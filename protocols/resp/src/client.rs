@@ -74,6 +74,9 @@ pub(crate) struct Client {
     /// Milliseconds since `created` of its last progress in writing.
     pub(crate) written_ms: AtomicU64,
     pub(crate) tenant: AtomicU64,
+    /// Bytes that were read from it and written to it, since they were last added up.
+    pub(crate) read_bytes: AtomicU64,
+    pub(crate) sent_bytes: AtomicU64,
 }
 
 impl Client {
@@ -95,6 +98,8 @@ impl Client {
             over_since_ms: AtomicU64::new(0),
             written_ms: AtomicU64::new(0),
             tenant: AtomicU64::new(0),
+            read_bytes: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
         }
     }
 

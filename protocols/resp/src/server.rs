@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use perigee_keyspace::Keyspace;
 use perigee_security::ServerTls;
+use perigee_telemetry::names;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -133,6 +134,8 @@ impl RespServer {
             let per_second = (now.saturating_sub(last.0) as f64 / elapsed.as_secs_f64()) as u64;
             self.shared.stats.ops_per_second.store(per_second, Ordering::Relaxed);
             *last = (now, tokio::time::Instant::now());
+            metrics::gauge!(names::REDIS_CLIENTS).set(self.shared.clients.count() as f64);
+            metrics::counter!(names::REDIS_COMMANDS_TOTAL).absolute(now);
         }
     }
 
@@ -164,6 +167,7 @@ impl RespServer {
             return;
         }
         shared.stats.connection_total.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!(names::REDIS_CONNECTIONS_TOTAL).increment(1);
         let client = shared.clients.add(Some(peer), local);
         let gone = Gone { shared: Arc::clone(shared), id: client.id };
         Session::new(Arc::clone(shared), client, Wire::new(transport)).run().await;
@@ -203,5 +207,6 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
         && error.is_panic()
     {
         tracing::error!(%error, "a Redis connection's task panicked; the others go on");
+        metrics::counter!(names::REDIS_PANICS_TOTAL).increment(1);
     }
 }

@@ -126,6 +126,7 @@ impl Session {
         self.forget();
         let Session { wire, client, shared, .. } = self;
         shared.clients.remove(client.id);
+        shared.add_up(&client);
         if client.killed() != Some(Killed::Now) {
             wire.close(&client).await;
         }
@@ -152,6 +153,9 @@ impl Session {
     /// Runs the commands that are here.
     async fn process(&mut self) -> Result<(), Ended> {
         while !self.closing && !self.wire.is_full() {
+            if self.client.killed() == Some(Killed::Now) {
+                return Err(Ended);
+            }
             let limits =
                 Limits { bulk_bytes_max: self.shared.config.hot.bulk_bytes_max(), authenticated: self.is_known() };
             match self.parser.next(&mut self.wire.input, &limits) {

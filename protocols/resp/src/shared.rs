@@ -154,9 +154,17 @@ impl Shared {
         }
     }
 
+    /// Adds up what went over a connection.
+    pub(crate) fn add_up(&self, client: &Client) {
+        let (read, sent) = (client.read_bytes.swap(0, Ordering::Relaxed), client.sent_bytes.swap(0, Ordering::Relaxed));
+        self.stats.read_bytes.fetch_add(read, Ordering::Relaxed);
+        self.stats.sent_bytes.fetch_add(sent, Ordering::Relaxed);
+    }
+
     fn look_after(&self, client: &Client, timeout_ms: u64) {
         /// A client that takes nothing of what waits for it for this long is ended.
         const WRITE_STALL_MS: u64 = 120_000;
+        self.add_up(client);
         let now = client.age_ms();
         let waiting = client.waiting_bytes();
         let pubsub = client.is_pubsub();

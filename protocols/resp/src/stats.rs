@@ -34,6 +34,11 @@ pub(crate) struct Stats {
     pub(crate) expired_total: AtomicU64,
     pub(crate) evicted_total: AtomicU64,
     pub(crate) acl_denied_auth: AtomicU64,
+    pub(crate) read_bytes: AtomicU64,
+    pub(crate) sent_bytes: AtomicU64,
+    /// Reads of keys that exist, and of others: by the replies, one for each command.
+    pub(crate) hits: AtomicU64,
+    pub(crate) misses: AtomicU64,
 }
 
 impl Stats {
@@ -50,6 +55,10 @@ impl Stats {
             expired_total: AtomicU64::new(0),
             evicted_total: AtomicU64::new(0),
             acl_denied_auth: AtomicU64::new(0),
+            read_bytes: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
         }
     }
 
@@ -83,6 +92,18 @@ impl Stats {
         }
     }
 
+    /// Counts a read of a key by its reply.
+    pub(crate) fn count_read(&self, reply: &Reply) {
+        let is_miss = match reply {
+            Reply::Null | Reply::NullArray => true,
+            Reply::Array(items) | Reply::Set(items) => items.is_empty(),
+            Reply::Map(pairs) | Reply::Pairs(pairs) => pairs.is_empty(),
+            _ => false,
+        };
+        let counter = if is_miss { &self.misses } else { &self.hits };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// CONFIG RESETSTAT.
     pub(crate) fn reset(&self) {
         for counters in &self.commands {
@@ -99,6 +120,10 @@ impl Stats {
             &self.expired_total,
             &self.evicted_total,
             &self.acl_denied_auth,
+            &self.read_bytes,
+            &self.sent_bytes,
+            &self.hits,
+            &self.misses,
         ] {
             counter.store(0, Ordering::Relaxed);
         }

@@ -73,7 +73,11 @@ async fn errors_of_calls() {
     check("CLIENT\r\n", "-ERR wrong number of arguments for 'client' command\r\n").await;
     check("CLIENT foo\r\n", "-ERR unknown subcommand 'foo'. Try CLIENT HELP.\r\n").await;
     check("CLIENT KILL\r\n", "-ERR wrong number of arguments for 'client|kill' command\r\n").await;
-    check("SELECT 99\r\nSELECT x\r\n", "-ERR DB index is out of range\r\n-ERR invalid DB index\r\n").await;
+    check(
+        "SELECT 99\r\nSELECT x\r\n",
+        "-ERR DB index is out of range\r\n-ERR value is not an integer or out of range\r\n",
+    )
+    .await;
     check("PING a b\r\n", "-ERR wrong number of arguments for 'ping' command\r\n").await;
 }
 
@@ -335,6 +339,80 @@ async fn writes_wait_while_paused() {
     assert_eq!(read(&mut two, 7).await, "+PONG\r\n");
     exchange(&mut one, "GET a\r\nCLIENT UNPAUSE\r\n", "$-1\r\n+OK\r\n", 100).await;
     assert_eq!(read(&mut two, 5).await, "+OK\r\n");
+}
+
+mod network {
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    async fn serve(
+        options: RespOptions,
+        tls: Option<perigee_security::ServerTls>,
+    ) -> (u16, CancellationToken, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stop = CancellationToken::new();
+        let door = twin::door(port, None, options, stop.clone()).unwrap();
+        let serving = tokio::spawn(door.serve(listener, tls, stop.clone()));
+        (port, stop, serving)
+    }
+
+    async fn say(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), input: &str) -> String {
+        stream.write_all(input.as_bytes()).await.unwrap();
+        let mut piece = [0; 256];
+        let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut piece)).await;
+        String::from_utf8_lossy(&piece[..read.unwrap().unwrap_or(0)]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn one_client_too_many_is_told() {
+        let (port, stop, serving) = serve(RespOptions { connections_max: 2, ..RespOptions::default() }, None).await;
+        let connect = || TcpStream::connect(("127.0.0.1", port));
+        let (mut one, mut two) = (connect().await.unwrap(), connect().await.unwrap());
+        assert_eq!(say(&mut one, "PING\r\n").await, "+PONG\r\n");
+        assert_eq!(say(&mut two, "PING\r\n").await, "+PONG\r\n");
+        assert_eq!(say(&mut connect().await.unwrap(), "").await, "-ERR max number of clients reached\r\n");
+        drop(two);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(say(&mut connect().await.unwrap(), "PING\r\n").await, "+PONG\r\n");
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(5), serving).await.unwrap().unwrap();
+        assert_eq!(say(&mut one, "").await, "");
+    }
+
+    #[tokio::test]
+    async fn silent_clients_are_closed_when_that_is_asked_for() {
+        let (port, _stop, _serving) = serve(RespOptions::default(), None).await;
+        let mut one = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        assert_eq!(say(&mut one, "CONFIG SET timeout 1\r\n").await, "+OK\r\n");
+        assert_eq!(say(&mut one, "").await, "", "closed behind a second");
+    }
+
+    #[tokio::test]
+    async fn tls_is_as_plain() {
+        perigee_security::install_crypto_provider();
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join("crt"), folder.path().join("key"));
+        std::fs::write(&certificate, pair.cert.pem()).unwrap();
+        std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+        let tls = perigee_security::ServerTls::load(&certificate, &key, &[]).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(tls.certificate.clone()).unwrap();
+        let (port, _stop, _serving) = serve(RespOptions::default(), Some(tls)).await;
+        let client = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
+        assert_eq!(say(&mut stream, "SET a 1\r\nGET a\r\n").await, "+OK\r\n$1\r\n1\r\n");
+        let large = "x".repeat(300_000);
+        assert_eq!(
+            say(&mut stream, &format!("SET a {large}\r\n")).await,
+            "-ERR Protocol error: too big inline request\r\n"
+        );
+    }
 }
 
 mod garbage {

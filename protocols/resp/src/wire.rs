@@ -97,7 +97,7 @@ impl Wire {
         if was_full {
             return Poll::Ready(Ok(Turn::Written));
         }
-        match self.poll_read(cx)? {
+        match self.poll_read(cx, client)? {
             Poll::Ready(()) => Poll::Ready(Ok(Turn::Input)),
             Poll::Pending => Poll::Pending,
         }
@@ -128,7 +128,7 @@ impl Wire {
             }
             self.poll_write(cx, client)?;
             while !self.is_over && self.input.len() < INPUT_BYTES_WAITING {
-                match self.poll_read(cx)? {
+                match self.poll_read(cx, client)? {
                     Poll::Ready(()) => {}
                     Poll::Pending => return Poll::Pending,
                 }
@@ -139,11 +139,12 @@ impl Wire {
     }
 
     /// Reads once.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Ended> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, client: &Client) -> Result<Poll<()>, Ended> {
         self.input.reserve(READ_BYTES);
         match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input) {
             Poll::Ready(Ok(read)) => {
                 self.is_over |= read == 0;
+                client.read_bytes.fetch_add(read as u64, Ordering::Relaxed);
                 Ok(Poll::Ready(()))
             }
             Poll::Ready(Err(_)) => Err(Ended),
@@ -167,6 +168,7 @@ impl Wire {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += count;
+            client.sent_bytes.fetch_add(count as u64, Ordering::Relaxed);
             self.must_flush = true;
             client.written_ms.store(client.age_ms(), Ordering::Relaxed);
         }
@@ -188,7 +190,7 @@ impl Wire {
             // Input that was not read would make the system reset the connection, and the last reply would be lost.
             for _ in 0..256 {
                 self.input.clear();
-                match std::future::poll_fn(|cx| match self.poll_read(cx) {
+                match std::future::poll_fn(|cx| match self.poll_read(cx, client) {
                     Ok(Poll::Pending) => Poll::Pending,
                     Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
                     Err(ended) => Poll::Ready(Err(ended)),

@@ -31,9 +31,7 @@ fn whoami(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
 fn cat(_session: &mut Session, args: &[Bytes]) -> Result<Reply> {
     match args.get(2) {
         None => Ok(Reply::Array(category::NAMES.iter().map(|(name, _)| Reply::bulk(name)).collect())),
-        Some(_) if args.len() > 3 => {
-            Err(Error::reply("ERR unknown subcommand or wrong number of arguments for 'CAT'. Try ACL HELP."))
-        }
+        Some(_) if args.len() > 3 => Err(super::wrong_sub("ACL", &args[1])),
         Some(name) => {
             let category = category::of(&text(name))
                 .ok_or_else(|| Error::reply(format!("ERR Unknown category '{}'", text(name))))?;
@@ -174,7 +172,7 @@ fn genpass(_session: &mut Session, args: &[Bytes]) -> Result<Reply> {
 fn log(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
     let count = match args.get(2) {
         None => 10,
-        Some(_) if args.len() > 3 => return Err(Error::SYNTAX),
+        Some(_) if args.len() > 3 => return Err(super::wrong_sub("ACL", &args[1])),
         Some(word) if args::is(word, "reset") => {
             session.shared.acl.log.clear();
             return Ok(Reply::OK);

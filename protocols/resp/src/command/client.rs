@@ -237,7 +237,7 @@ fn pause(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
         Some(_) => return Err(Error::reply("ERR CLIENT PAUSE mode must be WRITE or ALL")),
     };
     if args.len() > 4 {
-        return Err(Error::SYNTAX);
+        return Err(super::wrong_sub("CLIENT", &args[1]));
     }
     let ms =
         args::parse_integer(&args[2]).ok_or_else(|| Error::reply("ERR timeout is not an integer or out of range"))?;

@@ -30,8 +30,8 @@ fn tracking(session: &mut Session, words: &[Bytes]) -> Result<Reply> {
             if wanted.redirect != 0 {
                 return Err(Error::reply("ERR A client can only redirect to a single other client"));
             }
-            let id = args::parse_integer(id).and_then(|id| u64::try_from(id).ok());
-            wanted.redirect = id.ok_or_else(|| Error::reply("ERR Invalid client ID"))?;
+            // No connection has a negative number.
+            wanted.redirect = u64::try_from(args::integer(id)?).unwrap_or(u64::MAX);
             if session.shared.clients.get(wanted.redirect).is_none() {
                 return Err(Error::reply("ERR The client ID you want redirect to does not exist"));
             }
@@ -68,6 +68,7 @@ fn tracking(session: &mut Session, words: &[Bytes]) -> Result<Reply> {
     if wanted.bcast && wanted.prefixes.is_empty() {
         wanted.prefixes.push(Bytes::new());
     }
+    wanted.prefixes.sort_unstable();
     session.show();
     let prefixes = wanted.bcast.then_some(wanted.prefixes.as_slice());
     session.shared.tracking.start(&Arc::clone(&session.client), wanted.redirect, wanted.noloop, prefixes);
@@ -92,7 +93,7 @@ fn check(session: &Session, wanted: &Tracking) -> Result<()> {
         return Err(Error::reply("ERR OPTIN and OPTOUT are not compatible with BCAST"));
     }
     if wanted.optin && wanted.optout {
-        return Err(Error::reply("ERR You can't use both OPTIN and OPTOUT"));
+        return Err(Error::reply("ERR You can't specify both OPTIN mode and OPTOUT mode"));
     }
     if before.on && ((wanted.optin && before.optout) || (wanted.optout && before.optin)) {
         return Err(Error::reply(
@@ -150,7 +151,7 @@ fn tracking_info(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
 
 fn caching(session: &mut Session, words: &[Bytes]) -> Result<Reply> {
     let tracking = &mut session.tracking;
-    if !tracking.on || !(tracking.optin || tracking.optout) {
+    if !tracking.on {
         return Err(Error::reply(
             "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
         ));

@@ -9,6 +9,8 @@ use crate::session::Session;
 /// Slots of a cluster.
 const SLOTS: u16 = 16_384;
 
+const FIXED: Flags = Flags::ADMIN.union(Flags::STALE).union(Flags::NO_ASYNC_LOADING);
+
 commands! {
     "cluster" -2 Flags::empty(), Category::empty(), Cluster "3.0.0" "The cluster" container;
     "cluster|info" 2 Flags::STALE, Category::empty(), Cluster "3.0.0" "How the cluster is" now info;
@@ -19,6 +21,23 @@ commands! {
     "cluster|shards" 2 Flags::STALE, Category::empty(), Cluster "7.0.0" "The shards of the cluster" now shards;
     "cluster|links" 2 Flags::STALE, Category::empty(), Cluster "7.0.0" "Links to other nodes" now links;
     "cluster|keyslot" 3 Flags::STALE, Category::empty(), Cluster "3.0.0" "The slot of a key" now key_slot;
+    "cluster|addslots" -3 FIXED, Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|addslotsrange" -4 FIXED, Category::empty(), Cluster "7.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|bumpepoch" 2 FIXED, Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|delslots" -3 FIXED, Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|delslotsrange" -4 FIXED, Category::empty(), Cluster "7.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|failover" -2 FIXED, Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|flushslots" 2 FIXED, Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|forget" 3 FIXED, Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|meet" -4 FIXED, Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|replicate" 3 FIXED, Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|saveconfig" 2 FIXED, Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|set-config-epoch" 3 FIXED, Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|setslot" -4 FIXED, Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|reset" -2 Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::STALE), Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
+    "cluster|count-failure-reports" 3 Flags::ADMIN.union(Flags::STALE), Category::empty(), Cluster "3.0.0" "How many nodes think that one has failed" now |session, _| must_be_cluster(session).map(|()| Reply::Integer(0));
+    "cluster|replicas" 3 Flags::ADMIN.union(Flags::STALE), Category::empty(), Cluster "5.0.0" "The replicas of a node" now links;
+    "cluster|slaves" 3 Flags::ADMIN.union(Flags::STALE), Category::empty(), Cluster "3.0.0" "The replicas of a node" now links;
     "cluster|help" 2 LOADING_STALE, Category::empty(), Cluster "5.0.0" "What CLUSTER can do" now helps;
 }
 
@@ -90,6 +109,11 @@ fn shards(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
 fn links(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
     must_be_cluster(session)?;
     Ok(Reply::Array(Vec::new()))
+}
+
+fn refuse(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
+    must_be_cluster(session)?;
+    Err(Error::reply("ERR this server is the one shard of its cluster and has all slots"))
 }
 
 fn key_slot(session: &mut Session, args: &[Bytes]) -> Result<Reply> {

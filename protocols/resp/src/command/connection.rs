@@ -35,7 +35,7 @@ fn echo(_session: &mut Session, args: &[Bytes]) -> Result<Reply> {
 }
 
 fn select(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
-    let number = args::parse_integer(&args[1]).ok_or_else(|| Error::reply("ERR invalid DB index"))?;
+    let number = args::integer(&args[1])?;
     if session.shared.cluster_mode && number != 0 {
         return Err(Error::reply("ERR SELECT is not allowed in cluster mode"));
     }

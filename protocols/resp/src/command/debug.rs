@@ -18,7 +18,8 @@ async fn debug(session: &mut Session, words: &[Bytes]) -> Result<Result<Reply>, 
         ("sleep", Some(seconds)) => {
             let seconds = args::parse_float(seconds).filter(|seconds| (0.0..=3_600.0).contains(seconds));
             match seconds {
-                None => Err(Error::NOT_A_FLOAT),
+                // As Redis takes it for none.
+                None => Ok(Reply::OK),
                 Some(seconds) => {
                     session.wait(false, tokio::time::sleep(Duration::from_secs_f64(seconds))).await?;
                     Ok(Reply::OK)
@@ -57,10 +58,7 @@ async fn debug(session: &mut Session, words: &[Bytes]) -> Result<Result<Reply>, 
                 "    Answers later.",
             ],
         )),
-        _ => Err(Error::reply(format!(
-            "ERR Unknown DEBUG subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
-            text(&words[1])
-        ))),
+        _ => Err(super::wrong_sub("DEBUG", &words[1])),
     })
 }
 

@@ -243,6 +243,16 @@ fn keys(words: &[Bytes], with_flags: bool) -> Result<Reply> {
     if !entry.spec.takes(call.len()) {
         return Err(Error::reply("ERR Invalid number of arguments specified for command"));
     }
+    let counts_wrong = |spec: &KeySpec| match (spec.begin, spec.find) {
+        (Begin::Index(begin), Find::Count { at, .. }) => {
+            let count = call.get(usize::from(begin) + usize::from(at)).and_then(|count| args::parse_integer(count));
+            count.is_none_or(|count| usize::try_from(count).map_or(true, |count| count > call.len()))
+        }
+        _ => false,
+    };
+    if entry.spec.keys.iter().any(counts_wrong) {
+        return Err(Error::reply("ERR Invalid arguments specified for command"));
+    }
     let found = entry.keys(call);
     if found.is_empty() {
         if entry.spec.flags.contains(Flags::NO_MANDATORY_KEYS) {
@@ -252,7 +262,8 @@ fn keys(words: &[Bytes], with_flags: bool) -> Result<Reply> {
     }
     let one = |(at, flags): &(usize, KeyFlags)| {
         let key = Reply::Bulk(call[*at].clone());
-        if with_flags { Reply::Array(vec![key, key_flags(*flags)]) } else { key }
+        let flags = flags.difference(KeyFlags::VARIABLE_FLAGS);
+        if with_flags { Reply::Array(vec![key, key_flags(flags)]) } else { key }
     };
     Ok(Reply::Array(found.iter().map(one).collect()))
 }

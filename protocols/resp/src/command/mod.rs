@@ -27,7 +27,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use perigee_keyspace::{Flags, KeyFlags, Reply, Result, Run, Spec, args};
+use perigee_keyspace::{Error, Flags, KeyFlags, Reply, Result, Run, Spec, args};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -294,6 +294,12 @@ pub(crate) fn text(arg: &[u8]) -> std::borrow::Cow<'_, str> {
 /// Whether BITFIELD changes something.
 fn is_writing_bitfield(args: &[Bytes]) -> bool {
     args.iter().skip(2).any(|arg| args::is(arg, "set") || args::is(arg, "incrby"))
+}
+
+/// A subcommand with arguments that it does not take.
+pub(crate) fn wrong_sub(container: &str, word: &[u8]) -> Error {
+    let word = text(word);
+    Error::reply(format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try {container} HELP."))
 }
 
 /// Lines of help, as HELP gives them.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use indexmap::IndexSet;
-use perigee_keyspace::{Error, Flags, Group, KeyFlags, KeySpec, Reply, Result, Spec};
+use perigee_keyspace::{Flags, Group, KeyFlags, KeySpec, Reply, Result, Spec};
 
 use super::{Door, DoorRun, LOADING_STALE, NOSCRIPT_LOADING_STALE, help};
 use crate::codec::reply;
@@ -171,7 +171,7 @@ fn publish(session: &mut Session, args: &[Bytes], sharded: bool) -> Result<Reply
 
 fn channels(session: &mut Session, args: &[Bytes], sharded: bool) -> Result<Reply> {
     if args.len() > 3 {
-        return Err(Error::SYNTAX);
+        return Err(super::wrong_sub("PUBSUB", &args[1]));
     }
     let pattern = args.get(2).map(|pattern| &**pattern);
     let found = session.shared.hub.channels(session.client.tenant(), sharded, pattern);

@@ -21,7 +21,12 @@ fn time(_session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
     Ok(Reply::Array(vec![Reply::bulk(now.as_secs().to_string()), Reply::bulk(now.subsec_micros().to_string())]))
 }
 
-fn lolwut(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
+fn lolwut(session: &mut Session, words: &[Bytes]) -> Result<Reply> {
+    if let [_, word, version, ..] = words
+        && args::is(word, "version")
+    {
+        args::integer(version)?;
+    }
     let version = session.shared.host.facts().version;
     let text = format!(
         "      . '  *\n    .  ___   ' .\n   *  (___)    the lowest point of an orbit\n    '  .   *  .\n\nRedis ver. {} (Perigee {version})\n",

@@ -18,7 +18,7 @@ commands! {
 
 fn get(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
     if args.len() > 3 {
-        return Err(Error::SYNTAX);
+        return Err(super::wrong_sub("SLOWLOG", &args[1]));
     }
     let count = match args.get(2) {
         None => 10,

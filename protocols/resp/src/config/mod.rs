@@ -246,7 +246,7 @@ pub(crate) fn check(param: &Param, value: &str, now: &str) -> Result<String, Str
             .iter()
             .find(|word| word.eq_ignore_ascii_case(value))
             .map(|word| (*word).to_owned())
-            .ok_or_else(|| format!("argument must be one of the following: {}", words.join(", "))),
+            .ok_or_else(|| format!("argument(s) must be one of the following: {}", words.join(", "))),
         Kind::OutputLimits => merge_limits(value, now).map_err(str::to_owned),
         Kind::Percentiles => {
             let bad = || "Invalid latency-tracking-info-percentiles argument".to_owned();

@@ -19,7 +19,7 @@ pub(super) static SELECT: Spec = Spec {
 };
 
 fn select(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
-    let number = args::parse_integer(&args[1]).ok_or_else(|| Error::reply("ERR invalid DB index"))?;
+    let number = args::integer(&args[1])?;
     let databases = writer.state().settings.databases;
     let number = u32::try_from(number).ok().filter(|number| *number < databases);
     writer.context.db.number = number.ok_or_else(|| Error::reply("ERR DB index is out of range"))?;
@@ -36,7 +36,7 @@ mod tests {
             "SELECT 3 => OK
              SELECT 16 => (error) ERR DB index is out of range
              SELECT -1 => (error) ERR DB index is out of range
-             SELECT x => (error) ERR invalid DB index",
+             SELECT x => (error) ERR value is not an integer or out of range",
         );
     }
 }
