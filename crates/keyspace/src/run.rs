@@ -86,9 +86,9 @@ pub(crate) fn read_with(reader: &Reader<'_>, spec: &'static Spec, args: &[Bytes]
 ///
 /// # Errors
 /// [`StorageFault`]: the node stops.
-pub fn run_command(
-    writer: &mut Writer<'_>,
-    load: &dyn Load,
+pub fn run_command<'a>(
+    writer: &mut Writer<'a>,
+    load: &'a dyn Load,
     spec: &'static Spec,
     args: &[Bytes],
 ) -> Result<Ran, StorageFault> {
@@ -98,6 +98,7 @@ pub fn run_command(
             other => other.to_string().into(),
         })));
     }
+    writer.load = Some(load);
     let db = writer.context.db;
     let has_cold = writer.state.db(db).is_some_and(crate::Db::has_cold_keys);
     for (at, _) in spec.keys_of(args) {

@@ -56,6 +56,8 @@ pub struct State {
     pub(crate) uptime: AtomicU32,
     /// See [`Settings`].
     pub settings: Settings,
+    /// Scripts and libraries of functions.
+    pub scripts: crate::ScriptStore,
     /// Commands that wait for a key.
     pub waiters: Waiters,
     /// Entries that came in parts, as far as they came: by origin and number.
@@ -99,6 +101,7 @@ impl Default for State {
             dropped_durable: Vec::new(),
             uptime: AtomicU32::new(0),
             settings: Settings::default(),
+            scripts: crate::ScriptStore::default(),
             waiters: Waiters::default(),
             parts: BTreeMap::new(),
             memory: 0,

@@ -26,6 +26,8 @@ pub struct Writer<'a> {
     pub(crate) random: u64,
     /// Changes so far: versions are told apart by it.
     pub(crate) changes: u32,
+    /// For scripts: what brings the keys of their commands into memory.
+    pub(crate) load: Option<&'a dyn Load>,
 }
 
 impl<'a> Writer<'a> {
@@ -38,7 +40,7 @@ impl<'a> Writer<'a> {
         position: Position,
         seed: u64,
     ) -> Self {
-        Self { state, context, effects, position, random: seed, changes: 0 }
+        Self { state, context, effects, position, random: seed, changes: 0, load: None }
     }
 
     /// The same state for reading. What it lends must end before the next change.
@@ -62,6 +64,21 @@ impl<'a> Writer<'a> {
     /// To change settings.
     pub fn settings_mut(&mut self) -> &mut crate::Settings {
         &mut self.state.settings
+    }
+
+    /// To change the scripts and libraries.
+    pub(crate) fn scripts_mut(&mut self) -> &mut crate::ScriptStore {
+        &mut self.state.scripts
+    }
+
+    /// Makes a script known to its tenant; says its digest, or why it cannot be compiled.
+    pub(crate) fn remember_script(&mut self, text: &[u8], by_eval: bool) -> std::result::Result<[u8; 40], String> {
+        self.state.scripts.tenant_mut(self.context.db.tenant).remember(text, by_eval)
+    }
+
+    /// A script that is run now.
+    pub(crate) fn use_script(&mut self, digest: &[u8; 40]) -> Option<crate::script::Script> {
+        self.state.scripts.tenant_mut(self.context.db.tenant).use_script(digest)
     }
 
     /// Where the log stands.

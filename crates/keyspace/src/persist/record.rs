@@ -5,7 +5,7 @@
 //!   series: count, then each: key, end + 1 or 0, labels: count, then each name and value
 //! | dropped incarnations: count, then each | settings: count, then each name and value
 //! | waiters: count, then each: index, n, origin, unit with one command
-//! | parts: count, then each: origin, number, bytes
+//! | parts: count, then each: origin, number, bytes | scripts and libraries: see `ScriptStore`
 //! ```
 //!
 //! Numbers are varints, texts stand behind their length.
@@ -76,6 +76,7 @@ pub(super) fn encode(state: &State) -> Vec<u8> {
         put_varint(*number, &mut out);
         put_bytes(bytes, &mut out);
     }
+    state.scripts.encode(&mut out);
     out
 }
 
@@ -140,5 +141,6 @@ fn decode(bytes: &[u8]) -> Option<State> {
         let name = (number(rest)?, number(rest)?);
         state.parts.insert(name, get_bytes(rest).ok()?.to_vec());
     }
+    state.scripts = crate::ScriptStore::decode(rest)?;
     rest.is_empty().then_some(state)
 }

@@ -1,0 +1,215 @@
+-- What scripts see. Called with the functions that Rust gives; returns what Rust calls.
+local native = ...
+local real_globals = _G
+local next, type, error, select = next, type, error, select
+local raw_tostring, raw_pcall, raw_xpcall = tostring, pcall, xpcall
+local raw_setmetatable, raw_getmetatable, raw_loadstring = setmetatable, getmetatable, loadstring
+local create, resume, wrap = coroutine.create, coroutine.resume, coroutine.wrap
+local concat, byte = table.concat, string.byte
+local caught, charge, library = native.caught, native.charge, native.library
+
+-- Tables that scripts must not change stand behind empty ones.
+local real = {}
+local function read_only()
+  error("Attempt to modify a readonly table", 2)
+end
+local function protect(target)
+  local proxy = raw_setmetatable({}, { __index = target, __newindex = read_only })
+  real[proxy] = target
+  return proxy
+end
+
+-- The order of keys that are objects depends on addresses: no walk over such a table begins.
+local function walkable(target)
+  for key in next, target do
+    local kind = type(key)
+    if kind ~= "string" and kind ~= "number" and kind ~= "boolean" then
+      error("a table whose keys are objects has no order", 3)
+    end
+  end
+end
+
+function pairs(target)
+  if type(target) ~= "table" then
+    error("bad argument #1 to 'pairs' (table expected, got " .. (target == nil and "nil" or type(target)) .. ")", 2)
+  end
+  target = real[target] or target
+  walkable(target)
+  return next, target, nil
+end
+local pairs = pairs
+
+real_globals.next = function(target, key)
+  if type(target) ~= "table" then
+    error("bad argument #1 to 'next' (table expected, got " .. (target == nil and "nil" or type(target)) .. ")", 2)
+  end
+  target = real[target] or target
+  if key == nil then
+    walkable(target)
+  end
+  return next(target, key)
+end
+
+function table.foreach(target, call)
+  for key, value in pairs(target) do
+    local result = call(key, value)
+    if result ~= nil then
+      return result
+    end
+  end
+end
+
+function tostring(...)
+  if select("#", ...) == 0 then
+    error("bad argument #1 to 'tostring' (value expected)", 2)
+  end
+  local value = ...
+  local kind = type(value)
+  if kind == "table" or kind == "function" or kind == "thread" then
+    local meta = raw_getmetatable(value)
+    if meta == nil or type(meta) ~= "table" or meta.__tostring == nil then
+      return kind .. ": 0x0"
+    end
+  elseif kind == "userdata" then
+    return "userdata: (nil)"
+  end
+  return raw_tostring(value)
+end
+
+-- Errors that Rust raised become what Redis would have raised; the end of a script cannot be caught.
+local function message(failure)
+  failure = caught(failure)
+  if type(failure) == "table" then
+    local text = failure.err
+    if type(text) == "string" or type(text) == "number" then
+      return text
+    end
+  end
+  return failure
+end
+local function finish(ok, ...)
+  if ok then
+    return true, ...
+  end
+  return false, message((...))
+end
+function pcall(call, ...)
+  return finish(raw_pcall(call, ...))
+end
+local function finish_handled(ok, ...)
+  if not ok then
+    caught(nil)
+  end
+  return ok, ...
+end
+function xpcall(call, handler)
+  return finish_handled(raw_xpcall(call, function(failure)
+    return handler(caught(failure))
+  end))
+end
+
+-- Each thread counts its instructions from zero, so making one has a price.
+local function finish_resumed(ok, ...)
+  if ok then
+    return true, ...
+  end
+  return false, caught((...))
+end
+function coroutine.create(call)
+  charge()
+  return create(call)
+end
+function coroutine.resume(thread, ...)
+  return finish_resumed(resume(thread, ...))
+end
+function coroutine.wrap(call)
+  charge()
+  return wrap(call)
+end
+
+function loadstring(text, name)
+  if type(text) == "string" and byte(text, 1) == 27 then
+    return nil, "attempt to load a binary chunk"
+  end
+  return raw_loadstring(text, name)
+end
+local loadstring = loadstring
+function load(pieces, name)
+  local parts = {}
+  while true do
+    local piece = pieces()
+    if piece == nil or piece == "" then
+      break
+    end
+    parts[#parts + 1] = piece
+  end
+  return loadstring(concat(parts), name or "=(load)")
+end
+
+function collectgarbage()
+  return 0
+end
+function gcinfo()
+  return 0
+end
+
+function setmetatable(target, meta)
+  if real[target] then
+    error("Attempt to modify a readonly table", 0)
+  end
+  return raw_setmetatable(target, meta)
+end
+function rawset(target, key, value)
+  if real[target] then
+    error("Attempt to modify a readonly table", 0)
+  end
+  return native.rawset(target, key, value)
+end
+function rawget(target, key)
+  return native.rawget(real[target] or target, key)
+end
+
+string.dump = nil
+os = { clock = native.clock }
+for _, name in next, { "dofile", "loadfile", "print", "require", "module", "package", "debug", "io", "newproxy", "setfenv", "getfenv", "warn" } do
+  real_globals[name] = nil
+end
+
+local strings = protect(string)
+local string_meta = protect({ __index = strings })
+local empty_meta = protect({})
+function getmetatable(value)
+  if type(value) == "string" then
+    return string_meta
+  end
+  if real[value] then
+    return empty_meta
+  end
+  return raw_getmetatable(value)
+end
+
+redis = native.redis
+local function absent(_, key)
+  error("Script attempted to access nonexistent global variable '" .. tostring(key) .. "'", 2)
+end
+raw_setmetatable(redis, { __index = absent })
+local libraries = { cjson = true, cmsgpack = true, bit = true, struct = true }
+raw_setmetatable(real_globals, {
+  __index = function(globals, key)
+    if libraries[key] then
+      local made = protect(library(key))
+      native.rawset(globals, key, made)
+      return made
+    end
+    error("Script attempted to access nonexistent global variable '" .. tostring(key) .. "'", 2)
+  end,
+})
+string = strings
+table = protect(table)
+math = protect(math)
+coroutine = protect(coroutine)
+os = protect(os)
+redis = protect(redis)
+local globals = protect(real_globals)
+_G = globals
+return globals, raw_xpcall
