@@ -43,13 +43,15 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# start DIR [FLAGS...]: a node on DIR. Sets PID, PORT and OPS; keeps the ports over restarts.
+# start DIR [FLAGS...]: a node on DIR. Sets PID, PORT and OPS; keeps the ports over restarts. It opens a Redis door when REDIS
+# says where (HOST:PORT).
 start() {
     local dir="$1"
     shift
     PORT="${PORT:-$(free_port)}"
     OPS="${OPS:-$(free_port)}"
-    "$PERIGEE_BIN" node --data-dir "$dir" --pg-address "127.0.0.1:$PORT" --redis-address off --ops-address "127.0.0.1:$OPS" "$@" \
+    "$PERIGEE_BIN" node --data-dir "$dir" --pg-address "127.0.0.1:$PORT" --redis-address "${REDIS:-off}" \
+        --ops-address "127.0.0.1:$OPS" "$@" \
         >>"$dir.log" 2>&1 &
     PID=$!
     PIDS+=("$PID")

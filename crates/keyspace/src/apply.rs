@@ -12,6 +12,7 @@ use crate::error::Block;
 use crate::payload::{self, Header, Item, PART, SWEEP, UNITS, WHOLE};
 use crate::run::{Ran, run_command};
 use crate::service::{Answer, Finished, Keyspace, LocalWaiter, SubmitError, Submitted};
+use crate::spec::Group;
 use crate::state::{DbId, State};
 use crate::unit::{Command, Unit};
 use crate::waiters::Waiter;
@@ -299,19 +300,29 @@ impl EntryRun<'_> {
             }
             for (db, key) in touched {
                 for at in self.state.waiters.of(db, &key) {
-                    self.serve_one(at, effects)?;
+                    self.serve_one(at, db, &key, effects)?;
                 }
             }
         }
     }
 
-    fn serve_one(&mut self, at: Position, effects: &mut Effects) -> Result<(), StorageFault> {
+    fn serve_one(&mut self, at: Position, db: DbId, key: &Bytes, effects: &mut Effects) -> Result<(), StorageFault> {
         let Some(waiter) = self.state.waiters.get(at).cloned() else { return Ok(()) };
+        // A key of another type is not what it waits for. Where the type is right it gets the answer, errors among them.
+        let wanted = match waiter.command.spec.group {
+            Group::List => Some("list"),
+            Group::SortedSet => Some("zset"),
+            _ => None,
+        };
+        let entry = self.state.find(db, key, self.now).ok().flatten();
+        let found = entry.and_then(|entry| entry.value.as_ref()).map(crate::object::Value::type_name);
+        if wanted.is_some() && found != wanted {
+            return Ok(());
+        }
         let unit = Unit { db: waiter.db, resp3: waiter.resp3, client: waiter.client, ..Unit::default() };
         let mut db = unit.db;
         let Ran::Reply(reply) = self.command(&unit, &mut db, &waiter.command, true, effects)? else { return Ok(()) };
-        // A key of another type is not what it waits for.
-        if matches!(&reply, Reply::Error(text) if text.starts_with("WRONGTYPE")) {
+        if wanted.is_none() && matches!(&reply, Reply::Error(text) if text.starts_with("WRONGTYPE")) {
             return Ok(());
         }
         self.state.waiters.remove(at);

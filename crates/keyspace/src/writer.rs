@@ -394,6 +394,7 @@ impl<'a> Writer<'a> {
         if entry.is_expired(now) {
             self.change(key, None)?;
             self.notify(EventClass::EXPIRED, "expired", key);
+            self.state.settle(id, key);
         } else if entry.value.as_ref().and_then(Value::first_end).is_some_and(|end| end <= now) {
             if let Some(hash) = self.get_mut::<Hash>(key)? {
                 hash.remove_due(now);

@@ -160,6 +160,9 @@ impl Session {
     /// Keeps what statistics keep of a command that has run.
     pub(crate) fn ran(&mut self, entry: &'static Entry, args: &[Bytes], took: std::time::Duration, failed: bool) {
         entry.ran(&self.shared, took, failed);
+        if !failed && matches!(entry.spec.name, "flushall" | "flushdb") {
+            self.shared.tracking.flush(&self.shared, self.client.tenant());
+        }
         self.client.active_ms.store(self.client.age_ms(), Ordering::Relaxed);
         {
             let mut view = self.client.view.lock();

@@ -125,7 +125,7 @@ impl Shared {
         let holds = (pause.all && !matches!(entry.spec.name, "client|unpause" | "client|pause" | "exec"))
             || entry.spec.is_write()
             || flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE)
-            || matches!(entry.spec.name, "publish" | "spublish");
+            || matches!(entry.spec.name, "publish" | "spublish" | "pfcount");
         if !holds {
             return None;
         }

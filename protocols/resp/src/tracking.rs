@@ -119,6 +119,13 @@ impl TrackingTable {
         }
     }
 
+    /// Behind FLUSHALL: keys that were read and did not exist are forgotten too.
+    pub(crate) fn flush(&self, shared: &Shared, tenant: Oid) {
+        if let Some(tenant) = self.tenants.lock().get_mut(&tenant).filter(|tenant| !tenant.keys.is_empty()) {
+            tenant.forget_all(shared);
+        }
+    }
+
     /// Forgets keys beyond `keys_max`, and tells that they have changed.
     pub(crate) fn trim(&self, shared: &Shared, keys_max: usize) {
         for tenant in self.tenants.lock().values_mut() {

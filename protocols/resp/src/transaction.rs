@@ -82,7 +82,6 @@ impl Session {
                 client: self.client.id,
                 watches,
                 commands,
-                ..Unit::default()
             };
             let replies = self.submit(unit, false, submitted).await?;
             if replies.len() != submitted {

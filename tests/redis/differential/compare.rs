@@ -128,14 +128,19 @@ fn sorted(value: &Value, width: usize) -> Value {
     }
 }
 
-/// The same at every depth.
+/// The same at every depth. What COMMAND INFO notes beside a key is prose, and left out.
 fn sorted_deep(value: &Value) -> Value {
-    let all = |items: &[Value]| items.iter().map(sorted_deep).collect();
+    let is_note = |name: &Value| *name == Value::Bulk(b"notes".to_vec());
+    let all = |items: &[Value]| {
+        let noted = items.first().is_some_and(is_note);
+        items.iter().skip(if noted { 2 } else { 0 }).map(sorted_deep).collect()
+    };
     let value = match value {
         Value::Array(items) => Value::Array(all(items)),
         Value::Set(items) => Value::Set(all(items)),
         Value::Map(items) => {
-            Value::Map(items.iter().map(|(key, value)| (sorted_deep(key), sorted_deep(value))).collect())
+            let items = items.iter().filter(|(key, _)| !is_note(key));
+            Value::Map(items.map(|(key, value)| (sorted_deep(key), sorted_deep(value))).collect())
         }
         other => other.clone(),
     };

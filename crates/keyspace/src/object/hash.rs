@@ -163,7 +163,12 @@ impl Hash {
     /// A field that is not over at `now`.
     #[must_use]
     pub fn field(&self, name: &[u8], now: i64) -> Option<Field<'_>> {
-        self.at(self.find(name)?).filter(|field| field.lives(now))
+        let field = match &self.form {
+            // In one pass: this is what most reads are.
+            Form::Small(..) => self.iter().find(|field| field.name == name)?,
+            Form::Large(large) => large.slots.items().get(large.slots.find(name)?)?.field(),
+        };
+        field.lives(now).then_some(field)
     }
 
     /// The value of a field that is not over at `now`.

@@ -540,7 +540,11 @@ impl Object for List {
         let (form, mut bytes) = bytes.split_first()?;
         let mut nodes = VecDeque::new();
         for _ in 0..get_varint(&mut bytes).ok()? {
-            nodes.push_back(Arc::new(Pack::decode(&mut bytes)?));
+            let node = Pack::decode(&mut bytes)?;
+            if node.len() == 0 && *form == LARGE {
+                return None;
+            }
+            nodes.push_back(Arc::new(node));
         }
         let mut list = List::default();
         for data in nodes.iter().flat_map(|node| node.iter()) {
@@ -548,7 +552,7 @@ impl Object for List {
         }
         list.form = match *form {
             SMALL if nodes.len() == 1 => Form::Small(nodes.pop_front().map(|node| (*node).clone())?),
-            LARGE if nodes.iter().all(|node| node.len() > 0) => Form::Large(nodes),
+            LARGE => Form::Large(nodes),
             _ => return None,
         };
         bytes.is_empty().then_some(list)

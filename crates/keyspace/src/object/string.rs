@@ -148,3 +148,45 @@ impl Object for Str {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(string: &Str) -> Vec<u8> {
+        let mut out = Vec::new();
+        string.encode(&mut out);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(bytes in prop::collection::vec(any::<u8>(), 0..80), number in any::<i64>()) {
+            let mut changed = Str::new(&bytes);
+            changed.edit(|bytes| bytes.extend_from_slice(b"more"));
+            for string in [Str::new(&bytes), Str::new(number.to_string().as_bytes()), changed] {
+                let again = Str::decode(&encoded(&string)).unwrap();
+                prop_assert_eq!(again.encoding(), string.encoding());
+                prop_assert_eq!(again, string);
+            }
+        }
+
+        #[test]
+        fn garbage_is_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Some(string) = Str::decode(&bytes) {
+                prop_assert_eq!(encoded(&string), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_leaves_what_others_hold() {
+        let mut string = Str::new(b"abc");
+        let held = string.to_bytes();
+        string.edit(|bytes| bytes[0] = b'x');
+        assert_eq!((&held[..], &string.to_bytes()[..]), (&b"abc"[..], &b"xbc"[..]));
+        assert_eq!(string.encoding(), "raw");
+    }
+}

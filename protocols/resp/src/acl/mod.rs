@@ -160,7 +160,9 @@ impl Session {
         if self.user.is_unbounded() || entry.is_always_allowed() {
             return Ok(());
         }
-        let Err(denied) = check(&self.user, entry, args) else { return Ok(()) };
+        let Err(denied) = check(&self.user, entry, args) else {
+            return sort_reads_only_what_it_may(&self.user, entry, args);
+        };
         let (text, reason, object) = match denied {
             Denied::Command => (
                 format!("NOPERM this user has no permissions to run the '{}' command", entry.spec.name),
@@ -183,6 +185,28 @@ impl Session {
         self.shared.acl.log.add(reason, context, &object, &self.user.name, info, length_max);
         Err(Reply::error(text))
     }
+}
+
+/// SORT with BY or GET reads keys that nobody can tell beforehand: only who may read all keys may do that.
+fn sort_reads_only_what_it_may(user: &User, entry: &Entry, args: &[Bytes]) -> Result<(), Reply> {
+    if !matches!(entry.spec.name, "sort" | "sort_ro") || user.selectors.iter().any(Selector::reads_all_keys) {
+        return Ok(());
+    }
+    let mut words = args.iter().skip(2);
+    while let Some(word) = words.next() {
+        let pattern = if perigee_keyspace::args::is(word, "by") || perigee_keyspace::args::is(word, "get") {
+            words.next()
+        } else {
+            None
+        };
+        if pattern.is_some_and(|pattern| pattern.contains(&b'*')) {
+            let option = String::from_utf8_lossy(word).to_ascii_uppercase();
+            return Err(Reply::error(format!(
+                "ERR {option} option of SORT denied due to insufficient ACL permissions."
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn shown(arg: Option<&Bytes>) -> String {

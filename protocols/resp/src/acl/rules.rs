@@ -139,6 +139,11 @@ impl Selector {
             })
     }
 
+    /// Whether every key may be read.
+    pub(super) fn reads_all_keys(&self) -> bool {
+        self.all_keys || self.keys.iter().any(|key| key.read && &*key.pattern == b"*")
+    }
+
     /// `~… &… +…`
     pub(super) fn describe(&self) -> String {
         let channels = match self.describe_channels() {

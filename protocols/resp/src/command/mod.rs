@@ -20,6 +20,7 @@ mod pubsub;
 mod replication;
 mod server;
 mod slowlog;
+mod sql;
 mod transaction;
 
 use std::collections::BTreeMap;
@@ -111,6 +112,7 @@ static GROUPS: &[&[Door]] = &[
     replication::COMMANDS,
     server::COMMANDS,
     slowlog::COMMANDS,
+    sql::COMMANDS,
     transaction::COMMANDS,
 ];
 

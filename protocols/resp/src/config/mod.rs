@@ -263,7 +263,7 @@ pub(crate) fn check(param: &Param, value: &str, now: &str) -> Result<String, Str
             .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()),
         Kind::Save => {
             let words: Vec<&str> = value.split_ascii_whitespace().collect();
-            let right = words.len() % 2 == 0
+            let right = words.len().is_multiple_of(2)
                 && words.chunks(2).all(|pair| {
                     matches!(
                         (parse_integer(pair[0].as_bytes()), parse_integer(pair[1].as_bytes())),
@@ -295,7 +295,7 @@ pub(crate) fn memory(text: &str) -> Option<i64> {
 
 fn output_limits(text: &str) -> Result<Vec<(&'static str, OutputLimit)>, &'static str> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    if words.is_empty() || words.len() % 4 != 0 {
+    if words.is_empty() || !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.");
     }
     words

@@ -127,6 +127,31 @@ impl Field {
     }
 }
 
+impl Operation {
+    fn field(&self) -> Field {
+        match self {
+            Operation::Get(field) | Operation::Set(field, ..) | Operation::IncrBy(field, ..) => *field,
+        }
+    }
+
+    /// What is written where `old` stands, if anything, and what is answered.
+    fn result(&self, old: i64) -> (Option<i64>, Reply) {
+        match *self {
+            Operation::Get(_) => (None, Reply::Integer(old)),
+            Operation::Set(field, value, overflow) => {
+                // As C takes a negative number for an unsigned one.
+                let wide = if field.signed { i128::from(value) } else { i128::from(value.cast_unsigned()) };
+                let new = field.fit(wide, overflow);
+                (new, new.map_or(Reply::Null, |_| Reply::Integer(old)))
+            }
+            Operation::IncrBy(field, by, overflow) => {
+                let new = field.fit(i128::from(old) + i128::from(by), overflow);
+                (new, new.map_or(Reply::Null, Reply::Integer))
+            }
+        }
+    }
+}
+
 fn parse(state: &State, args: &[Bytes], only_get: bool) -> Result<Vec<Operation>> {
     let mut rest = Cursor::new(&args[2..]);
     let (mut operations, mut overflow) = (Vec::new(), Overflow::default());
@@ -162,10 +187,7 @@ fn parse(state: &State, args: &[Bytes], only_get: bool) -> Result<Vec<Operation>
 
 fn gets(string: Option<&Str>, operations: &[Operation]) -> Reply {
     let bytes = string.map(Str::to_bytes).unwrap_or_default();
-    let value = |operation: &Operation| match operation {
-        Operation::Get(field) | Operation::Set(field, ..) | Operation::IncrBy(field, ..) => field.read(&bytes),
-    };
-    Reply::Array(operations.iter().map(|operation| Reply::Integer(value(operation))).collect())
+    Reply::Array(operations.iter().map(|operation| Reply::Integer(operation.field().read(&bytes))).collect())
 }
 
 fn bitfield_ro(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
@@ -178,40 +200,36 @@ fn bitfield(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
     let operations = parse(writer.state(), args, false)?;
     let end_of = |operation: &Operation| match operation {
         Operation::Get(_) => 0,
-        Operation::Set(field, ..) | Operation::IncrBy(field, ..) => field.end(),
+        written => written.field().end(),
     };
     let end = operations.iter().map(end_of).max().unwrap_or(0);
     if end == 0 {
         return Ok(gets(writer.get::<Str>(key)?, &operations));
     }
+    // The one write of most calls may change nothing: then the key stays as it is.
+    if let [Operation::Set(field, ..) | Operation::IncrBy(field, ..)] = operations[..]
+        && let Some(held) = writer.get::<Str>(key)?.map(Str::to_bytes).filter(|held| held.len() >= end)
+    {
+        let old = field.read(&held);
+        let (new, reply) = operations[0].result(old);
+        if new.is_none_or(|new| new == old) {
+            return Ok(Reply::Array(vec![reply]));
+        }
+    }
     let (mut replies, mut changed) = (Vec::with_capacity(operations.len()), false);
     writer.get_or_create::<Str>(key)?.edit(|bytes| {
-        if bytes.len() < end {
+        let grows = bytes.len() < end;
+        if grows {
             bytes.resize(end, 0);
         }
         for operation in &operations {
-            let reply = match *operation {
-                Operation::Get(field) => Some(field.read(bytes)),
-                Operation::Set(field, value, overflow) => {
-                    // As C takes a negative number for an unsigned one.
-                    let wide = if field.signed { i128::from(value) } else { i128::from(value.cast_unsigned()) };
-                    field.fit(wide, overflow).map(|new| {
-                        let old = field.read(bytes);
-                        field.write(bytes, new);
-                        changed = true;
-                        old
-                    })
-                }
-                Operation::IncrBy(field, by, overflow) => {
-                    let new = field.fit(i128::from(field.read(bytes)) + i128::from(by), overflow);
-                    if let Some(new) = new {
-                        field.write(bytes, new);
-                        changed = true;
-                    }
-                    new
-                }
-            };
-            replies.push(reply.map_or(Reply::Null, Reply::Integer));
+            let old = operation.field().read(bytes);
+            let (new, reply) = operation.result(old);
+            if let Some(new) = new {
+                changed |= grows || new != old;
+                operation.field().write(bytes, new);
+            }
+            replies.push(reply);
         }
     });
     if changed {

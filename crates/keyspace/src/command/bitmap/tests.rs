@@ -435,3 +435,22 @@ fn later_operations_of_bitop() {
         "#,
     );
 }
+
+#[test]
+fn what_changes_nothing_is_no_change() {
+    let mut twin = Twin::new();
+    let mut check = |line: &str, want: usize| {
+        twin.line(line);
+        assert_eq!(twin.effects.notifications.iter().filter(|told| told.event == "setbit").count(), want, "{line}");
+    };
+    check("SETBIT b 7 1", 1);
+    check("SETBIT b 7 1", 0);
+    check("SETBIT b 9 0", 1);
+    check("BITFIELD b SET u8 0 1", 0);
+    check("BITFIELD b INCRBY u8 0 0", 0);
+    check("BITFIELD b SET u8 0 1 SET u8 8 0", 0);
+    check("BITFIELD b SET u8 0 2 GET u8 0", 1);
+    check("BITFIELD b OVERFLOW SAT INCRBY u1 6 1", 0);
+    check("BITFIELD b SET u8 16 0", 1);
+    check("BITFIELD b GET u8 100", 0);
+}

@@ -365,3 +365,19 @@ fn sort_replies_are_those_of_redis() {
     "##,
     );
 }
+
+#[test]
+fn the_destination_of_sort_is_one_of_its_keys() {
+    let check = |line: &str, want: &[usize]| {
+        let args: Vec<_> = crate::twin::words(line).into_iter().map(bytes::Bytes::from).collect();
+        let spec = crate::command::find(&args[0]).unwrap();
+        let keys: Vec<usize> = spec.keys_of(&args).into_iter().map(|(at, _)| at).collect();
+        assert_eq!(keys, want, "{line}");
+    };
+    check("SORT k", &[1]);
+    check("SORT k LIMIT 0 store STORE to", &[1, 6]);
+    check("SORT k BY store STORE to ASC", &[1, 5]);
+    check("SORT k STORE to GET store DESC", &[1, 3]);
+    check("SORT k STORE", &[1]);
+    check("SORT_RO k STORE to", &[1]);
+}

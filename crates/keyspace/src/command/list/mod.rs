@@ -124,4 +124,6 @@ fn span(start: i64, stop: i64, len: usize) -> std::ops::Range<usize> {
 }
 
 #[cfg(test)]
+mod served;
+#[cfg(test)]
 mod tests;

@@ -262,7 +262,8 @@ impl<'a> Query<'a> {
             }
             let mut all = Some(weighted(*weight, score));
             for (other, weight) in others {
-                let score = other.score(member).map(|score| weighted(*weight, score));
+                // Not a number counts nothing here, as a whole, where a union drops the term.
+                let score = other.score(member).map(|score| weight * score);
                 all = all.zip(score).map(|(all, score)| self.aggregate.of(all, score));
             }
             if let Some(score) = all {

@@ -158,6 +158,10 @@ fn sets_are_combined_too() {
         ZINTERCARD 2 s z => 2
         ZDIFF 2 s z WITHSCORES => <\"2\": ,1, \"b\": ,1, \"c\": ,1>
         ZDIFF 2 z ints WITHSCORES => <\"a\": ,5, \"d\": ,6>
+        ZADD few 3 a
+        ZADD inf inf a 1 x 2 y
+        ZINTER 2 few inf WEIGHTS 0.5 0 WITHSCORES => <\"a\": ,0>
+        ZUNION 2 few inf WEIGHTS 0.5 0 WITHSCORES => <\"x\": ,0, \"y\": ,0, \"a\": ,1.5>
         ZUNIONSTORE out 2 s ints => 6
         ZRANGE out 0 -1 WITHSCORES => <\"3\": ,1, \"a\": ,1, \"b\": ,1, \"c\": ,1, \"1\": ,2, \"2\": ,2>
         ZRANGE s 0 -1 => (error) WRONGTYPE Operation against a key holding the wrong kind of value",

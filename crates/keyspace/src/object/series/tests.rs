@@ -32,7 +32,8 @@ fn samples_take_few_bytes() {
         (seed >> 40) as f64 / f64::from(1 << 24)
     };
     let noise: Vec<f64> = (0..100_000).map(|_| noise()).collect();
-    let walks: [(&str, Box<dyn Fn(i64) -> f64>); 4] = [
+    type Walk<'a> = (&'a str, Box<dyn Fn(i64) -> f64 + 'a>);
+    let walks: [Walk<'_>; 4] = [
         ("a counter", Box::new(|n| (n * 3) as f64)),
         (
             "tenths of degrees",
