@@ -573,7 +573,7 @@ pub(super) fn create(lua: &Lua) -> Result<Table> {
     )?;
     number_setting(lua, &table, "encode_max_depth", (1, i32::MAX.into()), &shared, |s| &mut s.encode_depth)?;
     number_setting(lua, &table, "decode_max_depth", (1, i32::MAX.into()), &shared, |s| &mut s.decode_depth)?;
-    number_setting(lua, &table, "encode_number_precision", (1, 16), &shared, |s| &mut s.precision)?;
+    number_setting(lua, &table, "encode_number_precision", (1, 14), &shared, |s| &mut s.precision)?;
     let own = Arc::clone(&shared);
     table.raw_set(
         "encode_keep_buffer",

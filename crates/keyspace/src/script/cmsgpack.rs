@@ -215,12 +215,15 @@ impl<'a> Input<'a> {
     }
 }
 
-fn argument(lua: &Lua, args: &MultiValue, n: usize, default: Option<i64>) -> Result<i64> {
+fn argument(lua: &Lua, args: &MultiValue, n: usize, name: &str, default: Option<i64>) -> Result<i64> {
     match (args.get(n), default) {
         (None | Some(Value::Nil), Some(default)) => Ok(default),
         (value, _) => {
             let number = lua.coerce_number(value.cloned().unwrap_or(Value::Nil))?;
-            number.map(to_integer).ok_or_else(|| raise(lua, &format!("bad argument #{} (number expected)", n + 1)))
+            number.map(to_integer).ok_or_else(|| {
+                let kind = value.map_or("no value", Value::type_name);
+                raise(lua, &format!("bad argument #{} to '{name}' (number expected, got {kind})", n + 1))
+            })
         }
     }
 }
@@ -284,14 +287,15 @@ pub(super) fn create(lua: &Lua) -> Result<Table> {
     table.raw_set(
         "unpack_one",
         lua.create_function(|lua, args: MultiValue| {
-            let offset = argument(lua, &args, 1, Some(0))?;
+            let offset = argument(lua, &args, 1, "unpack_one", Some(0))?;
             unpack(lua, &args, 1, offset)
         })?,
     )?;
     table.raw_set(
         "unpack_limit",
         lua.create_function(|lua, args: MultiValue| {
-            let (limit, offset) = (argument(lua, &args, 1, None)?, argument(lua, &args, 2, Some(0))?);
+            let (limit, offset) =
+                (argument(lua, &args, 1, "unpack_limit", None)?, argument(lua, &args, 2, "unpack_limit", Some(0))?);
             unpack(lua, &args, limit, offset)
         })?,
     )?;

@@ -13,6 +13,8 @@ const PACKED_BYTES_MAX: usize = 512 << 20;
 /// Where a format stands.
 struct Format<'a> {
     lua: &'a Lua,
+    /// The function that reads it.
+    name: &'static str,
     rest: &'a [u8],
     is_little: bool,
     align: usize,
@@ -68,7 +70,8 @@ impl Format<'_> {
                 self.align = align;
             }
             other => {
-                let text = format!("bad argument #1 to 'struct' (invalid format option '{}')", char::from(*other));
+                let text =
+                    format!("bad argument #1 to '{}' (invalid format option '{}')", self.name, char::from(*other));
                 return Err(raise(self.lua, &text));
             }
         }
@@ -89,7 +92,7 @@ fn number_of(lua: &Lua, args: &MultiValue, n: usize) -> Result<f64> {
 
 fn pack(lua: &Lua, args: MultiValue) -> Result<Value> {
     let format = bytes_of(lua, &args, 0)?;
-    let mut format = Format { lua, rest: &format, is_little: true, align: 1 };
+    let mut format = Format { lua, name: "pack", rest: &format, is_little: true, align: 1 };
     let (mut out, mut next) = (Vec::new(), 1);
     while let Some((option, size, padding)) = format.next(out.len())? {
         out.resize(out.len() + padding, 0);
@@ -119,7 +122,9 @@ fn pack(lua: &Lua, args: MultiValue) -> Result<Value> {
             b'c' | b's' => {
                 let text = bytes_of(lua, &args, next)?;
                 let size = if size == 0 { text.len() } else { size };
-                let text = text.get(..size).ok_or_else(|| raise(lua, "string too short"))?;
+                let text = text
+                    .get(..size)
+                    .ok_or_else(|| raise(lua, &format!("bad argument #{} to 'pack' (string too short)", next + 1)))?;
                 out.extend_from_slice(text);
                 if option == b's' {
                     out.push(0);
@@ -139,10 +144,10 @@ fn unpack(lua: &Lua, args: MultiValue) -> Result<MultiValue> {
     let (format, data) = (bytes_of(lua, &args, 0)?, bytes_of(lua, &args, 1)?);
     let position = if args.len() > 2 { to_integer(number_of(lua, &args, 2)?) } else { 1 };
     let position = usize::try_from(position).ok().and_then(|position| position.checked_sub(1));
-    let mut at = position.ok_or_else(|| raise(lua, "offset must be 1 or greater"))?;
-    let mut format = Format { lua, rest: &format, is_little: true, align: 1 };
+    let mut at = position.ok_or_else(|| raise(lua, "bad argument #3 to 'unpack' (offset must be 1 or greater)"))?;
+    let mut format = Format { lua, name: "unpack", rest: &format, is_little: true, align: 1 };
     let mut values: Vec<Value> = Vec::new();
-    let short = || raise(lua, "data string too short");
+    let short = || raise(lua, "bad argument #2 to 'unpack' (data string too short)");
     while let Some((option, size, padding)) = format.next(at)? {
         at = at.saturating_add(padding);
         let field = data.get(at..at.saturating_add(size)).ok_or_else(short)?;
@@ -203,7 +208,7 @@ fn unpack(lua: &Lua, args: MultiValue) -> Result<MultiValue> {
 
 fn size(lua: &Lua, args: MultiValue) -> Result<f64> {
     let format = bytes_of(lua, &args, 0)?;
-    let mut format = Format { lua, rest: &format, is_little: true, align: 1 };
+    let mut format = Format { lua, name: "size", rest: &format, is_little: true, align: 1 };
     let mut at: usize = 0;
     while let Some((option, size, padding)) = format.next(at)? {
         match option {

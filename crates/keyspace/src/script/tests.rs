@@ -1,5 +1,21 @@
 use crate::twin::Twin;
 
+/// What Debian's Redis says to each script; a line with the script, one with the reply.
+#[test]
+fn scripts_answer_as_redis_does() {
+    let mut twin = Twin::new();
+    let mut lines = include_str!("answers.txt").lines();
+    while let (Some(script), Some(want)) = (lines.next(), lines.next()) {
+        let got = match twin.run(&["EVAL", script, "1", "k1", "a1"]) {
+            crate::Ran::Reply(reply) => crate::twin::text(&reply),
+            crate::Ran::Block(_) => "(waits)".to_owned(),
+        };
+        // Maps are arrays in RESP2.
+        let flat = |text: &str| text.replace('{', "[").replace('}', "]").replace("\": ", "\", ").replace("~[", "[");
+        assert_eq!(flat(&got), flat(want), "{script}");
+    }
+}
+
 #[test]
 fn replies_and_values() {
     Twin::new().check(
@@ -385,4 +401,63 @@ fn commands_see_what_the_script_did() {
             .replace("XLEN s => 2", "XLEN s => 1")
             .as_str(),
     );
+}
+
+/// How long a script takes: `cargo test --release -- --ignored --nocapture script_speed`.
+#[test]
+#[ignore = "a measurement"]
+fn script_speed() {
+    let mut twin = Twin::new();
+    for script in ["return 1", "redis.call('set', KEYS[1], ARGV[1]) return redis.call('get', KEYS[1])"] {
+        let started = std::time::Instant::now();
+        for _ in 0..2_000 {
+            twin.run(&["EVAL", script, "1", "k", "v"]);
+        }
+        println!("{script}: {:?} each", started.elapsed() / 2_000);
+    }
+}
+
+#[test]
+fn scripts_of_queues_run() {
+    let mut twin = Twin::new();
+    // Undeclared keys, cmsgpack arguments, cjson options, and all kinds of keys.
+    let add = r#"
+local prefix, args = ARGV[1], cmsgpack.unpack(ARGV[2])
+local opts = cmsgpack.unpack(ARGV[3])
+local id = redis.call("INCR", prefix .. "id")
+local key = prefix .. id
+local exists = redis.call("EXISTS", key)
+if exists == 1 then return key end
+redis.call("HMSET", key, "name", args[1], "data", args[2], "opts", cjson.encode(opts), "timestamp", args[3])
+local delay = opts.delay or 0
+if delay > 0 then
+  redis.call("ZADD", prefix .. "delayed", (args[3] + delay) * 0x1000 + bit.band(id, 0xfff), id)
+else
+  redis.call(opts.lifo and "RPUSH" or "LPUSH", prefix .. "wait", id)
+  redis.call("ZADD", prefix .. "marker", 0, "0")
+end
+redis.call("XADD", prefix .. "events", "MAXLEN", "~", 100, "*", "event", "added", "jobId", id, "name", args[1])
+return id .. ""
+"#;
+    let take = r#"
+local prefix = KEYS[1]
+local id = redis.call("RPOPLPUSH", prefix .. "wait", prefix .. "active")
+if not id then return {false, redis.call("ZRANGE", prefix .. "delayed", 0, 0, "WITHSCORES")[2]} end
+redis.call("SET", prefix .. id .. ":lock", ARGV[1], "PX", 30000)
+redis.call("HINCRBY", prefix .. id, "ats", 1)
+local flat, job = redis.call("HGETALL", prefix .. id), {}
+for n = 1, #flat, 2 do job[flat[n]] = flat[n + 1] end
+return {id, job.name, cjson.decode(job.data).to, job.ats, redis.call("PTTL", prefix .. id .. ":lock")}
+"#;
+    let mut run = |args: &[&[u8]]| match twin.run(args) {
+        crate::Ran::Reply(reply) => crate::twin::text(&reply),
+        crate::Ran::Block(_) => "(waits)".to_owned(),
+    };
+    // ["mail", "{\"to\":\"x\"}", 1700000000000] and {} and {delay = 500}
+    let args = b"\x93\xa4mail\xaa{\"to\":\"x\"}\xcf\x00\x00\x01\x8b\xcf\xe5h\x00";
+    assert_eq!(run(&[b"EVAL", add.as_bytes(), b"0", b"q:", args, b"\x80"]), "\"1\"");
+    assert_eq!(run(&[b"EVAL", add.as_bytes(), b"0", b"q:", args, b"\x81\xa5delay\xcd\x01\xf4"]), "\"2\"");
+    assert_eq!(run(&[b"EVAL", take.as_bytes(), b"1", b"q:", b"token"]), r#"["1", "mail", "x", "1", 30000]"#);
+    assert_eq!(run(&[b"EVAL", take.as_bytes(), b"1", b"q:", b"token"]), r#"[nil, "6963200002048002"]"#);
+    assert_eq!(run(&[b"XLEN", b"q:events"]), "2");
 }

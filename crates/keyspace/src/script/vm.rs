@@ -212,6 +212,8 @@ fn run_in(host: &RefCell<Host<'_, '_>>, budget: &Arc<Budget>, memory: usize, sta
                 function.bind((keys, args))?
             }
         };
+        // Only while a library is loaded is it an error to look for what `redis` has not.
+        vm.redis.set_metatable(None)?;
         for (name, function) in commands {
             vm.redis.raw_set(name, function)?;
         }
