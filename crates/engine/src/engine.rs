@@ -21,6 +21,7 @@ use perigee_types::{Hlc, LogIndex, SqlError, SqlResult, SqlState, Term};
 use crate::api::{Authentication, ConnectRequest};
 use crate::checks::RuleCache;
 use crate::continuous::Aggregates;
+use crate::family::PartitionCache;
 use crate::feed::NodeLog;
 use crate::gaps::Gaps;
 use crate::locks::{Holder, LockManager};
@@ -79,6 +80,7 @@ pub struct Engine {
     pub(crate) statements: StatementCache,
     pub(crate) sequences: Sequences,
     pub(crate) rules: RuleCache,
+    pub(crate) partitions: PartitionCache,
     pub(crate) serializable: Arc<Serializable>,
     pub(crate) sessions: Registry,
     pub(crate) gaps: Gaps,
@@ -119,6 +121,7 @@ impl Engine {
             locks: LockManager::default(),
             sequences: Sequences::default(),
             rules: RuleCache::default(),
+            partitions: PartitionCache::default(),
             serializable: Arc::default(),
             sessions: Registry::default(),
             gaps: Gaps::default(),
