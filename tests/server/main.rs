@@ -10,6 +10,7 @@ mod garbage;
 mod notifications;
 mod operations;
 mod overrides;
+mod partitions;
 mod pgbench;
 mod psql;
 mod security;

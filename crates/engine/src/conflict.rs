@@ -11,10 +11,12 @@ use perigee_plan::relational::{ConflictAction, ConflictValues, OnConflict};
 use perigee_query::exec::ReadView;
 use perigee_storage::arrow_value::{batch_to_rows, rows_to_batch};
 use perigee_storage::table::LATEST;
+use perigee_types::catalog::Table;
 use perigee_types::{Row, SqlError, SqlResult, SqlState, Value, Vid};
 
 use crate::commit::check_not_null;
 use crate::error::storage;
+use crate::family::{Family, Member};
 use crate::foreign::RowChange;
 use crate::locks::LockKey;
 use crate::rows::{Target, concurrent_update, row_lock};
@@ -54,23 +56,23 @@ impl Transaction {
 }
 
 impl Session {
-    /// Appends a row, or does what `on` says. Gives the row that was written. `own_first` is where the transaction's own
-    /// rows of this statement begin.
+    /// Appends a row to a member of the family, or does what `on` says. Gives the row that was written.
     ///
     /// # Errors
     /// `21000` for a row that the statement has written already, `40001` in REPEATABLE READ for one that the snapshot does
     /// not show, and what [`crate::transaction::Transaction::insert_row`] gives.
     pub(crate) async fn insert_or_update(
         &mut self,
-        target: &Target,
+        family: &Family,
+        member: &Member,
         on: &OnConflict,
         row: Row,
-        own_first: Vid,
         parameters: &[Value],
         view: Option<&Arc<ReadView>>,
     ) -> SqlResult<Option<Row>> {
+        let target = &member.target;
         check_not_null(&target.table, &target.schema, &row)?;
-        let Some((vid, old)) = self.find_conflict(target, on, &row).await? else {
+        let Some((vid, old)) = self.find_conflict(family, member, on, &row).await? else {
             self.transaction()?.insert_row(target, row.clone()).await?;
             if target.points() {
                 self.uphold(target, vec![RowChange::written(&row)]).await?;
@@ -78,7 +80,7 @@ impl Session {
             return Ok(Some(row));
         };
         let ConflictAction::Update { assigned, values } = &on.action else { return Ok(None) };
-        if vid.is_local() && vid >= own_first {
+        if vid.is_local() && vid >= member.own_first {
             return Err(SqlError::new(
                 SqlState::CardinalityViolation,
                 "ON CONFLICT DO UPDATE command cannot affect row a second time",
@@ -87,15 +89,24 @@ impl Session {
                 "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
             ));
         }
-        let Some(values) = self.conflict_values(target, values, &old, row, parameters, view).await? else {
+        // The clause is planned over the root's columns.
+        let both = (member.to_root(&old), member.to_root(&row));
+        let Some(values) = self.conflict_values(&family.root, values, both, parameters, view).await? else {
             return Ok(None);
         };
         let mut new = old.clone();
         for (place, value) in assigned.iter().zip(values) {
-            *new.get_mut(*place).ok_or_else(|| SqlError::internal("assignment past the row"))? = value;
+            let slot = member.place(*place).and_then(|place| new.get_mut(place));
+            *slot.ok_or_else(|| SqlError::internal("assignment past the row"))? = value;
         }
         self.generate(target, std::slice::from_mut(&mut new)).await?;
         self.check_rows(target, std::slice::from_ref(&new)).await?;
+        if target.table.oid == family.root.oid {
+            self.check_bounds(&target.table, std::slice::from_ref(&new)).await?;
+        } else if self.find_outside(&target.table, std::slice::from_ref(&new)).await?.is_some() {
+            return Err(SqlError::new(SqlState::FeatureNotSupported, "invalid ON UPDATE specification")
+                .detail("The result tuple would appear in a different partition than the original tuple."));
+        }
         let change = RowChange { old: Some(old.clone()), new: Some(new.clone()) };
         self.transaction()?.replace_rows(target, vec![(vid, old, new.clone())]).await?;
         self.uphold(target, vec![change]).await?;
@@ -104,15 +115,26 @@ impl Session {
 
     /// The row that has a key of `row`: for DO UPDATE locked at its latest version. DO NOTHING leaves it to others, and
     /// locks a key only to make a row with it.
-    async fn find_conflict(&mut self, target: &Target, on: &OnConflict, row: &Row) -> SqlResult<Option<(Vid, Row)>> {
+    async fn find_conflict(
+        &mut self,
+        family: &Family,
+        member: &Member,
+        on: &OnConflict,
+        row: &Row,
+    ) -> SqlResult<Option<(Vid, Row)>> {
         let engine = self.engine.clone();
+        let target = &member.target;
+        let below = |index: &perigee_types::IndexId| family.catalog.index_below(&target.table, *index);
+        let arbiters: Vec<_> = on.arbiters.iter().filter_map(below).collect();
         let mode = match &on.action {
             ConflictAction::Nothing => None,
-            ConflictAction::Update { assigned, .. } => Some(target.write_mode(assigned.iter().copied())),
+            ConflictAction::Update { assigned, .. } => {
+                Some(target.write_mode(assigned.iter().filter_map(|place| member.place(*place))))
+            }
         };
         let transaction = self.transaction()?;
         for unique in target.unique.0.iter() {
-            if !on.arbiters.is_empty() && !on.arbiters.contains(&unique.index.oid) {
+            if !on.arbiters.is_empty() && !arbiters.contains(&unique.index.oid) {
                 continue;
             }
             let found = match mode {
@@ -146,14 +168,12 @@ impl Session {
     /// The new values of DO UPDATE; `None` where its WHERE does not hold.
     async fn conflict_values(
         &mut self,
-        target: &Target,
+        table: &Table,
         values: &ConflictValues,
-        old: &Row,
-        excluded: Row,
+        (mut both, excluded): (Row, Row),
         parameters: &[Value],
         view: Option<&Arc<ReadView>>,
     ) -> SqlResult<Option<Row>> {
-        let mut both = old.clone();
         both.extend(excluded);
         match values {
             ConflictValues::Row { values, filter } => {
@@ -165,7 +185,7 @@ impl Session {
                 Ok(Some(self.evaluate_all(values, &both, parameters)?))
             }
             ConflictValues::Rows(plan) => {
-                let columns = target.table.columns.iter();
+                let columns = table.columns.iter();
                 let fields: Vec<_> =
                     columns.clone().chain(columns).map(|c| (c.number, &c.ty, c.name.as_str())).collect();
                 let batch = rows_to_batch(&fields, &[both]).map_err(SqlError::internal)?;

@@ -5,22 +5,26 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::record_batch::RecordBatch;
 use perigee_plan::Expr;
 use perigee_plan::command::CopyFormat;
+use perigee_query::sql::{RowExpression, row_condition};
 use perigee_storage::arrow_value::{batch_to_rows, repeat, rows_to_batch, schema_of};
 use perigee_storage::entry::{RowBlock as LogRows, TableChange};
 use perigee_types::catalog::Table;
-use perigee_types::{SqlError, SqlResult, SqlType, Value};
+use perigee_types::{SqlError, SqlResult, SqlType, TableId, Value};
+use rustc_hash::FxHashMap;
 
 use crate::api::{CommandTag, CopyIn, Outcome};
 use crate::commit::check_not_null;
 use crate::copy_keys::{BatchKeys, KeysOnTheWay};
+use crate::family::Family;
 use crate::locks::{LockKey, LockMode};
 use crate::rows::{Target, column_numbers, schema_name};
 use crate::session::Session;
 use crate::stage::{STAGE_BYTES, Staging, batch_bytes};
+use crate::write::table_batch;
 
 /// Why a batch of rows was refused, and by which of its rows.
 #[derive(Debug)]
@@ -44,12 +48,21 @@ pub(crate) fn in_row(row: usize) -> impl FnOnce(SqlError) -> RefusedBatch {
 
 /// A COPY that the client is sending.
 pub(crate) struct CopyState {
-    target: Target,
+    family: Family,
     /// Places in the table's columns of the columns that the data holds.
     columns: Vec<usize>,
     /// Defaults of the others, by place.
     defaults: Vec<Option<Expr>>,
+    /// WHERE
+    filter: Option<RowExpression>,
     rows: u64,
+    /// By table: a COPY into a partitioned one loads several.
+    loads: FxHashMap<TableId, Load>,
+}
+
+/// What a COPY has done to one table.
+#[derive(Default)]
+struct Load {
     /// Rows of this COPY that are not in the write set: they are staged.
     staged: bool,
     keys: KeysOnTheWay,
@@ -61,32 +74,32 @@ impl Session {
         table: &Arc<Table>,
         columns: &[usize],
         format: &CopyFormat,
+        filter: Option<&str>,
     ) -> SqlResult<Outcome> {
-        let target = self.target(table, "COPY FROM").await?;
+        let family = self.family(table, "COPY FROM").await?;
+        let table = family.root.clone();
         let mut defaults = Vec::new();
-        for position in 0..target.table.columns.len() {
+        for position in 0..table.columns.len() {
             defaults.push(if columns.contains(&position) {
                 None
             } else {
                 Some(self.with_plan_context(&[], |_, context| {
-                    perigee_query::sql::column_default(&target.table, position, context)
+                    perigee_query::sql::column_default(&table, position, context)
                 })?)
             });
         }
         let wanted: Vec<(String, SqlType)> = columns
             .iter()
-            .filter_map(|position| target.table.columns.get(*position))
+            .filter_map(|position| table.columns.get(*position))
             .map(|column| (column.name.clone(), column.ty.clone()))
             .collect();
-        let outcome = CopyIn { format: format.clone(), table: target.table.name.clone(), columns: wanted.into() };
-        self.copy = Some(CopyState {
-            target,
-            columns: columns.to_vec(),
-            defaults,
-            rows: 0,
-            staged: false,
-            keys: KeysOnTheWay::default(),
-        });
+        let outcome = CopyIn { format: format.clone(), table: table.name.clone(), columns: wanted.into() };
+        let filter = match filter {
+            Some(text) => Some(self.with_plan_context(&[], |_, context| row_condition(&table, text, context))?),
+            None => None,
+        };
+        let columns = columns.to_vec();
+        self.copy = Some(CopyState { family, columns, defaults, filter, rows: 0, loads: FxHashMap::default() });
         Ok(Outcome::CopyIn(outcome))
     }
 
@@ -115,30 +128,66 @@ impl Session {
                 ))
                 .into());
         }
-        let batch = self.complete(copy, &batch)?;
-        let batch = self.generate_batch(&copy.target, batch).await?;
-        self.check_batch(&copy.target, &batch).await?;
-        let rows = batch.num_rows();
-        copy.rows += rows as u64;
-        let buffered = self.transaction()?.writes.size_bytes();
-        if !copy.staged && buffered + batch_bytes(&batch) * 3 < STAGE_BYTES {
-            for (i, row) in batch_to_rows(&batch).into_iter().enumerate() {
-                self.transaction()?.insert_row(&copy.target, row).await.map_err(in_row(i))?;
+        let mut batch = self.complete(copy, &batch)?;
+        if let Some(filter) = &copy.filter {
+            batch = self.filtered(filter, &copy.family.root, batch).await?;
+            if batch.num_rows() == 0 {
+                return Ok(());
             }
-            return Ok(self.uphold_batch(&copy.target, &batch).await?);
+        }
+        copy.rows += batch.num_rows() as u64;
+        let root = copy.family.root.oid;
+        if copy.family.root.partitioning.is_none() {
+            return self.copy_into(copy, root, batch).await;
+        }
+        for (oid, rows) in self.place(&mut copy.family, batch_to_rows(&batch)).await? {
+            let batch = table_batch(&copy.family.member(oid)?.target.table, &rows)?;
+            self.copy_into(copy, oid, batch).await.map_err(|refused| RefusedBatch { row: None, ..refused })?;
+        }
+        Ok(())
+    }
+
+    /// The rows for which a condition is true.
+    async fn filtered(
+        &mut self,
+        filter: &RowExpression,
+        table: &Arc<Table>,
+        batch: RecordBatch,
+    ) -> SqlResult<RecordBatch> {
+        let values = self.values_over(table, filter, &batch_to_rows(&batch)).await?;
+        let keep: BooleanArray = values.iter().map(|value| Some(*value == Value::Bool(true))).collect();
+        arrow::compute::filter_record_batch(&batch, &keep).map_err(SqlError::internal)
+    }
+
+    /// Rows of one table.
+    async fn copy_into(&mut self, copy: &mut CopyState, oid: TableId, batch: RecordBatch) -> Result<(), RefusedBatch> {
+        let load = copy.loads.entry(oid).or_default();
+        let root = copy.family.root.oid;
+        let target = &mut copy.family.member_mut(oid)?.target;
+        let batch = self.generate_batch(target, batch).await?;
+        self.check_batch(target, &batch).await?;
+        if oid == root && target.table.is_partition() {
+            self.check_bounds(&target.table, &batch_to_rows(&batch)).await?;
+        }
+        let buffered = self.transaction()?.writes.size_bytes();
+        if !load.staged && buffered + batch_bytes(&batch) * 3 < STAGE_BYTES {
+            for (i, row) in batch_to_rows(&batch).into_iter().enumerate() {
+                self.transaction()?.insert_row(target, row).await.map_err(in_row(i))?;
+            }
+            return Ok(self.uphold_batch(target, &batch).await?);
         }
         // From here on the rows go to the log, those before them first.
-        if !copy.staged {
-            self.stage_if_large_at(&mut copy.target, 0).await?;
-            copy.staged = true;
+        if !load.staged {
+            self.stage_if_large_at(target, 0).await?;
+            load.staged = true;
         }
-        self.stage_batch(&mut copy.target, &mut copy.keys, batch.clone()).await?;
-        Ok(self.uphold_batch(&copy.target, &batch).await?)
+        self.stage_batch(target, &mut load.keys, batch.clone()).await?;
+        Ok(self.uphold_batch(target, &batch).await?)
     }
 
     /// The batch with all columns of the table, in its order.
     fn complete(&self, copy: &CopyState, batch: &RecordBatch) -> SqlResult<RecordBatch> {
-        let table = &copy.target.table;
+        let table = &copy.family.root;
         let rows = batch.num_rows();
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(table.columns.len());
         for (position, column) in table.columns.iter().enumerate() {
@@ -273,8 +322,8 @@ impl Session {
             return Err(error);
         }
         tracing::debug!(
-            table = %copy.target.table.name,
-            schema = %schema_name(&self.planning_catalog(), &copy.target.table),
+            table = %copy.family.root.name,
+            schema = %schema_name(&self.planning_catalog(), &copy.family.root),
             rows = copy.rows,
             "copied"
         );

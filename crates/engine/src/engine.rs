@@ -22,6 +22,7 @@ use perigee_types::{Hlc, LogIndex, SqlError, SqlResult, SqlState, Term};
 use crate::api::{Authentication, ConnectRequest};
 use crate::checks::RuleCache;
 use crate::continuous::Aggregates;
+use crate::family::PartitionCache;
 use crate::feed::NodeLog;
 use crate::gaps::Gaps;
 use crate::locks::{Holder, LockManager};
@@ -80,6 +81,7 @@ pub struct Engine {
     pub(crate) statements: StatementCache,
     pub(crate) sequences: Sequences,
     pub(crate) rules: RuleCache,
+    pub(crate) partitions: PartitionCache,
     pub(crate) serializable: Arc<Serializable>,
     pub(crate) sessions: Registry,
     pub(crate) gaps: Gaps,
@@ -122,6 +124,7 @@ impl Engine {
             locks: LockManager::default(),
             sequences: Sequences::default(),
             rules: RuleCache::default(),
+            partitions: PartitionCache::default(),
             serializable: Arc::default(),
             sessions: Registry::default(),
             gaps: Gaps::default(),

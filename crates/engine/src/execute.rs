@@ -72,7 +72,9 @@ impl Session {
             Plan::Ddl(ddl) => Box::pin(self.run_ddl(prepared, ddl, parameters)).await,
             Plan::Transaction(command) => self.transaction_command(command, prepared.tag).await,
             Plan::Session(command) => Box::pin(self.session_command(prepared, command, parameters)).await,
-            Plan::Copy(Copy::FromStdin { table, columns, format }) => self.copy_from(table, columns, format).await,
+            Plan::Copy(Copy::FromStdin { table, columns, format, filter }) => {
+                self.copy_from(table, columns, format, filter.as_deref()).await
+            }
             Plan::Copy(Copy::ToStdout { query, columns, format }) => {
                 let rows = self.query_rows("COPY", query, parameters).await?;
                 Ok(Outcome::CopyOut(CopyOut { format: format.clone(), columns: columns.clone(), rows }))

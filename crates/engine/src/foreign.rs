@@ -337,6 +337,7 @@ impl Session {
         if !replaced.is_empty() {
             let new: Vec<Row> = replaced.iter().map(|(_, _, new)| new.clone()).collect();
             self.check_rows(&child, &new).await?;
+            self.check_bounds(&child.table, &new).await?;
             self.transaction()?.replace_rows(&child, replaced).await?;
         }
         Ok((child.table.clone(), changes))
@@ -449,8 +450,15 @@ impl Session {
         let Pointing { child, key, parent } = pointing;
         let values: Vec<Value> = pointing.as_parent(values).unwrap_or_else(|| values.to_vec());
         let (names, texts) = described(parent, &key.referenced, &values);
-        let child = &child.table;
-        let schema = crate::rows::schema_name(&self.planning_catalog(), child);
+        let catalog = self.planning_catalog();
+        let (mut child, mut key) = (&child.table, *key);
+        // A key of a partition is its parent's.
+        while let Some(parent) = child.parents.first().and_then(|parent| catalog.table(*parent))
+            && let Some(above) = parent.foreign_keys.iter().find(|above| key.parent == Some(above.oid))
+        {
+            (child, key) = (parent, above);
+        }
+        let schema = crate::rows::schema_name(&catalog, child);
         SqlError::new(
             SqlState::ForeignKeyViolation,
             format!(

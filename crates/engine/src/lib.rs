@@ -14,6 +14,7 @@
 //! - [`engine`]: what all sessions share; [`session`]: one client
 //! - [`portal`]: bound statements and cursors; [`row_source`]: their rows
 //! - `checks`, `foreign`, `conflict`: CHECK, foreign keys, ON CONFLICT
+//! - `family`: partitions and tables that inherit, as one table to write to
 //! - [`locks`]: the leader's lock table; [`write_set`]: what a transaction has not logged yet
 //! - `serializable`: what a transaction has read, and whether it has changed since
 //! - [`continuous`]: continuous aggregates, kept up to date over the feed
@@ -36,6 +37,7 @@ pub mod engine;
 mod error;
 mod execute;
 mod explain;
+mod family;
 mod feed;
 mod foreign;
 mod gaps;
@@ -85,6 +87,7 @@ pub use keyspace::KeyspaceLog;
 pub use machine::Machine;
 pub use notify::Inbox;
 pub use once::WholeResult;
+pub use perigee_query::pg_catalog::ObjectNames;
 pub use portal::{Portal, PortalRun, SharedRows};
 pub use row_source::RowSource;
 pub use session::Session;

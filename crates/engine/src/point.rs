@@ -42,40 +42,44 @@ impl Session {
                 Ok(rows_outcome(prepared, rows))
             }
             Point::Insert { table, rows, on_conflict, returning } => {
-                let target = self.target(table, "INSERT").await?;
+                let mut family = self.family(table, "INSERT").await?;
                 let engine = self.engine.clone();
                 self.transaction()?.begin_statement_for_write(&engine);
-                let own_first = self.transaction()?.writes.next_local(target.table.storage);
                 let mut returned = Vec::new();
                 let mut changes = Vec::new();
                 let mut count = 0;
                 for row in rows {
-                    let mut row = self.evaluate_all(row, &[], parameters)?;
-                    self.generate(&target, std::slice::from_mut(&mut row)).await?;
-                    self.check_rows(&target, std::slice::from_ref(&row)).await?;
+                    let row = self.evaluate_all(row, &[], parameters)?;
+                    let (oid, mut row) = self.place_one(&mut family, row).await?;
+                    let member = family.member(oid)?;
+                    let target = &member.target;
+                    self.generate(target, std::slice::from_mut(&mut row)).await?;
+                    self.check_rows(target, std::slice::from_ref(&row)).await?;
+                    if target.table.is_partition() && oid == family.root.oid {
+                        self.check_bounds(&target.table, std::slice::from_ref(&row)).await?;
+                    }
                     if let Some(on) = on_conflict {
-                        match self.insert_or_update(&target, on, row, own_first, parameters, None).await? {
+                        match self.insert_or_update(&family, member, on, row, parameters, None).await? {
                             Some(written) => row = written,
                             None => continue,
                         }
                         if let Some(returning) = returning {
-                            returned.push(self.evaluate_all(returning, &row, parameters)?);
+                            returned.push(self.evaluate_all(returning, &member.to_root(&row), parameters)?);
                         }
                         count += 1;
                         continue;
                     }
                     if let Some(returning) = returning {
-                        returned.push(self.evaluate_all(returning, &row, parameters)?);
+                        returned.push(self.evaluate_all(returning, &member.to_root(&row), parameters)?);
                     }
                     if target.points() {
-                        changes.push(RowChange::written(&row));
+                        changes.push((oid, RowChange::written(&row)));
                     }
-                    self.transaction()?.insert_row(&target, row).await?;
+                    self.transaction()?.insert_row(target, row).await?;
                     count += 1;
                 }
-                if target.points() {
-                    self.uphold(&target, changes).await?;
-                    self.uphold_pending().await?;
+                if !changes.is_empty() {
+                    self.uphold_each(&family, changes).await?;
                 }
                 Ok(self.written(prepared, count, returning.is_some().then_some(returned)))
             }
@@ -95,6 +99,9 @@ impl Session {
                         returned.push(self.evaluate_all(returning, &new, parameters)?);
                     }
                     self.check_rows(&target, std::slice::from_ref(&new)).await?;
+                    if target.table.is_partition() {
+                        self.check_bounds(&target.table, std::slice::from_ref(&new)).await?;
+                    }
                     let keyed = target.points() || target.referenced;
                     let change = keyed.then(|| RowChange { old: Some(old.clone()), new: Some(new.clone()) });
                     self.transaction()?.replace_rows(&target, vec![(vid, old, new)]).await?;

@@ -104,8 +104,9 @@ impl Session {
             None => Ok(()),
         };
         match ddl {
-            Ddl::CreateTable { schema, foreign_keys, .. } => {
+            Ddl::CreateTable { schema, foreign_keys, lineage, .. } => {
                 create_in(schema)?;
+                lineage.parents.iter().try_for_each(|parent| own(parent.oid))?;
                 foreign_keys.iter().try_for_each(|key| points_to(key.references))
             }
             Ddl::CreateView { schema, name, .. } => {
@@ -129,9 +130,14 @@ impl Session {
                 None => Ok(()),
             },
             Ddl::CreateIndex { table, .. } => own(table.oid),
-            Ddl::AlterTable { table: Some(table), actions } => {
+            Ddl::Hypertable(of) => own(of.table.oid),
+            Ddl::AlterTable { table: Some(table), actions, only } => {
                 own(table.oid)?;
+                if !only && actions.iter().any(AlterTable::is_passed_on) {
+                    catalog.family(table).iter().try_for_each(|below| own(below.oid))?;
+                }
                 actions.iter().try_for_each(|action| match action {
+                    AlterTable::Attach { child: other, .. } | AlterTable::Inherit { parent: other } => own(other.oid),
                     AlterTable::AddForeignKey(key) => points_to(key.references),
                     AlterTable::Owner(to) => self.check_new_owner(&catalog, &identity, to, Some(table.schema)),
                     AlterTable::Rename { .. } => create_in(&table.schema),

@@ -5,8 +5,9 @@ use perigee_plan::{Expr, Query};
 use perigee_types::{Row, SqlError, SqlResult, SqlState, Value};
 
 use crate::error::storage;
+use crate::family::Family;
 use crate::locks::{LockMode, LockWait};
-use crate::rows::{Locked, Target};
+use crate::rows::Locked;
 use crate::session::Session;
 
 /// How often a query runs again because rows have changed between its snapshot and their locks.
@@ -29,10 +30,10 @@ impl Session {
     ) -> SqlResult<Vec<Row>> {
         let table = self.planning_catalog().table(lock.table).cloned();
         let table = table.ok_or_else(|| SqlError::new(SqlState::UndefinedTable, "the locked table is gone"))?;
-        let mut target =
-            self.target(&table, if lock.shared { "SELECT FOR SHARE" } else { "SELECT FOR UPDATE" }).await?;
+        let mut family =
+            self.family(&table, if lock.shared { "SELECT FOR SHARE" } else { "SELECT FOR UPDATE" }).await?;
         if lock.wait != RowLockWait::Block {
-            target.wait = LockWait::Never;
+            family.wait = Some(LockWait::Never);
         }
         let limit = self.row_count(lock.limit.as_ref(), SqlState::InvalidRowCountInLimit, "LIMIT", parameters)?;
         let offset = self.row_count(lock.offset.as_ref(), SqlState::InvalidRowCountInOffset, "OFFSET", parameters)?;
@@ -40,7 +41,7 @@ impl Session {
         let wanted = limit.map_or(usize::MAX, |limit| limit.saturating_add(offset));
         let mut best = Run { rows: Vec::new(), changed: false };
         for _ in 0..RUNS_MAX {
-            let run = self.lock_once(query, lock, &target, wanted, parameters).await?;
+            let run = self.lock_once(query, lock, &mut family, wanted, parameters).await?;
             let enough = !run.changed || (lock.wait == RowLockWait::SkipLocked && run.rows.len() >= wanted);
             best = run;
             if enough {
@@ -60,7 +61,7 @@ impl Session {
         &mut self,
         query: &Query,
         lock: &RowLock,
-        target: &Target,
+        family: &mut Family,
         wanted: usize,
         parameters: &[Value],
     ) -> SqlResult<Run> {
@@ -77,7 +78,10 @@ impl Session {
         while let Some(batch) = stream.next().await {
             for mut row in perigee_storage::arrow_value::batch_to_rows(&batch?) {
                 let vid = crate::write::pop_vid(&mut row)?;
+                let oid = crate::write::pop_oid(row.pop())?;
                 if !vid.is_local() {
+                    self.open_member(family, oid).await?;
+                    let target = &family.member(oid)?.target;
                     let full = match &target.store {
                         Some(store) => store.row_as(vid, &target.table).map_err(storage)?,
                         None => None,

@@ -21,6 +21,7 @@ use std::time::Duration;
 use perigee_plan::command::TransactionModes;
 use perigee_plan::{Plan, Prepared, SessionCommand, TransactionCommand};
 use perigee_query::exec::{ReadView, SessionFacts};
+use perigee_query::pg_catalog::ObjectNames;
 use perigee_query::sql::{self, PlanContext, TemporarySchema};
 use perigee_storage::store::Overlay;
 use perigee_telemetry::measured;
@@ -271,6 +272,14 @@ impl Session {
             now: Some(self.transaction.as_ref().map_or_else(|| self.engine.now_micros(), |t| t.started_micros)),
             ..self.settings.output()
         }
+    }
+
+    /// How names of objects are written as text.
+    #[must_use]
+    pub fn object_names(&self) -> ObjectNames {
+        let catalog = self.planning_catalog();
+        let path = self.search_path(&catalog);
+        ObjectNames { catalog, tenant: self.tenant, path: path.schemas }
     }
 
     /// How long the session may idle where it stands now.

@@ -9,19 +9,17 @@ use arrow::record_batch::RecordBatch;
 use perigee_plan::relational::{With, WithMain, WriteKind};
 use perigee_plan::{Prepared, Write};
 use perigee_query::exec::ReadView;
-use perigee_types::{Row, SqlResult, Value, Vid};
+use perigee_types::{SqlResult, Value};
 
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream};
-use crate::rows::Target;
+use crate::family::Family;
 use crate::session::Session;
-use crate::write::{RUNS_MAX, kept_changing, returning_batch};
+use crate::write::{RUNS_MAX, Returned, kept_changing, returning_batch};
 
 /// A write of the statement, ready to run.
 struct Part<'a> {
     write: &'a Write,
-    target: Target,
-    /// Where the transaction's own rows begin that the statement makes.
-    own_first: Vid,
+    family: Family,
 }
 
 /// What all parts came to.
@@ -45,9 +43,8 @@ impl Session {
         };
         let mut parts = Vec::with_capacity(with.parts.len() + 1 + with.after.len());
         for write in with.parts.iter().chain(main).chain(&with.after) {
-            let target = self.target(&write.table, command_of(write)).await?;
-            let own_first = self.transaction()?.writes.next_local(target.table.storage);
-            parts.push(Part { write, target, own_first });
+            let family = self.family(&write.table, command_of(write)).await?;
+            parts.push(Part { write, family });
         }
         let main_place = main.map(|_| with.parts.len());
         self.settle_staged().await?;
@@ -95,12 +92,12 @@ impl Session {
         let mut done = Done { view, count: 0, returned: Vec::new() };
         let mut bytes = 0;
         for (place, part) in parts.iter_mut().enumerate() {
-            let Part { write, target, own_first } = part;
+            let Part { write, family } = part;
             let view = done.view.clone();
-            let Some((count, rows)) = self.write_once(target, write, parameters, *own_first, view).await? else {
+            let Some((count, rows)) = self.write_once(family, write, parameters, view).await? else {
                 return Ok(None);
             };
-            let returned = self.returned(target, write, &rows, parameters, done.view.clone()).await?;
+            let returned = self.returned(family, write, rows, parameters, done.view.clone()).await?;
             bytes += returned.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
             let written = self.transaction()?.writes.size_bytes();
             self.check_transaction_memory(written + bytes)?;
@@ -116,14 +113,14 @@ impl Session {
     /// What RETURNING of a write gives for its rows; nothing without one.
     pub(crate) async fn returned(
         &mut self,
-        target: &Target,
+        family: &Family,
         write: &Write,
-        rows: &[Row],
+        rows: Vec<Returned>,
         parameters: &[Value],
         view: Arc<ReadView>,
     ) -> SqlResult<Vec<RecordBatch>> {
         let Some(returning) = &write.returning else { return Ok(Vec::new()) };
-        let batch = returning_batch(target, write, rows)?;
+        let batch = returning_batch(family, write, rows)?;
         self.engine.query.evaluate(returning, batch, parameters, view).await
     }
 }

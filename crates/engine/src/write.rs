@@ -3,20 +3,23 @@
 //! The query runs at the statement's snapshot. Each row that it wants to end is locked; when another transaction has
 //! changed one since, READ COMMITTED keeps the locks and runs the whole statement again at a new snapshot.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use perigee_plan::Prepared;
-use perigee_plan::relational::{OnConflict, Write, WriteKind};
+use perigee_plan::relational::{OnConflict, TABLE_OID_COLUMN, Write, WriteKind};
 use perigee_query::exec::ReadView;
 use perigee_storage::arrow_value::{batch_to_rows, rows_to_batch};
 use perigee_types::catalog::Table;
-use perigee_types::{Row, SqlError, SqlResult, SqlState, Value, Vid};
+use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, SqlType, TableId, Value, Vid};
+use rustc_hash::FxHashSet;
 
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream};
+use crate::family::Family;
 use crate::foreign::RowChange;
 use crate::locks::LockMode;
-use crate::rows::{Locked, Target};
+use crate::rows::Locked;
 use crate::session::Session;
 
 /// How often a statement runs again because rows have changed under it.
@@ -29,7 +32,7 @@ impl Session {
         write: &Write,
         parameters: &[Value],
     ) -> SqlResult<Outcome> {
-        let mut target = self.target(&write.table, prepared.tag).await?;
+        let mut family = self.family(&write.table, prepared.tag).await?;
         self.settle_staged().await?;
         let mark = self.transaction()?.writes.mark();
         for _ in 0..RUNS_MAX {
@@ -37,16 +40,14 @@ impl Session {
             self.transaction()?.begin_statement(&engine);
             // What the statement's queries see, those of RETURNING too: the rows as they were before.
             let view = self.view()?;
-            let own_first = self.transaction()?.writes.next_local(target.table.storage);
-            let done = self.write_once(&mut target, write, parameters, own_first, view.clone()).await?;
-            let Some((count, rows)) = done else {
+            let Some((count, rows)) = self.write_once(&mut family, write, parameters, view.clone()).await? else {
                 self.transaction()?.writes.rollback_to(mark);
                 continue;
             };
             if write.returning.is_none() {
                 return Ok(Outcome::Command(CommandTag { name: prepared.tag, rows: Some(count) }));
             }
-            let batches = self.returned(&target, write, &rows, parameters, view).await?;
+            let batches = self.returned(&family, write, rows, parameters, view).await?;
             let columns = prepared.columns.clone().unwrap_or_else(|| Vec::new().into());
             let stream = futures::stream::iter(batches.into_iter().map(|b| Ok(RowBlock::Batch(b))));
             return Ok(Outcome::Rows(columns, RowStream::stream(prepared.tag, Box::pin(stream))));
@@ -54,24 +55,23 @@ impl Session {
         Err(kept_changing())
     }
 
-    /// Runs a write over a view: how many rows it has written, and those that RETURNING wants. `own_first` is where the
-    /// transaction's own rows begin that the statement makes. `None`: a row has changed under it.
+    /// Runs a write over a view: how many rows it has written, and those that RETURNING wants. `None`: a row has changed
+    /// under it.
     pub(crate) async fn write_once(
         &mut self,
-        target: &mut Target,
+        family: &mut Family,
         write: &Write,
         parameters: &[Value],
-        own_first: Vid,
         view: Arc<ReadView>,
-    ) -> SqlResult<Option<(u64, Vec<Row>)>> {
+    ) -> SqlResult<Option<(u64, Vec<Returned>)>> {
         match &write.kind {
             WriteKind::Insert { on_conflict } => {
-                self.insert_from(target, write, parameters, on_conflict.as_ref(), own_first, view).await.map(Some)
+                self.insert_from(family, write, parameters, on_conflict.as_ref(), view).await.map(Some)
             }
-            WriteKind::Update { assigned } => self.update_from(target, write, parameters, assigned, view).await,
-            WriteKind::Delete => self.delete_from(target, write, parameters, view).await,
+            WriteKind::Update { assigned } => self.update_from(family, write, parameters, assigned, view).await,
+            WriteKind::Delete => self.delete_from(family, write, parameters, view).await,
             WriteKind::Merge { actions } => {
-                let count = self.merge_from(target, write, parameters, actions, view).await?;
+                let count = self.merge_from(family, write, parameters, actions, view).await?;
                 Ok(count.map(|count| (count, Vec::new())))
             }
         }
@@ -81,168 +81,254 @@ impl Session {
     /// an overlay of its own.
     async fn insert_from(
         &mut self,
-        target: &mut Target,
+        family: &mut Family,
         write: &Write,
         parameters: &[Value],
         on_conflict: Option<&OnConflict>,
-        own_first: Vid,
         view: Arc<ReadView>,
-    ) -> SqlResult<(u64, Vec<Row>)> {
+    ) -> SqlResult<(u64, Vec<Returned>)> {
         let mut stream = self.engine.query.run(&write.source, parameters, view.clone());
+        let returns = write.returning.is_some();
         let mut count = 0;
         let mut written = Vec::new();
         // Rows that are kept cannot go into the log while the statement runs.
-        let keep = write.returning.is_some() || self.transaction()?.deferred.is_some();
+        let keep = returns || self.transaction()?.deferred.is_some();
         while let Some(batch) = stream.next().await {
-            let mut rows = batch_to_rows(&batch?);
-            self.generate(target, &mut rows).await?;
-            self.check_rows(target, &rows).await?;
-            if let Some(on) = on_conflict {
-                for row in rows {
-                    if let Some(row) =
-                        self.insert_or_update(target, on, row, own_first, parameters, Some(&view)).await?
-                    {
-                        count += 1;
-                        written.extend(write.returning.is_some().then_some(row));
-                    }
+            for (oid, mut rows) in self.place(family, batch_to_rows(&batch?)).await? {
+                let member = family.member(oid)?;
+                let target = &member.target;
+                self.generate(target, &mut rows).await?;
+                self.check_rows(target, &rows).await?;
+                if oid == family.root.oid {
+                    self.check_bounds(&target.table, &rows).await?;
                 }
-                let bytes = self.transaction()?.writes.size_bytes();
-                self.check_transaction_memory(bytes)?;
-                continue;
+                if let Some(on) = on_conflict {
+                    for row in rows {
+                        if let Some(row) =
+                            self.insert_or_update(family, member, on, row, parameters, Some(&view)).await?
+                        {
+                            count += 1;
+                            written.extend(returns.then(|| family.returned(member, &row, Row::new())));
+                        }
+                    }
+                    let bytes = self.transaction()?.writes.size_bytes();
+                    self.check_transaction_memory(bytes)?;
+                    continue;
+                }
+                count += rows.len() as u64;
+                let changes = if target.points() { rows.iter().map(RowChange::written).collect() } else { Vec::new() };
+                if returns {
+                    written.extend(rows.iter().map(|row| family.returned(member, row, Row::new())));
+                }
+                for row in rows {
+                    self.transaction()?.insert_row(target, row).await?;
+                }
+                self.uphold(target, changes).await?;
+                if keep {
+                    let bytes = self.transaction()?.writes.size_bytes();
+                    self.check_transaction_memory(bytes)?;
+                }
+                self.stage_if_large(&mut family.member_mut(oid)?.target, keep).await?;
             }
-            count += rows.len() as u64;
-            let changes = if target.points() { rows.iter().map(RowChange::written).collect() } else { Vec::new() };
-            if write.returning.is_some() {
-                written.extend(rows.iter().cloned());
-            }
-            for row in rows {
-                self.transaction()?.insert_row(target, row).await?;
-            }
-            self.uphold(target, changes).await?;
-            if keep {
-                let bytes = self.transaction()?.writes.size_bytes();
-                self.check_transaction_memory(bytes)?;
-            }
-            self.stage_if_large(target, keep).await?;
         }
         self.uphold_pending().await?;
         Ok((count, written))
     }
 
+    /// Which row a write has found; `None` where it had it before. Opens its table.
+    async fn found_row(
+        &mut self,
+        family: &mut Family,
+        write: &Write,
+        row: &mut Row,
+        seen: &mut FxHashSet<(TableId, Vid)>,
+    ) -> SqlResult<Option<(TableId, Vid)>> {
+        let vid = pop_vid(row)?;
+        let oid = if write.family { pop_oid(row.pop())? } else { family.root.oid };
+        self.open_member(family, oid).await?;
+        let storage = family.member(oid)?.target.table.storage;
+        // UPDATE … FROM may meet a row more than once; the first match counts. So does the first write of WITH.
+        if !seen.insert((oid, vid)) || self.transaction()?.writes.is_gone(storage, vid) {
+            return Ok(None);
+        }
+        Ok(Some((oid, vid)))
+    }
+
     /// `None`: a row has changed under the statement.
     pub(crate) async fn update_from(
         &mut self,
-        target: &Target,
+        family: &mut Family,
         write: &Write,
         parameters: &[Value],
         assigned: &[usize],
         view: Arc<ReadView>,
-    ) -> SqlResult<Option<(u64, Vec<Row>)>> {
-        let width = target.table.columns.len();
-        let mode = target.write_mode(assigned.iter().copied());
-        let mut replaced: Vec<(Vid, Row, Row)> = Vec::new();
-        let mut of_others: Vec<Row> = Vec::new();
-        let mut seen = rustc_hash::FxHashSet::default();
+    ) -> SqlResult<Option<(u64, Vec<Returned>)>> {
+        let width = family.width(write);
+        let moves = family.may_move(assigned);
+        let mut updated: Vec<Updated> = Vec::new();
+        let mut seen = FxHashSet::default();
         let mut stream = self.engine.query.run(&write.source, parameters, view);
         let mut bytes = 0;
         while let Some(batch) = stream.next().await {
             for mut row in batch_to_rows(&batch?) {
-                let vid = pop_vid(&mut row)?;
+                let Some((from, vid)) = self.found_row(family, write, &mut row, &mut seen).await? else { continue };
                 let mut values = row.split_off(width.min(row.len()));
                 let others = values.split_off(assigned.len().min(values.len()));
-                let old = row;
-                // UPDATE … FROM may meet a row more than once; the first match counts. So does the first write of WITH.
-                if !seen.insert(vid) || self.transaction()?.writes.is_gone(target.table.storage, vid) {
-                    continue;
-                }
-                if self.transaction()?.lock_row(target, vid, &old, mode).await? == Locked::Changed {
+                let member = family.member(from)?;
+                let Some(old) = self.whole_row(member, vid, row)? else { return Ok(None) };
+                let mode = member.update_mode(assigned, moves);
+                if self.transaction()?.lock_row(&member.target, vid, &old, mode).await? == Locked::Changed {
                     return Ok(None);
                 }
-                let mut new = old.clone();
-                for (position, value) in assigned.iter().zip(values) {
-                    *new.get_mut(*position).ok_or_else(|| SqlError::internal("assignment past the row"))? = value;
-                }
+                let new = member.assigned(&old, assigned.iter().copied().zip(values))?;
                 bytes += new.iter().chain(&others).map(Value::size_bytes).sum::<usize>();
                 self.check_transaction_memory(bytes * 2)?;
-                replaced.push((vid, old, new));
-                if !write.others.is_empty() {
-                    of_others.push(others);
-                }
+                updated.push(Updated { from, vid, old, to: from, new, others });
             }
         }
-        if !target.rules.generated.is_empty() {
-            let mut new: Vec<Row> = replaced.iter_mut().map(|(_, _, new)| std::mem::take(new)).collect();
+        let count = updated.len() as u64;
+        let mut changes = Vec::new();
+        let written = self.write_updated(family, updated, moves, write.returning.is_some(), &mut changes).await?;
+        self.uphold_each(family, changes).await?;
+        Ok(Some((count, written)))
+    }
+
+    /// Writes rows that were found, locked and changed, some to other partitions than before where they `may_move`. Gives
+    /// them where they are wanted, and adds what foreign keys have to know to `changes`.
+    pub(crate) async fn write_updated(
+        &mut self,
+        family: &mut Family,
+        mut updated: Vec<Updated>,
+        may_move: bool,
+        wanted: bool,
+        changes: &mut Vec<(TableId, RowChange)>,
+    ) -> SqlResult<Vec<Returned>> {
+        if may_move {
+            self.move_rows(family, &mut updated).await?;
+        }
+        let mut written: Vec<Returned> = Vec::new();
+        let mut kept: BTreeMap<TableId, Vec<(Vid, Row, Row)>> = BTreeMap::new();
+        let mut moved: Vec<(TableId, Row)> = Vec::new();
+        // Runs of rows of one table, so that what is returned keeps its order.
+        let mut rest = updated.into_iter().peekable();
+        while let Some(first) = rest.next() {
+            let to = first.to;
+            let mut run = vec![first];
+            while let Some(next) = rest.next_if(|next| next.to == to) {
+                run.push(next);
+            }
+            let member = family.member(to)?;
+            let target = &member.target;
+            let mut new: Vec<Row> = run.iter_mut().map(|row| std::mem::take(&mut row.new)).collect();
             self.generate(target, &mut new).await?;
-            for ((_, _, slot), new) in replaced.iter_mut().zip(new) {
-                *slot = new;
+            self.check_rows(target, &new).await?;
+            if to == family.root.oid {
+                self.check_bounds(&target.table, &new).await?;
+            }
+            for (row, new) in run.into_iter().zip(new) {
+                let Updated { from, vid, old, others, .. } = row;
+                if wanted {
+                    written.push(family.returned(member, &new, others));
+                }
+                let source = &family.member(from)?.target;
+                let noted = target.points() || target.referenced || source.referenced;
+                if from == to {
+                    if noted {
+                        let change = RowChange { old: Some(old.clone()), new: Some(new.clone()) };
+                        changes.push((to, change));
+                    }
+                    kept.entry(to).or_default().push((vid, old, new));
+                    continue;
+                }
+                self.transaction()?.writes.end(&source.table, &source.unique, vid, &old);
+                if noted {
+                    changes.push((from, RowChange { old: Some(old), new: None }));
+                    changes.push((to, RowChange { old: None, new: Some(new.clone()) }));
+                }
+                moved.push((to, new));
             }
         }
-        let count = replaced.len() as u64;
-        let mut new: Vec<Row> = if write.returning.is_some() || !target.rules.checks.is_empty() {
-            replaced.iter().map(|(_, _, new)| new.clone()).collect()
-        } else {
-            Vec::new()
-        };
-        self.check_rows(target, &new).await?;
-        let changes = if target.points() || target.referenced {
-            let change = |(_, old, new): &(Vid, Row, Row)| RowChange { old: Some(old.clone()), new: Some(new.clone()) };
-            replaced.iter().map(change).collect()
-        } else {
-            Vec::new()
-        };
-        self.transaction()?.replace_rows(target, replaced).await?;
-        self.uphold(target, changes).await?;
-        self.uphold_pending().await?;
-        for (row, others) in new.iter_mut().zip(of_others) {
-            row.extend(others);
+        for (oid, rows) in kept {
+            self.transaction()?.replace_rows(&family.member(oid)?.target, rows).await?;
         }
-        Ok(Some((count, new)))
+        for (oid, row) in moved {
+            self.transaction()?.insert_row(&family.member(oid)?.target, row).await?;
+        }
+        Ok(written)
+    }
+
+    /// Finds the partitions of updated rows: some belong to others than before.
+    async fn move_rows(&mut self, family: &mut Family, updated: &mut [Updated]) -> SqlResult<()> {
+        let new = updated.iter_mut().map(|row| {
+            let new = std::mem::take(&mut row.new);
+            family.member(row.from).map(|member| member.to_root(&new))
+        });
+        let new = new.collect::<SqlResult<Vec<Row>>>()?;
+        let placed = self.place(family, new).await?;
+        let placed = placed.into_iter().flat_map(|(oid, rows)| rows.into_iter().map(move |row| (oid, row)));
+        for (row, (to, new)) in updated.iter_mut().zip(placed) {
+            row.to = to;
+            row.new = new;
+        }
+        Ok(())
+    }
+
+    /// As [`Session::uphold`] for each of the tables, and [`Session::uphold_pending`].
+    ///
+    /// # Errors
+    /// As those.
+    pub(crate) async fn uphold_each(&mut self, family: &Family, changes: Vec<(TableId, RowChange)>) -> SqlResult<()> {
+        let mut by_table: BTreeMap<TableId, Vec<RowChange>> = BTreeMap::new();
+        for (oid, change) in changes {
+            by_table.entry(oid).or_default().push(change);
+        }
+        for (oid, changes) in by_table {
+            self.uphold(&family.member(oid)?.target, changes).await?;
+        }
+        self.uphold_pending().await
     }
 
     /// `None`: a row has changed under the statement.
     async fn delete_from(
         &mut self,
-        target: &Target,
+        family: &mut Family,
         write: &Write,
         parameters: &[Value],
         view: Arc<ReadView>,
-    ) -> SqlResult<Option<(u64, Vec<Row>)>> {
-        let width = target.table.columns.len();
+    ) -> SqlResult<Option<(u64, Vec<Returned>)>> {
+        let width = family.width(write);
         let mut count = 0;
         let mut ended = Vec::new();
         let mut changes = Vec::new();
-        let mut seen = rustc_hash::FxHashSet::default();
+        let mut seen = FxHashSet::default();
         let mut stream = self.engine.query.run(&write.source, parameters, view);
         let mut bytes = 0;
         while let Some(batch) = stream.next().await {
             for mut row in batch_to_rows(&batch?) {
-                let vid = pop_vid(&mut row)?;
+                let Some((oid, vid)) = self.found_row(family, write, &mut row, &mut seen).await? else { continue };
                 let others = row.split_off(width.min(row.len()));
-                if !seen.insert(vid) || self.transaction()?.writes.is_gone(target.table.storage, vid) {
-                    continue;
-                }
-                if self.transaction()?.lock_row(target, vid, &row, LockMode::Ending).await? == Locked::Changed {
+                let member = family.member(oid)?;
+                let target = &member.target;
+                let Some(old) = self.whole_row(member, vid, row)? else { return Ok(None) };
+                if self.transaction()?.lock_row(target, vid, &old, LockMode::Ending).await? == Locked::Changed {
                     return Ok(None);
                 }
                 count += 1;
-                self.transaction()?.writes.end(&target.table, &target.unique, vid, &row);
-                let size = row.iter().map(Value::size_bytes).sum::<usize>();
+                self.transaction()?.writes.end(&target.table, &target.unique, vid, &old);
+                let size = old.iter().map(Value::size_bytes).sum::<usize>();
                 if write.returning.is_some() {
                     bytes += size + others.iter().map(Value::size_bytes).sum::<usize>();
-                    let mut row = row.clone();
-                    row.extend(others);
-                    ended.push(row);
+                    ended.push(family.returned(member, &old, others));
                 }
                 if target.referenced {
                     bytes += size;
-                    changes.push(RowChange { old: Some(row), new: None });
+                    changes.push((oid, RowChange { old: Some(old), new: None }));
                 }
             }
             let written = self.transaction()?.writes.size_bytes();
             self.check_transaction_memory(written + bytes)?;
         }
-        self.uphold(target, changes).await?;
-        self.uphold_pending().await?;
+        self.uphold_each(family, changes).await?;
         Ok(Some((count, ended)))
     }
 
@@ -289,16 +375,45 @@ pub(crate) fn vid_of(value: Value) -> SqlResult<Vid> {
     }
 }
 
+/// The table that a row is of, in a query's hidden column.
+pub(crate) fn pop_oid(value: Option<Value>) -> SqlResult<TableId> {
+    match value {
+        Some(Value::Oid(oid)) => Ok(Oid(oid)),
+        Some(Value::Int8(oid)) => u32::try_from(oid).map(Oid).map_err(SqlError::internal),
+        other => Err(SqlError::internal(format_args!("table of type {other:?}"))),
+    }
+}
+
 pub(crate) fn kept_changing() -> SqlError {
     SqlError::new(SqlState::SerializationFailure, "could not serialize access: rows kept changing under the statement")
 }
 
-/// Rows for RETURNING: the table's live columns, then those of other tables.
-pub(crate) fn returning_batch(target: &Target, write: &Write, rows: &[Row]) -> SqlResult<RecordBatch> {
-    let own = target.table.columns.iter().map(|c| (c.number, &c.ty, c.name.as_str()));
+/// A row that RETURNING sees: the table that it is of, and the root's visible columns with those of other tables.
+pub(crate) type Returned = (TableId, Row);
+
+/// A row that an UPDATE has found and what becomes of it.
+pub(crate) struct Updated {
+    pub(crate) from: TableId,
+    pub(crate) vid: Vid,
+    /// As its table holds it.
+    pub(crate) old: Row,
+    pub(crate) to: TableId,
+    /// As its new table holds it.
+    pub(crate) new: Row,
+    /// Columns of other tables that RETURNING names.
+    pub(crate) others: Row,
+}
+
+/// Rows for RETURNING: the root's visible columns, those of other tables, then the row's table.
+pub(crate) fn returning_batch(family: &Family, write: &Write, rows: Vec<Returned>) -> SqlResult<RecordBatch> {
+    let own = family.root.visible_columns().iter().map(|c| (c.number, &c.ty, c.name.as_str()));
     let others = write.others.iter().map(|(name, ty)| (0, ty, name.as_str()));
-    let fields: Vec<_> = own.chain(others).collect();
-    rows_to_batch(&fields, rows).map_err(SqlError::internal)
+    let fields: Vec<_> = own.chain(others).chain([(u16::MAX, &SqlType::Oid, TABLE_OID_COLUMN)]).collect();
+    let with_oid = rows.into_iter().map(|(oid, mut row)| {
+        row.push(Value::Oid(oid.0));
+        row
+    });
+    rows_to_batch(&fields, &with_oid.collect::<Vec<Row>>()).map_err(SqlError::internal)
 }
 
 /// Rows of the table's live columns as a batch.

@@ -254,6 +254,13 @@ impl WriteSet {
         Vid(Vid::LOCAL_FIRST.0 + self.tables.get(&storage).map_or(0, |t| t.inserted.len() as u64))
     }
 
+    /// [`WriteSet::next_local`] of each storage with own rows.
+    #[must_use]
+    pub fn next_locals(&self) -> FxHashMap<Oid, Vid> {
+        let next = |writes: &TableWrites| Vid(Vid::LOCAL_FIRST.0 + writes.inserted.len() as u64);
+        self.tables.iter().map(|(storage, writes)| (*storage, next(writes))).collect()
+    }
+
     /// Whether this transaction has ended the version.
     #[must_use]
     pub fn has_ended(&self, storage: Oid, vid: Vid) -> bool {

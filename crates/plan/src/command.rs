@@ -201,6 +201,8 @@ pub enum Copy {
         columns: Vec<usize>,
         /// How the data is written.
         format: CopyFormat,
+        /// WHERE, as text over the table's columns: other rows are left out.
+        filter: Option<String>,
     },
     /// COPY table or (query) TO STDOUT
     ToStdout {

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use perigee_types::acl::Acl;
-use perigee_types::catalog::{Column, OnCommit, ReferentialAction, Table};
+use perigee_types::catalog::{Check, Column, ColumnDefault, OnCommit, ReferentialAction, Table};
 use perigee_types::enum_type::EnumPlace;
+use perigee_types::partition::{Datum, Strategy};
 use perigee_types::{Interval, Oid, SqlType, Value};
 use std::sync::Arc;
 
+use crate::expr::Expr;
 use crate::relational::Query;
 use crate::role::{RoleChange, RoleName};
 
@@ -32,6 +34,83 @@ pub struct ColumnDefinition {
     pub sequence: Option<SequenceColumn>,
     /// What an identity column says of its sequence.
     pub clauses: SequenceClauses,
+    /// The column of a parent that it is, where the table has it from one.
+    pub inherited: Option<InheritedColumn>,
+}
+
+/// What a column has from the table's parents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InheritedColumn {
+    /// How many of them have it.
+    pub parents: u16,
+    /// Whether the table's own definition names it too.
+    pub local: bool,
+    /// The default that comes with it, where the definition gives none.
+    pub default: Option<ColumnDefault>,
+}
+
+/// PARTITION BY
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartitionBy {
+    /// How rows are spread.
+    pub strategy: Strategy,
+    /// By what: a column's name, or an expression as text, with its type.
+    pub keys: Vec<(Option<String>, Option<String>, SqlType)>,
+    /// Partitions of this length in time are made as rows come.
+    pub every: Option<Interval>,
+}
+
+/// `create_hypertable`: a table's rows go to partitions of time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hypertable {
+    /// The table as planned.
+    pub table: Arc<Table>,
+    /// Its column of time.
+    pub column: String,
+    /// How long a partition is.
+    pub every: Interval,
+    /// A table that is one already is none to refuse.
+    pub if_not_exists: bool,
+    /// Rows that are there are moved.
+    pub migrate_data: bool,
+    /// The result is one column, as of a function in a select list.
+    pub whole: bool,
+}
+
+/// FOR VALUES, its values as expressions without columns that are cast to the types of the key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BoundDefinition {
+    /// DEFAULT
+    Default,
+    /// IN
+    List(Vec<Expr>),
+    /// FROM … TO; `Err`: MINVALUE and MAXVALUE.
+    Range {
+        /// The lower end.
+        from: Vec<Result<Expr, Datum>>,
+        /// The upper end.
+        to: Vec<Result<Expr, Datum>>,
+    },
+    /// WITH (MODULUS, REMAINDER)
+    Hash {
+        /// The modulus.
+        modulus: u32,
+        /// The remainder.
+        remainder: u32,
+    },
+}
+
+/// How a new table belongs to others.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lineage {
+    /// Its parents as planned: those that it inherits from, or the one that it is a partition of.
+    pub parents: Vec<Arc<Table>>,
+    /// FOR VALUES, for a partition.
+    pub bound: Option<BoundDefinition>,
+    /// PARTITION BY
+    pub partition_by: Option<PartitionBy>,
+    /// CHECK constraints that come from the parents.
+    pub checks: Vec<Check>,
 }
 
 /// The sequence that comes with a column.
@@ -300,6 +379,47 @@ pub enum AlterTable {
     SetOptions(BTreeMap<String, String>),
     /// OWNER TO
     Owner(RoleName),
+    /// ATTACH PARTITION
+    Attach {
+        /// The partition to be, as planned.
+        child: Arc<Table>,
+        /// Which rows it takes.
+        bound: BoundDefinition,
+    },
+    /// DETACH PARTITION
+    Detach {
+        /// The partition, as planned.
+        child: Arc<Table>,
+    },
+    /// INHERIT
+    Inherit {
+        /// The parent, as planned.
+        parent: Arc<Table>,
+    },
+    /// NO INHERIT
+    NoInherit {
+        /// The parent, as planned.
+        parent: Arc<Table>,
+    },
+}
+
+impl AlterTable {
+    /// Whether the tables below do it too.
+    #[must_use]
+    pub fn is_passed_on(&self) -> bool {
+        matches!(
+            self,
+            AlterTable::AddColumn { .. }
+                | AlterTable::DropColumn { .. }
+                | AlterTable::RenameColumn { .. }
+                | AlterTable::SetNotNull { .. }
+                | AlterTable::SetDefault { .. }
+                | AlterTable::SetTypes(_)
+                | AlterTable::RenameConstraint { .. }
+                | AlterTable::AddCheck(_)
+                | AlterTable::DropConstraint { .. }
+        )
+    }
 }
 
 /// What CREATE TYPE makes.
@@ -400,6 +520,8 @@ pub enum Ddl {
         options: BTreeMap<String, String>,
         /// ON COMMIT, of a temporary table.
         on_commit: OnCommit,
+        /// How it belongs to other tables.
+        lineage: Lineage,
         /// AS query: one column for each of `columns`, cast to its type.
         source: Option<Query>,
         /// AS … WITH NO DATA
@@ -411,7 +533,11 @@ pub enum Ddl {
         table: Option<Arc<Table>>,
         /// What to do, in order.
         actions: Vec<AlterTable>,
+        /// ONLY: not to the tables below it.
+        only: bool,
     },
+    /// `create_hypertable`
+    Hypertable(Hypertable),
     /// CREATE INDEX
     CreateIndex {
         /// The table as planned.
@@ -563,14 +689,16 @@ impl ColumnDefinition {
             name: self.name.clone(),
             ty: self.ty.clone(),
             not_null: self.not_null,
-            default: self.default.clone().map(if self.generated {
-                perigee_types::catalog::ColumnDefault::Generated
-            } else {
-                perigee_types::catalog::ColumnDefault::Expression
-            }),
+            default: match (&self.default, &self.inherited) {
+                (Some(text), _) if self.generated => Some(ColumnDefault::Generated(text.clone())),
+                (Some(text), _) => Some(ColumnDefault::Expression(text.clone())),
+                (None, inherited) => inherited.as_ref().and_then(|inherited| inherited.default.clone()),
+            },
             missing: Value::Null,
             domain: self.domain,
             identity_always: None,
+            inherited: self.inherited.as_ref().map_or(0, |inherited| inherited.parents),
+            local: self.inherited.as_ref().is_none_or(|inherited| inherited.local),
             comment: None,
             acl: Acl::default(),
         }

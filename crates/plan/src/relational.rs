@@ -11,6 +11,9 @@ use crate::expr::Expr;
 /// Name of the hidden column that names a row's version: UInt64, last in a scan that asks for it.
 pub const VID_COLUMN: &str = "_vid";
 
+/// Name of the hidden column that names a row's own table: an oid, last in a scan that asks for it.
+pub const TABLE_OID_COLUMN: &str = "tableoid";
+
 /// A query: an optimized DataFusion plan with placeholders `$1`, `$2`, … for parameters.
 ///
 /// Its table scans name tables by oid; the snapshot comes at execution.
@@ -29,7 +32,8 @@ pub struct Query {
 /// What SELECT … FOR UPDATE asks for.
 #[derive(Clone, Debug)]
 pub struct RowLock {
-    /// The table whose rows are locked. The query's last column is its [`VID_COLUMN`], not part of the result.
+    /// The table whose rows are locked. The query's last columns are [`TABLE_OID_COLUMN`] and [`VID_COLUMN`], not part of
+    /// the result.
     pub table: TableId,
     /// FOR SHARE instead of FOR UPDATE.
     pub shared: bool,
@@ -57,15 +61,17 @@ pub enum RowLockWait {
 pub struct Write {
     /// The table as planned.
     pub table: Arc<Table>,
+    /// Whether rows of its partitions and of tables that inherit from it are written too: not with ONLY.
+    pub family: bool,
     /// What to do with the rows.
     pub kind: WriteKind,
     /// Yields the rows; see [`WriteKind`] for its columns.
     pub source: Query,
     /// Columns of other tables that RETURNING names, with their types. The source of an UPDATE or DELETE yields them before
-    /// the vid.
+    /// the hidden columns.
     pub others: Vec<(String, SqlType)>,
     /// RETURNING: a plan over one scan, named [`RETURNING_TABLE`], whose columns are the table's live columns (the new
-    /// rows; for DELETE the old ones), then `others`.
+    /// rows; for DELETE the old ones), then `others`, then [`TABLE_OID_COLUMN`].
     pub returning: Option<Arc<LogicalPlan>>,
 }
 
@@ -100,15 +106,17 @@ pub enum WriteKind {
         /// ON CONFLICT
         on_conflict: Option<OnConflict>,
     },
-    /// Source: the table's live columns (old values), then a new value for each of `assigned`, then [`VID_COLUMN`].
+    /// Source: the table's old values, then a new value for each of `assigned`, then [`TABLE_OID_COLUMN`] where a family is
+    /// written, then [`VID_COLUMN`]. Of a table alone the old values are all live columns, of a family the visible ones.
     Update {
         /// Places of the assigned columns in `table.columns`.
         assigned: Vec<usize>,
     },
-    /// Source: the table's live columns, then [`VID_COLUMN`].
+    /// Source: the old values as for UPDATE, then [`TABLE_OID_COLUMN`] where a family is written, then [`VID_COLUMN`].
     Delete,
-    /// Source: the table's live columns, NULL in a row that no row of the table matches; the values of all actions, one
-    /// behind the other; the action's place, -1 for none; then [`VID_COLUMN`].
+    /// Source: the old values as for UPDATE, NULL in a row that no row of the table matches; the values of all actions, one
+    /// behind the other; the action's place, -1 for none; then [`TABLE_OID_COLUMN`] where a family is written, then
+    /// [`VID_COLUMN`].
     Merge {
         /// What may be done with a row.
         actions: Vec<MergeAction>,

@@ -22,6 +22,7 @@ pub use self::table::*;
 pub use self::user_type::*;
 use crate::acl::{Acl, AclKind, Privileges};
 use crate::ids::{IndexId, LogIndex, Oid, TableId, TenantId};
+use crate::partition::Router;
 use crate::sql_type::SqlType;
 
 /// The first oid of an object that a user made.
@@ -84,6 +85,8 @@ pub struct Catalog {
     types: HashMap<(Oid, String), Oid>,
     /// Tables with foreign keys, by the table that they point to.
     referencing: HashMap<TableId, BTreeSet<TableId>>,
+    /// Tables with parents, by parent.
+    children: HashMap<TableId, BTreeSet<TableId>>,
     next_oid: u32,
 }
 
@@ -136,6 +139,7 @@ impl Catalog {
             relations: HashMap::new(),
             types: HashMap::new(),
             referencing: HashMap::new(),
+            children: HashMap::new(),
             next_oid: FIRST_USER_OID,
         };
         for object in objects {
@@ -176,6 +180,9 @@ impl Catalog {
             for key in &table.foreign_keys {
                 self.referencing.entry(key.references).or_default().insert(table.oid);
             }
+            for parent in &table.parents {
+                self.children.entry(*parent).or_default().insert(table.oid);
+            }
         }
         self.next_oid = self.next_oid.max(highest.saturating_add(1));
         self.objects.insert(object.oid(), object);
@@ -193,6 +200,14 @@ impl Catalog {
             for key in &table.foreign_keys {
                 if let Some(tables) = self.referencing.get_mut(&key.references) {
                     tables.remove(&oid);
+                }
+            }
+            for parent in &table.parents {
+                if let Some(tables) = self.children.get_mut(parent) {
+                    tables.remove(&oid);
+                    if tables.is_empty() {
+                        self.children.remove(parent);
+                    }
                 }
             }
         }
@@ -313,6 +328,53 @@ impl Catalog {
         self.referencing.get(&table).into_iter().flatten().filter_map(|oid| self.table(*oid))
     }
 
+    /// The tables that inherit from a table, or are its partitions, by oid.
+    pub fn children(&self, table: TableId) -> impl Iterator<Item = &Arc<Table>> {
+        self.children.get(&table).into_iter().flatten().filter_map(|oid| self.table(*oid))
+    }
+
+    /// Whether a table has partitions or is inherited from.
+    #[must_use]
+    pub fn has_children(&self, table: TableId) -> bool {
+        self.children.contains_key(&table)
+    }
+
+    /// A table and all that descend from it, each once, parents before their children.
+    #[must_use]
+    pub fn family(&self, table: &Arc<Table>) -> Vec<Arc<Table>> {
+        let mut all = vec![Arc::clone(table)];
+        let mut known = BTreeSet::from([table.oid]);
+        let mut at = 0;
+        while let Some(parent) = all.get(at).map(|table| table.oid) {
+            at += 1;
+            all.extend(self.children(parent).filter(|child| known.insert(child.oid)).cloned());
+        }
+        all
+    }
+
+    /// The partitions of a partitioned table, by key.
+    #[must_use]
+    pub fn router(&self, table: &Table) -> Option<Router> {
+        let partitioning = table.partitioning.as_ref()?;
+        let partitions = self.children(table.oid).filter_map(|child| Some((child.oid, child.bound.as_ref()?)));
+        Some(Router::new(partitioning.strategy, partitions))
+    }
+
+    /// The index of `table` that belongs to the index `of` of a table above it; `of` itself where it is the table's own.
+    #[must_use]
+    pub fn index_below(&self, table: &Table, of: IndexId) -> Option<IndexId> {
+        table.indexes.iter().copied().find(|oid| {
+            let mut at = Some(*oid);
+            while let Some(index) = at {
+                if index == of {
+                    return true;
+                }
+                at = self.index(index).and_then(|index| index.parent);
+            }
+            false
+        })
+    }
+
     /// The indexes of a table, by oid.
     pub fn indexes_of<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a Arc<Index>> {
         table.indexes.iter().filter_map(|oid| self.index(*oid))
@@ -413,6 +475,9 @@ mod tests {
             materialized: None,
             options: BTreeMap::new(),
             on_commit: OnCommit::PreserveRows,
+            parents: Vec::new(),
+            partitioning: None,
+            bound: None,
             comment: None,
             acl: None,
         }))

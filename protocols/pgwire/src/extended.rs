@@ -182,7 +182,8 @@ impl Client {
             }
             PortalRun::Rows { columns, formats, rows } => {
                 let settings = self.session.output_settings();
-                let mut encoder = RowEncoder::new(&columns, &formats_of(&formats)?, settings);
+                let mut encoder = RowEncoder::new(&columns, &formats_of(&formats)?, settings)
+                    .with_names(|| self.session.object_names());
                 let mut rows = rows.lock().await;
                 match send_rows(&mut self.connection, &mut rows, &mut encoder, rows_max).await? {
                     Sent::Suspended => {

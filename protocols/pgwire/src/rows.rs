@@ -5,10 +5,15 @@
 
 pub(crate) mod cell;
 
-use arrow::record_batch::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, StringViewArray};
+use arrow::datatypes::{Field, Schema, UInt32Type};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use perigee_engine::ObjectNames;
 use perigee_plan::ResultColumn;
 use perigee_types::text::{OutputSettings, format_into};
-use perigee_types::{Row, SqlResult, SqlType};
+use perigee_types::{Oid, Row, SqlError, SqlResult, SqlType, Value};
 
 use crate::backend::{Format, count, int32, length_prefixed, message};
 use crate::binary;
@@ -19,15 +24,49 @@ use cell::Cell;
 pub(crate) struct RowEncoder {
     columns: Vec<(SqlType, Format)>,
     settings: OutputSettings,
+    /// For columns of regclass and the like, as text.
+    names: Option<ObjectNames>,
     /// Text of an array's element.
     scratch: Vec<u8>,
+}
+
+/// Whether a type is an oid that is shown as a name.
+fn is_name(ty: &SqlType) -> bool {
+    matches!(ty, SqlType::Regclass | SqlType::Regtype | SqlType::Regproc)
 }
 
 impl RowEncoder {
     pub(crate) fn new(columns: &[ResultColumn], formats: &[Format], settings: OutputSettings) -> Self {
         let format = |i| formats.get(i).copied().unwrap_or_default();
         let columns = columns.iter().enumerate().map(|(i, column)| (column.ty.clone(), format(i))).collect();
-        Self { columns, settings, scratch: Vec::new() }
+        Self { columns, settings, names: None, scratch: Vec::new() }
+    }
+
+    /// With the names that oids of objects are shown as; asks for them where a column needs them.
+    pub(crate) fn with_names(mut self, names: impl FnOnce() -> ObjectNames) -> Self {
+        let needed = self.columns.iter().any(|(ty, format)| is_name(ty) && *format == Format::Text);
+        self.names = needed.then(names);
+        self
+    }
+
+    /// The batch with names in place of oids.
+    fn named(&self, batch: &RecordBatch) -> SqlResult<Option<RecordBatch>> {
+        let Some(names) = &self.names else { return Ok(None) };
+        let mut columns = batch.columns().to_vec();
+        for (column, (ty, format)) in columns.iter_mut().zip(&self.columns) {
+            if is_name(ty)
+                && *format == Format::Text
+                && let Some(oids) = column.as_primitive_opt::<UInt32Type>()
+            {
+                let text = |oid: Option<u32>| oid.map(|oid| names.text(Oid(oid), ty));
+                *column = Arc::new(oids.iter().map(text).collect::<StringViewArray>()) as ArrayRef;
+            }
+        }
+        let fields: Vec<Field> =
+            columns.iter().map(|column| Field::new("", column.data_type().clone(), true)).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let schema = Arc::new(Schema::new(fields));
+        RecordBatch::try_new_with_options(schema, columns, &options).map(Some).map_err(SqlError::internal)
     }
 
     /// Appends DataRows of a batch from row `from` on, up to row `to` or until the output is `bytes_max` long; returns
@@ -43,7 +82,8 @@ impl RowEncoder {
         to: usize,
         bytes_max: usize,
     ) -> SqlResult<usize> {
-        let cells = cell::cells(batch, self.columns.iter().map(|(ty, _)| ty))?;
+        let named = self.named(batch)?;
+        let cells = cell::cells(named.as_ref().unwrap_or(batch), self.columns.iter().map(|(ty, _)| ty))?;
         let mut row = from;
         while row < to && out.len() < bytes_max {
             let (start, mut written) = (out.len(), Ok(()));
@@ -75,7 +115,12 @@ impl RowEncoder {
                     continue;
                 }
                 length_prefixed(out, 0, |out| match format {
-                    Format::Text => format_into(out, value, ty, &self.settings),
+                    Format::Text => match (&self.names, value) {
+                        (Some(names), Value::Oid(oid)) if is_name(ty) => {
+                            out.extend_from_slice(names.text(Oid(*oid), ty).as_bytes());
+                        }
+                        _ => format_into(out, value, ty, &self.settings),
+                    },
                     Format::Binary => binary::encode(out, value, ty),
                 });
             }

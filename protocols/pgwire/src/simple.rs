@@ -69,7 +69,8 @@ impl Client {
         let tag = match self.session.execute(statement, &[]).await? {
             Outcome::Rows(columns, stream) => {
                 backend::row_description(&mut self.connection.output, &columns, &[]);
-                let mut encoder = RowEncoder::new(&columns, &[], self.session.output_settings());
+                let mut encoder = RowEncoder::new(&columns, &[], self.session.output_settings())
+                    .with_names(|| self.session.object_names());
                 let mut rows = RowSource::new(stream, &statement.prepared.text);
                 let sent = send_rows(&mut self.connection, &mut rows, &mut encoder, None).await?;
                 rows_tag(rows.tag(), if let Sent::All(rows) = sent { rows } else { 0 })

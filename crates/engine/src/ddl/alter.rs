@@ -2,23 +2,240 @@
 
 use std::sync::Arc;
 
-use perigee_plan::ddl::{AlterTable, ColumnDefinition};
+use perigee_plan::ddl::{AlterTable, ColumnDefinition, ColumnType, InheritedColumn, SequenceColumn};
 use perigee_types::catalog::{CatalogChange, ColumnDefault, Index, Object, Table};
-use perigee_types::{SqlError, SqlResult, SqlState, Value};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, Value};
 
 use super::Oids;
 use super::create::new_key;
+use crate::family::key_columns;
 use crate::session::Session;
 
 impl Session {
-    pub(super) async fn alter_table(&mut self, table: &Arc<Table>, actions: &[AlterTable]) -> SqlResult<()> {
-        let mut current = self.lock_table(table.oid, &table.name).await?;
+    /// `only`: not the tables below it.
+    pub(super) async fn alter_table(
+        &mut self,
+        table: &Arc<Table>,
+        actions: &[AlterTable],
+        only: bool,
+    ) -> SqlResult<()> {
         for action in actions {
-            self.alter(&current, action).await?;
-            // The next action builds on this one.
-            current = self.lock_table(table.oid, &table.name).await?;
+            // Each action builds on the one before it.
+            let current = self.lock_table(table.oid, &table.name).await?;
+            match action {
+                AlterTable::Attach { child, bound } => self.attach(&current, child, bound).await?,
+                AlterTable::Detach { child } => self.detach(&current, child).await?,
+                AlterTable::Inherit { parent } => self.inherit(&current, parent).await?,
+                AlterTable::NoInherit { parent } => self.disinherit(&current, parent).await?,
+                _ => {
+                    refuse_inherited(&current, action)?;
+                    self.alter_family(&current, action, only).await?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Does one action to a table and, where it is passed on, to those below it.
+    async fn alter_family(&mut self, table: &Arc<Table>, action: &AlterTable, only: bool) -> SqlResult<()> {
+        match action {
+            AlterTable::RenameColumn { from, .. } => return self.rename_in_family(table, from, action, only).await,
+            AlterTable::SetTypes(types) => return self.set_types_in_family(table, types, action, only).await,
+            AlterTable::RenameConstraint { from, .. } if table.checks.iter().any(|check| check.name == *from) => {
+                let mut family = self.latest_catalog().family(table);
+                if only && family.len() > 1 {
+                    let text = format!("inherited constraint \"{from}\" must be renamed in child tables too");
+                    return Err(SqlError::new(SqlState::InvalidTableDefinition, text));
+                }
+                family.retain(|member| member.checks.iter().any(|check| check.name == *from));
+                return self.alter_each(family, action).await;
+            }
+            _ => {}
+        }
+        let catalog = self.latest_catalog();
+        let passed_on = match action {
+            AlterTable::DropConstraint { name, .. } => table.checks.iter().any(|check| check.name == *name),
+            AlterTable::RenameConstraint { .. } => false,
+            _ => action.is_passed_on(),
+        };
+        let passed_on = passed_on && catalog.has_children(table.oid);
+        let is_identity =
+            |column: &ColumnDefinition| column.sequence.is_some_and(|kind| kind != SequenceColumn::Serial);
+        if let AlterTable::AddColumn { column, .. } = action
+            && passed_on
+            && is_identity(column)
+        {
+            let text = "cannot recursively add identity column to table that has child tables";
+            return Err(SqlError::new(SqlState::InvalidTableDefinition, text));
+        }
+        if !passed_on {
+            return self.alter(table, action).await;
+        }
+        if only {
+            refuse_only(table, action)?;
+        }
+        let before = table.clone();
+        self.alter(table, action).await?;
+        let table = self.lock_table(table.oid, &table.name).await?;
+        if *table == *before {
+            // IF EXISTS or IF NOT EXISTS has said that there is nothing to do.
+            return Ok(());
+        }
+        let children: Vec<Oid> = self.latest_catalog().children(table.oid).map(|child| child.oid).collect();
+        for child in children {
+            let child = self.lock_table(child, "").await?;
+            Box::pin(self.alter_child(&before, &table, &child, action, only)).await?;
+        }
+        Ok(())
+    }
+
+    /// Renames a column in a table and in all that have it from there. One may have it from several parents.
+    async fn rename_in_family(
+        &mut self,
+        table: &Arc<Table>,
+        from: &str,
+        action: &AlterTable,
+        only: bool,
+    ) -> SqlResult<()> {
+        let refused = |text: String| Err(SqlError::new(SqlState::InvalidTableDefinition, text));
+        let family = self.latest_catalog().family(table);
+        if only && family.len() > 1 {
+            return refused(format!("inherited column \"{from}\" must be renamed in child tables too"));
+        }
+        for member in &family {
+            let Some(column) = member.columns.iter().find(|column| column.name == *from) else { continue };
+            let within = member.parents.iter().filter(|parent| family.iter().any(|other| other.oid == **parent));
+            if usize::from(column.inherited) > within.count() {
+                return refused(format!("cannot rename inherited column \"{from}\""));
+            }
+        }
+        self.alter_each(family, action).await
+    }
+
+    /// Gives columns of a table, and of all that have them from there, new types.
+    async fn set_types_in_family(
+        &mut self,
+        table: &Arc<Table>,
+        types: &[ColumnType],
+        action: &AlterTable,
+        only: bool,
+    ) -> SqlResult<()> {
+        let family = self.latest_catalog().family(table);
+        for name in types.iter().map(|new| &new.column) {
+            let refused = |text: String| Err(SqlError::new(SqlState::InvalidTableDefinition, text));
+            for member in &family {
+                if member.columns.iter().any(|c| c.name == *name && key_columns(member).contains(&c.number)) {
+                    let of = format!("partition key of relation \"{}\"", member.name);
+                    return refused(format!("cannot alter column \"{name}\" because it is part of the {of}"));
+                }
+            }
+            if only && family.len() > 1 {
+                return refused(format!("type of inherited column \"{name}\" must be changed in child tables too"));
+            }
+        }
+        self.alter_each(family, action).await
+    }
+
+    async fn alter_each(&mut self, tables: Vec<Arc<Table>>, action: &AlterTable) -> SqlResult<()> {
+        for table in tables {
+            let current = self.lock_table(table.oid, &table.name).await?;
+            self.alter(&current, action).await?;
+        }
+        Ok(())
+    }
+
+    /// Passes an action on to a child, and to those below it. `before` and `parent`: its parent before and behind it.
+    async fn alter_child(
+        &mut self,
+        before: &Arc<Table>,
+        parent: &Arc<Table>,
+        child: &Arc<Table>,
+        action: &AlterTable,
+        only: bool,
+    ) -> SqlResult<()> {
+        let mut action = action.clone();
+        match &mut action {
+            AlterTable::AddColumn { column, if_not_exists, key } => {
+                *key = None;
+                *if_not_exists = false;
+                let made = parent.columns.iter().find(|made| made.name == column.name);
+                let default = made.filter(|made| made.identity_always.is_none()).and_then(|made| made.default.clone());
+                if let Some(own) = child.columns.iter().find(|own| own.name == column.name) {
+                    if own.ty != column.ty || own.domain != column.domain {
+                        return Err(SqlError::new(
+                            SqlState::DatatypeMismatch,
+                            format!("child table \"{}\" has different type for column \"{}\"", child.name, own.name),
+                        ));
+                    }
+                    self.notify(format!("merging definition of column \"{}\" for child \"{}\"", own.name, child.name));
+                    return self.edit_column(child, &own.name, |column| column.inherited += 1);
+                }
+                column.sequence = None;
+                column.inherited = Some(InheritedColumn { parents: 1, local: false, default });
+            }
+            AlterTable::DropColumn { name, if_exists, .. } => {
+                *if_exists = true;
+                let Some(own) = child.columns.iter().find(|own| own.name == *name) else { return Ok(()) };
+                if only || own.inherited > 1 || own.local {
+                    return self.edit_column(child, name, |column| {
+                        column.inherited = column.inherited.saturating_sub(1);
+                        column.local |= only;
+                    });
+                }
+            }
+            AlterTable::AddCheck(check) => {
+                let made = parent.checks.iter().find(|made| before.checks.iter().all(|old| old.oid != made.oid));
+                let Some(made) = made else { return Ok(()) };
+                if let Some(own) = child.checks.iter().find(|own| own.name == made.name) {
+                    if own.expression != made.expression {
+                        return Err(SqlError::new(
+                            SqlState::DuplicateObject,
+                            format!("constraint \"{}\" for relation \"{}\" already exists", own.name, child.name),
+                        ));
+                    }
+                    self.notify(format!("merging constraint \"{}\" with inherited definition", own.name));
+                    let partition = child.is_partition();
+                    return self.edit_check(child, &made.name, |check| {
+                        check.inherited += 1;
+                        check.local &= !partition;
+                    });
+                }
+                check.name = Some(made.name.clone());
+                let name = made.name.clone();
+                self.alter_family(child, &action, false).await?;
+                let child = self.lock_table(child.oid, &child.name).await?;
+                return self.edit_check(&child, &name, |check| {
+                    check.inherited = 1;
+                    check.local = false;
+                });
+            }
+            AlterTable::DropConstraint { name, if_exists, .. } => {
+                *if_exists = true;
+                let Some(own) = child.checks.iter().find(|own| own.name == *name) else { return Ok(()) };
+                if only || own.inherited > 1 || own.local {
+                    return self.edit_check(child, name, |check| {
+                        check.inherited = check.inherited.saturating_sub(1);
+                        check.local |= only;
+                    });
+                }
+            }
+            _ => {}
+        }
+        let child = self.lock_table(child.oid, &child.name).await?;
+        self.alter_family(&child, &action, false).await
+    }
+
+    fn edit_check(
+        &mut self,
+        table: &Table,
+        name: &str,
+        edit: impl FnOnce(&mut perigee_types::catalog::Check),
+    ) -> SqlResult<()> {
+        let mut changed = table.clone();
+        if let Some(check) = changed.checks.iter_mut().find(|check| check.name == name) {
+            edit(check);
+        }
+        self.put(changed)
     }
 
     async fn alter(&mut self, table: &Arc<Table>, action: &AlterTable) -> SqlResult<()> {
@@ -98,21 +315,24 @@ impl Session {
                 let mut changed = Table::clone(table);
                 changed.version += 1;
                 let index = new_key(&catalog, &mut changed, key, Oids::new(&catalog).next(), &mut Vec::new())?;
-                self.add_index(Arc::new(changed), index).await
+                let oid = index.oid;
+                self.add_index(Arc::new(changed), index).await?;
+                self.index_on_partitions(table.oid, oid).await
             }
             AlterTable::DropConstraint { name, if_exists, cascade } => {
-                if self.drop_own_constraint(table, name)? {
+                if self.drop_own_constraint(table, name).await? {
                     return Ok(());
                 }
                 let catalog = self.latest_catalog();
                 let found: Option<Index> =
                     catalog.indexes_of(table).find(|i| i.constraint && i.name == *name).map(|i| (**i).clone());
                 match found {
+                    Some(index) if index.parent.is_some() => Err(cannot_drop_inherited(name, table)),
                     Some(index) => {
                         let what = (&*format!("constraint {name} on table {}", table.name), &*format!("index {name}"));
                         self.drop_dependent_keys(table, what, *cascade, |key| key.index == index.oid).await?;
                         let table = self.lock_table(table.oid, &table.name).await?;
-                        self.remove_index(&table, &index)
+                        self.remove_index(&table, &index).await
                     }
                     None if *if_exists => {
                         self.notify(format!(
@@ -145,6 +365,10 @@ impl Session {
                     _ => Ok(()),
                 }
             }
+            AlterTable::Attach { .. }
+            | AlterTable::Detach { .. }
+            | AlterTable::Inherit { .. }
+            | AlterTable::NoInherit { .. } => Err(SqlError::internal("a change of a family as one of a table")),
         }
     }
 
@@ -245,6 +469,15 @@ impl Session {
             self.refuse_dependent_views(table, name)?;
         }
         let number = number_of(table, name)?;
+        if key_columns(table).contains(&number) {
+            return Err(SqlError::new(
+                SqlState::InvalidTableDefinition,
+                format!(
+                    "cannot drop column \"{name}\" because it is part of the partition key of relation \"{}\"",
+                    table.name
+                ),
+            ));
+        }
         let what = format!("column {name} of table {}", table.name);
         let uses = |text: &str| perigee_query::sql::check_columns(table, text).contains(&number);
         if let Some(other) =
@@ -285,8 +518,17 @@ impl Session {
         self.change_table(Arc::new(changed), others, narrowed)
     }
 
-    /// Takes an index off a table that this transaction holds.
-    pub(super) fn remove_index(&mut self, table: &Arc<Table>, index: &Index) -> SqlResult<()> {
+    /// Takes an index off a table that this transaction holds, and those that belong to it off its partitions.
+    pub(super) async fn remove_index(&mut self, table: &Arc<Table>, index: &Index) -> SqlResult<()> {
+        let catalog = self.latest_catalog();
+        let children: Vec<Arc<Table>> = catalog.children(table.oid).cloned().collect();
+        for child in children {
+            let below = catalog.indexes_of(&child).find(|below| below.parent == Some(index.oid)).cloned();
+            if let Some(below) = below {
+                let child = self.lock_table(child.oid, &child.name).await?;
+                Box::pin(self.remove_index(&child, &below)).await?;
+            }
+        }
         let mut changed = super::index::without_index(table, index);
         changed.version += 1;
         let narrowed = super::index::narrowed(table, &changed);
@@ -322,6 +564,62 @@ fn depends(table: &Table, index: &Index, number: u16) -> bool {
     index.columns.contains(&number)
         || index.definition.include.contains(&number)
         || texts.any(|text| perigee_query::sql::check_columns(table, text).contains(&number))
+}
+
+fn cannot_drop_inherited(name: &str, table: &Table) -> SqlError {
+    SqlError::new(
+        SqlState::InvalidTableDefinition,
+        format!("cannot drop inherited constraint \"{name}\" of relation \"{}\"", table.name),
+    )
+}
+
+/// Refuses to change alone what a table has from its parents.
+fn refuse_inherited(table: &Table, action: &AlterTable) -> SqlResult<()> {
+    let refused = |text: String| Err(SqlError::new(SqlState::InvalidTableDefinition, text));
+    let inherited = |name: &String| table.columns.iter().any(|column| column.name == *name && column.inherited > 0);
+    match action {
+        AlterTable::DropColumn { name, .. } if inherited(name) => {
+            refused(format!("cannot drop inherited column \"{name}\""))
+        }
+        AlterTable::RenameConstraint { from, .. }
+            if table.checks.iter().any(|check| check.name == *from && check.inherited > 0) =>
+        {
+            refused(format!("cannot rename inherited constraint \"{from}\""))
+        }
+        AlterTable::SetTypes(types) => match types.iter().find(|new| inherited(&new.column)) {
+            Some(new) => refused(format!("cannot alter inherited column \"{}\"", new.column)),
+            None => Ok(()),
+        },
+        AlterTable::DropConstraint { name, .. } => {
+            let check = table.checks.iter().any(|check| check.name == *name && check.inherited > 0);
+            let key = table.foreign_keys.iter().any(|key| key.name == *name && key.parent.is_some());
+            if check || key { Err(cannot_drop_inherited(name, table)) } else { Ok(()) }
+        }
+        AlterTable::AddColumn { column, .. } if table.is_partition() && column.inherited.is_none() => {
+            Err(SqlError::new(SqlState::WrongObjectType, "cannot add column to a partition"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses with ONLY what the tables below must follow.
+fn refuse_only(table: &Table, action: &AlterTable) -> SqlResult<()> {
+    let refused = |text: String| Err(SqlError::new(SqlState::InvalidTableDefinition, text));
+    match action {
+        AlterTable::AddColumn { .. } => refused("column must be added to child tables too".to_owned()),
+        AlterTable::AddCheck(_) => refused("constraint must be added to child tables too".to_owned()),
+        AlterTable::DropColumn { .. } if table.partitioning.is_some() => Err(SqlError::new(
+            SqlState::InvalidTableDefinition,
+            "cannot drop column from only the partitioned table when partitions exist",
+        )
+        .hint("Do not specify the ONLY keyword.")),
+        AlterTable::DropConstraint { .. } if table.partitioning.is_some() => Err(SqlError::new(
+            SqlState::InvalidTableDefinition,
+            "cannot remove constraint from only the partitioned table when partitions exist",
+        )
+        .hint("Do not specify the ONLY keyword.")),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn number_of(table: &Table, name: &str) -> SqlResult<u16> {

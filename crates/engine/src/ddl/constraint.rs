@@ -45,7 +45,7 @@ pub(super) fn new_check(
         }
     };
     taken.push(name.clone());
-    Ok(Check { oid, name, expression })
+    Ok(Check { oid, name, expression, inherited: 0, local: true })
 }
 
 /// The catalog's foreign key for a constraint of `table`.
@@ -74,6 +74,9 @@ pub(super) fn new_foreign_key(
             SqlState::InvalidTableDefinition,
             format!("constraints on {kind} tables may reference only {kind} tables"),
         ));
+    }
+    if parent.partitioning.is_some() {
+        return Err(SqlError::unsupported("a foreign key that points to a partitioned table"));
     }
     // Indexes that are made with the table are not in the catalog yet.
     let made = own_indexes.iter().filter_map(|change| match change {
@@ -121,6 +124,7 @@ pub(super) fn new_foreign_key(
         on_update: key.on_update,
         on_delete: key.on_delete,
         match_full: key.match_full,
+        parent: None,
     };
     refuse_incomparable(table, &key, parent)?;
     Ok(key)
@@ -184,6 +188,19 @@ pub(super) fn refuse_taken(catalog: &Catalog, table: &Table, name: &str) -> SqlR
 impl Session {
     pub(super) async fn add_check(&mut self, table: &Arc<Table>, check: &CheckConstraint) -> SqlResult<()> {
         let catalog = self.latest_catalog();
+        let same = |own: &&Check| own.inherited > 0 && !own.local && Some(&own.name) == check.name.as_ref();
+        if let Some(own) = table.checks.iter().find(same)
+            && perigee_query::sql::check_text(&check.expression, &table.name, None)? == own.expression
+        {
+            let text = format!("merging constraint \"{}\" with inherited definition", own.name);
+            let mut changed = Table::clone(table);
+            changed.version += 1;
+            for check in changed.checks.iter_mut().filter(|check| check.oid == own.oid) {
+                check.local = !table.is_partition();
+            }
+            self.notify(text);
+            return self.change_table(Arc::new(changed), Vec::new(), |row| row);
+        }
         let check = new_check(&catalog, table, check, Oids::new(&catalog).next(), &mut Vec::new())?;
         let mut alone = Table::clone(table);
         alone.checks = vec![check.clone()];
@@ -216,11 +233,34 @@ impl Session {
         };
         let catalog = self.latest_catalog();
         let key = new_foreign_key(&catalog, table, &[], key, Oids::new(&catalog).next(), &mut Vec::new())?;
-        self.test_foreign_key(table, &key, parent).await?;
+        drop(parent);
+        self.check_foreign_rows(table, &key).await?;
         let mut changed = Table::clone(table);
         changed.version += 1;
-        changed.foreign_keys.push(key);
-        self.change_table(Arc::new(changed), Vec::new(), |row| row)
+        changed.foreign_keys.push(key.clone());
+        let table = Arc::new(changed);
+        self.change_table(table.clone(), Vec::new(), |row| row)?;
+        if table.partitioning.is_some() {
+            let children: Vec<_> = self.latest_catalog().children(table.oid).map(|child| child.oid).collect();
+            for child in children {
+                self.key_on_partition(&table, &key, child).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tests that all rows of a table point to what is there.
+    pub(super) async fn check_foreign_rows(&mut self, table: &Arc<Table>, key: &ForeignKey) -> SqlResult<()> {
+        let own = self.transaction()?.writes.table(table.storage).is_some();
+        if self.engine.store.table(table.storage).is_none() && !own {
+            // It has just been made.
+            return Ok(());
+        }
+        let parent = match key.references == table.oid {
+            true => table.clone(),
+            false => self.lock_table(key.references, "").await?,
+        };
+        self.test_foreign_key(table, key, parent).await
     }
 
     /// Whether all rows of a table point to rows of `parent`; this transaction holds both.
@@ -285,8 +325,22 @@ impl Session {
         Ok(AllRows { own, chunks: chunks.into_iter(), columns: column_numbers(table), ended, _snapshot: snapshot })
     }
 
-    /// Drops a CHECK or a foreign key; whether there is one of this name.
-    pub(super) fn drop_own_constraint(&mut self, table: &Arc<Table>, name: &str) -> SqlResult<bool> {
+    /// Drops a CHECK or a foreign key, the foreign keys of partitions that belong to it too; whether there is one of this
+    /// name.
+    pub(super) async fn drop_own_constraint(&mut self, table: &Arc<Table>, name: &str) -> SqlResult<bool> {
+        let key = table.foreign_keys.iter().find(|key| key.name == name).map(|key| key.oid);
+        if let Some(mut gone) = key.map(|oid| vec![oid]) {
+            // Parents come before their children.
+            for below in self.latest_catalog().family(table).into_iter().skip(1) {
+                let belongs = |key: &ForeignKey| key.parent.is_some_and(|parent| gone.contains(&parent));
+                let mut changed = Table::clone(&*self.lock_table(below.oid, &below.name).await?);
+                let found: Vec<Oid> = changed.foreign_keys.iter().filter(|k| belongs(k)).map(|k| k.oid).collect();
+                changed.foreign_keys.retain(|key| !belongs(key));
+                changed.version += 1;
+                gone.extend(found);
+                self.change_table(Arc::new(changed), Vec::new(), |row| row)?;
+            }
+        }
         let mut changed = Table::clone(table);
         changed.checks.retain(|check| check.name != name);
         changed.foreign_keys.retain(|key| key.name != name);

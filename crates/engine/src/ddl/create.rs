@@ -12,6 +12,7 @@ use perigee_types::catalog::{
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::constraint::{new_check, new_foreign_key};
+use super::partition::{check_unique, partitioning};
 use super::{Oids, names};
 use crate::session::Session;
 
@@ -29,6 +30,7 @@ impl Session {
             indexes,
             options,
             on_commit,
+            lineage,
             source,
             with_data,
         } = ddl
@@ -47,6 +49,29 @@ impl Session {
                 self.lock_table(parent, "").await?;
             }
         }
+        for parent in &lineage.parents {
+            let current = self.lock_table(parent.oid, &parent.name).await?;
+            if !current.aggregates.is_empty() {
+                return Err(SqlError::unsupported("INHERITS of a table with continuous aggregates"));
+            }
+            // Its columns are in the plan.
+            if current.version != parent.version {
+                self.stale_plan = true;
+                return Err(SqlError::new(
+                    SqlState::SerializationFailure,
+                    format!("table \"{}\" was changed while the statement was planned", parent.name),
+                ));
+            }
+        }
+        let catalog = self.latest_catalog();
+        let bound = match (&lineage.bound, lineage.parents.first()) {
+            (Some(bound), Some(parent)) => {
+                let bound = self.evaluate_bound(bound, parent)?;
+                self.check_new_bound(parent, name, &bound).await?;
+                Some(bound)
+            }
+            _ => None,
+        };
         let mut oids = Oids::new(&catalog);
         let oid = oids.next();
         let mut table = Table {
@@ -68,6 +93,9 @@ impl Session {
             materialized: None,
             options: options.clone(),
             on_commit: *on_commit,
+            parents: lineage.parents.iter().map(|parent| parent.oid).collect(),
+            partitioning: None,
+            bound,
             comment: None,
         };
         let mut others = Vec::new();
@@ -82,10 +110,15 @@ impl Session {
             table.columns.push(column);
             others.extend(sequence);
         }
+        table.partitioning = partitioning(&table, lineage)?;
         let mut taken = vec![name.clone()];
         for key in keys {
             let index = new_key(&catalog, &mut table, key, oids.next(), &mut taken)?;
             others.push(CatalogChange::Put(Object::Index(Arc::new(index))));
+        }
+        for check in &lineage.checks {
+            taken.push(check.name.clone());
+            table.checks.push(perigee_types::catalog::Check { oid: oids.next(), ..check.clone() });
         }
         // Names that are given come first: those that are chosen make way for them.
         let mut ordered: Vec<_> = checks.iter().collect();
@@ -102,6 +135,12 @@ impl Session {
         }
         let table = Arc::new(table);
         self.change_table(table.clone(), others, |row| row)?;
+        for parent in &lineage.parents {
+            self.touch_parent(parent.oid)?;
+            if lineage.bound.is_some() {
+                self.follow_parent(parent.oid, table.oid).await?;
+            }
+        }
         for index in indexes {
             let PlainIndex { keys, predicate, include, unique } = index.clone();
             let table = table.clone();
@@ -300,6 +339,7 @@ pub(super) fn new_key(
             columns.push(column.number);
         }
     }
+    check_unique(table, &columns, key.primary)?;
     let name = match &key.name {
         Some(name) => name.clone(),
         None if key.primary => names::choose(catalog, table.schema, taken, &table.name, "", "pkey"),
@@ -321,6 +361,7 @@ pub(super) fn new_key(
         columns,
         unique: true,
         constraint: true,
+        parent: None,
         definition: Default::default(),
         state: IndexState::Valid,
         comment: None,

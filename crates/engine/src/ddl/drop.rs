@@ -128,6 +128,15 @@ impl Session {
                     ));
                 }
                 if let Object::Index(index) = object
+                    && let Some(parent) = index.parent.and_then(|parent| catalog.index(parent))
+                {
+                    return Err(SqlError::new(
+                        SqlState::DependentObjectsStillExist,
+                        format!("cannot drop index {name} because index {} requires it", parent.name),
+                    )
+                    .hint(format!("You can drop index {} instead.", parent.name)));
+                }
+                if let Object::Index(index) = object
                     && index.constraint
                 {
                     return Err(SqlError::new(
@@ -155,7 +164,10 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
             }
             // What belongs to an object goes with it; what merely uses it needs CASCADE.
             let belongs = match object {
-                Object::Index(index) => gone.contains(&index.table),
+                Object::Table(table) => table.is_partition() && table.parents.iter().any(|p| gone.contains(p)),
+                Object::Index(index) => {
+                    gone.contains(&index.table) || index.parent.is_some_and(|parent| gone.contains(&parent))
+                }
                 Object::Sequence(sequence) => sequence.owned_by.is_some_and(|(table, _)| gone.contains(&table)),
                 _ => false,
             };
@@ -167,7 +179,7 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
                 }
                 Object::Table(table) => {
                     let reads = table.materialized.iter().flat_map(|materialized| &materialized.depends_on);
-                    reads.chain([&table.schema]).find_map(|oid| gone.get(oid))
+                    reads.chain(&table.parents).chain([&table.schema]).find_map(|oid| gone.get(oid))
                 }
                 Object::Sequence(sequence) => gone.get(&sequence.schema),
                 Object::Type(ty) => {
@@ -207,6 +219,11 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
             changed = super::index::without_index(&changed, index);
         }
         changed.aggregates.retain(|oid| !gone.contains(oid));
+        changed.primary_key = changed.primary_key.filter(|oid| !gone.contains(oid));
+        if catalog.children(table.oid).any(|child| gone.contains(&child.oid)) {
+            // What is kept for its family goes by its version.
+            changed.version += 1;
+        }
         if let Some(key) = table.foreign_keys.iter().find(|key| gone.contains(&key.references))
             && let (false, Some(on)) = (cascade, catalog.object(key.references).map(described))
         {
@@ -234,7 +251,7 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
             }
         }
         if changed != **table {
-            changed.version += 1;
+            changed.version = table.version + 1;
             edited.push(changed);
         }
     }

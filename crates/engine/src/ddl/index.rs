@@ -33,10 +33,32 @@ fn hide_column(table: &mut Table, index: IndexId, ty: SqlType, expression: Strin
         missing: Value::Null,
         domain: None,
         identity_always: None,
+        inherited: 0,
+        local: true,
         acl: Default::default(),
         comment: None,
     });
     number
+}
+
+/// The numbers of an index's columns in `table`: `keys` are columns, or expressions that get hidden columns here.
+pub(super) fn index_columns(
+    table: &mut Table,
+    index: IndexId,
+    keys: impl IntoIterator<Item = Result<u16, (String, SqlType)>>,
+    predicate: Option<&str>,
+) -> Vec<u16> {
+    let mut numbers: Vec<u16> = keys
+        .into_iter()
+        .map(|key| {
+            // Of rows that are not in the index the expression is not asked for: it may fail there.
+            key.unwrap_or_else(|(text, ty)| hide_column(table, index, ty, within(predicate, &text)))
+        })
+        .collect();
+    if predicate.is_some() {
+        numbers.push(hide_column(table, index, SqlType::Bool, within(predicate, "true")));
+    }
+    numbers
 }
 
 /// An expression that is NULL where the index's WHERE is not true.
@@ -84,17 +106,12 @@ impl Session {
         };
         let oid = Oids::new(&catalog).next();
         let mut changed = Table::clone(&current);
-        let mut numbers = Vec::new();
-        for key in keys {
-            numbers.push(match &key.expression {
-                None => number(&key.name)?,
-                // Of rows that are not in the index the expression is not asked for: it may fail there.
-                Some((text, ty)) => hide_column(&mut changed, oid, ty.clone(), within(predicate.as_deref(), text)),
-            });
-        }
-        if predicate.is_some() {
-            numbers.push(hide_column(&mut changed, oid, SqlType::Bool, within(predicate.as_deref(), "true")));
-        }
+        let of_key = |key: &IndexKeyDefinition| match &key.expression {
+            None => number(&key.name).map(Ok),
+            Some(expression) => Ok(Err(expression.clone())),
+        };
+        let columns = keys.iter().map(of_key).collect::<SqlResult<Vec<_>>>()?;
+        let numbers = index_columns(&mut changed, oid, columns, predicate.as_deref());
         let is_plain = keys.iter().all(|key| key.expression.is_none() && !key.descending && !key.nulls_first);
         let key = |key: &IndexKeyDefinition| IndexKey {
             expression: key.expression.as_ref().map(|(text, _)| text.clone()),
@@ -118,10 +135,20 @@ impl Session {
             columns: numbers,
             unique: *unique,
             constraint: false,
+            parent: None,
             state: IndexState::Valid,
             definition,
             comment: None,
         };
+        if *unique {
+            super::partition::check_unique(&current, index.key_columns(), false)?;
+        }
+        self.place_index(&current, changed, index).await?;
+        self.index_on_partitions(current.oid, oid).await
+    }
+
+    /// Adds an index to a table that this transaction holds. `changed` has the hidden columns that it needs.
+    pub(super) async fn place_index(&mut self, current: &Table, mut changed: Table, index: Index) -> SqlResult<()> {
         let hidden = changed.columns.len() - current.columns.len();
         if hidden > 0 {
             changed.version += 1;
@@ -132,7 +159,7 @@ impl Session {
             })?;
             self.fill_hidden(&table).await?;
         }
-        changed.indexes.push(oid);
+        changed.indexes.push(index.oid);
         changed.version += 1;
         self.add_index(Arc::new(changed), index).await
     }
@@ -147,11 +174,11 @@ impl Session {
         }
         self.settle_staged().await?;
         let write = self.with_plan_context(&[], |_, context| perigee_query::sql::refresh_rows(table, context))?;
-        let target = self.target(table, "CREATE INDEX").await?;
+        let mut family = self.family(table, "CREATE INDEX").await?;
         let engine = self.engine.clone();
         self.transaction()?.begin_statement(&engine);
         let view = self.view()?;
-        match self.update_from(&target, &write, &[], &[], view).await? {
+        match self.update_from(&mut family, &write, &[], &[], view).await? {
             Some(_) => Ok(()),
             // The table is locked, so nobody has changed a row; the snapshot is older than the lock.
             None => Err(crate::rows::concurrent_update()),

@@ -69,6 +69,9 @@ impl Session {
             materialized: Some(Arc::new(materialized)),
             options: Default::default(),
             on_commit: OnCommit::PreserveRows,
+            parents: Vec::new(),
+            partitioning: None,
+            bound: None,
             comment: None,
         };
         for definition in columns {

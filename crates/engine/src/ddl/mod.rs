@@ -5,12 +5,14 @@
 //! whoever changes a table holds it exclusively, so no row is written under it meanwhile.
 
 mod alter;
+mod chunk;
 mod constraint;
 mod create;
 mod drop;
 mod index;
 mod materialized;
 mod names;
+mod partition;
 mod relation;
 mod rewrite;
 mod role;
@@ -24,7 +26,7 @@ use perigee_plan::{Ddl, Prepared};
 use perigee_types::catalog::{Catalog, CatalogChange, Object, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, Value};
 
-use crate::api::{CommandTag, Outcome, Severity};
+use crate::api::{CommandTag, Outcome, RowBlock, RowStream, Severity};
 use crate::locks::{LockKey, LockMode};
 use crate::session::Session;
 use crate::write_set::UniqueKeys;
@@ -50,8 +52,16 @@ impl Session {
             Ddl::CreateType { schema, name, definition } => self.create_type(*schema, name, definition)?,
             Ddl::AlterType { ty, action } => self.alter_type(*ty, action).await?,
             Ddl::CreateIndex { .. } => self.create_index(ddl).await?,
-            Ddl::AlterTable { table, actions } => match table {
-                Some(table) => self.alter_table(table, actions).await?,
+            Ddl::Hypertable(of) => {
+                let created = self.create_hypertable(of).await?;
+                let columns = prepared.columns.clone().unwrap_or_else(|| Vec::new().into());
+                let schema = crate::rows::schema_name(&self.latest_catalog(), &of.table);
+                let row = chunk::hypertable_row(of.table.oid, &schema, &of.table.name, created);
+                let row = if of.whole { vec![chunk::as_record(&row)] } else { row };
+                return Ok(Outcome::Rows(columns, RowStream::ready("SELECT", RowBlock::Values(vec![row]))));
+            }
+            Ddl::AlterTable { table, actions, only } => match table {
+                Some(table) => self.alter_table(table, actions, *only).await?,
                 None => self.notify("relation does not exist, skipping"),
             },
             Ddl::AlterRelation { object, name, change } => self.alter_relation(*object, name, change).await?,
@@ -63,7 +73,13 @@ impl Session {
             }
             Ddl::Comment { object, column, text } => self.comment(*object, *column, text.clone())?,
         }
-        let tag = CommandTag { name: if rows.is_some() { "SELECT" } else { prepared.tag }, rows };
+        let name = match ddl {
+            _ if rows.is_some() => "SELECT",
+            // There was one already.
+            Ddl::CreateTable { source: Some(_), .. } => "CREATE TABLE AS",
+            _ => prepared.tag,
+        };
+        let tag = CommandTag { name, rows };
         Ok(Outcome::Command(tag))
     }
 

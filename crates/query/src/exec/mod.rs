@@ -14,6 +14,7 @@
 //! - [`view`]: what a statement reads
 //! - [`reads`]: what a transaction has scanned, for SERIALIZABLE
 //! - [`planning`]: names, functions and types for the SQL planner
+//! - `family`: which partitions of a table a scan reads
 //! - [`runtime`]: threads, memory, binding and running
 //! - `subplan`: subqueries that depend on outer rows
 //! - [`stream`]: batches on their way to the caller
@@ -24,6 +25,7 @@ mod bind;
 mod cooperative;
 pub mod error;
 pub mod explain;
+mod family;
 pub mod pending;
 pub mod planning;
 mod postgres;
@@ -47,7 +49,7 @@ pub mod view;
 
 pub use error::sql_error;
 pub(crate) use pending::pending_filter;
-pub use planning::{Planning, PlanningOptions, RESTRICTED, ViewPlanner, optimize};
+pub use planning::{ONLY_MARK, Planning, PlanningOptions, RESTRICTED, TABLE_OID_MARK, ViewPlanner, optimize};
 pub(crate) use postgres::{
     ALL, ANY, BOUND_LEFT_OUT, DOMAIN_VALUE, JSON_ROW, ORDINALITY, RECORD, RECORD_SET, UNNEST, VARIADIC, record_columns,
 };
@@ -56,6 +58,7 @@ pub use runtime::{QueryOptions, QueryRuntime};
 pub use stream::BatchStream;
 pub use system::SystemTables;
 pub(crate) use system::system_table_oid;
+pub use table::Shape;
 pub(crate) use table::{finds_written_rows, scanned_table};
 pub(crate) use type_names::with_types;
 pub(crate) use type_planner::domain_of;

@@ -22,7 +22,7 @@ use perigee_types::{Oid, SqlError, SqlResult, SqlState, TableId, TenantId};
 
 use super::error::{from_sql, sql_error};
 use super::system::SystemTables;
-use super::table::CatalogTable;
+use super::table::{CatalogTable, Shape};
 use super::template;
 
 /// System tables that hold passwords: only superusers read them.
@@ -62,6 +62,11 @@ pub struct PlanningOptions<'a> {
     pub with_vid: &'a [TableId],
 }
 
+/// Behind a table's name: its own rows alone.
+pub const ONLY_MARK: &str = "\u{1}only";
+/// Behind a table's name: its scan ends with [`perigee_plan::relational::TABLE_OID_COLUMN`].
+pub const TABLE_OID_MARK: &str = "\u{1}oid";
+
 /// A [`ContextProvider`] over a catalog. Serves one statement.
 pub struct Planning<'a> {
     options: PlanningOptions<'a>,
@@ -94,10 +99,13 @@ impl<'a> Planning<'a> {
 
     /// A table as a source for [`datafusion::logical_expr::LogicalPlanBuilder::scan`].
     #[must_use]
-    pub fn source(&self, table: &Arc<Table>, with_vid: bool) -> Arc<dyn TableSource> {
+    pub fn source(&self, table: &Arc<Table>, shape: Shape) -> Arc<dyn TableSource> {
         self.reads.lock().insert(table.oid);
-        let unique = self.options.catalog.indexes_of(table).filter(|i| i.unique).cloned().collect::<Vec<_>>();
-        provider_as_source(Arc::new(CatalogTable::new(Arc::clone(table), &unique, with_vid)))
+        let catalog = &self.options.catalog;
+        // Tables that inherit have indexes of their own; those of partitions belong together.
+        let alone = shape.only || table.partitioning.is_some() || !catalog.has_children(table.oid);
+        let unique = catalog.indexes_of(table).filter(|i| i.unique && alone).cloned().collect::<Vec<_>>();
+        provider_as_source(Arc::new(CatalogTable::new(Arc::clone(table), &unique, shape)))
     }
 
     fn find(&self, name: &TableReference) -> SqlResult<Arc<dyn TableSource>> {
@@ -140,11 +148,16 @@ impl<'a> Planning<'a> {
         }
         let catalog = &self.options.catalog;
         let Some(schema) = catalog.schema(self.options.tenant, schema) else { return Ok(None) };
+        let (name, shape) = match (name.strip_suffix(ONLY_MARK), name.strip_suffix(TABLE_OID_MARK)) {
+            (Some(name), _) => (name, Shape { only: true, ..Shape::default() }),
+            (None, Some(name)) => (name, Shape { oid: true, ..Shape::default() }),
+            (None, None) => (name, Shape::default()),
+        };
         match catalog.relation(schema.oid, name) {
             Some(Object::Table(table)) => {
                 // What a statement writes to is read as it is stored.
-                let with_vid = self.options.with_vid.contains(&table.oid);
-                match table.materialized.as_deref().filter(|_| !with_vid) {
+                let vid = self.options.with_vid.contains(&table.oid);
+                match table.materialized.as_deref().filter(|_| !vid) {
                     Some(Materialized { continuous: Some(continuous), .. }) => {
                         self.continuous(table, continuous).map(Some)
                     }
@@ -153,7 +166,7 @@ impl<'a> Planning<'a> {
                         format!("materialized view \"{}\" has not been populated", table.name),
                     )
                     .hint("Use the REFRESH MATERIALIZED VIEW command.")),
-                    _ => Ok(Some(self.source(table, with_vid))),
+                    _ => Ok(Some(self.source(table, Shape { vid, ..shape }))),
                 }
             }
             Some(Object::View(view)) => self.view(view).map(Some),
@@ -167,7 +180,7 @@ impl<'a> Planning<'a> {
     }
 
     fn continuous(&self, view: &Arc<Table>, continuous: &Continuous) -> SqlResult<Arc<dyn TableSource>> {
-        let Some(planner) = self.options.views else { return Ok(self.source(view, false)) };
+        let Some(planner) = self.options.views else { return Ok(self.source(view, Shape::default())) };
         // What it reads below is its owner's matter.
         self.reads.lock().insert(view.oid);
         let plan = planner.plan_continuous(view, continuous)?;
@@ -198,6 +211,7 @@ pub(super) fn optimize_plan(plan: &LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn undefined_table(name: &TableReference) -> SqlError {
+    let name = name.to_string().replace(ONLY_MARK, "").replace(TABLE_OID_MARK, "");
     SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
@@ -41,7 +41,7 @@ enum Predicate {
     /// Every row counts.
     Whole,
     /// A row counts for which all filters are true. They are over `schema`, whose columns are those at `columns` of the
-    /// table; one behind the last is the hidden column.
+    /// table; behind the last are the hidden ones, the vid and the table's oid.
     Filters { filters: Vec<Arc<dyn PhysicalExpr>>, columns: Arc<[usize]>, schema: SchemaRef },
 }
 
@@ -145,6 +145,9 @@ impl ScanRead {
         let batch = rows_to_batch(&fields, rows).ok()?;
         let arrays = columns.iter().zip(schema.fields()).map(|(place, field)| match batch.columns().get(*place) {
             Some(array) => cast(array, field.data_type()).ok(),
+            None if *place > live.len() => {
+                Some(Arc::new(UInt32Array::from_value(self.table.oid.0, rows.len())) as ArrayRef)
+            }
             None => Some(arrow::array::new_null_array(field.data_type(), rows.len())),
         });
         let arrays = arrays.collect::<Option<Vec<_>>>()?;

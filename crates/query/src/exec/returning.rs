@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -12,6 +12,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, TableSource, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use perigee_plan::relational::TABLE_OID_COLUMN;
 use perigee_types::SqlType;
 use perigee_types::catalog::Table;
 
@@ -78,19 +79,27 @@ fn not_given() -> DataFusionError {
     DataFusionError::Internal("a plan over rows that it was not given".to_owned())
 }
 
-/// The source to plan RETURNING with: one column for each visible column of the table.
+/// The source to plan with over rows of a table: one column for each visible column.
 #[must_use]
 pub fn source(table: &Table) -> Arc<dyn TableSource> {
-    source_with(table, &[])
+    unknown(visible_fields(table))
 }
 
-/// As [`source`], with columns of other tables behind.
+/// The source to plan RETURNING with: the table's visible columns, columns of other tables, the oid of each row's own table.
 #[must_use]
 pub fn source_with(table: &Table, others: &[(String, SqlType)]) -> Arc<dyn TableSource> {
-    let own = table.visible_columns().iter().map(|c| c.ty.field(c.name.clone(), true));
-    let others = others.iter().map(|(name, ty)| ty.field(name.clone(), true));
-    let schema = Arc::new(Schema::new(own.chain(others).collect::<Vec<_>>()));
-    provider_as_source(Arc::new(RowsInMemory { schema, rows: Rows::Unknown }))
+    let mut fields = visible_fields(table);
+    fields.extend(others.iter().map(|(name, ty)| ty.field(name.clone(), true)));
+    fields.push(SqlType::Oid.field(TABLE_OID_COLUMN, true));
+    unknown(fields)
+}
+
+fn visible_fields(table: &Table) -> Vec<Field> {
+    table.visible_columns().iter().map(|c| c.ty.field(c.name.clone(), true)).collect()
+}
+
+fn unknown(fields: Vec<Field>) -> Arc<dyn TableSource> {
+    provider_as_source(Arc::new(RowsInMemory { schema: Arc::new(Schema::new(fields)), rows: Rows::Unknown }))
 }
 
 /// The source to plan with what a write of a WITH clause returns: the columns of its RETURNING under these names. `part` is
@@ -103,7 +112,7 @@ pub fn part(returning: &LogicalPlan, names: &[String], part: usize) -> Arc<dyn T
     provider_as_source(Arc::new(rows))
 }
 
-/// The plan with `rows` under its scan of [`RETURNING_TABLE`]. Columns go by place; their names may differ.
+/// The plan with `rows` under its scan of [`perigee_plan::relational::RETURNING_TABLE`]. Columns go by place; their names may differ.
 pub(super) fn over(plan: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan> {
     plan.clone()
         .transform_up(|node| {

@@ -224,7 +224,7 @@ fn rows_read(logical: &LogicalPlan, view: &ReadView) -> u64 {
             && let Ok(provider) = source_as_provider(&scan.source)
         {
             rows = rows.saturating_add(match provider.downcast_ref::<CatalogTable>() {
-                Some(table) => view.snapshot.table(table.table().storage).map_or(0, |t| t.row_count()),
+                Some(table) => table.rows(view),
                 None => 0,
             });
         }

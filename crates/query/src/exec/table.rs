@@ -11,14 +11,35 @@ use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableSource, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use perigee_plan::relational::VID_COLUMN;
-use perigee_types::catalog::{Index, IndexDefinition, Table};
+use perigee_plan::relational::{TABLE_OID_COLUMN, VID_COLUMN};
+use perigee_types::SqlType;
+use perigee_types::catalog::{Column, Index, IndexDefinition, Table};
 
 use super::scan;
+use super::view::ReadView;
+
+/// What of a table a name in a statement stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Its own rows alone, not those of its partitions and of tables that inherit from it.
+    pub only: bool,
+    /// The schema ends with [`VID_COLUMN`], behind which only the next may stand.
+    pub vid: bool,
+    /// The schema ends with [`TABLE_OID_COLUMN`].
+    pub oid: bool,
+}
+
+impl Shape {
+    /// The columns of the table that the schema begins with: who writes rows needs the hidden ones too.
+    pub(super) fn columns(self, table: &Table) -> &[Column] {
+        if self.vid { &table.columns } else { table.visible_columns() }
+    }
+}
 
 /// A table. Holds no rows: they come from the [`super::ReadView`] of the statement that scans it.
 pub(super) struct CatalogTable {
     table: Arc<Table>,
+    shape: Shape,
     schema: SchemaRef,
     constraints: Constraints,
 }
@@ -32,25 +53,25 @@ pub(crate) fn scanned_table(source: &Arc<dyn TableSource>) -> Result<Option<Arc<
     Ok(provider.downcast_ref::<CatalogTable>().map(|table| Arc::clone(&table.table)))
 }
 
-/// Whether a scan is the one that finds the rows which a write changes: it ends with the version's number.
+/// Whether a scan is the one that finds the rows which a write changes: it gives the version's number.
 ///
 /// # Errors
 /// As [`scanned_table`].
 pub(crate) fn finds_written_rows(source: &Arc<dyn TableSource>) -> Result<bool> {
     let provider = source_as_provider(source)?;
-    let last = |table: &CatalogTable| table.schema.fields().last().map(|field| field.name() == VID_COLUMN);
-    Ok(provider.downcast_ref::<CatalogTable>().and_then(last).unwrap_or_default())
+    Ok(provider.downcast_ref::<CatalogTable>().is_some_and(|table| table.shape.vid))
 }
 
 impl CatalogTable {
-    /// `unique`: its unique indexes. `with_vid`: the schema ends with the hidden column.
-    pub(super) fn new(table: Arc<Table>, unique: &[Arc<Index>], with_vid: bool) -> Self {
-        // Who writes rows needs all of them.
-        let visible = table.visible_columns();
-        let columns = if with_vid { &table.columns[..] } else { visible };
-        let mut fields: Vec<Field> = columns.iter().map(|c| c.ty.field(c.name.clone(), !c.not_null)).collect();
-        if with_vid {
+    /// `unique`: the indexes that all of its rows obey.
+    pub(super) fn new(table: Arc<Table>, unique: &[Arc<Index>], shape: Shape) -> Self {
+        let mut fields: Vec<Field> =
+            shape.columns(&table).iter().map(|c| c.ty.field(c.name.clone(), !c.not_null)).collect();
+        if shape.vid {
             fields.push(Field::new(VID_COLUMN, DataType::UInt64, false));
+        }
+        if shape.oid {
+            fields.push(SqlType::Oid.field(TABLE_OID_COLUMN, false));
         }
         let constraints =
             unique.iter().filter(|index| index.definition == IndexDefinition::default()).filter_map(|index| {
@@ -63,7 +84,7 @@ impl CatalogTable {
                 })
             });
         let constraints = Constraints::new_unverified(constraints.collect());
-        Self { schema: Arc::new(Schema::new(fields)), constraints, table }
+        Self { schema: Arc::new(Schema::new(fields)), constraints, shape, table }
     }
 
     /// The table as planned.
@@ -71,20 +92,18 @@ impl CatalogTable {
         &self.table
     }
 
-    /// The visible columns; all live ones and the version's number where rows are written.
-    pub(super) fn full_schema(&self) -> &SchemaRef {
-        &self.schema
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
     }
 
-    /// Places of columns in which no value stands twice.
-    pub(super) fn unique_columns(&self) -> Vec<usize> {
-        self.constraints
-            .iter()
-            .filter_map(|constraint| match constraint {
-                Constraint::PrimaryKey(columns) | Constraint::Unique(columns) if columns.len() == 1 => Some(columns[0]),
-                _ => None,
-            })
-            .collect()
+    /// Rows that a scan of it reads at most, about.
+    pub(super) fn rows(&self, view: &ReadView) -> u64 {
+        let count = |table: &Table| view.snapshot.table(table.storage).map_or(0, |store| store.row_count());
+        let catalog = &view.snapshot.catalog;
+        if self.shape.only || !catalog.has_children(self.table.oid) {
+            return count(&self.table);
+        }
+        catalog.family(&self.table).iter().map(|table| count(table)).fold(0, u64::saturating_add)
     }
 }
 
@@ -122,6 +141,6 @@ impl TableProvider for CatalogTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         // Filters come again, as physical expressions, when the plan is optimized.
         let limit = if filters.is_empty() { limit } else { None };
-        scan::plan(self, state, projection, limit)
+        scan::plan(self, state, projection, filters, limit)
     }
 }

@@ -115,7 +115,7 @@ impl Table {
             (Table::Series, Held::Series(series)) => push(&|at| match at {
                 2 => labels(&series.options.labels),
                 3 => Value::Int8(series.options.retention_ms),
-                4 => Value::Int8(i64::try_from(series.len()).unwrap_or(i64::MAX)),
+                4 => Value::Int8(i64::try_from(series.count()).unwrap_or(i64::MAX)),
                 5 => series.first().map_or(Value::Null, |sample| time(sample.time)),
                 _ => series.last().map_or(Value::Null, |sample| time(sample.time)),
             }),

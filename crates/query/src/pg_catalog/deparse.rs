@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use perigee_types::catalog::{Check, ForeignKey, Index, Object, ReferentialAction, Table, TypeKind};
-use perigee_types::{Oid, SqlType};
+use perigee_types::partition::{Datum, PartitionBound, PartitionKey};
+use perigee_types::text::OutputSettings;
+use perigee_types::{Oid, SqlType, Value};
 use sqlparser::ast::{Expr, visit_expressions};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -240,8 +242,9 @@ pub(super) fn index(scope: &Scope, table: &std::sync::Arc<Table>, index: &Index,
             format!("{text}{}", key_order(index, at))
         })
         .collect();
+    let only = if table.partitioning.is_some() { "ONLY " } else { "" };
     let mut text =
-        format!("CREATE {unique}INDEX {} ON {name} USING btree ({})", quote_ident(&index.name), keys.join(", "));
+        format!("CREATE {unique}INDEX {} ON {only}{name} USING btree ({})", quote_ident(&index.name), keys.join(", "));
     if !index.definition.include.is_empty() {
         text.push_str(&format!(" INCLUDE ({})", column_list(table, &index.definition.include)));
     }
@@ -278,6 +281,166 @@ fn key_order(index: &Index, at: usize) -> &'static str {
     }
 }
 
+/// The partition key of a table, as behind PARTITION BY.
+pub(super) fn partition_key(table: &Table) -> Option<String> {
+    let partitioning = table.partitioning.as_ref()?;
+    let parts: Vec<String> = partitioning.keys.iter().map(|key| key_part(table, key)).collect();
+    Some(format!("{} ({})", partitioning.strategy.name().to_uppercase(), parts.join(", ")))
+}
+
+/// A part of a partition key: a column's name, or an expression, in parentheses where it is no call.
+fn key_part(table: &Table, key: &PartitionKey) -> String {
+    let column = key.column.and_then(|number| table.columns.get(table.number_position(number)?));
+    match (column, &key.expression) {
+        (Some(column), _) => quote_ident(&column.name),
+        (None, Some(text)) => {
+            let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).and_then(|mut p| p.parse_expr());
+            match parsed {
+                Ok(Expr::Function(_)) => text.clone(),
+                Ok(Expr::BinaryOp { .. }) => format!("(({text}))"),
+                _ => format!("({text})"),
+            }
+        }
+        (None, None) => String::new(),
+    }
+}
+
+/// A value as a constant of SQL.
+fn constant(value: &Value, ty: &SqlType) -> String {
+    let text = perigee_types::text::format(value, ty, &OutputSettings::default());
+    match value {
+        Value::Null => "NULL".to_owned(),
+        Value::Bool(_) => if text == "t" { "true" } else { "false" }.to_owned(),
+        Value::Int2(_) | Value::Int4(_) if !text.starts_with('-') => text,
+        _ => format!("'{}'", text.replace('\'', "''")),
+    }
+}
+
+/// One end of a range, as `(1, MAXVALUE)`.
+pub fn bound_end(end: &[Datum], parent: &Table) -> String {
+    let keys = parent.partitioning.iter().flat_map(|partitioning| &partitioning.keys);
+    let parts: Vec<String> = end
+        .iter()
+        .zip(keys)
+        .map(|(datum, key)| match datum {
+            Datum::Minimum => "MINVALUE".to_owned(),
+            Datum::Maximum => "MAXVALUE".to_owned(),
+            Datum::Value(value) => constant(value, &key.ty),
+        })
+        .collect();
+    format!("({})", parts.join(", "))
+}
+
+/// Which rows of `parent` a partition takes, as behind PARTITION OF.
+pub(super) fn bound(bound: &PartitionBound, parent: &Table) -> String {
+    match bound {
+        PartitionBound::Default => "DEFAULT".to_owned(),
+        PartitionBound::Hash { modulus, remainder } => {
+            format!("FOR VALUES WITH (modulus {modulus}, remainder {remainder})")
+        }
+        PartitionBound::Range { from, to } => {
+            format!("FOR VALUES FROM {} TO {}", bound_end(from, parent), bound_end(to, parent))
+        }
+        PartitionBound::List(values) => {
+            let ty = parent.partitioning.as_ref().and_then(|p| p.keys.first()).map_or(SqlType::Text, |k| k.ty.clone());
+            let values: Vec<String> = values.iter().map(|value| constant(value, &ty)).collect();
+            format!("FOR VALUES IN ({})", values.join(", "))
+        }
+    }
+}
+
+/// What is true of all rows of a partition, of its own bound and of those of the tables above it.
+pub(super) fn partition_constraint(scope: &Scope, table: &Table) -> Option<String> {
+    let mut parts = Vec::new();
+    let (mut child, mut levels) = (table, Vec::new());
+    while let Some(bound) = &child.bound {
+        let parent = scope.catalog().table(*child.parents.first()?)?;
+        levels.push((parent, bound));
+        child = parent;
+    }
+    for (parent, bound) in levels.into_iter().rev() {
+        bound_conditions(scope, parent, bound, &mut parts);
+    }
+    match parts.len() {
+        0 => None,
+        1 => parts.pop(),
+        _ => Some(format!("({})", parts.join(" AND "))),
+    }
+}
+
+fn bound_conditions(scope: &Scope, parent: &Table, bound: &PartitionBound, parts: &mut Vec<String>) {
+    let Some(partitioning) = &parent.partitioning else { return };
+    let names: Vec<String> = partitioning.keys.iter().map(|key| key_part(parent, key)).collect();
+    let typed = |value: &Value, at: usize| {
+        let ty = partitioning.keys.get(at).map_or(SqlType::Text, |key| key.ty.clone());
+        let text = constant(value, &ty);
+        if text.starts_with('\'') { format!("{text}::{ty}") } else { text }
+    };
+    match bound {
+        PartitionBound::Default => {
+            let mut others = Vec::new();
+            for other in scope.catalog().children(parent.oid).filter_map(|child| child.bound.as_ref()) {
+                let mut conditions = Vec::new();
+                if *other != PartitionBound::Default {
+                    bound_conditions(scope, parent, other, &mut conditions);
+                    others.push(format!("({})", conditions.join(" AND ")));
+                }
+            }
+            if !others.is_empty() {
+                parts.push(format!("(NOT ({}))", others.join(" OR ")));
+            }
+        }
+        PartitionBound::Hash { modulus, remainder } => parts.push(format!(
+            "satisfies_hash_partition('{}'::oid, {modulus}, {remainder}, {})",
+            parent.oid,
+            names.join(", ")
+        )),
+        PartitionBound::List(values) => {
+            let name = names.first().cloned().unwrap_or_default();
+            let others: Vec<String> = values.iter().filter(|v| !v.is_null()).map(|value| typed(value, 0)).collect();
+            let any = match others.as_slice() {
+                [] => None,
+                [one] => Some(format!("({name} = {one})")),
+                many => Some(format!("({name} = ANY (ARRAY[{}]))", many.join(", "))),
+            };
+            match (values.iter().any(Value::is_null), any) {
+                (true, Some(any)) => parts.push(format!("(({name} IS NULL) OR {any})")),
+                (true, None) => parts.push(format!("({name} IS NULL)")),
+                (false, any) => {
+                    parts.push(format!("({name} IS NOT NULL)"));
+                    parts.extend(any);
+                }
+            }
+        }
+        PartitionBound::Range { from, to } => {
+            parts.extend(names.iter().map(|name| format!("({name} IS NOT NULL)")));
+            for (end, operator) in [(from, ">"), (to, "<")] {
+                let mut alternatives = Vec::new();
+                for at in 0..end.len() {
+                    let Some(Datum::Value(value)) = end.get(at) else { break };
+                    let equal = end.iter().take(at).enumerate().filter_map(|(before, datum)| match datum {
+                        Datum::Value(value) => Some(format!("({} = {})", names[before], typed(value, before))),
+                        _ => None,
+                    });
+                    let last = at + 1 == end.len() || !matches!(end.get(at + 1), Some(Datum::Value(_)));
+                    let inclusive = if operator == ">" && last { "=" } else { "" };
+                    let own = format!("({} {operator}{inclusive} {})", names[at], typed(value, at));
+                    let all: Vec<String> = equal.chain([own]).collect();
+                    alternatives.push(match all.as_slice() {
+                        [one] => one.clone(),
+                        many => format!("({})", many.join(" AND ")),
+                    });
+                }
+                match alternatives.as_slice() {
+                    [] => {}
+                    [one] => parts.push(one.clone()),
+                    many => parts.push(format!("({})", many.join(" OR "))),
+                }
+            }
+        }
+    }
+}
+
 /// The constraint that an index upholds.
 pub(super) fn index_constraint(table: &Table, index: &Index) -> String {
     let kind = if table.primary_key == Some(index.oid) { "PRIMARY KEY" } else { "UNIQUE" };
@@ -286,7 +449,16 @@ pub(super) fn index_constraint(table: &Table, index: &Index) -> String {
 
 /// A CHECK constraint.
 pub(super) fn check(check: &Check) -> String {
-    format!("CHECK (({}))", check.expression)
+    format!("CHECK ({})", parenthesized(&check.expression))
+}
+
+/// An expression as PostgreSQL prints it: operations stand in parentheses.
+pub(super) fn parenthesized(expression: &str) -> String {
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(expression).and_then(|mut parser| parser.parse_expr());
+    match parsed {
+        Ok(Expr::Function(_) | Expr::Identifier(_) | Expr::Nested(_) | Expr::Value(_)) => expression.to_owned(),
+        _ => format!("({expression})"),
+    }
 }
 
 /// A foreign key.

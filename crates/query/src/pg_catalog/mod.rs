@@ -25,12 +25,32 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
-use perigee_types::Oid;
+use perigee_types::catalog::Catalog;
+use perigee_types::{Oid, SqlType, TenantId};
 
 use crate::exec::SystemTables;
 
 pub(crate) use provider::is_system_table;
 pub(crate) use rewrite::rewrite;
+
+/// How a session sees names of objects: its catalog and the schemas in its path.
+#[derive(Clone, Debug)]
+pub struct ObjectNames {
+    /// The catalog.
+    pub catalog: Arc<Catalog>,
+    /// The tenant of the session's database.
+    pub tenant: TenantId,
+    /// The schemas of `search_path`, in order.
+    pub path: Arc<[String]>,
+}
+
+impl ObjectNames {
+    /// What an oid of type regclass, regtype or regproc shows as text.
+    #[must_use]
+    pub fn text(&self, oid: Oid, ty: &SqlType) -> String {
+        functions::object_text(&self.catalog, self.tenant, &self.path, oid, ty)
+    }
+}
 
 /// The system schemas of this build.
 #[derive(Debug, Default)]

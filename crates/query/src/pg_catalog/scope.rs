@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use perigee_types::catalog::{Catalog, Database, Index, Object, Role, Schema, Sequence, Table, UserType, View};
-use perigee_types::{Oid, SqlType};
+use perigee_types::{Oid, SqlType, TenantId};
 
 use super::definition::{self, Definition};
 use crate::exec::{ReadView, SessionFacts};
@@ -86,15 +86,12 @@ impl<'a> Scope<'a> {
 
     /// The type that has an oid, or whose arrays have it (`true`).
     pub(super) fn user_type(&self, oid: Oid) -> Option<(&'a Arc<UserType>, bool)> {
-        self.user_types().find(|ty| ty.oid == oid || ty.array == oid).map(|ty| (ty, ty.array == oid))
+        user_type(self.catalog(), self.session().tenant, oid)
     }
 
     /// Whether a bare name means this type.
     pub(super) fn type_is_visible(&self, ty: &UserType) -> bool {
-        let within = |schema: &str| {
-            self.catalog().user_type(self.catalog().schema(self.session().tenant, schema)?.oid, &ty.name)
-        };
-        self.session().search_path.iter().find_map(|schema| within(schema)).is_some_and(|found| found.oid == ty.oid)
+        type_is_visible(self.catalog(), self.session().tenant, &self.session().search_path, ty)
     }
 
     /// The tables that users made.
@@ -235,15 +232,26 @@ impl<'a> Relation<'a> {
         }
     }
 
-    /// `relkind`
+    /// `relkind`; of an index of a partitioned table [`Relation::kind_in`] says it.
     pub(super) fn kind(self) -> &'static str {
         match self {
             Relation::Table(t) if t.materialized.is_some() => "m",
+            Relation::Table(table) if table.partitioning.is_some() => "p",
             Relation::Table(_) => "r",
             Relation::Index(_) => "i",
             Relation::Sequence(_) => "S",
             Relation::View(_) => "v",
             Relation::System(o) => o.kind,
+        }
+    }
+
+    /// `relkind`
+    pub(super) fn kind_in(self, scope: &Scope) -> &'static str {
+        match self {
+            Relation::Index(index) if scope.catalog().table(index.table).is_some_and(|t| t.partitioning.is_some()) => {
+                "I"
+            }
+            other => other.kind(),
         }
     }
 
@@ -284,4 +292,16 @@ impl<'a> Relation<'a> {
             }
         }
     }
+}
+
+/// Whether a bare name means this type to a session with these schemas in its path.
+pub(super) fn type_is_visible(catalog: &Catalog, tenant: TenantId, path: &[String], ty: &UserType) -> bool {
+    let within = |schema: &String| catalog.user_type(catalog.schema(tenant, schema)?.oid, &ty.name);
+    path.iter().find_map(within).is_some_and(|found| found.oid == ty.oid)
+}
+
+/// The type of a tenant that has an oid, or whose arrays have it (`true`).
+pub(super) fn user_type(catalog: &Catalog, tenant: TenantId, oid: Oid) -> Option<(&Arc<UserType>, bool)> {
+    let mut types = catalog.user_types().filter(|ty| ty.tenant == tenant);
+    types.find(|ty| ty.oid == oid || ty.array == oid).map(|ty| (ty, ty.array == oid))
 }

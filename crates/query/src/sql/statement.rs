@@ -10,7 +10,7 @@ use perigee_plan::{RoleChange, SessionCommand, TransactionCommand};
 use perigee_types::Value;
 use perigee_types::acl::AclKind;
 use perigee_types::enum_type::EnumPlace;
-use sqlparser::ast::{DataType, Expr, Ident, ObjectName, Query};
+use sqlparser::ast::{DataType, Expr, ForValues, Ident, ObjectName, Query};
 
 /// One statement of a text.
 #[derive(Clone, Debug)]
@@ -117,6 +117,8 @@ pub enum Ast {
         /// What to do.
         action: Box<AlterTypeAction>,
     },
+    /// ALTER TABLE that changes which tables belong to which
+    Lineage(Lineage),
     /// COPY
     Copy(Box<CopyStatement>),
     /// EXPLAIN
@@ -240,6 +242,44 @@ pub enum PrivilegeTarget {
     },
 }
 
+/// ALTER TABLE that changes whose partition a table is, or from which it inherits.
+#[derive(Clone, Debug)]
+pub struct Lineage {
+    /// The table.
+    pub table: ObjectName,
+    /// IF EXISTS
+    pub if_exists: bool,
+    /// What to do.
+    pub change: LineageChange,
+}
+
+/// What a [`Lineage`] does.
+#[derive(Clone, Debug)]
+pub enum LineageChange {
+    /// ATTACH PARTITION
+    Attach {
+        /// The partition to be.
+        child: ObjectName,
+        /// Which rows it takes.
+        bound: ForValues,
+    },
+    /// DETACH PARTITION
+    Detach {
+        /// The partition.
+        child: ObjectName,
+    },
+    /// INHERIT
+    Inherit {
+        /// The parent.
+        parent: ObjectName,
+    },
+    /// NO INHERIT
+    NoInherit {
+        /// The parent.
+        parent: ObjectName,
+    },
+}
+
 /// What COPY reads or writes.
 #[derive(Clone, Debug)]
 pub enum CopyTarget {
@@ -258,6 +298,8 @@ pub struct CopyStatement {
     pub from: bool,
     /// Its options.
     pub options: CopyOptions,
+    /// WHERE, of COPY FROM.
+    pub filter: Option<Expr>,
 }
 
 /// Options of COPY; `None` leaves the format's default.

@@ -34,6 +34,8 @@ fn table(storage: Oid) -> Arc<Table> {
         missing: Value::Null,
         domain: None,
         identity_always: None,
+        inherited: 0,
+        local: true,
         comment: None,
         acl: Default::default(),
     };
@@ -55,6 +57,9 @@ fn table(storage: Oid) -> Arc<Table> {
         materialized: None,
         options: Default::default(),
         on_commit: perigee_types::catalog::OnCommit::PreserveRows,
+        parents: Vec::new(),
+        partitioning: None,
+        bound: None,
         comment: None,
         acl: None,
     })

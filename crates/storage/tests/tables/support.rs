@@ -195,6 +195,8 @@ pub(crate) fn column(number: u16, name: &str, ty: SqlType, missing: Value) -> Co
         missing,
         domain: None,
         identity_always: None,
+        inherited: 0,
+        local: true,
         comment: None,
         acl: Default::default(),
     }
@@ -224,6 +226,9 @@ pub(crate) fn table(storage: Oid, indexes: &[Index]) -> Table {
         materialized: None,
         options: Default::default(),
         on_commit: perigee_types::catalog::OnCommit::PreserveRows,
+        parents: Vec::new(),
+        partitioning: None,
+        bound: None,
         comment: None,
         acl: None,
     }
@@ -238,6 +243,7 @@ pub(crate) fn index(oid: Oid, columns: &[u16], unique: bool) -> Index {
         columns: columns.to_vec(),
         unique,
         constraint: oid == PRIMARY,
+        parent: None,
         definition: Default::default(),
         state: IndexState::Valid,
         comment: None,

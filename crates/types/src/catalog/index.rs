@@ -53,6 +53,9 @@ pub struct Index {
     pub unique: bool,
     /// Whether it stands for a constraint (PRIMARY KEY or UNIQUE) and goes with it.
     pub constraint: bool,
+    /// The index of the partitioned table that this one of a partition belongs to.
+    #[serde(default)]
+    pub parent: Option<IndexId>,
     /// Whether it may be read.
     pub state: IndexState,
     /// How it was written.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::acl::Acl;
 use crate::ids::{IndexId, Oid, TableId, TenantId};
+use crate::partition::{PartitionBound, Partitioning};
 use crate::sql_type::SqlType;
 use crate::value::Value;
 
@@ -42,6 +43,12 @@ pub struct Column {
     /// For identity columns: whether it is GENERATED ALWAYS (else BY DEFAULT).
     #[serde(default)]
     pub identity_always: Option<bool>,
+    /// From how many parents the table has it.
+    #[serde(default)]
+    pub inherited: u16,
+    /// Whether the table would have it without its parents.
+    #[serde(default = "yes")]
+    pub local: bool,
     /// Comment.
     #[serde(default)]
     pub comment: Option<String>,
@@ -59,6 +66,16 @@ pub struct Check {
     pub name: String,
     /// The SQL expression.
     pub expression: String,
+    /// From how many parents the table has it.
+    #[serde(default)]
+    pub inherited: u16,
+    /// Whether the table would have it without its parents.
+    #[serde(default = "yes")]
+    pub local: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What becomes of the rows that point to a row which goes or changes its key.
@@ -97,6 +114,9 @@ pub struct ForeignKey {
     pub on_delete: ReferentialAction,
     /// MATCH FULL: all of the columns are NULL or none.
     pub match_full: bool,
+    /// The foreign key of the partitioned table that this one of a partition belongs to.
+    #[serde(default)]
+    pub parent: Option<Oid>,
 }
 
 /// What COMMIT does with a temporary table.
@@ -185,6 +205,15 @@ pub struct Table {
     /// What COMMIT does with a temporary table.
     #[serde(default)]
     pub on_commit: OnCommit,
+    /// The tables that it inherits from, or the one that it is a partition of.
+    #[serde(default)]
+    pub parents: Vec<TableId>,
+    /// How its rows are spread over its partitions; it has none of its own then.
+    #[serde(default)]
+    pub partitioning: Option<Partitioning>,
+    /// Which rows of its parent it holds, for a partition.
+    #[serde(default)]
+    pub bound: Option<PartitionBound>,
     /// Comment.
     #[serde(default)]
     pub comment: Option<String>,
@@ -235,5 +264,20 @@ impl Table {
     #[must_use]
     pub fn number_position(&self, number: u16) -> Option<usize> {
         self.columns.iter().position(|c| c.number == number)
+    }
+
+    /// Whether it is a partition of another table.
+    #[must_use]
+    pub fn is_partition(&self) -> bool {
+        self.bound.is_some()
+    }
+
+    /// For each column of `self` its place in `other`, which has columns of the same names; `None` where all stand at the
+    /// same places and there are no others.
+    #[must_use]
+    pub fn places_in(&self, other: &Table) -> Option<Vec<Option<usize>>> {
+        let same = self.columns.len() == other.columns.len()
+            && self.columns.iter().zip(&other.columns).all(|(a, b)| a.name == b.name);
+        (!same).then(|| self.columns.iter().map(|column| other.column_position(&column.name)).collect())
     }
 }

@@ -25,6 +25,17 @@ const ROWS_MAX: usize = 1 << 24;
 
 /// The columns of a function that returns records: their names and the functions that give them.
 pub(crate) fn record_columns(function: &str) -> Option<&'static [(&'static str, &'static str)]> {
+    if function == "pg_partition_ancestors" {
+        return Some(&[("relid", "pg_partition_ancestors")]);
+    }
+    if function == "pg_partition_tree" {
+        return Some(&[
+            ("relid", "pg_partition_tree_relid"),
+            ("parentrelid", "pg_partition_tree_parent"),
+            ("isleaf", "pg_partition_tree_leaf"),
+            ("level", "pg_partition_tree_level"),
+        ]);
+    }
     super::json::record_columns(function)
 }
 

@@ -37,7 +37,7 @@ use crate::exec::template::BATCH_ROWS;
 /// What is read, whatever columns and filters a plan asks for.
 pub(in crate::exec) struct Source {
     pub(super) table: Arc<Table>,
-    /// The table's live columns, then perhaps the vid.
+    /// The table's live columns, then the vid, then the table's oid.
     pub(super) schema: SchemaRef,
     /// Places of columns in which no value stands twice.
     pub(super) unique: Vec<usize>,

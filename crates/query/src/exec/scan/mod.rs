@@ -20,62 +20,124 @@ mod statistics;
 
 use std::sync::Arc;
 
-use datafusion::catalog::Session;
-use datafusion::error::Result;
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
-use perigee_types::{SqlError, SqlState};
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+use perigee_plan::relational::{TABLE_OID_COLUMN, VID_COLUMN};
+use perigee_types::catalog::Table;
+use perigee_types::{SqlError, SqlState, SqlType};
 
 pub(super) use exec::ScanExec;
 use own::OwnRows;
 
 use super::error::from_sql;
-use super::table::CatalogTable;
-use super::view::read_view;
+use super::family;
+use super::table::{CatalogTable, Shape};
+use super::view::{ReadView, read_view};
 
-/// Plans a scan of `table` as the session's view shows it.
+/// Plans a scan of `table`, and of its partitions and of those that inherit from it, as the session's view shows them.
+/// What no row for which all of `filters` are true can be in is left out.
 pub(super) fn plan(
     table: &CatalogTable,
     state: &dyn Session,
     projection: Option<&Vec<usize>>,
+    filters: &[Expr],
     limit: Option<usize>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let view = read_view(state)?;
-    let catalog_table = table.table();
-    let chunks = match view.snapshot.table(catalog_table.storage) {
+    let root = table.table();
+    let shape = table.shape();
+    let width = table.schema().fields().len();
+    let columns: Vec<usize> = projection.map_or_else(|| (0..width).collect(), Clone::clone);
+    let partitions = state.config().target_partitions();
+    if shape.only || !view.snapshot.catalog.has_children(root.oid) {
+        return Ok(Arc::new(member(&view, root, root, shape, &columns, limit, partitions)?));
+    }
+    if let Some(log) = &view.reads {
+        // A partition that comes later is a change of these.
+        for table in view.snapshot.catalog.family(root).iter().filter(|table| table.partitioning.is_some()) {
+            log.scan_of(table);
+        }
+    }
+    let members = family::members(&view.snapshot.catalog, root, filters)?;
+    let each = partitions.div_ceil(members.len().max(1));
+    let scans = members.iter().map(|child| {
+        member(&view, root, child, shape, &columns, limit, each).map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>)
+    });
+    let mut scans = scans.collect::<Result<Vec<_>>>()?;
+    match (scans.len(), scans.pop()) {
+        (1, Some(scan)) => Ok(scan),
+        (_, Some(last)) => {
+            scans.push(last);
+            UnionExec::try_new(scans)
+        }
+        (_, None) => Ok(Arc::new(EmptyExec::new(Arc::new(table.schema().project(&columns)?)))),
+    }
+}
+
+/// A scan of one table as `root`, which it belongs to, shows it. `columns` are places in the root's schema.
+fn member(
+    view: &ReadView,
+    root: &Arc<Table>,
+    table: &Arc<Table>,
+    shape: Shape,
+    columns: &[usize],
+    limit: Option<usize>,
+    partitions: usize,
+) -> Result<ScanExec> {
+    let chunks = match view.snapshot.table(table.storage) {
         Some(store) => {
             let staged = view.overlay.as_ref().and_then(|overlay| overlay.staged);
-            store.scan_as(view.snapshot.index, staged, Some(catalog_table)).chunks
+            store.scan_as(view.snapshot.index, staged, Some(table)).chunks
         }
         // A table that its own transaction has just made has only what the overlay holds.
-        None if view.snapshot.catalog.table(catalog_table.oid).is_some_and(|t| t.storage == catalog_table.storage) => {
-            Vec::new()
-        }
-        None => {
-            return Err(from_sql(SqlError::new(
-                SqlState::UndefinedTable,
-                format!("relation \"{}\" does not exist", catalog_table.name),
-            )));
-        }
+        None if view.snapshot.catalog.table(table.oid).is_some_and(|t| t.storage == table.storage) => Vec::new(),
+        None => return Err(gone(table)),
     };
-    let own = match view.overlay.as_ref().and_then(|o| o.tables.get(&catalog_table.storage)) {
-        Some(own) => Some(OwnRows::new(catalog_table, own)?),
+    let own = match view.overlay.as_ref().and_then(|o| o.tables.get(&table.storage)) {
+        Some(own) => Some(OwnRows::new(table, own)?),
         None => None,
     };
-    let columns = match projection {
-        Some(projection) => projection.clone(),
-        None => (0..table.full_schema().fields().len()).collect(),
-    };
-    let scan = ScanExec::new(exec::Source {
-        table: Arc::clone(catalog_table),
-        schema: Arc::clone(table.full_schema()),
-        unique: table.unique_columns(),
+    let live = table.columns.len();
+    let shown = shape.columns(root);
+    let places = columns.iter().map(|column| match shown.get(*column) {
+        Some(column) => table.column_position(&column.name).ok_or_else(|| gone(table)),
+        // The hidden columns: the version, and behind it the table.
+        None if shape.vid && *column == shown.len() => Ok(live),
+        None => Ok(live + 1),
+    });
+    let places = places.collect::<Result<Vec<_>>>()?;
+    let as_root = |name: &str| root.column_position(name).and_then(|place| root.columns.get(place));
+    let mut fields: Vec<_> = table
+        .columns
+        .iter()
+        .map(|c| c.ty.field(c.name.clone(), !as_root(&c.name).is_some_and(|column| column.not_null)))
+        .collect();
+    fields.push(Field::new(VID_COLUMN, DataType::UInt64, false));
+    fields.push(SqlType::Oid.field(TABLE_OID_COLUMN, false));
+    let unique = view.snapshot.catalog.indexes_of(table).filter(|index| index.unique);
+    let unique = unique.filter_map(|index| match index.columns.as_slice() {
+        [number] => table.number_position(*number),
+        _ => None,
+    });
+    Ok(ScanExec::new(exec::Source {
+        table: Arc::clone(table),
+        schema: Arc::new(Schema::new(fields)),
+        unique: unique.collect(),
         chunks,
         own,
-        read: view.reads.as_ref().map(|log| log.scan_of(catalog_table)),
+        read: view.reads.as_ref().map(|log| log.scan_of(table)),
         cancel: view.cancel.clone(),
     })
-    .with_columns(columns)
+    .with_columns(places)
     .with_limit(limit)
-    .with_partitions(state.config().target_partitions());
-    Ok(Arc::new(scan))
+    .with_partitions(partitions))
+}
+
+fn gone(table: &Table) -> DataFusionError {
+    from_sql(SqlError::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", table.name)))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, UInt64Array};
 use arrow::datatypes::{SchemaRef, UInt64Type};
 use datafusion::error::{DataFusionError, Result};
 use perigee_storage::arrow_value::ColumnBuilder;
@@ -15,7 +15,7 @@ use perigee_types::catalog::Table;
 #[derive(Debug)]
 pub(super) struct OwnRows {
     ended: HashSet<Vid>,
-    /// The table's live columns in order, then the vids.
+    /// The table's live columns in order, then the vids, then the table's oid.
     inserted: Vec<ArrayRef>,
     rows: usize,
 }
@@ -32,6 +32,7 @@ impl OwnRows {
             inserted.push(builder.finish());
         }
         inserted.push(Arc::new(UInt64Array::from_iter_values(overlay.inserted.iter().map(|(vid, _)| vid.0))));
+        inserted.push(Arc::new(UInt32Array::from_value(table.oid.0, overlay.inserted.len())));
         Ok(Self { ended: overlay.ended.clone(), inserted, rows: overlay.inserted.len() })
     }
 
@@ -50,7 +51,7 @@ impl OwnRows {
         self.rows
     }
 
-    /// Its inserted rows; `columns` are places in the table's columns, with the vid behind the last.
+    /// Its inserted rows; `columns` are places in the table's columns, with the vid and the table's oid behind the last.
     pub(super) fn inserted(&self, schema: &SchemaRef, columns: &[usize]) -> Result<RecordBatch> {
         let arrays = columns.iter().map(|c| Arc::clone(&self.inserted[*c])).collect();
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.rows));

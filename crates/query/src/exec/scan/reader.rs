@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{BatchCoalescer, and, filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -50,9 +50,10 @@ struct Hint {
 pub(super) struct Reader {
     scan: ScanExec,
     output_schema: SchemaRef,
-    /// Numbers of the table's columns to read, and for each column of the scan its place in what is read.
+    /// Numbers of the table's columns to read, and for each column of the scan its place in what is read; `None` for the
+    /// table's oid.
     numbers: Vec<u16>,
-    places: Vec<usize>,
+    places: Vec<Option<usize>>,
     with_vid: bool,
     pruner: Option<DynamicPruner>,
     /// For each filter whether it may fail.
@@ -75,12 +76,12 @@ impl Reader {
         let places = scan.columns.iter().map(|c| {
             if *c < live {
                 next += 1;
-                next - 1
+                Some(next - 1)
             } else {
-                numbers.len()
+                (*c == live).then_some(numbers.len())
             }
         });
-        let places: Vec<usize> = places.collect();
+        let places: Vec<Option<usize>> = places.collect();
         let counter = |name| MetricBuilder::new(scan.metrics_set()).counter(name, partition);
         let time = |name| MetricBuilder::new(scan.metrics_set()).subset_time(name, partition);
         let counters = Counters {
@@ -99,7 +100,7 @@ impl Reader {
             pending: BatchCoalescer::new(Arc::clone(&output_schema), BATCH_ROWS)
                 .with_biggest_coalesce_batch_size(Some(BATCH_ROWS_MIN)),
             output_schema,
-            with_vid: ends_rows || scan.columns.iter().any(|c| *c >= live),
+            with_vid: ends_rows || scan.columns.contains(&live),
             numbers,
             places,
             pruner: DynamicPruner::new(scan),
@@ -211,7 +212,12 @@ impl Reader {
             Some(own) if own.ends_rows() => own.alive(batch.column(self.numbers.len()))?,
             _ => None,
         };
-        let mut arrays: Vec<ArrayRef> = self.places.iter().map(|p| Arc::clone(batch.column(*p))).collect();
+        let table = self.scan.source.table.oid.0;
+        let array = |place: &Option<usize>| match place {
+            Some(place) => Arc::clone(batch.column(*place)),
+            None => Arc::new(UInt32Array::from_value(table, batch.num_rows())) as ArrayRef,
+        };
+        let mut arrays: Vec<ArrayRef> = self.places.iter().map(array).collect();
         for (array, field) in arrays.iter_mut().zip(self.scan.read_schema.fields()) {
             if array.data_type() != field.data_type() {
                 // The type has more labels or digits by now than in the statement's snapshot.

@@ -81,6 +81,8 @@ impl Fixture {
                 missing: Value::Null,
                 domain: None,
                 identity_always: None,
+                inherited: 0,
+                local: true,
                 comment: None,
                 acl: Default::default(),
             })
@@ -103,6 +105,9 @@ impl Fixture {
             materialized: None,
             options: BTreeMap::new(),
             on_commit: perigee_types::catalog::OnCommit::PreserveRows,
+            parents: Vec::new(),
+            partitioning: None,
+            bound: None,
             comment: None,
             acl: None,
         });
@@ -114,6 +119,7 @@ impl Fixture {
             columns: vec![1],
             unique: true,
             constraint: true,
+            parent: None,
             definition: Default::default(),
             state: IndexState::Valid,
             comment: None,

@@ -1,6 +1,8 @@
 //! Objects as SQL, and their comments.
 
-use perigee_types::catalog::{ColumnDefault, Object};
+use std::sync::Arc;
+
+use perigee_types::catalog::{ColumnDefault, Object, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::names::{cell, formatted};
@@ -19,7 +21,38 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("pg_get_viewdef", 1..=2, SqlType::Text, view),
         function("pg_get_ruledef", 1..=2, SqlType::Text, |_, _| Ok(Value::Null)),
         function("pg_get_triggerdef", 1..=2, SqlType::Text, |_, _| Ok(Value::Null)),
-        function("pg_get_partkeydef", 1..=1, SqlType::Text, |_, _| Ok(Value::Null)),
+        function("pg_get_partkeydef", 1..=1, SqlType::Text, |scope, values| {
+            let table = scope.catalog().table(oid_at(values, 0));
+            Ok(table.and_then(|table| deparse::partition_key(table)).map_or(Value::Null, Value::Text))
+        }),
+        function("pg_get_partition_constraintdef", 1..=1, SqlType::Text, |scope, values| {
+            let table = scope.catalog().table(oid_at(values, 0));
+            let text = table.and_then(|table| deparse::partition_constraint(scope, table));
+            Ok(text.map_or(Value::Null, Value::Text))
+        }),
+        function("pg_partition_ancestors_array", 1..=1, set_of(SqlType::Oid), |scope, values| {
+            Ok(Value::Array(lineage(scope, values)?.iter().map(|table| Value::Oid(table.oid.0)).collect()))
+        }),
+        function("pg_partition_tree_relid_array", 1..=1, set_of(SqlType::Oid), |scope, values| {
+            Ok(Value::Array(tree(scope, values)?.iter().map(|(table, _)| Value::Oid(table.oid.0)).collect()))
+        }),
+        function("pg_partition_tree_parent_array", 1..=1, set_of(SqlType::Oid), |scope, values| {
+            let parent = |(table, _): &(Arc<Table>, i32)| match table.parents.first() {
+                Some(parent) if table.is_partition() => Value::Oid(parent.0),
+                _ => Value::Null,
+            };
+            Ok(Value::Array(tree(scope, values)?.iter().map(parent).collect()))
+        }),
+        function("pg_partition_tree_leaf_array", 1..=1, set_of(SqlType::Bool), |scope, values| {
+            let leaf = |(table, _): &(Arc<Table>, i32)| Value::Bool(table.partitioning.is_none());
+            Ok(Value::Array(tree(scope, values)?.iter().map(leaf).collect()))
+        }),
+        function("pg_partition_tree_level_array", 1..=1, set_of(SqlType::Int4), |scope, values| {
+            Ok(Value::Array(tree(scope, values)?.iter().map(|(_, level)| Value::Int4(*level)).collect()))
+        }),
+        function("pg_partition_root", 1..=1, SqlType::Regclass, |scope, values| {
+            Ok(lineage(scope, values)?.last().map_or(Value::Null, |root| Value::Oid(root.oid.0)))
+        }),
         function("pg_get_statisticsobjdef_columns", 1..=1, SqlType::Text, |_, _| Ok(Value::Null)),
         function("pg_get_functiondef", 1..=1, SqlType::Text, |_, _| Ok(Value::Null)),
         function("pg_get_function_result", 1..=1, SqlType::Text, function_result),
@@ -33,6 +66,37 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("col_description", 2..=2, SqlType::Text, column_comment),
         function("quote_ident", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(deparse::quote_ident(text_at(v, 0))))),
     ]
+}
+
+fn set_of(ty: SqlType) -> SqlType {
+    SqlType::Array(Box::new(ty))
+}
+
+/// A partition or a partitioned table and those above it, up to the root; nothing for other relations.
+fn lineage(scope: &Scope, values: &[Value]) -> SqlResult<Vec<Arc<Table>>> {
+    let found = relation_of(scope, values.first().unwrap_or(&Value::Null))?;
+    let mut all = Vec::new();
+    let mut next = match found {
+        Some(Relation::Table(table)) if table.partitioning.is_some() || table.is_partition() => Some(table.clone()),
+        _ => None,
+    };
+    while let Some(table) = next {
+        let parent = if table.is_partition() { table.parents.first() } else { None };
+        next = parent.and_then(|parent| scope.catalog().table(*parent)).cloned();
+        all.push(table);
+    }
+    Ok(all)
+}
+
+/// A partition or a partitioned table and those below it, with their levels.
+fn tree(scope: &Scope, values: &[Value]) -> SqlResult<Vec<(Arc<Table>, i32)>> {
+    let Some(root) = lineage(scope, values)?.into_iter().next() else { return Ok(Vec::new()) };
+    let mut all: Vec<(Arc<Table>, i32)> = Vec::new();
+    for table in scope.catalog().family(&root) {
+        let above = all.iter().find(|(above, _)| table.parents.contains(&above.oid)).map_or(-1, |(_, level)| *level);
+        all.push((table, above + 1));
+    }
+    Ok(all)
 }
 
 fn index(scope: &Scope, values: &[Value]) -> SqlResult<Value> {

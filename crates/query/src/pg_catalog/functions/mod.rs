@@ -50,6 +50,8 @@ pub(super) fn functions() -> &'static [Arc<ScalarUDF>] {
     &FUNCTIONS
 }
 
+pub(super) use names::object_text;
+
 /// A function of this module by name.
 pub(super) fn find(name: &str) -> Option<Arc<ScalarUDF>> {
     functions().iter().find(|f| f.name() == name).cloned()

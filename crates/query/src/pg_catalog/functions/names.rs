@@ -1,6 +1,7 @@
 //! Oids to names and back.
 
-use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
+use perigee_types::catalog::{Catalog, Object};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, TenantId, Value};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
@@ -8,7 +9,7 @@ use super::{SystemFunction, function, named, oid_at, oid_of, relation_of, text_a
 use crate::exec::{domain_of, sql_type_of, with_types};
 use crate::pg_catalog::definition;
 use crate::pg_catalog::deparse;
-use crate::pg_catalog::scope::Scope;
+use crate::pg_catalog::scope::{self, Scope};
 
 /// What `format_type` gives for an oid that no type has.
 const UNKNOWN_TYPE: &str = "???";
@@ -172,13 +173,54 @@ fn class_text(scope: &Scope, oid: Oid) -> String {
     }
 }
 
+/// What an oid of type regclass, regtype or regproc shows as text, to a session with these schemas in its path.
+pub(in crate::pg_catalog) fn object_text(
+    catalog: &Catalog,
+    tenant: TenantId,
+    path: &[String],
+    oid: Oid,
+    ty: &SqlType,
+) -> String {
+    match ty {
+        SqlType::Regtype => return type_text_in(catalog, tenant, path, oid),
+        SqlType::Regproc => return proc_text(oid),
+        _ => {}
+    }
+    let (schema, name) = match catalog.object(oid) {
+        Some(Object::Table(o)) => (o.schema, &o.name),
+        Some(Object::Index(o)) => (o.schema, &o.name),
+        Some(Object::Sequence(o)) => (o.schema, &o.name),
+        Some(Object::View(o)) => (o.schema, &o.name),
+        _ => {
+            return match definition::all().find(|definition| definition.oid == oid.0) {
+                Some(definition) if definition.schema == "pg_catalog" => deparse::quote_ident(definition.name),
+                Some(definition) => format!("{}.{}", definition.schema, deparse::quote_ident(definition.name)),
+                None => number_text(oid),
+            };
+        }
+    };
+    let first = path.iter().find_map(|schema| catalog.relation(catalog.schema(tenant, schema)?.oid, name));
+    let hidden = definition::find("pg_catalog", name).is_some() || first.is_none_or(|first| first.oid() != oid);
+    let name = deparse::quote_ident(name);
+    match catalog.object(schema) {
+        Some(schema) if hidden => format!("{}.{name}", deparse::quote_ident(schema.name())),
+        _ => name,
+    }
+}
+
 /// A type as regtype shows it.
 fn type_text(scope: &Scope, oid: Oid) -> String {
-    if let Some((ty, is_array)) = scope.user_type(oid) {
-        let schema = if scope.type_is_visible(ty) {
-            String::new()
-        } else {
-            format!("{}.", deparse::quote_ident(scope.schema_name(ty.schema)))
+    let session = scope.session();
+    type_text_in(scope.catalog(), session.tenant, &session.search_path, oid)
+}
+
+fn type_text_in(catalog: &Catalog, tenant: TenantId, path: &[String], oid: Oid) -> String {
+    if let Some((ty, is_array)) = scope::user_type(catalog, tenant, oid) {
+        let schema = match catalog.object(ty.schema) {
+            Some(schema) if !scope::type_is_visible(catalog, tenant, path, ty) => {
+                format!("{}.", deparse::quote_ident(schema.name()))
+            }
+            _ => String::new(),
         };
         let brackets = if is_array { "[]" } else { "" };
         return format!("{schema}{}{brackets}", deparse::quote_ident(&ty.name));

@@ -4,7 +4,7 @@ use perigee_types::catalog::{ForeignKey, IndexState, ReferentialAction, Table, T
 use perigee_types::{Oid, SqlType, Value};
 
 use super::relations::default_oid;
-use crate::pg_catalog::builder::{Rows, bool, int2, numbers, oid, text, text_or_null};
+use crate::pg_catalog::builder::{Rows, bool, int2, int4, numbers, oid, text, text_or_null};
 use crate::pg_catalog::definition;
 use crate::pg_catalog::deparse;
 use crate::pg_catalog::scope::Scope;
@@ -96,6 +96,10 @@ pub(super) struct Constraint<'a> {
     /// A CHECK's expression.
     pub(super) expression: Option<&'a str>,
     pub(super) foreign: Option<&'a ForeignKey>,
+    /// The constraint of the partitioned table that it belongs to.
+    pub(super) parent: Option<Oid>,
+    /// From how many parents it comes, and whether it would be there without them.
+    pub(super) inherited: (usize, bool),
 }
 
 /// The constraints of a table. One that an index upholds has the index's oid: the two are never asked for in one list.
@@ -108,6 +112,8 @@ pub(super) fn constraints_of<'a>(scope: &Scope<'a>, table: &'a Table) -> Vec<Con
         columns: index.columns.clone(),
         expression: None,
         foreign: None,
+        parent: index.parent,
+        inherited: (usize::from(index.parent.is_some()), index.parent.is_none()),
     });
     let checks = table.checks.iter().map(|check| Constraint {
         oid: check.oid,
@@ -117,6 +123,8 @@ pub(super) fn constraints_of<'a>(scope: &Scope<'a>, table: &'a Table) -> Vec<Con
         columns: deparse::columns_in(table, &check.expression),
         expression: Some(&check.expression),
         foreign: None,
+        parent: None,
+        inherited: (usize::from(check.inherited), check.local),
     });
     let foreign = table.foreign_keys.iter().map(|key| Constraint {
         oid: key.oid,
@@ -126,6 +134,8 @@ pub(super) fn constraints_of<'a>(scope: &Scope<'a>, table: &'a Table) -> Vec<Con
         columns: key.columns.clone(),
         expression: None,
         foreign: Some(key),
+        parent: key.parent,
+        inherited: (usize::from(key.parent.is_some()), key.parent.is_none()),
     });
     of_indexes.chain(checks).chain(foreign).collect()
 }
@@ -158,11 +168,12 @@ pub(super) fn constraints(scope: &Scope, rows: &mut Rows) {
                 ("confdeltype", text(constraint.foreign.map_or(" ", |key| action(key.on_delete)))),
                 ("confmatchtype", text(constraint.foreign.map_or(" ", |key| if key.match_full { "f" } else { "s" }))),
                 ("confkey", constraint.foreign.map_or(Value::Null, |key| numbers(&key.referenced))),
-                ("conparentid", oid(0u32)),
-                ("conislocal", bool(true)),
+                ("conparentid", oid(constraint.parent.map_or(0, |parent| parent.0))),
+                ("conislocal", bool(constraint.inherited.1)),
+                ("coninhcount", int4(constraint.inherited.0)),
                 ("connoinherit", bool(constraint.kind != "c")),
                 ("conkey", numbers(&constraint.columns)),
-                ("conbin", constraint.expression.map_or(Value::Null, text)),
+                ("conbin", constraint.expression.map_or(Value::Null, |text| self::text(deparse::parenthesized(text)))),
             ]);
         }
     }
@@ -218,6 +229,11 @@ pub(super) fn dependencies(scope: &Scope, rows: &mut Rows) {
         }
         for number in &index.columns {
             push(PG_CLASS, index.oid.0, (PG_CLASS, table.oid.0, *number), "a");
+        }
+    }
+    for table in scope.tables() {
+        for parent in &table.parents {
+            push(PG_CLASS, table.oid.0, (PG_CLASS, parent.0, 0), if table.is_partition() { "a" } else { "n" });
         }
     }
     for view in scope.views() {

@@ -44,7 +44,7 @@ fn tables(scope: &Scope, rows: &mut Rows) {
     for relation in scope.relations() {
         let kind = match relation.kind() {
             "r" if scope.catalog().is_temporary(relation.schema(scope)) => "LOCAL TEMPORARY",
-            "r" => "BASE TABLE",
+            "r" | "p" => "BASE TABLE",
             "v" => "VIEW",
             _ => continue,
         };
@@ -61,7 +61,7 @@ fn tables(scope: &Scope, rows: &mut Rows) {
 
 fn columns(scope: &Scope, rows: &mut Rows) {
     for relation in scope.relations() {
-        if !matches!(relation.kind(), "r" | "v") {
+        if !matches!(relation.kind(), "r" | "p" | "v") {
             continue;
         }
         let schema = scope.schema_name(relation.schema(scope));
@@ -123,7 +123,7 @@ fn columns(scope: &Scope, rows: &mut Rows) {
                 ("identity_cycle", yes_or_no(sequence.is_some_and(|s| s.cycle))),
                 ("is_generated", text(if generated.is_some() { "ALWAYS" } else { "NEVER" })),
                 ("generation_expression", generated.map_or(Value::Null, |text| Value::Text(format!("({text})")))),
-                ("is_updatable", yes_or_no(relation.kind() == "r")),
+                ("is_updatable", yes_or_no(matches!(relation.kind(), "r" | "p"))),
             ]);
         }
     }

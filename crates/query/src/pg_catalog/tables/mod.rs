@@ -46,6 +46,8 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
         "pg_sequence" => relations::sequences(scope, &mut rows),
         "pg_type" => types::types(scope, &mut rows),
         "pg_enum" => types::enums(scope, &mut rows),
+        "pg_inherits" => relations::inheritance(scope, &mut rows),
+        "pg_partitioned_table" => relations::partitioned_tables(scope, &mut rows),
         "pg_index" => constraints::indexes(scope, &mut rows),
         "pg_constraint" => constraints::constraints(scope, &mut rows),
         "pg_depend" => constraints::dependencies(scope, &mut rows),

@@ -1,10 +1,11 @@
 //! `pg_class` and what hangs on it.
 
 use perigee_types::catalog::{Column, ColumnDefault};
+use perigee_types::partition::{PartitionBound, Strategy};
 use perigee_types::{Oid, SqlType, Value};
 
 use super::roles::{acl, acl_of};
-use crate::pg_catalog::builder::{Rows, bool, int2, int4, int8, oid, text};
+use crate::pg_catalog::builder::{Rows, bool, int2, int4, int8, numbers, oid, text};
 use crate::pg_catalog::deparse;
 use crate::pg_catalog::scope::{Relation, Scope};
 
@@ -39,13 +40,26 @@ pub(super) fn classes(scope: &Scope, rows: &mut Rows) {
             Relation::View(v) => (v.owner, Oid(0), 0, 0, None),
             Relation::System(d) => (perigee_types::catalog::BOOTSTRAP_ROLE, Oid(d.oid), 0, 0, None),
         };
-        let kind = relation.kind();
+        let kind = relation.kind_in(scope);
         let (method, identity) = match kind {
             "r" => (HEAP, if matches!(relation, Relation::System(_)) { "n" } else { "d" }),
-            "i" => (BTREE, "n"),
+            "p" => (0, "d"),
+            "i" | "I" => (BTREE, "n"),
             _ => (0, "n"),
         };
+        let (is_partition, bound, subclass) = match relation {
+            Relation::Table(t) => {
+                let parent = t.parents.first().and_then(|parent| scope.catalog().table(*parent));
+                let bound = parent.zip(t.bound.as_ref()).map(|(parent, bound)| deparse::bound(bound, parent));
+                (t.is_partition(), bound, scope.catalog().has_children(t.oid) || t.partitioning.is_some())
+            }
+            Relation::Index(i) => (i.parent.is_some(), None, kind == "I"),
+            _ => (false, None, false),
+        };
         rows.push([
+            ("relispartition", bool(is_partition)),
+            ("relpartbound", bound.map_or(Value::Null, text)),
+            ("relhassubclass", bool(subclass)),
             ("oid", oid(relation.oid().0)),
             ("relname", text(relation.name())),
             ("relnamespace", oid(relation.schema(scope).0)),
@@ -118,7 +132,8 @@ fn attribute(
         ("atthasdef", bool(has_default)),
         ("attidentity", text(identity)),
         ("attgenerated", text(if column.is_some_and(|c| c.generated().is_some()) { "s" } else { "" })),
-        ("attislocal", bool(true)),
+        ("attislocal", bool(column.is_none_or(|c| c.local))),
+        ("attinhcount", int4(column.map_or(0, |c| usize::from(c.inherited)))),
         ("attcollation", oid(collation(ty))),
         ("attacl", acl),
     ]);
@@ -179,6 +194,46 @@ pub(super) fn defaults(scope: &Scope, rows: &mut Rows) {
 /// fewer than 1664 columns and oids below a million.
 pub(super) fn default_oid(table: Oid, column: u16) -> u32 {
     0x8000_0000 | table.0.wrapping_mul(1_664).wrapping_add(u32::from(column))
+}
+
+/// `pg_inherits`: tables and their parents, indexes of partitions and those that they belong to.
+pub(super) fn inheritance(scope: &Scope, rows: &mut Rows) {
+    let mut push = |child: Oid, parent: Oid, at: usize| {
+        rows.push([("inhrelid", oid(child.0)), ("inhparent", oid(parent.0)), ("inhseqno", int4(at))]);
+    };
+    for table in scope.tables() {
+        for (parent, at) in table.parents.iter().zip(1..) {
+            push(table.oid, *parent, at);
+        }
+    }
+    for (_, index) in scope.indexes() {
+        if let Some(parent) = index.parent {
+            push(index.oid, parent, 1);
+        }
+    }
+}
+
+/// `pg_partitioned_table`
+pub(super) fn partitioned_tables(scope: &Scope, rows: &mut Rows) {
+    for table in scope.tables() {
+        let Some(partitioning) = &table.partitioning else { continue };
+        let strategy = match partitioning.strategy {
+            Strategy::Range => "r",
+            Strategy::List => "l",
+            Strategy::Hash => "h",
+        };
+        let default = scope.catalog().children(table.oid).find(|child| child.bound == Some(PartitionBound::Default));
+        let numbers: Vec<u16> = partitioning.keys.iter().map(|key| key.column.unwrap_or(0)).collect();
+        let expressions: Vec<&str> = partitioning.keys.iter().filter_map(|key| key.expression.as_deref()).collect();
+        rows.push([
+            ("partrelid", oid(table.oid.0)),
+            ("partstrat", text(strategy)),
+            ("partnatts", int2(partitioning.keys.len())),
+            ("partdefid", oid(default.map_or(0, |child| child.oid.0))),
+            ("partattrs", self::numbers(&numbers)),
+            ("partexprs", if expressions.is_empty() { Value::Null } else { text(expressions.join(", ")) }),
+        ]);
+    }
 }
 
 /// `pg_namespace`

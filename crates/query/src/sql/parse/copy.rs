@@ -44,11 +44,12 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
             legacy_option(tokens, &mut options)?;
         }
     }
-    if tokens.accept_words(&["where"]) {
-        return Err(SqlError::unsupported("COPY FROM with WHERE"));
-    }
+    let filter = match from && tokens.accept_words(&["where"]) {
+        true => Some(tokens.rest_expression()?),
+        false => None,
+    };
     tokens.expect_end()?;
-    Ok(Ast::Copy(Box::new(CopyStatement { target, from, options })))
+    Ok(Ast::Copy(Box::new(CopyStatement { target, from, options, filter })))
 }
 
 fn option(tokens: &mut Tokens, options: &mut CopyOptions) -> SqlResult<()> {

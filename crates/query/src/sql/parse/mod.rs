@@ -6,6 +6,7 @@
 mod copy;
 mod cursor;
 mod maintenance;
+pub(super) mod partition;
 mod position;
 mod relation;
 mod rewrite;
@@ -152,6 +153,9 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
     }
     if let Some(ast) = user_type::parse(&mut cursor)? {
         return Ok(ast);
+    }
+    if let Some(change) = partition::alter(text, tokens)? {
+        return Ok(change);
     }
     if let Some(what) = unsupported::find(tokens) {
         return Ok(Ast::Unsupported(what));

@@ -198,8 +198,9 @@ pub(super) fn lock(tokens: &mut Tokens) -> SqlResult<Ast> {
     tokens.accept_words(&["table"]);
     let mut tables = Vec::new();
     loop {
-        tokens.accept_words(&["only"]);
-        tables.push(tokens.object_name()?);
+        let only = tokens.accept_words(&["only"]);
+        let name = tokens.object_name()?;
+        tables.push(if only { super::partition::only(name) } else { name });
         tokens.accept(&Token::Mul);
         if !tokens.accept(&Token::Comma) {
             break;

@@ -19,7 +19,7 @@ pub(super) struct Rewritten {
 
 /// Rewrites `TABLE t`, `CREATE UNLOGGED TABLE`, `… WITH [NO] DATA`, LIKE and OVERRIDING, the columns of CREATE TABLE … AS,
 /// the options of a materialized view, `FOR NO KEY UPDATE`, `FOR KEY SHARE`, targets of ON CONFLICT with expressions or
-/// WHERE, `ORDER BY … USING`, `current_schema`.
+/// WHERE, `ORDER BY … USING`, `current_schema`, and what [`super::partition`] says.
 pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     let mut tokens = tokens.to_vec();
     let mut no_data = false;
@@ -47,6 +47,7 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
         spell_out_merge_actions(&mut tokens);
     }
     expand_table_commands(&mut tokens);
+    super::partition::rewrite(&mut tokens);
     lock_without_from(&mut tokens);
     order_using(&mut tokens);
     call_current_schema(&mut tokens);

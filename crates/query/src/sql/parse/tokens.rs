@@ -177,6 +177,11 @@ impl<'a> Tokens<'a> {
         Err(self.error())
     }
 
+    /// The tokens from the cursor on.
+    pub(super) fn rest(&self) -> &'a [TokenWithSpan] {
+        self.tokens.get(self.at..).unwrap_or_default()
+    }
+
     /// The statement that the rest of the tokens are.
     pub(super) fn rest_statement(&mut self) -> SqlResult<Statement> {
         if self.is_done() {

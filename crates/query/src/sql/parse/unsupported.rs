@@ -98,32 +98,12 @@ const COMMANDS: &[&str] = &[
 
 /// The command that `tokens` start with, if Perigee does not have it.
 pub(super) fn find(tokens: &[TokenWithSpan]) -> Option<&'static str> {
-    COMMANDS
-        .iter()
-        .copied()
-        .find(|command| {
-            let mut at = 0;
-            command.split(' ').all(|word| {
-                let found =
-                    tokens.get(at).and_then(|t| word_of(&t.token)).is_some_and(|w| w.eq_ignore_ascii_case(word));
-                at += 1;
-                found
-            })
+    COMMANDS.iter().copied().find(|command| {
+        let mut at = 0;
+        command.split(' ').all(|word| {
+            let found = tokens.get(at).and_then(|t| word_of(&t.token)).is_some_and(|w| w.eq_ignore_ascii_case(word));
+            at += 1;
+            found
         })
-        .or_else(|| attach_partition(tokens))
-}
-
-fn attach_partition(tokens: &[TokenWithSpan]) -> Option<&'static str> {
-    let word = |at: usize| tokens.get(at).and_then(|t| word_of(&t.token));
-    if word(0).as_deref() != Some("alter") || word(1).as_deref() != Some("table") {
-        return None;
-    }
-    tokens.windows(2).find_map(|pair| {
-        let second = word_of(&pair[1].token);
-        match (word_of(&pair[0].token).as_deref(), second.as_deref()) {
-            (Some("attach"), Some("partition")) => Some("ALTER TABLE ATTACH PARTITION"),
-            (Some("detach"), Some("partition")) => Some("ALTER TABLE DETACH PARTITION"),
-            _ => None,
-        }
     })
 }

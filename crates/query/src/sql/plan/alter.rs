@@ -42,8 +42,8 @@ pub(super) fn plan(alter: &AlterTable, context: &PlanContext) -> SqlResult<Plann
             }
         }
     }
-    let actions = together(actions);
-    Ok(Planned::command(Plan::Ddl(Ddl::AlterTable { table, actions }), "ALTER TABLE"))
+    let (actions, only) = (together(actions), alter.only);
+    Ok(Planned::command(Plan::Ddl(Ddl::AlterTable { table, actions, only }), "ALTER TABLE"))
 }
 
 /// What goes first where a statement has several actions: what drops, then new types, new columns, the rest.
@@ -170,7 +170,12 @@ fn action(
         AlterTableOperation::DropConstraint { if_exists, name, drop_behavior } => {
             Action::DropConstraint { name: fold(name), if_exists: *if_exists, cascade: cascade(drop_behavior) }
         }
-        AlterTableOperation::SetOptionsParens { options } => Action::SetOptions(storage_options(options)?),
+        AlterTableOperation::SetOptionsParens { options } => {
+            let options = storage_options(options)?;
+            let time = options.contains_key("time_column") || options.contains_key("partition");
+            refuse(time, "SET of time_column and partition")?;
+            Action::SetOptions(options)
+        }
         AlterTableOperation::OwnerTo { new_owner } => Action::Owner(match new_owner {
             Owner::Ident(name) => RoleName::Named(fold(name)),
             Owner::CurrentRole | Owner::CurrentUser => RoleName::Current,

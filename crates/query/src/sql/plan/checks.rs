@@ -110,7 +110,7 @@ pub(super) fn domain_check(expression: &str, value: &ast::Expr) -> SqlResult<ast
 
 fn test(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -> SqlResult<RowExpression> {
     let context = &PlanContext { declared: &[], ..*context };
-    let target = Target { table: Arc::clone(table), known_as: table.name.clone() };
+    let target = Target { table: Arc::clone(table), known_as: table.name.clone(), only: true };
     let mut parameters = Parameters::default();
     parameters.look_at_expression(expression)?;
     if !parameters.finish().is_empty() {
@@ -142,6 +142,76 @@ fn row_plan(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -
     let query = returning::select_query(vec![item], vec![from], None);
     let extra = Extra::Named(table.name.clone(), Box::new(scan));
     query::relational(query, context, Parameters::default(), Some(extra))
+}
+
+/// A condition over the rows of a table.
+///
+/// # Errors
+/// `42703`, `42804` and what else it gives.
+pub fn row_condition(table: &Arc<Table>, text: &str, context: &PlanContext) -> SqlResult<RowExpression> {
+    context.with_types(|| test(table, &parse_expression(text)?, context))
+}
+
+/// An expression over the rows of a table, and its type.
+///
+/// # Errors
+/// `42703`, `42804` and what else it gives.
+pub fn row_expression(table: &Arc<Table>, text: &str, context: &PlanContext) -> SqlResult<(RowExpression, SqlType)> {
+    context.with_types(|| expression_of_row(table, text, context))
+}
+
+fn expression_of_row(table: &Arc<Table>, text: &str, context: &PlanContext) -> SqlResult<(RowExpression, SqlType)> {
+    let context = &PlanContext { declared: &[], ..*context };
+    let expression = parse_expression(text)?;
+    let target = Target { table: Arc::clone(table), known_as: table.name.clone(), only: true };
+    let mut parameters = Parameters::default();
+    parameters.look_at_expression(&expression)?;
+    if !parameters.finish().is_empty() {
+        return Err(undefined_parameter("$1"));
+    }
+    match target.scope(context, &mut parameters).bind(&expression) {
+        // How many places a numeric has is not known from its type.
+        Ok((expr, ty)) if !matches!(ty, SqlType::Unknown | SqlType::Numeric(_)) => {
+            return Ok((RowExpression::Row(expr), ty));
+        }
+        Err(Stop::Error(error)) => return Err(error),
+        Ok(_) | Err(Stop::Relational) => {}
+    }
+    let relational = row_plan(table, &expression, context)?;
+    let logical = optimize(&relational.logical)?;
+    let ty = SqlType::of_field(logical.schema().field(0));
+    Ok((RowExpression::Rows(Arc::new(logical)), ty))
+}
+
+/// Refuses what may not stand in an expression that is evaluated for single rows: `places` and `place` name it.
+///
+/// # Errors
+/// `42803` for aggregates, `42P20` for window functions, `0A000` for sets and subqueries.
+pub(super) fn refuse_calls(expr: &ast::Expr, places: &str, place: &str) -> SqlResult<()> {
+    let refused = |state, what: &str| {
+        std::ops::ControlFlow::Break(SqlError::new(state, format!("{what} are not allowed in {places}")))
+    };
+    let found = ast::visit_expressions(expr, |expr| match expr {
+        ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => {
+            let text = format!("cannot use subquery in {place}");
+            std::ops::ControlFlow::Break(SqlError::new(SqlState::FeatureNotSupported, text))
+        }
+        ast::Expr::Function(function) if function.over.is_some() => {
+            refused(SqlState::WindowingError, "window functions")
+        }
+        ast::Expr::Function(function) => match function.name.to_string().to_lowercase().as_str() {
+            "sum" | "count" | "avg" | "min" | "max" | "array_agg" | "string_agg" | "bool_and" | "bool_or" => {
+                refused(SqlState::GroupingError, "aggregate functions")
+            }
+            "generate_series" | "unnest" => refused(SqlState::FeatureNotSupported, "set-returning functions"),
+            _ => std::ops::ControlFlow::Continue(()),
+        },
+        _ => std::ops::ControlFlow::Continue(()),
+    });
+    match found {
+        std::ops::ControlFlow::Break(error) => Err(error),
+        std::ops::ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
 /// A stored generated column.
@@ -223,7 +293,7 @@ fn row_value(
     context: &PlanContext,
 ) -> SqlResult<RowExpression> {
     let column = &into.columns[place];
-    let target = Target { table: Arc::clone(table), known_as: table.name.clone() };
+    let target = Target { table: Arc::clone(table), known_as: table.name.clone(), only: true };
     let mut parameters = Parameters::default();
     parameters.look_at_expression(expression)?;
     if !parameters.finish().is_empty() {
@@ -378,8 +448,15 @@ pub(super) fn validate(
     if checks.is_empty() && columns.iter().all(|column| !column.generated) {
         return Ok(());
     }
+    let table = to_be(name, columns, context);
+    generated(&table, context)?;
+    checks.iter().try_for_each(|check| validate_one(&table, check, context))
+}
+
+/// A table of these columns as expressions over its rows see it.
+pub(super) fn to_be(name: &str, columns: &[ColumnDefinition], context: &PlanContext) -> Arc<Table> {
     let columns: Vec<_> = (1..).zip(columns).map(|(number, column)| column.column(number)).collect();
-    let table = Arc::new(Table {
+    Arc::new(Table {
         oid: Oid(0),
         tenant: context.tenant,
         schema: Oid(0),
@@ -397,11 +474,12 @@ pub(super) fn validate(
         materialized: None,
         options: BTreeMap::new(),
         on_commit: perigee_types::catalog::OnCommit::PreserveRows,
+        parents: Vec::new(),
+        partitioning: None,
+        bound: None,
         comment: None,
         acl: None,
-    });
-    generated(&table, context)?;
-    checks.iter().try_for_each(|check| validate_one(&table, check, context))
+    })
 }
 
 /// Plans a check of a table that is there, for its errors.

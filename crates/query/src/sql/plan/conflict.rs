@@ -262,7 +262,7 @@ fn both(target: &Target) -> Target {
     let mut table = Table::clone(&target.table);
     let excluded = target.table.columns.iter();
     table.columns.extend(excluded.map(|c| Column { name: format!("{EXCLUDED}{}", c.name), ..c.clone() }));
-    Target { table: Arc::new(table), known_as: target.known_as.clone() }
+    Target { table: Arc::new(table), known_as: target.known_as.clone(), only: true }
 }
 
 /// The clause with `excluded.a` renamed.

@@ -30,7 +30,17 @@ pub(super) fn plan(copy: &CopyStatement, context: &PlanContext) -> SqlResult<Pla
             let columns = places(&table, columns)?;
             let names: Vec<_> = columns.iter().map(|place| table.columns[*place].name.as_str()).collect();
             let format = format(&copy.options, &names, true)?;
-            Copy::FromStdin { table, columns, format }
+            let filter = match &copy.filter {
+                None => None,
+                Some(expr) => {
+                    let place = "COPY FROM WHERE condition";
+                    super::checks::refuse_calls(expr, &format!("{place}s"), place)?;
+                    let text = expr.to_string();
+                    super::checks::row_condition(&table, &text, context)?;
+                    Some(text)
+                }
+            };
+            Copy::FromStdin { table, columns, format, filter }
         }
         CopyTarget::Table(name, columns) => to_stdout(table_query(name, columns, context)?, copy, context)?,
         CopyTarget::Query(query) => to_stdout((**query).clone(), copy, context)?,
@@ -84,11 +94,22 @@ fn table_query(name: &ObjectName, columns: &[Ident], context: &PlanContext) -> S
         }
         _ => names::table(name, context)?,
     };
+    if table.partitioning.is_some() {
+        return Err(SqlError::new(
+            SqlState::WrongObjectType,
+            format!("cannot copy from partitioned table \"{}\"", table.name),
+        )
+        .hint("Try the COPY (SELECT ...) TO variant."));
+    }
     let item = |place: usize| SelectItem::UnnamedExpr(qualified("t", &table.columns[place].name));
     let items = places(&table, columns)?.into_iter().map(item).collect();
     let mut relation = returning::named("t");
     if let sqlparser::ast::TableFactor::Table { name: relation_name, alias, .. } = &mut relation {
         *relation_name = name.clone();
+        // The table's own rows, not those of tables that inherit from it.
+        if let Some(sqlparser::ast::ObjectNamePart::Identifier(last)) = relation_name.0.last_mut() {
+            *last = Ident::with_quote('"', format!("{}{}", table.name, crate::exec::ONLY_MARK));
+        }
         *alias = Some(sqlparser::ast::TableAlias {
             explicit: true,
             name: Ident::with_quote('"', "t"),

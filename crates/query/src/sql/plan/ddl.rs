@@ -158,9 +158,16 @@ fn truncate(truncate: &Truncate, context: &PlanContext) -> SqlResult<Ddl> {
     let mut tables = Vec::with_capacity(truncate.table_names.len());
     for target in &truncate.table_names {
         let table = names::base_table(&target.name, context)?;
+        if target.only && table.partitioning.is_some() {
+            return Err(SqlError::new(SqlState::WrongObjectType, "cannot truncate only a partitioned table")
+                .hint("Do not specify the ONLY keyword, or use TRUNCATE ONLY on the partitions directly."));
+        }
+        let family = if target.only { vec![table] } else { context.catalog.family(&table) };
         // A table named twice is truncated once.
-        if tables.iter().all(|other: &std::sync::Arc<perigee_types::catalog::Table>| other.oid != table.oid) {
-            tables.push(table);
+        for table in family {
+            if tables.iter().all(|other: &std::sync::Arc<perigee_types::catalog::Table>| other.oid != table.oid) {
+                tables.push(table);
+            }
         }
     }
     let restart_identity = matches!(truncate.identity, Some(TruncateIdentityOption::Restart));

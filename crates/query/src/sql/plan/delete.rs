@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use perigee_plan::relational::{VID_COLUMN, WriteKind};
+use perigee_plan::relational::WriteKind;
 use perigee_plan::{Plan, Point};
 use perigee_types::{SqlError, SqlResult};
-use sqlparser::ast::{Delete, FromTable, SelectItem, With};
+use sqlparser::ast::{Delete, FromTable, With};
 
 use super::others::Returning;
 use super::parameters::Parameters;
 use super::point::{self, Target};
 use super::scalar::Stop;
-use super::update::{old_columns, qualified, select, table_of, written_query};
+use super::update::{hidden_columns, old_columns, select, table_of, written_query};
 use super::{Planned, refuse, returning};
 use crate::sql::context::PlanContext;
 
@@ -55,11 +55,11 @@ fn resolve(delete: &Delete, context: &PlanContext) -> SqlResult<Target> {
 }
 
 fn relational(delete: &Delete, with: Option<&With>, target: &Target, context: &PlanContext) -> SqlResult<Planned> {
-    let mut items = old_columns(target);
+    let mut items = old_columns(target, context);
     let using = delete.using.clone().unwrap_or_default();
     let returning = Returning::over(delete.returning.as_deref(), target, &using, with, context)?;
     items.extend(returning.selected());
-    items.push(SelectItem::UnnamedExpr(qualified(&target.known_as, VID_COLUMN)));
+    items.extend(hidden_columns(target, context));
     let mut source = select(target, items, using, delete.selection.clone());
     source.with = with.cloned();
     let parameters = Parameters::declared(context.declared);

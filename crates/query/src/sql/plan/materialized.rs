@@ -242,6 +242,10 @@ impl Parts {
         if table.materialized.is_some() {
             return wrong("of a materialized view");
         }
+        // The change feed names a row's own table.
+        if table.partitioning.is_some() || context.catalog.has_children(table.oid) {
+            return wrong("of a table with partitions, or that others inherit from");
+        }
         let GroupByExpr::Expressions(groups, modifiers) = &select.group_by else { return wrong("with GROUP BY ALL") };
         if !modifiers.is_empty() || groups.iter().any(is_grouping_set) {
             return wrong("with ROLLUP, CUBE or GROUPING SETS");

@@ -1,7 +1,7 @@
 //! MERGE: a query joins the source with the table, and says for each of its rows which clause it meets and what it writes.
 //!
 //! ```text
-//! old values of the table's row (NULL: none matches) | values of clause 0, of clause 1, … | which clause | vid
+//! old values of the table's row (NULL: none matches) | values of clause 0, of clause 1, … | which clause | [table] | vid
 //! ```
 //!
 //! The values of a clause are computed for its rows alone.
@@ -22,7 +22,9 @@ use super::others::{self, Column, Returning};
 use super::parameters::Parameters;
 use super::point::{self, Target};
 use super::query::TARGET;
-use super::update::{assignments, default_expression, is_default, old_columns, qualified, written_query};
+use super::update::{
+    assignments, default_expression, hidden_columns, is_default, old_columns, qualified, written_query,
+};
 use super::{Planned, insert, names, returning};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::{NOTHING, fold};
@@ -67,7 +69,7 @@ pub(super) fn plan(merge: &Merge, with: Option<&ast::With>, context: &PlanContex
     let Clauses { parameters, matched, unmatched, values, actions, .. } = clauses;
     let vid = qualified(&target.known_as, VID_COLUMN);
     let which = case(vec![(Expr::IsNotNull(Box::new(vid.clone())), choice(matched))], Some(choice(unmatched)));
-    let mut items = old_columns(&target);
+    let mut items = old_columns(&target, context);
     let mut casts: Vec<Option<usize>> = vec![None; items.len()];
     for (at, value) in values.into_iter().enumerate() {
         let meets = Expr::BinaryOp {
@@ -79,7 +81,7 @@ pub(super) fn plan(merge: &Merge, with: Option<&ast::With>, context: &PlanContex
         casts.push(Some(value.place));
     }
     items.push(aliased(which, "which\u{1}"));
-    items.push(SelectItem::UnnamedExpr(vid));
+    items.extend(hidden_columns(&target, context));
     // Without an INSERT, rows of the source that match nothing are of no use.
     let inserts = actions.iter().any(|action| matches!(action, MergeAction::Insert { .. }));
     let on = JoinConstraint::On((*merge.on).clone());

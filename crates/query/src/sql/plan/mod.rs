@@ -4,7 +4,7 @@
 //! - [`point`]: reads and writes by key, which never enter DataFusion
 //! - [`scalar`]: their expressions
 //! - [`insert`], [`update`], [`delete`], [`merge`], [`returning`]: writes; [`with`]: several in one statement
-//! - [`ddl`], [`table`], [`alter`]: changes of the catalog
+//! - [`ddl`], [`table`], [`partition`], [`alter`]: changes of the catalog
 //! - [`materialized`]: materialized views and continuous aggregates
 //! - [`copy`][]: COPY
 //! - [`role`]: GRANT and REVOKE; [`privileges`]: what a statement needs
@@ -17,6 +17,7 @@ mod conflict;
 mod copy;
 mod ddl;
 mod delete;
+mod hypertable;
 mod insert;
 mod like;
 mod literal;
@@ -25,6 +26,7 @@ mod merge;
 mod names;
 mod others;
 mod parameters;
+mod partition;
 mod point;
 mod position;
 mod prepare;
@@ -58,7 +60,7 @@ use super::statement::{Ast, Statement};
 
 pub use checks::{
     Check, DomainRule, Generated, RowExpression, check_columns, check_text, checks, generated, index_type,
-    renamed_literal, rewritten_value,
+    renamed_literal, rewritten_value, row_condition, row_expression,
 };
 pub(in crate::sql) use literal::untyped_value;
 pub use materialized::maintenance;
@@ -173,6 +175,7 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
             Ok(Planned { parameters, ..session(&command) })
         }
         Ast::Copy(copy) => copy::plan(copy, context),
+        Ast::Lineage(change) => partition::alter(change, context),
         Ast::Explain { analyze, verbose, json, statement } => {
             let prepared = plan(statement, context)?;
             let parameters = prepared.parameters.clone();
@@ -204,7 +207,10 @@ fn sql(statement: &Statement, ast: &ast::Statement, context: &PlanContext) -> Sq
             ) => with::plan(query, clause, context),
             (_, Some(clause)) if with::writes(clause) => with::plan(query, clause, context),
             (ast::SetExpr::Select(select), _) if select.into.is_some() => table::select_into(query, context),
-            _ => query::plan(query, context),
+            _ => match hypertable::plan(query, context)? {
+                Some(planned) => Ok(planned),
+                None => query::plan(query, context),
+            },
         },
         ast::Statement::Insert(insert) => insert::plan(insert, context),
         ast::Statement::Update(update) => update::plan(update, context),
@@ -272,7 +278,11 @@ fn transaction_tag(command: &TransactionCommand) -> &'static str {
 }
 
 fn tables(names: &[ObjectName], context: &PlanContext) -> SqlResult<Vec<Arc<Table>>> {
-    names.iter().map(|name| names::table(name, context)).collect()
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        found.extend(context.catalog.family(&names::table(name, context)?));
+    }
+    Ok(found)
 }
 
 /// `0A000` for a clause that a statement has and Perigee does not.

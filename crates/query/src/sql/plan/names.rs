@@ -6,6 +6,7 @@ use perigee_types::catalog::{Object, TEMPORARY_PREFIX, TEMPORARY_SCHEMA, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use sqlparser::ast::{Ident, ObjectName};
 
+use crate::exec::{ONLY_MARK, TABLE_OID_MARK};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -17,7 +18,12 @@ pub(super) type Qualified = (Option<String>, String);
 /// # Errors
 /// `0A000` where it names another database, `42601` where it has too many parts.
 pub(super) fn qualified(name: &ObjectName, context: &PlanContext) -> SqlResult<Qualified> {
-    let parts = name.0.iter().map(|part| part.as_ident().map(fold)).collect::<Option<Vec<_>>>();
+    let mut parts = name.0.iter().map(|part| part.as_ident().map(fold)).collect::<Option<Vec<_>>>();
+    if let Some(last) = parts.as_mut().and_then(|parts| parts.last_mut())
+        && let Some(plain) = last.strip_suffix(ONLY_MARK).or_else(|| last.strip_suffix(TABLE_OID_MARK))
+    {
+        *last = plain.to_owned();
+    }
     let schema_of = |schema: &str| Some(if schema == "pg_temp" { context.temporary.name } else { schema }.to_owned());
     match parts.as_deref() {
         Some([name]) => Ok((None, name.clone())),
@@ -28,6 +34,20 @@ pub(super) fn qualified(name: &ObjectName, context: &PlanContext) -> SqlResult<Q
         }
         _ => Err(SqlError::syntax(format!("improper relation name (too many dotted names): {name}"))),
     }
+}
+
+/// Whether ONLY stood before the name.
+pub(super) fn is_only(name: &ObjectName) -> bool {
+    has_mark(name, ONLY_MARK)
+}
+
+/// Whether the scan of the name ends with the table of each row.
+pub(super) fn has_table_oid(name: &ObjectName) -> bool {
+    has_mark(name, TABLE_OID_MARK)
+}
+
+fn has_mark(name: &ObjectName, mark: &str) -> bool {
+    name.0.last().and_then(|part| part.as_ident()).is_some_and(|ident| ident.value.ends_with(mark))
 }
 
 /// The relation of this name, by the search path where it names no schema.

@@ -23,6 +23,8 @@ pub(super) struct Target {
     pub(super) table: Arc<Table>,
     /// What its columns may be qualified with.
     pub(super) known_as: String,
+    /// ONLY: without its partitions and those that inherit from it.
+    pub(super) only: bool,
 }
 
 /// SELECT by key; `None` where it is none.
@@ -109,10 +111,15 @@ fn target_named(name: &ObjectName, alias: Option<&TableAlias>, context: &PlanCon
         return None;
     }
     let known_as = alias.map_or_else(|| table.name.clone(), |alias| fold(&alias.name));
-    Some(Target { table: Arc::clone(table), known_as })
+    Some(Target { table: Arc::clone(table), known_as, only: names::is_only(name) })
 }
 
 impl Target {
+    /// Whether other tables hold rows of it.
+    pub(super) fn is_family(&self, context: &PlanContext) -> bool {
+        !self.only && context.catalog.has_children(self.table.oid)
+    }
+
     /// What the statement's expressions may name.
     pub(super) fn scope<'a>(&'a self, context: &'a PlanContext<'a>, parameters: &'a mut Parameters) -> Scope<'a> {
         Scope { table: Some((&self.table, self.known_as.clone())), context, parameters }
@@ -121,6 +128,9 @@ impl Target {
 
 /// The row that a condition names by a whole unique key.
 pub(super) fn lookup(target: &Target, condition: &ast::Expr, scope: &mut Scope) -> Result<KeyLookup, Stop> {
+    if target.is_family(scope.context) {
+        return Err(Stop::Relational);
+    }
     let mut conjuncts = Vec::new();
     split(condition, &mut conjuncts);
     // (column's place, its value, which conjunct says so)
@@ -293,5 +303,5 @@ pub(super) fn written(name: &ObjectName, alias: Option<&ast::Ident>, context: &P
     let table = names::table(name, context)?;
     super::materialized::refuse_change(&table, context)?;
     let known_as = alias.map_or_else(|| table.name.clone(), fold);
-    Ok(Target { table, known_as })
+    Ok(Target { table, known_as, only: names::is_only(name) })
 }

@@ -88,9 +88,6 @@ pub(super) fn needs(statement: Option<&Statement>, plan: &Plan, context: &PlanCo
         Plan::Ddl(Ddl::CreateTable { source: Some(query), .. } | Ddl::CreateMaterializedView { source: query, .. }) => {
             reads(query, None, &mut needs)
         }
-        Plan::Ddl(Ddl::Truncate { tables, .. }) => {
-            tables.iter().for_each(|table| needs.add(table.oid, Privileges::TRUNCATE, None));
-        }
         Plan::Point(_) | Plan::Ddl(_) | Plan::Transaction(_) | Plan::Session(_) | Plan::Admin(_) => {}
     }
     if let Some(statement) = statement {
@@ -187,6 +184,13 @@ impl Writes<'_> {
                 self.needs.add(target.oid, Privileges::DELETE, None);
                 self.see(&target, &target.seen(&delete.selection));
                 self.returning(&target, delete.returning.as_deref());
+            }
+            // Who may truncate a table may truncate those that hold its rows.
+            Statement::Truncate(truncate) => {
+                for named in &truncate.table_names {
+                    let Some(target) = self.target(&named.name) else { continue };
+                    self.needs.add(target.oid, Privileges::TRUNCATE, None);
+                }
             }
             Statement::Merge(merge) => {
                 let TableFactor::Table { name, .. } = &merge.table else { return };

@@ -16,7 +16,7 @@ use super::parameters::Parameters;
 use super::scalar::{Scope, Stop};
 use super::view::Views;
 use super::{Planned, point, rewrite, row_lock};
-use crate::exec::{Planning, PlanningOptions, optimize, sql_error};
+use crate::exec::{Planning, PlanningOptions, Shape, optimize, sql_error};
 use crate::sql::context::PlanContext;
 
 /// Name under which a statement's target is planned, so that its scan alone has the hidden column.
@@ -32,8 +32,8 @@ pub(super) struct Relational {
 
 /// A relation that a query sees besides the catalog's.
 pub(super) enum Extra<'a> {
-    /// A table whose scan ends with the hidden column, under [`TARGET`].
-    Target(&'a Arc<Table>),
+    /// A table whose scan ends with the hidden columns, under [`TARGET`]; with ONLY or not.
+    Target(&'a Arc<Table>, bool),
     /// A plan under a name.
     Named(String, Box<LogicalPlan>),
 }
@@ -55,9 +55,9 @@ pub(super) fn plan(query: &ast::Query, context: &PlanContext) -> SqlResult<Plann
 /// What PostgreSQL's analysis would refuse.
 pub(super) fn plan_behind(query: ast::Query, context: &PlanContext) -> SqlResult<Planned> {
     let (query, lock) = row_lock::take(query, context)?;
-    let target = lock.as_ref().map(|lock| &lock.table);
-    let relational = relational(query, context, Parameters::declared(context.declared), target.map(Extra::Target))?;
-    let hidden = usize::from(lock.is_some());
+    let target = lock.as_ref().map(|lock| Extra::Target(&lock.table, lock.only));
+    let relational = relational(query, context, Parameters::declared(context.declared), target)?;
+    let hidden = if lock.is_some() { row_lock::HIDDEN } else { 0 };
     let mut types = relational.parameters.clone();
     let row_lock = match lock {
         None => None,
@@ -202,11 +202,12 @@ fn with_extra(
     context: &PlanContext,
 ) -> SqlResult<PlannerContext> {
     match extra {
-        Extra::Target(table) => {
+        Extra::Target(table, only) => {
             let name = table_reference(table, context);
-            let scan = LogicalPlanBuilder::scan(name, planning.source(table, true), None)
-                .and_then(LogicalPlanBuilder::build)
-                .map_err(sql_error)?;
+            let scan =
+                LogicalPlanBuilder::scan(name, planning.source(table, Shape { only, vid: true, oid: true }), None)
+                    .and_then(LogicalPlanBuilder::build)
+                    .map_err(sql_error)?;
             base.insert_cte(TARGET, scan);
         }
         Extra::Named(name, plan) => base.insert_cte(name, *plan),

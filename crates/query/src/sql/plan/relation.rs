@@ -108,13 +108,15 @@ pub(super) fn alter(alter: &AlterStatement, context: &PlanContext) -> SqlResult<
                 Some(table) => vec![identity(table, &alter.action)?],
                 None => Vec::new(),
             };
-            return Ok(Planned::command(Plan::Ddl(Ddl::AlterTable { table, actions }), tag));
+            return Ok(Planned::command(Plan::Ddl(Ddl::AlterTable { table, actions, only: false }), tag));
         }
     };
     let ddl = match (found, &change) {
-        (Some(Object::Table(table)), RelationChange::Rename(to)) => {
-            Ddl::AlterTable { table: Some(Arc::clone(table)), actions: vec![Action::Rename { to: to.clone() }] }
-        }
+        (Some(Object::Table(table)), RelationChange::Rename(to)) => Ddl::AlterTable {
+            table: Some(Arc::clone(table)),
+            actions: vec![Action::Rename { to: to.clone() }],
+            only: false,
+        },
         (found, _) => Ddl::AlterRelation { object: found.map(Object::oid), name: name.1, change },
     };
     Ok(Planned::command(Plan::Ddl(ddl), tag))
@@ -169,7 +171,7 @@ fn integer(expr: &Expr) -> SqlResult<i64> {
     parsed.ok_or_else(|| SqlError::syntax(format!("syntax error at or near \"{expr}\"")))
 }
 
-/// The tables of LOCK, for a view those that it reads; and what the statement names.
+/// The tables of LOCK, with those that hold their rows, for a view those that it reads; and what the statement names.
 pub(super) fn locked(tables: &[ObjectName], context: &PlanContext) -> SqlResult<(Vec<Arc<Table>>, Vec<Oid>)> {
     let (mut found, mut named) = (Vec::new(), Vec::new());
     for name in tables {
@@ -183,7 +185,7 @@ pub(super) fn locked(tables: &[ObjectName], context: &PlanContext) -> SqlResult<
                 while let Some(oid) = reads.get(seen).copied() {
                     seen += 1;
                     match context.catalog.object(oid) {
-                        Some(Object::Table(table)) => found.push(Arc::clone(table)),
+                        Some(Object::Table(table)) => found.extend(context.catalog.family(table)),
                         Some(Object::View(view)) => {
                             let new: Vec<Oid> =
                                 view.depends_on.iter().filter(|o| !reads.contains(o)).copied().collect();
@@ -193,7 +195,11 @@ pub(super) fn locked(tables: &[ObjectName], context: &PlanContext) -> SqlResult<
                     }
                 }
             }
-            Some(Object::Table(_)) | None => found.push(names::table(name, context)?),
+            Some(Object::Table(_)) | None => {
+                let table = names::table(name, context)?;
+                let only = names::is_only(name);
+                found.extend(if only { vec![table] } else { context.catalog.family(&table) });
+            }
             Some(_) => {
                 let text = format!("\"{}\" is not a table or view", qualified.1);
                 return Err(SqlError::new(SqlState::WrongObjectType, text));

@@ -51,7 +51,8 @@ pub(super) fn write(
 ) -> SqlResult<Planned> {
     let (planned, columns) = relational(target, returning, with, &parameters, context)?.unzip();
     let others = returning.fields();
-    let write = Write { table: Arc::clone(&target.table), kind, source, others, returning: planned };
+    let family = target.is_family(context);
+    let write = Write { table: Arc::clone(&target.table), family, kind, source, others, returning: planned };
     Ok(Planned { plan: Plan::Write(write), parameters, columns, tag })
 }
 
@@ -72,7 +73,9 @@ fn relational(
         .map_err(sql_error)?;
     // Under a name of its own: in a subquery the table's name means the table.
     let from = TableWithJoins { relation: known_as(TARGET, &target.known_as), joins: Vec::new() };
-    let mut query = select_query(items.clone(), vec![from], None);
+    let mut items = items.clone();
+    super::rewrite::hide_table_oid(&mut items);
+    let mut query = select_query(items, vec![from], None);
     query.with = with.cloned();
     let typed: Vec<_> = parameters.iter().cloned().map(Some).collect();
     let parameters_before = parameters.len();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perigee_plan::relational::{RowLockWait, VID_COLUMN};
+use perigee_plan::relational::{RowLockWait, TABLE_OID_COLUMN, VID_COLUMN};
 use perigee_types::catalog::{Object, Table};
 use perigee_types::{SqlError, SqlResult, SqlState};
 use sqlparser::ast::{
@@ -15,9 +15,13 @@ use super::query::TARGET;
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
+/// Columns at the end of the query that are not part of its result.
+pub(super) const HIDDEN: usize = 2;
+
 /// What a query locks.
 pub(super) struct Lock {
     pub(super) table: Arc<Table>,
+    pub(super) only: bool,
     pub(super) shared: bool,
     pub(super) wait: RowLockWait,
     /// LIMIT and OFFSET, taken from a query that leaves out what is locked.
@@ -25,7 +29,7 @@ pub(super) struct Lock {
     pub(super) offset: Option<ast::Expr>,
 }
 
-/// Takes the locking clause from a query: its table becomes [`TARGET`], its last column the hidden one.
+/// Takes the locking clause from a query: its table becomes [`TARGET`], its last columns the hidden ones.
 ///
 /// # Errors
 /// `0A000` where PostgreSQL refuses the clause, and for more than one table to lock.
@@ -97,12 +101,13 @@ pub(super) fn take(mut query: Query, context: &PlanContext) -> SqlResult<(Query,
             Some(Object::View(_)) => return Err(SqlError::unsupported(format_args!("{word} of a view"))),
             _ => return Err(names::undefined_table(&qualified)),
         };
+        let only = names::is_only(name);
         *name = ObjectName::from(vec![Ident::with_quote('"', TARGET)]);
         let alias = alias.get_or_insert_with(|| plain_alias(&known_as));
-        found = Some((table, alias.name.clone()));
+        found = Some((table, alias.name.clone(), only));
         break;
     }
-    let Some((table, alias)) = found else {
+    let Some((table, alias, only_own)) = found else {
         return Err(match of {
             Some(of) => SqlError::new(
                 SqlState::UndefinedTable,
@@ -112,9 +117,13 @@ pub(super) fn take(mut query: Query, context: &PlanContext) -> SqlResult<(Query,
         });
     };
     expand_wildcard(select, &table, &alias, only)?;
-    let hidden = sqlparser::ast::Expr::CompoundIdentifier(vec![alias, Ident::with_quote('"', VID_COLUMN)]);
-    select.projection.push(SelectItem::UnnamedExpr(hidden));
-    Ok((query, Some(Lock { table, shared, wait, limit, offset })))
+    for column in [TABLE_OID_COLUMN, VID_COLUMN] {
+        let column = Ident::with_quote('"', column);
+        let hidden = ast::Expr::CompoundIdentifier(vec![alias.clone(), column.clone()]);
+        let alias = Ident::with_quote('"', format!("{}\u{1}hidden", column.value));
+        select.projection.push(SelectItem::ExprWithAlias { expr: hidden, alias });
+    }
+    Ok((query, Some(Lock { table, only: only_own, shared, wait, limit, offset })))
 }
 
 fn plain_alias(name: &str) -> TableAlias {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use perigee_plan::ddl::{
-    CheckConstraint, ColumnDefinition, ForeignKeyConstraint, KeyConstraint, SequenceClauses, SequenceColumn,
+    CheckConstraint, ColumnDefinition, ForeignKeyConstraint, KeyConstraint, Lineage, SequenceClauses, SequenceColumn,
 };
 use perigee_plan::{Ddl, Expr, Plan};
 use perigee_types::catalog::{OnCommit, ReferentialAction, TEMPORARY_SCHEMA};
@@ -17,7 +17,7 @@ use sqlparser::ast::{
 use super::parameters::Parameters;
 use super::scalar::{Scope, Stop};
 use super::types::{ColumnType, column_type};
-use super::{Planned, checks, like, names, query, refuse, undefined_parameter};
+use super::{Planned, checks, hypertable, like, names, partition, query, refuse, undefined_parameter};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::{fold, parse_expression};
 use crate::sql::statement::LikeClause;
@@ -36,7 +36,7 @@ pub(super) struct Column {
 /// Plans CREATE TABLE, also AS a query. `with_data`: not WITH NO DATA.
 ///
 /// # Errors
-/// What PostgreSQL's analysis would refuse; `0A000` for partitioned tables.
+/// What PostgreSQL's analysis would refuse.
 pub(super) fn create(
     create: &CreateTable,
     with_data: bool,
@@ -45,20 +45,20 @@ pub(super) fn create(
 ) -> SqlResult<Planned> {
     refuse(create.external || create.or_replace || create.transient || create.clone.is_some(), "this CREATE TABLE")?;
     refuse(create.like.is_some(), "CREATE TABLE … LIKE")?;
-    refuse(create.inherits.is_some(), "INHERITS")?;
-    refuse(create.partition_by.is_some() || create.partition_of.is_some(), "a partitioned table")?;
     let mut name = names::qualified(&create.name, context)?;
     let schema = names::creation_schema(&name, create.temporary, context)?;
     if schema == TEMPORARY_SCHEMA {
         name.0 = Some(context.temporary.name.to_owned());
     }
     let on_commit = on_commit(create, schema)?;
-    let options = options(&create.table_options)?;
+    let mut options = options(&create.table_options)?;
+    let time = (options.remove("time_column"), options.remove("partition"));
     if let Some(source) = &create.query {
         like::refuse(likes)?;
         return create_as(create, source, with_data, (schema, name.1), (options, on_commit), context);
     }
     refuse(!with_data, "WITH NO DATA without a query")?;
+    let mut lineage = partition::lineage(create, schema == TEMPORARY_SCHEMA, context)?;
     let mut columns: Vec<ColumnDefinition> = Vec::with_capacity(create.columns.len());
     let (mut keys, mut checks, mut foreign_keys) = (Vec::new(), Vec::new(), Vec::new());
     let mut indexes = Vec::new();
@@ -74,7 +74,9 @@ pub(super) fn create(
             indexes.extend(taken.indexes);
         }
         let Some(definition) = create.columns.get(place) else { continue };
-        let column = column(definition, Some(&name), context)?;
+        let (definition, domain) = partition::with_type(definition, &lineage)?;
+        let mut column = column(&definition, Some(&name), context)?;
+        column.definition.domain = domain.or(column.definition.domain);
         if columns.iter().any(|other| other.name == column.definition.name) {
             return Err(duplicate_column(&column.definition.name));
         }
@@ -90,11 +92,23 @@ pub(super) fn create(
             Constraint::ForeignKey(key) => foreign_keys.push(key),
         }
     }
+    partition::inherit(&mut lineage, &mut columns, &mut checks)?;
     check_keys(&keys, &mut columns, &name.1)?;
     if columns.len() > COLUMNS_MAX {
         return Err(SqlError::new(SqlState::TooManyColumns, format!("tables can have at most {COLUMNS_MAX} columns")));
     }
     checks::validate(&name.1, &columns, &checks, context)?;
+    if let Some(clause) = &create.partition_by {
+        let table = checks::to_be(&name.1, &columns, context);
+        lineage.partition_by = Some(partition::partition_by(clause, &table, context)?);
+    }
+    if let Some(by) = hypertable::options(&time, &columns)? {
+        refuse(lineage.partition_by.is_some(), "PARTITION BY beside time_column")?;
+        lineage.partition_by = Some(by);
+        for column in columns.iter_mut().filter(|column| Some(&column.name) == time.0.as_ref()) {
+            column.not_null = true;
+        }
+    }
     Ok(Planned::command(
         Plan::Ddl(Ddl::CreateTable {
             schema,
@@ -107,6 +121,7 @@ pub(super) fn create(
             indexes,
             options,
             on_commit,
+            lineage,
             source: None,
             with_data: true,
         }),
@@ -141,6 +156,8 @@ fn create_as(
         return Err(SqlError::syntax("too many column names were specified"));
     }
     refuse(create.columns.iter().any(|c| !c.options.is_empty()), "a constraint in CREATE TABLE AS")?;
+    refuse(create.partition_by.is_some() || create.partition_of.is_some(), "a partitioned table in CREATE TABLE AS")?;
+    refuse(create.inherits.is_some(), "INHERITS in CREATE TABLE AS")?;
     let mut columns: Vec<ColumnDefinition> = Vec::with_capacity(result.len());
     for (place, column) in result.iter().enumerate() {
         let name = create.columns.get(place).map_or_else(|| column.name.clone(), |given| fold(&given.name));
@@ -162,6 +179,7 @@ fn create_as(
             indexes: Vec::new(),
             options,
             on_commit,
+            lineage: Lineage::default(),
             source: Some(query),
             with_data,
         }),
@@ -194,6 +212,7 @@ pub(super) fn plain_column(name: String, ty: SqlType) -> ColumnDefinition {
         default_value: None,
         sequence: None,
         clauses: SequenceClauses::default(),
+        inherited: None,
     }
 }
 
@@ -295,14 +314,24 @@ pub(super) fn column(
         None => (None, None),
     };
     let domain = super::types::domain_of(&definition.data_type).map(|domain| domain.oid);
-    let inherited = context.catalog.domains(domain).find_map(|(_, domain)| domain.default.clone());
-    let default_value = match inherited {
+    let of_domain = context.catalog.domains(domain).find_map(|(_, domain)| domain.default.clone());
+    let default_value = match of_domain {
         // Rows that are there already get the domain's.
         Some(text) if default.is_none() => default_of(&parse_expression(&text)?, &name, &ty, context)?.1,
         _ => default_value,
     };
-    let definition =
-        ColumnDefinition { name, ty, domain, not_null, default, generated, default_value, sequence, clauses };
+    let definition = ColumnDefinition {
+        name,
+        ty,
+        domain,
+        not_null,
+        default,
+        generated,
+        default_value,
+        sequence,
+        clauses,
+        inherited: None,
+    };
     Ok(Column { definition, key, checks, foreign_keys })
 }
 
@@ -323,6 +352,23 @@ pub(super) fn default_of(
     }
     let mut scope = Scope { table: None, context, parameters: &mut parameters };
     let bound = scope.bind(expr).and_then(|bound| scope.assign(bound, ty, column));
+    let no_column = |error: SqlError| match error.state() {
+        SqlState::UndefinedColumn | SqlState::UndefinedTable => {
+            SqlError::new(SqlState::FeatureNotSupported, "cannot use column reference in DEFAULT expression")
+        }
+        _ => error,
+    };
+    checks::refuse_calls(expr, "DEFAULT expressions", "DEFAULT expression").map_err(|error| {
+        // PostgreSQL looks at the arguments first.
+        let columns = ast::visit_expressions(expr, |expr| match expr {
+            AstExpr::Identifier(_) => std::ops::ControlFlow::Break(()),
+            _ => std::ops::ControlFlow::Continue(()),
+        });
+        match error.state() == SqlState::GroupingError && columns.is_break() {
+            true => SqlError::new(SqlState::FeatureNotSupported, "cannot use column reference in DEFAULT expression"),
+            false => error,
+        }
+    })?;
     let value = match bound {
         Ok(Expr::Literal(value)) => Some(value),
         Ok(_) => None,
@@ -331,7 +377,7 @@ pub(super) fn default_of(
             // Planned for its errors: names, types.
             let mut expr = expr.clone();
             super::rewrite::expression(&mut expr, context)?;
-            query::expression(expr, &datafusion::common::DFSchema::empty(), context)?;
+            query::expression(expr, &datafusion::common::DFSchema::empty(), context).map_err(no_column)?;
             None
         }
     };
@@ -499,8 +545,10 @@ pub(super) fn storage_options(options: &[SqlOption]) -> SqlResult<BTreeMap<Strin
             SqlOption::Ident(key) => (fold(key), "true".to_owned()),
             other => return Err(SqlError::unsupported(format_args!("option \"{other}\""))),
         };
-        let known = matches!(key.as_str(), "fillfactor" | "parallel_workers" | "user_catalog_table" | "oids")
-            || key.starts_with("autovacuum_")
+        let known = matches!(
+            key.as_str(),
+            "fillfactor" | "parallel_workers" | "user_catalog_table" | "oids" | "time_column" | "partition"
+        ) || key.starts_with("autovacuum_")
             || key.starts_with("toast_")
             || key.starts_with("toast.");
         if !known {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder};
-use perigee_plan::relational::{VID_COLUMN, WriteKind};
+use perigee_plan::relational::{TABLE_OID_COLUMN, VID_COLUMN, WriteKind};
 use perigee_plan::{Expr, Plan, Point, Query, Write};
 use perigee_types::catalog::{ColumnDefault, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
@@ -216,13 +216,13 @@ pub fn column_default(table: &Table, place: usize, context: &PlanContext) -> Sql
 /// # Errors
 /// Internal, where the table cannot be scanned.
 pub fn refresh_rows(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Write> {
-    let target = Target { table: Arc::clone(table), known_as: table.name.clone() };
-    let mut items = old_columns(&target);
-    items.push(SelectItem::UnnamedExpr(qualified(&target.known_as, VID_COLUMN)));
+    let target = Target { table: Arc::clone(table), known_as: table.name.clone(), only: true };
+    let mut items = old_columns(&target, context);
+    items.extend(hidden_columns(&target, context));
     let source = select(&target, items, Vec::new(), None);
     let (source, _) = written_query(source, &target, Parameters::default(), |_| None, context)?;
     let kind = WriteKind::Update { assigned: Vec::new() };
-    Ok(Write { table: Arc::clone(table), kind, source, others: Vec::new(), returning: None })
+    Ok(Write { table: Arc::clone(table), family: false, kind, source, others: Vec::new(), returning: None })
 }
 
 fn relational(
@@ -234,7 +234,8 @@ fn relational(
 ) -> SqlResult<Planned> {
     let table = &target.table;
     let mut parameters = Parameters::declared(context.declared);
-    let mut items = old_columns(target);
+    let mut items = old_columns(target, context);
+    let width = items.len();
     for (place, value) in assignments {
         parameters.infer_target(value, &table.columns[*place].ty)?;
         let value = match is_default(value) {
@@ -249,21 +250,32 @@ fn relational(
     };
     let returning = Returning::over(update.returning.as_deref(), target, &from, with, context)?;
     items.extend(returning.selected());
-    items.push(SelectItem::UnnamedExpr(qualified(&target.known_as, VID_COLUMN)));
+    items.extend(hidden_columns(target, context));
     let mut source = select(target, items, from, update.selection.clone());
     source.with = with.cloned();
     let places: Vec<usize> = assignments.iter().map(|(place, _)| *place).collect();
-    let casts = |at: usize| at.checked_sub(table.columns.len()).and_then(|at| places.get(at)).copied();
+    let casts = |at: usize| at.checked_sub(width).and_then(|at| places.get(at)).copied();
     let (source, parameters) = written_query(source, target, parameters, casts, context)?;
     let kind = WriteKind::Update { assigned: places };
     returning::write(target, kind, source, &returning, with, parameters, "UPDATE", context)
 }
 
-/// The table's columns, as a select list.
-pub(super) fn old_columns(target: &Target) -> Vec<SelectItem> {
+/// The table's columns, as a select list: of a family those that all of its tables have.
+pub(super) fn old_columns(target: &Target, context: &PlanContext) -> Vec<SelectItem> {
+    let columns = match target.is_family(context) {
+        true => target.table.visible_columns(),
+        false => &target.table.columns,
+    };
     let item =
         |(place, name): (usize, &String)| aliased(qualified(&target.known_as, name), &format!("old\u{1}{place}"));
-    target.table.columns.iter().map(|column| &column.name).enumerate().map(item).collect()
+    columns.iter().map(|column| &column.name).enumerate().map(item).collect()
+}
+
+/// What names the version that a row is, and in a family its table.
+pub(super) fn hidden_columns(target: &Target, context: &PlanContext) -> Vec<SelectItem> {
+    let oid = target.is_family(context).then_some(TABLE_OID_COLUMN);
+    let item = |column| aliased(qualified(&target.known_as, column), &format!("{column}\u{1}hidden"));
+    oid.into_iter().chain([VID_COLUMN]).map(item).collect()
 }
 
 /// `"table"."column"`
@@ -313,7 +325,7 @@ pub(super) fn written_query(
     assigned: impl Fn(usize) -> Option<usize>,
     context: &PlanContext,
 ) -> SqlResult<(Query, Vec<SqlType>)> {
-    let relational = query::relational(source, context, parameters, Some(Extra::Target(&target.table)))?;
+    let relational = query::relational(source, context, parameters, Some(Extra::Target(&target.table, target.only)))?;
     let logical = cast_assigned(relational.logical, &target.table, assigned)?;
     Ok((query_of(&logical, relational.reads, &relational.parameters)?, relational.parameters))
 }

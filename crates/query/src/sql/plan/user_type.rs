@@ -147,6 +147,7 @@ fn validate(name: &str, base: SqlType, checks: &[CheckConstraint], context: &Pla
         default_value: None,
         sequence: None,
         clauses: Default::default(),
+        inherited: None,
     };
     super::checks::validate(name, &[value], checks, context)
 }

@@ -13,7 +13,7 @@ use sqlparser::ast::{self, CreateView, Ident, ObjectName, ObjectNamePart, VisitM
 
 use super::parameters::Parameters;
 use super::{Planned, names, query, refuse};
-use crate::exec::{ViewPlanner, sql_error};
+use crate::exec::{Shape, ViewPlanner, sql_error};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::{fold, parse};
 use crate::sql::statement::Ast;
@@ -49,7 +49,7 @@ impl<'a> Views<'a> {
 
     /// The rows that a materialized view holds.
     pub(super) fn stored(&self, view: &Arc<Table>) -> Arc<dyn TableSource> {
-        query::planning(self.context, self).source(view, false)
+        query::planning(self.context, self).source(view, Shape::default())
     }
 }
 

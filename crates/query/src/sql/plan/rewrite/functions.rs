@@ -6,7 +6,7 @@
 
 use perigee_types::SqlType;
 use sqlparser::ast::{
-    CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
+    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
     FunctionArguments, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, SelectItem,
     TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, Value,
 };
@@ -156,6 +156,29 @@ fn is_null_record(arg: &FunctionArg) -> bool {
     let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Cast { expr, data_type, .. })) = arg else { return false };
     matches!(expr.as_ref(), Expr::Value(value) if value.value == Value::Null)
         && data_type.to_string().eq_ignore_ascii_case("record")
+}
+
+/// A set-returning function of the catalog, as the elements of an array that a scalar function gives.
+pub(super) fn set_of_array(function: &Function) -> Option<Expr> {
+    let name = bare(&function.name)?;
+    if !name.starts_with("pg_partition_ancestors") && !name.starts_with("pg_partition_tree_")
+        || name.ends_with("_array")
+    {
+        return None;
+    }
+    let mut array = function.clone();
+    array.name = ObjectName::from(vec![Ident::new(format!("{name}_array"))]);
+    let elements = call(UNNEST, vec![Expr::Function(array)]);
+    if name.ends_with("_leaf") || name.ends_with("_level") {
+        return Some(elements);
+    }
+    Some(Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(elements),
+        data_type: DataType::Custom(ObjectName::from(vec![Ident::new("regclass")]), Vec::new()),
+        array: false,
+        format: None,
+    })
 }
 
 /// `name(args)`

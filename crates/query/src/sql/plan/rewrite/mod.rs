@@ -17,7 +17,7 @@ use perigee_types::{SqlError, SqlResult, SqlState};
 use sqlparser::ast::{
     self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
     FunctionArguments, GroupByExpr, Ident, LimitClause, NamedWindowDefinition, ObjectName, ObjectNamePart, OrderBy,
-    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut, WindowType,
+    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut, VisitorMut, WindowType,
 };
 
 use super::{columns, with};
@@ -41,14 +41,18 @@ pub(super) fn expression(expr: &mut Expr, context: &PlanContext) -> SqlResult<()
     run(expr, context)
 }
 
-fn run(node: &mut impl VisitMut, context: &PlanContext) -> SqlResult<()> {
-    match node.visit(&mut Rewrite {
+pub(super) use system_columns::hide as hide_table_oid;
+
+fn run<N: Visit + VisitMut>(node: &mut N, context: &PlanContext) -> SqlResult<()> {
+    let mut rewrite = Rewrite {
         context,
+        names_table_oid: system_columns::is_named(node),
         relations: Vec::new(),
         rows: Vec::new(),
         joins: joins::Joins::default(),
         windows: Vec::new(),
-    }) {
+    };
+    match VisitMut::visit(node, &mut rewrite) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -63,6 +67,8 @@ fn flow(result: SqlResult<()>) -> ControlFlow<SqlError> {
 
 struct Rewrite<'a> {
     context: &'a PlanContext<'a>,
+    /// Whether `tableoid` stands anywhere in it.
+    names_table_oid: bool,
     /// The tables that each SELECT around reads, innermost last.
     relations: Vec<system_columns::Relations>,
     joins: joins::Joins,
@@ -102,6 +108,13 @@ impl VisitorMut for Rewrite<'_> {
         self.windows.push(select.named_window.clone());
         functions::from(&mut select.from);
         literals::in_select_list(&mut select.projection);
+        system_columns::name_only(&mut select.from);
+        if self.names_table_oid {
+            let marked = system_columns::mark(&mut select.from, self.context);
+            if let Err(error) = system_columns::hide_in(select, &marked) {
+                return ControlFlow::Break(error);
+            }
+        }
         self.relations.push(system_columns::relations(&select.from, self.context));
         self.rows.push(whole_rows::relations(&select.from, self.context));
         system_columns::name(&mut select.projection);
@@ -171,6 +184,10 @@ impl VisitorMut for Rewrite<'_> {
                     return ControlFlow::Break(error);
                 }
                 functions::first_and_last(function);
+                if let Some(set) = functions::set_of_array(function) {
+                    *expr = set;
+                    return ControlFlow::Continue(());
+                }
                 if function.name.to_string().eq_ignore_ascii_case("unnest") {
                     function.name = ObjectName::from(vec![Ident::new(UNNEST)]);
                 }

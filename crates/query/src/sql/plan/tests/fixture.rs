@@ -100,6 +100,9 @@ impl Fixture {
                     materialized: None,
                     options: options.clone(),
                     on_commit: perigee_types::catalog::OnCommit::PreserveRows,
+                    parents: Vec::new(),
+                    partitioning: None,
+                    bound: None,
                     comment: None,
                     acl: None,
                 };
@@ -114,14 +117,20 @@ impl Fixture {
                 }
                 table.checks = checks
                     .iter()
-                    .map(|check| Check { oid: Oid(1), name: "c".to_owned(), expression: check.expression.clone() })
+                    .map(|check| Check {
+                        oid: Oid(1),
+                        name: "c".to_owned(),
+                        expression: check.expression.clone(),
+                        inherited: 0,
+                        local: true,
+                    })
                     .collect();
                 self.put(Object::Table(Arc::new(table.clone())));
                 for key in keys {
                     self.key(&mut table, key);
                 }
             }
-            Ddl::AlterTable { table: Some(table), actions } => {
+            Ddl::AlterTable { table: Some(table), actions, .. } => {
                 let mut table = Table::clone(table);
                 for action in actions {
                     let perigee_plan::ddl::AlterTable::AddKey(key) = action else { panic!("{action:?}") };
@@ -161,6 +170,7 @@ impl Fixture {
             columns: key.columns.iter().map(number).collect(),
             unique: true,
             constraint: true,
+            parent: None,
             definition: Default::default(),
             state: IndexState::Valid,
             comment: None,

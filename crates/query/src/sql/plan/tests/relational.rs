@@ -128,12 +128,12 @@ fn writes_say_what_their_source_yields() {
 }
 
 #[test]
-fn rows_are_locked_by_their_hidden_column() {
+fn rows_are_locked_by_their_hidden_columns() {
     let fixture = Fixture::new();
     for (sql, width, shown) in [
-        ("select * from pairs where a > 1 for update", 5, 4),
-        ("select a from pairs p where a > 1 for update skip locked", 2, 1),
-        ("select p.a, t.tid from pairs p join pgbench_tellers t on t.tid = p.a for share of p", 3, 2),
+        ("select * from pairs where a > 1 for update", 6, 4),
+        ("select a from pairs p where a > 1 for update skip locked", 3, 1),
+        ("select p.a, t.tid from pairs p join pgbench_tellers t on t.tid = p.a for share of p", 4, 2),
     ] {
         let prepared = fixture.plan(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
         let Plan::Query(query) = &prepared.plan else { panic!("{sql}") };
