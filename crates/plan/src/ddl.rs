@@ -264,6 +264,8 @@ pub enum DropKind {
     Type,
     /// DROP DOMAIN
     Domain,
+    /// DROP EXTENSION: there are none.
+    Extension,
 }
 
 /// ALTER COLUMN … TYPE

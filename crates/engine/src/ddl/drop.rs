@@ -94,6 +94,9 @@ impl Session {
                 found => Ok(found.cloned().map(Object::Schema)),
             };
         }
+        if kind == DropKind::Extension {
+            return Ok(None);
+        }
         let path = match schema {
             Some(schema) => vec![schema.to_owned()],
             None => self.search_path(catalog).schemas.to_vec(),
@@ -272,6 +275,7 @@ fn noun(kind: DropKind) -> &'static str {
         DropKind::Sequence => "sequence",
         DropKind::Schema => "schema",
         DropKind::Type | DropKind::Domain => "type",
+        DropKind::Extension => "extension",
     }
 }
 
@@ -284,13 +288,14 @@ fn article(kind: DropKind) -> &'static str {
         DropKind::Sequence => "a sequence",
         DropKind::Schema => "a schema",
         DropKind::Type | DropKind::Domain => "a type",
+        DropKind::Extension => "an extension",
     }
 }
 
 fn missing(kind: DropKind, name: &str) -> SqlError {
     let state = match kind {
         DropKind::Table | DropKind::View | DropKind::MaterializedView | DropKind::Sequence => SqlState::UndefinedTable,
-        DropKind::Index | DropKind::Type | DropKind::Domain => SqlState::UndefinedObject,
+        DropKind::Index | DropKind::Type | DropKind::Domain | DropKind::Extension => SqlState::UndefinedObject,
         DropKind::Schema => SqlState::InvalidSchemaName,
     };
     SqlError::new(state, format!("{} \"{name}\" does not exist", noun(kind)))

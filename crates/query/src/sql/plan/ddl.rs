@@ -32,6 +32,12 @@ pub(super) fn plan(statement: &Statement, ast: &ast::Statement, context: &PlanCo
             refuse(*temporary, "DROP TEMPORARY")?;
             drop(*object_type, *if_exists, names, *cascade, context)?
         }
+        ast::Statement::CreateExtension(create) => return Err(no_extension(&fold(&create.name))),
+        ast::Statement::DropExtension(drop) => {
+            let names = drop.names.iter().map(|name| (None, fold(name))).collect();
+            let cascade = drop.cascade_or_restrict == Some(ast::ReferentialAction::Cascade);
+            (Ddl::Drop { kind: DropKind::Extension, names, if_exists: drop.if_exists, cascade }, "DROP EXTENSION")
+        }
         ast::Statement::Truncate(truncate) => (self::truncate(truncate, context)?, "TRUNCATE TABLE"),
         ast::Statement::Comment { object_type, object_name, comment, if_exists } => {
             refuse(*if_exists, "COMMENT IF EXISTS")?;
@@ -43,6 +49,21 @@ pub(super) fn plan(statement: &Statement, ast: &ast::Statement, context: &PlanCo
         }
     };
     Ok(Planned::command(Plan::Ddl(ddl), tag))
+}
+
+/// What PostgreSQL says of an extension that is not installed on its system, and what is there without it.
+fn no_extension(name: &str) -> SqlError {
+    let built_in = match name {
+        "pgcrypto" | "uuid-ossp" => Some("gen_random_uuid()"),
+        "timescaledb" => Some("create_hypertable, time_bucket, first and last, WITH (continuous)"),
+        _ => None,
+    };
+    let error = SqlError::new(SqlState::FeatureNotSupported, format!("extension \"{name}\" is not available"))
+        .detail("This server loads no extensions.");
+    match built_in {
+        Some(what) => error.hint(format!("Built in, without CREATE EXTENSION: {what}.")),
+        None => error,
+    }
 }
 
 fn create_index(create: &CreateIndex, context: &PlanContext) -> SqlResult<Ddl> {
