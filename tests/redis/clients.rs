@@ -6,7 +6,10 @@ use std::process::{Command, Output, Stdio};
 
 use perigee_testkit::Server;
 
-use crate::server;
+/// A node that does not wait for the disk: this is about its words.
+fn server() -> Server {
+    perigee_tests::options().flag(&["--durability", "interval"]).with_redis().start().unwrap()
+}
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))

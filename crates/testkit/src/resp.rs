@@ -312,8 +312,8 @@ mod tests {
         let (mut peer, _) = listener.accept().unwrap();
         peer.write_all(bytes).unwrap();
         drop(peer);
-        let mut replies = Vec::new();
-        while replies.last().is_none_or(|last| last != "(closed)" && !str::starts_with(last, "(no RESP")) {
+        let mut replies: Vec<String> = Vec::new();
+        while replies.last().is_none_or(|last| last != "(closed)" && !last.starts_with("(no RESP")) {
             replies.push(connection.receive().to_string());
         }
         replies

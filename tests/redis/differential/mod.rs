@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use perigee_testkit::redis::Redis;
 
+use lists::Lists;
 use run::Outcome;
 
 /// The issue of a compatible server is decided over no fewer.
@@ -63,24 +64,18 @@ fn lines_do_what_redis_does() {
     let only = std::env::var("PERIGEE_REDIS_ONLY").unwrap_or_default();
     let update = std::env::var("PERIGEE_REDIS_UPDATE").unwrap_or_default();
     let compare = std::env::var("PERIGEE_REDIS_COMPARE").unwrap_or_default();
+    // What listens there is not what is tested: it is shown, not judged.
     if let Some((redis, perigee)) = compare.split_once(',') {
         let (redis, perigee) = (redis.parse().expect("an address"), perigee.parse().expect("an address"));
         let outcomes = outcomes(&only, redis, perigee, Duration::from_secs(1), true);
-        println!("{}", lists::Lists::read(&folder()).score(&outcomes));
+        println!("{}", lists(&only, &update, &outcomes).score(&outcomes));
         return;
     }
     let redis = Redis::start().expect("redis-server starts");
     let server = crate::server();
     let outcomes = outcomes(&only, redis.address(), server.redis(), PATIENCE, !only.is_empty());
-    let mut lists = lists::Lists::read(&folder());
-    let score = lists.score(&outcomes);
-    println!("{score}");
-    if !update.is_empty() {
-        assert!(only.is_empty(), "the lists are made of all files");
-        lists.update(&outcomes, update == "new");
-        lists.write(&folder());
-        lists::write_score(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/COMPAT.md"), &score);
-    }
+    let lists = lists(&only, &update, &outcomes);
+    println!("{}", lists.score(&outcomes));
     let faults = lists.faults(&outcomes, only.is_empty());
     assert!(faults.is_empty(), "{} faults\n\n{}", faults.len(), faults.join("\n"));
     if only.is_empty() {
@@ -91,4 +86,17 @@ fn lines_do_what_redis_does() {
             println!("{equal_now} expected failures are equal now: PERIGEE_REDIS_UPDATE=1 takes them out");
         }
     }
+}
+
+/// The lists, brought up to date where that is asked for.
+fn lists(only: &str, update: &str, outcomes: &[Outcome]) -> Lists {
+    let mut lists = Lists::read(&folder());
+    if !update.is_empty() {
+        assert!(only.is_empty(), "the lists are made of all files");
+        lists.update(outcomes, update == "new");
+        lists.write(&folder());
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/COMPAT.md");
+        lists::write_score(&page, &lists.score(outcomes));
+    }
+    lists
 }
