@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use perigee_keyspace::{Command, Context, Flags, Reply, Run, SubmitError, Unit};
+use perigee_keyspace::{Command, Context, Flags, Group, Reply, Run, SubmitError, Unit};
 
 use crate::command::Entry;
 use crate::session::{Ended, Session};
@@ -140,7 +140,10 @@ impl Session {
             return;
         }
         for command in commands {
-            let reads = matches!(command.spec.run, Run::Read(_)) && command.spec.flags.contains(Flags::READONLY);
+            // What a script reads is not known here: the keys that it names stand for it.
+            let is_script = command.spec.group == Group::Scripting;
+            let reads =
+                is_script || (matches!(command.spec.run, Run::Read(_)) && command.spec.flags.contains(Flags::READONLY));
             if reads && command.spec.takes(command.args.len()) {
                 let keys: Vec<Bytes> =
                     command.spec.keys_of(&command.args).iter().map(|(at, _)| command.args[*at].clone()).collect();

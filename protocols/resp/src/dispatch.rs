@@ -31,7 +31,7 @@ impl Session {
             None => self.take(entry, args).await,
             Some(_) => {
                 self.run_burst().await?;
-                self.pause(entry).await?;
+                self.pause(entry, &args).await?;
                 let is_exec = entry.spec.name == "exec";
                 if !is_exec {
                     self.monitor(&args, entry);
@@ -71,9 +71,9 @@ impl Session {
 
     /// Puts a command of the keyspace into the burst, and runs it when it is full.
     async fn take(&mut self, entry: &'static Entry, args: Vec<Bytes>) -> Result<(), Ended> {
-        if self.shared.paused_for(entry).is_some() {
+        if self.shared.paused_for(self.client.tenant(), entry, &args).is_some() {
             self.run_burst().await?;
-            self.pause(entry).await?;
+            self.pause(entry, &args).await?;
         }
         // Its reply may depend on what is said for it alone.
         let is_alone = self.replies == Replies::SkipNext || self.tracking.caching.is_some();
@@ -137,8 +137,8 @@ impl Session {
     }
 
     /// Waits while CLIENT PAUSE holds commands back.
-    pub(crate) async fn pause(&mut self, entry: &'static Entry) -> Result<(), Ended> {
-        while let Some(ended) = self.shared.paused_for(entry) {
+    pub(crate) async fn pause(&mut self, entry: &'static Entry, args: &[Bytes]) -> Result<(), Ended> {
+        while let Some(ended) = self.shared.paused_for(self.client.tenant(), entry, args) {
             self.set_blocked(true);
             let waited = self.wait(true, ended).await;
             self.set_blocked(false);

@@ -163,9 +163,10 @@ fn memory(report: &mut Report<'_>) {
     report.line("used_memory_vm_eval", 0);
     report.line("used_memory_lua_human", "0B");
     report.line("used_memory_scripts_eval", 0);
-    report.line("number_of_cached_scripts", 0);
-    report.line("number_of_functions", 0);
-    report.line("number_of_libraries", 0);
+    let (scripts, libraries, functions) = shared.keyspace.with_state(|state| state.scripts.counts());
+    report.line("number_of_cached_scripts", scripts);
+    report.line("number_of_functions", functions);
+    report.line("number_of_libraries", libraries);
     report.line("used_memory_vm_functions", 0);
     report.line("used_memory_vm_total", 0);
     report.line("used_memory_functions", 0);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use perigee_keyspace::{Effects, EventClass, Flags, Keyspace, Listener};
@@ -110,22 +111,41 @@ impl Shared {
         });
     }
 
+    /// Whether a call may write, or tell other nodes something.
+    fn may_write(&self, tenant: Oid, entry: &Entry, args: &[Bytes]) -> bool {
+        let named = args.get(1).map(|name| &**name).unwrap_or_default();
+        match entry.spec.name {
+            "publish" | "spublish" | "pfcount" => true,
+            // They are logged, for their place in the line, and write no key.
+            "eval_ro" | "evalsha_ro" | "fcall_ro" | "script|load" => false,
+            "eval" => {
+                let first = named.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                !(first.starts_with(b"#!") && first.windows(9).any(|word| word == b"no-writes"))
+            }
+            "evalsha" => !self.keyspace.with_state(|state| state.scripts.script_never_writes(tenant, named)),
+            "fcall" => !self.keyspace.with_state(|state| state.scripts.function_never_writes(tenant, named)),
+            _ => entry.spec.is_write() || entry.spec.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE),
+        }
+    }
+
     pub(crate) fn unpause(&self) {
         *self.pause.lock() = None;
         self.unpaused.notify_waiters();
     }
 
     /// What a command has to wait for.
-    pub(crate) fn paused_for(&self, entry: &Entry) -> Option<impl Future<Output = ()> + Send + 'static> {
+    pub(crate) fn paused_for(
+        &self,
+        tenant: Oid,
+        entry: &Entry,
+        args: &[Bytes],
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
         let pause = (*self.pause.lock())?;
         if Instant::now() >= pause.until {
             return None;
         }
-        let flags = entry.spec.flags;
         let holds = (pause.all && !matches!(entry.spec.name, "client|unpause" | "client|pause" | "exec"))
-            || entry.spec.is_write()
-            || flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE)
-            || matches!(entry.spec.name, "publish" | "spublish" | "pfcount");
+            || self.may_write(tenant, entry, args);
         if !holds {
             return None;
         }

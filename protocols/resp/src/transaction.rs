@@ -45,10 +45,10 @@ impl Session {
         if multi.is_broken {
             return Ok(Reply::error("EXECABORT Transaction discarded because of previous errors."));
         }
-        if let Some(entry) =
-            multi.commands.iter().map(|(entry, _)| *entry).find(|entry| self.shared.paused_for(entry).is_some())
-        {
-            self.pause(entry).await?;
+        let tenant = self.client.tenant();
+        let held = multi.commands.iter().find(|(entry, args)| self.shared.paused_for(tenant, entry, args).is_some());
+        if let Some((entry, args)) = held {
+            self.pause(entry, args).await?;
         }
         // A password or a rule may have changed since.
         for (entry, args) in &multi.commands {

@@ -170,6 +170,21 @@ impl ScriptStore {
         self.tenants.entry(tenant).or_default()
     }
 
+    /// Whether a script is known, by its digest, and says that it does not write.
+    #[must_use]
+    pub fn script_never_writes(&self, tenant: Oid, digest: &[u8]) -> bool {
+        let Ok(digest) = <[u8; 40]>::try_from(digest.to_ascii_lowercase()) else { return false };
+        let script = self.tenant(tenant).and_then(|tenant| tenant.scripts.get(&digest));
+        script.is_some_and(|script| script.flags.contains(ScriptFlags::NO_WRITES))
+    }
+
+    /// The same of a function, by its name.
+    #[must_use]
+    pub fn function_never_writes(&self, tenant: Oid, name: &[u8]) -> bool {
+        let function = self.tenant(tenant).and_then(|tenant| tenant.function(name));
+        function.is_some_and(|(_, _, function)| function.flags.contains(ScriptFlags::NO_WRITES))
+    }
+
     /// How many scripts, libraries and functions there are.
     #[must_use]
     pub fn counts(&self) -> (usize, usize, usize) {
