@@ -133,6 +133,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next argument.
+    #[expect(clippy::should_implement_trait, reason = "a loop over arguments would hide who takes which")]
     pub fn next(&mut self) -> Option<&'a Bytes> {
         let (first, rest) = self.args.split_first()?;
         self.args = rest;

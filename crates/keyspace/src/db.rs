@@ -80,7 +80,7 @@ impl Entry {
 
 /// The fixed hash of a key: the same on every node and in the LSM.
 #[must_use]
-pub fn hash_of(key: &[u8]) -> u64 {
+pub(crate) fn hash_of(key: &[u8]) -> u64 {
     xxh3_64(key)
 }
 
@@ -239,9 +239,10 @@ impl Db {
 
     /// Until when a sweep would end about `count` of the keys that are due at `now`; `None` when none is.
     pub(crate) fn due(&self, now: i64, count: usize) -> Option<i64> {
-        let first = self.expires.first().filter(|(at, _)| *at <= now)?;
-        let last = self.expires.iter().take(count).last().unwrap_or(first);
-        Some(last.0.min(now))
+        self.expires.first().filter(|(at, _)| *at <= now)?;
+        let last = self.expires.iter().nth(count.saturating_sub(1)).filter(|(at, _)| *at <= now);
+        // Fewer are due: all of them.
+        Some(last.map_or(now, |(at, _)| *at))
     }
 
     /// Takes entries out of some buckets, from number `from` on, and says where to go on; `None` behind the last.

@@ -85,6 +85,6 @@ impl Error {
 
 /// The command has the wrong number of arguments.
 #[must_use]
-pub fn wrong_arity(name: &str) -> Error {
+pub(crate) fn wrong_arity(name: &str) -> Error {
     Error::reply(format!("ERR wrong number of arguments for '{name}' command"))
 }

@@ -48,7 +48,7 @@ pub use error::{Block, Error, Result, StorageFault};
 pub use labels::{Indexed, LabelIndex, Matcher};
 pub use reader::{Context, Reader};
 pub use reply::Reply;
-pub use run::{ColdKey, Load, Ran, run_command, run_read};
+pub use run::{ColdKey, ColdObject, Load, Ran, run_command, run_read};
 pub use script::ScriptStore;
 pub use service::{Keyspace, Line, Listener, Proposer, SubmitError};
 pub use spec::{Begin, Category, Find, Flags, Group, KeyFlags, KeySpec, Run, Spec};

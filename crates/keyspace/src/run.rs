@@ -21,6 +21,9 @@ pub enum Ran {
 /// A key that is not in memory: its name, its end, and the name of its type.
 pub type ColdKey = (Box<[u8]>, Option<i64>, &'static str);
 
+/// An object that is not in memory: the name of its key, and what that holds.
+pub type ColdObject = (Box<[u8]>, Image);
+
 /// Brings keys into memory. Behind it [`State::db`] has an entry for the key, if only one that says that it is absent.
 pub trait Load {
     /// Loads one key.
@@ -51,7 +54,7 @@ pub trait Load {
     ///
     /// # Errors
     /// As [`Load::load`].
-    fn cold_objects(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<(Box<[u8]>, Image)>, StorageFault>;
+    fn cold_objects(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<ColdObject>, StorageFault>;
 
     /// The same without the objects: each key with its end and the name of its type.
     ///

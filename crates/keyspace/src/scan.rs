@@ -143,6 +143,7 @@ impl Scan {
     ///
     /// # Errors
     /// See [`ScanError`].
+    #[expect(clippy::should_implement_trait, reason = "it fails as a whole, not item by item")]
     pub fn next(&mut self) -> Result<Option<Vec<ScannedKey>>, ScanError> {
         let Some(from) = self.at else { return Ok(None) };
         let state = self.keyspace.state.read();

@@ -34,7 +34,7 @@ impl Load for NothingCold {
         _db: &crate::Db,
         _from: u64,
         _next: Option<u64>,
-    ) -> Result<Vec<(Box<[u8]>, crate::persist::Image)>, StorageFault> {
+    ) -> Result<Vec<crate::ColdObject>, StorageFault> {
         Ok(Vec::new())
     }
 }

@@ -10,6 +10,7 @@ use perigee_types::Oid;
 
 use super::{Image, due_of, object_key};
 use crate::db::{Db, Entry, Position};
+use crate::run::ColdObject;
 use crate::state::{DbId, State};
 use crate::{Load, StorageFault};
 
@@ -102,7 +103,7 @@ impl Load for LsmLoad {
         Ok(last)
     }
 
-    fn cold_objects(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<(Box<[u8]>, Image)>, StorageFault> {
+    fn cold_objects(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<ColdObject>, StorageFault> {
         let prefix = companion::key(Kind::Object, Oid(db.incarnation), &[]);
         let start = companion::key(Kind::Object, Oid(db.incarnation), &from.to_be_bytes());
         let end = match next {

@@ -271,10 +271,11 @@ impl Numeric {
         if !self.is_finite() || !exponent.is_finite() {
             return Ok(self.infinite_power(exponent));
         }
-        if whole && let Numeric::Finite { unscaled: Int::Small(v), .. } = exponent.truncate(0) {
-            if let Ok(n) = i32::try_from(v) {
-                return self.power_whole(n);
-            }
+        if whole
+            && let Numeric::Finite { unscaled: Int::Small(v), .. } = exponent.truncate(0)
+            && let Ok(n) = i32::try_from(v)
+        {
+            return self.power_whole(n);
         }
         if self.is_zero() {
             return Ok(Numeric::small(0, SIGNIFICANT_DIGITS_MIN as u32));
