@@ -56,7 +56,7 @@ impl Side {
     }
 
     /// A wide numeric as a double; anything else as it is.
-    fn as_float(self, schema: &DFSchema) -> Result<Self> {
+    fn into_float(self, schema: &DFSchema) -> Result<Self> {
         if !numeric::is_wide(&self.ty) {
             return Ok(self);
         }
@@ -179,7 +179,7 @@ fn plan_arithmetic(op: Operator, symbol: &'static str, left: Side, right: Side, 
     if is_number(&left.ty) && is_number(&right.ty) {
         // A float with a numeric is a float.
         let (left, right) = match numeric::common([&left.ty, &right.ty].into_iter()) {
-            Some(SqlType::Float8) => (left.as_float(schema)?, right.as_float(schema)?),
+            Some(SqlType::Float8) => (left.into_float(schema)?, right.into_float(schema)?),
             _ => (left, right),
         };
         // Constants are computed here, and always exactly. What fails stays: it may never be reached.

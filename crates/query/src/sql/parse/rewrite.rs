@@ -212,8 +212,8 @@ fn take_likes(tokens: &mut Vec<TokenWithSpan>) -> Vec<LikeClause> {
     }
     let (mut depth, mut start, mut end) = (0_usize, open + 1, None);
     let mut elements = Vec::new();
-    for at in open..tokens.len() {
-        match tokens[at].token {
+    for (at, token) in tokens.iter().enumerate().skip(open) {
+        match token.token {
             Token::LParen => depth += 1,
             Token::RParen => depth -= 1,
             Token::Comma if depth == 1 => {

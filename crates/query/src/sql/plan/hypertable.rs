@@ -180,8 +180,8 @@ fn string(expr: &AstExpr) -> Option<String> {
 }
 
 fn boolean(expr: &AstExpr) -> SqlResult<bool> {
-    match expr {
-        AstExpr::Value(value) => match &value.value {
+    if let AstExpr::Value(value) = expr {
+        match &value.value {
             ast::Value::Boolean(value) => return Ok(*value),
             ast::Value::SingleQuotedString(text) => {
                 if let Value::Bool(value) = text::parse(text, &SqlType::Bool)? {
@@ -189,8 +189,7 @@ fn boolean(expr: &AstExpr) -> SqlResult<bool> {
                 }
             }
             _ => {}
-        },
-        _ => {}
+        }
     }
     Err(no_such_function())
 }

@@ -3,7 +3,7 @@
 //! - [`calculate`]: adding and subtracting
 //! - [`parts`]: EXTRACT, date_part, date_trunc, age
 //! - [`make`]: making values from numbers, moving between zones
-//! - [`overlaps`]: OVERLAPS
+//! - `overlaps`: the predicate OVERLAPS
 //! - [`pattern`]: to_char, to_date, to_timestamp
 
 mod calculate;
