@@ -39,7 +39,7 @@ pub struct RowSource {
     pub(crate) text: Arc<str>,
 }
 
-/// What a SCROLL cursor has read.
+/// What a cursor has read that may go back.
 #[derive(Debug, Default)]
 struct Kept {
     /// Blocks, each with the number of rows before it.
@@ -47,6 +47,19 @@ struct Kept {
     rows: u64,
     bytes: usize,
     bytes_max: usize,
+    /// By SCROLL: the cursor fails where it would keep more. Otherwise it only goes forward from there on.
+    asked: bool,
+}
+
+/// Whether a cursor goes back, over how many bytes of rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Scroll {
+    /// NO SCROLL
+    No,
+    /// SCROLL
+    Asked(usize),
+    /// Neither: it goes back as long as it has read no more.
+    Unasked(usize),
 }
 
 impl RowSource {
@@ -67,9 +80,13 @@ impl RowSource {
         }
     }
 
-    /// For a cursor; with `kept_bytes_max` it can go back over as many bytes of rows.
-    pub(crate) fn cursor(stream: RowStream, text: &Arc<str>, kept_bytes_max: Option<usize>) -> Self {
-        let kept = kept_bytes_max.map(|bytes_max| Kept { bytes_max, ..Kept::default() });
+    /// For a cursor.
+    pub(crate) fn cursor(stream: RowStream, text: &Arc<str>, scroll: Scroll) -> Self {
+        let kept = match scroll {
+            Scroll::No => None,
+            Scroll::Asked(bytes_max) => Some(Kept { bytes_max, asked: true, ..Kept::default() }),
+            Scroll::Unasked(bytes_max) => Some(Kept { bytes_max, ..Kept::default() }),
+        };
         Self { is_cursor: true, kept, ..Self::new(stream, text) }
     }
 
@@ -101,6 +118,7 @@ impl RowSource {
                 Some(block) => at + block.row_count() as u64,
                 None => self.kept_rows() + 1,
             };
+            self.let_go();
             return Ok(taken);
         }
         let Some((block, from)) = self.next_block().await? else {
@@ -197,7 +215,7 @@ impl RowSource {
 
     /// Moves onto a row and gives it; nothing before the first and behind the last.
     async fn go_to(&mut self, row: u64) -> SqlResult<Vec<RowBlock>> {
-        if self.kept.is_some() {
+        if self.kept.as_ref().is_some_and(|kept| kept.asked || row <= kept.rows) {
             self.read_until(row).await?;
             self.position = row.min(self.kept_rows() + 1);
             return Ok(self.current_row());
@@ -224,8 +242,7 @@ impl RowSource {
         if self.kept.is_some() {
             return Ok(());
         }
-        Err(SqlError::new(SqlState::ObjectNotInPrerequisiteState, "cursor can only scan forward")
-            .hint("Declare it with SCROLL option to enable backward scan."))
+        Err(forward_only())
     }
 
     fn kept_rows(&self) -> u64 {
@@ -245,13 +262,29 @@ impl RowSource {
         Some(slice(block, start, end))
     }
 
+    /// Ends the keeping of rows by a cursor that was not asked to go back, once they are too many.
+    fn let_go(&mut self) {
+        let Some(kept) = &self.kept else { return };
+        let Some((before, last)) = kept.blocks.last() else { return };
+        // Of what has been read only the last block may still be to be taken.
+        if kept.asked || kept.bytes <= kept.bytes_max || self.position < *before {
+            return;
+        }
+        let from = usize::try_from(self.position - before).unwrap_or(usize::MAX);
+        if from < last.row_count() {
+            self.block = Some((slice(last, 0, last.row_count()), from));
+        }
+        self.current = self.current_row().pop();
+        self.kept = None;
+    }
+
     /// Reads until so many rows are kept, or to the end.
     async fn read_until(&mut self, rows: u64) -> SqlResult<()> {
         while self.kept_rows() < rows {
             let Some((block, _)) = self.next_block().await? else { break };
             let Some(kept) = &mut self.kept else { break };
             kept.bytes += bytes_of(&block);
-            if kept.bytes > kept.bytes_max {
+            if kept.bytes > kept.bytes_max && kept.asked {
                 self.fail();
                 return Err(SqlError::new(SqlState::ProgramLimitExceeded, "a SCROLL cursor keeps too many rows")
                     .hint("Declare it with NO SCROLL."));
@@ -259,6 +292,9 @@ impl RowSource {
             let count = block.row_count() as u64;
             kept.blocks.push((kept.rows, block));
             kept.rows += count;
+            if kept.bytes > kept.bytes_max && rows == u64::MAX {
+                return Err(forward_only());
+            }
         }
         Ok(())
     }
@@ -312,6 +348,11 @@ impl RowSource {
     }
 }
 
+fn forward_only() -> SqlError {
+    SqlError::new(SqlState::ObjectNotInPrerequisiteState, "cursor can only scan forward")
+        .hint("Declare it with SCROLL option to enable backward scan.")
+}
+
 /// Rows of a block, the last first.
 fn reversed(block: &RowBlock, from: usize, to: usize) -> SqlResult<RowBlock> {
     Ok(match block {
@@ -337,11 +378,11 @@ mod tests {
     use super::*;
     use FetchDirection::{Absolute, Backward, Forward, Relative};
 
-    fn source(scroll: bool) -> RowSource {
+    fn source(scroll: Scroll) -> RowSource {
         let block = |from: i32, to: i32| RowBlock::Values((from..=to).map(|i| vec![Value::Int4(i)]).collect());
         let blocks = vec![Ok(block(1, 2)), Ok(block(3, 2)), Ok(block(3, 5))];
         let stream = RowStream::stream("SELECT", Box::pin(futures::stream::iter(blocks)));
-        RowSource::cursor(stream, &Arc::from("SELECT"), scroll.then_some(1 << 20))
+        RowSource::cursor(stream, &Arc::from("SELECT"), scroll)
     }
 
     fn rows(blocks: &[RowBlock]) -> Vec<i32> {
@@ -352,7 +393,7 @@ mod tests {
         values.map(|row| if let [Value::Int4(i)] = row[..] { i } else { panic!("{row:?}") }).collect()
     }
 
-    async fn check(scroll: bool, steps: &[(FetchDirection, Result<&[i32], &str>)]) {
+    async fn check(scroll: Scroll, steps: &[(FetchDirection, Result<&[i32], &str>)]) {
         let mut source = source(scroll);
         for (i, (direction, want)) in steps.iter().enumerate() {
             let got = source.fetch(*direction).await;
@@ -365,7 +406,7 @@ mod tests {
     async fn goes_forward() {
         let back = Err("55000");
         check(
-            false,
+            Scroll::No,
             &[
                 (Forward(Some(0)), Ok(&[])),
                 (Forward(Some(1)), Ok(&[1])),
@@ -382,14 +423,47 @@ mod tests {
             ],
         )
         .await;
-        check(false, &[(Absolute(9), Ok(&[])), (Forward(Some(1)), Ok(&[]))]).await;
-        check(false, &[(Forward(None), Ok(&[1, 2, 3, 4, 5])), (Forward(None), Ok(&[]))]).await;
+        check(Scroll::No, &[(Absolute(9), Ok(&[])), (Forward(Some(1)), Ok(&[]))]).await;
+        check(Scroll::No, &[(Forward(None), Ok(&[1, 2, 3, 4, 5])), (Forward(None), Ok(&[]))]).await;
+    }
+
+    #[tokio::test]
+    async fn goes_back_unasked_as_long_as_it_has_read_little() {
+        check(
+            Scroll::Unasked(1 << 20),
+            &[
+                (Forward(Some(2)), Ok(&[1, 2])),
+                (Backward(Some(1)), Ok(&[1])),
+                (Absolute(4), Ok(&[4])),
+                (Backward(None), Ok(&[3, 2, 1])),
+                (Forward(None), Ok(&[1, 2, 3, 4, 5])),
+                (Backward(Some(1)), Ok(&[5])),
+                (Absolute(-2), Ok(&[4])),
+            ],
+        )
+        .await;
+        let back = Err("55000");
+        check(
+            Scroll::Unasked(1),
+            &[
+                (Forward(Some(1)), Ok(&[1])),
+                (Relative(0), Ok(&[1])),
+                (Backward(Some(1)), back),
+                (Forward(Some(2)), Ok(&[2, 3])),
+                (Absolute(2), back),
+                (Absolute(5), Ok(&[5])),
+                (Forward(None), Ok(&[])),
+                (Forward(Some(1)), Ok(&[])),
+            ],
+        )
+        .await;
+        check(Scroll::Unasked(1), &[(Absolute(-1), back), (Forward(None), Ok(&[1, 2, 3, 4, 5]))]).await;
     }
 
     #[tokio::test]
     async fn goes_back_where_it_may() {
         check(
-            true,
+            Scroll::Asked(1 << 20),
             &[
                 (Absolute(-1), Ok(&[5])),
                 (Backward(Some(2)), Ok(&[4, 3])),
@@ -421,7 +495,7 @@ mod tests {
         };
         let stream = futures::stream::iter(vec![batch(1, 3), batch(4, 4), batch(5, 9)]);
         let stream = RowStream::stream("SELECT", Box::pin(stream));
-        let mut source = RowSource::cursor(stream, &Arc::from("SELECT"), Some(1 << 20));
+        let mut source = RowSource::cursor(stream, &Arc::from("SELECT"), Scroll::Asked(1 << 20));
         let rows = |blocks: Vec<RowBlock>| {
             let values = |block: &RowBlock| match block {
                 RowBlock::Batch(batch) => {
@@ -441,15 +515,14 @@ mod tests {
 
     #[tokio::test]
     async fn keeps_no_more_than_it_may() {
-        let mut source = source(true);
-        source.kept = Some(Kept { bytes_max: 10, ..Kept::default() });
+        let mut source = source(Scroll::Asked(10));
         assert_eq!(source.fetch(Forward(None)).await.map_err(|e| e.state().code()).unwrap_err(), "54000");
         assert_eq!(source.fetch(Forward(None)).await.map_err(|e| e.state().code()).unwrap_err(), "55000");
     }
 
     #[tokio::test]
     async fn a_cancelled_source_is_over() {
-        let mut source = source(false);
+        let mut source = source(Scroll::No);
         let cancel = CancellationToken::new();
         source.cancel = Some(cancel.clone());
         assert_eq!(rows(&source.fetch(Forward(Some(1))).await.unwrap()), [1]);

@@ -11,9 +11,12 @@ use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream};
 use crate::notify::Listening;
 use crate::portal::Portal;
-use crate::row_source::RowSource;
+use crate::row_source::{RowSource, Scroll};
 use crate::session::Session;
 use crate::settings::DEFINITIONS;
+
+/// How many bytes of rows a cursor without SCROLL goes back over.
+const KEPT_UNASKED_BYTES_MAX: usize = 1 << 20;
 
 impl Session {
     pub(crate) async fn session_command(
@@ -156,7 +159,7 @@ impl Session {
     async fn declare(
         &mut self,
         name: &str,
-        scroll: bool,
+        scroll: Option<bool>,
         hold: bool,
         statement: &Arc<Prepared>,
         parameters: &[Value],
@@ -180,8 +183,12 @@ impl Session {
         let Outcome::Rows(columns, stream) = Box::pin(self.run_plan(statement, parameters)).await? else {
             return Err(SqlError::internal("a cursor's query gave no rows"));
         };
-        let kept_bytes_max = scroll.then_some(self.engine.options.transaction_bytes_max);
-        let mut rows = RowSource::cursor(stream, &statement.text, kept_bytes_max);
+        let scroll = match scroll {
+            None => Scroll::Unasked(KEPT_UNASKED_BYTES_MAX),
+            Some(true) => Scroll::Asked(self.engine.options.transaction_bytes_max),
+            Some(false) => Scroll::No,
+        };
+        let mut rows = RowSource::cursor(stream, &statement.text, scroll);
         if hold && self.transaction.as_ref().is_some_and(|t| t.staging.is_some()) {
             // Its scans must hold the staged rows before these become everybody's.
             rows.begin().await?;

@@ -110,8 +110,8 @@ pub enum SessionCommand {
     Declare {
         /// Its name.
         name: String,
-        /// SCROLL: it may go back.
-        scroll: bool,
+        /// SCROLL: it may go back; `Some(false)` is NO SCROLL.
+        scroll: Option<bool>,
         /// WITH HOLD: it outlives its transaction.
         hold: bool,
         /// Yields the rows.

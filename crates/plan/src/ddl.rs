@@ -339,6 +339,13 @@ pub enum AlterTable {
         /// Its sequence.
         clauses: SequenceClauses,
     },
+    /// DROP EXPRESSION
+    DropExpression {
+        /// The column.
+        column: String,
+        /// IF EXISTS
+        if_exists: bool,
+    },
     /// DROP IDENTITY
     DropIdentity {
         /// The column.

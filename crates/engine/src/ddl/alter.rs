@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use perigee_plan::ddl::{AlterTable, ColumnDefinition, ColumnType, InheritedColumn, SequenceColumn};
-use perigee_types::catalog::{CatalogChange, ColumnDefault, Index, Object, Table};
+use perigee_types::catalog::{CatalogChange, Column, ColumnDefault, Index, Object, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, Value};
 
 use super::Oids;
@@ -302,6 +302,19 @@ impl Session {
             AlterTable::RenameConstraint { from, to } => self.rename_constraint(table, from, to),
             AlterTable::AddIdentity { column, always, clauses } => self.add_identity(table, column, *always, clauses),
             AlterTable::SetIdentity { column, always, clauses } => self.set_identity(table, column, *always, clauses),
+            AlterTable::DropExpression { column, if_exists } => {
+                let is_generated = |c: &Column| c.name == *column && c.generated().is_some();
+                if table.columns.iter().any(is_generated) {
+                    return self.edit_column(table, column, |c| c.default = None);
+                }
+                let text =
+                    format!("column \"{column}\" of relation \"{}\" is not a stored generated column", table.name);
+                if !if_exists {
+                    return Err(SqlError::new(SqlState::ObjectNotInPrerequisiteState, text));
+                }
+                self.notify(format!("{text}, skipping"));
+                Ok(())
+            }
             AlterTable::DropIdentity { column, if_exists } => self.drop_identity(table, column, *if_exists),
             AlterTable::SetTypes(types) => self.set_types(table, types).await,
             AlterTable::AddKey(key) => {

@@ -84,7 +84,7 @@ pub enum Ast {
         /// Its name.
         name: String,
         /// SCROLL
-        scroll: bool,
+        scroll: Option<bool>,
         /// WITH HOLD
         hold: bool,
         /// The query.
@@ -394,6 +394,13 @@ pub enum AlterAction {
         always: Option<bool>,
         /// Its sequence.
         clauses: SequenceClauses,
+    },
+    /// ALTER COLUMN … DROP EXPRESSION
+    DropExpression {
+        /// The column.
+        column: String,
+        /// IF EXISTS
+        if_exists: bool,
     },
     /// ALTER COLUMN … DROP IDENTITY
     DropIdentity {

@@ -19,14 +19,14 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
 /// `DECLARE name [BINARY] [ASENSITIVE | INSENSITIVE] [[NO] SCROLL] CURSOR [{WITH | WITHOUT} HOLD] FOR query`
 fn declare(tokens: &mut Tokens) -> SqlResult<Ast> {
     let name = tokens.name()?;
-    let mut scroll = false;
+    let mut scroll = None;
     loop {
         if tokens.accept_words(&["binary"]) {
             return unsupported(tokens, "DECLARE … BINARY CURSOR");
         } else if tokens.accept_words(&["no", "scroll"]) {
-            scroll = false;
+            scroll = Some(false);
         } else if tokens.accept_words(&["scroll"]) {
-            scroll = true;
+            scroll = Some(true);
         } else if tokens.accept_one(&["asensitive", "insensitive"]).is_none() {
             // Every cursor reads the snapshot that it was declared at.
             break;

@@ -83,13 +83,16 @@ fn action(tokens: &mut Tokens, kind: &str) -> SqlResult<Option<AlterAction>> {
     }
 }
 
-/// `ALTER [COLUMN] c DROP IDENTITY [IF EXISTS]`, `… { SET GENERATED … | SET option | RESTART } …`
+/// `ALTER [COLUMN] c DROP { IDENTITY | EXPRESSION } [IF EXISTS]`, `… { SET GENERATED … | SET option | RESTART } …`
 fn identity(tokens: &mut Tokens) -> SqlResult<Option<AlterAction>> {
     if !tokens.accept_words(&["alter"]) {
         return Ok(None);
     }
     tokens.accept_words(&["column"]);
     let Ok(column) = tokens.name() else { return Ok(None) };
+    if tokens.accept_words(&["drop", "expression"]) {
+        return Ok(Some(AlterAction::DropExpression { column, if_exists: tokens.accept_words(&["if", "exists"]) }));
+    }
     if tokens.accept_words(&["drop", "identity"]) {
         return Ok(Some(AlterAction::DropIdentity { column, if_exists: tokens.accept_words(&["if", "exists"]) }));
     }

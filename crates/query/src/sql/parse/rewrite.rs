@@ -39,6 +39,7 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     let likes = take_likes(&mut tokens);
     order_identity_options(&mut tokens);
     move_overriding(&mut tokens);
+    drop_words_without_effect(&mut tokens);
     type_columns_of_table_as(&mut tokens);
     strengthen_row_locks(&mut tokens);
     part_conflict_from_select(&mut tokens);
@@ -201,6 +202,16 @@ fn sequence_option(tokens: &[TokenWithSpan], at: usize) -> Option<(u8, usize)> {
         "no" if is_words(tokens, at + 1, &["cycle"]) => (6, 2),
         _ => return None,
     })
+}
+
+/// `DROP INDEX CONCURRENTLY` is DROP INDEX; `EXCLUDE NO OTHERS` is what a window's frame does anyway.
+fn drop_words_without_effect(tokens: &mut Vec<TokenWithSpan>) {
+    if is_words(tokens, 0, &["drop", "index", "concurrently"]) {
+        tokens.remove(2);
+    }
+    while let Some(at) = (0..tokens.len()).find(|at| is_words(tokens, *at, &["exclude", "no", "others"])) {
+        tokens.drain(at..at + 3);
+    }
 }
 
 /// Takes `LIKE relation …` out of the columns of CREATE TABLE. One that is not well formed stays, for the parser to refuse.

@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, 
 use perigee_plan::Expr;
 use perigee_plan::ddl::{CheckConstraint, ColumnDefinition};
 use perigee_plan::relational::RETURNING_TABLE;
-use perigee_types::catalog::Table;
+use perigee_types::catalog::{Column, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{self, SelectItem};
 
@@ -271,9 +271,11 @@ pub fn rewritten_value(
 fn generated_value(table: &Arc<Table>, place: usize, text: &str, context: &PlanContext) -> SqlResult<RowExpression> {
     let context = &PlanContext { declared: &[], ..*context };
     let expression = parse_expression(text)?;
+    // Keys of indexes are made behind all other columns.
+    let of_index = table.columns.get(place).is_some_and(Column::is_hidden);
     for number in check_columns(table, text) {
         let other = table.number_position(number).and_then(|place| table.columns.get(place));
-        if let Some(other) = other.filter(|other| other.generated().is_some()) {
+        if let Some(other) = other.filter(|other| other.generated().is_some() && !of_index) {
             return Err(SqlError::new(
                 SqlState::InvalidObjectDefinition,
                 format!("cannot use generated column \"{}\" in column generation expression", other.name),

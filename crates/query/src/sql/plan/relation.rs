@@ -98,7 +98,7 @@ pub(super) fn alter(alter: &AlterStatement, context: &PlanContext) -> SqlResult<
             }
             RelationChange::Sequence(clauses)
         }
-        AlterAction::SetIdentity { .. } | AlterAction::DropIdentity { .. } => {
+        AlterAction::SetIdentity { .. } | AlterAction::DropIdentity { .. } | AlterAction::DropExpression { .. } => {
             let table = match found {
                 Some(Object::Table(table)) => Some(Arc::clone(table)),
                 Some(_) => return Err(names::not_a_table(&name.1)),
@@ -131,6 +131,10 @@ fn identity(table: &Table, action: &AlterAction) -> SqlResult<Action> {
         AlterAction::DropIdentity { column, if_exists } => {
             names::column(table, column)?;
             Action::DropIdentity { column: column.clone(), if_exists: *if_exists }
+        }
+        AlterAction::DropExpression { column, if_exists } => {
+            names::column(table, column)?;
+            Action::DropExpression { column: column.clone(), if_exists: *if_exists }
         }
         _ => return Err(SqlError::internal("not a change of an identity column")),
     })

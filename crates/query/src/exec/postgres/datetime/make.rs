@@ -22,6 +22,17 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         )
         .udf(),
         Function::new(
+            "make_interval",
+            (0..=7)
+                .map(|count| {
+                    let mut types = vec![i.clone(); count.min(6)];
+                    types.extend((count == 7).then_some(T::Float8));
+                    overload(&types, T::Interval, |a, _| made_interval(a).map(Value::Interval))
+                })
+                .collect(),
+        )
+        .udf(),
+        Function::new(
             "make_time",
             vec![overload(&[i.clone(), i.clone(), T::Float8], T::Time, |a, _| Ok(Value::Time(time(a)?)))],
         )
@@ -185,6 +196,23 @@ fn in_zone(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     }
 }
 
+/// Years, months, weeks, days, hours, minutes, seconds: as many as are given.
+fn made_interval(args: &[Value]) -> SqlResult<Interval> {
+    let part = |at: usize| args.get(at).and_then(Value::as_i64).unwrap_or_default();
+    let seconds = args.get(6).and_then(Value::as_f64).unwrap_or_default() * 1e6;
+    let months = part(0) * 12 + part(1);
+    let days = part(2) * 7 + part(3);
+    // 2^63 as a double: every smaller one fits.
+    if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&seconds) {
+        return Err(interval_overflow());
+    }
+    let time = i128::from(part(4)) * 3_600_000_000 + i128::from(part(5)) * 60_000_000;
+    match (i32::try_from(months), i32::try_from(days), i64::try_from(time + seconds.round_ties_even() as i128)) {
+        (Ok(months), Ok(days), Ok(micros)) => Ok(Interval { months, days, micros }),
+        _ => Err(interval_overflow()),
+    }
+}
+
 fn justify_days(span: Interval) -> SqlResult<Interval> {
     thirties(i64::from(span.days), span)
 }
@@ -223,8 +251,23 @@ fn justify_hours(span: Interval) -> SqlResult<Interval> {
 }
 
 fn justify_interval(span: Interval) -> SqlResult<Interval> {
-    let (days, micros) = whole_days(span);
-    thirties(days, Interval { micros, ..span })
+    let (days, mut micros) = whole_days(span);
+    let (mut months, mut days) = (i64::from(span.months) + days / 30, days % 30);
+    // All parts have one sign: that of the first.
+    if months > 0 && (days < 0 || days == 0 && micros < 0) {
+        (months, days) = (months - 1, days + 30);
+    } else if months < 0 && (days > 0 || days == 0 && micros > 0) {
+        (months, days) = (months + 1, days - 30);
+    }
+    if days > 0 && micros < 0 {
+        (days, micros) = (days - 1, micros + DAY);
+    } else if days < 0 && micros > 0 {
+        (days, micros) = (days + 1, micros - DAY);
+    }
+    match (i32::try_from(months), i32::try_from(days)) {
+        (Ok(months), Ok(days)) => Ok(Interval { months, days, micros }),
+        _ => Err(interval_overflow()),
+    }
 }
 
 fn finite(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {

@@ -2,7 +2,7 @@
 //! leaves out what is taken over, also behind OVER.
 
 use perigee_types::{SqlError, SqlResult, SqlState};
-use sqlparser::ast::{NamedWindowDefinition, NamedWindowExpr, WindowSpec};
+use sqlparser::ast::{Expr, NamedWindowDefinition, NamedWindowExpr, WindowFrameBound, WindowSpec};
 
 use crate::sql::parse::fold;
 
@@ -17,6 +17,7 @@ pub(super) fn resolve(windows: &mut [NamedWindowDefinition]) -> SqlResult<()> {
         if before.iter().any(|NamedWindowDefinition(known, _)| fold(known) == fold(name)) {
             return Err(windowing(format!("window \"{}\" is already defined", fold(name))));
         }
+        plain_offsets(spec);
         let Some(base_name) = spec.window_name.take() else { continue };
         let base_name = fold(&base_name);
         let base = before.iter().find(|NamedWindowDefinition(known, _)| fold(known) == base_name);
@@ -34,11 +35,29 @@ pub(super) fn resolve(windows: &mut [NamedWindowDefinition]) -> SqlResult<()> {
 /// # Errors
 /// As [`resolve`].
 pub(super) fn inherit_over(spec: &mut WindowSpec, windows: &[NamedWindowDefinition]) -> SqlResult<()> {
+    plain_offsets(spec);
     let Some(name) = spec.window_name.take() else { return Ok(()) };
     let name = fold(&name);
     match windows.iter().find(|NamedWindowDefinition(known, _)| fold(known) == name) {
         Some(NamedWindowDefinition(_, NamedWindowExpr::WindowSpec(base))) => inherit(spec, base, &name),
         _ => Err(SqlError::new(SqlState::UndefinedObject, format!("window \"{name}\" does not exist"))),
+    }
+}
+
+/// `2::int8 PRECEDING` is `2 PRECEDING`: the planner takes constants alone, and gives them the type that they need.
+fn plain_offsets(spec: &mut WindowSpec) {
+    let Some(frame) = &mut spec.window_frame else { return };
+    for bound in std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound) {
+        let (WindowFrameBound::Preceding(Some(offset)) | WindowFrameBound::Following(Some(offset))) = bound else {
+            continue;
+        };
+        let mut constant = offset.as_ref();
+        while let Expr::Cast { expr: inner, .. } | Expr::Nested(inner) = constant {
+            constant = inner;
+        }
+        if let Expr::Value(_) = constant {
+            *offset = Box::new(constant.clone());
+        }
     }
 }
 
