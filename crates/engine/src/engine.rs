@@ -100,6 +100,7 @@ pub struct Engine {
 impl Engine {
     /// An engine over a store that consensus applies to.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "the parts of a node, each of another type")]
     pub fn new(
         options: EngineOptions,
         runtime: Runtime,

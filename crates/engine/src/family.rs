@@ -70,10 +70,16 @@ pub(crate) struct PartitionRules {
     pub(crate) router: Router,
 }
 
+/// A table as it was when its rules were planned, and them.
+type Planned = (Arc<Table>, Arc<PartitionRules>);
+
+/// Rows with their numbers in the statement that are still to be placed, at a table of the tree.
+type Level = (Arc<Table>, Vec<(usize, Row)>);
+
 /// Planned rules of partitioned tables.
 #[derive(Default)]
 pub(crate) struct PartitionCache {
-    tables: Mutex<FxHashMap<Oid, (Arc<Table>, Arc<PartitionRules>)>>,
+    tables: Mutex<FxHashMap<Oid, Planned>>,
 }
 
 impl Member {
@@ -82,7 +88,7 @@ impl Member {
     }
 
     /// A row of the root as this table holds it; NULL in columns that the root does not have.
-    pub(crate) fn from_root(&self, row: Row) -> Row {
+    pub(crate) fn row_from_root(&self, row: Row) -> Row {
         turned(row, self.from_root.as_deref())
     }
 
@@ -242,7 +248,7 @@ impl Session {
         }
         self.check_bounds(&root, &rows).await?;
         let mut placed: Vec<Option<(TableId, Row)>> = rows.iter().map(|_| None).collect();
-        let mut levels: Vec<(Arc<Table>, Vec<(usize, Row)>)> = vec![(root, rows.into_iter().enumerate().collect())];
+        let mut levels: Vec<Level> = vec![(root, rows.into_iter().enumerate().collect())];
         while let Some((table, rows)) = levels.pop() {
             let (places, rows): (Vec<usize>, Vec<Row>) = rows.into_iter().unzip();
             let mut rules = self.partition_rules(&family.catalog, &table)?;
@@ -341,7 +347,7 @@ impl Session {
                 names.join(", "),
                 values.join(", ")
             ))
-            .table(&schema_name(&family.catalog, table), &table.name)
+            .table(schema_name(&family.catalog, table), &table.name)
     }
 
     /// How the rows of a partitioned table are spread.
@@ -459,7 +465,7 @@ impl Session {
     /// The LSM's.
     pub(crate) fn whole_row(&mut self, member: &Member, vid: Vid, shown: Row) -> SqlResult<Option<Row>> {
         if member.is_whole(shown.len()) {
-            return Ok(Some(member.from_root(shown)));
+            return Ok(Some(member.row_from_root(shown)));
         }
         let table = &member.target.table;
         if vid.is_local() {

@@ -6,7 +6,7 @@ use crate::Finding;
 use crate::tree::Tree;
 
 /// What a protocol crate may use of the server: it converts, calls the engine and converts back.
-const PROTOCOL_MAY_USE: [&str; 7] = [
+const PROTOCOL_MAY_USE: [&str; 9] = [
     "perigee-engine",
     "perigee-plan",
     "perigee-query",
@@ -14,6 +14,8 @@ const PROTOCOL_MAY_USE: [&str; 7] = [
     "perigee-security",
     "perigee-telemetry",
     "perigee-config",
+    "perigee-keyspace",
+    "perigee-runtime",
 ];
 
 /// Crates with what they may use of the server; crates at the edge (the binary, tests, tools) are free.
@@ -27,8 +29,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("consensus", &["types", "runtime", "log", "telemetry"]),
     ("storage", &["types", "runtime", "telemetry"]),
     ("streams", &["types", "storage"]),
+    ("keyspace", &["types", "runtime", "storage"]),
     ("plan", &["types"]),
-    ("query", &["types", "runtime", "storage", "plan", "telemetry"]),
+    ("query", &["types", "runtime", "storage", "keyspace", "plan", "telemetry"]),
     (
         "engine",
         &[
@@ -38,6 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "consensus",
             "storage",
             "streams",
+            "keyspace",
             "plan",
             "query",
             "security",

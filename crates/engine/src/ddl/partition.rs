@@ -170,7 +170,7 @@ impl Session {
         };
         let name = |oid: TableId| catalog.table(oid).map_or(String::new(), |table| table.name.clone());
         if let Some((below, oid)) = known.iter().rev().find(|(other, _)| *other <= modulus)
-            && modulus % below != 0
+            && !modulus.is_multiple_of(*below)
         {
             return refused(format!(
                 "The new modulus {modulus} is not divisible by {below}, the modulus of existing partition \"{}\".",
@@ -209,7 +209,7 @@ impl Session {
                     table.name
                 ),
             )
-            .table(&crate::rows::schema_name(catalog, &table), &table.name));
+            .table(crate::rows::schema_name(catalog, &table), &table.name));
         }
         Ok(())
     }
@@ -321,7 +321,7 @@ impl Session {
                 SqlState::CheckViolation,
                 format!("partition constraint of relation \"{}\" is violated by some row", child.name),
             )
-            .table(&crate::rows::schema_name(&catalog, child), &child.name));
+            .table(crate::rows::schema_name(&catalog, child), &child.name));
         }
         Ok(())
     }

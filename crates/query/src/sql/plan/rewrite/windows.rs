@@ -56,7 +56,7 @@ fn plain_offsets(spec: &mut WindowSpec) {
             constant = inner;
         }
         if let Expr::Value(_) = constant {
-            *offset = Box::new(constant.clone());
+            **offset = constant.clone();
         }
     }
 }
