@@ -10,6 +10,8 @@ use crate::session::{Ended, Session};
 
 /// Commands of a burst.
 const COMMANDS_MAX: usize = 512;
+/// Commands that read under one lock.
+const READS: usize = 16;
 /// Bytes of their arguments, about.
 const BYTES_MAX: usize = 256 << 10;
 
@@ -26,6 +28,11 @@ pub(crate) struct Burst {
 }
 
 impl Burst {
+    /// Whether nothing was gathered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
     /// Adds a command; says whether the burst is to be run now.
     pub(crate) fn push(&mut self, entry: &'static Entry, command: Command, waits: bool) -> bool {
         self.bytes += command.args.iter().map(|arg| arg.len() + 16).sum::<usize>();
@@ -50,11 +57,10 @@ impl Session {
             }
         }
         self.track(&commands);
-        let began = Instant::now();
-        let mut kept = Vec::new();
-        let replies = if writes {
+        if writes {
+            let began = Instant::now();
             // For the slow log; arguments are shared.
-            kept = commands.iter().map(|command| command.args.clone()).collect();
+            let kept: Vec<Vec<Bytes>> = commands.iter().map(|command| command.args.clone()).collect();
             let unit =
                 Unit { db: self.db_id(), resp3: self.resp3, client: self.client.id, commands, ..Unit::default() };
             if waits {
@@ -65,16 +71,34 @@ impl Session {
             if waits {
                 self.set_blocked(false);
             }
-            replies?
+            self.answer(&replies?, &entries, kept.iter().map(Vec::as_slice), began).await?;
         } else {
-            let replies = self.read(&commands);
-            kept.extend(commands.into_iter().map(|command| command.args));
-            replies
-        };
+            // Some at a time: their replies may be large, and a client may ask faster than it reads.
+            for (commands, entries) in commands.chunks(READS).zip(entries.chunks(READS)) {
+                let began = Instant::now();
+                let replies = self.read(commands);
+                let args = commands.iter().map(|command| command.args.as_slice());
+                self.answer(&replies, entries, args, began).await?;
+            }
+        }
+        // The vectors are used again.
+        entries.clear();
+        self.burst.entries = entries;
+        Ok(())
+    }
+
+    /// Writes replies, no faster than the client takes them, and counts their commands.
+    async fn answer<'a>(
+        &mut self,
+        replies: &[Reply],
+        entries: &[&'static Entry],
+        mut args: impl Iterator<Item = &'a [Bytes]>,
+        began: Instant,
+    ) -> Result<(), Ended> {
         let took = began.elapsed() / u32::try_from(entries.len()).unwrap_or(1).max(1);
         for (number, reply) in replies.iter().enumerate() {
             self.write(reply);
-            if let (Some(entry), Some(args)) = (entries.get(number), kept.get(number)) {
+            if let (Some(entry), Some(args)) = (entries.get(number), args.next()) {
                 match reply {
                     Reply::Error(_) => self.shared.stats.count_error(reply),
                     _ if entry.spec.flags.contains(Flags::READONLY) && !entry.spec.keys.is_empty() => {
@@ -84,10 +108,10 @@ impl Session {
                 }
                 self.ran(entry, args, took, reply.is_error());
             }
+            if self.wire.is_full() {
+                self.wire.drain(&self.client).await?;
+            }
         }
-        // The vectors are used again.
-        entries.clear();
-        self.burst.entries = entries;
         Ok(())
     }
 

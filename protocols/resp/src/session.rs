@@ -152,7 +152,13 @@ impl Session {
 
     /// Runs the commands that are here.
     async fn process(&mut self) -> Result<(), Ended> {
-        while !self.closing && !self.wire.is_full() {
+        while !self.closing {
+            if self.wire.is_full() {
+                self.run_burst().await?;
+                if self.wire.is_full() {
+                    break;
+                }
+            }
             if self.client.killed() == Some(Killed::Now) {
                 return Err(Ended);
             }
@@ -160,7 +166,9 @@ impl Session {
                 Limits { bulk_bytes_max: self.shared.config.hot.bulk_bytes_max(), authenticated: self.is_known() };
             match self.parser.next(&mut self.wire.input, &limits) {
                 Ok(Some(args)) => self.dispatch(args).await?,
-                Ok(None) => break,
+                // More may have come while the burst ran: nobody else would look at it before the client sends again.
+                Ok(None) if self.burst.is_empty() => break,
+                Ok(None) => self.run_burst().await?,
                 Err(error) => {
                     self.run_burst().await?;
                     self.write(&Reply::error(error.to_string()));

@@ -138,6 +138,22 @@ impl Wire {
         .await
     }
 
+    /// Writes until the client has taken most of what waits.
+    ///
+    /// # Errors
+    /// [`Ended`] when it was ended.
+    pub(crate) async fn drain(&mut self, client: &Client) -> Result<(), Ended> {
+        std::future::poll_fn(|cx| {
+            client.waker.register(cx.waker());
+            if client.killed() == Some(Killed::Now) {
+                return Poll::Ready(Err(Ended));
+            }
+            self.poll_write(cx, client)?;
+            if self.is_full() { Poll::Pending } else { Poll::Ready(Ok(())) }
+        })
+        .await
+    }
+
     /// Reads once.
     fn poll_read(&mut self, cx: &mut Context<'_>, client: &Client) -> Result<Poll<()>, Ended> {
         self.input.reserve(READ_BYTES);
