@@ -44,14 +44,8 @@ impl Keyspace {
                     proposer.relieved().await;
                     for batch in divide(std::mem::take(&mut gathered)) {
                         number += 1;
-                        if let Some(proposals) = self.propose(number, batch, proposer.as_ref()) {
-                            on_their_way.push(Box::pin(async move {
-                                let mut result = Ok(());
-                                for proposal in proposals {
-                                    result = result.and(proposal.await);
-                                }
-                                (number, result)
-                            }));
+                        if let Some(proposal) = self.propose(number, batch, &proposer) {
+                            on_their_way.push(Box::pin(async move { (number, proposal.await) }));
                         }
                     }
                 }
@@ -72,23 +66,27 @@ impl Keyspace {
         &self,
         number: u64,
         batch: Vec<Submitted>,
-        proposer: &dyn Proposer,
-    ) -> Option<Vec<BoxFuture<'static, Result<(), SubmitError>>>> {
+        proposer: &Arc<dyn Proposer>,
+    ) -> Option<BoxFuture<'static, Result<(), SubmitError>>> {
         let fields = payload::encode_units(rand::random(), batch.iter().map(|submitted| &submitted.item));
         if let Err(text) = proposer.check_room(fields.len()) {
             refuse(batch, &text);
             return None;
         }
         self.on_their_way.lock().insert(number, batch);
-        let entry = |kind, fields: &[u8]| {
-            proposer.propose(payload::entry(Header { origin: self.origin, number, kind }, fields))
-        };
+        let origin = self.origin;
+        let header = move |kind| Header { origin, number, kind };
         if fields.len() <= ENTRY_BYTES_MAX {
-            return Some(vec![entry(UNITS, &fields)]);
+            return Some(proposer.propose(payload::entry(header(UNITS), &fields)));
         }
-        let mut proposals: Vec<_> = fields.chunks(ENTRY_BYTES_MAX).map(|part| entry(PART, part)).collect();
-        proposals.push(entry(WHOLE, &[]));
-        Some(proposals)
+        // One after the other: hundreds at once would fill the way to the log for everybody.
+        let proposer = Arc::clone(proposer);
+        Some(Box::pin(async move {
+            for part in fields.chunks(ENTRY_BYTES_MAX) {
+                proposer.propose(payload::entry(header(PART), part)).await?;
+            }
+            proposer.propose(payload::entry(header(WHOLE), &[])).await
+        }))
     }
 
     /// An entry has an outcome. What was applied has answered itself.

@@ -18,7 +18,7 @@ use crate::client::Client;
 use crate::session::{Ended, Killed};
 
 /// While more than this waits for a client, nothing is read from it.
-pub(crate) const OUTPUT_BYTES_READING: usize = 32 << 20;
+pub(crate) const OUTPUT_BYTES_READING: usize = 8 << 20;
 /// Space for input that a read is given.
 const READ_BYTES: usize = 16 << 10;
 /// Input that is still read while a command runs, to see the end of a connection.
