@@ -49,6 +49,9 @@ fn redis_cli_works() {
     assert_eq!(cli(&server, &["--eval", &script, "k", ",", "a"], b""), "k\na\n5005\n");
     let text = cli(&server, &["--bigkeys"], b"");
     assert!(text.contains("Biggest   list found '\"l\"' has 3 items"), "{text}");
+    assert_eq!(cli(&server, &["SQL", "select $1::int + 1 as n", "41"], b""), "n\n42\n");
+    let text = cli(&server, &["SQL", "select count(*) from redis.keys where key = 'l'"], b"");
+    assert!(text.ends_with("\n1\n"), "{text}");
     let text = cli(&server, &["INFO", "server"], b"");
     assert!(text.contains("redis_version:7.4"), "{text}");
 }

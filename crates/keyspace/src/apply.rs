@@ -43,7 +43,14 @@ impl Keyspace {
             }
             UNITS | WHOLE => {
                 let whole = match header.kind {
-                    WHOLE => Some(state.parts.remove(&(header.origin, header.number)).ok_or(BROKEN)?),
+                    WHOLE => match state.parts.remove(&(header.origin, header.number)) {
+                        Some(whole) => Some(whole),
+                        // A new leader has dropped its parts, on every node alike: it has no effect.
+                        None => {
+                            self.refuse_own(own, header.number);
+                            return Ok(header.number);
+                        }
+                    },
                     _ => None,
                 };
                 let fields = whole.as_deref().unwrap_or(fields);
@@ -95,6 +102,15 @@ impl Keyspace {
                 Finished::Unit(answer, result) => drop(answer.send(result)),
                 Finished::Waiter(answer, result) => drop(answer.send(result)),
             }
+        }
+    }
+
+    /// Tells the clients of an entry of this process that it had no effect.
+    fn refuse_own(&self, own: bool, number: u64) {
+        let waiting = if own { self.on_their_way.lock().remove(&number) } else { None };
+        let refused = || SubmitError::Refused("TRYAGAIN the leader has changed; nothing was written".to_owned());
+        for answer in waiting.into_iter().flatten().filter_map(|submitted| submitted.answer) {
+            self.finished.lock().push(Finished::Unit(answer, Err(refused())));
         }
     }
 

@@ -62,9 +62,14 @@ impl RedisHost {
         Some(Identity { user: user.into(), tenant: Oid(tenant.0), superuser: role.superuser })
     }
 
+    /// The role of a user: `default` is Redis's name for the first one, which clients send without being told.
+    fn role_of<'a>(&'a self, user: &'a str) -> &'a str {
+        if user == "default" { &self.superuser } else { user }
+    }
+
     async fn run(&self, identity: &Identity, statement: &str, args: &[Bytes]) -> Reply {
         let request = ConnectRequest {
-            user: identity.user.to_string(),
+            user: self.role_of(&identity.user).to_owned(),
             database: DATABASE.to_owned(),
             settings: vec![("application_name".to_owned(), "redis".to_owned())],
             ..ConnectRequest::default()
@@ -122,8 +127,7 @@ impl Host for RedisHost {
         peer: Option<SocketAddr>,
     ) -> BoxFuture<'a, Option<Identity>> {
         async move {
-            // Redis's name for the first user, which clients send without being told one.
-            let user = if user == "default" { self.superuser.as_str() } else { user };
+            let user = self.role_of(user);
             match self.engine.authentication(user, peer).ok()? {
                 Authentication::Trust => self.identity(user),
                 Authentication::Scram(verifier) => {

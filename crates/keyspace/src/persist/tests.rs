@@ -12,7 +12,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::{LsmLoad, restore};
-use crate::payload::{self, Header, Item, SWEEP, UNITS};
+use crate::payload::{self, Header, Item, PART, SWEEP, UNITS, WHOLE};
 use crate::twin::{text, words};
 use crate::unit::{Command, Unit};
 use crate::{Context, DbId, Keyspace};
@@ -250,6 +250,34 @@ fn scan_gives_keys_that_are_not_in_memory() {
     assert!(steps > 45, "{steps}");
     assert_eq!(node.read("KEYS key99?", 0).matches("key").count(), 10);
     assert_ne!(node.read("RANDOMKEY", 0), "nil");
+}
+
+#[test]
+fn a_large_unit_needs_its_parts() {
+    let part = |node: &mut Node, kind, fields: &[u8]| {
+        node.index += 1;
+        let entry = payload::entry(Header { origin: 7, number: 1, kind }, fields);
+        let time = Hlc::from_micros(node.now as u64 * 1_000);
+        node.keyspace.apply(LogIndex(node.index), time, &entry).unwrap();
+    };
+    let fields = |node: &Node| {
+        let commands = vec![node.command("SET large value").unwrap()];
+        payload::encode_units(1, [Item::Unit(Unit { db: DB, commands, ..Unit::default() })].iter())
+    };
+    let mut node = Node::new();
+    let bytes = fields(&node);
+    bytes.chunks(9).for_each(|bytes| part(&mut node, PART, bytes));
+    // A checkpoint between the parts and their end keeps them.
+    node.checkpoint(|| {});
+    node.keyspace = open(&node.kv);
+    part(&mut node, WHOLE, &[]);
+    assert_eq!(node.read("GET large", 0), "\"value\"");
+    node.write("DEL large", 0);
+    bytes.chunks(9).for_each(|bytes| part(&mut node, PART, bytes));
+    node.keyspace.new_term();
+    // The node goes on, and the unit has had no effect.
+    part(&mut node, WHOLE, &[]);
+    assert_eq!(node.read("GET large", 0), "nil");
 }
 
 #[test]
