@@ -153,6 +153,7 @@ impl Host for RedisHost {
             memory_rss: crate::status::resident_bytes().unwrap_or(0),
             memory_total: self.memory_total,
             applied_index: store.applied.0,
+            checkpoint_ms: i64::try_from(store.checkpoint_micros / 1_000).unwrap_or(i64::MAX),
             ..Facts::default()
         }
     }

@@ -41,8 +41,20 @@ pub struct Facts {
     pub applied_index: u64,
     /// Other voters that hold what this one holds.
     pub replicas: u32,
-    /// Milliseconds since 1970 of the last checkpoint.
+    /// Milliseconds since 1970 of the last checkpoint; 0 before the first.
     pub checkpoint_ms: i64,
+}
+
+impl Facts {
+    /// Seconds since 1970 of the last checkpoint, or since when the server runs where there was none: LASTSAVE.
+    pub(crate) fn saved_s(&self) -> i64 {
+        if self.checkpoint_ms > 0 {
+            return self.checkpoint_ms / 1_000;
+        }
+        let started = std::time::SystemTime::now().checked_sub(self.uptime);
+        let since = started.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
 }
 
 /// How sure a reply is.

@@ -209,7 +209,7 @@ fn persistence(report: &mut Report<'_>) {
     ] {
         report.line(name, value);
     }
-    report.line("rdb_last_save_time", facts.checkpoint_ms / 1_000);
+    report.line("rdb_last_save_time", facts.saved_s());
     for (name, value) in [
         ("rdb_last_bgsave_status", "ok"),
         ("rdb_last_bgsave_time_sec", "-1"),

@@ -123,7 +123,7 @@ pub struct SeriesOptions {
     pub retention_ms: i64,
     /// Bytes of a chunk as clients name them; sets how many samples a block has.
     pub chunk_bytes: i64,
-    /// Whether ENCODING is COMPRESSED. Blocks are compressed either way.
+    /// Whether ENCODING is COMPRESSED: closed blocks are smaller, and slower to read.
     pub is_compressed: bool,
     /// `None`: as the server has it.
     pub policy: Option<DuplicatePolicy>,
@@ -352,7 +352,11 @@ impl Series {
     fn replace(&mut self, blocks: std::ops::Range<usize>, samples: &[Sample]) {
         let limit = self.block_len() * 5 / 4;
         let parts = samples.len().div_ceil(limit).max(1);
-        let new: Vec<Block> = samples.chunks(samples.len().div_ceil(parts).max(1)).map(Block::new).collect();
+        let new: Vec<Block> = {
+            let is_compressed = self.options.is_compressed;
+            let block = |samples| Block::new(samples, is_compressed);
+            samples.chunks(samples.len().div_ceil(parts).max(1)).map(block).collect()
+        };
         let count = |blocks: &[Block]| blocks.iter().map(|block| (block.len(), block.bytes())).collect::<Vec<_>>();
         for (samples, bytes) in count(&new) {
             (self.closed, self.bytes) = (self.closed + samples, self.bytes + bytes);

@@ -244,6 +244,7 @@ impl Store {
             tables,
             applied: self.applied(),
             checkpoint: LogIndex(self.checkpoint_index.load(Ordering::Acquire)),
+            checkpoint_micros: Hlc(self.checkpoint_time.load(Ordering::Acquire)).micros(),
             horizon: LogIndex(self.clock.horizon()),
             snapshots: self.clock.snapshots(),
             dirty_bytes: self.shared.budget.dirty.usage(),

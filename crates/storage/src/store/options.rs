@@ -94,6 +94,8 @@ pub struct StoreStatistics {
     pub applied: LogIndex,
     /// Index of the last checkpoint.
     pub checkpoint: LogIndex,
+    /// Time of the newest entry that the last checkpoint holds, in microseconds since 1970; 0 before the first.
+    pub checkpoint_micros: u64,
     /// Oldest index that a reader may ask for.
     pub horizon: LogIndex,
     /// Open snapshots.

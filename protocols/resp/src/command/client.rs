@@ -22,7 +22,7 @@ commands! {
     "client|no-evict" 3 ADMIN, Category::CONNECTION, Connection "7.0.0" "Whether this connection may be closed when memory is short" now no_evict;
     "client|no-touch" 3 NOSCRIPT_LOADING_STALE, Category::CONNECTION, Connection "7.2.0" "Whether commands of this connection count as a use of keys" now no_touch;
     "client|reply" 3 NOSCRIPT_LOADING_STALE, Category::CONNECTION, Connection "3.2.0" "Whether commands are answered" now reply;
-    "client|pause" -3 ADMIN, Category::CONNECTION, Connection "3.0.0" "Holds commands of all clients back" now pause;
+    "client|pause" -3 ADMIN, Category::CONNECTION, Connection "2.9.50" "Holds commands of all clients back" now pause;
     "client|unpause" 2 ADMIN, Category::CONNECTION, Connection "6.2.0" "Undoes CLIENT PAUSE" now unpause;
     "client|unblock" -3 ADMIN, Category::CONNECTION, Connection "5.0.0" "Ends the wait of a connection" later unblock;
     "client|help" 2 LOADING_STALE, Category::CONNECTION, Connection "5.0.0" "What CLIENT can do" now helps;

@@ -21,6 +21,8 @@ commands! {
     "cluster|shards" 2 Flags::STALE, Category::empty(), Cluster "7.0.0" "The shards of the cluster" now shards;
     "cluster|links" 2 Flags::STALE, Category::empty(), Cluster "7.0.0" "Links to other nodes" now links;
     "cluster|keyslot" 3 Flags::STALE, Category::empty(), Cluster "3.0.0" "The slot of a key" now key_slot;
+    "cluster|countkeysinslot" 3 Flags::STALE, Category::empty(), Cluster "3.0.0" "Cannot be done: keys are not kept by slot" now by_slot;
+    "cluster|getkeysinslot" 4 Flags::STALE, Category::empty(), Cluster "3.0.0" "Cannot be done: keys are not kept by slot" now by_slot;
     "cluster|addslots" -3 FIXED, Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
     "cluster|addslotsrange" -4 FIXED, Category::empty(), Cluster "7.0.0" "Cannot be done: this shard has all slots" now refuse;
     "cluster|bumpepoch" 2 FIXED, Category::empty(), Cluster "3.0.0" "Cannot be done: this shard has all slots" now refuse;
@@ -46,6 +48,11 @@ fn must_be_cluster(session: &Session) -> Result<()> {
         return Ok(());
     }
     Err(Error::reply("ERR This instance has cluster support disabled"))
+}
+
+fn by_slot(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
+    must_be_cluster(session)?;
+    Err(Error::reply("ERR this shard has all slots and does not keep its keys by them"))
 }
 
 /// Where clients reach this node: as they did now.

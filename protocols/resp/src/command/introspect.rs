@@ -5,19 +5,24 @@ use perigee_keyspace::{
     Begin, Category, Error, Find, Flags, Group, KeyFlags, KeySpec, Reply, Result, Spec, args, glob,
 };
 
-use super::{Entry, Found, LOADING_STALE, all, commands, find_name, help, text};
+use super::{Entry, Found, LOADING_STALE, commands, docs, find_name, help, is_hidden, text};
 use crate::acl::category;
 use crate::session::Session;
 
 commands! {
-    "command" -1 LOADING_STALE, Category::CONNECTION, Server "2.8.13" "What is known of commands" now |_, _| Ok(Reply::Array(all().into_iter().map(info_of).collect()));
-    "command|count" 2 LOADING_STALE, Category::CONNECTION, Server "2.8.13" "How many commands there are" now |_, _| Ok(Reply::count(all().len()));
+    "command" -1 LOADING_STALE, Category::CONNECTION, Server "2.8.13" "What is known of commands" now |_, _| Ok(Reply::Array(all().map(info_of).collect()));
+    "command|count" 2 LOADING_STALE, Category::CONNECTION, Server "2.8.13" "How many commands there are" now |_, _| Ok(Reply::count(all().count()));
     "command|list" -2 LOADING_STALE, Category::CONNECTION, Server "7.0.0" "The names of commands" now list;
     "command|info" -2 LOADING_STALE, Category::CONNECTION, Server "2.8.13" "What is known of some commands" now info;
-    "command|docs" -2 LOADING_STALE, Category::CONNECTION, Server "7.0.0" "What commands are for" now docs;
+    "command|docs" -2 LOADING_STALE, Category::CONNECTION, Server "7.0.0" "What commands are for" now describe;
     "command|getkeys" -3 LOADING_STALE, Category::CONNECTION, Server "2.8.13" "The keys in a call" now |_, words| keys(words, false);
     "command|getkeysandflags" -3 LOADING_STALE, Category::CONNECTION, Server "7.0.0" "The keys in a call, with what becomes of them" now |_, words| keys(words, true);
     "command|help" 2 LOADING_STALE, Category::CONNECTION, Server "5.0.0" "What COMMAND can do" now helps;
+}
+
+/// Those that clients are told of.
+fn all() -> impl Iterator<Item = &'static Entry> {
+    super::all().into_iter().filter(|entry| !is_hidden(entry.spec.name))
 }
 
 const FLAGS: &[(Flags, &str)] = &[
@@ -97,7 +102,10 @@ fn info_of(entry: &Entry) -> Reply {
     }
     let categories = spec.categories();
     let categories = category::NAMES.iter().filter(|(_, category)| categories.contains(*category));
-    let subs = entry.subs.iter().map(info_of).collect();
+    let tips = docs::of(spec.name).map_or(&[][..], |docs| &docs.tips);
+    // As Redis has it: none are a set, some are an array.
+    let subs: Vec<Reply> = entry.subs.iter().map(info_of).collect();
+    let subs = if subs.is_empty() { Reply::Set(subs) } else { Reply::Array(subs) };
     Reply::Array(vec![
         Reply::bulk(spec.name),
         Reply::Integer(i64::from(spec.arity)),
@@ -106,9 +114,9 @@ fn info_of(entry: &Entry) -> Reply {
         Reply::Integer(last),
         Reply::Integer(step),
         Reply::Set(categories.map(|(name, _)| Reply::Status(format!("@{name}").into())).collect()),
-        Reply::Set(Vec::new()),
+        Reply::Set(tips.iter().map(Reply::bulk).collect()),
         Reply::Set(spec.keys.iter().map(key_spec).collect()),
-        Reply::Array(subs),
+        subs,
     ])
 }
 
@@ -151,7 +159,7 @@ fn key_spec(spec: &KeySpec) -> Reply {
 
 fn info(_session: &mut Session, words: &[Bytes]) -> Result<Reply> {
     if words.len() == 2 {
-        return Ok(Reply::Array(all().into_iter().map(info_of).collect()));
+        return Ok(Reply::Array(all().map(info_of).collect()));
     }
     let one = |name: &Bytes| find_name(&text(name).to_ascii_lowercase()).map_or(Reply::NullArray, info_of);
     Ok(Reply::Array(words[2..].iter().map(one).collect()))
@@ -171,7 +179,7 @@ fn list(_session: &mut Session, words: &[Bytes]) -> Result<Reply> {
                 Box::new(move |entry| glob::matches_case(&pattern, entry.spec.name.as_bytes(), true))
             } else if args::is(kind, "module") {
                 let name = value.clone();
-                Box::new(move |entry| entry.spec.group == Group::Module && &*name == b"timeseries")
+                Box::new(move |entry| entry.spec.group == Group::Module && *name == *MODULE.as_bytes())
             } else {
                 return Err(Error::SYNTAX);
             }
@@ -187,6 +195,9 @@ fn list(_session: &mut Session, words: &[Bytes]) -> Result<Reply> {
     }
     Ok(Reply::Array(names))
 }
+
+/// The module that clients find the commands of time series in.
+const MODULE: &str = "timeseries";
 
 fn group(group: Group) -> &'static str {
     match group {
@@ -218,15 +229,35 @@ fn docs_of(entry: &Entry) -> (Reply, Reply) {
         pair("since", Reply::bulk(spec.since)),
         pair("group", Reply::bulk(group(spec.group))),
     ];
+    if spec.group == Group::Module {
+        pairs.push(pair("module", Reply::bulk(MODULE)));
+    }
+    if let Some(docs) = docs::of(spec.name) {
+        if !docs.complexity.is_empty() {
+            pairs.push(pair("complexity", Reply::bulk(docs.complexity)));
+        }
+        let mut flags: Vec<Reply> = docs.flags.iter().map(|flag| status(flag)).collect();
+        flags.extend(docs.deprecated.map(|_| status("deprecated")));
+        if !flags.is_empty() {
+            pairs.push(pair("doc_flags", Reply::Set(flags)));
+        }
+        if let Some((since, instead)) = docs.deprecated {
+            pairs.push(pair("deprecated_since", Reply::bulk(since)));
+            pairs.push(pair("replaced_by", Reply::bulk(instead)));
+        }
+        if !docs.arguments.is_empty() {
+            pairs.push(pair("arguments", Reply::Array(docs.arguments.iter().map(docs::Argument::reply).collect())));
+        }
+    }
     if !entry.subs.is_empty() {
         pairs.push(pair("subcommands", Reply::Map(entry.subs.iter().map(docs_of).collect())));
     }
     (Reply::bulk(spec.name), Reply::Map(pairs))
 }
 
-fn docs(_session: &mut Session, words: &[Bytes]) -> Result<Reply> {
+fn describe(_session: &mut Session, words: &[Bytes]) -> Result<Reply> {
     if words.len() == 2 {
-        return Ok(Reply::Map(all().into_iter().map(docs_of).collect()));
+        return Ok(Reply::Map(all().map(docs_of).collect()));
     }
     let found = words[2..].iter().filter_map(|name| find_name(&text(name).to_ascii_lowercase()));
     Ok(Reply::Map(found.map(docs_of).collect()))

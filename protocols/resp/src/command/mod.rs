@@ -9,10 +9,12 @@ mod cluster;
 mod config;
 mod connection;
 mod debug;
+mod docs;
 mod info;
 mod introspect;
 mod latency;
 mod memory;
+mod migrate;
 mod module;
 mod monitor;
 mod persistence;
@@ -105,6 +107,7 @@ static GROUPS: &[&[Door]] = &[
     introspect::COMMANDS,
     latency::COMMANDS,
     memory::COMMANDS,
+    migrate::COMMANDS,
     module::COMMANDS,
     monitor::COMMANDS,
     persistence::COMMANDS,
@@ -142,6 +145,12 @@ impl Entry {
     /// The arguments that are keys, with what becomes of them in this very call.
     pub(crate) fn keys(&self, args: &[Bytes]) -> SmallVec<[(usize, KeyFlags); 4]> {
         let mut keys = self.spec.keys_of(args);
+        if self.spec.name == "migrate" {
+            // One key, or an empty word and the keys behind KEYS.
+            let is_list = args.get(3).is_some_and(|key| key.is_empty());
+            keys.retain(|(at, _)| (*at == 3) != is_list);
+            return keys;
+        }
         let word_behind_key = |word: &str| args.iter().skip(3).any(|arg| args::is(arg, word));
         let flags = match self.spec.name {
             "set" if !word_behind_key("get") => KeyFlags::OW | KeyFlags::UPDATE,
@@ -273,6 +282,11 @@ pub(crate) fn each(mut visit: impl FnMut(&'static Entry)) {
         visit(entry);
         entry.subs.iter().for_each(&mut visit);
     }
+}
+
+/// Words of HTTP that are answered like commands and are none.
+pub(crate) fn is_hidden(name: &str) -> bool {
+    matches!(name, "host:" | "post")
 }
 
 /// How many commands and subcommands there are.

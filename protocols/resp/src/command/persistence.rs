@@ -26,6 +26,5 @@ fn bgsave(_session: &mut Session, words: &[Bytes]) -> Result<Reply> {
 }
 
 fn last_save(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
-    let ms = session.shared.host.facts().checkpoint_ms;
-    Ok(Reply::Integer(ms / 1_000))
+    Ok(Reply::Integer(session.shared.host.facts().saved_s()))
 }

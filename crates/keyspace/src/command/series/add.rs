@@ -187,6 +187,9 @@ fn increment(writer: &mut Writer<'_>, args: &[Bytes], sign: f64, name: &'static 
     if !sample.value.is_finite() {
         return Err(Error::reply("ERR TSDB: invalid increase/decrease value"));
     }
+    if let Some(last) = series.and_then(|series| ignored(series, sample, None)) {
+        return Ok(Reply::Integer(last));
+    }
     if series.is_none() {
         create(writer, key, &args[3..], name)?;
     } else {

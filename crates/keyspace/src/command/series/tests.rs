@@ -56,7 +56,14 @@ fn duplicates_follow_the_policy() {
 #[test]
 fn what_says_nothing_new_is_ignored() {
     check(
-        "TS.CREATE k DUPLICATE_POLICY LAST IGNORE 10 0.5
+        "TS.INCRBY i 1 TIMESTAMP 1000 DUPLICATE_POLICY last IGNORE 5 10 => 1000
+        TS.INCRBY i 3 TIMESTAMP 1000 => 1000
+        TS.RANGE i - + => [[1000, 1]]
+        TS.INCRBY i 10.5 TIMESTAMP 1000 => 1000
+        TS.RANGE i - + => [[1000, 11.5]]
+        TS.DECRBY i 5 TIMESTAMP 1004 => 1000
+        TS.DECRBY i 5 TIMESTAMP 1006 => 1006
+        TS.CREATE k DUPLICATE_POLICY LAST IGNORE 10 0.5
         TS.ADD k 100 1 => 100
         TS.ADD k 105 1.4 => 100
         TS.ADD k 105 1.6 => 105
@@ -130,6 +137,41 @@ fn aggregations_of_buckets() {
 }
 
 #[test]
+fn a_time_weighted_mean_is_that_of_the_times_asked_for() {
+    check(
+        "TS.CREATE k
+        TS.MADD k 0 0 k 4 4 k 10 10 k 11 12 k 20 30
+        # What begins at the last time asked for has no width: it is its only sample.
+        TS.RANGE k 0 10 AGGREGATION twa 10 => [[0, 5], [10, 10]]
+        TS.REVRANGE k 0 10 AGGREGATION twa 10 => [[10, 10], [0, 5]]
+        # From 2 to 8: the line through (0, 0), (4, 4) and (10, 10).
+        TS.RANGE k 2 8 AGGREGATION twa 10 => [[0, 5]]
+        TS.RANGE k 4 4 AGGREGATION twa 10 => [[0, 4]]
+        # From 10 to 11, not on to 20.
+        TS.RANGE k 10 11 AGGREGATION twa 10 => [[10, 11]]",
+    );
+}
+
+#[test]
+fn what_is_uncompressed_is_larger() {
+    let mut twin = Twin::new();
+    twin.check("TS.CREATE small ENCODING COMPRESSED => OK\nTS.CREATE large UNCOMPRESSED => OK");
+    for at in 0..1_000 {
+        twin.check(&format!("TS.MADD small {at} {at} large {at} {at} => [{at}, {at}]"));
+    }
+    let mut bytes = |key: &str| match twin.run(&["TS.INFO", key]) {
+        crate::Ran::Reply(crate::Reply::Map(fields)) => match &fields[1].1 {
+            crate::Reply::Integer(bytes) => *bytes,
+            other => panic!("{other:?}"),
+        },
+        _ => panic!("no map"),
+    };
+    let (small, large) = (bytes("small"), bytes("large"));
+    assert!(small < large, "{small} {large}");
+    twin.check("TS.RANGE large 510 513 => [[510, 510], [511, 511], [512, 512], [513, 513]]");
+}
+
+#[test]
 fn empty_buckets_are_reported_when_asked_for() {
     check(
         "TS.CREATE k
@@ -142,8 +184,8 @@ fn empty_buckets_are_reported_when_asked_for() {
         TS.REVRANGE k - + AGGREGATION first 10 EMPTY COUNT 2 => [[40, 10], [30, NaN]]
         # The line from (10, 4) to (40, 10) rises by 0.2; the mean of a bucket is that at its middle.
         TS.RANGE k - + AGGREGATION twa 10 EMPTY => [[10, 5], [20, 7], [30, 9], [40, 5.5]]
-        # Samples lie on both sides of what is asked for.
-        TS.RANGE k 20 39 AGGREGATION twa 10 EMPTY => [[20, 7], [30, 9]]
+        # Samples lie on both sides of what is asked for: the line goes to them, what counts is what lies under 30 to 39.
+        TS.RANGE k 20 39 AGGREGATION twa 10 EMPTY => [[20, 7], [30, 8.9]]
         TS.RANGE k 20 39 AGGREGATION sum 10 EMPTY => [[20, 0], [30, 0]]
         TS.RANGE k 20 39 AGGREGATION sum 10 => []
         # Nothing before the first and behind the last sample of the series.

@@ -115,7 +115,7 @@ struct Span<'a> {
     before: Option<Sample>,
     samples: &'a [Sample],
     after: Option<Sample>,
-    /// Its first millisecond, and the first behind it.
+    /// Its first millisecond, and the first behind it; those of the range asked for where that holds a part of the bucket only.
     begin: i64,
     end: i64,
 }
@@ -213,7 +213,8 @@ impl Buckets {
         (from, to): (i64, i64),
         mut emit: impl FnMut(Row) -> bool,
     ) {
-        let mut filling = Filling { buckets: self, before, current: Vec::new(), next: None, emit: &mut emit };
+        let mut filling =
+            Filling { buckets: self, range: (from, to), before, current: Vec::new(), next: None, emit: &mut emit };
         if before.is_some() {
             filling.next = Some(self.start(from));
         }
@@ -235,6 +236,8 @@ impl Buckets {
 
 struct Filling<'a> {
     buckets: &'a Buckets,
+    /// The times asked for, both included.
+    range: (i64, i64),
     /// The last sample before the current bucket.
     before: Option<Sample>,
     current: Vec<Sample>,
@@ -280,8 +283,9 @@ impl Filling<'_> {
     }
 
     fn report(&mut self, bucket: i64, samples: &[Sample], after: Option<Sample>) -> bool {
-        let end = bucket.saturating_add(self.buckets.bucket_ms);
-        let span = Span { before: self.before, samples, after, begin: bucket.max(0), end };
+        // What lies outside of the range says only where a line goes, not what is under it.
+        let (begin, end) = (bucket.max(self.range.0), bucket.saturating_add(self.buckets.bucket_ms).min(self.range.1));
+        let span = Span { before: self.before, samples, after, begin, end: end.max(begin) };
         (self.emit)((bucket, self.buckets.kinds.iter().map(|kind| span.aggregate(*kind)).collect()))
     }
 }

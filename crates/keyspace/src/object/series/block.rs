@@ -24,12 +24,14 @@ pub(super) struct Block {
 
 impl Block {
     /// From samples in order; at least one.
-    pub(super) fn new(samples: &[Sample]) -> Self {
+    pub(super) fn new(samples: &[Sample], is_compressed: bool) -> Self {
         let times: Vec<i64> = samples.iter().map(|sample| sample.time).collect();
         let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
-        let config = ChunkConfig::default();
-        let times = smaller(simple_compress(&times, &config).ok(), times.iter().map(|time| *time as u64));
-        let values = smaller(simple_compress(&values, &config).ok(), values.iter().map(|value| value.to_bits()));
+        let config = is_compressed.then(ChunkConfig::default);
+        let packed = config.as_ref().and_then(|config| simple_compress(&times, config).ok());
+        let times = smaller(packed, times.iter().map(|time| *time as u64));
+        let packed = config.as_ref().and_then(|config| simple_compress(&values, config).ok());
+        let values = smaller(packed, values.iter().map(|value| value.to_bits()));
         Self {
             first: samples.first().map_or(0, |sample| sample.time),
             last: samples.last().map_or(0, |sample| sample.time),

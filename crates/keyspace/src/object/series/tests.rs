@@ -57,7 +57,7 @@ fn a_block_is_decoded_only_when_read() {
     // Damaged blocks would give nothing.
     for block in &mut series.blocks {
         let ends = [block.first, block.last].map(|time| Sample { time, value: 0.0 });
-        *block = Block::new(&ends);
+        *block = Block::new(&ends, true);
     }
     let last = series.last().map(|sample| sample.value);
     assert_eq!(last, Some(9_999.0));
