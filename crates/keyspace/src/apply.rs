@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::db::{Db, Position};
+use crate::effects::Observed;
 use crate::error::Block;
 use crate::payload::{self, Header, Item, PART, SWEEP, UNITS, WHOLE};
 use crate::run::{Ran, run_command};
@@ -261,6 +262,9 @@ impl EntryRun<'_> {
             waited,
             uptime: self.keyspace.uptime(),
             random,
+            refuse: unit.refuse,
+            permit: unit.permit.clone(),
+            observed: if self.own { unit.observed } else { Observed::empty() },
             ..Context::new(*db, self.now)
         };
         let position = Position { index: self.index, n: self.n };
@@ -338,7 +342,9 @@ impl EntryRun<'_> {
         let unit = Unit { db: waiter.db, resp3: waiter.resp3, client: waiter.client, ..Unit::default() };
         let mut db = unit.db;
         let Ran::Reply(reply) = self.command(&unit, &mut db, &waiter.command, true, effects)? else { return Ok(()) };
-        if wanted.is_none() && matches!(&reply, Reply::Error(text) if text.starts_with("WRONGTYPE")) {
+        // XREADGROUP is told of a key that holds something else now; XREAD goes on waiting.
+        let goes_on = wanted.is_none() && waiter.command.spec.name != "xreadgroup";
+        if goes_on && matches!(&reply, Reply::Error(text) if text.starts_with("WRONGTYPE")) {
             return Ok(());
         }
         self.state.waiters.remove(at);

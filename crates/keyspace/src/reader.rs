@@ -1,11 +1,13 @@
 //! What commands read.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::db::{Db, Entry};
+use crate::effects::Observed;
 use crate::object::{Object, Value};
 use crate::state::{DbId, State};
-use crate::{ColdKey, Error, Load, Result, StorageFault};
+use crate::{ColdKey, Error, Load, Permit, Refuse, Result, StorageFault};
 
 /// Who runs a command, and when.
 #[derive(Clone, Debug)]
@@ -28,6 +30,12 @@ pub struct Context {
     pub random: u64,
     /// Whether reading leaves a key's last use as it is (CLIENT NO-TOUCH).
     pub no_touch: bool,
+    /// What scripts are refused.
+    pub refuse: Refuse,
+    /// What scripts may do; everything where it is `None`.
+    pub permit: Option<Arc<Permit>>,
+    /// What of scripts this node's door wants to know.
+    pub observed: Observed,
 }
 
 impl Context {
@@ -44,6 +52,9 @@ impl Context {
             waited: false,
             random: 0,
             no_touch: false,
+            refuse: Refuse::empty(),
+            permit: None,
+            observed: Observed::empty(),
         }
     }
 }

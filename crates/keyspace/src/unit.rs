@@ -1,10 +1,15 @@
 //! What is logged: commands of one connection that are applied one after the other.
 
+use std::sync::Arc;
+
+use bitflags::bitflags;
 use bytes::Bytes;
 use perigee_types::Oid;
 use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
 
+use crate::Permit;
 use crate::db::Position;
+use crate::effects::Observed;
 use crate::spec::{Flags, Spec};
 use crate::state::DbId;
 
@@ -25,9 +30,20 @@ impl Command {
     }
 }
 
+bitflags! {
+    /// What the node refused when the unit came. Only scripts have to be told: other commands do not come so far.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Refuse: u8 {
+        /// Commands that need memory.
+        const MEMORY = 1;
+        /// Writes: too few replicas.
+        const REPLICAS = 1 << 1;
+    }
+}
+
 /// Commands that are applied without another one between them.
 ///
-/// As bytes: tenant | database | flags | client | watches: count, then each database number, key, index, n
+/// As bytes: tenant | database | flags | client | the permit, if flagged | watches: count, then each database number, key, index, n
 /// | commands: count, then each: arguments: count, then each length and bytes. Numbers are varints.
 #[derive(Clone, Debug, Default)]
 pub struct Unit {
@@ -41,12 +57,21 @@ pub struct Unit {
     pub client: u64,
     /// Keys with the versions that the client has seen; nothing runs when one differs.
     pub watches: Vec<(DbId, Bytes, Position)>,
+    /// What scripts are refused.
+    pub refuse: Refuse,
+    /// What scripts may do; everything where it is `None`.
+    pub permit: Option<Arc<Permit>>,
+    /// What of its scripts the door of this node wants to know; not logged.
+    pub observed: Observed,
     /// The commands. Those that only read are not logged.
     pub commands: Vec<Command>,
 }
 
 const TRANSACTION: u64 = 1;
 const RESP3: u64 = 2;
+const NO_MEMORY: u64 = 4;
+const NO_REPLICAS: u64 = 8;
+const PERMIT: u64 = 16;
 
 impl Unit {
     /// Whether there is something to log. Submit what has nothing as a read.
@@ -65,9 +90,18 @@ impl Unit {
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_varint(u64::from(self.db.tenant.0), out);
         put_varint(u64::from(self.db.number), out);
-        let flags = if self.transaction { TRANSACTION } else { 0 } | if self.resp3 { RESP3 } else { 0 };
-        put_varint(flags, out);
+        let flags = [
+            (self.transaction, TRANSACTION),
+            (self.resp3, RESP3),
+            (self.refuse.contains(Refuse::MEMORY), NO_MEMORY),
+            (self.refuse.contains(Refuse::REPLICAS), NO_REPLICAS),
+            (self.permit.is_some(), PERMIT),
+        ];
+        put_varint(flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum(), out);
         put_varint(self.client, out);
+        if let Some(permit) = &self.permit {
+            permit.encode(out);
+        }
         put_varint(self.watches.len() as u64, out);
         for (db, key, version) in &self.watches {
             put_varint(u64::from(db.number), out);
@@ -92,6 +126,10 @@ impl Unit {
         let number = u32::try_from(get_varint(bytes).ok()?).ok()?;
         let flags = get_varint(bytes).ok()?;
         let client = get_varint(bytes).ok()?;
+        let permit = if flags & PERMIT != 0 { Some(Arc::new(Permit::decode(bytes)?)) } else { None };
+        let mut refuse = Refuse::empty();
+        refuse.set(Refuse::MEMORY, flags & NO_MEMORY != 0);
+        refuse.set(Refuse::REPLICAS, flags & NO_REPLICAS != 0);
         let mut watches = Vec::new();
         for _ in 0..get_varint(bytes).ok()? {
             let db = DbId { tenant, number: u32::try_from(get_varint(bytes).ok()?).ok()? };
@@ -115,6 +153,9 @@ impl Unit {
             resp3: flags & RESP3 != 0,
             client,
             watches,
+            refuse,
+            permit,
+            observed: Observed::empty(),
             commands,
         })
     }

@@ -249,7 +249,7 @@ impl<'a> Writer<'a> {
 
     /// Sends a message to subscribers of this node.
     pub fn publish(&mut self, channel: Bytes, message: Bytes, sharded: bool) {
-        self.effects.published.push((channel, message, sharded));
+        self.effects.published.push((self.context.db.tenant, channel, message, sharded));
     }
 
     /// Removes all keys of a database; gives how many there were.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use perigee_keyspace::{Command, Context, Flags, Group, Reply, Run, SubmitError, Unit};
+use perigee_keyspace::{Command, Context, Flags, Reply, Run, SubmitError, Unit};
 
 use crate::command::Entry;
 use crate::session::{Ended, Session};
@@ -61,8 +61,7 @@ impl Session {
             let began = Instant::now();
             // For the slow log; arguments are shared.
             let kept: Vec<Vec<Bytes>> = commands.iter().map(|command| command.args.clone()).collect();
-            let unit =
-                Unit { db: self.db_id(), resp3: self.resp3, client: self.client.id, commands, ..Unit::default() };
+            let unit = self.unit(commands);
             if waits {
                 self.show();
                 self.set_blocked(true);
@@ -149,25 +148,26 @@ impl Session {
         }
     }
 
-    /// Remembers the keys that a tracking client reads, before it reads them.
-    pub(crate) fn track(&mut self, commands: &[Command]) {
+    /// Whether this client is to be told when the keys change that it reads now.
+    pub(crate) fn remembers_reads(&self) -> bool {
         let tracking = &self.tracking;
         if !tracking.on || tracking.bcast {
-            return;
+            return false;
         }
-        let wanted = if tracking.optin {
+        if tracking.optin {
             tracking.caching == Some(true)
         } else {
             !(tracking.optout && tracking.caching == Some(false))
-        };
-        if !wanted {
+        }
+    }
+
+    /// Remembers the keys that a tracking client reads, before it reads them. What scripts read is known at apply.
+    pub(crate) fn track(&mut self, commands: &[Command]) {
+        if !self.remembers_reads() {
             return;
         }
         for command in commands {
-            // What a script reads is not known here: the keys that it names stand for it.
-            let is_script = command.spec.group == Group::Scripting;
-            let reads =
-                is_script || (matches!(command.spec.run, Run::Read(_)) && command.spec.flags.contains(Flags::READONLY));
+            let reads = matches!(command.spec.run, Run::Read(_)) && command.spec.flags.contains(Flags::READONLY);
             if reads && command.spec.takes(command.args.len()) {
                 let keys: Vec<Bytes> =
                     command.spec.keys_of(&command.args).iter().map(|(at, _)| command.args[*at].clone()).collect();

@@ -122,6 +122,9 @@ impl Session {
         if spec.flags.contains(Flags::DENYOOM) && self.shared.is_out_of_memory() {
             return Err(Reply::error("OOM command not allowed when used memory > 'maxmemory'."));
         }
+        if spec.flags.contains(Flags::WRITE) && self.shared.lacks_replicas() {
+            return Err(Reply::error("NOREPLICAS Not enough good replicas to write."));
+        }
         if !self.resp3 && self.is_subscribed() && !allowed_while_subscribed(spec) {
             return Err(Reply::error(format!(
                 "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
@@ -183,7 +186,10 @@ impl Session {
     }
 
     pub(crate) fn monitor(&self, args: &[Bytes], entry: &'static Entry) {
-        if self.shared.monitors.is_any() && !entry.spec.flags.intersects(Flags::SKIP_MONITOR | Flags::ADMIN) {
+        // Scripts are shown before their calls, which the keyspace tells of.
+        let is_shown = !entry.spec.flags.intersects(Flags::SKIP_MONITOR | Flags::ADMIN)
+            || entry.spec.group == perigee_keyspace::Group::Scripting;
+        if self.shared.monitors.is_any() && is_shown {
             self.shared.monitors.tell(self.db, &self.client.address(), args);
         }
     }

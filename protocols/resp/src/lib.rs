@@ -23,6 +23,7 @@ mod info;
 mod latency;
 mod monitor;
 mod pubsub;
+mod scripts;
 mod server;
 mod session;
 mod shared;

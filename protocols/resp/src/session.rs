@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use indexmap::IndexSet;
-use perigee_keyspace::{DbId, Position, Reply};
+use perigee_keyspace::{DbId, Permit, Position, Reply};
 
 use crate::acl::User;
 use crate::burst::Burst;
@@ -88,6 +88,8 @@ pub(crate) struct Session {
     /// Stands in an EXEC: what would wait must not.
     pub(crate) in_exec: bool,
     pub(crate) burst: Burst,
+    /// What the scripts of a user may do, as it was found last.
+    pub(crate) permit: Option<(Arc<User>, Arc<Permit>)>,
 }
 
 impl Session {
@@ -114,6 +116,7 @@ impl Session {
             closing: false,
             in_exec: false,
             burst: Burst::default(),
+            permit: None,
         };
         let user = Arc::clone(&session.user);
         session.become_user(identity, user);

@@ -162,6 +162,12 @@ impl Shared {
             && self.keyspace.with_state(|state| state.memory()) + crate::info::MEMORY_BASE > max
     }
 
+    /// Whether writes are refused because too few replicas have them.
+    pub(crate) fn lacks_replicas(&self) -> bool {
+        let min = self.config.hot.replicas_min.load(Ordering::Relaxed);
+        min > 0 && self.host.facts().replicas < min
+    }
+
     /// What is done every tenth of a second.
     pub(crate) fn tick(&self) {
         let memory = self.keyspace.with_state(|state| state.memory()) as u64;
@@ -243,25 +249,17 @@ impl Shared {
             }
         }
     }
-
-    /// The tenant of a connection; that of strangers when it has gone.
-    fn tenant_of(&self, client: Option<u64>) -> Option<Oid> {
-        client
-            .and_then(|id| self.clients.get(id))
-            .map(|client| client.tenant())
-            .or_else(|| self.host.default_identity(None).map(|identity| identity.tenant))
-    }
 }
 
 impl Listener for Shared {
     fn effects(&self, effects: &Effects, client: Option<u64>) {
         self.notify(effects);
-        if !effects.published.is_empty()
-            && let Some(tenant) = self.tenant_of(client)
-        {
-            for (channel, message, sharded) in &effects.published {
-                self.hub.publish(self, tenant, channel, message, *sharded);
-            }
+        for (tenant, channel, message, sharded) in &effects.published {
+            self.hub.publish(self, *tenant, channel, message, *sharded);
+        }
+        // Before the changes: a script may have changed what it had read.
+        if let Some(client) = client.filter(|_| !effects.is_without_calls()).and_then(|id| self.clients.get(id)) {
+            self.script_calls(effects, &client);
         }
         self.tracking.changed(self, effects, client);
     }

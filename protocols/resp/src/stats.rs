@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use perigee_keyspace::Reply;
+use perigee_keyspace::{Calls, Reply};
 
 /// Different error prefixes that are counted, at most.
 const ERRORS_MAX: usize = 128;
@@ -79,11 +79,25 @@ impl Stats {
         }
     }
 
+    /// Counts calls of a command within a script.
+    pub(crate) fn ran_in_script(&self, number: usize, calls: &Calls) {
+        self.command_total.fetch_add(calls.count, Ordering::Relaxed);
+        if let Some(counters) = self.commands.get(number) {
+            counters.calls.fetch_add(calls.count, Ordering::Relaxed);
+            counters.failed.fetch_add(calls.failed, Ordering::Relaxed);
+            counters.rejected.fetch_add(calls.rejected, Ordering::Relaxed);
+        }
+    }
+
     /// Counts an error by its prefix.
     pub(crate) fn count_error(&self, reply: &Reply) {
         let Reply::Error(text) = reply else { return };
+        self.count_error_prefix(text.split(' ').next().unwrap_or_default());
+    }
+
+    /// Counts an error by its prefix.
+    pub(crate) fn count_error_prefix(&self, prefix: &str) {
         self.error_total.fetch_add(1, Ordering::Relaxed);
-        let prefix = text.split(' ').next().unwrap_or_default();
         let mut errors = self.errors.lock();
         if let Some(count) = errors.get_mut(prefix) {
             *count += 1;

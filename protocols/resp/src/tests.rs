@@ -18,6 +18,39 @@ fn connect(door: &Arc<RespServer>) -> DuplexStream {
     ours
 }
 
+/// A command as a client sends it.
+fn command(words: &[&str]) -> String {
+    let mut text = format!("*{}\r\n", words.len());
+    words.iter().for_each(|word| text.push_str(&format!("${}\r\n{word}\r\n", word.len())));
+    text
+}
+
+#[tokio::test]
+async fn what_scripts_call_is_checked_shown_and_counted() {
+    let door = door(None);
+    let (mut one, mut watcher) = (connect(&door), connect(&door));
+    exchange(&mut watcher, "MONITOR\r\n", "+OK\r\n", 99).await;
+    let set = command(&["EVAL", "return redis.call('set', KEYS[1], 'v')", "1", "x"]);
+    exchange(&mut one, &set, "+OK\r\n", 99).await;
+    let lines = read(&mut watcher, 150).await;
+    let lines: Vec<&str> = lines.lines().collect();
+    assert!(lines[0].contains("\"EVAL\"") && lines[1].ends_with("[0 lua] \"set\" \"x\" \"v\""), "{lines:?}");
+    exchange(&mut one, "INFO commandstats\r\n", "", 99).await;
+    let counted = read(&mut one, 400).await;
+    assert!(counted.contains("cmdstat_set:calls=1"), "{counted}");
+    let user = command(&["ACL", "SETUSER", "bob", "on", ">123", "+@scripting", "+set", "~x*"]);
+    exchange(&mut one, &user, "+OK\r\n", 99).await;
+    exchange(&mut one, "AUTH bob 123\r\n", "+OK\r\n", 99).await;
+    exchange(&mut one, &set, "+OK\r\n", 99).await;
+    let get = command(&["EVAL", "return redis.pcall('get', KEYS[1]).err", "1", "x"]);
+    let text = "NOPERM ACL failure in script: User bob has no permissions to run the 'get' command";
+    exchange(&mut one, &get, &format!("${}\r\n{text}\r\n", text.len()), 99).await;
+    let mut admin = connect(&door);
+    exchange(&mut admin, "ACL LOG\r\n", "", 99).await;
+    let log = read(&mut admin, 200).await;
+    assert!(log.contains("lua") && log.contains("get") && log.contains("bob"), "{log}");
+}
+
 /// What comes within the time, until `want` bytes are there.
 async fn read(stream: &mut DuplexStream, want: usize) -> String {
     let mut bytes = Vec::new();

@@ -75,14 +75,7 @@ impl Session {
         } else if reads {
             self.read(&commands)
         } else {
-            let unit = Unit {
-                db: self.db_id(),
-                transaction: true,
-                resp3: self.resp3,
-                client: self.client.id,
-                watches,
-                commands,
-            };
+            let unit = Unit { transaction: true, watches, ..self.unit(commands) };
             let replies = self.submit(unit, false, submitted).await?;
             if replies.len() != submitted {
                 // A watched key has changed.

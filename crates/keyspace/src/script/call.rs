@@ -7,13 +7,21 @@ use super::convert;
 use super::number::format_g;
 use crate::args::{is, parse_integer};
 use crate::spec::{Flags, Run};
-use crate::{Load, Ran, Reply, StorageFault, Writer, run_command};
+use crate::{Denial, Load, Observed, Ran, Refuse, Reply, Spec, StorageFault, Writer, run_command};
 
 /// What a script works on.
 pub(super) struct Host<'h, 'w> {
     pub(super) writer: &'h mut Writer<'w>,
     load: &'w dyn Load,
     is_read_only: bool,
+    /// The script says that it may use memory where there is none.
+    allows_oom: bool,
+    /// A command that writes has run: from here on nothing is refused that does not depend on the command itself.
+    has_written: bool,
+    /// A command that only reads has run.
+    pub(super) has_read: bool,
+    /// The last error of a call.
+    last_error: Option<String>,
     /// Why the node must stop.
     pub(super) fault: Option<StorageFault>,
 }
@@ -94,14 +102,31 @@ const REFUSED: &[&str] = &[
     "watch",
 ];
 
-/// Whether a command is one of [`OWN`].
-pub(super) fn is_own(name: &[u8]) -> bool {
-    OWN.iter().any(|own| is(name, own))
-}
-
 impl<'h, 'w> Host<'h, 'w> {
-    pub(super) fn new(writer: &'h mut Writer<'w>, load: &'w dyn Load, is_read_only: bool) -> Self {
-        Self { writer, load, is_read_only, fault: None }
+    pub(super) fn new(writer: &'h mut Writer<'w>, load: &'w dyn Load, is_read_only: bool, allows_oom: bool) -> Self {
+        Self {
+            writer,
+            load,
+            is_read_only,
+            allows_oom,
+            has_written: false,
+            has_read: false,
+            last_error: None,
+            fault: None,
+        }
+    }
+
+    /// The reply of the script: an error of a call that became it is counted with it, not twice.
+    pub(super) fn ended(&mut self, reply: &Reply) {
+        if let (Reply::Error(text), Some(last)) = (reply, &self.last_error)
+            && text.starts_with(last.as_str())
+        {
+            self.writer.effects.call_errors.pop();
+        }
+    }
+
+    fn observes(&self, what: Observed) -> bool {
+        self.writer.context.observed.contains(what)
     }
 
     pub(super) fn resp3(&self) -> bool {
@@ -115,13 +140,56 @@ impl<'h, 'w> Host<'h, 'w> {
     /// Runs a command: what Lua gets, or the text of an error.
     pub(super) fn call(&mut self, lua: &Lua, args: &MultiValue) -> mlua::Result<Result<Value, String>> {
         let reply = match words(lua, args).and_then(|words| self.reply(&words)) {
-            Ok(reply) => reply,
-            Err(text) => return Ok(Err(text)),
+            Ok(Reply::Error(text)) => Err(text.into_owned()),
+            other => other,
         };
         match reply {
-            Reply::Error(text) => Ok(Err(text.into_owned())),
-            reply => convert::to_lua(lua, &reply, self.resp3()).map(Ok),
+            Err(text) => {
+                if self.observes(Observed::COUNTS) {
+                    self.writer.effects.keep_error(&text);
+                }
+                self.last_error = Some(text.clone());
+                Ok(Err(text))
+            }
+            Ok(reply) => convert::to_lua(lua, &reply, self.resp3()).map(Ok),
         }
+    }
+
+    /// Whether the user who runs the script may call that; an error where there is no such command.
+    pub(super) fn may_call(&self, words: &[Bytes]) -> Result<bool, String> {
+        const WRONG: &str = "ERR Invalid command passed to redis.acl_check_cmd()";
+        let permit = self.writer.context.permit.as_ref();
+        let name = words.first().ok_or(WRONG)?;
+        if let Some(spec) = crate::command::find(name) {
+            let spec = spec.resolve(words).ok_or(WRONG)?;
+            return Ok(permit.is_none_or(|permit| permit.check(spec.name, Some(spec), words).is_ok()));
+        }
+        if let Some(own) = OWN.iter().find(|own| is(name, own)) {
+            return Ok(permit.is_none_or(|permit| permit.check(own, None, words).is_ok()));
+        }
+        // What no script can call is not in a permit.
+        if REFUSED.iter().any(|refused| is(name, refused)) { Ok(permit.is_none()) } else { Err(WRONG.to_owned()) }
+    }
+
+    /// Whether the user may call that.
+    fn permit(&mut self, name: &'static str, spec: Option<&Spec>, words: &[Bytes]) -> Result<(), String> {
+        let Some(permit) = &self.writer.context.permit else { return Ok(()) };
+        let Err(denial) = permit.check(name, spec, words) else { return Ok(()) };
+        let text = match &denial {
+            Denial::Command(name) => {
+                let user = String::from_utf8_lossy(&permit.user);
+                format!("NOPERM ACL failure in script: User {user} has no permissions to run the '{name}' command")
+            }
+            Denial::Key(_) => "NOPERM ACL failure in script: No permissions to access a key".to_owned(),
+            Denial::Channel(_) => "NOPERM ACL failure in script: No permissions to access a channel".to_owned(),
+            Denial::Sort(option) => {
+                format!("ERR {option} option of SORT denied due to insufficient ACL permissions.")
+            }
+        };
+        if self.observes(Observed::COUNTS) {
+            self.writer.effects.keep_denial(denial);
+        }
+        Err(text)
     }
 
     fn reply(&mut self, words: &[Bytes]) -> Result<Reply, String> {
@@ -131,7 +199,10 @@ impl<'h, 'w> Host<'h, 'w> {
         let found = crate::command::find(name).filter(|spec| !matches!(spec.run, Run::Door));
         let Some(spec) = found else {
             return match OWN.iter().find(|own| is(name, own)) {
-                Some(own) => self.own(own, words),
+                Some(own) => {
+                    self.permit(own, None, words)?;
+                    self.own(own, words)
+                }
                 None if REFUSED.iter().any(|refused| is(name, refused)) => Err(NOT_ALLOWED.to_owned()),
                 None => Err(UNKNOWN.to_owned()),
             };
@@ -140,9 +211,45 @@ impl<'h, 'w> Host<'h, 'w> {
         if !spec.takes(words.len()) {
             return Err("ERR Wrong number of args calling Redis command from script".to_owned());
         }
-        if spec.flags.contains(Flags::NOSCRIPT) {
-            return Err(NOT_ALLOWED.to_owned());
+        if let Err(text) = self.admit(spec, words) {
+            if self.observes(Observed::COUNTS) {
+                self.writer.effects.calls_of(spec).rejected += 1;
+            }
+            return Err(text);
         }
+        self.has_written |= spec.flags.contains(Flags::WRITE);
+        if spec.flags.contains(Flags::READONLY) {
+            self.has_read = true;
+            if self.observes(Observed::READS) {
+                let keys = spec.keys_of(words);
+                self.writer.effects.reads.extend(keys.iter().map(|(at, _)| words[*at].clone()));
+            }
+        }
+        if self.observes(Observed::ARGS) {
+            self.writer.effects.keep_args(self.writer.context.db.number, words);
+        }
+        let reply = match run_command(self.writer, self.load, spec, words) {
+            Ok(Ran::Reply(reply)) => reply,
+            Ok(Ran::Block(block)) => block.otherwise,
+            Err(fault) => {
+                self.fault = Some(fault);
+                return Err("ERR the node stops".to_owned());
+            }
+        };
+        if self.observes(Observed::COUNTS) {
+            let calls = self.writer.effects.calls_of(spec);
+            calls.count += 1;
+            calls.failed += u64::from(reply.is_error());
+        }
+        Ok(reply)
+    }
+
+    /// Whether a command of the keyspace may run now.
+    fn admit(&mut self, spec: &'static Spec, words: &[Bytes]) -> Result<(), String> {
+        if spec.flags.contains(Flags::NOSCRIPT) {
+            return Err("ERR This Redis command is not allowed from script".to_owned());
+        }
+        self.permit(spec.name, Some(spec), words)?;
         if self.is_read_only
             && (spec.flags.contains(Flags::WRITE) || spec.is_write() && !spec.flags.contains(Flags::READONLY))
         {
@@ -151,17 +258,17 @@ impl<'h, 'w> Host<'h, 'w> {
         if matches!(spec.name, "xread" | "xreadgroup")
             && words.iter().take_while(|word| !is(word, "streams")).any(|word| is(word, "block"))
         {
-            let name = String::from_utf8_lossy(name);
+            let name = String::from_utf8_lossy(&words[0]);
             return Err(format!("ERR {name} command is not allowed with BLOCK option from scripts"));
         }
-        match run_command(self.writer, self.load, spec, words) {
-            Ok(Ran::Reply(reply)) => Ok(reply),
-            Ok(Ran::Block(block)) => Ok(block.otherwise),
-            Err(fault) => {
-                self.fault = Some(fault);
-                Err("ERR the node stops".to_owned())
-            }
+        let refuse = if self.has_written { Refuse::empty() } else { self.writer.context.refuse };
+        if refuse.contains(Refuse::REPLICAS) && spec.flags.contains(Flags::WRITE) {
+            return Err(super::NO_REPLICAS.to_owned());
         }
+        if refuse.contains(Refuse::MEMORY) && !self.allows_oom && spec.flags.contains(Flags::DENYOOM) {
+            return Err("OOM command not allowed when used memory > 'maxmemory'.".to_owned());
+        }
+        Ok(())
     }
 
     fn own(&mut self, name: &str, words: &[Bytes]) -> Result<Reply, String> {

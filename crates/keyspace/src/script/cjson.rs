@@ -76,17 +76,21 @@ fn write_number(value: f64, settings: &Settings, out: &mut Vec<u8>) -> std::resu
 /// How many elements a table has as an array; `None` for an object.
 fn array_length(table: &Table, settings: &Settings) -> std::result::Result<Option<i64>, String> {
     let (mut max, mut items) = (0_i64, 0_i64);
-    for entry in table.pairs::<Value, Value>() {
-        let key = match entry.map_err(|error| error.to_string())?.0 {
+    let mut is_array = true;
+    let walked = table.for_each(|key: Value, _: Value| {
+        let key = match key {
             Value::Integer(key) => key,
             Value::Number(key) if key.floor() == key && key < 2e9 => key as i64,
-            _ => return Ok(None),
+            _ => 0,
         };
-        if key < 1 {
-            return Ok(None);
-        }
+        is_array &= key >= 1;
         max = max.max(key);
         items += 1;
+        Ok(())
+    });
+    walked.map_err(|error| error.to_string())?;
+    if !is_array {
+        return Ok(None);
     }
     if settings.sparse_ratio > 0 && max > items.saturating_mul(settings.sparse_ratio) && max > settings.sparse_safe {
         if !settings.sparse_convert {
@@ -100,7 +104,41 @@ fn array_length(table: &Table, settings: &Settings) -> std::result::Result<Optio
 /// A table that is being written.
 enum Open {
     Array { table: Table, next: i64, len: i64 },
-    Object { entries: std::vec::IntoIter<(Value, Value)>, is_first: bool },
+    Object { table: Table, keys: std::vec::IntoIter<Key>, is_first: bool },
+}
+
+/// A key of a table, as Rust has it: handles on the values of Lua are few.
+enum Key {
+    Text(Vec<u8>),
+    Integer(i64),
+    Number(f64),
+    Other(&'static str),
+}
+
+impl Key {
+    fn all_of(table: &Table) -> Result<Vec<Key>> {
+        let mut keys = Vec::new();
+        table.for_each(|key: Value, _: Value| {
+            keys.push(match key {
+                Value::String(text) => Key::Text(text.as_bytes().to_vec()),
+                Value::Integer(key) => Key::Integer(key),
+                Value::Number(key) => Key::Number(key),
+                other => Key::Other(other.type_name()),
+            });
+            Ok(())
+        })?;
+        Ok(keys)
+    }
+
+    fn value_in(self, table: &Table) -> Value {
+        let value = match self {
+            Key::Text(text) => table.raw_get(mlua::BString::from(text)),
+            Key::Integer(key) => table.raw_get(key),
+            Key::Number(key) => table.raw_get(key),
+            Key::Other(_) => return Value::Nil,
+        };
+        value.unwrap_or(Value::Nil)
+    }
 }
 
 /// Writes a value. Nesting is kept apart from the thread's stack.
@@ -127,9 +165,8 @@ fn write(value: &Value, settings: &Settings, out: &mut Vec<u8>) -> std::result::
                     }
                     _ => {
                         out.push(b'{');
-                        let entries = table.pairs::<Value, Value>().collect::<Result<Vec<_>>>();
-                        let entries = entries.map_err(|error| error.to_string())?.into_iter();
-                        Open::Object { entries, is_first: true }
+                        let keys = Key::all_of(table).map_err(|error| error.to_string())?.into_iter();
+                        Open::Object { table: table.clone(), keys, is_first: true }
                     }
                 });
             }
@@ -147,13 +184,13 @@ fn write(value: &Value, settings: &Settings, out: &mut Vec<u8>) -> std::result::
                     break table.raw_get(*next - 1).unwrap_or(Value::Nil);
                 }
                 Open::Array { .. } => out.push(b']'),
-                Open::Object { entries, is_first } => match entries.next() {
-                    Some((key, value)) => {
+                Open::Object { table, keys, is_first } => match keys.next() {
+                    Some(key) => {
                         if !std::mem::replace(is_first, false) {
                             out.push(b',');
                         }
                         write_key(&key, settings, out)?;
-                        break value;
+                        break key.value_in(table);
                     }
                     None => out.push(b'}'),
                 },
@@ -163,16 +200,16 @@ fn write(value: &Value, settings: &Settings, out: &mut Vec<u8>) -> std::result::
     }
 }
 
-fn write_key(key: &Value, settings: &Settings, out: &mut Vec<u8>) -> std::result::Result<(), String> {
+fn write_key(key: &Key, settings: &Settings, out: &mut Vec<u8>) -> std::result::Result<(), String> {
     let number = match key {
-        Value::String(key) => {
-            write_string(&key.as_bytes(), out);
+        Key::Text(key) => {
+            write_string(key, out);
             out.push(b':');
             return Ok(());
         }
-        Value::Integer(key) => *key as f64,
-        Value::Number(key) => *key,
-        other => return Err(cannot(other.type_name(), "table key must be a number or string")),
+        Key::Integer(key) => *key as f64,
+        Key::Number(key) => *key,
+        Key::Other(kind) => return Err(cannot(kind, "table key must be a number or string")),
     };
     out.push(b'"');
     write_number(number, settings, out)?;

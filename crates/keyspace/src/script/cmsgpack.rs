@@ -73,16 +73,18 @@ fn write_number(value: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether the keys of a table are the numbers from 1 to how many there are.
-fn is_array(entries: &[(Value, Value)]) -> bool {
-    let mut max = 0;
-    for (key, _) in entries {
+/// How many entries a table has, and whether their keys are the numbers from 1 to that.
+fn shape(table: &Table) -> Result<(usize, bool)> {
+    let (mut count, mut max, mut is_array) = (0, 0, true);
+    super::convert::for_each(table, |key, _| {
+        count += 1;
         match key {
-            Value::Integer(key) if *key > 0 => max = max.max(*key),
-            _ => return false,
+            Value::Integer(key) if key > 0 => max = max.max(key),
+            _ => is_array = false,
         }
-    }
-    usize::try_from(max) == Ok(entries.len())
+        Ok(())
+    })?;
+    Ok((count, is_array && usize::try_from(max) == Ok(count)))
 }
 
 fn write(value: &Value, level: usize, out: &mut Vec<u8>) -> Result<()> {
@@ -96,18 +98,18 @@ fn write(value: &Value, level: usize, out: &mut Vec<u8>) -> Result<()> {
         Value::Integer(value) => write_integer(*value, out),
         Value::Number(value) => write_number(*value, out),
         Value::Table(table) if level < NESTING_MAX => {
-            let entries = super::convert::walk(table)?;
-            if is_array(&entries) {
-                write_head(out, entries.len(), Some((0x90, 15)), [None, Some(0xdc), Some(0xdd)]);
-                for n in 1..=entries.len() {
+            let (count, is_array) = shape(table)?;
+            if is_array {
+                write_head(out, count, Some((0x90, 15)), [None, Some(0xdc), Some(0xdd)]);
+                for n in 1..=count {
                     write(&table.raw_get(n)?, level + 1, out)?;
                 }
             } else {
-                write_head(out, entries.len(), Some((0x80, 15)), [None, Some(0xde), Some(0xdf)]);
-                for (key, value) in &entries {
-                    write(key, level + 1, out)?;
-                    write(value, level + 1, out)?;
-                }
+                write_head(out, count, Some((0x80, 15)), [None, Some(0xde), Some(0xdf)]);
+                super::convert::for_each(table, |key, value| {
+                    write(&key, level + 1, out)?;
+                    write(&value, level + 1, out)
+                })?;
             }
         }
         _ => out.push(0xc0),

@@ -134,14 +134,19 @@ fn of_table(table: &Table, resp3: bool, depth: usize) -> std::result::Result<Rep
     }
     if let Value::Table(map) = field(table, "map") {
         let mut pairs = Vec::new();
-        for (key, value) in entries(&map)? {
+        visit(&map, |key, value| {
             pairs.push((reply_of(&key, resp3, depth + 1)?, reply_of(&value, resp3, depth + 1)?));
-        }
+            Ok(())
+        })?;
         return Ok(Reply::Map(pairs));
     }
     if let Value::Table(set) = field(table, "set") {
-        let keys = entries(&set)?.into_iter().map(|(key, _)| reply_of(&key, resp3, depth + 1));
-        return Ok(Reply::Set(keys.collect::<std::result::Result<_, _>>()?));
+        let mut items = Vec::new();
+        visit(&set, |key, _| {
+            items.push(reply_of(&key, resp3, depth + 1)?);
+            Ok(())
+        })?;
+        return Ok(Reply::Set(items));
     }
     let mut items = Vec::new();
     for n in 1.. {
@@ -153,20 +158,25 @@ fn of_table(table: &Table, resp3: bool, depth: usize) -> std::result::Result<Rep
     Ok(Reply::Array(items))
 }
 
-/// The entries of a table in their order, which must be the same everywhere.
-fn entries(table: &Table) -> std::result::Result<Vec<(Value, Value)>, Failed> {
-    walk(table).map_err(|_| "ERR a table whose keys are objects has no order")
+/// Visits the entries of a table for a reply.
+fn visit(
+    table: &Table,
+    mut entry: impl FnMut(Value, Value) -> std::result::Result<(), Failed>,
+) -> std::result::Result<(), Failed> {
+    let mut failed = "ERR a table whose keys are objects has no order";
+    let result = for_each(table, |key, value| {
+        entry(key, value).map_err(|why| {
+            failed = why;
+            mlua::Error::runtime(why)
+        })
+    });
+    result.map_err(|_| failed)
 }
 
-/// The entries of a table in their order. Keys that are objects have an order by their addresses: an error.
-pub(super) fn walk(table: &Table) -> Result<Vec<(Value, Value)>> {
-    let mut entries = Vec::new();
-    for entry in table.pairs::<Value, Value>() {
-        let (key, value) = entry?;
-        if !matches!(key, Value::String(_) | Value::Integer(_) | Value::Number(_) | Value::Boolean(_)) {
-            return Err(mlua::Error::runtime("a table whose keys are objects has no order"));
-        }
-        entries.push((key, value));
-    }
-    Ok(entries)
+/// Visits the entries of a table in their order. Keys that are objects have an order by their addresses: an error.
+pub(super) fn for_each(table: &Table, mut visit: impl FnMut(Value, Value) -> Result<()>) -> Result<()> {
+    table.for_each(|key: Value, value: Value| match key {
+        Value::String(_) | Value::Integer(_) | Value::Number(_) | Value::Boolean(_) => visit(key, value),
+        _ => Err(mlua::Error::runtime("a table whose keys are objects has no order")),
+    })
 }

@@ -8,15 +8,18 @@ local create, resume, wrap = coroutine.create, coroutine.resume, coroutine.wrap
 local concat, byte = table.concat, string.byte
 local caught, charge, library = native.caught, native.charge, native.library
 
--- Tables that scripts must not change stand behind empty ones.
-local real = {}
+-- Tables that scripts must not change stand behind empty ones. Their metatables, which no script sees, know them.
+local TARGET = {}
+local raw_get = native.rawget
 local function read_only()
   error("Attempt to modify a readonly table", 2)
 end
 local function protect(target)
-  local proxy = raw_setmetatable({}, { __index = target, __newindex = read_only })
-  real[proxy] = target
-  return proxy
+  return raw_setmetatable({}, { __index = target, __newindex = read_only, [TARGET] = target })
+end
+local function real(value)
+  local meta = raw_getmetatable(value)
+  return type(meta) == "table" and raw_get(meta, TARGET) or nil
 end
 
 -- The order of keys that are objects depends on addresses: no walk over such a table begins.
@@ -33,7 +36,7 @@ function pairs(target)
   if type(target) ~= "table" then
     error("bad argument #1 to 'pairs' (table expected, got " .. (target == nil and "nil" or type(target)) .. ")", 2)
   end
-  target = real[target] or target
+  target = real(target) or target
   walkable(target)
   return next, target, nil
 end
@@ -43,7 +46,7 @@ real_globals.next = function(target, key)
   if type(target) ~= "table" then
     error("bad argument #1 to 'next' (table expected, got " .. (target == nil and "nil" or type(target)) .. ")", 2)
   end
-  target = real[target] or target
+  target = real(target) or target
   if key == nil then
     walkable(target)
   end
@@ -154,22 +157,21 @@ function gcinfo()
 end
 
 function setmetatable(target, meta)
-  if real[target] then
+  if real(target) then
     error("Attempt to modify a readonly table", 0)
   end
   return raw_setmetatable(target, meta)
 end
 function rawset(target, key, value)
-  if real[target] then
+  if real(target) then
     error("Attempt to modify a readonly table", 0)
   end
   return native.rawset(target, key, value)
 end
 function rawget(target, key)
-  return native.rawget(real[target] or target, key)
+  return raw_get(real(target) or target, key)
 end
 
-string.dump = nil
 os = { clock = native.clock }
 for _, name in next, { "dofile", "loadfile", "print", "require", "module", "package", "debug", "io", "newproxy", "setfenv", "getfenv", "warn" } do
   real_globals[name] = nil
@@ -182,7 +184,7 @@ function getmetatable(value)
   if type(value) == "string" then
     return string_meta
   end
-  if real[value] then
+  if real(value) then
     return empty_meta
   end
   return raw_getmetatable(value)
@@ -192,16 +194,20 @@ redis = native.redis
 local function absent(_, key)
   error("Script attempted to access nonexistent global variable '" .. tostring(key) .. "'", 2)
 end
-raw_setmetatable(redis, { __index = absent })
-local libraries = { cjson = true, cmsgpack = true, bit = true, struct = true }
+-- Libraries that not every script needs are made when they are asked for, and forgotten behind it. The fields stay: the
+-- table keeps its size.
+local made = { cjson = false, cmsgpack = false, bit = false, struct = false }
 raw_setmetatable(real_globals, {
-  __index = function(globals, key)
-    if libraries[key] then
-      local made = protect(library(key))
-      native.rawset(globals, key, made)
-      return made
+  __index = function(_, key)
+    local value = made[key]
+    if value == nil then
+      error("Script attempted to access nonexistent global variable '" .. tostring(key) .. "'", 2)
     end
-    error("Script attempted to access nonexistent global variable '" .. tostring(key) .. "'", 2)
+    if not value then
+      value = protect(library(key))
+      made[key] = value
+    end
+    return value
   end,
 })
 string = strings
@@ -212,4 +218,23 @@ os = protect(os)
 redis = protect(redis)
 local globals = protect(real_globals)
 _G = globals
-return globals, raw_xpcall
+
+-- While the code of a library is run it sees nothing but a `redis` of its own.
+local api = protect(raw_setmetatable(native.api, { __index = absent }))
+local seen = raw_getmetatable(globals)
+local function of_library(_, key)
+  if key ~= "redis" then
+    error("Script attempted to access nonexistent global variable '" .. tostring(key) .. "'", 2)
+  end
+  return api
+end
+local function load_mode(on)
+  seen.__index = on and of_library or real_globals
+end
+local function reset()
+  for key in next, made do
+    made[key] = false
+  end
+  seen.__index = real_globals
+end
+return globals, raw_xpcall, load_mode, reset

@@ -1,4 +1,4 @@
-//! The random numbers of `math.random`: those of `lrand48`, from where it begins without a seed, for each script.
+//! The random numbers of `math.random`: those of `lrand48`, for each script from a seed of the log.
 
 use mlua::{Error, Lua, MultiValue, Result, Table, Value};
 use parking_lot::Mutex;
@@ -29,9 +29,21 @@ fn argument(lua: &Lua, args: &MultiValue, n: usize) -> Result<f64> {
     lua.coerce_number(value)?.map(|number| f64::from(number as i32)).ok_or_else(wrong)
 }
 
+/// Where the numbers of a Lua come from.
+#[derive(Clone)]
+pub(super) struct Source(Arc<Mutex<Lrand48>>);
+
+impl Source {
+    /// Begins anew: with the numbers that a seed gives.
+    pub(super) fn seed(&self, seed: u64) {
+        self.0.lock().0 = seed & ((1 << 48) - 1);
+    }
+}
+
 /// Puts `random` and `randomseed` into the math library.
-pub(super) fn install(lua: &Lua, math: &Table) -> Result<()> {
+pub(super) fn install(lua: &Lua, math: &Table) -> Result<Source> {
     let state = Arc::new(Mutex::new(Lrand48::START));
+    let source = Source(Arc::clone(&state));
     let seeds = Arc::clone(&state);
     let random = lua.create_function(move |lua, args: MultiValue| {
         let part = (state.lock().next() % RANDOM_MAX) as f64 / RANDOM_MAX as f64;
@@ -54,5 +66,6 @@ pub(super) fn install(lua: &Lua, math: &Table) -> Result<()> {
         *seeds.lock() = Lrand48::new(argument(lua, &args, 0)? as i32);
         Ok(())
     })?;
-    math.raw_set("randomseed", seed)
+    math.raw_set("randomseed", seed)?;
+    Ok(source)
 }

@@ -51,8 +51,9 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn words(line: &[u8]) -> Vec<&[u8]> {
-    line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect()
+/// The words of the first line, which may be quoted; none where a quote is not closed.
+fn words(line: &[u8]) -> Vec<Bytes> {
+    crate::words::split(line).unwrap_or_default()
 }
 
 /// Of a script for EVAL; it may have none.
@@ -63,7 +64,7 @@ pub(crate) fn eval_header(code: &[u8]) -> Result<Header, String> {
     let len = code.iter().position(|byte| *byte == b'\n').ok_or("Invalid script shebang")?;
     let parts = words(&code[..len]);
     let (engine, options) = parts.split_first().ok_or("Invalid engine in script shebang")?;
-    if *engine != b"#!lua" {
+    if engine != "#!lua" {
         return Err(format!("Unexpected engine in script shebang: {}", text(engine)));
     }
     let mut flags = ScriptFlags::empty();

@@ -144,10 +144,10 @@ impl Tenant {
         Some(script.clone())
     }
 
-    /// A function with its library's name and its library.
+    /// A function, in any case, with its library's name and its library.
     pub(crate) fn function(&self, name: &[u8]) -> Option<(&Bytes, &Library, &Function)> {
         self.libraries.iter().find_map(|(library_name, library)| {
-            let function = library.functions.iter().find(|function| *function.name == *name)?;
+            let function = library.functions.iter().find(|function| function.name.eq_ignore_ascii_case(name))?;
             Some((library_name, library, function))
         })
     }

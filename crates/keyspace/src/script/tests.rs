@@ -202,7 +202,7 @@ fn nothing_depends_on_the_node() {
     Twin::new().check(
         r#"EVAL "return {tostring({}), tostring(tostring), tostring(coroutine.create(function() end)), tostring(cjson.null)}" 0 => ["table: 0x0", "function: 0x0", "thread: 0x0", "userdata: (nil)"]
            EVAL "return tostring(setmetatable({},{__tostring=function() return 'mine' end}))" 0 => "mine"
-           EVAL "return {math.random(),tostring(math.random()),math.random(100),math.random(5,10)}" 0 => [0, "0.84048536971234", 36, 7]
+           EVAL "return {math.random(),tostring(math.random()),math.random(100),math.random(5,10)}" 0 => [0, "0.84797789568453", 47, 6]
            EVAL "math.randomseed(5) return tostring(math.random())" 0 => "0.52483957937213"
            EVAL "local t = {a=1} t[{}]=2 local ok, e = pcall(function() for k in pairs(t) do end end) return e" 0 => "user_script:1: a table whose keys are objects has no order"
            EVAL "local t = {} t[print2 and 1 or {}]=2 return 1" 0"#
@@ -220,7 +220,7 @@ fn nothing_depends_on_the_node() {
            EVAL "return loadstring('\x1bLua')" 0 => nil
            EVAL "return loadstring('return 5')()" 0 => 5
            EVAL "return load(function() return nil end)()" 0 => nil
-           EVAL "for k in pairs(string) do if k == 'dump' then return 1 end end return 2" 0 => 2"#,
+           EVAL "return loadstring(string.dump(function() return 1 end))" 0 => nil"#,
     );
 }
 

@@ -1,4 +1,4 @@
-//! One run of a script, in a Lua of its own.
+//! One run of a script.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -6,17 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use mlua::{
-    ChunkMode, Function as LuaFunction, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState,
-};
+use mlua::{ChunkMode, Function as LuaFunction, Lua, LuaOptions, MultiValue, StdLib, Table, Value};
 
 use super::call::Host;
+use super::pool::{HOST_FUNCTIONS, Kind, Vm};
 use super::shebang::{ScriptFlags, WRONG_NAME, is_name};
-use super::{Function, bits, cjson, cmsgpack, convert, pack, random, sha1_hex};
-use crate::{Error, Load, Reply, Result, Writer};
+use super::{Function, bits, cjson, cmsgpack, convert, pack, sha1_hex};
+use crate::{Error, Load, Observed, Reply, Result, Writer};
 
-/// Instructions between two looks at the budget.
-const STEP: u32 = 1_000;
 /// What a script may use unless `script-instruction-budget` says otherwise: some tenths of a second.
 const BUDGET: i64 = 20_000_000;
 /// What loading a library may use.
@@ -61,31 +58,42 @@ fn raised(error: &mlua::Error) -> Option<&Raised> {
 }
 
 /// What a script has used.
-#[derive(Debug)]
-struct Budget {
+#[derive(Debug, Default)]
+pub(super) struct Budget {
     used: AtomicU64,
-    max: u64,
+    max: AtomicU64,
     is_over: AtomicBool,
 }
 
 impl Budget {
-    fn charge(&self, count: u64) -> mlua::Result<()> {
+    pub(super) fn begin(&self, max: u64) {
+        self.used.store(0, Ordering::Relaxed);
+        self.max.store(max, Ordering::Relaxed);
+        self.is_over.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn charge(&self, count: u64) -> mlua::Result<()> {
         let used = self.used.fetch_add(count, Ordering::Relaxed) + count;
-        if used > self.max {
+        if used > self.max.load(Ordering::Relaxed) {
             self.is_over.store(true, Ordering::Relaxed);
         }
         self.check()
     }
 
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
     fn check(&self) -> mlua::Result<()> {
-        if self.is_over.load(Ordering::Relaxed) {
+        if self.is_over() {
             return Err(mlua::Error::external(Raised { text: self.text(), is_table: true }));
         }
         Ok(())
     }
 
     fn text(&self) -> String {
-        format!("ERR script killed: instruction budget of {} is used up", self.max)
+        let max = self.max.load(Ordering::Relaxed);
+        format!("ERR script killed: instruction budget of {max} is used up")
     }
 }
 
@@ -105,7 +113,7 @@ pub(crate) fn compile(code: &[u8], header_len: usize, chunk: &str) -> std::resul
     Ok(function.dump(false))
 }
 
-static PRELUDE: LazyLock<std::result::Result<Vec<u8>, String>> =
+pub(super) static PRELUDE: LazyLock<std::result::Result<Vec<u8>, String>> =
     LazyLock::new(|| compile(include_bytes!("prelude.lua"), 0, "=prelude"));
 
 /// What runs.
@@ -119,6 +127,8 @@ pub(crate) struct Start<'a> {
     pub(crate) keys: &'a [Bytes],
     pub(crate) args: &'a [Bytes],
     pub(crate) is_read_only: bool,
+    /// Whether it may use memory where there is none.
+    pub(crate) allows_oom: bool,
 }
 
 fn fault(error: &mlua::Error) -> Reply {
@@ -136,41 +146,55 @@ fn fault(error: &mlua::Error) -> Reply {
 /// [`Error::Storage`]: the node stops.
 pub(crate) fn run<'w>(writer: &mut Writer<'w>, load: &'w dyn Load, start: &Start<'_>) -> Result<Reply> {
     let number = |name: &str, default| u64::try_from(writer.state().settings.number(name, default)).unwrap_or(0);
-    let budget = Arc::new(Budget {
-        used: AtomicU64::new(0),
-        max: number("script-instruction-budget", BUDGET),
-        is_over: AtomicBool::new(false),
-    });
+    let budget = number("script-instruction-budget", BUDGET);
     let memory = number("script-memory-limit", MEMORY_BYTES_MAX) as usize;
-    let (context, effects_db) = (writer.context.clone(), writer.context.db);
+    let seed = writer.random();
+    let context = writer.context.clone();
     writer.context.must_not_wait = true;
     writer.context.waited = false;
     writer.context.resp3 = false;
-    let host = RefCell::new(Host::new(writer, load, start.is_read_only));
-    let ran = run_in(&host, &budget, memory, start);
-    let Host { writer, fault: storage_fault, .. } = host.into_inner();
+    let host = RefCell::new(Host::new(writer, load, start.is_read_only, start.allows_oom));
+    let kind = if start.function.is_some() { Kind::Function } else { Kind::Script };
+    let reply = match Vm::take(kind, budget, memory, seed) {
+        Ok(vm) => {
+            let ran = run_in(&vm, &host, start);
+            let reply = if vm.budget.is_over() {
+                Reply::error(vm.budget.text())
+            } else {
+                ran.as_ref().map_or_else(fault, Clone::clone)
+            };
+            vm.give_back(ran.is_ok());
+            reply
+        }
+        Err(error) => fault(&error),
+    };
+    let mut host = host.into_inner();
+    host.ended(&reply);
+    let Host { writer, fault: storage_fault, has_read, .. } = host;
+    if has_read && writer.context.observed.contains(Observed::READS) {
+        writer.effects.reads.extend_from_slice(start.keys);
+    }
     writer.context = context;
-    writer.context.db = effects_db;
-    if let Some(storage_fault) = storage_fault {
-        return Err(Error::Storage(storage_fault));
+    match storage_fault {
+        Some(storage_fault) => Err(Error::Storage(storage_fault)),
+        None => Ok(reply),
     }
-    if budget.is_over.load(Ordering::Relaxed) {
-        return Ok(Reply::error(budget.text()));
-    }
-    Ok(ran.unwrap_or_else(|error| fault(&error)))
 }
 
-fn run_in(host: &RefCell<Host<'_, '_>>, budget: &Arc<Budget>, memory: usize, start: &Start<'_>) -> mlua::Result<Reply> {
-    let vm = Vm::new(budget, memory)?;
+fn run_in(vm: &Vm, host: &RefCell<Host<'_, '_>>, start: &Start<'_>) -> mlua::Result<Reply> {
     let lua = &vm.lua;
     let strings = |items: &[Bytes]| {
-        lua.create_sequence_from(items.iter().map(|item| lua.create_string(item)).collect::<mlua::Result<Vec<_>>>()?)
+        let table = lua.create_table_with_capacity(items.len(), 0)?;
+        for item in items {
+            table.raw_push(lua.create_string(item)?)?;
+        }
+        mlua::Result::Ok(table)
     };
     let (keys, args) = (strings(start.keys)?, strings(start.args)?);
     let code = lua.load(start.code).set_mode(ChunkMode::Binary).into_function()?;
     lua.scope(|scope| {
         let call = |is_protected: bool| {
-            let budget = Arc::clone(budget);
+            let budget = Arc::clone(&vm.budget);
             scope.create_function(move |lua, args: MultiValue| {
                 budget.charge(100)?;
                 let mut host = host.try_borrow_mut().map_err(|_| raise(lua, "redis.call calls itself"))?;
@@ -181,7 +205,6 @@ fn run_in(host: &RefCell<Host<'_, '_>>, budget: &Arc<Budget>, memory: usize, sta
                 }
             })
         };
-        let commands = [("call", call(false)?), ("pcall", call(true)?)];
         let setresp = scope.create_function(|_, args: MultiValue| {
             if args.len() != 1 {
                 return Err(raise_table("ERR redis.setresp() requires one argument.".to_owned()));
@@ -196,6 +219,13 @@ fn run_in(host: &RefCell<Host<'_, '_>>, budget: &Arc<Budget>, memory: usize, sta
                 _ => Err(raise_table("ERR RESP version must be 2 or 3.".to_owned())),
             }
         })?;
+        let acl_check = scope.create_function(|lua, args: MultiValue| {
+            let words = super::call::words(lua, &args).map_err(raise_table)?;
+            host.try_borrow()
+                .map_err(|_| raise(lua, "redis.acl_check_cmd calls itself"))?
+                .may_call(&words)
+                .map_err(raise_table)
+        })?;
         let function = match start.function {
             None => {
                 vm.globals.raw_set("KEYS", &keys)?;
@@ -206,18 +236,15 @@ fn run_in(host: &RefCell<Host<'_, '_>>, budget: &Arc<Budget>, memory: usize, sta
                 let functions = vm.register(&code)?;
                 let (_, function) = functions
                     .into_iter()
-                    .find(|(function, _)| function.name == *name)
+                    .find(|(function, _)| function.name.eq_ignore_ascii_case(name))
                     .ok_or_else(|| raise_table("ERR Function not found".to_owned()))?;
-                vm.redis.raw_set("register_function", Value::Nil)?;
                 function.bind((keys, args))?
             }
         };
-        // Only while a library is loaded is it an error to look for what `redis` has not.
-        vm.redis.set_metatable(None)?;
-        for (name, function) in commands {
-            vm.redis.raw_set(name, function)?;
+        let commands = [call(false)?, call(true)?, setresp, acl_check];
+        for (name, function) in HOST_FUNCTIONS.iter().zip(commands) {
+            vm.redis.raw_set(*name, function)?;
         }
-        vm.redis.raw_set("setresp", setresp)?;
         let (ok, value) = vm.protected.call::<(bool, Value)>((function, &vm.handler))?;
         let resp3 = host.try_borrow().is_ok_and(|host| host.resp3());
         Ok(if ok { convert::to_reply(&value, resp3) } else { failure(start.name, &value) })
@@ -248,99 +275,37 @@ fn error_table(lua: &Lua, text: &str) -> mlua::Result<Value> {
 
 /// Runs a library's code and gives what it registers.
 pub(crate) fn load_library(code: &[u8]) -> std::result::Result<Vec<Function>, String> {
-    let budget = Arc::new(Budget { used: AtomicU64::new(0), max: LOAD_BUDGET, is_over: AtomicBool::new(false) });
     let load = || {
-        let vm = Vm::new(&budget, MEMORY_BYTES_MAX as usize)?;
-        let code = vm.lua.load(code).set_mode(ChunkMode::Binary).into_function()?;
-        vm.register(&code)
+        let vm = Vm::take(Kind::Function, LOAD_BUDGET, MEMORY_BYTES_MAX as usize, 0)?;
+        let loaded = vm
+            .lua
+            .load(code)
+            .set_mode(ChunkMode::Binary)
+            .into_function()
+            .and_then(|code| vm.register(&code))
+            .map(|functions| functions.into_iter().map(|(function, _)| function).collect());
+        if vm.budget.is_over() {
+            return Ok(Err("FUNCTION LOAD timeout".to_owned()));
+        }
+        vm.give_back(loaded.is_ok());
+        loaded.map(Ok)
     };
-    let loaded = load();
-    if budget.is_over.load(Ordering::Relaxed) {
-        return Err("FUNCTION LOAD timeout".to_owned());
-    }
-    match loaded {
-        Ok(functions) => Ok(functions.into_iter().map(|(function, _)| function).collect()),
-        Err(error) => Err(match fault(&error) {
+    load().unwrap_or_else(|error: mlua::Error| {
+        Err(match fault(&error) {
             Reply::Error(text) => format!("Error registering functions: {text}"),
             _ => "Error registering functions".to_owned(),
-        }),
-    }
-}
-
-/// A Lua with what scripts see.
-struct Vm {
-    lua: Lua,
-    /// The globals themselves, behind what scripts may not change.
-    globals: Table,
-    /// The same for `redis`.
-    redis: Table,
-    /// Calls a function with a handler of errors.
-    protected: LuaFunction,
-    handler: LuaFunction,
-}
-
-impl Vm {
-    fn new(budget: &Arc<Budget>, memory: usize) -> mlua::Result<Self> {
-        let lua = Lua::new_with(StdLib::TABLE | StdLib::STRING | StdLib::MATH, LuaOptions::default())?;
-        lua.set_memory_limit(memory)?;
-        let own = Arc::clone(budget);
-        lua.set_global_hook(HookTriggers::new().every_nth_instruction(STEP), move |_, _| {
-            own.charge(u64::from(STEP))?;
-            Ok(VmState::Continue)
-        })?;
-        let globals = lua.globals();
-        random::install(&lua, &globals.raw_get::<Table>("math")?)?;
-        let redis = redis_table(&lua)?;
-        let native = natives(&lua, budget)?;
-        native.raw_set("redis", &redis)?;
-        native.raw_set("rawset", globals.raw_get::<Value>("rawset")?)?;
-        native.raw_set("rawget", globals.raw_get::<Value>("rawget")?)?;
-        let prelude = PRELUDE.as_ref().map_err(|text| mlua::Error::runtime(text.clone()))?;
-        let prelude = lua.load(prelude.as_slice()).set_mode(ChunkMode::Binary).into_function()?;
-        let (seen, protected): (Table, LuaFunction) = prelude.call(native)?;
-        lua.set_globals(seen)?;
-        let own = Arc::clone(budget);
-        let handler = lua.create_function(move |lua, error: Value| handle(lua, &error, &own))?;
-        Ok(Self { lua, globals, redis, protected, handler })
-    }
-
-    /// Runs a library's code: its functions, in order.
-    fn register(&self, code: &LuaFunction) -> mlua::Result<Vec<(Function, LuaFunction)>> {
-        let functions = Arc::new(parking_lot::Mutex::new(Vec::<(Function, LuaFunction)>::new()));
-        let own = Arc::clone(&functions);
-        let register = self.lua.create_function(move |_, args: MultiValue| {
-            let (function, call) = registration(&args)?;
-            let mut functions = own.lock();
-            if functions.iter().any(|(other, _)| other.name == function.name) {
-                return Err(raise_table("ERR Function already exists in the library".to_owned()));
-            }
-            functions.push((function, call));
-            Ok(())
-        })?;
-        self.redis.raw_set("register_function", register)?;
-        let (ok, value) = self.protected.call::<(bool, Value)>((code, &self.handler))?;
-        if !ok {
-            let text = match &value {
-                Value::Table(table) => table.raw_get::<Option<mlua::String>>("err").ok().flatten(),
-                _ => None,
-            };
-            let text = text.map_or_else(|| "ERR unknown error".to_owned(), |text| text.to_string_lossy());
-            return Err(raise_table(text));
-        }
-        let mut functions = std::mem::take(&mut *functions.lock());
-        functions.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
-        Ok(functions)
-    }
+        })
+    })
 }
 
 /// The function that `redis.register_function` was called with.
-fn registration(args: &MultiValue) -> mlua::Result<(Function, LuaFunction)> {
+pub(super) fn registration(args: &MultiValue) -> mlua::Result<(Function, LuaFunction)> {
     let wrong = |text: &str| raise_table(format!("ERR {text}"));
     let (mut name, mut call, mut description, mut flags) = (None, None, None, ScriptFlags::empty());
     let bytes = |text: &mlua::String| Bytes::copy_from_slice(&text.as_bytes());
     match (args.len(), args.front(), args.get(1)) {
         (1, Some(Value::Table(table)), _) => {
-            for (key, value) in convert::walk(table)? {
+            convert::for_each(table, |key, value| {
                 let Value::String(key) = &key else {
                     return Err(wrong("named argument key given to redis.register_function is not a string"));
                 };
@@ -373,7 +338,8 @@ fn registration(args: &MultiValue) -> mlua::Result<(Function, LuaFunction)> {
                     }
                     _ => return Err(wrong("unknown argument given to redis.register_function")),
                 }
-            }
+                Ok(())
+            })?;
             if name.is_none() {
                 return Err(wrong("redis.register_function must get a function name argument"));
             }
@@ -403,7 +369,7 @@ fn registration(args: &MultiValue) -> mlua::Result<(Function, LuaFunction)> {
 }
 
 /// Makes the table of an error at the top of a script: its text, and where it comes from.
-fn handle(lua: &Lua, error: &Value, budget: &Budget) -> mlua::Result<Table> {
+pub(super) fn handle(lua: &Lua, error: &Value, budget: &Budget) -> mlua::Result<Table> {
     budget.check()?;
     let table = match error {
         Value::Table(table) => table.clone(),
@@ -441,7 +407,7 @@ fn handle(lua: &Lua, error: &Value, budget: &Budget) -> mlua::Result<Table> {
 }
 
 /// What the prelude is made with.
-fn natives(lua: &Lua, budget: &Arc<Budget>) -> mlua::Result<Table> {
+pub(super) fn natives(lua: &Lua, budget: &Arc<Budget>) -> mlua::Result<Table> {
     let native = lua.create_table()?;
     let own = Arc::clone(budget);
     let caught = lua.create_function(move |lua, error: Value| {
@@ -460,7 +426,7 @@ fn natives(lua: &Lua, budget: &Arc<Budget>) -> mlua::Result<Table> {
     })?;
     native.raw_set("caught", caught)?;
     let own = Arc::clone(budget);
-    native.raw_set("charge", lua.create_function(move |_, ()| own.charge(u64::from(STEP)))?)?;
+    native.raw_set("charge", lua.create_function(move |_, ()| own.charge(u64::from(super::pool::STEP)))?)?;
     let own = Arc::clone(budget);
     // A clock that only instructions move: the same everywhere.
     let clock = lua.create_function(move |_, ()| Ok(own.used.load(Ordering::Relaxed) as f64 / 1e8))?;
@@ -476,23 +442,14 @@ fn natives(lua: &Lua, budget: &Arc<Budget>) -> mlua::Result<Table> {
 }
 
 /// `redis`, without what needs the keyspace.
-fn redis_table(lua: &Lua) -> mlua::Result<Table> {
-    let table = lua.create_table()?;
-    for (name, value) in [
-        ("LOG_DEBUG", 0),
-        ("LOG_VERBOSE", 1),
-        ("LOG_NOTICE", 2),
-        ("LOG_WARNING", 3),
-        ("REPL_NONE", 0),
-        ("REPL_AOF", 1),
-        ("REPL_SLAVE", 2),
-        ("REPL_REPLICA", 2),
-        ("REPL_ALL", 3),
-        ("REDIS_VERSION_NUM", 0x0007_0400),
-    ] {
+pub(super) fn redis_table(lua: &Lua) -> mlua::Result<Table> {
+    let table = library_table(lua)?;
+    for name in HOST_FUNCTIONS {
+        table.raw_set(name, false)?;
+    }
+    for (name, value) in [("REPL_NONE", 0), ("REPL_AOF", 1), ("REPL_SLAVE", 2), ("REPL_REPLICA", 2), ("REPL_ALL", 3)] {
         table.raw_set(name, value)?;
     }
-    table.raw_set("REDIS_VERSION", "7.4.0")?;
     let text = |args: &MultiValue| match (args.len(), args.front()) {
         (1, Some(Value::String(text))) => Some(text.as_bytes().to_vec()),
         _ => None,
@@ -530,19 +487,6 @@ fn redis_table(lua: &Lua) -> mlua::Result<Table> {
         })?,
     )?;
     table.raw_set(
-        "log",
-        lua.create_function(|_, args: MultiValue| {
-            if args.len() < 2 {
-                return Err(raise_table("ERR redis.log() requires two arguments or more.".to_owned()));
-            }
-            match args[0].as_i64() {
-                None => Err(raise_table("ERR First argument must be a number (log level).".to_owned())),
-                Some(0..=3) => Ok(()),
-                Some(_) => Err(raise_table("ERR Invalid debug level.".to_owned())),
-            }
-        })?,
-    )?;
-    table.raw_set(
         "set_repl",
         lua.create_function(|_, args: MultiValue| match args.front().and_then(Value::as_i64) {
             _ if args.len() != 1 => Err(raise_table("ERR redis.set_repl() requires two arguments.".to_owned())),
@@ -555,15 +499,32 @@ fn redis_table(lua: &Lua) -> mlua::Result<Table> {
     table.raw_set("replicate_commands", lua.create_function(|_, _: MultiValue| Ok(true))?)?;
     table.raw_set("breakpoint", lua.create_function(|_, _: MultiValue| Ok(false))?)?;
     table.raw_set("debug", lua.create_function(|_, _: MultiValue| Ok(()))?)?;
+    Ok(table)
+}
+
+/// What a library may use of `redis` while its code is run, without `register_function`.
+pub(super) fn library_table(lua: &Lua) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    for (name, value) in [
+        ("LOG_DEBUG", 0),
+        ("LOG_VERBOSE", 1),
+        ("LOG_NOTICE", 2),
+        ("LOG_WARNING", 3),
+        ("REDIS_VERSION_NUM", 0x0007_0400),
+    ] {
+        table.raw_set(name, value)?;
+    }
+    table.raw_set("REDIS_VERSION", "7.4.0")?;
     table.raw_set(
-        "acl_check_cmd",
-        lua.create_function(|lua, args: MultiValue| {
-            let words = super::call::words(lua, &args).map_err(raise_table)?;
-            let known = crate::command::find(&words[0]).and_then(|spec| spec.resolve(&words)).is_some();
-            if known || super::call::is_own(&words[0]) {
-                Ok(true)
-            } else {
-                Err(raise_table("ERR Invalid command passed to redis.acl_check_cmd()".to_owned()))
+        "log",
+        lua.create_function(|_, args: MultiValue| {
+            if args.len() < 2 {
+                return Err(raise_table("ERR redis.log() requires two arguments or more.".to_owned()));
+            }
+            match args[0].as_i64() {
+                None => Err(raise_table("ERR First argument must be a number (log level).".to_owned())),
+                Some(0..=3) => Ok(()),
+                Some(_) => Err(raise_table("ERR Invalid debug level.".to_owned())),
             }
         })?,
     )?;

@@ -62,7 +62,8 @@ impl User {
         user
     }
 
-    fn is_unbounded(&self) -> bool {
+    /// Whether the user may do everything.
+    pub(crate) fn is_unbounded(&self) -> bool {
         self.selectors.first().is_some_and(|selector| selector.is_everything)
     }
 
@@ -192,21 +193,12 @@ fn sort_reads_only_what_it_may(user: &User, entry: &Entry, args: &[Bytes]) -> Re
     if !matches!(entry.spec.name, "sort" | "sort_ro") || user.selectors.iter().any(Selector::reads_all_keys) {
         return Ok(());
     }
-    let mut words = args.iter().skip(2);
-    while let Some(word) = words.next() {
-        let pattern = if perigee_keyspace::args::is(word, "by") || perigee_keyspace::args::is(word, "get") {
-            words.next()
-        } else {
-            None
-        };
-        if pattern.is_some_and(|pattern| pattern.contains(&b'*')) {
-            let option = String::from_utf8_lossy(word).to_ascii_uppercase();
-            return Err(Reply::error(format!(
-                "ERR {option} option of SORT denied due to insufficient ACL permissions."
-            )));
+    match perigee_keyspace::sort_reads_elsewhere(args) {
+        Some(option) => {
+            Err(Reply::error(format!("ERR {option} option of SORT denied due to insufficient ACL permissions.")))
         }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn shown(arg: Option<&Bytes>) -> String {

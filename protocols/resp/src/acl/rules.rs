@@ -1,7 +1,7 @@
 //! The rules of ACL SETUSER.
 
 use bytes::Bytes;
-use perigee_keyspace::KeyFlags;
+use perigee_keyspace::{Flags, Grant, KeyFlags};
 use rustc_hash::FxHashMap;
 
 use super::{User, category, hash_of};
@@ -142,6 +142,26 @@ impl Selector {
     /// Whether every key may be read.
     pub(super) fn reads_all_keys(&self) -> bool {
         self.all_keys || self.keys.iter().any(|key| key.read && &*key.pattern == b"*")
+    }
+
+    /// The same for the calls of scripts, which are checked where they run.
+    pub(crate) fn grant(&self) -> Grant {
+        let mut grant = Grant {
+            all_keys: self.all_keys,
+            keys: self.keys.iter().map(|key| (key.pattern.clone(), key.read, key.write)).collect(),
+            all_channels: self.all_channels,
+            channels: self.channels.clone(),
+            ..Grant::default()
+        };
+        command::each(|entry| {
+            let words = self.first_args.get(&entry.number);
+            let is_allowed = self.allows(entry.number) || entry.is_always_allowed();
+            if !entry.spec.flags.contains(Flags::NOSCRIPT) && (is_allowed || words.is_some()) {
+                let words = words.filter(|_| !is_allowed).cloned().unwrap_or_default();
+                grant.commands.insert(Bytes::from_static(entry.spec.name.as_bytes()), words);
+            }
+        });
+        grant
     }
 
     /// `~… &… +…`

@@ -6,8 +6,6 @@
 use bytes::{Buf, Bytes, BytesMut};
 use perigee_keyspace::args::parse_integer;
 
-use super::inline;
-
 /// The most arguments of a command.
 const ARGS_MAX: i64 = 1 << 20;
 /// The longest line: a count, a length, or an inline command.
@@ -121,7 +119,7 @@ impl Parser {
         let line = input.split_to(end + 1);
         self.restart();
         let line = line[..end].strip_suffix(b"\r").unwrap_or(&line[..end]);
-        inline::split(line).map(Some).ok_or_else(|| wrong("unbalanced quotes in request"))
+        perigee_keyspace::words::split(line).map(Some).ok_or_else(|| wrong("unbalanced quotes in request"))
     }
 
     /// The number behind the first byte of the line at `at`; moves behind the line.

@@ -144,21 +144,14 @@ impl Entry {
 
     /// The arguments that are keys, with what becomes of them in this very call.
     pub(crate) fn keys(&self, args: &[Bytes]) -> SmallVec<[(usize, KeyFlags); 4]> {
-        let mut keys = self.spec.keys_of(args);
         if self.spec.name == "migrate" {
+            let mut keys = self.spec.keys_of(args);
             // One key, or an empty word and the keys behind KEYS.
             let is_list = args.get(3).is_some_and(|key| key.is_empty());
             keys.retain(|(at, _)| (*at == 3) != is_list);
             return keys;
         }
-        let word_behind_key = |word: &str| args.iter().skip(3).any(|arg| args::is(arg, word));
-        let flags = match self.spec.name {
-            "set" if !word_behind_key("get") => KeyFlags::OW | KeyFlags::UPDATE,
-            "bitfield" if !is_writing_bitfield(args) => KeyFlags::RO | KeyFlags::ACCESS,
-            _ => return keys,
-        };
-        keys.iter_mut().for_each(|(_, found)| *found = flags);
-        keys
+        self.spec.keys_of_call(args)
     }
 
     /// The arguments that are channels, and whether they are patterns.
@@ -305,11 +298,6 @@ pub(crate) fn may_wait(spec: &Spec, words: &[Bytes]) -> bool {
 /// An argument as text.
 pub(crate) fn text(arg: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(arg)
-}
-
-/// Whether BITFIELD changes something.
-fn is_writing_bitfield(args: &[Bytes]) -> bool {
-    args.iter().skip(2).any(|arg| args::is(arg, "set") || args::is(arg, "incrby"))
 }
 
 /// A subcommand with arguments that it does not take.

@@ -90,6 +90,7 @@ pub(crate) struct Hot {
     pub(crate) tracking_keys_max: AtomicUsize,
     pub(crate) acl_log_length_max: AtomicUsize,
     pub(crate) latency_threshold_ms: AtomicI64,
+    pub(crate) replicas_min: AtomicU32,
     pub(crate) normal_limit: RwLock<OutputLimit>,
     pub(crate) pubsub_limit: RwLock<OutputLimit>,
 }
@@ -148,6 +149,7 @@ impl Config {
                 tracking_keys_max: AtomicUsize::new(0),
                 acl_log_length_max: AtomicUsize::new(0),
                 latency_threshold_ms: AtomicI64::new(0),
+                replicas_min: AtomicU32::new(0),
                 normal_limit: RwLock::new(none),
                 pubsub_limit: RwLock::new(none),
             },
@@ -191,6 +193,7 @@ impl Config {
             "tracking-table-max-keys" => set(&hot.tracking_keys_max),
             "acllog-max-len" => set(&hot.acl_log_length_max),
             "latency-monitor-threshold" => hot.latency_threshold_ms.store(number, Ordering::Relaxed),
+            "min-replicas-to-write" => hot.replicas_min.store(u32::try_from(number).unwrap_or(0), Ordering::Relaxed),
             "notify-keyspace-events" => {
                 let events = events_of(value).unwrap_or_default();
                 hot.events.store(u32::from(events.bits()), Ordering::Relaxed);

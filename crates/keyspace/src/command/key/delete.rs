@@ -90,7 +90,7 @@ fn del(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
 fn exists(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
     let mut count = 0;
     for key in &args[1..] {
-        count += usize::from(reader.value(key)?.is_some());
+        count += usize::from(reader.entry(key)?.is_some());
     }
     Ok(Reply::count(count))
 }

@@ -97,9 +97,11 @@ fn run(
     if is_read_only && !no_writes && !script.flags.contains(ScriptFlags::COMPATIBLE) {
         return Err(WRITES);
     }
+    script::admit(writer, script.flags)?;
+    let allows_oom = script.flags.contains(ScriptFlags::ALLOW_OOM);
     let code = script.bytecode().map_err(|text| Error::reply(format!("ERR {text}")))?;
     let name = String::from_utf8_lossy(digest);
     let load = writer.load.ok_or(StorageFault::Entry("a script runs where nothing can be loaded"))?;
     let is_read_only = is_read_only || no_writes;
-    script::run(writer, load, &Start { code: &code, name: &name, function: None, keys, args, is_read_only })
+    script::run(writer, load, &Start { code: &code, name: &name, function: None, keys, args, is_read_only, allows_oom })
 }

@@ -52,9 +52,13 @@ fn fcall(writer: &mut Writer<'_>, args: &[Bytes], is_read_only: bool) -> Result<
     if is_read_only && !no_writes {
         return Err(WRITES);
     }
+    script::admit(writer, flags)?;
     let code = library.bytecode().map_err(|text| Error::reply(format!("ERR {text}")))?;
     let load = writer.load.ok_or(StorageFault::Entry("a function runs where nothing can be loaded"))?;
     let shown = String::from_utf8_lossy(name);
-    let start = Start { code: &code, name: &shown, function: Some(name), keys, args: rest, is_read_only: no_writes };
+    let allows_oom = flags.contains(ScriptFlags::ALLOW_OOM);
+    let is_read_only = is_read_only || no_writes;
+    let function = Some(name.as_ref());
+    let start = Start { code: &code, name: &shown, function, keys, args: rest, is_read_only, allows_oom };
     script::run(writer, load, &start)
 }

@@ -157,13 +157,21 @@ fn load(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
     Ok(Reply::Bulk(name))
 }
 
-/// A function's name belongs to one library.
+/// What is said of more arguments than a subcommand takes.
+pub(super) fn wrong_count(word: &[u8]) -> Error {
+    let word = String::from_utf8_lossy(word);
+    Error::reply(format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try FUNCTION HELP."))
+}
+
+/// A function's name belongs to one library, in any case.
 pub(super) fn refuse_doubles<'a>(
     functions: &[Function],
     others: impl Iterator<Item = (&'a Bytes, &'a Library)>,
 ) -> Result<()> {
     for (_, other) in others {
-        if let Some(double) = functions.iter().find(|own| other.functions.iter().any(|f| f.name == own.name)) {
+        if let Some(double) =
+            functions.iter().find(|own| other.functions.iter().any(|f| f.name.eq_ignore_ascii_case(&own.name)))
+        {
             let name = String::from_utf8_lossy(&double.name);
             return Err(Error::reply(format!("ERR Function {name} already exists")));
         }
@@ -183,8 +191,9 @@ fn delete(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
 
 fn flush(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
     match args.get(2) {
+        _ if args.len() > 3 => return Err(wrong_count(&args[1])),
         None => {}
-        Some(mode) if args.len() == 3 && (is(mode, "sync") || is(mode, "async")) => {}
+        Some(mode) if is(mode, "sync") || is(mode, "async") => {}
         Some(_) => return Err(Error::reply("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")),
     }
     let tenant = writer.context.db.tenant;

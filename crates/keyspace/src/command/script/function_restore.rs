@@ -8,7 +8,7 @@ use bytes::Bytes;
 use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::function::refuse_doubles;
+use super::function::{refuse_doubles, wrong_count};
 use crate::args::is;
 use crate::script::Library;
 use crate::{Error, Reader, Reply, Result, Writer};
@@ -43,10 +43,11 @@ fn codes(payload: &[u8]) -> Option<Vec<&[u8]>> {
 pub(super) fn restore(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
     let (mut flush, mut replace) = (false, false);
     match args.get(3) {
+        _ if args.len() > 4 => return Err(wrong_count(&args[1])),
         None => {}
-        Some(policy) if args.len() == 4 && is(policy, "append") => {}
-        Some(policy) if args.len() == 4 && is(policy, "replace") => replace = true,
-        Some(policy) if args.len() == 4 && is(policy, "flush") => flush = true,
+        Some(policy) if is(policy, "append") => {}
+        Some(policy) if is(policy, "replace") => replace = true,
+        Some(policy) if is(policy, "flush") => flush = true,
         Some(_) => {
             let text = "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.";
             return Err(Error::reply(text));

@@ -1,11 +1,12 @@
-//! Commands as lines of words, for people with `nc`.
+//! Lines of words: commands of people with `nc`, the first lines of libraries.
 
 use bytes::Bytes;
 
-/// Words of a line, quoted as Redis wants it; `None` where a quote is not closed or something follows it at once.
+/// The words of a line, quoted as Redis wants it; `None` where a quote is not closed or something follows it at once.
 ///
 /// Double quotes hold `\n \r \t \b \a \xHH` and any other character behind a backslash; single quotes hold `\'`.
-pub(crate) fn split(line: &[u8]) -> Option<Vec<Bytes>> {
+#[must_use]
+pub fn split(line: &[u8]) -> Option<Vec<Bytes>> {
     let mut words = Vec::new();
     let mut rest = line;
     loop {
