@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::db::{Db, Position};
 use crate::effects::Observed;
 use crate::error::Block;
-use crate::payload::{self, Header, Item, PART, SWEEP, UNITS, WHOLE};
+use crate::payload::{self, GONE, Header, Item, PART, SWEEP, UNITS, WHOLE};
 use crate::run::{Ran, run_command};
 use crate::service::{Answer, Finished, Keyspace, LocalWaiter, SubmitError, Submitted};
 use crate::spec::Group;
@@ -37,6 +37,10 @@ impl Keyspace {
             PART => {
                 state.parts.entry((header.origin, header.number)).or_default().extend_from_slice(fields);
                 return Ok(header.number);
+            }
+            GONE => {
+                state.parts.remove(&(header.origin, header.number));
+                Ok(0)
             }
             SWEEP => {
                 let until = payload::take_u64(&mut fields).ok_or(BROKEN)?;
@@ -230,10 +234,8 @@ impl EntryRun<'_> {
     fn watched(&mut self, unit: &Unit) -> Result<bool, StorageFault> {
         for (db, key, version) in &unit.watches {
             crate::run::ensure(self.state, self.keyspace.load.as_ref(), *db, key)?;
-            let found = match self.state.find(*db, key, self.now) {
-                Ok(entry) => entry.map(|entry| entry.version).unwrap_or_default(),
-                Err(_) => return Err(StorageFault::Entry("a watched key could not be loaded")),
-            };
+            let found = self.state.version(*db, key, self.now);
+            let found = found.map_err(|_| StorageFault::Entry("a watched key could not be loaded"))?;
             if found != *version {
                 return Ok(false);
             }

@@ -96,6 +96,8 @@ struct Bucket {
 pub struct Db {
     /// Names its objects in the LSM; another one behind each flush.
     pub(crate) incarnation: u32,
+    /// Whether a checkpoint was made since, or is: the LSM may hold keys of it.
+    pub(crate) may_be_stored: bool,
     directory: Vec<u32>,
     depth: u32,
     buckets: Vec<Bucket>,
@@ -116,6 +118,7 @@ impl Db {
     pub(crate) fn new(incarnation: u32) -> Self {
         Self {
             incarnation,
+            may_be_stored: false,
             directory: vec![0],
             depth: 0,
             buckets: vec![Bucket::default()],

@@ -23,6 +23,7 @@ mod error;
 pub mod glob;
 mod labels;
 pub mod long_double;
+mod made;
 pub mod object;
 mod payload;
 mod permit;

@@ -6,6 +6,7 @@
 //! units     seed: 8 bytes | count: varint, then each item
 //! part      bytes of a `units` entry that is larger than an entry may be; `number` is that of the whole
 //! whole     the parts so far, one after the other, are the fields of a `units` entry
+//! gone      the parts so far are given up: there will be no `whole`
 //! sweep     milliseconds since 1970 UTC: all that is over by then goes
 //!
 //! item      0 and a unit | 1 and the index and n of a waiter that goes
@@ -23,6 +24,7 @@ pub(crate) const UNITS: u8 = 0;
 pub(crate) const PART: u8 = 1;
 pub(crate) const WHOLE: u8 = 2;
 pub(crate) const SWEEP: u8 = 3;
+pub(crate) const GONE: u8 = 4;
 
 /// What every payload begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
-use crate::payload::{self, Header, Item, PART, SWEEP, UNITS, WHOLE};
+use crate::payload::{self, GONE, Header, Item, PART, SWEEP, UNITS, WHOLE};
 use crate::service::{Keyspace, Line, Proposer, SubmitError, Submitted};
 
 /// Entries on their way at a time.
@@ -50,6 +50,11 @@ impl Keyspace {
                     }
                 }
                 _ = sweep.tick(), if free => {
+                    for number in self.given_up() {
+                        let header = Header { origin: self.origin, number, kind: GONE };
+                        let proposal = proposer.propose(payload::entry(header, &[]));
+                        on_their_way.push(Box::pin(async move { (number, proposal.await) }));
+                    }
                     if let Some(until) = self.due(SWEEP_KEYS) {
                         number += 1;
                         let header = Header { origin: self.origin, number, kind: SWEEP };
@@ -87,6 +92,17 @@ impl Keyspace {
             }
             proposer.propose(payload::entry(header(WHOLE), &[])).await
         }))
+    }
+
+    /// Large units of this process that were refused when some of their parts were in the log already.
+    fn given_up(&self) -> Vec<u64> {
+        let state = self.state.read();
+        if state.parts.is_empty() {
+            return Vec::new();
+        }
+        let on_their_way = self.on_their_way.lock();
+        let own = state.parts.keys().filter(|(origin, _)| *origin == self.origin).map(|(_, number)| *number);
+        own.filter(|number| !on_their_way.contains_key(number)).collect()
     }
 
     /// An entry has an outcome. What was applied has answered itself.

@@ -50,6 +50,12 @@ pub trait Load {
     /// As [`Load::load`].
     fn due_until(&self, db: &Db, now: i64, count: usize) -> Result<Option<i64>, StorageFault>;
 
+    /// Whether the LSM holds anything of a database, by its incarnation.
+    ///
+    /// # Errors
+    /// As [`Load::load`].
+    fn holds_any(&self, incarnation: u32) -> Result<bool, StorageFault>;
+
     /// Objects that are not in memory, whose keys' hashes are from `from` to below `next` (to the end for `None`).
     ///
     /// # Errors

@@ -235,15 +235,15 @@ impl Keyspace {
         look(&self.state.read())
     }
 
-    /// The version of a key's last change, for WATCH; zero for a key that does not exist.
+    /// The version of a key, for WATCH: it moves with each change, and for an absent key when it is made.
     ///
     /// # Errors
     /// [`StorageFault`].
     pub fn version(&self, db: DbId, key: &[u8]) -> Result<Position, StorageFault> {
         loop {
-            let found = self.state.read().find(db, key, self.now_ms()).map(|entry| entry.map(|entry| entry.version));
+            let found = self.state.read().version(db, key, self.now_ms());
             match found {
-                Ok(version) => return Ok(version.unwrap_or_default()),
+                Ok(version) => return Ok(version),
                 Err(Error::Miss(db, key)) => self.load.load_shared(&self.state, db, &key)?,
                 Err(Error::Storage(fault)) => return Err(fault),
                 Err(_) => return Ok(Position::default()),

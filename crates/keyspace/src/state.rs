@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicU32;
 use perigee_types::Oid;
 use rustc_hash::FxHashMap;
 
-use crate::db::{Db, Entry};
+use crate::db::{Db, Entry, Position};
+use crate::made::Made;
 use crate::persist::{Image, due_of};
 use crate::scan::Scans;
 use crate::{Error, Result, Waiters};
@@ -46,6 +47,8 @@ impl Settings {
 /// All keys of a node.
 pub struct State {
     pub(crate) dbs: FxHashMap<DbId, Db>,
+    /// When keys were made, also in databases that were flushed.
+    pub(crate) made: BTreeMap<DbId, Made>,
     /// The number that the next database gets in the LSM.
     pub(crate) next_incarnation: u32,
     /// Numbers of databases that were flushed and may have keys in the LSM.
@@ -96,6 +99,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             dbs: FxHashMap::default(),
+            made: BTreeMap::new(),
             next_incarnation: FIRST_INCARNATION,
             dropped: Vec::new(),
             dropped_durable: Vec::new(),
@@ -141,7 +145,10 @@ impl State {
     pub(crate) fn flush(&mut self, id: DbId) -> u64 {
         let Some(db) = self.dbs.remove(&id) else { return 0 };
         let live = db.live;
-        self.dropped.push(db.incarnation);
+        // One that no checkpoint has seen has nothing in the LSM.
+        if db.may_be_stored {
+            self.dropped.push(db.incarnation);
+        }
         let memory: usize = db.entries().map(|entry| entry.counted).sum();
         self.memory = self.memory.saturating_sub(memory);
         if self.frozen.is_some() || !self.scans.is_empty() {
@@ -195,6 +202,18 @@ impl State {
     #[must_use]
     pub fn memory(&self) -> usize {
         self.memory
+    }
+
+    /// The version of a key for WATCH: of its last change, or, where it is absent, of the last key of its slot that was
+    /// made.
+    ///
+    /// # Errors
+    /// [`Error::Miss`] where only the LSM knows.
+    pub(crate) fn version(&self, id: DbId, key: &[u8], now: i64) -> Result<Position> {
+        Ok(match self.find(id, key, now)? {
+            Some(entry) => entry.version,
+            None => self.made.get(&id).map_or_else(Position::default, |made| made.version(key)),
+        })
     }
 
     /// The entry of a key that exists and is not over at `now`.

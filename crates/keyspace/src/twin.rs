@@ -29,6 +29,10 @@ impl Load for NothingCold {
         Ok(None)
     }
 
+    fn holds_any(&self, _incarnation: u32) -> Result<bool, StorageFault> {
+        Ok(false)
+    }
+
     fn cold_objects(
         &self,
         _db: &crate::Db,

@@ -308,7 +308,7 @@ impl<'a> Writer<'a> {
         let version = self.next_version();
         self.effects.touched.push((id, Bytes::copy_from_slice(key)));
         self.state.db_mut(id);
-        let State { dbs, dirty, generation, frozen, images, scans, .. } = &mut *self.state;
+        let State { dbs, made, dirty, generation, frozen, images, scans, .. } = &mut *self.state;
         let Some(db) = dbs.get_mut(&id) else { return Ok(()) };
         let (value, expire_at) = match new {
             Some((value, expire_at)) => (Some(value), expire_at),
@@ -318,6 +318,10 @@ impl<'a> Writer<'a> {
         let old = db.entry(key);
         if has_cold && old.is_none() {
             return Err(Error::Miss(id, key.into()));
+        }
+        let now = self.context.now;
+        if holds && !old.is_some_and(|entry| entry.value.is_some() && !entry.is_expired(now)) {
+            made.entry(id).or_default().note(key, version);
         }
         let is_series = |value: Option<&Value>| matches!(value, Some(Value::Series(_)));
         if is_series(value.as_ref()) || is_series(old.and_then(|entry| entry.value.as_ref())) {

@@ -158,6 +158,10 @@ async fn watched_keys_fail_a_transaction() {
         exchange(&mut two, "SET a 2\r\n", "+OK\r\n", 100).await;
         exchange(&mut one, "EXEC\r\n", result, 100).await;
     }
+    // One that was absent, was made and is absent again has changed.
+    exchange(&mut one, "WATCH never\r\nMULTI\r\nPING\r\n", "+OK\r\n+OK\r\n+QUEUED\r\n", 100).await;
+    exchange(&mut two, "SET never 1\r\nDEL never\r\n", "+OK\r\n:1\r\n", 100).await;
+    exchange(&mut one, "EXEC\r\n", "*-1\r\n", 100).await;
     // Without a change it runs, also when its one reply is a null.
     exchange(&mut one, "WATCH a\r\nMULTI\r\nGET none\r\nEXEC\r\n", "+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n", 100).await;
     exchange(&mut one, "WATCH a\r\nMULTI\r\nEXEC\r\n", "+OK\r\n+OK\r\n*0\r\n", 100).await;

@@ -14,6 +14,9 @@ use crate::state::State;
 /// Keys whose images are fetched under one lock.
 const TURN: usize = 256;
 
+/// Flushed databases that are looked for in the LSM behind a checkpoint.
+const DROPPED_LOOKED_AT: usize = 64;
+
 /// What one checkpoint writes.
 pub(super) struct Frozen {
     keyspace: Arc<Keyspace>,
@@ -34,6 +37,7 @@ impl Frozen {
         state.frozen = Some(generation);
         state.frozen_bytes = std::mem::take(&mut state.dirty_bytes);
         let dirty = std::mem::take(&mut state.dirty);
+        state.dbs.values_mut().for_each(|db| db.may_be_stored = true);
         let record = companion::seal(&record::encode(&state));
         let dropped = state.dropped.clone();
         drop(state);
@@ -80,6 +84,18 @@ impl Frozen {
     }
 }
 
+impl Frozen {
+    /// Flushed databases of which compaction has left nothing, of some that are looked at: the next checkpoint does not
+    /// name them any more. Each is looked at in its turn, so that a list of many does not hold checkpoints up.
+    fn forgotten(&self) -> Vec<u32> {
+        let count = self.dropped.len().max(1);
+        let from = (self.generation as usize).wrapping_mul(DROPPED_LOOKED_AT) % count;
+        let turn = self.dropped.iter().cycle().skip(from).take(DROPPED_LOOKED_AT.min(self.dropped.len()));
+        let load = &self.keyspace.load;
+        turn.copied().filter(|incarnation| load.holds_any(*incarnation).is_ok_and(|holds| !holds)).collect()
+    }
+}
+
 impl FrozenCompanion for Frozen {
     fn facts(&self) -> Vec<(Vec<u8>, Option<Bytes>)> {
         vec![(companion::key(Kind::Keyspace, Oid(0), b"state"), Some(self.record.clone()))]
@@ -112,12 +128,15 @@ impl FrozenCompanion for Frozen {
                 state.stored(*incarnation, key, self.generation);
             }
         }
+        let forgotten = self.forgotten();
         let mut state = self.keyspace.state.write();
         state.frozen = None;
         state.frozen_bytes = 0;
         state.images.clear();
         state.durable = self.generation;
         state.dropped_durable.clone_from(&self.dropped);
+        state.dropped.retain(|incarnation| !forgotten.contains(incarnation));
+        state.dropped_durable.retain(|incarnation| !forgotten.contains(incarnation));
         state.drop_retired();
         self.keyspace.account(&state);
     }

@@ -103,6 +103,18 @@ impl Load for LsmLoad {
         Ok(last)
     }
 
+    fn holds_any(&self, incarnation: u32) -> Result<bool, StorageFault> {
+        for kind in [Kind::Object, Kind::ObjectEnd] {
+            let prefix = companion::key(kind, Oid(incarnation), &[]);
+            let (from, to) = range_of(&prefix);
+            if let Some(pair) = self.kv.scan(from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice)).next() {
+                pair?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn cold_objects(&self, db: &Db, from: u64, next: Option<u64>) -> Result<Vec<ColdObject>, StorageFault> {
         let prefix = companion::key(Kind::Object, Oid(db.incarnation), &[]);
         let start = companion::key(Kind::Object, Oid(db.incarnation), &from.to_be_bytes());

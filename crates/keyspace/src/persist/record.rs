@@ -1,11 +1,13 @@
 //! What the keyspace is beside its objects, as bytes.
 //!
 //! ```text
-//! version u8 = 1 | next incarnation | databases: count, then each: tenant, number, incarnation, live keys,
+//! version u8 = 2 | next incarnation | databases: count, then each: tenant, number, incarnation, live keys,
 //!   series: count, then each: key, end + 1 or 0, labels: count, then each name and value
 //! | dropped incarnations: count, then each | settings: count, then each name and value
 //! | waiters: count, then each: index, n, origin, unit with one command
-//! | parts: count, then each: origin, number, bytes | scripts and libraries: see `ScriptStore`
+//! | parts: count, then each: origin, number, bytes
+//! | when keys were made: databases: count, then each: tenant, number, see `Made`; not in version 1
+//! | scripts and libraries: see `ScriptStore`
 //! ```
 //!
 //! Numbers are varints, texts stand behind their length.
@@ -18,12 +20,13 @@ use perigee_types::Oid;
 use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
 
 use crate::db::{Db, Position};
+use crate::made::Made;
 use crate::state::{DbId, State};
 use crate::unit::Unit;
 use crate::waiters::Waiter;
 use crate::{Indexed, StorageFault};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 pub(super) fn encode(state: &State) -> Vec<u8> {
     let mut out = vec![VERSION];
@@ -76,6 +79,12 @@ pub(super) fn encode(state: &State) -> Vec<u8> {
         put_varint(*number, &mut out);
         put_bytes(bytes, &mut out);
     }
+    put_varint(state.made.len() as u64, &mut out);
+    for (id, made) in &state.made {
+        put_varint(u64::from(id.tenant.0), &mut out);
+        put_varint(u64::from(id.number), &mut out);
+        made.encode(&mut out);
+    }
     state.scripts.encode(&mut out);
     out
 }
@@ -95,7 +104,7 @@ pub fn restore(kv: &dyn KvEngine) -> Result<State, StorageFault> {
 
 fn decode(bytes: &[u8]) -> Option<State> {
     let (version, mut rest) = bytes.split_first()?;
-    if *version != VERSION {
+    if !(1..=VERSION).contains(version) {
         return None;
     }
     let rest = &mut rest;
@@ -109,6 +118,7 @@ fn decode(bytes: &[u8]) -> Option<State> {
         let mut db = Db::new(small(rest)?);
         db.live = number(rest)?;
         db.cold = db.live;
+        db.may_be_stored = true;
         for _ in 0..number(rest)? {
             let key = bytes_of(rest)?;
             let end = number(rest)?;
@@ -140,6 +150,12 @@ fn decode(bytes: &[u8]) -> Option<State> {
     for _ in 0..number(rest)? {
         let name = (number(rest)?, number(rest)?);
         state.parts.insert(name, get_bytes(rest).ok()?.to_vec());
+    }
+    if *version > 1 {
+        for _ in 0..number(rest)? {
+            let id = DbId { tenant: Oid(small(rest)?), number: small(rest)? };
+            state.made.insert(id, Made::decode(rest)?);
+        }
     }
     state.scripts = crate::ScriptStore::decode(rest)?;
     rest.is_empty().then_some(state)

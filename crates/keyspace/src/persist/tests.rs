@@ -12,7 +12,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::{LsmLoad, restore};
-use crate::payload::{self, Header, Item, PART, SWEEP, UNITS, WHOLE};
+use crate::payload::{self, GONE, Header, Item, PART, SWEEP, UNITS, WHOLE};
 use crate::twin::{text, words};
 use crate::unit::{Command, Unit};
 use crate::{Context, DbId, Keyspace};
@@ -312,4 +312,139 @@ fn a_scan_is_of_one_moment() {
     let mut want: Vec<String> = (0..500).map(|n| format!("key{n}")).collect();
     want.sort();
     assert_eq!(seen, want);
+}
+
+#[test]
+fn flushed_databases_are_forgotten_when_the_lsm_has_nothing_of_them() {
+    let mut node = Node::new();
+    let dropped = |node: &Node| node.keyspace.state.read().dropped.len();
+    for _ in 0..100 {
+        node.write("SET a 1", 0);
+        node.write("FLUSHALL", 0);
+    }
+    assert_eq!(dropped(&node), 0, "no checkpoint has seen them");
+    for _ in 0..3 {
+        node.write("SET a 1", 0);
+        node.checkpoint(|| {});
+        node.write("SET b 1", 0);
+        node.write("FLUSHALL", 0);
+    }
+    assert_eq!(dropped(&node), 3);
+    node.checkpoint(|| {});
+    assert_eq!((dropped(&node), node.keyspace.dropped().len()), (3, 3), "the LSM holds their keys still");
+    node.restart();
+    assert_eq!(dropped(&node), 3);
+    node.kv.dropped(node.keyspace.dropped().into_iter().map(|oid| (0, oid)).collect());
+    node.kv.compact().unwrap();
+    node.checkpoint(|| {});
+    assert_eq!((dropped(&node), node.keyspace.dropped().len()), (0, 0));
+    // One that is flushed while a checkpoint writes it.
+    node.write("SET a 1", 0);
+    let frozen = node.keyspace.freeze();
+    node.write("FLUSHALL", 0);
+    let mut run = frozen.pairs().map(|pair| pair.map_err(|error: CompanionError| KvError::Run(error.0)));
+    node.kv.ingest(&mut run).unwrap();
+    drop(run);
+    frozen.finish();
+    assert_eq!(dropped(&node), 1);
+}
+
+#[test]
+fn an_absent_key_that_was_made_and_went_differs() {
+    let mut node = Node::new();
+    let version = |node: &Node, key: &str| {
+        crate::run::ensure(&mut node.keyspace.state.write(), node.keyspace.load.as_ref(), DB, key.as_bytes()).unwrap();
+        node.keyspace.state.read().version(DB, key.as_bytes(), node.now).unwrap()
+    };
+    let never = version(&node, "a");
+    node.write("SET other 1", 0);
+    node.write("GET a", 0);
+    node.write("DEL a other", 0);
+    node.write("FLUSHALL", 0);
+    node.write("SET a 1", 1);
+    assert_eq!(version(&node, "a"), never);
+    node.write("SET a 1", 0);
+    let present = version(&node, "a");
+    node.write("DEL a", 0);
+    let absent = version(&node, "a");
+    assert!(absent != never && never != present);
+    node.write("LPOP a", 0);
+    assert_eq!(version(&node, "a"), absent);
+    // The same behind a restart, and behind a flush.
+    node.restart();
+    assert_eq!(version(&node, "a"), absent);
+    node.write("FLUSHALL", 0);
+    assert_eq!(version(&node, "a"), absent);
+    // Over, and swept away later: absent both times. Made again over what is over: a change.
+    node.write("SET a 1 PX 1", 0);
+    node.now += 10;
+    let over = version(&node, "a");
+    assert!(over != absent);
+    node.sweep();
+    assert_eq!(version(&node, "a"), over);
+    node.write("SET a 1 PX 1", 0);
+    node.now += 10;
+    let again = version(&node, "a");
+    node.write("SET a 1 PX 1", 0);
+    node.now += 10;
+    assert!(again != over && version(&node, "a") != again);
+}
+
+#[test]
+fn parts_that_are_given_up_go() {
+    let node = Node::new();
+    let parts = |node: &Node| node.keyspace.state.read().parts.len();
+    let apply = |number: u64, kind: u8, fields: &[u8]| {
+        let entry = payload::entry(Header { origin: 7, number, kind }, fields);
+        node.keyspace.apply(LogIndex(number + 1), Hlc::from_micros(START_MS as u64 * 1_000), &entry).unwrap();
+    };
+    apply(1, PART, b"abc");
+    apply(2, PART, b"abc");
+    assert_eq!(parts(&node), 2);
+    apply(1, GONE, b"");
+    apply(5, GONE, b"");
+    assert_eq!(parts(&node), 1);
+}
+
+/// What a key that ends costs: bytes of the log to set it and to end it, and memory before and behind.
+#[test]
+#[ignore = "a million keys; prints what they cost"]
+fn a_million_keys_end() {
+    const KEYS: u64 = 1_000_000;
+    const UNIT: u64 = 100;
+    let mut node = Node::new();
+    let (mut set_bytes, mut end_bytes, mut sweeps) = (0, 0, 0);
+    for first in (0..KEYS).step_by(UNIT as usize) {
+        let commands =
+            (first..first + UNIT).filter_map(|n| node.command(&format!("SET session:{n:07} value PX 60000")));
+        let unit = Unit { db: DB, commands: commands.collect(), ..Unit::default() };
+        let fields = payload::encode_units(first, [Item::Unit(unit)].iter());
+        node.index += 1;
+        let entry = payload::entry(Header { origin: 7, number: node.index, kind: UNITS }, &fields);
+        set_bytes += entry.len();
+        node.keyspace.apply(LogIndex(node.index), Hlc::from_micros(node.now as u64 * 1_000), &entry).unwrap();
+        if first % 200_000 == 0 {
+            node.now += 1_000;
+        }
+    }
+    let full = node.keyspace.with_state(crate::State::memory);
+    assert_eq!(node.read("DBSIZE", 0), KEYS.to_string());
+    node.now += 70_000;
+    // As the leader does it: each sweep ends about twenty thousand.
+    while let Some(until) = { node.keyspace.with_state(|state| state.db(DB).and_then(|db| db.due(node.now, 20_000))) } {
+        node.index += 1;
+        let entry = payload::entry(Header { origin: 7, number: node.index, kind: SWEEP }, &until.to_le_bytes());
+        (end_bytes, sweeps) = (end_bytes + entry.len(), sweeps + 1);
+        node.keyspace.apply(LogIndex(node.index), Hlc::from_micros(node.now as u64 * 1_000), &entry).unwrap();
+    }
+    let empty = node.keyspace.with_state(crate::State::memory);
+    println!(
+        "{KEYS} keys: {:.1} bytes of the log each to set, {:.4} to end ({sweeps} sweeps); {:.1} bytes of memory each, {empty} in all behind",
+        set_bytes as f64 / KEYS as f64,
+        end_bytes as f64 / KEYS as f64,
+        full as f64 / KEYS as f64,
+    );
+    assert_eq!(node.read("DBSIZE", 0), "0");
+    assert!(empty < 1 << 20, "{empty} bytes are held for nothing");
+    assert!(end_bytes < KEYS as usize, "ending keys costs more than a byte each");
 }

@@ -92,8 +92,8 @@ impl Store {
             set.extend(companion.dropped().into_iter().map(|oid| (GROUP, oid)));
         }
         let mut known = self.dropped_told.lock();
-        if *known != set.len() {
-            *known = set.len();
+        if *known != set {
+            known.clone_from(&set);
             self.shared.kv.dropped(set);
         }
     }

@@ -42,7 +42,7 @@ pub(crate) use self::staged::Staged;
 use crate::budget::{MemoryBudget, Pressure};
 use crate::checkpoint::CheckpointState;
 use crate::companion::Companion;
-use crate::kv::KvEngine;
+use crate::kv::{DroppedSet, KvEngine};
 use crate::table::TableStore;
 use crate::table::context::{Clock, Shared, TableContext};
 use crate::table::index::TableIndex;
@@ -72,7 +72,7 @@ pub struct Store {
     pub(crate) checkpoint_index: AtomicU64,
     pub(crate) checkpoint_time: AtomicU64,
     /// How many dropped tables the LSM has been told of.
-    dropped_told: Mutex<usize>,
+    dropped_told: Mutex<DroppedSet>,
 }
 
 /// What only apply changes.
