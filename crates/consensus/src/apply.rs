@@ -1,13 +1,13 @@
 //! Runs the [`StateMachine`] under openraft: committed entries in order, answers behind the flush.
 //!
 //! openraft's "snapshot" is the state machine's last checkpoint: building one only names it, so that the log may be cut
-//! behind it. The data itself stays where the state machine keeps it; sending it to another node comes with the cluster.
+//! behind it. The data itself stays where the state machine keeps it; how it comes to another node is in [`crate::snapshot`].
 
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -40,6 +40,8 @@ pub(crate) struct CheckpointMark;
 /// What others know of apply.
 pub(crate) struct ApplyState {
     applied: AtomicU64,
+    /// Follows `applied`, for who waits for an entry.
+    progress: watch::Sender<LogIndex>,
     pub(crate) leadership: Leadership,
     /// Applied memberships from the one that the last checkpoint needs; the newest is last.
     memberships: Mutex<VecDeque<StoredMembership>>,
@@ -50,6 +52,13 @@ impl ApplyState {
     /// Last applied and published index.
     pub(crate) fn applied(&self) -> LogIndex {
         LogIndex(self.applied.load(Ordering::Acquire))
+    }
+
+    /// Changes when [`Self::applied`] does. To be taken first, and `applied` asked behind it.
+    pub(crate) fn watch_applied(&self) -> watch::Receiver<LogIndex> {
+        let progress = self.progress.subscribe();
+        fence(Ordering::SeqCst);
+        progress
     }
 
     /// The state machine's checkpoint is at `id` now.
@@ -94,6 +103,7 @@ impl Apply {
         let checkpoint = last.map(|id| SnapshotMeta { last_log_id: Some(id), last_membership: membership.clone() });
         let state = Arc::new(ApplyState {
             applied: AtomicU64::new(applied.index.0),
+            progress: watch::Sender::new(applied.index),
             leadership: Leadership::new(applied.term),
             memberships: Mutex::new(VecDeque::from([membership])),
             checkpoint: Mutex::new(checkpoint),
@@ -163,6 +173,11 @@ impl Apply {
             return Err(self.failed("the state machine's flush panicked".to_owned()));
         }
         self.state.applied.store(to_index(last.index).0, Ordering::Release);
+        // Who begins to wait looks at `applied` behind its own fence, see `watch_applied`: one of the two sees the other.
+        fence(Ordering::SeqCst);
+        if self.state.progress.receiver_count() > 0 {
+            self.state.progress.send_replace(to_index(last.index));
+        }
         self.state.leadership.set_applied(term_of(last));
         for (responder, reply) in answers.drain(..) {
             responder.send(reply);
@@ -221,7 +236,7 @@ impl RaftStateMachine<TypeConfig> for Apply {
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, _snapshot: CheckpointMark) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            format!("cannot install the snapshot {meta}: this build has no cluster transport"),
+            format!("the snapshot {meta} cannot take the place of a running state machine"),
         ))
     }
 

@@ -18,7 +18,10 @@ use tokio::sync::watch;
 use crate::answer::{Answer, InFlight, InFlightCount, Proposal};
 use crate::apply::{Apply, ApplyState};
 use crate::log_store::Shared;
+use crate::members::ClusterParts;
+use crate::options::Node;
 use crate::raft_types::{Command, PREFIX, TypeConfig};
+use crate::snapshot::Receiving;
 use crate::start;
 use crate::writer::{Work, WriterQueue};
 use crate::{CommittedEntry, ConsensusError, ConsensusMetrics, ConsensusOptions, ProposeError, StateMachine};
@@ -47,6 +50,16 @@ pub(crate) struct Inner {
     pub(crate) closing: AtomicBool,
     pub(crate) entry_bytes_max: usize,
     pub(crate) in_flight_bytes_max: usize,
+    /// This member.
+    pub(crate) node: Node,
+    /// The way to the others.
+    pub(crate) cluster: ClusterParts,
+    /// Reads and writes of snapshots get threads that may block.
+    pub(crate) blocking: bool,
+    pub(crate) receiving: tokio::sync::Mutex<Option<Receiving>>,
+    /// A snapshot was taken in: the next start begins from it.
+    pub(crate) restart: AtomicBool,
+    pub(crate) election_max: Duration,
     /// The threads of core and apply; none when they run on the caller's runtime.
     pub(crate) threads: Mutex<Option<tokio::runtime::Runtime>>,
 }
@@ -65,7 +78,23 @@ impl Consensus {
         meta: Arc<Meta>,
         machine: impl StateMachine,
     ) -> Result<Self, ConsensusError> {
-        start::start(options, runtime, log, meta, Box::new(machine)).await
+        start::start(options, runtime, log, meta, Box::new(machine), None).await
+    }
+
+    /// Starts a member of a cluster. It returns when what is known to be committed is replayed; a member that has never been in
+    /// a cluster waits for [`initialize`](Self::initialize), here or on another member.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_member(
+        options: ConsensusOptions,
+        runtime: Runtime,
+        log: Arc<Log>,
+        meta: Arc<Meta>,
+        machine: impl StateMachine,
+        cluster: ClusterParts,
+    ) -> Result<Self, ConsensusError> {
+        start::start(options, runtime, log, meta, Box::new(machine), Some(cluster)).await
     }
 
     /// Proposes `payload`, which was evaluated in `term`.

@@ -5,11 +5,37 @@
 //! at all while there is work. A sleep below half a tick is over at once here.
 
 use std::future::{Future, Ready, ready};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures::future::Either;
+use futures::future::{Either, lazy};
 use openraft::async_runtime::{AsyncRuntime, Instant};
+use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::{TokioInstant, TokioRuntime};
+
+/// Makes generators from seeds.
+type Seeded = DeterministicRng<TokioRuntime>;
+
+#[cfg(test)]
+thread_local! {
+    /// In a simulation: where the next seed comes from.
+    static SEEDS: std::cell::RefCell<Option<perigee_runtime::sim::SimRandom>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Makes what this thread draws from here on depend on `seed` alone.
+#[cfg(test)]
+pub(crate) fn seed_with(seed: u64) {
+    SEEDS.with_borrow_mut(|seeds| *seeds = Some(perigee_runtime::sim::SimRandom::new(seed)));
+}
+
+fn seed() -> u64 {
+    #[cfg(test)]
+    if let Some(seed) = SEEDS.with_borrow_mut(|seeds| seeds.as_mut().map(perigee_runtime::sim::SimRandom::next_u64)) {
+        return seed;
+    }
+    perigee_log::random_id() as u64
+}
 
 /// Below this tokio would sleep far too long.
 const SHORTEST: Duration = Duration::from_micros(500);
@@ -25,7 +51,7 @@ impl AsyncRuntime for CoreRuntime {
     type Instant = TokioInstant;
     type TimeoutError = <TokioRuntime as AsyncRuntime>::TimeoutError;
     type Timeout<R, T: Future<Output = R> + Send> = <TokioRuntime as AsyncRuntime>::Timeout<R, T>;
-    type ThreadLocalRng = <TokioRuntime as AsyncRuntime>::ThreadLocalRng;
+    type ThreadLocalRng = <Seeded as AsyncRuntime>::ThreadLocalRng;
     type Mpsc = <TokioRuntime as AsyncRuntime>::Mpsc;
     type Watch = <TokioRuntime as AsyncRuntime>::Watch;
     type Oneshot = <TokioRuntime as AsyncRuntime>::Oneshot;
@@ -63,8 +89,14 @@ impl AsyncRuntime for CoreRuntime {
         TokioRuntime::is_panic(join_error)
     }
 
+    /// Asked for when an election time is drawn.
     fn thread_rng() -> Self::ThreadLocalRng {
-        TokioRuntime::thread_rng()
+        let drawn = lazy(|_| Seeded::thread_rng());
+        let mut scope = pin!(Seeded::scope(seed(), drawn));
+        match scope.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(random) => random,
+            Poll::Pending => unreachable!("it is ready at once"),
+        }
     }
 
     fn new(threads: usize) -> Self {

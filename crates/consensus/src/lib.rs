@@ -14,6 +14,8 @@
 //! - [`Consensus`]: the handle; propose, who leads, what is synced, checkpoints, shutdown
 //! - [`StateMachine`]: what the applying side implements
 //! - [`ConsensusOptions`]: times, durability, limits
+//! - [`Transport`]: how other members are reached; [`PeerService`]: what they ask of this one
+//! - [`Snapshots`]: the state machine's checkpoints, for a member whose log ends before the leader's begins
 //!
 //! A single node runs the same path with one voter. Positions: openraft counts entries from 0, everything outside of this crate from 1
 //! (zero stands before the first entry), see `raft_types`.
@@ -27,14 +29,19 @@ mod housekeeping;
 mod leadership;
 mod log_store;
 mod machine;
+mod members;
 mod membership;
 mod metrics;
 mod network;
 mod options;
 mod pace;
+mod peer;
 mod raft_types;
 mod recent;
+mod snapshot;
 mod start;
+mod transport;
+mod wire;
 mod writer;
 
 #[cfg(test)]
@@ -44,5 +51,9 @@ pub use answer::Proposal;
 pub use consensus::Consensus;
 pub use error::{ConsensusError, MachineError, ProposeError};
 pub use machine::{Applied, Committed, CommittedEntry, EntryKind, Outcome, StateMachine};
+pub use members::{ClusterParts, Member, MembershipError, ReadIndexError};
 pub use metrics::ConsensusMetrics;
 pub use options::{ConsensusOptions, Durability, Node};
+pub use peer::{PeerError, PeerService};
+pub use snapshot::{SnapshotPosition, SnapshotReader, SnapshotWriter, Snapshots, adopt};
+pub use transport::{Call, Lane, Link, LinkError, Transport};

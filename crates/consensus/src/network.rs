@@ -1,78 +1,236 @@
-//! The way to other members. There is none yet: a cluster of several nodes comes with its transport, and until then every
-//! call says that the target cannot be reached.
+//! openraft's calls to other members, over the [`Transport`].
 
 use std::future::Future;
-use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
-use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
+use futures::{FutureExt, StreamExt};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
 use openraft::type_config::alias::SnapshotOf;
+use perigee_runtime::Clock;
 
 use crate::apply::CheckpointMark;
 use crate::options::Node;
 use crate::raft_types::{TypeConfig, Vote};
+use crate::snapshot::{SendError, Sender, Sending, Snapshots};
+use crate::transport::{Call, Lane, Link, LinkError, Transport};
+use crate::wire;
 
-/// Makes connections that lead nowhere.
-pub(crate) struct NoNetwork;
+/// How long an append may stay without an answer: a member with a slow disk is slow, not gone. Whether it is there at all
+/// heartbeats tell, and the transport's own pings.
+const APPEND_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a member may take for a piece of a snapshot.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries to reach a member.
+const BACKOFF: Duration = Duration::from_millis(50);
 
-/// A member that cannot be reached.
-pub(crate) struct NoPeer {
-    name: String,
+type Rpc<T> = Result<T, RPCError<TypeConfig>>;
+
+/// Makes links for openraft.
+pub(crate) struct Network {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) snapshots: Option<Arc<dyn Snapshots>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) snapshot_bytes_per_second: u64,
+    pub(crate) blocking: bool,
 }
 
-impl NoPeer {
-    fn unreachable(&self) -> Unreachable<TypeConfig> {
-        Unreachable::new(&io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!("node {} cannot be reached: this build has no cluster transport", self.name),
-        ))
+/// A member, for one kind of traffic.
+pub(crate) struct Peer {
+    link: Arc<dyn Link>,
+    lane: Lane,
+    snapshots: Option<Arc<dyn Snapshots>>,
+    sending: Option<Sending>,
+    clock: Arc<dyn Clock>,
+    snapshot_bytes_per_second: u64,
+    blocking: bool,
+}
+
+impl Network {
+    fn peer(&self, node: &Node, lane: Lane) -> Peer {
+        Peer {
+            link: self.transport.link(node, lane),
+            lane,
+            snapshots: self.snapshots.clone(),
+            sending: None,
+            clock: Arc::clone(&self.clock),
+            snapshot_bytes_per_second: self.snapshot_bytes_per_second,
+            blocking: self.blocking,
+        }
     }
 }
 
-impl RaftNetworkFactory<TypeConfig> for NoNetwork {
-    type Network = NoPeer;
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Peer;
 
-    async fn new_client(&mut self, _target: u64, node: &Node) -> NoPeer {
-        NoPeer { name: node.name.clone() }
+    async fn new_client(&mut self, _target: u64, node: &Node) -> Peer {
+        self.peer(node, Lane::Log)
+    }
+
+    async fn new_heartbeat_client(&mut self, _target: u64, node: &Node) -> Peer {
+        self.peer(node, Lane::Control)
+    }
+
+    async fn new_snapshot_client(&mut self, _target: u64, node: &Node) -> Peer {
+        self.peer(node, Lane::Snapshot)
     }
 }
 
-impl RaftNetworkV2<TypeConfig> for NoPeer {
+fn rpc(error: LinkError) -> RPCError<TypeConfig> {
+    match error {
+        LinkError::Unreachable { .. } | LinkError::Refused { .. } => Unreachable::new(&error).into(),
+        LinkError::Broken { .. } => NetworkError::new(&error).into(),
+    }
+}
+
+fn unusable(error: &std::io::Error) -> RPCError<TypeConfig> {
+    NetworkError::new(error).into()
+}
+
+impl RaftNetworkV2<TypeConfig> for Peer {
     type SnapshotData = CheckpointMark;
 
     async fn append_entries(
         &mut self,
-        _request: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
+        let body = wire::encode_append(&request).map_err(|error| unusable(&error))?;
+        let answer = self.link.call(Call::Append, body, option.hard_ttl()).await.map_err(rpc)?;
+        wire::decode_append_response(answer).map_err(|error| unusable(&error))
     }
 
-    async fn vote(
-        &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> openraft::base::BoxFuture<'s, Rpc<openraft::base::BoxStream<'s, Rpc<StreamAppendResult<TypeConfig>>>>>
+    where
+        S: futures::Stream<Item = AppendEntriesRequest<TypeConfig>> + openraft::OptionalSend + Unpin + 'static,
+    {
+        if self.lane == Lane::Control {
+            // A heartbeat is one request: a stream for each would be waste.
+            return stream_append_sequential(self, input, option);
+        }
+        async move {
+            // An entry that cannot be encoded ends the stream; openraft tries again, and the log says why.
+            let requests = input.map(|request| wire::encode_append(&request)).take_while(|encoded| {
+                if let Err(error) = encoded {
+                    tracing::error!(%error, "an append cannot be encoded");
+                }
+                std::future::ready(encoded.is_ok())
+            });
+            let requests = requests.filter_map(|encoded| std::future::ready(encoded.ok())).boxed();
+            let answers = self.link.append(requests, APPEND_PATIENCE).await.map_err(rpc)?;
+            let decoded = answers.map(|answer| {
+                let bytes = answer.map_err(rpc)?;
+                wire::decode_stream_result(bytes).map_err(|error| unusable(&error))
+            });
+            let stream: openraft::base::BoxStream<'s, _> = Box::pin(decoded);
+            Ok(stream)
+        }
+        .boxed()
     }
 
-    async fn pre_vote(
-        &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        // The default grants: a node that cannot be asked must not seem to agree.
-        Err(self.unreachable().into())
+    async fn vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+        self.ask_vote(Call::Vote, request, option).await
+    }
+
+    async fn pre_vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+        self.ask_vote(Call::PreVote, request, option).await
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote,
+        vote: Vote,
         _snapshot: SnapshotOf<TypeConfig, CheckpointMark>,
-        _cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(self.unreachable().into())
+        // Whatever openraft names, the newest checkpoint holds it too.
+        tokio::select! {
+            biased;
+            closed = cancel => Err(closed.into()),
+            sent = self.send_snapshot(vote) => sent,
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<TransferLeaderResponse<TypeConfig>> {
+        self.link
+            .call(Call::TransferLeader, wire::encode_transfer(&request), option.hard_ttl())
+            .await
+            .map(|_| Ok(()))
+            .map_err(rpc)
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(BACKOFF)))
+    }
+}
+
+impl Peer {
+    async fn ask_vote(
+        &mut self,
+        call: Call,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<VoteResponse<TypeConfig>> {
+        let answer = self.link.call(call, wire::encode_vote_request(&request), option.hard_ttl()).await.map_err(rpc)?;
+        wire::decode_vote_response(answer).map_err(|error| unusable(&error))
+    }
+
+    async fn send_snapshot(&mut self, vote: Vote) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        if self.sending.is_none() {
+            let opened = self.open_snapshot().await.map_err(|error| {
+                tracing::warn!(%error, "a snapshot cannot be sent");
+                Unreachable::new(&error)
+            })?;
+            self.sending = Some(Sending::new(perigee_log::random_id(), opened));
+        }
+        let sender = Sender {
+            link: &*self.link,
+            vote,
+            clock: &self.clock,
+            patience: SNAPSHOT_PATIENCE,
+            bytes_per_second: self.snapshot_bytes_per_second,
+            blocking: self.blocking,
+        };
+        let Some(sending) = &mut self.sending else {
+            return Err(Unreachable::from_string("there is no snapshot").into());
+        };
+        let sent = sending.run(&sender).await;
+        if !matches!(sent, Err(SendError::Link(_))) {
+            // Done, or to be begun again; only a broken connection goes on where it was.
+            self.sending = None;
+        }
+        match sent {
+            Ok(vote) | Err(SendError::Higher(vote)) => Ok(SnapshotResponse::new(vote)),
+            Err(SendError::Link(error)) => Err(rpc(error).into()),
+            Err(SendError::Read(error)) => {
+                tracing::warn!(%error, "a snapshot was not sent");
+                Err(Unreachable::new(&error).into())
+            }
+        }
+    }
+
+    async fn open_snapshot(&self) -> std::io::Result<Box<dyn crate::SnapshotReader>> {
+        let none = || std::io::Error::other("this node has no checkpoint to send");
+        let snapshots = self.snapshots.clone().ok_or_else(none)?;
+        let open = move || snapshots.open();
+        let opened = if self.blocking {
+            tokio::task::spawn_blocking(open).await.map_err(std::io::Error::other)?
+        } else {
+            open()
+        };
+        opened?.ok_or_else(none)
     }
 }

@@ -95,6 +95,8 @@ pub struct ConsensusOptions {
     pub keep_bytes: u64,
     /// Worker threads of core and apply; 0 runs them on the caller's tokio runtime (simulation).
     pub threads: usize,
+    /// Bytes of a snapshot sent to one member in a second, packed; 0 sends as fast as it goes.
+    pub snapshot_bytes_per_second: u64,
 }
 
 impl ConsensusOptions {
@@ -115,6 +117,7 @@ impl ConsensusOptions {
             keep_entries: 10_000,
             keep_bytes: 0,
             threads: 2,
+            snapshot_bytes_per_second: 64 << 20,
         }
     }
 

@@ -23,7 +23,8 @@ use crate::apply::{Apply, ApplyState};
 use crate::consensus::{Consensus, Inner};
 use crate::housekeeping::Housekeeping;
 use crate::log_store::{LogStore, Shared, decode_vote};
-use crate::network::NoNetwork;
+use crate::members::ClusterParts;
+use crate::network::Network;
 use crate::options::Node;
 use crate::pace::Pace;
 use crate::raft_types::{LeaderId, TypeConfig, to_index};
@@ -45,8 +46,12 @@ pub(crate) async fn start(
     log: Arc<Log>,
     meta: Arc<Meta>,
     machine: Box<dyn StateMachine>,
+    cluster: Option<ClusterParts>,
 ) -> Result<Consensus, ConsensusError> {
     options.check()?;
+    if cluster.is_some() && options.durability != Durability::Fsync {
+        return Err(ConsensusError::Options("durability `interval` needs a cluster of one voter".to_owned()));
+    }
     // Entries are kept here in the form that apply wants; twice would be waste.
     log.set_cache_bytes(0);
     let vote = meta.vote().map(|bytes| decode_vote(&bytes)).transpose().map_err(damage("vote"))?;
@@ -76,7 +81,7 @@ pub(crate) async fn start(
     };
     let handle = threads.as_ref().map_or_else(Handle::current, |threads| threads.handle().clone());
     let queue = spawn_writer(&options, &runtime, &shared, Arc::clone(&meta));
-    let starting = Starting { options, shared, state, meta, clock, queue };
+    let starting = Starting { options, shared, state, meta, clock, queue, cluster };
     let up = handle.spawn(starting.run(apply)).await;
     match up {
         Ok(Ok(mut inner)) => {
@@ -151,6 +156,8 @@ struct Starting {
     meta: Arc<Meta>,
     clock: Arc<dyn Clock>,
     queue: WriterQueue,
+    /// The others; `None` for a node that is alone.
+    cluster: Option<ClusterParts>,
 }
 
 impl Starting {
@@ -165,12 +172,25 @@ impl Starting {
         let machine_alive = apply.alive();
         let node = self.options.node.clone();
         let config = Arc::new(raft_config(&self.options)?);
-        let raft = Raft::new(node.id(), config, NoNetwork, store, apply)
+        let alone = self.cluster.is_none();
+        let cluster = self.cluster.clone().unwrap_or_else(ClusterParts::alone);
+        let network = Network {
+            transport: Arc::clone(&cluster.transport),
+            snapshots: cluster.snapshots.clone(),
+            clock: Arc::clone(&self.clock),
+            snapshot_bytes_per_second: self.options.snapshot_bytes_per_second,
+            blocking: self.options.threads > 0,
+        };
+        let raft = Raft::new(node.id(), config, network, store, apply)
             .await
             .map_err(|fatal| ConsensusError::Stopped(fatal.to_string()))?;
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(watch_core(raft.clone(), Arc::clone(&self.state), Arc::clone(&self.shared), stop));
-        self.join(&raft, node).await?;
+        if alone {
+            self.join(&raft, node.clone()).await?;
+        } else {
+            self.rejoin(&raft, node.id()).await?;
+        }
         if let Durability::Interval(interval) = self.options.durability {
             let (shared, queue) = (Arc::clone(&self.shared), self.queue.clone());
             tokio::spawn(sync_at_intervals(shared, queue, Arc::clone(&self.clock), interval));
@@ -200,6 +220,12 @@ impl Starting {
             entry_bytes_max: self.options.entry_bytes_max,
             in_flight_bytes_max: self.options.in_flight_bytes_max,
             threads: None.into(),
+            node,
+            cluster,
+            blocking: self.options.threads > 0,
+            receiving: tokio::sync::Mutex::default(),
+            restart: AtomicBool::new(false),
+            election_max: self.options.election_max,
         })
     }
 
@@ -237,12 +263,10 @@ impl Starting {
         };
         if raft.is_initialized().await.map_err(|e| stopped(&e))? {
             let voters: BTreeSet<u64> = raft.voter_ids().collect();
-            if voters.len() > 1 && self.options.durability != Durability::Fsync {
-                let text = "durability `interval` needs a cluster of one voter".to_owned();
+            if voters.len() > 1 {
+                let text =
+                    format!("this data directory is a member's of a cluster of {} voters: name them all", voters.len());
                 return Err(ConsensusError::Options(text));
-            }
-            if voters.len() != 1 {
-                return Ok(());
             }
             if !voters.contains(&id) {
                 let text = format!("this data directory belongs to another member than {node}");
@@ -253,6 +277,15 @@ impl Starting {
         } else {
             raft.initialize(BTreeMap::from([(id, node)])).await.map_err(|e| stopped(&e))?;
         }
+        self.wait_to_lead(raft).await
+    }
+
+    /// A member of a cluster waits for who leads; the only voter of one leads at once.
+    async fn rejoin(&self, raft: &Raft<TypeConfig, Apply>, id: u64) -> Result<(), ConsensusError> {
+        if raft.voter_ids().collect::<BTreeSet<u64>>() != BTreeSet::from([id]) {
+            return Ok(());
+        }
+        raft.trigger().elect(false).await.map_err(|error| ConsensusError::Stopped(error.to_string()))?;
         self.wait_to_lead(raft).await
     }
 

@@ -1,5 +1,6 @@
 //! Tests of the crate: against openraft's own suite, on real threads, and in simulation.
 
+mod cluster;
 mod faults;
 mod propose;
 mod restart;

@@ -1,0 +1,288 @@
+//! The members of the cluster: who they are, who leads, how they come and go, and reads at the leader's index.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::ChangeMembers;
+use openraft::ServerState;
+use openraft::async_runtime::WatchReceiver;
+use perigee_types::{LogIndex, Term};
+
+use crate::Consensus;
+use crate::options::Node;
+use crate::raft_types::to_index;
+use crate::snapshot::Snapshots;
+use crate::transport::{Call, Lane, LinkError, NoTransport, Transport};
+
+/// How far behind the leader a learner may be when it becomes a voter.
+const CAUGHT_UP: u64 = 1_000;
+/// Between two tries to ask a leader.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// What a member of a cluster has beside its log.
+#[derive(Clone)]
+pub struct ClusterParts {
+    /// The way to the others.
+    pub transport: Arc<dyn Transport>,
+    /// Checkpoints to send and to take in; without them a member whose log ends before ours begins cannot catch up.
+    pub snapshots: Option<Arc<dyn Snapshots>>,
+}
+
+impl ClusterParts {
+    pub(crate) fn alone() -> Self {
+        Self { transport: Arc::new(NoTransport), snapshots: None }
+    }
+}
+
+/// A member as this node knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its number in votes.
+    pub id: u64,
+    /// Who it is.
+    pub node: Node,
+    /// Whether it votes; else it only learns.
+    pub voter: bool,
+    /// Whether it leads, as far as is known here.
+    pub leads: bool,
+    /// What it is known to hold of the log; only a leader knows that of others.
+    pub matched: Option<LogIndex>,
+}
+
+/// Why the members were not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipError {
+    /// Another member leads, or none.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// The change is not possible now.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Why there is no index to read at.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadIndexError {
+    /// No leader was found, or it could not prove that it is one, in time.
+    #[error("no leader answers: {0}")]
+    NoLeader(String),
+    /// This node did not come so far in time.
+    #[error("this node has applied entry {applied} and not yet entry {wanted}")]
+    Behind {
+        /// Where it is.
+        applied: LogIndex,
+        /// Where it had to be.
+        wanted: LogIndex,
+    },
+}
+
+impl Consensus {
+    /// This member.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.inner.node
+    }
+
+    /// Whether this node's data directory has ever been a member's.
+    pub async fn is_initialized(&self) -> bool {
+        self.inner.raft.is_initialized().await.unwrap_or(true)
+    }
+
+    /// Makes `members` the voters of a new cluster. Only where [`is_initialized`](Self::is_initialized) is false, and on one
+    /// of them only, when all are known to be empty.
+    ///
+    /// # Errors
+    /// [`MembershipError::Refused`] when this node is no longer empty.
+    pub async fn initialize(&self, members: &[Node]) -> Result<(), MembershipError> {
+        let members: BTreeMap<u64, Node> = members.iter().map(|node| (node.id(), node.clone())).collect();
+        self.inner.raft.initialize(members).await.map_err(|error| MembershipError::Refused(error.to_string()))
+    }
+
+    /// All members, by name.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        let mut members: Vec<Member> = membership
+            .nodes()
+            .map(|(id, node)| Member {
+                id: *id,
+                node: node.clone(),
+                voter: voters.contains(id),
+                leads: metrics.current_leader == Some(*id),
+                matched: metrics
+                    .replication
+                    .as_ref()
+                    .and_then(|replication| replication.get(id).copied().flatten())
+                    .map(|id| to_index(id.index)),
+            })
+            .collect();
+        members.sort_by(|a, b| a.node.name.cmp(&b.node.name));
+        members
+    }
+
+    /// Who leads, as far as is known here.
+    #[must_use]
+    pub fn leader(&self) -> Option<Node> {
+        let metrics = self.inner.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.current_leader?;
+        metrics.membership_config.membership().get_node(&leader).cloned()
+    }
+
+    /// Whether this node is a follower or learner that hears from a leader.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        let metrics = self.inner.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.current_leader.is_some() && metrics.state != ServerState::Leader
+    }
+
+    /// The current term.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        Term(self.inner.raft.server_metrics().borrow_watched().vote.leader_id.term)
+    }
+
+    /// A snapshot was taken in: the node has stopped, and its next start begins from it.
+    #[must_use]
+    pub fn wants_restart(&self) -> bool {
+        self.inner.restart.load(Ordering::Acquire)
+    }
+
+    /// Adds a member that learns and does not vote. Adding one that is there changes nothing.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn add_learner(&self, node: Node) -> Result<(), MembershipError> {
+        self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.id(), node)])), true).await
+    }
+
+    /// Lets the learner `id` vote, in the place of `instead` where given. Not before it has caught up.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn promote(&self, id: u64, instead: &[u64]) -> Result<(), MembershipError> {
+        let members = self.members();
+        let learner = members.iter().find(|member| member.id == id && !member.voter);
+        let Some(learner) = learner else {
+            return Err(MembershipError::Refused("no such learner".to_owned()));
+        };
+        let last = LogIndex(self.inner.shared.recent.lock().next());
+        let matched = learner.matched.unwrap_or_default();
+        if matched.0 + CAUGHT_UP < last.0 || matched == LogIndex(0) {
+            return Err(MembershipError::Refused(format!("it holds the log up to entry {matched}, of {last}")));
+        }
+        let voters = members.iter().filter(|member| member.voter && !instead.contains(&member.id));
+        let voters: BTreeSet<u64> = voters.map(|member| member.id).chain([id]).collect();
+        // What is no voter any more goes for good.
+        self.change(ChangeMembers::ReplaceAllVoters(voters), false).await
+    }
+
+    /// Ends a change of voters that another leader has left half done: until then both the old and the new voters must agree.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn settle(&self) -> Result<(), MembershipError> {
+        let wanted = {
+            let metrics = self.inner.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            match &metrics.membership_config.membership().get_joint_config()[..] {
+                [_, .., wanted] => wanted.clone(),
+                _ => return Ok(()),
+            }
+        };
+        self.change(ChangeMembers::ReplaceAllVoters(wanted), false).await
+    }
+
+    /// Removes a member.
+    ///
+    /// # Errors
+    /// [`MembershipError`]; the last voter stays.
+    pub async fn remove(&self, id: u64) -> Result<(), MembershipError> {
+        let members = self.members();
+        match members.iter().find(|member| member.id == id) {
+            None => Ok(()),
+            Some(member) if member.voter => self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), false).await,
+            Some(_) => self.change(ChangeMembers::RemoveNodes(BTreeSet::from([id])), true).await,
+        }
+    }
+
+    async fn change(&self, change: ChangeMembers<u64, Node>, retain: bool) -> Result<(), MembershipError> {
+        if self.leader_term().is_none() {
+            return Err(MembershipError::NotLeader);
+        }
+        match self.inner.raft.change_membership(change, retain).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(MembershipError::Refused(error.to_string())),
+        }
+    }
+
+    /// Asks another voter to lead, the one that is nearest; returns at once. Before a stop, so that nobody waits for an election.
+    pub async fn step_down(&self) {
+        if self.leader_term().is_none() {
+            return;
+        }
+        let members = self.members();
+        let others = members.iter().filter(|member| member.voter && member.id != self.inner.node.id());
+        if let Some(nearest) = others.max_by_key(|member| member.matched) {
+            let _ = self.inner.raft.trigger().transfer_leader(nearest.id).await;
+        }
+    }
+
+    /// Waits until this node has applied what was committed anywhere when the call was made, `patience` at most: a read of the
+    /// state behind it is linearizable. On the leader that is a question to its followers, on a follower one to the leader.
+    ///
+    /// # Errors
+    /// [`ReadIndexError`]: the state may then be old.
+    pub async fn read_index(&self, patience: Duration) -> Result<LogIndex, ReadIndexError> {
+        let clock = &self.inner.clock;
+        let until = clock.monotonic() + patience;
+        let mut reason = "none is known".to_owned();
+        let wanted = loop {
+            match self.ask_index(patience.min(self.inner.election_max)).await {
+                Ok(index) => break index,
+                Err(why) => reason = why.unwrap_or(reason),
+            }
+            if clock.monotonic() >= until {
+                return Err(ReadIndexError::NoLeader(reason));
+            }
+            clock.sleep(RETRY).await;
+        };
+        let mut progress = self.inner.state.watch_applied();
+        loop {
+            let applied = self.applied_index();
+            if applied >= wanted {
+                return Ok(wanted);
+            }
+            let left = until.saturating_sub(clock.monotonic());
+            if left.is_zero() {
+                return Err(ReadIndexError::Behind { applied, wanted });
+            }
+            tokio::select! {
+                biased;
+                _ = progress.changed() => {}
+                () = clock.sleep(left) => {}
+            }
+        }
+    }
+
+    async fn ask_index(&self, patience: Duration) -> Result<LogIndex, Option<String>> {
+        if self.leader_term().is_some() {
+            let index = self.peer_service().read_index().await;
+            return index.map(LogIndex).map_err(|error| Some(error.to_string()));
+        }
+        let leader = self.leader().filter(|leader| leader.id() != self.inner.node.id()).ok_or(None)?;
+        let link = self.inner.cluster.transport.link(&leader, Lane::Control);
+        let answer = link.call(Call::ReadIndex, Bytes::new(), patience).await;
+        let answer = answer.map_err(|error: LinkError| Some(error.to_string()))?;
+        let index: [u8; 8] =
+            answer[..].try_into().map_err(|_| Some("the leader's answer does not decode".to_owned()))?;
+        Ok(LogIndex(u64::from_le_bytes(index)))
+    }
+}

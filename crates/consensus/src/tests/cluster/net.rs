@@ -1,0 +1,173 @@
+//! The simulated network: every message takes its time, and may be lost where a way is cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use parking_lot::Mutex;
+use perigee_runtime::sim::SimRandom;
+
+use crate::{Call, Lane, Link, LinkError, Node, PeerService, Transport};
+
+/// The network; clones share it.
+#[derive(Clone)]
+pub(super) struct Net(Arc<Mutex<State>>);
+
+struct State {
+    services: BTreeMap<u64, PeerService>,
+    /// Ways, from and to, that lose everything.
+    cut: BTreeSet<(String, String)>,
+    /// Members whose every message takes this much longer.
+    slow: BTreeMap<String, Duration>,
+    random: SimRandom,
+}
+
+impl Net {
+    pub(super) fn new(seed: u64) -> Self {
+        let random = SimRandom::new(seed ^ 0x6e65_7477_6f72_6b00);
+        Self(Arc::new(Mutex::new(State {
+            services: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            slow: BTreeMap::new(),
+            random,
+        })))
+    }
+
+    pub(super) fn up(&self, id: u64, service: PeerService) {
+        self.0.lock().services.insert(id, service);
+    }
+
+    pub(super) fn down(&self, id: u64) {
+        let gone = self.0.lock().services.remove(&id);
+        drop(gone);
+    }
+
+    pub(super) fn cut(&self, from: &str, to: &str) {
+        self.0.lock().cut.insert((from.to_owned(), to.to_owned()));
+    }
+
+    pub(super) fn slow(&self, name: &str, by: Duration) {
+        self.0.lock().slow.insert(name.to_owned(), by);
+    }
+
+    /// Everybody reaches everybody, fast.
+    pub(super) fn heal(&self) {
+        let mut state = self.0.lock();
+        state.cut.clear();
+        state.slow.clear();
+    }
+
+    /// A message on its way; `false` when it is lost.
+    async fn travel(&self, from: &str, to: &str) -> bool {
+        let delay = {
+            let mut state = self.0.lock();
+            let mut delay = Duration::from_micros(50 + state.random.below(2_000));
+            if state.random.one_in(200) {
+                delay += Duration::from_millis(state.random.below(60));
+            }
+            delay + [from, to].iter().filter_map(|name| state.slow.get(*name)).sum::<Duration>()
+        };
+        tokio::time::sleep(delay).await;
+        !self.0.lock().cut.contains(&(from.to_owned(), to.to_owned()))
+    }
+
+    /// The transport of one life of a member.
+    pub(super) fn transport(&self, from: &str, alive: Arc<AtomicBool>) -> Arc<dyn Transport> {
+        Arc::new(SimTransport { net: self.clone(), from: from.to_owned(), alive })
+    }
+}
+
+#[derive(Clone)]
+struct SimTransport {
+    net: Net,
+    from: String,
+    alive: Arc<AtomicBool>,
+}
+
+impl Transport for SimTransport {
+    fn link(&self, peer: &Node, _lane: Lane) -> Arc<dyn Link> {
+        Arc::new(SimLink { by: self.clone(), name: peer.name.clone(), id: peer.id() })
+    }
+}
+
+#[derive(Clone)]
+struct SimLink {
+    by: SimTransport,
+    name: String,
+    id: u64,
+}
+
+impl SimLink {
+    fn broken(&self) -> LinkError {
+        LinkError::Broken { name: self.name.clone(), reason: "lost".into() }
+    }
+
+    fn service(&self) -> Result<PeerService, LinkError> {
+        let alive = self.by.alive.load(Ordering::SeqCst);
+        let service = self.by.net.0.lock().services.get(&self.id).cloned().filter(|_| alive);
+        service.ok_or_else(|| LinkError::Unreachable { name: self.name.clone(), reason: "down".into() })
+    }
+
+    async fn there(&self) -> bool {
+        self.by.net.travel(&self.by.from, &self.name).await
+    }
+
+    async fn back(&self) -> bool {
+        self.by.net.travel(&self.name, &self.by.from).await && self.by.alive.load(Ordering::SeqCst)
+    }
+}
+
+impl Link for SimLink {
+    fn call(&self, call: Call, body: Bytes, patience: Duration) -> BoxFuture<'_, Result<Bytes, LinkError>> {
+        let asked = async move {
+            if !self.there().await {
+                // Nobody says that it was lost.
+                return std::future::pending().await;
+            }
+            let answer = self.service()?.call(call, body).await;
+            if !self.back().await {
+                return std::future::pending().await;
+            }
+            answer.map_err(|error| LinkError::Refused { name: self.name.clone(), reason: error.to_string() })
+        };
+        async move { tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(self.broken())) }.boxed()
+    }
+
+    fn append(
+        &self,
+        requests: BoxStream<'static, Bytes>,
+        _patience: Duration,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<Bytes, LinkError>>, LinkError>> {
+        async move {
+            if !self.there().await {
+                return Err(self.broken());
+            }
+            let service = self.service()?;
+            let (going, coming) = (self.clone(), self.clone());
+            // A connection keeps the order, and breaks where something is lost.
+            let arrived = requests
+                .then(move |request| {
+                    let link = going.clone();
+                    async move { link.there().await.then_some(request) }
+                })
+                .take_while(|request| std::future::ready(request.is_some()))
+                .filter_map(std::future::ready);
+            let answers = service.append(arrived.boxed()).then(move |answer| {
+                let link = coming.clone();
+                async move {
+                    if !link.back().await {
+                        return Err(link.broken());
+                    }
+                    answer.map_err(|error| LinkError::Broken { name: link.name.clone(), reason: error.to_string() })
+                }
+            });
+            Ok(answers.boxed())
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,362 @@
+//! One run: faults from a seed, then peace, then the books are balanced.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use perigee_runtime::sim::{SimRandom, block_on};
+use perigee_types::{LogIndex, Term};
+
+use super::net::Net;
+use super::node::{Member, Oracle};
+use crate::core_runtime::seed_with;
+use crate::{Committed, Node, Outcome, ProposeError};
+
+/// What may go wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Faults {
+    /// Ways are cut, both or one.
+    pub(super) partitions: bool,
+    /// Members lose power and come back.
+    pub(super) crashes: bool,
+    /// Logs are cut behind checkpoints, so that who was away needs a snapshot.
+    pub(super) checkpoints: bool,
+    /// A disk is replaced, once.
+    pub(super) replaced: bool,
+    /// A member is slow for a while.
+    pub(super) slow: bool,
+}
+
+/// What a run came to; equal for equal seeds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) runs: usize,
+    pub(super) proposed: u64,
+    pub(super) acknowledged: u64,
+    /// Refused, with certainty that nothing was written.
+    pub(super) refused: u64,
+    pub(super) terms: usize,
+    pub(super) crashes: usize,
+    pub(super) snapshots: usize,
+    pub(super) replaced: usize,
+    pub(super) last: LogIndex,
+}
+
+impl Run {
+    pub(super) fn add(&mut self, other: &Run) {
+        self.runs += other.runs;
+        self.proposed += other.proposed;
+        self.acknowledged += other.acknowledged;
+        self.refused += other.refused;
+        self.terms += other.terms;
+        self.crashes += other.crashes;
+        self.snapshots += other.snapshots;
+        self.replaced += other.replaced;
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// What the clients know.
+#[derive(Default)]
+struct Books {
+    acknowledged: Vec<(u64, Committed)>,
+    refused: Vec<u64>,
+}
+
+struct World {
+    net: Net,
+    members: Vec<Member>,
+    oracle: Oracle,
+    books: Arc<Mutex<Books>>,
+    /// Who led in each term.
+    leaders: BTreeMap<Term, u64>,
+    random: SimRandom,
+    next: u64,
+    run: Run,
+}
+
+const STEPS: u64 = 250;
+
+pub(super) fn run(seed: u64, faults: Faults) -> Run {
+    seed_with(seed);
+    block_on(async {
+        let mut world = World::new(seed).await;
+        for _ in 0..STEPS {
+            world.step(faults).await;
+        }
+        world.end().await
+    })
+    .unwrap()
+}
+
+impl World {
+    async fn new(seed: u64) -> Self {
+        let net = Net::new(seed);
+        let oracle = Oracle::default();
+        let mut members: Vec<Member> =
+            ["a", "b", "c"].iter().zip(1..).map(|(name, i)| Member::new(name, i, Arc::clone(&oracle))).collect();
+        for member in &mut members {
+            member.start(&net).await;
+        }
+        let nodes: Vec<Node> = members.iter().map(|member| member.node.clone()).collect();
+        members[0].life.as_ref().unwrap().consensus.initialize(&nodes).await.unwrap();
+        let random = SimRandom::new(seed);
+        let run = Run { runs: 1, ..Run::default() };
+        let (books, leaders) = (Arc::default(), BTreeMap::new());
+        let mut world = Self { net, members, oracle, books, leaders, random, next: 0, run };
+        while world.leader().is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        world
+    }
+
+    fn leader(&mut self) -> Option<usize> {
+        self.members
+            .iter()
+            .position(|member| member.life.as_ref().is_some_and(|life| life.consensus.leader_term().is_some()))
+    }
+
+    /// A member, drawn.
+    fn any(&mut self) -> usize {
+        self.random.below(self.members.len() as u64) as usize
+    }
+
+    async fn step(&mut self, faults: Faults) {
+        self.look().await;
+        if self.random.one_in(2) {
+            self.propose();
+        }
+        if faults.partitions && self.random.one_in(12) {
+            self.partition();
+        }
+        if faults.slow && self.random.one_in(25) {
+            let (at, by) = (self.any(), Duration::from_millis(self.random.below(120)));
+            let name = self.members[at].node.name.clone();
+            self.net.slow(&name, by);
+        }
+        if self.random.one_in(10) {
+            self.net.heal();
+        }
+        if faults.crashes && self.random.one_in(15) {
+            let (at, seed) = (self.any(), self.random.next_u64());
+            if self.members[at].life.is_some() {
+                self.run.crashes += 1;
+                self.members[at].crash(&self.net, seed);
+            }
+        }
+        if faults.crashes && self.random.one_in(6) {
+            self.start_next().await;
+        }
+        if faults.checkpoints && self.random.one_in(8) {
+            let at = self.any();
+            self.members[at].checkpoint();
+        }
+        // Late enough that there is a log, early enough that the new disk has to fill.
+        if faults.replaced && self.run.replaced == 0 && self.next > 100 && self.random.one_in(20) {
+            let (at, seed) = (self.any(), self.random.next_u64());
+            self.run.replaced += 1;
+            self.members[at].replace(&self.net, seed);
+            self.members[at].start(&self.net).await;
+        }
+        if self.random.one_in(5) {
+            self.admit().await;
+        }
+        tokio::time::sleep(Duration::from_millis(self.random.below(60))).await;
+    }
+
+    /// Looks after the invariants, and starts who has taken in a snapshot.
+    async fn look(&mut self) {
+        for at in 0..self.members.len() {
+            let Some(life) = &self.members[at].life else { continue };
+            let consensus = &life.consensus;
+            if consensus.wants_restart() {
+                self.run.snapshots += 1;
+                let seed = self.random.next_u64();
+                self.members[at].crash(&self.net, seed);
+                self.members[at].start(&self.net).await;
+                continue;
+            }
+            let failure = consensus.inner.shared.failure.get();
+            assert_eq!(failure, None, "member {}", self.members[at].node);
+            if let Some(term) = consensus.leader_term() {
+                let id = self.members[at].node.id();
+                let before = *self.leaders.entry(term).or_insert(id);
+                assert_eq!(before, id, "two leaders in term {term}");
+            }
+        }
+    }
+
+    fn propose(&mut self) {
+        for at in 0..self.members.len() {
+            let Some(life) = &self.members[at].life else { continue };
+            let Some(term) = life.consensus.leader_term() else { continue };
+            for _ in 0..=self.random.below(8) {
+                let number = self.next;
+                self.next += 1;
+                let proposal = life.consensus.propose(term, Bytes::copy_from_slice(&number.to_le_bytes()));
+                let books = Arc::clone(&self.books);
+                tokio::spawn(async move {
+                    match proposal.await {
+                        Ok(committed) if committed.outcome == Outcome::Applied => {
+                            books.lock().acknowledged.push((number, committed));
+                        }
+                        Ok(_) | Err(ProposeError::NotLeader | ProposeError::Stopped) => {
+                            books.lock().refused.push(number);
+                        }
+                        // Perhaps, perhaps not.
+                        Err(_) => {}
+                    }
+                });
+            }
+        }
+    }
+
+    /// Cuts some ways: around one member, often the leader, or any.
+    fn partition(&mut self) {
+        let names: Vec<String> = self.members.iter().map(|member| member.node.name.clone()).collect();
+        let alone = match self.leader().filter(|_| self.random.one_in(2)) {
+            Some(leader) => leader,
+            None => self.any(),
+        };
+        let one_way = self.random.one_in(3);
+        for other in names.iter().filter(|name| **name != names[alone]) {
+            self.net.cut(&names[alone], other);
+            if !one_way {
+                self.net.cut(other, &names[alone]);
+            }
+        }
+    }
+
+    async fn start_next(&mut self) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.life.is_none()) {
+            member.start(&self.net).await;
+        }
+    }
+
+    /// What the leader does with a new incarnation of a member: learner first, a vote when it has caught up.
+    async fn admit(&mut self) {
+        let Some(leader) = self.leader() else { return };
+        let Some(life) = &self.members[leader].life else { return };
+        let consensus = life.consensus.clone();
+        let known = consensus.members();
+        let settling = consensus.clone();
+        tokio::spawn(async move { settling.settle().await });
+        for member in self.members.iter().filter(|member| member.life.is_some()) {
+            let (id, node) = (member.node.id(), member.node.clone());
+            match known.iter().find(|known| known.id == id) {
+                Some(known) if known.voter => {}
+                Some(_) => {
+                    let old: Vec<u64> = known
+                        .iter()
+                        .filter(|old| old.node.name == node.name && old.id != id)
+                        .map(|old| old.id)
+                        .collect();
+                    let consensus = consensus.clone();
+                    tokio::spawn(async move { consensus.promote(id, &old).await });
+                }
+                None => {
+                    let consensus = consensus.clone();
+                    tokio::spawn(async move { consensus.add_learner(node).await });
+                }
+            }
+        }
+    }
+
+    /// No more faults: writes go on, everybody catches up, and nothing acknowledged is missing.
+    async fn end(mut self) -> Run {
+        self.net.heal();
+        for _ in 0..self.members.len() {
+            self.start_next().await;
+        }
+        let before = self.books.lock().acknowledged.len();
+        let mut rounds = 0;
+        loop {
+            self.look().await;
+            self.admit().await;
+            self.propose();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let more = self.books.lock().acknowledged.len() > before;
+            let Some(leader) = self.leader() else {
+                rounds += 1;
+                assert!(rounds < 600, "no leader for a minute of peace");
+                continue;
+            };
+            let consensus = &self.members[leader].life.as_ref().expect("leads").consensus;
+            let voters = consensus.members().iter().filter(|member| member.voter).count();
+            let ids: Vec<u64> = self.members.iter().map(|member| member.node.id()).collect();
+            let own = consensus.members().iter().all(|member| member.voter && ids.contains(&member.id));
+            if more && own && voters == self.members.len() {
+                break;
+            }
+            rounds += 1;
+            assert!(rounds < 600, "not whole after a minute of peace: {:?}", consensus.members());
+        }
+        let leader = self.leader().expect("found above");
+        let wanted = self.members[leader].life.as_ref().expect("leads").consensus.applied_index();
+        self.converge(wanted).await;
+        self.balance();
+        self.run.proposed = self.next;
+        self.run.terms = self.leaders.len();
+        self.run.last = wanted;
+        self.run
+    }
+
+    /// Reads at the leader's index see what was committed, on every member; their logs are the same.
+    async fn converge(&mut self, wanted: LogIndex) {
+        for _ in 0..600 {
+            self.look().await;
+            let mut done = true;
+            for member in &self.members {
+                let Some(life) = &member.life else { panic!("all were started") };
+                let read = life.consensus.read_index(Duration::from_secs(2)).await;
+                done &= read.is_ok_and(|index| index >= wanted) && life.consensus.synced_index() >= wanted;
+            }
+            if done {
+                let hashes: Vec<[u8; 32]> = self
+                    .members
+                    .iter()
+                    .filter_map(|member| member.life.as_ref()?.consensus.chain_hash(wanted).ok())
+                    .collect();
+                assert_eq!(hashes.len(), self.members.len());
+                assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "logs differ at {wanted}");
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the members do not come to entry {wanted}");
+    }
+
+    fn balance(&mut self) {
+        let books = self.books.lock();
+        let oracle = self.oracle.lock();
+        let mut seen: BTreeMap<Bytes, LogIndex> = BTreeMap::new();
+        for (index, (_, _, payload, effect)) in &*oracle {
+            if *effect {
+                assert_eq!(seen.insert(payload.clone(), *index), None, "a proposal took effect twice");
+            }
+        }
+        for (number, committed) in &books.acknowledged {
+            let payload = Bytes::copy_from_slice(&number.to_le_bytes());
+            assert_eq!(seen.get(&payload), Some(&committed.index), "acknowledged {number} is not where it was");
+            for member in &self.members {
+                let state = member.life.as_ref().expect("up").state.lock();
+                if let Some(fact) = state.facts.get(&committed.index) {
+                    assert_eq!(fact.2, payload);
+                } else {
+                    assert!(
+                        committed.index > *state.facts.keys().next_back().expect("has applied"),
+                        "{number} is lost"
+                    );
+                }
+            }
+        }
+        for number in &books.refused {
+            let payload = Bytes::copy_from_slice(&number.to_le_bytes());
+            assert_eq!(seen.get(&payload), None, "{number} was refused and took effect all the same");
+        }
+        self.run.acknowledged = books.acknowledged.len() as u64;
+        self.run.refused = books.refused.len() as u64;
+    }
+}
