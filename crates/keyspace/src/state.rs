@@ -92,6 +92,9 @@ pub struct State {
 /// What a changed key is counted with beside its object.
 const DIRTY_BYTES: usize = 128;
 
+/// Marks the version of an absent key: no entry has so many changes.
+const ABSENT: u32 = 1 << 31;
+
 /// Incarnations are oids of a range of their own: tables have the lower half.
 const FIRST_INCARNATION: u32 = 1 << 31;
 
@@ -212,7 +215,11 @@ impl State {
     pub(crate) fn version(&self, id: DbId, key: &[u8], now: i64) -> Result<Position> {
         Ok(match self.find(id, key, now)? {
             Some(entry) => entry.version,
-            None => self.made.get(&id).map_or_else(Position::default, |made| made.version(key)),
+            None => {
+                let made = self.made.get(&id).map_or_else(Position::default, |made| made.version(key));
+                // Never that of a key that is there: a key that was made and then went has changed, too.
+                Position { n: made.n | ABSENT, ..made }
+            }
         })
     }
 

@@ -162,6 +162,12 @@ async fn watched_keys_fail_a_transaction() {
     exchange(&mut one, "WATCH never\r\nMULTI\r\nPING\r\n", "+OK\r\n+OK\r\n+QUEUED\r\n", 100).await;
     exchange(&mut two, "SET never 1\r\nDEL never\r\n", "+OK\r\n:1\r\n", 100).await;
     exchange(&mut one, "EXEC\r\n", "*-1\r\n", 100).await;
+    for gone in ["DEL one\r\n", "FLUSHALL\r\n", "SWAPDB 0 9\r\n"] {
+        exchange(&mut one, "SET one 1\r\nWATCH one\r\nMULTI\r\nPING\r\n", "+OK\r\n+OK\r\n+OK\r\n+QUEUED\r\n", 100)
+            .await;
+        exchange(&mut two, gone, if gone.starts_with("DEL") { ":1\r\n" } else { "+OK\r\n" }, 100).await;
+        exchange(&mut one, "EXEC\r\n", "*-1\r\n", 100).await;
+    }
     // Without a change it runs, also when its one reply is a null.
     exchange(&mut one, "WATCH a\r\nMULTI\r\nGET none\r\nEXEC\r\n", "+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n", 100).await;
     exchange(&mut one, "WATCH a\r\nMULTI\r\nEXEC\r\n", "+OK\r\n+OK\r\n*0\r\n", 100).await;

@@ -367,9 +367,16 @@ fn an_absent_key_that_was_made_and_went_differs() {
     let present = version(&node, "a");
     node.write("DEL a", 0);
     let absent = version(&node, "a");
-    assert!(absent != never && never != present);
+    assert!(absent != never && never != present && present != absent);
     node.write("LPOP a", 0);
     assert_eq!(version(&node, "a"), absent);
+    for line in ["FLUSHALL", "DEL a", "SWAPDB 0 3", "PEXPIREAT a 1"] {
+        node.write("SET a 1", 0);
+        let present = version(&node, "a");
+        node.write(line, 0);
+        assert!(version(&node, "a") != present, "{line}");
+    }
+    let absent = version(&node, "a");
     // The same behind a restart, and behind a flush.
     node.restart();
     assert_eq!(version(&node, "a"), absent);

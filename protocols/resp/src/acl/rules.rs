@@ -273,7 +273,6 @@ impl Selector {
     fn command(&mut self, rule: &str) -> Result<(), &'static str> {
         const UNKNOWN: &str = "Unknown command or category name in ACL";
         let yes = rule.starts_with('+');
-        let before = (self.allowed.clone(), self.first_args.clone());
         let name = rule.get(1..).unwrap_or_default().to_ascii_lowercase();
         if let Some(name) = name.strip_prefix('@') {
             let category = category::of(name).ok_or(UNKNOWN)?;
@@ -305,9 +304,6 @@ impl Selector {
             }
             let words = self.first_args.entry(entry.number).or_default();
             words.push(Bytes::from(word.to_owned()));
-        }
-        if before == (self.allowed.clone(), self.first_args.clone()) {
-            return Ok(());
         }
         let is_undone = |known: &String| {
             let known = known.get(1..).unwrap_or_default();
@@ -427,7 +423,9 @@ mod tests {
         check("on nopass ~* &* +@all", "on nopass ~* &* +@all");
         check("on +get -get +get", "on resetchannels -@all +get");
         check("off ~a %R~b &c +client|id +client", "off ~a %R~b resetchannels &c -@all +client");
-        check("on +@all +client|id", "on resetchannels +@all");
+        // Rules that change nothing now are kept as well: they hold for commands that come later.
+        check("on +@all +client|id", "on resetchannels +@all +client|id");
+        check("on +@set +@hash -@geo", "on resetchannels -@all +@set +@hash -@geo");
         check("on (~x +@read)", "on resetchannels -@all (~x resetchannels -@all +@read)");
         assert!(user("+nope").is_err() && user("~* ~a").is_err() && user("foo").is_err() && user("(~a").is_err());
     }
