@@ -1,8 +1,9 @@
 //! openraft's log storage over `perigee-log`.
 //!
 //! [`LogStore`] is the writing side, owned by core: it numbers nothing and decides nothing, gives leader's entries their
-//! time, keeps the recent end in memory ([`Recent`]) and queues the rest for the [writer](crate::writer). [`LogReader`]s
-//! read: from memory, else from the files.
+//! time, keeps the recent end in memory ([`Recent`]) and queues the rest for the [writer](crate::writer). With durability
+//! `interval` it writes entries itself: nothing waits for a sync then, and two turns between threads would cost more than
+//! the write. [`LogReader`]s read: from memory, else from the files.
 
 use std::fmt::Debug;
 use std::io;
@@ -17,11 +18,12 @@ use futures::Stream;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
-use perigee_log::{ChainHash, Log};
+use perigee_log::{ChainHash, Log, LogError, Record};
 use perigee_runtime::Clock;
 use perigee_types::{Hlc, LogIndex, Term};
 
 use crate::metrics::Counters;
+use crate::options::Durability;
 use crate::raft_types::{Entry, LogId, TypeConfig, Vote, damaged, log_id, to_index, to_raft};
 use crate::recent::Recent;
 use crate::writer::{Work, WriterQueue};
@@ -83,6 +85,38 @@ impl Shared {
         })
     }
 
+    /// Writes records to the log; not yet synced.
+    ///
+    /// # Errors
+    /// Also when something failed before: what is on disk is in doubt, and nothing is written any more.
+    pub(crate) fn write(&self, records: &[Record]) -> io::Result<()> {
+        self.usable()?;
+        let Some(last) = records.last().map(|record| record.index) else { return Ok(()) };
+        // A committed index may name entries of this very frame only when others committed them; the log wants a mark
+        // that it can check.
+        let committed = self.committed.load(Ordering::Acquire).min(last);
+        self.check(self.log.append(records, committed))?;
+        self.recent.lock().written_to(last);
+        Ok(())
+    }
+
+    /// Whether nothing has failed so far.
+    pub(crate) fn usable(&self) -> io::Result<()> {
+        match self.failure.get() {
+            None => Ok(()),
+            Some(reason) => Err(io::Error::other(reason)),
+        }
+    }
+
+    /// Remembers the first failure for ever.
+    pub(crate) fn check(&self, result: Result<(), LogError>) -> io::Result<()> {
+        result.map_err(|error| {
+            tracing::error!(%error, "the log cannot be written; this node stops");
+            self.failure.set(error.to_string());
+            io::Error::other(error)
+        })
+    }
+
     /// Entries that wait for the writer.
     pub(crate) fn unwritten(&self) -> u64 {
         self.recent.lock().unwritten()
@@ -138,12 +172,31 @@ pub(crate) struct LogStore {
     clock: Arc<dyn Clock>,
     /// Time of the last entry; the next one's is above it.
     time: Hlc,
+    durability: Durability,
 }
 
 impl LogStore {
     /// `time`: the largest time of any entry so far.
-    pub(crate) fn new(shared: Arc<Shared>, queue: WriterQueue, clock: Arc<dyn Clock>, time: Hlc) -> Self {
-        Self { shared, queue, clock, time }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        queue: WriterQueue,
+        clock: Arc<dyn Clock>,
+        time: Hlc,
+        durability: Durability,
+    ) -> Self {
+        Self { shared, queue, clock, time, durability }
+    }
+
+    /// Writes entries here and now. What else changes the log is waited for by core, so their order is the queue's.
+    async fn write(&self, records: &[Record], must_sync: bool) -> io::Result<()> {
+        let started = self.clock.monotonic();
+        self.shared.write(records)?;
+        self.shared.unsynced.store(true, Ordering::Release);
+        self.shared.counters.frame(records.len(), self.clock.monotonic().saturating_sub(started));
+        if must_sync {
+            self.queue.call(|done| Work::Sync { done: Some(done) }).await?;
+        }
+        Ok(())
     }
 }
 
@@ -203,7 +256,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let mut recent = self.shared.recent.lock();
             fresh.into_iter().for_each(|entry| recent.push(entry));
         }
-        self.queue.send(Work::Append { records, bytes, must_sync, done })
+        if let Durability::Interval(_) = self.durability {
+            done.io_completed(self.write(&records, must_sync).await);
+            return Ok(());
+        }
+        self.queue.send(Work::Append { records, bytes, done })
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {

@@ -135,7 +135,6 @@ fn spawn_writer(options: &ConsensusOptions, runtime: &Runtime, shared: &Arc<Shar
         meta,
         clock: Arc::clone(&runtime.clock),
         queue: requests,
-        durability: options.durability,
         yields: options.threads == 0,
         frame: Frame::default(),
         pace: Pace::default(),
@@ -168,6 +167,7 @@ impl Starting {
             self.queue.clone(),
             Arc::clone(&self.clock),
             self.last_time().map_err(damage("last entry"))?,
+            self.options.durability,
         );
         let machine_alive = apply.alive();
         let node = self.options.node.clone();

@@ -2,7 +2,7 @@
 //!
 //! All appends that wait become one frame and one fdatasync, then their callbacks complete: the slower the disk, the more
 //! entries share a sync. Votes, truncation and purges are taken in their place of the queue, behind a sync of what came
-//! before, as Raft wants its writes in order.
+//! before, as Raft wants its writes in order. With durability `interval` core appends by itself: see `log_store`.
 //!
 //! ```text
 //!   queue:  A A A V A A S        A append, V vote, S sync
@@ -17,13 +17,12 @@ use std::time::Duration;
 use std::{io, thread};
 
 use openraft::storage::IOFlushed;
-use perigee_log::{Anchor, LogError, Meta, Record};
+use perigee_log::{Anchor, Meta, Record};
 use perigee_runtime::Clock;
 use perigee_types::LogIndex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::log_store::Shared;
-use crate::options::Durability;
 use crate::pace::Pace;
 use crate::raft_types::{LogId, TypeConfig, term_of, to_index};
 
@@ -38,8 +37,8 @@ type Done = oneshot::Sender<io::Result<()>>;
 
 /// A request to the writer.
 pub(crate) enum Work {
-    /// Write these records; `done` completes when they are as durable as the setting says.
-    Append { records: Vec<Record>, bytes: usize, must_sync: bool, done: IOFlushed<TypeConfig> },
+    /// Write these records; `done` completes when they are durable.
+    Append { records: Vec<Record>, bytes: usize, done: IOFlushed<TypeConfig> },
     /// Store the vote, durably.
     Vote { vote: Vec<u8>, done: Done },
     /// Drop the records behind `after`.
@@ -88,7 +87,6 @@ pub(crate) struct Writer {
     pub(crate) meta: Arc<Meta>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) queue: mpsc::UnboundedReceiver<Work>,
-    pub(crate) durability: Durability,
     /// Lets other tasks run between write and sync: in a simulation, where the writer has no thread of its own.
     pub(crate) yields: bool,
     pub(crate) frame: Frame,
@@ -100,7 +98,6 @@ pub(crate) struct Writer {
 pub(crate) struct Frame {
     records: Vec<Record>,
     bytes: usize,
-    must_sync: bool,
     done: Vec<IOFlushed<TypeConfig>>,
 }
 
@@ -112,8 +109,8 @@ impl Writer {
             self.gather(&mut taken);
             for work in taken.drain(..) {
                 match work {
-                    Work::Append { records, bytes, must_sync, done } => {
-                        self.frame.add(records, bytes, must_sync, done);
+                    Work::Append { records, bytes, done } => {
+                        self.frame.add(records, bytes, done);
                         if self.frame.bytes >= FRAME_BYTES {
                             self.flush().await;
                         }
@@ -137,7 +134,7 @@ impl Writer {
 
     /// Waits a little for the proposers that were just answered, see [`Pace`].
     fn gather(&mut self, taken: &mut Vec<Work>) {
-        if self.yields || self.durability != Durability::Fsync {
+        if self.yields {
             return;
         }
         let window = self.pace.window(self.shared.unwritten());
@@ -168,23 +165,12 @@ impl Writer {
     }
 
     async fn write_frame(&mut self) -> io::Result<()> {
-        self.usable()?;
-        let Some(last) = self.frame.records.last().map(|record| record.index) else { return Ok(()) };
-        // A committed index may name entries of this very frame only when others committed them; the log wants a mark
-        // that it can check.
-        let committed = self.shared.committed.load(Ordering::Acquire).min(last);
         let started = self.clock.monotonic();
-        let written = self.shared.log.append(&self.frame.records, committed);
-        self.check(written)?;
-        self.shared.recent.lock().written_to(last);
+        self.shared.write(&self.frame.records)?;
         if self.yields {
             tokio::task::yield_now().await;
         }
-        if self.durability == Durability::Fsync || self.frame.must_sync {
-            self.sync()?;
-        } else {
-            self.shared.unsynced.store(true, Ordering::Release);
-        }
+        self.sync()?;
         self.shared.counters.frame(self.frame.records.len(), self.clock.monotonic().saturating_sub(started));
         Ok(())
     }
@@ -193,11 +179,12 @@ impl Writer {
         match work {
             Work::Append { .. } | Work::Close { .. } => unreachable!("handled by run"),
             Work::Vote { vote, done } => {
-                let result = self.before_change().and_then(|()| self.check(self.meta.save_vote(&vote)));
+                let result = self.before_change().and_then(|()| self.shared.check(self.meta.save_vote(&vote)));
                 let _ = done.send(result);
             }
             Work::Truncate { after, done } => {
-                let result = self.before_change().and_then(|()| self.check(self.shared.log.truncate_after(after.0)));
+                let result =
+                    self.before_change().and_then(|()| self.shared.check(self.shared.log.truncate_after(after.0)));
                 let _ = done.send(result);
             }
             Work::Purge { upto, done } => {
@@ -205,7 +192,7 @@ impl Writer {
                 let _ = done.send(result);
             }
             Work::Sync { done } => {
-                let result = self.usable().and_then(|()| self.sync_if_needed());
+                let result = self.shared.usable().and_then(|()| self.sync_if_needed());
                 if let Some(done) = done {
                     let _ = done.send(result);
                 }
@@ -216,7 +203,7 @@ impl Writer {
 
     /// A vote or a cut must not become durable before the entries written ahead of it.
     fn before_change(&mut self) -> io::Result<()> {
-        self.usable()?;
+        self.shared.usable()?;
         self.sync_if_needed()
     }
 
@@ -226,9 +213,10 @@ impl Writer {
 
     fn sync(&mut self) -> io::Result<()> {
         let started = self.clock.monotonic();
-        let synced = self.shared.log.sync();
-        self.check(synced)?;
+        // Before the sync: what core writes meanwhile may not be in it.
         self.shared.unsynced.store(false, Ordering::Release);
+        let synced = self.shared.log.sync();
+        self.shared.check(synced)?;
         let took = self.clock.monotonic().saturating_sub(started);
         self.pace.synced(took);
         self.shared.counters.sync(took);
@@ -238,11 +226,11 @@ impl Writer {
     fn purge(&mut self, upto: LogId) -> io::Result<()> {
         let index = to_index(upto.index).0;
         if self.shared.log.last().is_some_and(|(_, last)| index <= last) {
-            return self.check(self.shared.log.purge_to(index));
+            return self.shared.check(self.shared.log.purge_to(index));
         }
         // Only an installed snapshot may move the log past its end, as it brings the chain hash that stands there.
         match self.shared.reset_hash {
-            Some(hash) => self.check(self.shared.log.reset_to(term_of(upto).0, index, hash)),
+            Some(hash) => self.shared.check(self.shared.log.reset_to(term_of(upto).0, index, hash)),
             None => Err(io::Error::other(format!("cannot purge the log to {index}, which is behind its end"))),
         }
     }
@@ -259,36 +247,19 @@ impl Writer {
     }
 
     fn close(&mut self) -> io::Result<()> {
-        self.usable()?;
-        self.check(self.shared.log.close())
-    }
-
-    fn usable(&self) -> io::Result<()> {
-        match self.shared.failure.get() {
-            None => Ok(()),
-            Some(reason) => Err(io::Error::other(reason)),
-        }
-    }
-
-    /// Remembers the first failure for ever.
-    fn check(&self, result: Result<(), LogError>) -> io::Result<()> {
-        result.map_err(|error| {
-            tracing::error!(%error, "the log cannot be written; this node stops");
-            self.shared.failure.set(error.to_string());
-            io::Error::other(error)
-        })
+        self.shared.usable()?;
+        self.shared.check(self.shared.log.close())
     }
 }
 
 impl Frame {
-    fn add(&mut self, mut records: Vec<Record>, bytes: usize, must_sync: bool, done: IOFlushed<TypeConfig>) {
+    fn add(&mut self, mut records: Vec<Record>, bytes: usize, done: IOFlushed<TypeConfig>) {
         if self.records.is_empty() {
             self.records = records;
         } else {
             self.records.append(&mut records);
         }
         self.bytes += bytes;
-        self.must_sync |= must_sync;
         self.done.push(done);
     }
 
@@ -296,7 +267,6 @@ impl Frame {
     fn complete(&mut self, result: &io::Result<()>) {
         self.records.clear();
         self.bytes = 0;
-        self.must_sync = false;
         let mut last = None;
         for done in self.done.drain(..) {
             match done {

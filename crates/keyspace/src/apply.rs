@@ -17,7 +17,7 @@ use crate::spec::Group;
 use crate::state::{DbId, State};
 use crate::unit::{Command, Unit};
 use crate::waiters::Waiter;
-use crate::{Context, Effects, Reply, StorageFault, Writer};
+use crate::{Context, Effects, EventClass, Reply, StorageFault, Writer};
 
 impl Keyspace {
     /// Applies an entry and gives a digest of what it did. Its clients are answered at [`Keyspace::publish`].
@@ -78,6 +78,7 @@ impl Keyspace {
                     seed,
                     n: 0,
                     logged: 0,
+                    effects: self.effects(),
                 };
                 run.all(submitted).map(|()| u64::from(run.n))
             }
@@ -120,7 +121,7 @@ impl Keyspace {
     }
 
     fn sweep(&self, state: &mut State, index: LogIndex, until: i64) -> Result<u64, StorageFault> {
-        let mut effects = Effects::default();
+        let mut effects = self.effects();
         let mut n = 0;
         for db in state.db_ids() {
             let position = Position { index: index.0, n };
@@ -154,6 +155,12 @@ impl Keyspace {
             .min()
     }
 
+    /// Room for what an entry does beside its replies.
+    fn effects(&self) -> Effects {
+        let wanted = self.listener.read().as_ref().map_or(EventClass::empty(), |listener| listener.events());
+        Effects { unwanted: !wanted, ..Effects::default() }
+    }
+
     fn tell(&self, effects: &Effects, client: Option<u64>) {
         if effects.is_empty() {
             return;
@@ -177,6 +184,8 @@ struct EntryRun<'a> {
     n: u32,
     /// Logged commands so far: each has random numbers of its own, whatever reads stand between them here.
     logged: u64,
+    /// Of the unit that runs; empty between two of them.
+    effects: Effects,
 }
 
 impl EntryRun<'_> {
@@ -202,17 +211,23 @@ impl EntryRun<'_> {
     }
 
     fn unit(&mut self, unit: &Unit) -> Result<Answer, StorageFault> {
-        let client = self.own.then_some(unit.client);
-        let mut effects = Effects::default();
         if !self.watched(unit)? {
             return Ok(Answer::Replies(vec![Reply::NullArray]));
         }
+        let mut effects = std::mem::take(&mut self.effects);
+        let answer = self.commands(unit, &mut effects)?;
+        self.effects = effects;
+        Ok(answer)
+    }
+
+    fn commands(&mut self, unit: &Unit, effects: &mut Effects) -> Result<Answer, StorageFault> {
+        let client = self.own.then_some(unit.client);
         let mut replies = Vec::with_capacity(unit.commands.len());
         let mut waits = None;
         // A transaction may choose another database on its way.
         let mut db = unit.db;
         for command in &unit.commands {
-            match self.command(unit, &mut db, command, false, &mut effects)? {
+            match self.command(unit, &mut db, command, false, effects)? {
                 Ran::Reply(reply) => replies.push(reply),
                 Ran::Block(block) => {
                     waits = Some(self.add_waiter(unit, command, block));
@@ -220,10 +235,10 @@ impl EntryRun<'_> {
                 }
             }
             if !unit.transaction {
-                self.serve(&mut effects, client)?;
+                self.serve(effects, client)?;
             }
         }
-        self.serve(&mut effects, client)?;
+        self.serve(effects, client)?;
         Ok(match waits {
             Some((at, block, served)) => Answer::Waits { replies, at, block, served },
             None => Answer::Replies(replies),

@@ -87,6 +87,8 @@ pub struct Notification {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Effects {
+    /// Classes of events that nobody here is told of: they are not kept.
+    pub unwanted: EventClass,
     /// Keys that were changed, in order; a key may be named more than once.
     pub touched: Vec<(DbId, Bytes)>,
     /// Databases that were emptied.

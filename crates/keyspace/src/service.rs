@@ -26,7 +26,7 @@ use crate::error::Block;
 use crate::payload::Item;
 use crate::state::{DbId, State};
 use crate::unit::{Command, Unit};
-use crate::{Context, Effects, Error, Load, Reader, Reply, StorageFault};
+use crate::{Context, Effects, Error, EventClass, Load, Reader, Reply, StorageFault};
 
 /// Units and ends of waits in the line.
 const LINE_ITEMS_MAX: usize = 16_384;
@@ -61,6 +61,9 @@ pub trait Proposer: Send + Sync + 'static {
 
 /// Who is told what commands do beside their replies.
 pub trait Listener: Send + Sync + 'static {
+    /// Classes of events that somebody is told of now. Called as [`Listener::effects`] is.
+    fn events(&self) -> EventClass;
+
     /// Behind each command or transaction that was applied. `client` is the connection when it is one of this node.
     ///
     /// Called while the keyspace is locked: must not wait, and must not call it.

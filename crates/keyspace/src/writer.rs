@@ -158,9 +158,8 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// [`Error::Miss`].
     pub fn put(&mut self, key: &[u8], value: Value, expire_at: Option<i64>) -> Result<()> {
-        let new = !self.exists(key)?;
-        self.change(key, Some((value, expire_at)))?;
-        if new {
+        let held = self.change(key, Some((value, expire_at)))?;
+        if !held {
             self.notify(EventClass::NEW, "new", key);
         }
         Ok(())
@@ -243,6 +242,9 @@ impl<'a> Writer<'a> {
 
     /// Tells of a keyspace event.
     pub fn notify(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
+        if self.effects.unwanted.contains(class) {
+            return;
+        }
         let db = self.context.db;
         self.effects.notifications.push(Notification { db, class, event, key: Bytes::copy_from_slice(key) });
     }
@@ -302,33 +304,32 @@ impl<'a> Writer<'a> {
         Position { index: self.position.index, n: self.position.n + self.changes }
     }
 
-    /// The one way in which a key's value comes or goes.
-    fn change(&mut self, key: &[u8], new: Option<(Value, Option<i64>)>) -> Result<()> {
+    /// The one way in which a key's value comes or goes; says whether it held one.
+    fn change(&mut self, key: &[u8], new: Option<(Value, Option<i64>)>) -> Result<bool> {
         let id = self.context.db;
         let version = self.next_version();
         self.effects.touched.push((id, Bytes::copy_from_slice(key)));
         self.state.db_mut(id);
         let State { dbs, made, dirty, generation, frozen, images, scans, .. } = &mut *self.state;
-        let Some(db) = dbs.get_mut(&id) else { return Ok(()) };
+        let Some(db) = dbs.get_mut(&id) else { return Ok(false) };
         let (value, expire_at) = match new {
             Some((value, expire_at)) => (Some(value), expire_at),
             None => (None, None),
         };
-        let (holds, has_cold, incarnation) = (value.is_some(), db.has_cold_keys(), db.incarnation);
-        let old = db.entry(key);
-        if has_cold && old.is_none() {
+        let (holds, incarnation) = (value.is_some(), db.incarnation);
+        if db.has_cold_keys() && db.entry(key).is_none() {
             return Err(Error::Miss(id, key.into()));
         }
         let now = self.context.now;
-        if holds && !old.is_some_and(|entry| entry.value.is_some() && !entry.is_expired(now)) {
-            made.entry(id).or_default().note(key, version);
-        }
         let is_series = |value: Option<&Value>| matches!(value, Some(Value::Series(_)));
-        if is_series(value.as_ref()) || is_series(old.and_then(|entry| entry.value.as_ref())) {
+        let was_series = || is_series(db.entry(key).and_then(|entry| entry.value.as_ref()));
+        if is_series(value.as_ref()) || (!db.labels.is_empty() && was_series()) {
             db.labels.note(key, value.as_ref(), expire_at);
         }
+        let mut is_made = holds;
         let held = match db.entry_mut(key) {
             Some(entry) => {
+                is_made = holds && (entry.value.is_none() || entry.is_expired(now));
                 mark(entry, incarnation, *generation, *frozen, dirty, images, scans);
                 let held = entry.value.is_some();
                 (entry.value, entry.expire_at, entry.version) = (value, expire_at, version);
@@ -355,6 +356,9 @@ impl<'a> Writer<'a> {
                 false
             }
         };
+        if is_made {
+            made.entry(id).or_default().note(key, version);
+        }
         match (held, holds) {
             (false, true) => (db.hot, db.live) = (db.hot + 1, db.live + 1),
             (true, false) => (db.hot, db.live) = (db.hot.saturating_sub(1), db.live.saturating_sub(1)),
@@ -369,7 +373,7 @@ impl<'a> Writer<'a> {
                 self.state.memory = self.state.memory.saturating_sub(entry.counted);
             }
         }
-        Ok(())
+        Ok(held)
     }
 
     /// Removes every key of the selected database whose time is over; the `Sweep`.

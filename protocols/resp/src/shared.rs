@@ -252,6 +252,11 @@ impl Shared {
 }
 
 impl Listener for Shared {
+    fn events(&self) -> EventClass {
+        // INFO counts keys that were removed by themselves.
+        EventClass::EXPIRED | EventClass::EVICTED | self.config.hot.events()
+    }
+
     fn effects(&self, effects: &Effects, client: Option<u64>) {
         self.notify(effects);
         for (tenant, channel, message, sharded) in &effects.published {

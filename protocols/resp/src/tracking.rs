@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -39,6 +39,8 @@ struct Tenant {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct TrackingTable {
+    /// Whether `tenants` has any. Who tracks reads keys only behind it, so who changes them later sees it.
+    is_any: AtomicBool,
     tenants: Mutex<FxHashMap<Oid, Tenant>>,
 }
 
@@ -46,6 +48,7 @@ impl TrackingTable {
     /// A client begins to track, or tracks otherwise.
     pub(crate) fn start(&self, client: &Arc<Client>, redirect: u64, noloop: bool, prefixes: Option<&[Bytes]>) {
         let mut tenants = self.tenants.lock();
+        self.is_any.store(true, Ordering::Release);
         let tenant = tenants.entry(client.tenant()).or_default();
         let tracker = Tracker { client: Arc::clone(client), redirect, noloop, bcast: prefixes.is_some() };
         tenant.trackers.insert(client.id, tracker);
@@ -68,6 +71,7 @@ impl TrackingTable {
         // Keys that it has read are forgotten as they change.
         if found.trackers.is_empty() {
             tenants.remove(&tenant);
+            self.is_any.store(!tenants.is_empty(), Ordering::Release);
         }
     }
 
@@ -92,10 +96,10 @@ impl TrackingTable {
 
     /// Tells of what was changed, by `writer` if it is known.
     pub(crate) fn changed(&self, shared: &Shared, effects: &Effects, writer: Option<u64>) {
-        let mut tenants = self.tenants.lock();
-        if tenants.is_empty() {
+        if !self.is_any.load(Ordering::Acquire) {
             return;
         }
+        let mut tenants = self.tenants.lock();
         for db in &effects.flushed {
             if let Some(tenant) = tenants.get_mut(&db.tenant) {
                 tenant.forget_all(shared);

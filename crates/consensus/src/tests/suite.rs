@@ -49,7 +49,6 @@ impl StoreBuilder<TypeConfig, Store, Machine> for Build {
             meta,
             clock: Arc::clone(&clock),
             queue: requests,
-            durability: Durability::Fsync,
             yields: false,
             frame: Frame::default(),
             pace: Pace::default(),
@@ -57,7 +56,7 @@ impl StoreBuilder<TypeConfig, Store, Machine> for Build {
         std::thread::spawn(|| futures::executor::block_on(writer.run()));
         let (apply, state) =
             Apply::new(Box::new(Lenient(Recorder::default())), Arc::clone(&shared), Arc::clone(&clock)).unwrap();
-        Ok(((), Store(LogStore::new(shared, queue, clock, Hlc::default())), Machine(apply, state)))
+        Ok(((), Store(LogStore::new(shared, queue, clock, Hlc::default(), Durability::Fsync)), Machine(apply, state)))
     }
 }
 
