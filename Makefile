@@ -52,6 +52,7 @@ integration: tools build
 	integration/drivers/run
 	integration/memory/run
 	integration/redis/run
+	integration/redis/many_keys
 	integration/differential/run
 	integration/tpch/run $(SF)
 	$(MAKE) check-aarch64
