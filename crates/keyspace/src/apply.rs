@@ -7,7 +7,7 @@ use perigee_types::{Hlc, LogIndex};
 use tokio::sync::oneshot;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::db::{Db, Position};
+use crate::db::{Db, Due, Position};
 use crate::effects::Observed;
 use crate::error::Block;
 use crate::payload::{self, GONE, Header, Item, PART, SWEEP, UNITS, WHOLE};
@@ -43,8 +43,8 @@ impl Keyspace {
                 Ok(0)
             }
             SWEEP => {
-                let until = payload::take_u64(&mut fields).ok_or(BROKEN)?;
-                self.sweep(state, index, i64::try_from(until).unwrap_or(i64::MAX).min(now))
+                let due = payload::take_due(&mut fields).ok_or(BROKEN)?;
+                self.sweep(state, index, Due { until: due.until.min(now), ..due })
             }
             UNITS | WHOLE => {
                 let whole = match header.kind {
@@ -120,13 +120,13 @@ impl Keyspace {
         }
     }
 
-    fn sweep(&self, state: &mut State, index: LogIndex, until: i64) -> Result<u64, StorageFault> {
+    fn sweep(&self, state: &mut State, index: LogIndex, due: Due) -> Result<u64, StorageFault> {
         let mut effects = self.effects();
         let mut n = 0;
         for db in state.db_ids() {
             let position = Position { index: index.0, n };
-            let mut writer = Writer::new(state, Context::new(db, until), &mut effects, position, 0);
-            match writer.sweep(self.load.as_ref()) {
+            let mut writer = Writer::new(state, Context::new(db, due.until), &mut effects, position, 0);
+            match writer.sweep(self.load.as_ref(), due) {
                 Ok(()) => n += writer.changes,
                 Err(crate::Error::Storage(fault)) => return Err(fault),
                 Err(_) => return Err(StorageFault::Entry("a sweep met a key that it could not load")),
@@ -136,8 +136,9 @@ impl Keyspace {
         Ok(u64::from(n))
     }
 
-    /// Until when a sweep would end about `count` keys or all that is due, whichever is less; `None` when nothing is due.
-    pub(crate) fn due(&self, count: usize) -> Option<i64> {
+    /// How far a sweep would go that ends about `count` keys or all that is due, whichever is less, and whether more may be
+    /// due behind it; `None` when nothing is due.
+    pub(crate) fn due(&self, count: usize) -> Option<(Due, bool)> {
         let now = self.now_ms();
         let state = self.state.read();
         let cold = |db: &Db| match self.load.due_until(db, now, count) {
@@ -147,12 +148,13 @@ impl Keyspace {
                 None
             }
         };
-        state
+        let first = state
             .dbs
             .values()
             .flat_map(|db| [db.due(now, count), if db.has_cold_keys() { cold(db) } else { None }])
             .flatten()
-            .min()
+            .min()?;
+        Some((first, first < Due { until: now, hash: u64::MAX }))
     }
 
     /// Room for what an entry does beside its replies.

@@ -27,6 +27,16 @@ pub struct Position {
     pub n: u32,
 }
 
+/// How far a sweep goes: what ends before a millisecond, and what ends in it up to a hash. So a million keys that end
+/// together need not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// Milliseconds since 1970 UTC.
+    pub until: i64,
+    /// The last hash of a key in that millisecond.
+    pub hash: u64,
+}
+
 /// A bucket splits beyond this.
 const BUCKET_ENTRIES_MAX: usize = 48;
 /// The directory has at most 2^24 places.
@@ -107,8 +117,8 @@ pub struct Db {
     pub(crate) cold: u64,
     /// Entries in memory that hold a value.
     pub(crate) hot: u64,
-    /// Keys in memory of which something ends, by when.
-    pub(crate) expires: BTreeSet<(i64, Box<[u8]>)>,
+    /// Keys in memory of which something ends, by when, and by their hashes: the order of the LSM.
+    pub(crate) expires: BTreeSet<(i64, u64, Box<[u8]>)>,
     /// Series by their labels, also those that are not in memory.
     pub(crate) labels: LabelIndex,
 }
@@ -240,12 +250,12 @@ impl Db {
         (bucket.entries.iter(), next)
     }
 
-    /// Until when a sweep would end about `count` of the keys that are due at `now`; `None` when none is.
-    pub(crate) fn due(&self, now: i64, count: usize) -> Option<i64> {
-        self.expires.first().filter(|(at, _)| *at <= now)?;
-        let last = self.expires.iter().nth(count.saturating_sub(1)).filter(|(at, _)| *at <= now);
+    /// How far a sweep would go that ends `count` of the keys that are due at `now`; `None` when none is.
+    pub(crate) fn due(&self, now: i64, count: usize) -> Option<Due> {
+        self.expires.first().filter(|(at, ..)| *at <= now)?;
+        let last = self.expires.iter().nth(count.saturating_sub(1)).filter(|(at, ..)| *at <= now);
         // Fewer are due: all of them.
-        Some(last.map_or(now, |(at, _)| *at))
+        Some(last.map_or(Due { until: now, hash: u64::MAX }, |(until, hash, _)| Due { until: *until, hash: *hash }))
     }
 
     /// Takes entries out of some buckets, from number `from` on, and says where to go on; `None` behind the last.

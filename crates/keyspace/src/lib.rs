@@ -45,7 +45,7 @@ mod waiters;
 pub mod words;
 mod writer;
 
-pub use db::{Db, Entry, Position};
+pub use db::{Db, Due, Entry, Position};
 pub use effects::{Calls, Effects, EventClass, Notification, Observed};
 pub use error::{Block, Error, Result, StorageFault};
 pub use labels::{Indexed, LabelIndex, Matcher};

@@ -7,7 +7,7 @@
 //! part      bytes of a `units` entry that is larger than an entry may be; `number` is that of the whole
 //! whole     the parts so far, one after the other, are the fields of a `units` entry
 //! gone      the parts so far are given up: there will be no `whole`
-//! sweep     milliseconds since 1970 UTC: all that is over by then goes
+//! sweep     milliseconds since 1970 UTC, hash: what is over before then goes, and what is so then up to the hash
 //!
 //! item      0 and a unit | 1 and the index and n of a waiter that goes
 //! ```
@@ -17,7 +17,7 @@
 use bytes::Bytes;
 use perigee_types::row::{get_varint, put_varint};
 
-use crate::db::Position;
+use crate::db::{Due, Position};
 use crate::unit::Unit;
 
 pub(crate) const UNITS: u8 = 0;
@@ -54,6 +54,17 @@ pub(crate) fn take_u64(bytes: &mut &[u8]) -> Option<u64> {
     let (first, rest) = bytes.split_first_chunk::<8>()?;
     *bytes = rest;
     Some(u64::from_le_bytes(*first))
+}
+
+/// The fields of a `sweep` entry.
+pub(crate) fn sweep(due: Due) -> Vec<u8> {
+    [due.until.to_le_bytes(), due.hash.to_le_bytes()].concat()
+}
+
+/// The same, read. Without a hash it goes to the last.
+pub(crate) fn take_due(bytes: &mut &[u8]) -> Option<Due> {
+    let until = i64::try_from(take_u64(bytes)?).unwrap_or(i64::MAX);
+    Some(Due { until, hash: take_u64(bytes).unwrap_or(u64::MAX) })
 }
 
 /// One thing in a `units` entry.

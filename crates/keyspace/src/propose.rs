@@ -17,8 +17,10 @@ const ENTRY_BYTES_MAX: usize = 896 << 10;
 /// Units are gathered up to about this.
 const GATHERED_BYTES: usize = 512 << 10;
 const GATHERED_ITEMS: usize = 4_096;
-/// At most one sweep in this time.
+/// At most one sweep in this time, as long as one is enough.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// And this long behind one that was not.
+const SWEEP_AGAIN: Duration = Duration::from_millis(100);
 /// Keys that one sweep ends, about.
 const SWEEP_KEYS: usize = 20_000;
 
@@ -30,13 +32,17 @@ impl Keyspace {
             FuturesUnordered::new();
         let mut number = 0_u64;
         let mut gathered: Vec<Submitted> = Vec::new();
+        let mut sweeping = None;
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let free = on_their_way.len() < ON_THEIR_WAY_MAX;
             tokio::select! {
                 biased;
-                Some((number, result)) = on_their_way.next() => self.ended(number, result),
+                Some((number, result)) = on_their_way.next() => {
+                    sweeping = sweeping.filter(|sweep| *sweep != number);
+                    self.ended(number, result);
+                }
                 count = line.recv_many(&mut gathered, GATHERED_ITEMS), if free => {
                     if count == 0 {
                         return;
@@ -49,16 +55,20 @@ impl Keyspace {
                         }
                     }
                 }
-                _ = sweep.tick(), if free => {
+                _ = sweep.tick(), if free && sweeping.is_none() => {
                     for number in self.given_up() {
                         let header = Header { origin: self.origin, number, kind: GONE };
                         let proposal = proposer.propose(payload::entry(header, &[]));
                         on_their_way.push(Box::pin(async move { (number, proposal.await) }));
                     }
-                    if let Some(until) = self.due(SWEEP_KEYS) {
+                    if let Some((due, is_part)) = self.due(SWEEP_KEYS) {
                         number += 1;
+                        sweeping = Some(number);
+                        if is_part {
+                            sweep.reset_after(SWEEP_AGAIN);
+                        }
                         let header = Header { origin: self.origin, number, kind: SWEEP };
-                        let proposal = proposer.propose(payload::entry(header, &until.to_le_bytes()));
+                        let proposal = proposer.propose(payload::entry(header, &payload::sweep(due)));
                         on_their_way.push(Box::pin(async move { (number, proposal.await) }));
                     }
                 }

@@ -38,17 +38,17 @@ pub trait Load {
     /// As [`Load::load`].
     fn load_shared(&self, state: &RwLock<State>, db: crate::DbId, key: &[u8]) -> Result<(), StorageFault>;
 
-    /// The keys in the LSM whose time is over at `now`, perhaps with some that are in memory and live on.
+    /// The keys in the LSM that a sweep ends, perhaps with some that are in memory and live on.
     ///
     /// # Errors
     /// As [`Load::load`].
-    fn due(&self, state: &State, db: crate::DbId, now: i64) -> Result<Vec<Box<[u8]>>, StorageFault>;
+    fn due(&self, state: &State, db: crate::DbId, due: crate::Due) -> Result<Vec<Box<[u8]>>, StorageFault>;
 
     /// Until when about `count` keys that are not in memory are over, of those that are so at `now`; `None` when none is.
     ///
     /// # Errors
     /// As [`Load::load`].
-    fn due_until(&self, db: &Db, now: i64, count: usize) -> Result<Option<i64>, StorageFault>;
+    fn due_until(&self, db: &Db, now: i64, count: usize) -> Result<Option<crate::Due>, StorageFault>;
 
     /// Whether the LSM holds anything of a database, by its incarnation.
     ///

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU32;
 use perigee_types::Oid;
 use rustc_hash::FxHashMap;
 
-use crate::db::{Db, Entry, Position};
+use crate::db::{Db, Entry, Position, hash_of};
 use crate::made::Made;
 use crate::persist::{Image, due_of};
 use crate::scan::Scans;
@@ -175,10 +175,10 @@ impl State {
         let before = std::mem::replace(&mut entry.due, due);
         if before != due {
             if let Some(at) = before {
-                db.expires.remove(&(at, key.into()));
+                db.expires.remove(&(at, hash_of(key), key.into()));
             }
             if let Some(at) = due {
-                db.expires.insert((at, key.into()));
+                db.expires.insert((at, hash_of(key), key.into()));
             }
         }
     }

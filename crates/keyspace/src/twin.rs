@@ -21,11 +21,11 @@ impl Load for NothingCold {
         Ok(())
     }
 
-    fn due(&self, _state: &State, _db: DbId, _now: i64) -> Result<Vec<Box<[u8]>>, StorageFault> {
+    fn due(&self, _state: &State, _db: DbId, _due: crate::Due) -> Result<Vec<Box<[u8]>>, StorageFault> {
         Ok(Vec::new())
     }
 
-    fn due_until(&self, _db: &crate::Db, _now: i64, _count: usize) -> Result<Option<i64>, StorageFault> {
+    fn due_until(&self, _db: &crate::Db, _now: i64, _count: usize) -> Result<Option<crate::Due>, StorageFault> {
         Ok(None)
     }
 

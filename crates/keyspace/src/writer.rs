@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use rustc_hash::FxHashMap;
 
-use crate::db::{Entry, Position};
+use crate::db::{Due, Entry, Position};
 use crate::effects::{Effects, EventClass, Notification};
 use crate::object::{Hash, Object, Value};
 use crate::persist::Image;
@@ -376,17 +376,18 @@ impl<'a> Writer<'a> {
         Ok(held)
     }
 
-    /// Removes every key of the selected database whose time is over; the `Sweep`.
-    pub(crate) fn sweep(&mut self, load: &dyn Load) -> Result<()> {
-        let (id, now) = (self.context.db, self.context.now);
-        for key in load.due(self.state, id, now)? {
+    /// Removes the keys of the selected database whose time is over, as far as the `Sweep` goes.
+    pub(crate) fn sweep(&mut self, load: &dyn Load, due: Due) -> Result<()> {
+        let id = self.context.db;
+        for key in load.due(self.state, id, due)? {
             crate::run::ensure(self.state, load, id, &key)?;
         }
-        let due: Vec<Box<[u8]>> = match self.state.dbs.get(&id) {
-            Some(db) => db.expires.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| key.clone()).collect(),
+        let is_due = |(until, hash, _): &&(i64, u64, Box<[u8]>)| Due { until: *until, hash: *hash } <= due;
+        let keys: Vec<Box<[u8]>> = match self.state.dbs.get(&id) {
+            Some(db) => db.expires.iter().take_while(is_due).map(|(.., key)| key.clone()).collect(),
             None => return Ok(()),
         };
-        due.iter().try_for_each(|key| {
+        keys.iter().try_for_each(|key| {
             self.expire(key)?;
             self.state.settle(id, key);
             Ok(())

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::Keyspace;
+use crate::db::hash_of;
 use crate::state::State;
 
 /// Buckets that are looked at under one lock.
@@ -52,7 +53,7 @@ impl State {
         for entry in gone {
             freed += entry.counted;
             if let Some(due) = entry.due {
-                db.expires.remove(&(due, entry.key.clone()));
+                db.expires.remove(&(due, hash_of(&entry.key), entry.key.clone()));
             }
             if entry.value.is_some() {
                 (db.hot, db.cold) = (db.hot.saturating_sub(1), db.cold + 1);

@@ -9,7 +9,7 @@ use perigee_storage::kv::keys::{Kind, range_of, rest};
 use perigee_types::Oid;
 
 use super::{Image, due_of, object_key};
-use crate::db::{Db, Entry, Position};
+use crate::db::{Db, Due, Entry, Position, hash_of};
 use crate::run::ColdObject;
 use crate::state::{DbId, State};
 use crate::{Load, StorageFault};
@@ -70,10 +70,14 @@ impl Load for LsmLoad {
         }
     }
 
-    fn due(&self, state: &State, id: DbId, now: i64) -> Result<Vec<Box<[u8]>>, StorageFault> {
+    fn due(&self, state: &State, id: DbId, due: Due) -> Result<Vec<Box<[u8]>>, StorageFault> {
         let Some(db) = state.db(id).filter(|db| db.has_cold_keys()) else { return Ok(Vec::new()) };
         let prefix = companion::key(Kind::ObjectEnd, Oid(db.incarnation), &[]);
-        let end = companion::key(Kind::ObjectEnd, Oid(db.incarnation), &now.saturating_add(1).to_be_bytes());
+        let end = match due.hash.checked_add(1) {
+            Some(hash) => [due.until.to_be_bytes(), hash.to_be_bytes()].concat(),
+            None => due.until.saturating_add(1).to_be_bytes().to_vec(),
+        };
+        let end = companion::key(Kind::ObjectEnd, Oid(db.incarnation), &end);
         let from = std::ops::Bound::Included(&prefix[..]);
         let mut keys = Vec::new();
         for pair in self.kv.scan(from, std::ops::Bound::Excluded(&end)) {
@@ -85,7 +89,7 @@ impl Load for LsmLoad {
         Ok(keys)
     }
 
-    fn due_until(&self, db: &Db, now: i64, count: usize) -> Result<Option<i64>, StorageFault> {
+    fn due_until(&self, db: &Db, now: i64, count: usize) -> Result<Option<Due>, StorageFault> {
         let prefix = companion::key(Kind::ObjectEnd, Oid(db.incarnation), &[]);
         let end = companion::key(Kind::ObjectEnd, Oid(db.incarnation), &now.saturating_add(1).to_be_bytes());
         let (mut last, mut left) = (None, count);
@@ -94,7 +98,10 @@ impl Load for LsmLoad {
             if db.entry(&key).is_some() {
                 continue;
             }
-            last = rest(&lsm_key).first_chunk::<8>().map(|at| i64::from_be_bytes(*at));
+            let number = |at: usize| rest(&lsm_key).get(at..)?.first_chunk::<8>().copied();
+            last = number(0)
+                .zip(number(8))
+                .map(|(until, hash)| Due { until: i64::from_be_bytes(until), hash: u64::from_be_bytes(hash) });
             left = left.saturating_sub(1);
             if left == 0 {
                 break;
@@ -157,7 +164,7 @@ impl State {
         if let Some(image) = &image {
             (db.cold, db.hot) = (db.cold.saturating_sub(1), db.hot + 1);
             if let Some(due) = image.due() {
-                db.expires.insert((due, key.into()));
+                db.expires.insert((due, hash_of(key), key.into()));
             }
         }
         let stored_due = image.as_ref().and_then(Image::due);

@@ -15,7 +15,7 @@ use super::{LsmLoad, restore};
 use crate::payload::{self, GONE, Header, Item, PART, SWEEP, UNITS, WHOLE};
 use crate::twin::{text, words};
 use crate::unit::{Command, Unit};
-use crate::{Context, DbId, Keyspace};
+use crate::{Context, DbId, Due, Keyspace};
 
 const DB: DbId = DbId { tenant: Oid(1), number: 0 };
 const START_MS: i64 = 1_704_067_200_000;
@@ -55,7 +55,7 @@ impl Node {
         self.index += 1;
         self.now += 10;
         let header = Header { origin: 7, number: self.index, kind: SWEEP };
-        let entry = payload::entry(header, &self.now.to_le_bytes());
+        let entry = payload::entry(header, &payload::sweep(Due { until: self.now, hash: u64::MAX }));
         self.keyspace.apply(LogIndex(self.index), Hlc::from_micros(self.now as u64 * 1_000), &entry).unwrap();
         self.keyspace.publish();
     }
@@ -438,9 +438,9 @@ fn a_million_keys_end() {
     assert_eq!(node.read("DBSIZE", 0), KEYS.to_string());
     node.now += 70_000;
     // As the leader does it: each sweep ends about twenty thousand.
-    while let Some(until) = { node.keyspace.with_state(|state| state.db(DB).and_then(|db| db.due(node.now, 20_000))) } {
+    while let Some(due) = { node.keyspace.with_state(|state| state.db(DB).and_then(|db| db.due(node.now, 20_000))) } {
         node.index += 1;
-        let entry = payload::entry(Header { origin: 7, number: node.index, kind: SWEEP }, &until.to_le_bytes());
+        let entry = payload::entry(Header { origin: 7, number: node.index, kind: SWEEP }, &payload::sweep(due));
         (end_bytes, sweeps) = (end_bytes + entry.len(), sweeps + 1);
         node.keyspace.apply(LogIndex(node.index), Hlc::from_micros(node.now as u64 * 1_000), &entry).unwrap();
     }
@@ -454,4 +454,39 @@ fn a_million_keys_end() {
     assert_eq!(node.read("DBSIZE", 0), "0");
     assert!(empty < 1 << 20, "{empty} bytes are held for nothing");
     assert!(end_bytes < KEYS as usize, "ending keys costs more than a byte each");
+}
+
+#[test]
+fn keys_that_end_together_go_in_turns_alike_in_memory_and_in_the_lsm() {
+    let (mut hot, mut cold) = (Node::new(), Node::new());
+    for n in 0..500 {
+        for node in [&mut hot, &mut cold] {
+            node.write(&format!("SET k{n} v PXAT {}", START_MS + 100_000), 0);
+        }
+    }
+    cold.checkpoint(|| {});
+    cold.evict();
+    let mut left = 500;
+    while left > 0 {
+        let due = |node: &Node| {
+            node.keyspace.with_state(|state| {
+                let db = state.db(DB).unwrap();
+                db.due(START_MS + 200_000, 120).or(node.keyspace.load.due_until(db, START_MS + 200_000, 120).unwrap())
+            })
+        };
+        let (of_hot, of_cold) = (due(&hot).unwrap(), due(&cold).unwrap());
+        assert!(of_hot >= of_cold, "{left}");
+        for node in [&mut hot, &mut cold] {
+            node.index += 1;
+            let header = Header { origin: 7, number: node.index, kind: SWEEP };
+            let entry = payload::entry(header, &payload::sweep(of_cold));
+            let time = Hlc::from_micros((START_MS + 200_000) as u64 * 1_000);
+            node.keyspace.apply(LogIndex(node.index), time, &entry).unwrap();
+            node.keyspace.publish();
+        }
+        left -= left.min(120);
+        for node in [&hot, &cold] {
+            assert_eq!(node.read("DBSIZE", 0), left.to_string());
+        }
+    }
 }
