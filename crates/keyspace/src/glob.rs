@@ -1,5 +1,8 @@
 //! Patterns of KEYS, SCAN and PSUBSCRIBE: `*`, `?`, `[a-z]`, `[^a]`, `\` before a plain character.
 
+/// Redis does not look further than behind so many stars: nothing matches.
+const STARS_MAX: usize = 1_000;
+
 /// Whether the whole of `text` matches.
 #[must_use]
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
@@ -11,11 +14,15 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
 pub fn matches_case(pattern: &[u8], text: &[u8], any_case: bool) -> bool {
     // Only the last star has to give more: what stands before it has found its first place. So this takes time in
     // proportion to both lengths multiplied, at most.
-    let (mut p, mut t, mut star) = (0, 0, None);
+    let (mut p, mut t, mut star, mut stars) = (0, 0, None, 0);
     while t < text.len() {
         if pattern.get(p) == Some(&b'*') {
             star = Some((p + 1, t));
             p += 1;
+            stars += usize::from(pattern.get(p).is_some_and(|next| *next != b'*'));
+            if stars > STARS_MAX {
+                return false;
+            }
             continue;
         }
         match one(&pattern[p..], text[t], any_case) {
@@ -77,6 +84,14 @@ fn class(pattern: &[u8], byte: u8, fold: impl Fn(u8) -> u8) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn too_many_stars_match_nothing() {
+        let text = "a".repeat(2_000);
+        assert!(matches("*?".repeat(1_000).as_bytes(), text.as_bytes()));
+        assert!(!matches("*?".repeat(1_001).as_bytes(), text.as_bytes()));
+        assert!(matches(format!("a{}", "*".repeat(5_000)).as_bytes(), text.as_bytes()));
+    }
 
     #[test]
     fn patterns() {

@@ -138,6 +138,25 @@ fn a_library_sees_little_while_it_is_loaded() {
 }
 
 #[test]
+fn a_pattern_that_takes_too_long_ends_with_the_budget() {
+    let mut twin = Twin::new();
+    twin.check("CONFIG SET script-instruction-budget 1000000");
+    let long = r#"EVAL "return string.find(string.rep('a', 5000), '.-.-.-.-b')" 0"#;
+    assert!(twin.line(long).contains("instruction budget"));
+    twin.check(
+        r#"EVAL "return {string.find('key:12', '(%a+):(%d+)')}" 0 => [1, 6, "key", "12"]
+           EVAL "return {('a b c'):gsub('%a', {a = 'x', b = false})}" 0 => ["x b c", 3]
+           EVAL "return {('abc'):gsub('', '-')}" 0 => ["-a-b-c-", 4]
+           EVAL "return {('abc'):gsub('()', function(at) return at end)}" 0 => ["1a2b3c4", 4]
+           EVAL "return {('hello'):gsub('^l*', string.upper, 1), ('x=1, y=2'):gsub('(%w+)=(%w+)', '%2=%1')}" 0 => ["hello", "1=x, 2=y", 2]
+           EVAL "local t = {} for k, v in ('a=1,b=2'):gmatch('(%w+)=(%w+)') do t[#t + 1] = k .. v end return t" 0 => ["a1", "b2"]
+           EVAL "return select(2, pcall(function() return ('x'):find('%') end))" 0 => "user_script:1: malformed pattern (ends with \'%\')"
+           EVAL "return select(2, pcall(function() local r = ('x'):gsub('x', function() return {} end) return r end))" 0 => "user_script:1: invalid replacement value (a table)"
+           EVAL "return select(2, pcall(string.find))" 0 => "bad argument #1 to \'find\' (string expected, got no value)""#,
+    );
+}
+
+#[test]
 fn large_tables_are_written() {
     Twin::new().check(
         r#"EVAL "local m = {} for i = 1, 100000 do m[tostring(i)] = i end local n = 0 for _ in pairs(cmsgpack.unpack(cmsgpack.pack(m))) do n = n + 1 end return n" 0 => 100000

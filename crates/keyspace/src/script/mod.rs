@@ -21,6 +21,7 @@ mod cmsgpack;
 mod convert;
 mod number;
 mod pack;
+mod pattern;
 mod pool;
 mod random;
 mod sha1;

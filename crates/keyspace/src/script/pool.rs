@@ -10,7 +10,7 @@ use mlua::{Function as LuaFunction, HookTriggers, Lua, LuaOptions, MultiValue, S
 use parking_lot::Mutex;
 
 use super::vm::{Budget, PRELUDE, handle, library_table, natives, raise_table, redis_table, registration};
-use super::{Function, random};
+use super::{Function, pattern, random};
 
 /// Instructions between two looks at the budget.
 pub(super) const STEP: u32 = 1_000;
@@ -94,6 +94,7 @@ impl Vm {
         let api = library_table(&lua)?;
         api.raw_set("register_function", false)?;
         let native = natives(&lua, &budget)?;
+        pattern::install(&lua, &globals.raw_get("string")?, &native, &budget)?;
         native.raw_set("redis", &redis)?;
         native.raw_set("api", &api)?;
         native.raw_set("rawset", globals.raw_get::<Value>("rawset")?)?;

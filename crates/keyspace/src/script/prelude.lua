@@ -6,6 +6,7 @@ local raw_tostring, raw_pcall, raw_xpcall = tostring, pcall, xpcall
 local raw_setmetatable, raw_getmetatable, raw_loadstring = setmetatable, getmetatable, loadstring
 local create, resume, wrap = coroutine.create, coroutine.resume, coroutine.wrap
 local concat, byte = table.concat, string.byte
+local gsub, matches = native.gsub, native.matches
 local caught, charge, library = native.caught, native.charge, native.library
 
 -- Tables that scripts must not change stand behind empty ones. Their metatables, which no script sees, know them.
@@ -175,6 +176,42 @@ end
 os = { clock = native.clock }
 for _, name in next, { "dofile", "loadfile", "print", "require", "module", "package", "debug", "io", "newproxy", "setfenv", "getfenv", "warn" } do
   real_globals[name] = nil
+end
+
+function string.gsub(text, pattern, with, max)
+  local kind = type(with)
+  if kind ~= "function" and kind ~= "table" then
+    return gsub(text, pattern, with, max)
+  end
+  local walk = matches(text, pattern, with, max)
+  local parts, count = {}, 0
+  local function take(before, whole, after, ...)
+    if before == nil then
+      return false
+    end
+    parts[#parts + 1] = before
+    if whole == nil then
+      return false
+    end
+    count = count + 1
+    local value
+    if kind == "function" then
+      value = with(...)
+    else
+      value = with[(...)]
+    end
+    if not value then
+      value = whole
+    elseif type(value) ~= "string" and type(value) ~= "number" then
+      error("invalid replacement value (a " .. type(value) .. ")", 3)
+    end
+    parts[#parts + 1] = value
+    parts[#parts + 1] = after
+    return true
+  end
+  while take(walk()) do
+  end
+  return concat(parts), count
 end
 
 local strings = protect(string)

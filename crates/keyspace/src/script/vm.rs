@@ -19,7 +19,7 @@ const BUDGET: i64 = 20_000_000;
 /// What loading a library may use.
 const LOAD_BUDGET: u64 = 2_000_000;
 /// Bytes of memory unless `script-memory-limit` says otherwise.
-const MEMORY_BYTES_MAX: i64 = 64 << 20;
+pub(super) const MEMORY_BYTES_MAX: i64 = 64 << 20;
 
 /// An error that Rust raised within a script.
 #[derive(Clone, Debug)]
@@ -40,11 +40,16 @@ impl std::error::Error for Raised {}
 
 /// An error of a library's function, with its place in the script as C would write it.
 pub(super) fn raise(lua: &Lua, text: &str) -> mlua::Error {
-    let place = lua.inspect_stack(1, |frame| {
-        let line = frame.current_line().filter(|_| frame.source().what != "C")?;
-        Some(format!("{}:{line}: ", frame.source().short_src.as_deref().unwrap_or("?")))
-    });
-    let text = format!("{}{text}", place.flatten().unwrap_or_default());
+    // What the prelude has made over is no place that a script knows.
+    let at = |level| {
+        lua.inspect_stack(level, |frame| {
+            let name = frame.source().short_src.map(|name| name.into_owned()).unwrap_or_default();
+            let line = frame.current_line().filter(|_| frame.source().what != "C");
+            (name == "prelude", line.map(|line| format!("{name}:{line}: ")))
+        })
+    };
+    let place = (1..4).filter_map(at).find(|(is_prelude, _)| !is_prelude).and_then(|(_, place)| place);
+    let text = format!("{}{text}", place.unwrap_or_default());
     mlua::Error::external(Raised { text, is_table: false })
 }
 
