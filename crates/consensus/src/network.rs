@@ -13,10 +13,11 @@ use openraft::raft::{
 };
 use openraft::type_config::alias::SnapshotOf;
 use perigee_runtime::Clock;
+use perigee_types::LogIndex;
 
 use crate::apply::CheckpointMark;
 use crate::options::Node;
-use crate::raft_types::{TypeConfig, Vote};
+use crate::raft_types::{TypeConfig, Vote, to_index};
 use crate::snapshot::{SendError, Sender, Sending, Snapshots};
 use crate::transport::{Call, Lane, Link, LinkError, Transport};
 use crate::wire;
@@ -148,15 +149,16 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     async fn full_snapshot(
         &mut self,
         vote: Vote,
-        _snapshot: SnapshotOf<TypeConfig, CheckpointMark>,
+        snapshot: SnapshotOf<TypeConfig, CheckpointMark>,
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        // Whatever openraft names, the newest checkpoint holds it too.
+        // What openraft takes the member to hold when this succeeds.
+        let named = snapshot.meta.last_log_id.map_or(LogIndex(0), |id| to_index(id.index));
         tokio::select! {
             biased;
             closed = cancel => Err(closed.into()),
-            sent = self.send_snapshot(vote) => sent,
+            sent = self.send_snapshot(vote, named) => sent,
         }
     }
 
@@ -188,13 +190,23 @@ impl Peer {
         wire::decode_vote_response(answer).map_err(|error| unusable(&error))
     }
 
-    async fn send_snapshot(&mut self, vote: Vote) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+    async fn send_snapshot(
+        &mut self,
+        vote: Vote,
+        named: LogIndex,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        // A transfer that was interrupted may be of an older checkpoint: to go on with it would claim too much.
+        self.sending = self.sending.take().filter(|sending| sending.holds(named));
         if self.sending.is_none() {
             let opened = self.open_snapshot().await.map_err(|error| {
                 tracing::warn!(%error, "a snapshot cannot be sent");
                 Unreachable::new(&error)
             })?;
-            self.sending = Some(Sending::new(perigee_log::random_id(), opened));
+            let sending = Sending::new(perigee_log::random_id(), opened);
+            if !sending.holds(named) {
+                return Err(Unreachable::from_string("the checkpoint is older than its announcement").into());
+            }
+            self.sending = Some(sending);
         }
         let sender = Sender {
             link: &*self.link,

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use perigee_log::{Log, LogError};
 use perigee_runtime::Clock;
+use perigee_types::LogIndex;
 
 use crate::machine::Applied;
 use crate::raft_types::{Vote, damaged};
@@ -127,6 +128,11 @@ pub(crate) struct Sender<'a> {
 impl Sending {
     pub(crate) fn new(id: u128, reader: Box<dyn SnapshotReader>) -> Self {
         Self { id, position: reader.position().clone(), reader: Some(Mutex::new(reader)), piece: None, next: 0 }
+    }
+
+    /// Whether who has it holds the log up to `index`.
+    pub(crate) fn holds(&self, index: LogIndex) -> bool {
+        self.position.applied.index >= index
     }
 
     /// Sends what the receiver does not have yet.
