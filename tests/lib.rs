@@ -4,6 +4,7 @@
 //! - `slt`: SQL, as sqllogictest files and statement by statement beside PostgreSQL
 //! - `redis`: the Redis door
 //! - `crash`: kills, power loss, failing disks, damage
+//! - `cluster`: several nodes of one cluster: who leads, who follows, who comes back
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 

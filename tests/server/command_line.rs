@@ -23,7 +23,7 @@ fn versions_and_configurations_are_shown() {
     check(&["config", "check"], 0, "good");
     check(&["config", "print", "--memory", "1GB"], 0, "root = \"1GB\"");
     check(&["config", "check", "--pg-address", "0.0.0.0:5432"], 2, "--insecure");
-    check(&["config", "check", "--durability", "interval", "--peers", "n1=a:1,n2=b:1"], 2, "voters");
+    check(&["config", "check", "--durability", "interval", "--peers", "n1=a:1,n2=b:1,n3=c:1"], 2, "voters");
     check(&["config", "check", "--config", "no/such/file"], 2, "no/such/file");
     check(&["node", "--no-such-flag"], 2, "--no-such-flag");
     check(&["log", "verify", "--data-dir", "no/such/folder"], 3, "no/such/folder");

@@ -138,6 +138,9 @@ pub struct Log {
     pub segment_size: ByteSize,
     /// How much of the log is kept for who follows the change feed, also behind checkpoints.
     pub feed_retention: ByteSize,
+    /// Entries kept behind the last checkpoint, for members of the cluster that are a little behind.
+    #[serde(deserialize_with = "crate::lenient::number")]
+    pub keep_entries: u64,
 }
 
 impl Default for Log {
@@ -147,6 +150,7 @@ impl Default for Log {
             sync_interval: Span::from_secs(1),
             segment_size: ByteSize::mb(64),
             feed_retention: ByteSize::mb(128),
+            keep_entries: 10_000,
         }
     }
 }
@@ -254,6 +258,15 @@ pub struct Security {
     /// Allows a public address without authentication.
     #[serde(deserialize_with = "crate::lenient::boolean")]
     pub insecure: bool,
+    /// The authority whose certificates members of the cluster show each other, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_authority: Option<PathBuf>,
+    /// This node's certificate for the cluster, made out to its name, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_key: Option<PathBuf>,
 }
 
 impl Default for Security {
@@ -265,6 +278,9 @@ impl Default for Security {
             tls_certificate: None,
             tls_key: None,
             insecure: false,
+            cluster_authority: None,
+            cluster_certificate: None,
+            cluster_key: None,
         }
     }
 }

@@ -42,6 +42,17 @@ impl Config {
                 "node.id (--id) is {id:?}: use 1 to 63 letters, digits, '-', '_' or '.', not starting with '.'"
             ));
         }
+        let voters = self.node.peers.voters(id);
+        if voters > 1 && (voters.is_multiple_of(2) || voters > 7) {
+            return conflict(format!(
+                "node.peers (--peers) makes a cluster of {voters}: use 3, 5 or 7, of which more than half must be up"
+            ));
+        }
+        if voters > 1 && !self.node.peers.0.contains_key(id) {
+            return conflict(format!(
+                "node.peers (--peers) does not name this node, {id:?}: give all nodes the same list"
+            ));
+        }
         Ok(())
     }
 
@@ -71,6 +82,13 @@ impl Config {
         if security.tls_certificate.is_some() != security.tls_key.is_some() {
             return conflict("security.tls_certificate and security.tls_key go together: set both or neither");
         }
+        let cluster = [&security.cluster_authority, &security.cluster_certificate, &security.cluster_key];
+        let has_certificates = cluster.iter().all(|path| path.is_some());
+        if !has_certificates && cluster.iter().any(|path| path.is_some()) {
+            return conflict(
+                "security.cluster_authority, cluster_certificate and cluster_key go together: set all or none",
+            );
+        }
         if security.superuser.is_empty() || security.superuser.len() > 63 {
             return conflict("security.superuser must be a role name of 1 to 63 bytes");
         }
@@ -83,7 +101,7 @@ impl Config {
             return Ok(());
         }
         for (door, address) in self.listen.doors() {
-            let Some(text) = address.get() else { continue };
+            let Some(text) = address.get().filter(|_| door != "cluster" || !has_certificates) else { continue };
             let addresses = address
                 .resolve()
                 .map_err(|error| ConfigError::Conflict(format!("listen.{door}: cannot resolve {text:?}: {error}")))?;
@@ -141,10 +159,17 @@ mod tests {
     fn interval_is_for_one_voter() {
         check(&[("log.durability", "interval")], Ok(()));
         check(&[("log.durability", "interval"), ("node.peers", "n1=a:1")], Ok(()));
-        check(&[("log.durability", "interval"), ("node.peers", "n1=a:1,n2=b:1")], Err("voters"));
-        check(&[("log.durability", "interval"), ("node.peers", "n2=b:1")], Err("voters"));
-        check(&[("log.durability", "fsync"), ("node.peers", "n1=a:1,n2=b:1")], Ok(()));
+        check(&[("log.durability", "interval"), ("node.peers", "n1=a:1,n2=b:1,n3=c:1")], Err("voters"));
+        check(&[("log.durability", "fsync"), ("node.peers", "n1=a:1,n2=b:1,n3=c:1")], Ok(()));
         check(&[("log.durability", "async")], Err("async"));
+    }
+
+    #[test]
+    fn clusters_are_odd_and_name_this_node() {
+        check(&[("node.peers", "n1=a:1,n2=b:1")], Err("3, 5 or 7"));
+        check(&[("node.peers", "n2=a:1,n3=b:1,n4=c:1")], Err("3, 5 or 7"));
+        check(&[("node.peers", "n2=a:1,n3=b:1")], Err("does not name"));
+        check(&[("security.cluster_key", "key.pem")], Err("go together"));
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Engine {
     /// start-up settings give.
     pub async fn connect(self: &Arc<Self>, request: ConnectRequest) -> SqlResult<Session> {
         if self.consensus.leader_term().is_none() {
-            return Err(crate::transaction::no_leader());
+            self.followed()?;
         }
         Session::open(self, request)
     }
@@ -216,10 +216,16 @@ impl Engine {
         self.started_micros
     }
 
-    /// Whether reads and writes can be served.
+    /// Whether reads can be served, and on the leader writes.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.consensus.leader_term().is_some()
+        self.consensus.leader_term().is_some() || self.followed().is_ok()
+    }
+
+    /// The name of the leader that this node follows.
+    pub(crate) fn followed(&self) -> SqlResult<String> {
+        let leader = self.consensus.leader().filter(|_| self.consensus.follows());
+        leader.map(|leader| leader.name).ok_or_else(crate::transaction::no_leader)
     }
 
     /// Ends when the engine cannot go on, with the reason: the process has to end.

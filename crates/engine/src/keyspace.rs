@@ -29,7 +29,11 @@ impl KeyspaceLog {
 impl Proposer for KeyspaceLog {
     fn propose(&self, payload: Bytes) -> BoxFuture<'static, Result<(), SubmitError>> {
         let Some(term) = self.consensus.leader_term() else {
-            return std::future::ready(Err(refused("no leader is known; nothing was written"))).boxed();
+            let text = match self.consensus.leader().filter(|_| self.consensus.follows()) {
+                Some(leader) => format!("READONLY this node follows node {}, which takes writes", leader.name),
+                None => "CLUSTERDOWN no leader is known; nothing was written".to_owned(),
+            };
+            return std::future::ready(Err(SubmitError::Refused(text))).boxed();
         };
         let proposal = self.consensus.propose(term, Entry::Companion(payload).encode());
         async move { outcome(proposal.await) }.boxed()

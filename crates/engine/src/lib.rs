@@ -64,6 +64,7 @@ mod session_command;
 mod session_settings;
 mod session_transaction;
 pub mod settings;
+pub mod snapshot;
 mod stage;
 mod temporary;
 mod transaction;

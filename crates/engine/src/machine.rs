@@ -1,6 +1,6 @@
 //! The state machine that consensus drives: storage, applied in log order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use perigee_consensus::{Applied, CommittedEntry, EntryKind, MachineError, Outcome, StateMachine};
@@ -14,6 +14,8 @@ pub struct Machine {
     restored: Applied,
     log: Arc<Log>,
     skip: BTreeSet<LogIndex>,
+    /// What the leader attests of entries that this node's log does not hold yet.
+    unchecked: VecDeque<Attestation>,
 }
 
 impl Machine {
@@ -21,7 +23,7 @@ impl Machine {
     /// the leader attests.
     #[must_use]
     pub fn new(applier: Applier, restored: Applied, log: Arc<Log>) -> Self {
-        Self { applier, restored, log, skip: BTreeSet::new() }
+        Self { applier, restored, log, skip: BTreeSet::new(), unchecked: VecDeque::new() }
     }
 
     /// Leaves out some entries: the last resort for one that cannot be applied. What they wrote is lost.
@@ -33,6 +35,23 @@ impl Machine {
 }
 
 impl Machine {
+    /// Looks at an attestation, now or when the log has come so far: a follower may apply what others have on disk before it
+    /// has it itself.
+    fn attested(&mut self, attestation: Attestation) -> Result<(), MachineError> {
+        self.unchecked.push_back(attestation);
+        self.check_attested()
+    }
+
+    fn check_attested(&mut self) -> Result<(), MachineError> {
+        let written = self.log.last().map_or(0, |(_, last)| last);
+        while self.unchecked.front().is_some_and(|next| next.index.0 <= written) {
+            if let Some(next) = self.unchecked.pop_front() {
+                self.check_chain(next)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Compares the chain of this node's log with the leader's.
     fn check_chain(&self, Attestation { index, chain_hash, .. }: Attestation) -> Result<(), MachineError> {
         self.log.check_anchor(Anchor { index: index.0, hash: chain_hash }).map_err(|error| match error {
@@ -63,6 +82,9 @@ impl StateMachine for Machine {
         if self.skip.contains(&entry.index) {
             return self.skip(&entry);
         }
+        if !self.unchecked.is_empty() {
+            self.check_attested()?;
+        }
         let started = std::time::Instant::now();
         let result = match entry.kind {
             EntryKind::Normal => {
@@ -82,7 +104,7 @@ impl StateMachine for Machine {
         match result {
             Ok(ApplyOutcome::Applied) => Ok(Outcome::Applied),
             Ok(ApplyOutcome::Fenced) => Ok(Outcome::Fenced),
-            Ok(ApplyOutcome::Attested(attestation)) => self.check_chain(attestation).map(|()| Outcome::Applied),
+            Ok(ApplyOutcome::Attested(attestation)) => self.attested(attestation).map(|()| Outcome::Applied),
             Err(error) => Err(MachineError(format!("entry {}: {error}", entry.index))),
         }
     }

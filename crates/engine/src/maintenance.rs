@@ -36,6 +36,12 @@ pub fn run(engine: &Arc<Engine>, stop: &CancellationToken) {
                 }
             }
         }
+        if engine.consensus.leader_term().is_none() {
+            // On the leader the session that makes an index fills it.
+            if let Err(error) = finish_indexes(engine) {
+                tracing::warn!(%error, "an index could not be filled");
+            }
+        }
         evict_keys(engine);
         engine.store.evict();
         attestations.look(engine);
@@ -60,6 +66,22 @@ pub fn finish_indexes(engine: &Arc<Engine>) -> SqlResult<()> {
         engine.store.backfill_index(index).map_err(crate::error::storage)?;
     }
     Ok(())
+}
+
+/// Does what is to be done first each time that this node begins to lead, until `stop`: temporary objects of the last leader's
+/// sessions go, which ended with it.
+pub async fn take_over(engine: Arc<Engine>, stop: CancellationToken) {
+    let mut leading = engine.consensus.watch_leader();
+    loop {
+        let leads = leading.borrow_and_update().is_some();
+        if leads && let Err(error) = drop_temporary(&engine).await {
+            tracing::warn!(%error, "temporary objects of the last leader stay");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = leading.changed() => if changed.is_err() { return },
+        }
+    }
 }
 
 /// Drops the temporary objects of sessions that ended with the last process, or with the last leader. Before the doors

@@ -52,6 +52,7 @@ impl Session {
         let (wait, cancel) = (self.lock_wait(), self.cancel.clone());
         let engine = self.engine.clone();
         let transaction = self.transaction()?;
+        transaction.check_leads(command)?;
         // A read-only transaction may write to what nobody else reads.
         if !transaction.catalog(&engine).is_temporary(table.schema) {
             transaction.check_writable(command)?;

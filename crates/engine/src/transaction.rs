@@ -38,6 +38,8 @@ pub(crate) struct Transaction {
     pub(crate) deferrable: bool,
     /// Begun by BEGIN, not by a single statement.
     pub(crate) explicit: bool,
+    /// The leader, where this node is not: nothing can be written here, and reads see what has come so far.
+    pub(crate) elsewhere: Option<String>,
     /// Nothing but ROLLBACK (or COMMIT, which rolls back) is possible.
     pub(crate) failed: bool,
     /// `now()`: microseconds since 1970 UTC.
@@ -72,13 +74,18 @@ pub(crate) struct Transaction {
 
 impl Transaction {
     pub(crate) fn new(engine: &Arc<Engine>, explicit: bool, isolation: Isolation, read_only: bool) -> SqlResult<Self> {
-        let term = engine.consensus.leader_term().ok_or_else(no_leader)?;
+        let (term, elsewhere) = match engine.consensus.leader_term() {
+            Some(term) => (term, None),
+            // No term is ever zero: whatever this transaction proposed would be refused.
+            None => (Term(0), Some(engine.followed()?)),
+        };
         let holder = engine.next_holder();
         Ok(Self {
             holder,
             term,
             isolation,
             read_only,
+            elsewhere,
             deferrable: false,
             explicit,
             failed: false,
@@ -163,8 +170,21 @@ impl Transaction {
         }) && pointing(seen) == pointing(&latest)
     }
 
+    /// Refuses what only the leader can do.
+    pub(crate) fn check_leads(&self, command: &str) -> SqlResult<()> {
+        match &self.elsewhere {
+            None => Ok(()),
+            Some(leader) => Err(SqlError::new(
+                SqlState::ReadOnlySqlTransaction,
+                format!("cannot execute {command}: this node follows node {leader}"),
+            )
+            .hint(format!("connect to node {leader}, which leads the cluster and takes writes"))),
+        }
+    }
+
     /// Refuses writes where they may not be.
     pub(crate) fn check_writable(&self, command: &str) -> SqlResult<()> {
+        self.check_leads(command)?;
         if self.read_only {
             return Err(SqlError::new(
                 SqlState::ReadOnlySqlTransaction,

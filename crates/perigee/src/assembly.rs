@@ -8,14 +8,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use perigee_cluster::{Cluster, ClusterOptions, Identity};
 use perigee_config::{Authentication, ByteSize, Config, Durability, MemoryPlan};
-use perigee_consensus::{Applied, Consensus, ConsensusError, ConsensusOptions, Node};
+use perigee_consensus::{
+    Applied, ClusterParts, Consensus, ConsensusError, ConsensusOptions, Node, SnapshotPosition, adopt,
+};
+use perigee_engine::snapshot::{self, LsmSnapshots};
 use perigee_engine::{Engine, EngineOptions, KeyspaceLog, Machine, maintenance};
 use perigee_keyspace::{Keyspace, persist};
 use perigee_log::{Log, LogOptions, Meta, NodeIdentity};
 use perigee_query::exec::{QueryOptions, QueryRuntime};
 use perigee_runtime::Runtime;
 use perigee_security::scram::ScramVerifier;
+use perigee_security::tls::MemberTls;
 use perigee_storage::budget::{BudgetOptions, MemoryBudget};
 use perigee_storage::disk::DiskReserve;
 use perigee_storage::kv::{FjallKv, KvEngine, KvError, KvOptions};
@@ -23,11 +28,17 @@ use perigee_storage::store::{Store, StoreError, StoreOptions};
 use perigee_telemetry::names;
 use perigee_types::LogIndex;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::measure;
+
+/// How long a leader that stops waits for another member to take over.
+const HAND_OVER: Duration = Duration::from_secs(2);
+/// The fact in `meta` that says whether the log is still to be brought behind an installed snapshot.
+const INSTALLED: &str = "installed";
 
 /// What a start may be told beside the configuration.
 #[derive(Clone, Debug, Default)]
@@ -48,22 +59,22 @@ pub(crate) struct Assembly {
     budget: Arc<MemoryBudget>,
     disk: Arc<DiskReserve>,
     log: Arc<Log>,
+    cluster: Option<Member>,
     stop_maintenance: CancellationToken,
     maintenance: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 impl Assembly {
-    /// Recovers the node: newest checkpoint, then the log behind it. Returns when it leads and has applied its log.
+    /// Recovers the node: newest checkpoint, then the log behind it. Returns when a single node leads and has applied its log;
+    /// a member of a cluster when it has applied what it knows to be committed. `listener` is for the other members.
     pub(crate) async fn start(
         config: &Config,
         plan: &MemoryPlan,
         dir: &DataDir,
         runtime: Runtime,
         overrides: &Overrides,
+        listener: Option<TcpListener>,
     ) -> Result<Arc<Self>, Failure> {
-        if config.node.peers.voters(&config.node.id) > 1 {
-            return Err(Failure::fatal("a cluster of several nodes (node.peers, --peers) is not in this release"));
-        }
         if overrides.force_recover {
             return Err(Failure::Refused(
                 "--force-recover is for a node that has lost the majority of its cluster; this node is the only voter, so \
@@ -71,7 +82,19 @@ impl Assembly {
                     .to_owned(),
             ));
         }
-        let (meta, identity) = identity(config, dir, &runtime)?;
+        let (meta, mut identity) = identity(config, dir, &runtime)?;
+        let mut member = match listener {
+            Some(listener) => Some(Member::listen(config, &identity, listener).await?),
+            None => None,
+        };
+        if identity.cluster_id == 0 {
+            identity.cluster_id = match &member {
+                Some(member) => member.cluster.find(perigee_log::random_id).await.map_err(Failure::fatal)?,
+                None => perigee_log::random_id(),
+            };
+            meta.set_identity(identity)?;
+        }
+        install_snapshot(dir, &meta)?;
         let budget = budget(plan);
         let kv = open_kv(plan, dir).await?;
         let (keyspace, line) = open_keyspace(&kv, &budget, &runtime).await?;
@@ -91,26 +114,38 @@ impl Assembly {
             tracing::warn!(?cut, "the log ended in a torn write that was never acknowledged; it was cut");
         }
         let log = Arc::new(log);
+        adopt_snapshot(&meta, &log, &restored, recovered.chain_hash)?;
         check_skipped(&overrides.skip_entries, restored.index, &log)?;
         let machine = Machine::new(applier, restored, Arc::clone(&log)).skipping(overrides.skip_entries.clone());
         let node = Node {
             name: config.node.id.clone(),
             incarnation: identity.incarnation,
-            address: config.listen.cluster.get().unwrap_or_default().to_owned(),
+            address: member.as_ref().map(|member| member.cluster.node().address.clone()).unwrap_or_default(),
         };
         let mut options = ConsensusOptions::new(node, identity.cluster_id);
         options.committed = LogIndex(recovery.committed);
         options.recent_bytes_max = plan.log_cache.bytes() as usize;
         options.keep_bytes = config.log.feed_retention.bytes();
+        options.keep_entries = config.log.keep_entries;
         options.durability = match config.log.durability {
             Durability::Fsync => perigee_consensus::Durability::Fsync,
             Durability::Interval => perigee_consensus::Durability::Interval(
                 config.log.sync_interval.get().unwrap_or(Duration::from_secs(1)),
             ),
         };
-        let consensus = Consensus::start(options, runtime.clone(), Arc::clone(&log), meta, machine)
-            .await
-            .map_err(consensus_failure)?;
+        let consensus = match &mut member {
+            None => Consensus::start(options, runtime.clone(), Arc::clone(&log), meta, machine).await,
+            Some(member) => {
+                let snapshots = LsmSnapshots::new(Arc::clone(&kv), dir.root());
+                let parts =
+                    ClusterParts { transport: Arc::new(member.cluster.clone()), snapshots: Some(Arc::new(snapshots)) };
+                Consensus::start_member(options, runtime.clone(), Arc::clone(&log), meta, machine, parts).await
+            }
+        };
+        let consensus = consensus.map_err(consensus_failure)?;
+        if let Some(member) = &member {
+            member.join(&consensus);
+        }
         let reserve = config.storage.disk_reserve.map(ByteSize::bytes);
         let disk = DiskReserve::new(Arc::clone(&runtime.files), Arc::clone(&runtime.clock), dir.root(), reserve);
         let disk = Arc::new(disk);
@@ -132,7 +167,9 @@ impl Assembly {
             .await
             .map_err(Failure::fatal)?
             .map_err(Failure::fatal)?;
-        maintenance::drop_temporary(&engine).await.map_err(Failure::fatal)?;
+        if member.is_none() {
+            maintenance::drop_temporary(&engine).await.map_err(Failure::fatal)?;
+        }
         if !overrides.skip_entries.is_empty() {
             checkpoint_now(&engine).await?;
         }
@@ -144,6 +181,9 @@ impl Assembly {
                 .spawn(move || maintenance::run(&engine, &stop))
                 .map_err(Failure::fatal)?
         };
+        if member.is_some() {
+            tokio::spawn(maintenance::take_over(Arc::clone(&engine), stop_maintenance.clone()));
+        }
         let stop_keys = stop_maintenance.clone();
         tokio::spawn(stop_keys.run_until_cancelled_owned(keyspace.run(line, Arc::new(log_of_keys))));
         tokio::spawn(perigee_engine::continuous::run(Arc::clone(&engine), stop_maintenance.clone()));
@@ -156,6 +196,7 @@ impl Assembly {
             budget,
             disk,
             log,
+            cluster: member,
             stop_maintenance,
             maintenance: std::sync::Mutex::new(Some(maintenance)),
         }))
@@ -169,16 +210,32 @@ impl Assembly {
     /// Whether reads and writes can be served, or why not.
     pub(crate) fn ready(&self) -> Result<(), String> {
         if !self.engine.is_ready() {
-            return Err("this node does not lead".to_owned());
+            return Err("no leader is known".to_owned());
         }
         // Not so with a full disk: reads go on, and who frees space must find a way in.
         Ok(())
     }
 
+    /// Whether this node takes writes.
+    pub(crate) fn leads(&self) -> bool {
+        self.consensus.leader_term().is_some()
+    }
+
     /// For `/cluster/status`.
     pub(crate) fn status(&self) -> Value {
         let raft = self.consensus.metrics();
+        let members = self.consensus.members().into_iter().map(|member| {
+            json!({
+                "id": member.node.name,
+                "address": member.node.address,
+                "voter": member.voter,
+                "leads": member.leads,
+                "matched": member.matched.map(|index| index.0),
+            })
+        });
         json!({
+            "leader": self.consensus.leader().map(|leader| leader.name),
+            "members": members.collect::<Vec<_>>(),
             "id": self.id,
             "role": if raft.serving { "leader" } else { "follower" },
             "term": raft.term.0,
@@ -218,8 +275,21 @@ impl Assembly {
         }
     }
 
+    /// Whether the process is to start again, over a snapshot of the leader.
+    pub(crate) fn wants_restart(&self) -> bool {
+        self.consensus.wants_restart()
+    }
+
     /// The end: sessions closed, final checkpoint, consensus down, log closed.
     pub(crate) async fn stop(&self) -> Result<(), Failure> {
+        if self.cluster.is_some() && self.consensus.leader_term().is_some() {
+            self.consensus.step_down().await;
+            let mut leading = self.consensus.watch_leader();
+            let handed_over = leading.wait_for(Option::is_none);
+            if tokio::time::timeout(HAND_OVER, handed_over).await.is_err() {
+                tracing::warn!("no other member has taken over: an election will follow");
+            }
+        }
         self.engine.sessions().close();
         self.stop_maintenance.cancel();
         let thread = self.maintenance.lock().unwrap_or_else(|e| e.into_inner()).take();
@@ -239,9 +309,97 @@ impl Assembly {
             Err(error) => tracing::warn!(%error, "no final checkpoint"),
         }
         self.consensus.shutdown().await;
+        if let Some(member) = &self.cluster {
+            member.close();
+        }
         self.log.close()?;
         Ok(())
     }
+}
+
+/// This node in its cluster, with the threads that other members are answered on: doors do not hold up heartbeats.
+struct Member {
+    cluster: Cluster,
+    threads: std::sync::Mutex<Option<tokio::runtime::Runtime>>,
+}
+
+impl Member {
+    /// Listens for the others.
+    async fn listen(config: &Config, identity: &NodeIdentity, listener: TcpListener) -> Result<Self, Failure> {
+        let security = &config.security;
+        let tls = match (&security.cluster_authority, &security.cluster_certificate, &security.cluster_key) {
+            (Some(authority), Some(certificate), Some(key)) => {
+                Some(MemberTls::load(authority, certificate, key, &["h2"]).map_err(Failure::fatal)?)
+            }
+            _ => None,
+        };
+        let options = ClusterOptions { peers: config.node.peers.0.clone(), tls, insecure: security.insecure };
+        options.check(&config.node.id).await.map_err(|error| Failure::Refused(error.to_string()))?;
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("cluster")
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::fatal(format!("cannot start threads: {error}")))?;
+        let own = Identity {
+            name: config.node.id.clone(),
+            incarnation: identity.incarnation,
+            cluster_id: Some(identity.cluster_id).filter(|cluster| *cluster != 0),
+        };
+        let listener = listener.into_std().map_err(Failure::fatal)?;
+        let cluster = {
+            let _on_its_threads = threads.enter();
+            let listener = TcpListener::from_std(listener).map_err(Failure::fatal)?;
+            Cluster::serve(listener, options, own)
+        };
+        Ok(Self { cluster, threads: std::sync::Mutex::new(Some(threads)) })
+    }
+
+    /// Answers for consensus from here on, forms the cluster and keeps its members.
+    fn join(&self, consensus: &Consensus) {
+        self.cluster.attach(consensus.clone());
+        let keeping = self.cluster.clone();
+        if let Some(threads) = &*self.threads.lock().unwrap_or_else(|e| e.into_inner()) {
+            threads.spawn(async move { keeping.keep().await });
+        }
+    }
+
+    fn close(&self) {
+        self.cluster.close();
+        if let Some(threads) = self.threads.lock().unwrap_or_else(|e| e.into_inner()).take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // A plain drop of the threads would block, which tokio forbids where this may run.
+        self.close();
+    }
+}
+
+/// Puts a snapshot of the leader, received before the last stop, in the place of the LSM. The log follows, once it is open: see
+/// [`adopt_snapshot`]; a note says so, because a crash may come in between.
+fn install_snapshot(dir: &DataDir, meta: &Meta) -> Result<(), Failure> {
+    if !snapshot::waits(dir.root()).map_err(Failure::fatal)? {
+        snapshot::install(dir.root()).map_err(Failure::fatal)?;
+        return Ok(());
+    }
+    meta.save_fact(INSTALLED, &[1])?;
+    snapshot::install(dir.root()).map_err(Failure::fatal)?;
+    tracing::info!("a snapshot of the leader has taken the place of this node's tables and keys");
+    Ok(())
+}
+
+/// Brings the log behind the snapshot that was installed.
+fn adopt_snapshot(meta: &Meta, log: &Log, restored: &Applied, chain_hash: [u8; 32]) -> Result<(), Failure> {
+    if meta.fact(INSTALLED)?.is_none_or(|fact| fact != [1]) {
+        return Ok(());
+    }
+    adopt(log, &SnapshotPosition { applied: restored.clone(), chain_hash })?;
+    meta.save_fact(INSTALLED, &[0])?;
+    Ok(())
 }
 
 /// Entries can only be skipped where they are still to be applied.
@@ -275,8 +433,8 @@ fn identity(config: &Config, dir: &DataDir, runtime: &Runtime) -> Result<(Arc<Me
         None if dir.is_new().map_err(Failure::fatal)? => {
             let incarnation = perigee_log::random_id();
             let node = Node { name: config.node.id.clone(), incarnation, address: String::new() };
-            let cluster_id = perigee_log::random_id();
-            let identity = NodeIdentity { node_id: node.id(), incarnation, cluster_id };
+            // Its cluster is found, or drawn, before anything is written for it.
+            let identity = NodeIdentity { node_id: node.id(), incarnation, cluster_id: 0 };
             meta.set_identity(identity)?;
             identity
         }

@@ -55,10 +55,35 @@ pub(crate) fn run(arguments: &NodeArguments) -> Result<(), Failure> {
     let result = network.block_on(live(&config, &dir, metrics, &overrides));
     // Connections that a client keeps open must not keep the process.
     network.shutdown_background();
-    result
+    match result? {
+        Ending::Stopped => Ok(()),
+        Ending::Restart => Err(start_again()),
+    }
 }
 
-async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Overrides) -> Result<(), Failure> {
+/// How a node's life has ended.
+enum Ending {
+    /// It was told to.
+    Stopped,
+    /// A snapshot of the leader takes the place of what it held.
+    Restart,
+}
+
+/// Puts a new process in the place of this one, with the same number and the same arguments: nothing of the old state, in memory or
+/// open, can live on beside the new one. Returns only when that fails.
+fn start_again() -> Failure {
+    use std::os::unix::process::CommandExt;
+    let mut arguments = std::env::args_os();
+    let mut command = std::process::Command::new("/proc/self/exe");
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    // What was asked for the first start only was done then.
+    command.args(arguments.filter(|argument| argument != "--clean"));
+    Failure::fatal(format!("cannot start again over the snapshot: {}", command.exec()))
+}
+
+async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Overrides) -> Result<Ending, Failure> {
     let plan = config.memory_plan()?;
     let mut signals = StopSignals::new()?;
     warn_of_closed_doors(config);
@@ -67,6 +92,7 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     let pg_listener = bind("pg", &config.listen.pg).await?;
     let redis_listener = bind("redis", &config.listen.redis).await?;
     let grpc_listener = bind("grpc", &config.listen.grpc).await?;
+    let cluster_listener = bind("cluster", &cluster_address(config)?).await?;
     if let Some(address) = address(grpc_listener.as_ref()).filter(|address| !perigee_grpc::is_allowed(address)) {
         return Err(Failure::Refused(format!(
             "listen.grpc {address}: the gRPC door has no authentication yet and listens on loopback only"
@@ -85,13 +111,13 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     }
 
     let started = std::time::Instant::now();
-    let starting = Assembly::start(config, &plan, dir, Runtime::system(), overrides);
+    let starting = Assembly::start(config, &plan, dir, Runtime::system(), overrides, cluster_listener);
     let assembly = tokio::select! {
         assembly = starting => assembly?,
         signal = signals.next() => {
             // Recovery only reads, apart from what is safe to repeat.
             tracing::info!(signal, "stopped during recovery");
-            return Ok(());
+            return Ok(Ending::Stopped);
         }
     };
     tracing::info!(seconds = started.elapsed().as_secs_f64(), "recovered");
@@ -125,6 +151,9 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
         failure = assembly.failed() => Err(failure),
     };
     status.stopping();
+    if result.is_err() && assembly.wants_restart() {
+        return Ok(Ending::Restart);
+    }
     // What has failed cannot be closed in order; the log's own recovery is the way back.
     result?;
     closing.cancel();
@@ -140,7 +169,7 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
         signal = signals.next() => tracing::warn!(signal, "not waiting for the end of the graceful stop"),
     }
     tracing::info!("stopped");
-    Ok(())
+    Ok(Ending::Stopped)
 }
 
 /// The PostgreSQL door.
@@ -211,9 +240,21 @@ async fn drain(
 /// Says so when a door is configured that this release does not have.
 fn warn_of_closed_doors(config: &Config) {
     for (door, address) in config.listen.doors() {
-        if let (Some(address), false) = (address.get(), matches!(door, "pg" | "redis" | "grpc" | "ops")) {
+        if let (Some(address), false) = (address.get(), matches!(door, "pg" | "redis" | "grpc" | "cluster" | "ops")) {
             tracing::warn!(door, address, "this release does not have this door: it stays closed");
         }
+    }
+}
+
+/// Where other members find this node: as it was told, else at the address that the peers give it.
+fn cluster_address(config: &Config) -> Result<Address, Failure> {
+    let peers = &config.node.peers;
+    if peers.voters(&config.node.id) == 1 {
+        return Ok(Address::Off);
+    }
+    match (&config.listen.cluster, peers.0.get(&config.node.id)) {
+        (Address::Off, Some(own)) => own.parse().map_err(Failure::Refused),
+        (given, _) => Ok(given.clone()),
     }
 }
 

@@ -3,13 +3,13 @@
 //! | path | answer |
 //! | --- | --- |
 //! | `/health` | liveness: 503 `{"status":"starting"}` during recovery, then 200 `{"status":"ok",…}`, also without a quorum |
-//! | `/ready` | 200 while reads and writes can be served, else 503 with the reason |
+//! | `/ready` | 200 while reads can be served, with `?role=leader` also writes; else 503 with the reason |
 //! | `/metrics` | Prometheus text |
 //! | `/cluster/status` | term, leader, members, positions of the log |
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -52,8 +52,15 @@ async fn health(State(status): State<Arc<Status>>) -> (StatusCode, Json<Value>) 
     (code, Json(body))
 }
 
-async fn ready(State(status): State<Arc<Status>>) -> (StatusCode, Json<Value>) {
-    match status.ready() {
+/// `/ready?role=leader` asks for the node that takes writes.
+async fn ready(State(status): State<Arc<Status>>, RawQuery(query): RawQuery) -> (StatusCode, Json<Value>) {
+    let leads = || status.assembly().is_some_and(|assembly| assembly.leads());
+    let wanted = query.is_some_and(|query| query.split('&').any(|part| part == "role=leader"));
+    let ready = status.ready().and_then(|()| match wanted && !leads() {
+        true => Err("this node does not lead".to_owned()),
+        false => Ok(()),
+    });
+    match ready {
         Ok(()) => (StatusCode::OK, Json(json!({"ready": true}))),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "reason": reason}))),
     }

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls_pki_types::PrivateKeyDer;
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{PrivateKeyDer, ServerName};
 
 pub use rustls_pki_types::CertificateDer;
 
@@ -75,6 +76,61 @@ impl ServerTls {
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         Ok(Self { config: Arc::new(config), certificate: own })
     }
+}
+
+/// TLS between the members of a cluster: each shows a certificate of the cluster's own authority, made out to its node name.
+#[derive(Clone, Debug)]
+pub struct MemberTls {
+    /// For who is connected to.
+    pub server: Arc<ServerConfig>,
+    /// For who connects.
+    pub client: Arc<ClientConfig>,
+}
+
+impl MemberTls {
+    /// Reads the authority's certificates, this member's certificate chain (its own first) and its private key, all PEM.
+    ///
+    /// # Errors
+    /// [`TlsError`], naming the file.
+    pub fn load(authority: &Path, certificate: &Path, key: &Path, protocols: &[&str]) -> Result<Self, TlsError> {
+        let pair = |reason: String| TlsError::Pair { certificate: certificate.to_owned(), key: key.to_owned(), reason };
+        let wrong = |reason: String| TlsError::File { path: authority.to_owned(), reason };
+        let mut roots = RootCertStore::empty();
+        for certificate in read_chain(authority)? {
+            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+        }
+        let roots = Arc::new(roots);
+        let chain = read_chain(certificate)?;
+        let private = read_key(key)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+            .build()
+            .map_err(|error| wrong(error.to_string()))?;
+        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| pair(error.to_string()))?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain.clone(), private.clone_key())
+            .map_err(|error| pair(error.to_string()))?;
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| pair(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, private)
+            .map_err(|error| pair(error.to_string()))?;
+        server.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        client.alpn_protocols.clone_from(&server.alpn_protocols);
+        Ok(Self { server: Arc::new(server), client: Arc::new(client) })
+    }
+}
+
+/// Whether a certificate is made out to `name`. That its authority is the right one is checked with the connection.
+#[must_use]
+pub fn is_made_out_to(certificate: &CertificateDer<'_>, name: &str) -> bool {
+    let (Ok(certificate), Ok(name)) = (ParsedCertificate::try_from(certificate), ServerName::try_from(name)) else {
+        return false;
+    };
+    rustls::client::verify_server_name(&certificate, &name).is_ok()
 }
 
 /// A certificate in PEM.

@@ -1,6 +1,7 @@
 //! Real servers for tests: started as processes, used through their doors, killed, started again.
 //!
 //! - [`Server`]: a `perigee node` on free loopback ports with a data directory of its own
+//! - [`Cluster`]: several of them that know each other
 //! - [`binary`]: which binary; built when need be
 //! - [`Client`]: tokio-postgres with its connection task
 //! - [`session`]: PostgreSQL's protocol with all that a server answers
@@ -14,6 +15,7 @@
 
 pub mod binary;
 mod client;
+mod cluster;
 pub mod http;
 pub mod image;
 pub mod postgres;
@@ -26,6 +28,7 @@ pub mod trace;
 pub mod wire;
 
 pub use client::Client;
+pub use cluster::Cluster;
 pub use server::{Exit, Server, ServerOptions, copy_folder};
 
 /// Why a test's equipment does not work.

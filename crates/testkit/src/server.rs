@@ -110,7 +110,7 @@ impl Server {
         for attempt in 0.. {
             match server.restart() {
                 Err(TestkitError::Server { log, .. }) if attempt < 5 && log.contains("cannot listen on") => {
-                    [server.pg, server.ops, server.redis] = free_addresses()?;
+                    [server.pg, server.ops, server.redis] = free_addresses::<3>()?;
                 }
                 other => return other.map(|()| server),
             }
@@ -124,7 +124,7 @@ impl Server {
     /// When there is no folder or no port for it.
     pub fn prepare(options: ServerOptions) -> Result<Self, TestkitError> {
         let folder = TempDir::with_prefix("perigee-test-").map_err(TestkitError::io("a temporary folder"))?;
-        let [pg, ops, redis] = free_addresses()?;
+        let [pg, ops, redis] = free_addresses::<3>()?;
         Ok(Self { options, folder, child: None, pg, ops, redis })
     }
 
@@ -337,12 +337,16 @@ fn canonical(dir: &Path) -> Result<PathBuf, TestkitError> {
 }
 
 /// Loopback addresses that nobody listens on.
-fn free_addresses() -> Result<[SocketAddr; 3], TestkitError> {
-    let bind = || TcpListener::bind("127.0.0.1:0").map_err(TestkitError::io("a free port"));
+pub(crate) fn free_addresses<const N: usize>() -> Result<[SocketAddr; N], TestkitError> {
     // All at once, so that they differ.
-    let listeners = [bind()?, bind()?, bind()?];
-    let address = |listener: &TcpListener| listener.local_addr().map_err(TestkitError::io("a free port"));
-    Ok([address(&listeners[0])?, address(&listeners[1])?, address(&listeners[2])?])
+    let mut listeners = Vec::with_capacity(N);
+    let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); N];
+    for address in &mut addresses {
+        let listener = TcpListener::bind(*address).map_err(TestkitError::io("a free port"))?;
+        *address = listener.local_addr().map_err(TestkitError::io("a free port"))?;
+        listeners.push(listener);
+    }
+    Ok(addresses)
 }
 
 /// Copies a folder with all that is in it.

@@ -23,6 +23,23 @@ use crate::table::index::TableIndex;
 use crate::table::open_rows::OpenRows;
 use crate::table::{TableFacts, TableStore, WrittenChunk};
 
+/// Where in the log the last checkpoint of an LSM stands; `None` where there is none yet.
+///
+/// # Errors
+/// [`StoreError::Kv`], and damage of the record.
+pub fn position(kv: &dyn crate::kv::KvEngine) -> Result<Option<Recovered>, StoreError> {
+    let key = format::state_key("meta");
+    let Some(value) = kv.get(&key)? else { return Ok(None) };
+    let meta: MetaRecord = format::unseal_json(&value, &key)?;
+    Ok(Some(Recovered {
+        index: meta.index,
+        term: meta.term,
+        chain_hash: meta.chain_hash,
+        time: meta.time,
+        membership: meta.membership,
+    }))
+}
+
 /// The last checkpoint, or the state of a new cluster.
 pub(crate) fn load(shared: &Arc<Shared>, superuser: &str) -> Result<Restored, StoreError> {
     let key = format::state_key("meta");

@@ -28,6 +28,7 @@ use crate::kv::RUNS_WAITING_MAX;
 use crate::store::{Store, StoreError};
 
 pub(crate) use load::load;
+pub use load::position;
 
 /// How long a checkpoint waits for compaction to catch up before it adds another run all the same.
 const BACKLOG_PATIENCE: Duration = Duration::from_secs(10);

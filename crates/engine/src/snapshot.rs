@@ -1,0 +1,265 @@
+//! Checkpoints for another member, and from one: all pairs of the LSM, in key order.
+//!
+//! ```text
+//! sending:    one scan of the LSM -> pieces of about a megabyte
+//! receiving:  pieces -> one run into lsm.received -> synced, renamed to lsm.installed -> the next start takes it for lsm
+//! ```
+//!
+//! A piece: for each pair length u32, key, length u32, value, little endian.
+
+use std::io;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use perigee_consensus::{Applied, SnapshotPosition, SnapshotReader, SnapshotWriter, Snapshots};
+use perigee_storage::checkpoint::position;
+use perigee_storage::kv::{FjallKv, KvEngine, KvIter, KvOptions, RunItem};
+
+const PIECE_BYTES: usize = 1 << 20;
+/// Pieces that wait for the disk.
+const WAITING: usize = 2;
+
+/// The LSM that is being received, and the one that is whole and waits for the next start.
+const RECEIVED: &str = "lsm.received";
+const INSTALLED: &str = "lsm.installed";
+
+/// The checkpoints of a node with its folder at `root`.
+pub struct LsmSnapshots {
+    kv: Arc<dyn KvEngine>,
+    root: PathBuf,
+}
+
+impl LsmSnapshots {
+    /// Over the node's LSM.
+    #[must_use]
+    pub fn new(kv: Arc<dyn KvEngine>, root: &Path) -> Self {
+        Self { kv, root: root.to_owned() }
+    }
+
+    fn position(&self) -> io::Result<Option<SnapshotPosition>> {
+        let recovered = position(&*self.kv).map_err(io::Error::other)?;
+        Ok(recovered.map(|recovered| SnapshotPosition {
+            applied: Applied { index: recovered.index, term: recovered.term, membership: recovered.membership },
+            chain_hash: recovered.chain_hash,
+        }))
+    }
+}
+
+/// Puts a snapshot that was received whole in the place of the LSM in `root`. Before the LSM is opened; to be repeated after a
+/// crash. `true` when there was one: the log is to be brought behind it.
+///
+/// # Errors
+/// What the disk gives.
+pub fn install(root: &Path) -> io::Result<bool> {
+    let received = root.join(RECEIVED);
+    if received.try_exists()? {
+        std::fs::remove_dir_all(received)?;
+    }
+    let (installed, lsm) = (root.join(INSTALLED), root.join("lsm"));
+    if !installed.try_exists()? {
+        return Ok(false);
+    }
+    if lsm.try_exists()? {
+        std::fs::remove_dir_all(&lsm)?;
+    }
+    std::fs::rename(installed, lsm)?;
+    std::fs::File::open(root)?.sync_all()?;
+    Ok(true)
+}
+
+/// Whether a snapshot waits to be installed.
+///
+/// # Errors
+/// What the disk gives.
+pub fn waits(root: &Path) -> io::Result<bool> {
+    root.join(INSTALLED).try_exists()
+}
+
+impl Snapshots for LsmSnapshots {
+    fn open(&self) -> io::Result<Option<Box<dyn SnapshotReader>>> {
+        // A checkpoint may come between the question and the scan.
+        loop {
+            let Some(before) = self.position()? else { return Ok(None) };
+            let pairs = self.kv.scan(Bound::Unbounded, Bound::Unbounded);
+            if self.position()?.as_ref() == Some(&before) {
+                return Ok(Some(Box::new(Reader { position: before, pairs })));
+            }
+        }
+    }
+
+    fn receive(&self, position: &SnapshotPosition) -> io::Result<Box<dyn SnapshotWriter>> {
+        let dir = self.root.join(RECEIVED);
+        if dir.try_exists()? {
+            std::fs::remove_dir_all(&dir)?;
+        }
+        let (pieces, waiting) = sync_channel(WAITING);
+        let into = dir.clone();
+        let writing = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || write(&into, waiting))?;
+        Ok(Box::new(Writer {
+            root: self.root.clone(),
+            position: position.clone(),
+            pieces: Some(pieces),
+            writing: Some(writing),
+        }))
+    }
+}
+
+struct Reader {
+    position: SnapshotPosition,
+    pairs: KvIter,
+}
+
+impl SnapshotReader for Reader {
+    fn position(&self) -> &SnapshotPosition {
+        &self.position
+    }
+
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let mut piece = BytesMut::new();
+        while piece.len() < PIECE_BYTES {
+            let Some(pair) = self.pairs.next() else { break };
+            let (key, value) = pair.map_err(io::Error::other)?;
+            for part in [key, value] {
+                let length = u32::try_from(part.len()).map_err(io::Error::other)?;
+                piece.put_u32_le(length);
+                piece.put_slice(&part);
+            }
+        }
+        Ok((!piece.is_empty()).then(|| piece.freeze()))
+    }
+}
+
+struct Writer {
+    root: PathBuf,
+    position: SnapshotPosition,
+    pieces: Option<SyncSender<Vec<u8>>>,
+    writing: Option<JoinHandle<io::Result<FjallKv>>>,
+}
+
+impl Writer {
+    /// Why the thread has ended before its time.
+    fn ended(&mut self) -> io::Error {
+        self.pieces = None;
+        match self.writing.take().map(JoinHandle::join) {
+            Some(Ok(Err(error))) => error,
+            _ => io::Error::other("the snapshot cannot be written"),
+        }
+    }
+}
+
+impl SnapshotWriter for Writer {
+    fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        let sent = self.pieces.as_ref().is_some_and(|pieces| pieces.send(piece.to_vec()).is_ok());
+        if sent { Ok(()) } else { Err(self.ended()) }
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.pieces = None;
+        let gone = || io::Error::other("the snapshot cannot be written");
+        let kv = self.writing.take().ok_or_else(gone)?.join().map_err(|_| gone())??;
+        let found = position(&kv).map_err(io::Error::other)?;
+        let wanted = &self.position;
+        let whole = found.is_some_and(|found| {
+            (found.index, found.term, found.chain_hash)
+                == (wanted.applied.index, wanted.applied.term, wanted.chain_hash)
+        });
+        if !whole {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot is not the one that was announced"));
+        }
+        drop(kv);
+        let (received, installed) = (self.root.join(RECEIVED), self.root.join(INSTALLED));
+        sync_all(&received)?;
+        if installed.try_exists()? {
+            std::fs::remove_dir_all(&installed)?;
+        }
+        std::fs::rename(received, installed)?;
+        std::fs::File::open(&self.root)?.sync_all()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // So that nobody writes to the folder when the next one begins.
+        self.pieces = None;
+        if let Some(writing) = self.writing.take() {
+            drop(writing.join());
+        }
+    }
+}
+
+/// Makes an LSM of all pieces that come.
+fn write(dir: &Path, pieces: Receiver<Vec<u8>>) -> io::Result<FjallKv> {
+    let kv = FjallKv::open(dir, &KvOptions::default()).map_err(io::Error::other)?;
+    let mut pairs = Pairs { pieces, piece: Bytes::new() };
+    kv.ingest(&mut pairs).map_err(io::Error::other)?;
+    Ok(kv)
+}
+
+/// The pairs of pieces as they come.
+struct Pairs {
+    pieces: Receiver<Vec<u8>>,
+    piece: Bytes,
+}
+
+impl Pairs {
+    fn part(&mut self) -> io::Result<Bytes> {
+        let cut = || io::Error::new(io::ErrorKind::InvalidData, "a piece of the snapshot is cut off");
+        let length = self.piece.first_chunk::<4>().ok_or_else(cut)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        if self.piece.len() - 4 < length {
+            return Err(cut());
+        }
+        drop(self.piece.split_to(4));
+        Ok(self.piece.split_to(length))
+    }
+}
+
+impl Iterator for Pairs {
+    type Item = RunItem;
+
+    fn next(&mut self) -> Option<RunItem> {
+        while self.piece.is_empty() {
+            self.piece = self.pieces.recv().ok()?.into();
+        }
+        let pair = self.part().and_then(|key| Ok((key.to_vec(), Some(self.part()?))));
+        Some(pair.map_err(Into::into))
+    }
+}
+
+fn sync_all(dir: &Path) -> io::Result<()> {
+    for entry in dir.read_dir()? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_all(&entry.path())?
+        } else {
+            std::fs::File::open(entry.path())?.sync_all()?
+        }
+    }
+    std::fs::File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_received_takes_the_place_of_the_lsm() {
+        let root = tempfile::tempdir().unwrap();
+        let (lsm, installed) = (root.path().join("lsm"), root.path().join(INSTALLED));
+        std::fs::create_dir_all(root.path().join(RECEIVED)).unwrap();
+        std::fs::create_dir_all(&lsm).unwrap();
+        std::fs::write(lsm.join("old"), "").unwrap();
+        assert!(!install(root.path()).unwrap(), "half of one is none");
+        assert!(lsm.join("old").exists() && !root.path().join(RECEIVED).exists());
+        std::fs::create_dir_all(&installed).unwrap();
+        std::fs::write(installed.join("new"), "").unwrap();
+        assert!(waits(root.path()).unwrap());
+        assert!(install(root.path()).unwrap());
+        assert!(lsm.join("new").exists() && !lsm.join("old").exists());
+        assert!(!waits(root.path()).unwrap());
+    }
+}

@@ -1,0 +1,233 @@
+//! Three nodes of one cluster as processes: who leads, who follows, who is killed and comes back.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use perigee_testkit::resp::{Connection, Value};
+use perigee_testkit::{Client, Cluster, ServerOptions, TestkitError};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn options() -> ServerOptions {
+    perigee_tests::options().with_redis()
+}
+
+/// Asks again until it is as wanted.
+async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
+    let started = Instant::now();
+    while !ask().await {
+        assert!(started.elapsed() < PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn count(client: &Client) -> u64 {
+    client.value("SELECT count(*) FROM t").await.unwrap().parse().unwrap()
+}
+
+/// Waits until a node has all rows, read at the node itself.
+async fn has_rows(cluster: &Cluster, number: usize, wanted: u64) {
+    until(&format!("n{} has {wanted} rows", number + 1), || async {
+        let Ok(client) = cluster.servers()[number].client().await else { return false };
+        matches!(client.value("SELECT count(*) FROM t").await, Ok(found) if found == wanted.to_string())
+    })
+    .await;
+}
+
+/// Writes numbers from `next` on through whoever leads, for `time`; gives what was acknowledged.
+async fn write(cluster: &Cluster, next: &mut u64, time: Duration) -> BTreeSet<u64> {
+    let mut acknowledged = BTreeSet::new();
+    let started = Instant::now();
+    while started.elapsed() < time || acknowledged.is_empty() {
+        assert!(started.elapsed() < PATIENCE, "writes do not go on");
+        let leader = cluster.leader().unwrap();
+        let Ok(client) = cluster.servers()[leader].client().await else { continue };
+        while started.elapsed() < time || acknowledged.is_empty() {
+            let number = *next;
+            *next += 1;
+            if client.batch_execute(&format!("INSERT INTO t VALUES ({number})")).await.is_err() {
+                break;
+            }
+            acknowledged.insert(number);
+        }
+    }
+    acknowledged
+}
+
+/// Everything acknowledged is there, on every node, and all nodes have the same.
+async fn check(cluster: &Cluster, acknowledged: &BTreeSet<u64>) {
+    let leader = cluster.leader().unwrap();
+    let sql = "SELECT a FROM t ORDER BY a";
+    let rows = cluster.servers()[leader].client().await.unwrap().rows(sql).await.unwrap();
+    let found: BTreeSet<u64> = rows.iter().map(|row| row[0].as_ref().unwrap().parse().unwrap()).collect();
+    assert_eq!(found.len(), rows.len());
+    let lost: Vec<&u64> = acknowledged.difference(&found).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    for number in 0..3 {
+        has_rows(cluster, number, rows.len() as u64).await;
+        let same = cluster.servers()[number].client().await.unwrap().rows(sql).await.unwrap();
+        assert!(same == rows, "n{} has other rows", number + 1);
+    }
+}
+
+fn voters(cluster: &Cluster, number: usize) -> Vec<String> {
+    let Some(status) = cluster.status(number) else { return Vec::new() };
+    let members = status["members"].as_array().cloned().unwrap_or_default();
+    let voters = members.iter().filter(|member| member["voter"] == true);
+    voters.filter_map(|member| member["id"].as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn three_nodes_replicate_what_the_leader_writes() {
+    let cluster = Cluster::start(&options()).unwrap();
+    let leader = cluster.leader().unwrap();
+    let name = format!("n{}", leader + 1);
+    let client = cluster.servers()[leader].client().await.unwrap();
+    client.batch_execute("CREATE TABLE t (a int PRIMARY KEY); CREATE INDEX ON t (a)").await.unwrap();
+    client.batch_execute("INSERT INTO t SELECT x FROM generate_series(1, 500) AS g(x)").await.unwrap();
+    let mut redis = Connection::open(cluster.servers()[leader].redis(), PATIENCE).unwrap();
+    assert_eq!(redis.ask(&["SET", "key", "value"]), Value::Status("OK".into()));
+    for number in (0..3).filter(|number| *number != leader) {
+        has_rows(&cluster, number, 500).await;
+        let server = &cluster.servers()[number];
+        let follower = server.client().await.unwrap();
+        assert_eq!(follower.value("SELECT sum(a) FROM t WHERE a <= 10").await.unwrap(), "55");
+        for sql in
+            ["INSERT INTO t VALUES (0)", "DELETE FROM t", "CREATE TABLE u (a int)", "CREATE TEMP TABLE v (a int)"]
+        {
+            let error = follower.batch_execute(sql).await.unwrap_err();
+            let error = error.as_db_error().unwrap();
+            assert_eq!(error.code().code(), "25006", "{sql}: {error}");
+            assert!(error.message().contains(&name), "{sql}: {error}");
+        }
+        assert_eq!(count(&follower).await, 500, "the session goes on");
+        let mut keys = Connection::open(server.redis(), PATIENCE).unwrap();
+        until("the key is there", || {
+            let found = keys.ask(&["GET", "key"]).bytes();
+            async move { found == Some(b"value".to_vec()) }
+        })
+        .await;
+        let refused = format!("{:?}", keys.ask(&["SET", "key", "other"]));
+        assert!(refused.contains("READONLY") && refused.contains(&name), "{refused}");
+    }
+    assert_eq!(count(&client).await, 500, "nothing that was refused was written");
+    assert_eq!(voters(&cluster, leader), ["n1", "n2", "n3"]);
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_when_nodes_are_killed() {
+    let mut cluster = Cluster::start(&options()).unwrap();
+    let leader = cluster.leader().unwrap();
+    cluster.servers()[leader]
+        .client()
+        .await
+        .unwrap()
+        .batch_execute("CREATE TABLE t (a int PRIMARY KEY)")
+        .await
+        .unwrap();
+    let (mut next, mut acknowledged) = (0, BTreeSet::new());
+    for round in 0..3 {
+        acknowledged.extend(write(&cluster, &mut next, Duration::from_secs(1)).await);
+        let leader = cluster.leader().unwrap();
+        // The leader, a follower, the leader.
+        let killed = if round == 1 { (leader + 1) % 3 } else { leader };
+        cluster.server(killed).kill();
+        let killed_at = Instant::now();
+        acknowledged.extend(write(&cluster, &mut next, Duration::ZERO).await);
+        eprintln!("writes went on {} ms after n{} was killed", killed_at.elapsed().as_millis(), killed + 1);
+        acknowledged.extend(write(&cluster, &mut next, Duration::from_secs(1)).await);
+        cluster.server(killed).restart().unwrap();
+        check(&cluster, &acknowledged).await;
+    }
+}
+
+#[tokio::test]
+async fn an_empty_disk_is_filled_and_votes_again() {
+    let mut cluster = Cluster::start(&options()).unwrap();
+    let leader = cluster.leader().unwrap();
+    cluster.servers()[leader]
+        .client()
+        .await
+        .unwrap()
+        .batch_execute("CREATE TABLE t (a int PRIMARY KEY)")
+        .await
+        .unwrap();
+    let mut next = 0;
+    let mut acknowledged = write(&cluster, &mut next, Duration::from_secs(1)).await;
+    let replaced = (cluster.leader().unwrap() + 1) % 3;
+    cluster.server(replaced).kill();
+    fs::remove_dir_all(cluster.servers()[replaced].data_dir()).unwrap();
+    cluster.server(replaced).restart().unwrap();
+    acknowledged.extend(write(&cluster, &mut next, Duration::from_secs(1)).await);
+    check(&cluster, &acknowledged).await;
+    until("the new incarnation votes", || {
+        let voters = voters(&cluster, cluster.leader().unwrap());
+        async move { voters == ["n1", "n2", "n3"] }
+    })
+    .await;
+    // It counts: without one of the others there is still a majority.
+    let other = (replaced + 1) % 3;
+    cluster.server(other).kill();
+    acknowledged.extend(write(&cluster, &mut next, Duration::from_secs(1)).await);
+    cluster.server(other).restart().unwrap();
+    check(&cluster, &acknowledged).await;
+}
+
+#[tokio::test]
+async fn a_follower_below_the_cut_log_gets_a_snapshot() {
+    let options = options()
+        .env("PERIGEE_LOG__KEEP_ENTRIES", "20")
+        .env("PERIGEE_LOG__FEED_RETENTION", "0")
+        .env("PERIGEE_STORAGE__CHECKPOINT_INTERVAL", "1s");
+    let mut cluster = Cluster::start(&options).unwrap();
+    let leader = cluster.leader().unwrap();
+    cluster.servers()[leader]
+        .client()
+        .await
+        .unwrap()
+        .batch_execute("CREATE TABLE t (a int PRIMARY KEY)")
+        .await
+        .unwrap();
+    let mut next = 0;
+    let mut acknowledged = write(&cluster, &mut next, Duration::from_secs(1)).await;
+    let away = (cluster.leader().unwrap() + 1) % 3;
+    cluster.server(away).kill();
+    let stood = cluster.status(cluster.leader().unwrap()).unwrap()["applied"].as_u64().unwrap();
+    let started = Instant::now();
+    loop {
+        acknowledged.extend(write(&cluster, &mut next, Duration::from_secs(1)).await);
+        let leader = cluster.leader().unwrap();
+        if cluster.status(leader).unwrap()["log"]["first"].as_u64().unwrap() > stood + 1 {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "the log was not cut");
+    }
+    cluster.server(away).restart().unwrap();
+    acknowledged.extend(write(&cluster, &mut next, Duration::from_secs(1)).await);
+    check(&cluster, &acknowledged).await;
+    let log = cluster.servers()[away].log();
+    assert!(log.contains("a snapshot of the leader has taken the place"), "{log}");
+}
+
+#[tokio::test]
+async fn a_leader_that_stops_hands_over() -> Result<(), TestkitError> {
+    let mut cluster = Cluster::start(&options())?;
+    let leader = cluster.leader()?;
+    let exit = cluster.server(leader).stop()?;
+    assert_eq!(exit.status.code(), Some(0), "{}", exit.log);
+    assert!(!exit.log.contains("no other member has taken over"), "{}", exit.log);
+    assert_ne!(cluster.leader()?, leader);
+    cluster.server(leader).restart()?;
+    Ok(())
+}
+
+#[test]
+fn peers_elsewhere_need_certificates() {
+    let peers = "n1=127.0.0.1:1,n2=192.0.2.1:7000,n3=127.0.0.1:3";
+    let error =
+        options().flag(&["--peers", peers, "--cluster-address", "127.0.0.1:0"]).start().err().unwrap().to_string();
+    assert!(error.contains("cluster_certificate") && error.contains("--insecure"), "{error}");
+}
