@@ -5,11 +5,12 @@ use std::sync::Arc;
 use futures::StreamExt;
 use perigee_plan::command::Isolation;
 use perigee_plan::relational::WithMain;
-use perigee_plan::{Admin, Copy, Explain, Plan, Prepared, Query, SessionCommand};
+use perigee_plan::{Admin, Copy, Explain, Plan, Prepared, Query, ResultColumn, SessionCommand};
 use perigee_query::exec::explain::ExplainOptions;
 use perigee_types::{SqlError, SqlResult, SqlState, Value};
 
 use crate::Statement;
+use crate::advisory;
 use crate::api::{CommandTag, CopyOut, Outcome, RowBlock, RowStream};
 use crate::locks::{LockKey, LockMode, LockWait};
 use crate::serializable::Reads;
@@ -90,8 +91,42 @@ impl Session {
             let rows = self.lock_query_rows(query, lock, parameters).await?;
             return Ok(Outcome::Rows(columns, RowStream::ready(prepared.tag, RowBlock::Values(rows))));
         }
+        if advisory::is_named(&prepared.text) {
+            return Box::pin(self.run_with_advisory(prepared, query, parameters, columns)).await;
+        }
         let rows = self.query_rows(prepared.tag, query, parameters).await?;
         Ok(Outcome::Rows(columns, rows))
+    }
+
+    /// A query that may have to wait for an advisory lock: its rows are held until it has run to its end.
+    async fn run_with_advisory(
+        &mut self,
+        prepared: &Prepared,
+        query: &Query,
+        parameters: &[Value],
+        columns: Arc<[ResultColumn]>,
+    ) -> SqlResult<Outcome> {
+        self.begin_advisory();
+        let outcome = loop {
+            let found = match self.query_rows(prepared.tag, query, parameters).await {
+                Ok(rows) => held(rows, self.statement_bytes_max()).await,
+                Err(error) => Err(error),
+            };
+            self.link_advisory();
+            match found {
+                Ok(blocks) => {
+                    let stream = futures::stream::iter(blocks.into_iter().map(Ok));
+                    break Ok(Outcome::Rows(columns, RowStream::stream(prepared.tag, Box::pin(stream))));
+                }
+                Err(error) => match self.wait_for_advisory().await {
+                    Ok(true) => {}
+                    Ok(false) => break Err(error),
+                    Err(error) => break Err(error),
+                },
+            }
+        };
+        self.settle_advisory();
+        outcome
     }
 
     pub(crate) async fn query_rows(
@@ -272,4 +307,20 @@ async fn blocking(
     run: impl FnOnce() -> Result<(), perigee_storage::store::StoreError> + Send + 'static,
 ) -> SqlResult<()> {
     tokio::task::spawn_blocking(run).await.map_err(SqlError::internal)?.map_err(crate::error::storage)
+}
+
+/// All rows of a stream, as far as a statement may hold them.
+async fn held(mut rows: RowStream, mut room: usize) -> SqlResult<Vec<RowBlock>> {
+    let mut blocks = Vec::new();
+    while let Some(block) = rows.next().await? {
+        let bytes = match &block {
+            RowBlock::Batch(batch) => batch.get_array_memory_size(),
+            RowBlock::Values(rows) => rows.iter().flatten().map(Value::size_bytes).sum(),
+        };
+        room = room.checked_sub(bytes).ok_or_else(|| {
+            SqlError::new(SqlState::OutOfMemory, "too many rows in a query that takes advisory locks")
+        })?;
+        blocks.push(block);
+    }
+    Ok(blocks)
 }

@@ -23,6 +23,7 @@ use perigee_types::text::OutputSettings;
 use perigee_types::{IndexId, Row, SqlError, SqlResult, SqlState, SqlType, TransactionId, Value, Vid, key};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::deferred::Postponed;
 use crate::error::storage;
 use crate::locks::{Acquired, LockKey, LockMode};
 use crate::rows::{Locked, Target, row_lock};
@@ -40,7 +41,7 @@ const REFUSED_BY_MAX: usize = 64;
 const LOOKUPS_AT_ONCE_MAX: usize = 4;
 const ROWS_AT_ONCE_MAX: usize = 64;
 /// Rows whose key the end of the statement has to find, at most.
-const PENDING_MAX: usize = 1_000_000;
+pub(crate) const PENDING_MAX: usize = 1_000_000;
 
 /// A row that a statement has written or ended.
 pub(crate) struct RowChange {
@@ -56,19 +57,19 @@ impl RowChange {
 
 /// Values that a row points with and that were not there yet: a row behind it in the statement may bring them.
 pub(crate) struct PendingKey {
-    table: Arc<Table>,
-    key: ForeignKey,
-    values: Row,
+    pub(crate) table: Arc<Table>,
+    pub(crate) key: ForeignKey,
+    pub(crate) values: Row,
 }
 
 /// Keys that are gone from a table, with what they have become.
-type Gone = FxHashMap<Vec<u8>, (Row, Option<Row>)>;
+pub(crate) type Gone = FxHashMap<Vec<u8>, (Row, Option<Row>)>;
 
 /// Rows that point with a key, and where.
-struct Pointing<'a> {
-    child: &'a Target,
-    key: &'a ForeignKey,
-    parent: &'a Table,
+pub(crate) struct Pointing<'a> {
+    pub(crate) child: &'a Target,
+    pub(crate) key: &'a ForeignKey,
+    pub(crate) parent: &'a Table,
 }
 
 impl Session {
@@ -126,9 +127,13 @@ impl Session {
         let pending = std::mem::take(&mut self.transaction()?.pending_keys);
         for PendingKey { table, key, values } in pending {
             let parent = self.parent(&key).await?;
-            if !self.transaction()?.lock_referenced(&parent, &table, &key, &values).await? {
+            if self.transaction()?.lock_referenced(&parent, &table, &key, &values).await? {
+                continue;
+            }
+            if !self.transaction()?.defers(&key) {
                 return Err(self.not_present(&table, &key, &values, &parent.table));
             }
+            self.transaction()?.postpone(Postponed::Points(PendingKey { table, key, values }))?;
         }
         Ok(())
     }
@@ -168,13 +173,27 @@ impl Session {
             self.drop_present(&key, &parent, &mut gone).await?;
             if !gone.is_empty() {
                 let child = self.target(&child, "DELETE").await?;
-                self.refuse_pointing(&Pointing { child: &child, key: &key, parent: &parent }, &gone).await?;
+                let pointing = Pointing { child: &child, key: &key, parent: &parent };
+                match self.refuse_pointing(&pointing, &gone).await {
+                    Err(error)
+                        if error.state() == SqlState::ForeignKeyViolation && self.transaction()?.defers(&key) =>
+                    {
+                        let (child, key) = (child.table.oid, key.oid);
+                        self.transaction()?.postpone(Postponed::PointedTo { child, key, gone })?;
+                    }
+                    other => other?,
+                }
             }
         }
         for (table, key, rows) in pointing {
             let parent = self.parent(&key).await?;
             for values in rows {
                 if self.transaction()?.lock_referenced(&parent, &table, &key, &values).await? {
+                    continue;
+                }
+                if self.transaction()?.defers(&key) {
+                    let pending = PendingKey { table: table.clone(), key: key.clone(), values };
+                    self.transaction()?.postpone(Postponed::Points(pending))?;
                     continue;
                 }
                 // A row behind it in the same statement may be the one.
@@ -220,7 +239,7 @@ impl Session {
         Ok(rows)
     }
 
-    async fn parent(&mut self, key: &ForeignKey) -> SqlResult<Target> {
+    pub(crate) async fn parent(&mut self, key: &ForeignKey) -> SqlResult<Target> {
         let engine = self.engine.clone();
         let parent = self.transaction()?.catalog(&engine).table(key.references).cloned();
         let parent = parent.ok_or_else(|| SqlError::internal("the table of a foreign key is gone"))?;
@@ -228,7 +247,12 @@ impl Session {
     }
 
     /// Takes keys out of `gone` that other rows have by now.
-    async fn drop_present(&mut self, key: &ForeignKey, parent: &Arc<Table>, gone: &mut Gone) -> SqlResult<()> {
+    pub(crate) async fn drop_present(
+        &mut self,
+        key: &ForeignKey,
+        parent: &Arc<Table>,
+        gone: &mut Gone,
+    ) -> SqlResult<()> {
         let target = self.target(parent, "DELETE").await?;
         let unique = target.unique_of(key)?;
         let transaction = self.transaction()?;
@@ -255,7 +279,7 @@ impl Session {
         Ok(())
     }
 
-    async fn refuse_pointing(&mut self, pointing: &Pointing<'_>, gone: &Gone) -> SqlResult<()> {
+    pub(crate) async fn refuse_pointing(&mut self, pointing: &Pointing<'_>, gone: &Gone) -> SqlResult<()> {
         for _ in 0..RUNS_MAX {
             let found = self.find_pointing(pointing, gone, REFUSED_BY_MAX).await?;
             let mut still = None;
@@ -362,7 +386,7 @@ impl Session {
     ///
     /// # Errors
     /// `53200` where they are more than a statement may hold.
-    async fn find_pointing(
+    pub(crate) async fn find_pointing(
         &mut self,
         pointing: &Pointing<'_>,
         gone: &Gone,
@@ -548,7 +572,7 @@ impl Pointing<'_> {
 }
 
 /// The key of the parent that the child's `values` point to; `None` where they point to nothing.
-fn referenced_key(pointing: &Pointing<'_>, values: &[Value]) -> Option<Vec<u8>> {
+pub(crate) fn referenced_key(pointing: &Pointing<'_>, values: &[Value]) -> Option<Vec<u8>> {
     if values.iter().any(Value::is_null) {
         return None;
     }

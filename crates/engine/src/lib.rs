@@ -25,6 +25,7 @@
 //! - [`verify`]: whether log, catalog, rows and indexes agree
 //! - [`settings`]: SET and SHOW; [`registry`]: who is connected
 
+mod advisory;
 pub mod api;
 mod checks;
 mod commit;
@@ -33,6 +34,7 @@ pub mod continuous;
 mod copy;
 mod copy_keys;
 mod ddl;
+mod deferred;
 pub mod engine;
 mod error;
 mod execute;

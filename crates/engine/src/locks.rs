@@ -32,7 +32,7 @@ pub enum LockKey {
     Key(IndexId, Box<[u8]>),
     /// A row of a table without a primary key.
     Row(Oid, Vid),
-    /// `pg_advisory_lock`, by (database, key).
+    /// `pg_advisory_lock`, by (kind, key): 0 for a key of one number, 1 for one of two.
     Advisory(Oid, i64),
 }
 
@@ -131,6 +131,8 @@ struct State {
     locks: FxHashMap<LockKey, Lock>,
     /// What each waiting transaction waits for.
     waiting: FxHashMap<Holder, (LockKey, LockMode)>,
+    /// Two names of one session: who waits for the one waits for what the other waits for. In both directions.
+    linked: FxHashMap<Holder, Holder>,
 }
 
 impl State {
@@ -148,14 +150,17 @@ impl State {
         let mut seen = FxHashSet::default();
         let mut open = Vec::new();
         self.blockers(holder, key, mode, &mut open);
+        let linked = |holder: &Holder| self.linked.get(holder).copied();
         while let Some(next) = open.pop() {
-            if next == holder {
+            if next == holder || linked(&holder) == Some(next) {
                 return true;
             }
-            if seen.insert(next)
-                && let Some((awaited, mode)) = self.waiting.get(&next)
-            {
-                self.blockers(next, awaited, *mode, &mut open);
+            for name in std::iter::once(next).chain(linked(&next)) {
+                if seen.insert(name)
+                    && let Some((awaited, mode)) = self.waiting.get(&name)
+                {
+                    self.blockers(name, awaited, *mode, &mut open);
+                }
             }
         }
         false
@@ -301,6 +306,34 @@ impl LockManager {
         }
     }
 
+    /// Holds a lock in a weaker mode from now on, and lets in who waits for that.
+    pub(crate) fn weaken(&self, holder: Holder, key: &LockKey, mode: LockMode) {
+        let mut state = self.state.lock();
+        if let Some(lock) = state.locks.get_mut(key) {
+            for (_, held) in lock.holders.iter_mut().filter(|(other, _)| *other == holder) {
+                *held = mode;
+            }
+            lock.advance();
+        }
+    }
+
+    /// Two holders are one session: a deadlock may go through both.
+    pub(crate) fn link(&self, one: Holder, other: Holder) {
+        let mut state = self.state.lock();
+        state.linked.insert(one, other);
+        state.linked.insert(other, one);
+    }
+
+    /// Undoes [`LockManager::link`].
+    pub(crate) fn unlink(&self, one: Holder) {
+        let mut state = self.state.lock();
+        if let Some(other) = state.linked.remove(&one)
+            && state.linked.get(&other) == Some(&one)
+        {
+            state.linked.remove(&other);
+        }
+    }
+
     /// How many things are locked or waited for, and how many transactions wait.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state.lock();
@@ -416,6 +449,41 @@ mod tests {
         assert_eq!(second.await.unwrap().unwrap(), Acquired::AfterWait);
         locks.release(Holder(2), [&key(2), &key(3)]);
         assert_eq!(first.await.unwrap().unwrap(), Acquired::AfterWait);
+    }
+
+    #[tokio::test]
+    async fn a_circle_through_two_names_of_one_session_is_seen() {
+        let locks = Arc::new(LockManager::default());
+        locks.link(Holder(1), Holder(11));
+        locks.link(Holder(2), Holder(12));
+        take(&locks, 11, 1, LockMode::Exclusive).await.unwrap();
+        take(&locks, 2, 2, LockMode::Exclusive).await.unwrap();
+        let first = tokio::spawn({
+            let locks = locks.clone();
+            async move { take(&locks, 1, 2, LockMode::Exclusive).await }
+        });
+        tokio::task::yield_now().await;
+        let second = take(&locks, 12, 1, LockMode::Exclusive).await;
+        assert_eq!(second.unwrap_err().state(), SqlState::DeadlockDetected);
+        locks.release(Holder(2), [&key(2)]);
+        assert_eq!(first.await.unwrap().unwrap(), Acquired::AfterWait);
+        locks.unlink(Holder(1));
+        locks.unlink(Holder(2));
+        assert!(locks.state.lock().linked.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_weaker_hold_lets_others_in() {
+        let locks = Arc::new(LockManager::default());
+        take(&locks, 1, 1, LockMode::Exclusive).await.unwrap();
+        let waiting = tokio::spawn({
+            let locks = locks.clone();
+            async move { take(&locks, 2, 1, LockMode::Shared).await }
+        });
+        tokio::task::yield_now().await;
+        locks.weaken(Holder(1), &key(1), LockMode::Shared);
+        assert_eq!(waiting.await.unwrap().unwrap(), Acquired::AfterWait);
+        assert!(!locks.try_acquire(Holder(3), &key(1), LockMode::Exclusive));
     }
 
     #[tokio::test]

@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use perigee_query::exec::{CompatGap, SessionServices};
+use perigee_query::exec::{AdvisoryLock, CompatGap, SessionServices};
 use perigee_storage::entry::SequenceChange;
 use perigee_types::acl::Privileges;
 use perigee_types::catalog::{Object, Sequence};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use rustc_hash::FxHashMap;
 
+use crate::advisory::{self, Advisory};
 use crate::engine::Engine;
 use crate::identity::Identity;
 use crate::privileges::no_privilege;
@@ -26,6 +27,8 @@ pub(crate) struct Services {
     has_own: AtomicBool,
     has_notifications: AtomicBool,
     process_id: i32,
+    /// The advisory locks that the session holds.
+    pub(crate) advisory: Advisory,
 }
 
 /// A sequence that the open transaction has made or starts anew: its values are logged at COMMIT only.
@@ -69,6 +72,7 @@ impl Services {
             has_own: AtomicBool::new(false),
             has_notifications: AtomicBool::new(false),
             process_id,
+            advisory: Advisory::new(Arc::downgrade(engine)),
         })
     }
 
@@ -266,6 +270,18 @@ impl SessionServices for Services {
             state.values.insert(sequence, value);
         }
         Ok(value)
+    }
+
+    fn advisory_lock(&self, lock: AdvisoryLock, wait: bool) -> SqlResult<bool> {
+        self.advisory.take(advisory::key(lock.of_two, lock.number), lock.shared, lock.transaction, wait)
+    }
+
+    fn advisory_unlock(&self, lock: AdvisoryLock) -> bool {
+        self.advisory.give_back(&advisory::key(lock.of_two, lock.number), lock.shared)
+    }
+
+    fn advisory_unlock_all(&self) {
+        self.advisory.give_all_back();
     }
 
     fn keyspace(&self) -> Option<Arc<perigee_keyspace::Keyspace>> {

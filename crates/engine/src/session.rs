@@ -596,6 +596,7 @@ impl Session {
         let default = || self.settings.is_on("default_transaction_deferrable");
         transaction.deferrable = modes.deferrable.unwrap_or_else(default);
         self.transaction = Some(transaction);
+        self.link_advisory();
         Ok(())
     }
 
@@ -748,6 +749,11 @@ impl Drop for Session {
             self.drop_staged(Some(staging));
         }
         self.drop_temporary_in_background();
+        if let Some(transaction) = &self.transaction {
+            self.engine.locks.unlink(transaction.holder);
+        }
+        self.services.advisory.end_transaction();
+        self.services.advisory.give_all_back();
         self.engine.listeners.leave(self.entry.process_id);
         self.engine.sessions.leave(self.entry.process_id);
     }

@@ -105,6 +105,7 @@ impl Session {
                 self.close_all_statements();
                 self.portals.clear();
                 self.services.forget();
+                self.services.advisory.give_all_back();
                 self.engine.listeners.leave(self.entry.process_id);
                 self.set("session_authorization", None, false)?;
                 self.reset_all()?;

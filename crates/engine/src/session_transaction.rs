@@ -94,6 +94,15 @@ impl Session {
                 self.portals.rollback_to(place);
                 tag("ROLLBACK")
             }
+            TransactionCommand::SetConstraints { constraints, deferred } => {
+                if !self.transaction.as_ref().is_some_and(|t| t.explicit) {
+                    let text = "SET CONSTRAINTS can only be used in transaction blocks";
+                    self.warn(SqlState::NoActiveSqlTransaction, text);
+                    return tag("SET CONSTRAINTS");
+                }
+                Box::pin(self.set_constraints(constraints.as_deref(), *deferred)).await?;
+                tag("SET CONSTRAINTS")
+            }
             TransactionCommand::Set(modes) => {
                 let Some(transaction) = self.transaction.as_mut().filter(|t| t.explicit) else {
                     self.warn(
@@ -168,7 +177,11 @@ impl Session {
 
     /// As [`Session::commit_transaction`]; gives the entry that it became, if it had to become one.
     pub(crate) async fn commit_transaction_at(&mut self) -> SqlResult<Option<LogIndex>> {
-        if let Err(error) = Box::pin(self.end_temporary()).await {
+        let mut ready = Box::pin(self.uphold_postponed(true)).await;
+        if ready.is_ok() {
+            ready = Box::pin(self.end_temporary()).await;
+        }
+        if let Err(error) = ready {
             self.rollback_transaction();
             return Err(error);
         }
@@ -203,7 +216,9 @@ impl Session {
             self.drop_staged(staging);
         }
         let committed = transaction.committed_at;
+        self.engine.locks.unlink(transaction.holder);
         drop(transaction);
+        self.services.advisory.end_transaction();
         self.portals.end_transaction(result.is_ok());
         self.end_settings(result.is_ok());
         result.map(|()| committed)
@@ -213,8 +228,10 @@ impl Session {
         if let Some(mut transaction) = self.transaction.take() {
             measured::ROLLBACKS.increment();
             let staging = transaction.staging.take();
+            self.engine.locks.unlink(transaction.holder);
             self.drop_staged(staging);
         }
+        self.services.advisory.end_transaction();
         self.services.take_own_sequences();
         self.portals.end_transaction(false);
         self.end_settings(false);

@@ -14,6 +14,7 @@ use perigee_types::{LogIndex, Oid, Row, SqlError, SqlResult, SqlState, TableId, 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::deferred::{Constraints, Postponed};
 use crate::engine::Engine;
 use crate::foreign::{PendingKey, RowChange};
 use crate::locks::{Acquired, Holder, LockKey, LockManager, LockMode, LockWait};
@@ -57,6 +58,11 @@ pub(crate) struct Transaction {
     /// Changes of rows whose foreign keys are upheld when the whole statement has run; `None` where each of its writes does
     /// that itself.
     pub(crate) deferred: Option<Vec<(Arc<Table>, Vec<RowChange>)>>,
+    /// What SET CONSTRAINTS has said.
+    pub(crate) constraints: Constraints,
+    /// What deferred constraints have found wrong, in order, and how many keys that is about.
+    pub(crate) postponed: Vec<Postponed>,
+    pub(crate) postponed_keys: usize,
     /// What was done since BEGIN that a statement may not come behind (SET TRANSACTION).
     pub(crate) has_run: bool,
     /// Where the sequences stand that it has made or starts anew, put in at COMMIT; before it positions of continuous aggregates.
@@ -97,6 +103,9 @@ impl Transaction {
             savepoints: Vec::new(),
             pending_keys: Vec::new(),
             deferred: None,
+            constraints: Constraints::default(),
+            postponed: Vec::new(),
+            postponed_keys: 0,
             has_run: false,
             sequences: Vec::new(),
             backfill: Vec::new(),
@@ -250,6 +259,9 @@ pub(crate) struct Savepoint {
     /// Notifications and changes of what is listened to that came before it.
     notifications: usize,
     listening: usize,
+    /// What deferred constraints had found wrong before it, and what SET CONSTRAINTS had said.
+    postponed: (usize, usize),
+    constraints: Constraints,
     /// Rows of the buffer that it would bring back have been staged or dropped since.
     lost: bool,
 }
@@ -276,6 +288,8 @@ impl Transaction {
             positions: self.sequences.len(),
             notifications: self.notifications.len(),
             listening: self.listening.len(),
+            postponed: (self.postponed.len(), self.postponed_keys),
+            constraints: self.constraints.clone(),
             lost: false,
         });
     }
@@ -309,6 +323,9 @@ impl Transaction {
         self.sequences.truncate(savepoint.positions);
         self.notifications.truncate(savepoint.notifications);
         self.listening.truncate(savepoint.listening);
+        self.postponed.truncate(savepoint.postponed.0);
+        self.postponed_keys = savepoint.postponed.1;
+        self.constraints = savepoint.constraints.clone();
         self.writes.rollback_to(savepoint.mark);
         self.savepoints.truncate(place + 1);
         self.pending_keys.clear();

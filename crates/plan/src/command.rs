@@ -51,6 +51,13 @@ pub enum TransactionCommand {
     Release(String),
     /// ROLLBACK TO SAVEPOINT
     RollbackTo(String),
+    /// SET CONSTRAINTS
+    SetConstraints {
+        /// Oids of the constraints, with those of partitions; `None` for ALL
+        constraints: Option<Vec<Oid>>,
+        /// DEFERRED
+        deferred: bool,
+    },
     /// SET TRANSACTION
     Set(TransactionModes),
     /// SET SESSION CHARACTERISTICS AS TRANSACTION

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use perigee_types::acl::Acl;
-use perigee_types::catalog::{Check, Column, ColumnDefault, OnCommit, ReferentialAction, Table};
+use perigee_types::catalog::{Check, Column, ColumnDefault, Deferral, OnCommit, ReferentialAction, Table};
 use perigee_types::enum_type::EnumPlace;
 use perigee_types::partition::{Datum, Strategy};
 use perigee_types::{Interval, Oid, SqlType, Value};
@@ -198,6 +198,8 @@ pub struct CheckConstraint {
     pub name: Option<String>,
     /// The expression, as text.
     pub expression: String,
+    /// NOT VALID
+    pub not_valid: bool,
 }
 
 /// FOREIGN KEY.
@@ -217,6 +219,10 @@ pub struct ForeignKeyConstraint {
     pub on_delete: ReferentialAction,
     /// MATCH FULL
     pub match_full: bool,
+    /// DEFERRABLE
+    pub deferral: Deferral,
+    /// NOT VALID
+    pub not_valid: bool,
 }
 
 /// How a materialized view is kept up to date continuously.
@@ -375,6 +381,11 @@ pub enum AlterTable {
     AddCheck(CheckConstraint),
     /// ADD FOREIGN KEY
     AddForeignKey(ForeignKeyConstraint),
+    /// VALIDATE CONSTRAINT
+    ValidateConstraint {
+        /// Its name.
+        name: String,
+    },
     /// DROP CONSTRAINT
     DropConstraint {
         /// Its name.
@@ -426,6 +437,7 @@ impl AlterTable {
                 | AlterTable::SetTypes(_)
                 | AlterTable::RenameConstraint { .. }
                 | AlterTable::AddCheck(_)
+                | AlterTable::ValidateConstraint { .. }
                 | AlterTable::DropConstraint { .. }
         )
     }

@@ -251,7 +251,9 @@ impl SqlType {
                 SqlType::Jsonb => 3807,
                 SqlType::JsonPath => 4073,
                 SqlType::Enum(of) => of.array().0,
-                SqlType::Text | SqlType::Unknown | SqlType::Void | SqlType::Array(_) => 1009,
+                // An array of any number of dimensions has one type.
+                SqlType::Array(_) => of.oid(),
+                SqlType::Text | SqlType::Unknown | SqlType::Void => 1009,
             },
         }
     }

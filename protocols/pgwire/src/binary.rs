@@ -47,7 +47,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
         }
         Value::Array(values) => {
             let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
-            encode_array_header(out, values.len(), values.iter().any(Value::is_null), of);
+            encode_array_header(out, &[values.len()], values.iter().any(Value::is_null), of);
             for value in values {
                 match value {
                     Value::Null => int32(out, -1),
@@ -97,13 +97,16 @@ pub(crate) fn encode_interval(out: &mut Vec<u8>, interval: Interval) {
 }
 
 /// Appends what stands before an array's elements.
-pub(crate) fn encode_array_header(out: &mut Vec<u8>, count: usize, nulls: bool, of: &SqlType) {
-    int32(out, i32::from(count > 0));
+pub(crate) fn encode_array_header(out: &mut Vec<u8>, lengths: &[usize], nulls: bool, of: &SqlType) {
+    let is_empty = lengths.contains(&0);
+    int32(out, if is_empty { 0 } else { lengths.len() as i32 });
     int32(out, i32::from(nulls));
     int32(out, of.oid().cast_signed());
-    if count > 0 {
-        int32(out, count as i32);
-        int32(out, 1);
+    if !is_empty {
+        for length in lengths {
+            int32(out, *length as i32);
+            int32(out, 1);
+        }
     }
 }
 

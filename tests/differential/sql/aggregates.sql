@@ -114,3 +114,7 @@ select avg(x), sum(x) from (values (1.5::double precision), (2.5), (null)) v (x)
 select min(x), max(x), count(x) from (values ('b'), ('a'), (null)) v (x);
 select xmlagg(x) from (values ('<a/>'::xml)) v (x);
 select range_agg(r) from (values (int4range(1, 3)), (int4range(2, 5))) v (r);
+select var_pop(x), var_samp(x), stddev_pop(x), avg(x) from (values (100000003::float8), (100000004), (100000006), (100000007)) v (x);
+select var_pop('inf'::float8), var_samp('inf'::float8), stddev_pop('nan'::float4), stddev_samp('1'::float8);
+select g, var_pop(x), stddev(x) from (values (1, 1::float8), (1, 3), (2, 5), (3, null), (4, '-inf'), (4, 1)) v (g, x) group by g order by g;
+select l.x, count(r.*), count(r) from (values (1), (2)) l (x) left join (values (1, null::int), (1, 5)) r (x, y) on l.x = r.x group by l.x order by l.x;

@@ -209,6 +209,9 @@ impl Session {
                     check.local = false;
                 });
             }
+            AlterTable::ValidateConstraint { name } if child.checks.iter().all(|own| own.name != *name) => {
+                return Ok(());
+            }
             AlterTable::DropConstraint { name, if_exists, .. } => {
                 *if_exists = true;
                 let Some(own) = child.checks.iter().find(|own| own.name == *name) else { return Ok(()) };
@@ -253,6 +256,7 @@ impl Session {
             }
             AlterTable::AddCheck(check) => self.add_check(table, check).await,
             AlterTable::AddForeignKey(key) => self.add_foreign_key(table, key).await,
+            AlterTable::ValidateConstraint { name } => self.validate_constraint(table, name).await,
             AlterTable::RenameColumn { from, to } => {
                 if table.column_position(to).is_some() {
                     return Err(SqlError::new(
@@ -621,6 +625,11 @@ fn refuse_only(table: &Table, action: &AlterTable) -> SqlResult<()> {
     match action {
         AlterTable::AddColumn { .. } => refused("column must be added to child tables too".to_owned()),
         AlterTable::AddCheck(_) => refused("constraint must be added to child tables too".to_owned()),
+        AlterTable::ValidateConstraint { name }
+            if table.checks.iter().any(|check| check.name == *name && check.not_valid) =>
+        {
+            refused("constraint must be validated on child tables too".to_owned())
+        }
         AlterTable::DropColumn { .. } if table.partitioning.is_some() => Err(SqlError::new(
             SqlState::InvalidTableDefinition,
             "cannot drop column from only the partitioned table when partitions exist",

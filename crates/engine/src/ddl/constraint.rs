@@ -45,7 +45,7 @@ pub(super) fn new_check(
         }
     };
     taken.push(name.clone());
-    Ok(Check { oid, name, expression, inherited: 0, local: true })
+    Ok(Check { oid, name, expression, inherited: 0, local: true, not_valid: check.not_valid })
 }
 
 /// The catalog's foreign key for a constraint of `table`.
@@ -124,6 +124,8 @@ pub(super) fn new_foreign_key(
         on_update: key.on_update,
         on_delete: key.on_delete,
         match_full: key.match_full,
+        deferral: key.deferral,
+        not_valid: key.not_valid,
         parent: None,
     };
     refuse_incomparable(table, &key, parent)?;
@@ -202,6 +204,19 @@ impl Session {
             return self.change_table(Arc::new(changed), Vec::new(), |row| row);
         }
         let check = new_check(&catalog, table, check, Oids::new(&catalog).next(), &mut Vec::new())?;
+        if !check.not_valid {
+            self.test_check(table, &check).await?;
+        }
+        let mut changed = Table::clone(table);
+        changed.version += 1;
+        changed.checks.push(check);
+        // PostgreSQL tests them in the order of their names.
+        changed.checks.sort_by(|a, b| a.name.cmp(&b.name));
+        self.change_table(Arc::new(changed), Vec::new(), |row| row)
+    }
+
+    /// Tests that all rows of a table pass a check.
+    async fn test_check(&mut self, table: &Arc<Table>, check: &Check) -> SqlResult<()> {
         let mut alone = Table::clone(table);
         alone.checks = vec![check.clone()];
         let target = self.target_to_test(Arc::new(alone))?;
@@ -218,11 +233,40 @@ impl Session {
                 .table(&target.schema, &table.name)
                 .constraint(&check.name));
         }
+        Ok(())
+    }
+
+    /// VALIDATE CONSTRAINT: tests a constraint that was made NOT VALID.
+    ///
+    /// # Errors
+    /// `42704`, `42809`; `23514` and `23503` where a row breaks it.
+    pub(super) async fn validate_constraint(&mut self, table: &Arc<Table>, name: &str) -> SqlResult<()> {
         let mut changed = Table::clone(table);
+        if let Some(check) = changed.checks.iter_mut().find(|check| check.name == name) {
+            if !check.not_valid {
+                return Ok(());
+            }
+            check.not_valid = false;
+            let check = check.clone();
+            self.test_check(table, &check).await?;
+        } else if let Some(key) = changed.foreign_keys.iter_mut().find(|key| key.name == name) {
+            if !key.not_valid {
+                return Ok(());
+            }
+            key.not_valid = false;
+            let key = key.clone();
+            self.check_foreign_rows(table, &key).await?;
+        } else {
+            let of = format!("constraint \"{name}\" of relation \"{}\"", table.name);
+            let catalog = self.latest_catalog();
+            return Err(match catalog.indexes_of(table).any(|index| index.constraint && index.name == name) {
+                true => {
+                    SqlError::new(SqlState::WrongObjectType, format!("{of} is not a foreign key or check constraint"))
+                }
+                false => SqlError::new(SqlState::UndefinedObject, format!("{of} does not exist")),
+            });
+        }
         changed.version += 1;
-        changed.checks.push(check);
-        // PostgreSQL tests them in the order of their names.
-        changed.checks.sort_by(|a, b| a.name.cmp(&b.name));
         self.change_table(Arc::new(changed), Vec::new(), |row| row)
     }
 
@@ -233,8 +277,18 @@ impl Session {
         };
         let catalog = self.latest_catalog();
         let key = new_foreign_key(&catalog, table, &[], key, Oids::new(&catalog).next(), &mut Vec::new())?;
+        if key.not_valid && table.partitioning.is_some() {
+            let text = format!(
+                "cannot add NOT VALID foreign key on partitioned table \"{}\" referencing relation \"{}\"",
+                table.name, parent.name
+            );
+            return Err(SqlError::new(SqlState::WrongObjectType, text)
+                .detail("This feature is not yet supported on partitioned tables."));
+        }
         drop(parent);
-        self.check_foreign_rows(table, &key).await?;
+        if !key.not_valid {
+            self.check_foreign_rows(table, &key).await?;
+        }
         let mut changed = Table::clone(table);
         changed.version += 1;
         changed.foreign_keys.push(key.clone());

@@ -505,7 +505,8 @@ impl Session {
                 && own.columns == numbers
                 && own.references == key.references
                 && own.referenced == key.referenced
-                && (own.on_update, own.on_delete, own.match_full) == (key.on_update, key.on_delete, key.match_full)
+                && (own.on_update, own.on_delete) == (key.on_update, key.on_delete)
+                && (own.match_full, own.deferral) == (key.match_full, key.deferral)
         });
         let below = match alike {
             Some(own) => {

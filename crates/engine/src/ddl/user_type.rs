@@ -337,7 +337,7 @@ fn add_check(domain: &mut Domain, name: &str, check: &CheckConstraint, oid: Oid)
         }
     };
     let expression = perigee_query::sql::check_text(&check.expression, name, None)?;
-    domain.checks.push(Check { oid, name: chosen, expression, inherited: 0, local: true });
+    domain.checks.push(Check { oid, name: chosen, expression, inherited: 0, local: true, not_valid: false });
     Ok(())
 }
 

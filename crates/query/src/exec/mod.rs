@@ -51,7 +51,8 @@ pub use error::sql_error;
 pub(crate) use pending::pending_filter;
 pub use planning::{ONLY_MARK, Planning, PlanningOptions, RESTRICTED, TABLE_OID_MARK, ViewPlanner, optimize};
 pub(crate) use postgres::{
-    ALL, ANY, BOUND_LEFT_OUT, DOMAIN_VALUE, JSON_ROW, ORDINALITY, RECORD, RECORD_SET, UNNEST, VARIADIC, record_columns,
+    ALL, ANY, BIT_NOT, BOUND_LEFT_OUT, DOMAIN_VALUE, JSON_ROW, ORDINALITY, RECORD, RECORD_SET, UNNEST, VARIADIC,
+    record_columns,
 };
 pub use rewrite::rewrite_expression;
 pub use runtime::{QueryOptions, QueryRuntime};
@@ -60,10 +61,11 @@ pub use system::SystemTables;
 pub(crate) use system::system_table_oid;
 pub use table::Shape;
 pub(crate) use table::{finds_written_rows, scanned_table};
+pub(crate) use template::is_aggregate;
 pub(crate) use type_names::with_types;
 pub(crate) use type_planner::domain_of;
 pub use type_planner::sql_type_of;
-pub use view::{CompatGap, ReadView, SessionFacts, SessionServices};
+pub use view::{AdvisoryLock, CompatGap, ReadView, SessionFacts, SessionServices};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -43,6 +43,11 @@ pub(super) fn planning() -> &'static SessionState {
     &STATE
 }
 
+/// Whether a function of this name makes one row of many.
+pub(crate) fn is_aggregate(name: &str) -> bool {
+    planning().aggregate_functions().contains_key(name)
+}
+
 /// Optimizes a plan again after its parameters have got their values. It was analyzed before: its types stay.
 pub(super) fn optimize_again(plan: LogicalPlan) -> Result<LogicalPlan> {
     planning().optimizer().optimize(plan, planning(), |_, _| {})

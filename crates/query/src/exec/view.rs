@@ -152,6 +152,19 @@ pub trait SessionServices: Send + Sync {
     fn listening_channels(&self) -> Vec<String> {
         Vec::new()
     }
+    /// `pg_advisory_lock` and its like; whether the lock is taken. `wait`: who would wait gets an error.
+    ///
+    /// # Errors
+    /// `0A000` where the statement cannot wait, `53200` for too many.
+    fn advisory_lock(&self, _lock: AdvisoryLock, _wait: bool) -> SqlResult<bool> {
+        Err(perigee_types::SqlError::unsupported("an advisory lock here"))
+    }
+    /// `pg_advisory_unlock`; whether the session held it.
+    fn advisory_unlock(&self, _lock: AdvisoryLock) -> bool {
+        false
+    }
+    /// `pg_advisory_unlock_all`
+    fn advisory_unlock_all(&self) {}
     /// The keyspace, for the tables of schema `redis`.
     fn keyspace(&self) -> Option<Arc<perigee_keyspace::Keyspace>> {
         None
@@ -160,6 +173,19 @@ pub trait SessionServices: Send + Sync {
     fn compat_gaps(&self) -> Vec<CompatGap> {
         Vec::new()
     }
+}
+
+/// An advisory lock, as a call names it.
+#[derive(Clone, Copy, Debug)]
+pub struct AdvisoryLock {
+    /// Named by two numbers of 32 bits: never the same as one named by one.
+    pub of_two: bool,
+    /// The number.
+    pub number: i64,
+    /// With other shared holders.
+    pub shared: bool,
+    /// Until the transaction ends.
+    pub transaction: bool,
 }
 
 /// Something that clients have asked this node for and that it does not have.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use perigee_types::catalog::{Check, ForeignKey, Index, Object, ReferentialAction, Table, TypeKind};
+use perigee_types::catalog::{Check, Deferral, ForeignKey, Index, Object, ReferentialAction, Table, TypeKind};
 use perigee_types::partition::{Datum, PartitionBound, PartitionKey};
 use perigee_types::text::OutputSettings;
 use perigee_types::{Oid, SqlType, Value};
@@ -449,7 +449,8 @@ pub(super) fn index_constraint(table: &Table, index: &Index) -> String {
 
 /// A CHECK constraint.
 pub(super) fn check(check: &Check) -> String {
-    format!("CHECK ({})", parenthesized(&check.expression))
+    let not_valid = if check.not_valid { " NOT VALID" } else { "" };
+    format!("CHECK ({}){not_valid}", parenthesized(&check.expression))
 }
 
 /// An expression as PostgreSQL prints it: operations stand in parentheses.
@@ -482,6 +483,14 @@ pub(super) fn foreign_key(scope: &Scope, table: &Table, key: &ForeignKey) -> Opt
             ReferentialAction::SetDefault => "SET DEFAULT",
         };
         text.push_str(&format!(" ON {word} {action}"));
+    }
+    text.push_str(match key.deferral {
+        Deferral::Never => "",
+        Deferral::Immediate => " DEFERRABLE",
+        Deferral::Deferred => " DEFERRABLE INITIALLY DEFERRED",
+    });
+    if key.not_valid {
+        text.push_str(" NOT VALID");
     }
     Some(text)
 }

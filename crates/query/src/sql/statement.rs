@@ -52,6 +52,13 @@ pub enum Ast {
         /// NOWAIT
         nowait: bool,
     },
+    /// SET CONSTRAINTS
+    SetConstraints {
+        /// The constraints; `None` for ALL.
+        names: Option<Vec<ObjectName>>,
+        /// DEFERRED
+        deferred: bool,
+    },
     /// REINDEX; the table or index, `None` for a schema or database
     Reindex {
         /// INDEX (else TABLE).

@@ -72,6 +72,9 @@ pub struct Check {
     /// Whether the table would have it without its parents.
     #[serde(default = "yes")]
     pub local: bool,
+    /// NOT VALID: rows that were there before it may break it.
+    #[serde(default)]
+    pub not_valid: bool,
 }
 
 fn yes() -> bool {
@@ -91,6 +94,18 @@ pub enum ReferentialAction {
     SetNull,
     /// Their columns get their defaults.
     SetDefault,
+}
+
+/// Whether a constraint may be looked at later than at the end of each statement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deferral {
+    /// NOT DEFERRABLE
+    #[default]
+    Never,
+    /// DEFERRABLE INITIALLY IMMEDIATE: where SET CONSTRAINTS says so.
+    Immediate,
+    /// DEFERRABLE INITIALLY DEFERRED: at COMMIT, unless SET CONSTRAINTS says otherwise.
+    Deferred,
 }
 
 /// A foreign key: rows whose `columns` hold no NULL have a row in `references`.
@@ -114,6 +129,12 @@ pub struct ForeignKey {
     pub on_delete: ReferentialAction,
     /// MATCH FULL: all of the columns are NULL or none.
     pub match_full: bool,
+    /// DEFERRABLE
+    #[serde(default)]
+    pub deferral: Deferral,
+    /// NOT VALID: rows that were there before it may point to nothing.
+    #[serde(default)]
+    pub not_valid: bool,
     /// The foreign key of the partitioned table that this one of a partition belongs to.
     #[serde(default)]
     pub parent: Option<Oid>,

@@ -133,6 +133,11 @@ pub fn format_array(out: &mut Vec<u8>, values: &[Value], of: &SqlType, settings:
             out.extend_from_slice(b"NULL");
             continue;
         }
+        if let (Value::Array(values), SqlType::Array(of)) = (value, of) {
+            // Several dimensions.
+            format_array(out, values, of, settings);
+            continue;
+        }
         element.clear();
         format_into(&mut element, value, of, settings);
         write_element(out, &element);

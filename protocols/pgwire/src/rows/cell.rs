@@ -242,10 +242,23 @@ impl Cell {
             Cell::Interval(a) => binary::encode_interval(out, interval(a, row)),
             Cell::Enum(a, of) => out.extend_from_slice(of.label(a.value(row)).unwrap_or_default().as_bytes()),
             Cell::List(a, values) => {
-                let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
-                let range = range(a, row);
+                let mut of: &SqlType = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
+                let mut range = range(a, row);
+                let mut lengths = vec![range.len()];
+                let mut values: &Cell = values;
+                // Lists in lists are further dimensions: their values lie side by side.
+                while let (Cell::List(inner, below), SqlType::Array(element)) = (values, of) {
+                    let count = range.len();
+                    range = spanned(inner, range);
+                    lengths.push(range.len().checked_div(count).unwrap_or(0));
+                    values = &**below;
+                    of = &**element;
+                }
+                if range.is_empty() || lengths.iter().product::<usize>() != range.len() {
+                    lengths = vec![range.len()];
+                }
                 let nulls = range.clone().any(|i| values.is_null(i));
-                binary::encode_array_header(out, range.len(), nulls, of);
+                binary::encode_array_header(out, &lengths, nulls, of);
                 for i in range {
                     let mut written = Ok(());
                     if values.is_null(i) {
@@ -294,6 +307,10 @@ fn list_text(
             out.extend_from_slice(b"NULL");
             continue;
         }
+        if let (Cell::List(inner, below), SqlType::Array(element)) = (values, of) {
+            list_text(out, self::range(inner, i), below, element, settings, scratch);
+            continue;
+        }
         let mut element = std::mem::take(scratch);
         element.clear();
         values.text(&mut element, i, of, settings, scratch);
@@ -301,6 +318,12 @@ fn list_text(
         *scratch = element;
     }
     out.push(b'}');
+}
+
+/// Where the values of neighbouring lists lie.
+fn spanned(list: &ListArray, rows: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    let offset = |row: usize| list.value_offsets().get(row).map_or(0, |at| *at as usize);
+    offset(rows.start)..offset(rows.end)
 }
 
 fn range(list: &ListArray, row: usize) -> std::ops::Range<usize> {

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
+use perigee_plan::evaluate::cast;
+use perigee_types::text::OutputSettings;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 use sqlparser::ast::BinaryOperator;
 
 use super::function::{Call, Eval, Function, Parameter, Returns, overload, overload_of};
 
 use SqlType as T;
+
+/// Elements that `array_fill` makes, at most.
+const FILLED_MAX: usize = 1 << 24;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let list = || T::Array(Box::new(T::Text));
@@ -65,6 +70,57 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         )
         .udf(),
         Function::new(
+            "array_remove",
+            vec![
+                overload_of(any(2), like_first(), |a, _| {
+                    let Value::Array(elements) = &a[0] else { return Ok(Value::Null) };
+                    let kept = elements.iter().filter(|element| !same(element, &a[1]));
+                    Ok(Value::Array(kept.cloned().collect()))
+                })
+                .called_on_null(),
+            ],
+        )
+        .udf(),
+        Function::new(
+            "array_replace",
+            vec![
+                overload_of(any(3), like_first(), |a, c| {
+                    let Value::Array(elements) = &a[0] else { return Ok(Value::Null) };
+                    let T::Array(of) = &c.types[0] else { return Ok(Value::Null) };
+                    let new = cast(a[2].clone(), &c.types[2], of, false, OutputSettings::DEFAULT)?;
+                    let replaced = |element: &Value| if same(element, &a[1]) { new.clone() } else { element.clone() };
+                    Ok(Value::Array(elements.iter().map(replaced).collect()))
+                })
+                .called_on_null(),
+            ],
+        )
+        .udf(),
+        of_dimension("array_length", |a, _| Ok(length(a).map_or(Value::Null, |length| Value::Int4(int(length))))),
+        of_dimension("array_upper", |a, _| Ok(length(a).map_or(Value::Null, |length| Value::Int4(int(length))))),
+        of_dimension("array_lower", |a, _| Ok(length(a).map_or(Value::Null, |_| Value::Int4(1)))),
+        Function::new(
+            "array_ndims",
+            vec![overload_of(any(1), Returns::Type(T::Int4), |a, _| {
+                Ok(match dimensions(&a[0]).len() {
+                    0 => Value::Null,
+                    count => Value::Int4(int(count)),
+                })
+            })],
+        )
+        .udf(),
+        Function::new(
+            "array_dims",
+            vec![overload_of(any(1), Returns::Type(T::Text), |a, _| {
+                let dimensions = dimensions(&a[0]);
+                if dimensions.is_empty() {
+                    return Ok(Value::Null);
+                }
+                Ok(Value::Text(dimensions.iter().map(|length| format!("[1:{length}]")).collect()))
+            })],
+        )
+        .udf(),
+        Function::new("array_fill", vec![overload_of(any(2), Returns::Derived(filled), fill).called_on_null()]).udf(),
+        Function::new(
             "string_to_array",
             vec![
                 overload(&[T::Text, T::Text], list(), split).called_on_null(),
@@ -73,6 +129,67 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         )
         .udf(),
     ]
+}
+
+fn like_first() -> Returns {
+    Returns::Derived(|types, _| types.first().cloned().unwrap_or(T::Text))
+}
+
+/// Whether an element is this value; NULL is NULL here.
+fn same(element: &Value, wanted: &Value) -> bool {
+    if wanted.is_null() { element.is_null() } else { has(std::slice::from_ref(element), wanted) }
+}
+
+/// Lengths of an array in its dimensions; of an empty array there are none.
+fn dimensions(array: &Value) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    let mut next = Some(array);
+    while let Some(Value::Array(elements)) = next {
+        if elements.is_empty() {
+            break;
+        }
+        lengths.push(elements.len());
+        next = elements.first();
+    }
+    lengths
+}
+
+/// A function of an array and the number of a dimension.
+fn of_dimension(name: &str, eval: Eval) -> Arc<ScalarUDF> {
+    let parameters = vec![Parameter::Any, Parameter::Of(T::Int4)];
+    Function::new(name, vec![overload_of(parameters, Returns::Type(T::Int4), eval)]).udf()
+}
+
+fn length(args: &[Value]) -> Option<usize> {
+    let dimension = usize::try_from(args[1].as_i64()?).ok()?.checked_sub(1)?;
+    dimensions(&args[0]).get(dimension).copied()
+}
+
+fn filled(types: &[T], _: &[Option<Value>]) -> T {
+    T::Array(Box::new(match types.first() {
+        None | Some(T::Unknown) => T::Text,
+        Some(ty) => ty.clone(),
+    }))
+}
+
+/// `array_fill(value, lengths)`
+fn fill(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    let Value::Array(lengths) = &args[1] else {
+        let text = "dimension array or low bound array cannot be null";
+        return Err(SqlError::new(SqlState::NullValueNotAllowed, text));
+    };
+    match lengths.as_slice() {
+        [] => Ok(Value::Array(Vec::new())),
+        [Value::Null] => Err(SqlError::new(SqlState::NullValueNotAllowed, "dimension values cannot be null")),
+        [length] => match length.as_i64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= FILLED_MAX) {
+            Some(length) => Ok(Value::Array(vec![args[0].clone(); length])),
+            None => {
+                let text = format!("array size exceeds the maximum allowed ({FILLED_MAX})");
+                Err(SqlError::new(SqlState::ProgramLimitExceeded, text))
+            }
+        },
+        _ => Err(SqlError::unsupported("an array of several dimensions")),
+    }
 }
 
 fn int(place: usize) -> i32 {

@@ -14,6 +14,9 @@ use crate::exec::error::integer_out_of_range;
 
 use SqlType as T;
 
+/// `~x`
+pub(crate) const BIT_NOT: &str = "__bit_not";
+
 /// A signature of exact numbers that gives a numeric.
 fn exact(count: usize, eval: Eval) -> Overload {
     overload_of(vec![Parameter::AnyNumeric; count], Returns::Type(T::Numeric(None)), eval)
@@ -86,6 +89,16 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
                 exact(2, |a, _| two(a, Numeric::remainder)),
             ],
         )
+        .udf(),
+        Function::new(
+            BIT_NOT,
+            vec![
+                overload(&[T::Int2], T::Int2, complement),
+                overload(&[T::Int4], T::Int4, complement),
+                overload(&[T::Int8], T::Int8, complement),
+            ],
+        )
+        .operator("~")
         .udf(),
         Function::new("div", vec![exact(2, |a, _| two(a, Numeric::divide_whole))]).udf(),
         Function::new(
@@ -237,6 +250,15 @@ fn absolute(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
         Value::Int2(v) => v.checked_abs().map(Value::Int2).ok_or_else(|| integer_out_of_range("smallint")),
         Value::Int4(v) => v.checked_abs().map(Value::Int4).ok_or_else(|| integer_out_of_range("integer")),
         Value::Int8(v) => v.checked_abs().map(Value::Int8).ok_or_else(|| integer_out_of_range("bigint")),
+        _ => Err(kind()),
+    }
+}
+
+fn complement(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    match &args[0] {
+        Value::Int2(v) => Ok(Value::Int2(!v)),
+        Value::Int4(v) => Ok(Value::Int4(!v)),
+        Value::Int8(v) => Ok(Value::Int8(!v)),
         _ => Err(kind()),
     }
 }

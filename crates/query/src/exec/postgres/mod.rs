@@ -26,6 +26,7 @@ mod choice;
 mod datetime;
 mod domains;
 mod enums;
+mod floats;
 pub(super) mod function;
 mod json;
 mod math;
@@ -56,6 +57,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(crate) use domains::DOMAIN_VALUE;
 pub(crate) use json::{JSON_ROW, RECORD, RECORD_SET};
+pub(crate) use math::BIT_NOT;
 pub(super) use operators::{PostgresOperators, adopt, shrink};
 pub(crate) use quantified::{ALL, ANY};
 pub(super) use rules::PostgresSemantics;

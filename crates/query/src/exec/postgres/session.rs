@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use datafusion::logical_expr::{Expr, ScalarUDF};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
-use super::function::{Call, Function, Parameter, Returns, overload, overload_of};
+use super::function::{Call, Eval, Function, Parameter, Returns, overload, overload_of};
 use crate::exec::error::canceled;
 use crate::exec::values::SessionValue;
-use crate::exec::view::{ReadView, SessionServices};
+use crate::exec::view::{AdvisoryLock, ReadView, SessionServices};
 
 use SqlType as T;
 
@@ -51,6 +51,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         .iter()
         .map(|(name, ty, _)| Function::new(name, vec![overload(&[], ty.clone(), never)]).volatile().udf())
         .collect();
+    all.extend(advisory());
     all.extend([
         Function::new("version", vec![overload(&[], T::Text, |_, _| Ok(Value::Text(VERSION.to_owned())))]).udf(),
         Function::new(
@@ -62,9 +63,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Function::new("gen_random_uuid", vec![overload(&[], T::Uuid, |_, _| Ok(Value::Uuid(random_uuid())))])
             .volatile()
             .udf(),
-        // Advisory locks cannot be taken yet, so there is none to give back; connection pools ask for it all the same.
-        Function::new("pg_advisory_unlock_all", vec![overload(&[], T::Void, |_, _| Ok(Value::Text(String::new())))])
-            .volatile()
+        Function::new("getdatabaseencoding", vec![overload(&[], T::Name, |_, _| Ok(Value::Text("UTF8".to_owned())))])
             .udf(),
         Function::new("pg_sleep", vec![overload(&[T::Float8], T::Void, sleep)]).volatile().udf(),
         Function::new(
@@ -106,14 +105,8 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Function::new(
             "pg_typeof",
             vec![
-                overload_of(vec![Parameter::Any], Returns::Type(T::Text), |_, c| {
-                    Ok(Value::Text(match c.types.first() {
-                        Some(T::Numeric(_)) => "numeric".to_owned(),
-                        Some(T::Varchar(_)) => "character varying".to_owned(),
-                        Some(T::Char(_)) => "character".to_owned(),
-                        Some(ty) => ty.to_string(),
-                        None => "unknown".to_owned(),
-                    }))
+                overload_of(vec![Parameter::Any], Returns::Type(T::Regtype), |_, c| {
+                    Ok(Value::Oid(c.types.first().unwrap_or(&T::Unknown).oid()))
                 })
                 .called_on_null(),
             ],
@@ -179,6 +172,54 @@ fn random_uuid() -> [u8; 16] {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     bytes
+}
+
+/// `pg_advisory_lock` and its like.
+fn advisory() -> Vec<Arc<ScalarUDF>> {
+    fn lock(args: &[Value], call: &Call<'_>, shared: bool, transaction: bool, wait: bool) -> SqlResult<Value> {
+        let taken = services(call)?.advisory_lock(named(args, shared, transaction), wait)?;
+        Ok(if wait { Value::Text(String::new()) } else { Value::Bool(taken) })
+    }
+    fn unlock(args: &[Value], call: &Call<'_>, shared: bool) -> SqlResult<Value> {
+        Ok(Value::Bool(services(call)?.advisory_unlock(named(args, shared, false))))
+    }
+    fn named(args: &[Value], shared: bool, transaction: bool) -> AdvisoryLock {
+        let at = |place: usize| args.get(place).and_then(Value::as_i64);
+        let first = at(0).unwrap_or_default();
+        match at(1) {
+            Some(second) => {
+                let number = (first << 32) | (second & 0xffff_ffff);
+                AdvisoryLock { of_two: true, number, shared, transaction }
+            }
+            None => AdvisoryLock { of_two: false, number: first, shared, transaction },
+        }
+    }
+    let of = |name: &str, returns: T, eval: Eval| {
+        let overloads =
+            vec![overload(&[T::Int8], returns.clone(), eval), overload(&[T::Int4, T::Int4], returns.clone(), eval)];
+        Function::new(name, overloads).volatile().udf()
+    };
+    vec![
+        of("pg_advisory_lock", T::Void, |a, c| lock(a, c, false, false, true)),
+        of("pg_advisory_lock_shared", T::Void, |a, c| lock(a, c, true, false, true)),
+        of("pg_advisory_xact_lock", T::Void, |a, c| lock(a, c, false, true, true)),
+        of("pg_advisory_xact_lock_shared", T::Void, |a, c| lock(a, c, true, true, true)),
+        of("pg_try_advisory_lock", T::Bool, |a, c| lock(a, c, false, false, false)),
+        of("pg_try_advisory_lock_shared", T::Bool, |a, c| lock(a, c, true, false, false)),
+        of("pg_try_advisory_xact_lock", T::Bool, |a, c| lock(a, c, false, true, false)),
+        of("pg_try_advisory_xact_lock_shared", T::Bool, |a, c| lock(a, c, true, true, false)),
+        of("pg_advisory_unlock", T::Bool, |a, c| unlock(a, c, false)),
+        of("pg_advisory_unlock_shared", T::Bool, |a, c| unlock(a, c, true)),
+        Function::new(
+            "pg_advisory_unlock_all",
+            vec![overload(&[], T::Void, |_, c| {
+                services(c)?.advisory_unlock_all();
+                Ok(Value::Text(String::new()))
+            })],
+        )
+        .volatile()
+        .udf(),
+    ]
 }
 
 fn services<'a>(call: &'a Call<'_>) -> SqlResult<&'a Arc<dyn SessionServices>> {

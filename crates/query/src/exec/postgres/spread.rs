@@ -16,6 +16,7 @@ use datafusion::scalar::ScalarValue;
 use perigee_types::numeric::{self, Numeric, NumericSum, Spread};
 use perigee_types::{SqlError, SqlState};
 
+use super::floats::{FloatAccumulator, FloatGroups, STATE, Variance};
 use super::function::type_name;
 use super::numeric::{WIDE, field, is_exact, is_wide, number_at};
 use super::sums::DecimalSums;
@@ -43,6 +44,9 @@ pub(super) struct NumericAggregate {
 impl NumericAggregate {
     /// DataFusion's aggregate where it does what PostgreSQL's does with arguments of this type.
     pub(super) fn replacement(&self, ty: &DataType) -> Option<Arc<AggregateUDF>> {
+        if self.floats(ty).is_some() {
+            return None;
+        }
         let own = match (self.kind, ty) {
             (Kind::Sum, DataType::Decimal128(precision, _)) => *precision > SUM_PRECISION_MAX,
             (Kind::Sum, ty) => is_wide(ty),
@@ -53,6 +57,18 @@ impl NumericAggregate {
 }
 
 impl NumericAggregate {
+    /// What is made of floats; sums of them are DataFusion's.
+    fn floats(&self, ty: &DataType) -> Option<Variance> {
+        match self.kind {
+            Kind::Variance { sample, root } if !is_exact(ty) => Some(Variance { sample, root }),
+            _ => None,
+        }
+    }
+
+    fn floats_of(&self, args: &AccumulatorArgs) -> Option<Variance> {
+        self.floats(args.expr_fields.first()?.data_type()).filter(|_| !args.is_distinct)
+    }
+
     /// The places of the decimals that are added up, where that can be done for many groups at once.
     fn decimal_scale(&self, args: &AccumulatorArgs) -> Option<u32> {
         match args.expr_fields.first()?.data_type() {
@@ -100,8 +116,9 @@ impl AggregateUDFImpl for NumericAggregate {
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         match arg_types {
-            [ty] if self.replacement(ty).is_none() => Ok(arg_types.to_vec()),
             [DataType::Null | DataType::Utf8] => Ok(vec![DataType::Float64]),
+            [ty] if ty.is_numeric() && self.kind != Kind::Sum && !is_exact(ty) => Ok(vec![DataType::Float64]),
+            [ty] if (ty.is_numeric() || is_wide(ty)) && self.replacement(ty).is_none() => Ok(arg_types.to_vec()),
             [ty] if ty.is_numeric() || (self.kind == Kind::Sum && matches!(ty, DataType::Interval(_))) => {
                 Ok(arg_types.to_vec())
             }
@@ -115,6 +132,7 @@ impl AggregateUDFImpl for NumericAggregate {
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         match arg_types {
+            [ty] if self.floats(ty).is_some() => Ok(DataType::Float64),
             [ty] if self.replacement(ty).is_none() => Ok(WIDE),
             [DataType::Interval(unit)] => Ok(DataType::Interval(*unit)),
             _ if self.kind != Kind::Sum => Ok(DataType::Float64),
@@ -123,6 +141,12 @@ impl AggregateUDFImpl for NumericAggregate {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if let Some(what) = self.floats_of(&args) {
+            return Ok(Box::new(FloatAccumulator::new(what)));
+        }
+        if args.expr_fields.first().is_some_and(|field| self.floats(field.data_type()).is_some()) {
+            return self.inner.accumulator(args);
+        }
         let wide = args.expr_fields.first().is_some_and(|f| self.replacement(f.data_type()).is_none());
         if !wide {
             return self.inner.accumulator(args);
@@ -138,15 +162,24 @@ impl AggregateUDFImpl for NumericAggregate {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        self.decimal_scale(&args).is_some()
+        self.decimal_scale(&args).is_some() || self.floats_of(&args).is_some()
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        if let Some(what) = self.floats_of(&args) {
+            return Ok(Box::new(FloatGroups::new(what)));
+        }
         let scale = self.decimal_scale(&args).ok_or_else(wrong_state)?;
         Ok(Box::new(DecimalSums::new(scale)))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        if args.input_fields.first().is_some_and(|field| self.floats(field.data_type()).is_some()) {
+            if args.is_distinct {
+                return self.inner.state_fields(args);
+            }
+            return Ok(STATE.into_iter().map(|(name, ty)| Arc::new(Field::new(name, ty, false))).collect());
+        }
         if args.is_distinct {
             let item = Arc::new(Field::new_list_field(WIDE, true));
             return Ok(vec![Arc::new(Field::new("distinct", DataType::List(item), true))]);

@@ -238,5 +238,12 @@ pub(crate) fn query_of(plan: LogicalPlan) -> Query {
 }
 
 fn cell(value: &Value, ty: &SqlType) -> String {
-    if value.is_null() { "NULL".to_owned() } else { text::format(value, ty, &OutputSettings::DEFAULT) }
+    match (value, ty) {
+        (Value::Null, _) => "NULL".to_owned(),
+        // The wire shows the name, which it finds in the catalog.
+        (Value::Oid(oid), SqlType::Regtype) => {
+            SqlType::from_oid(*oid).map_or_else(|| oid.to_string(), |of| of.to_string())
+        }
+        _ => text::format(value, ty, &OutputSettings::DEFAULT),
+    }
 }

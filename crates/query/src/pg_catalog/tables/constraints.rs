@@ -1,6 +1,6 @@
 //! Indexes, constraints, and which object depends on which.
 
-use perigee_types::catalog::{ForeignKey, IndexState, ReferentialAction, Table, TypeKind};
+use perigee_types::catalog::{Deferral, ForeignKey, IndexState, ReferentialAction, Table, TypeKind};
 use perigee_types::{Oid, SqlType, Value};
 
 use super::relations::default_oid;
@@ -100,6 +100,15 @@ pub(super) struct Constraint<'a> {
     pub(super) parent: Option<Oid>,
     /// From how many parents it comes, and whether it would be there without them.
     pub(super) inherited: (usize, bool),
+    /// NOT VALID
+    pub(super) not_valid: bool,
+}
+
+impl Constraint<'_> {
+    /// DEFERRABLE
+    pub(super) fn deferral(&self) -> Deferral {
+        self.foreign.map_or(Deferral::Never, |key| key.deferral)
+    }
 }
 
 /// The constraints of a table. One that an index upholds has the index's oid: the two are never asked for in one list.
@@ -114,6 +123,7 @@ pub(super) fn constraints_of<'a>(scope: &Scope<'a>, table: &'a Table) -> Vec<Con
         foreign: None,
         parent: index.parent,
         inherited: (usize::from(index.parent.is_some()), index.parent.is_none()),
+        not_valid: false,
     });
     let checks = table.checks.iter().map(|check| Constraint {
         oid: check.oid,
@@ -125,6 +135,7 @@ pub(super) fn constraints_of<'a>(scope: &Scope<'a>, table: &'a Table) -> Vec<Con
         foreign: None,
         parent: None,
         inherited: (usize::from(check.inherited), check.local),
+        not_valid: check.not_valid,
     });
     let foreign = table.foreign_keys.iter().map(|key| Constraint {
         oid: key.oid,
@@ -136,6 +147,7 @@ pub(super) fn constraints_of<'a>(scope: &Scope<'a>, table: &'a Table) -> Vec<Con
         foreign: Some(key),
         parent: key.parent,
         inherited: (usize::from(key.parent.is_some()), key.parent.is_none()),
+        not_valid: key.not_valid,
     });
     of_indexes.chain(checks).chain(foreign).collect()
 }
@@ -160,7 +172,9 @@ pub(super) fn constraints(scope: &Scope, rows: &mut Rows) {
                 ("conname", text(constraint.name)),
                 ("connamespace", oid(table.schema.0)),
                 ("contype", text(constraint.kind)),
-                ("convalidated", bool(true)),
+                ("condeferrable", bool(constraint.deferral() != Deferral::Never)),
+                ("condeferred", bool(constraint.deferral() == Deferral::Deferred)),
+                ("convalidated", bool(!constraint.not_valid)),
                 ("conrelid", oid(table.oid.0)),
                 ("conindid", oid(constraint.index.map_or(0, |i| i.0))),
                 ("confrelid", oid(constraint.foreign.map_or(0, |key| key.references.0))),

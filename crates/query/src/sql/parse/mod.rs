@@ -3,6 +3,7 @@
 //! The tokenizer is sqlparser's. Commands that sqlparser lacks or reads otherwise than PostgreSQL (transactions,
 //! sessions, COPY, EXPLAIN, maintenance) are read here from the tokens; everything relational goes to sqlparser.
 
+mod alter;
 mod copy;
 mod cursor;
 mod maintenance;
@@ -25,6 +26,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
+pub(super) use self::alter::WITHOUT_EFFECT;
 use self::position::Text;
 use self::position::at_or_near;
 pub(super) use self::rewrite::{CONFLICT_TARGET, NOTHING};

@@ -47,11 +47,13 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     if tokens.iter().any(|t| word_of(&t.token).as_deref() == Some("merge")) {
         spell_out_merge_actions(&mut tokens);
     }
+    super::alter::mark_without_effect(&mut tokens);
     expand_table_commands(&mut tokens);
     super::partition::rewrite(&mut tokens);
     lock_without_from(&mut tokens);
     order_using(&mut tokens);
     call_current_schema(&mut tokens);
+    syntax::plain_tokens(&mut tokens);
     syntax::plain_strings(&mut tokens);
     syntax::plain_substring(&mut tokens);
     syntax::expand_variadic(&mut tokens);

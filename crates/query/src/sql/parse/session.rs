@@ -44,8 +44,7 @@ fn set(tokens: &mut Tokens) -> SqlResult<Ast> {
         return Ok(Ast::Transaction(TransactionCommand::Set(modes(tokens)?)));
     }
     if tokens.accept_words(&["constraints"]) {
-        while tokens.next().is_some() {}
-        return Ok(Ast::Unsupported("SET CONSTRAINTS"));
+        return constraints(tokens);
     }
     if tokens.accept_words(&["session", "authorization"]) {
         let value = value_or_default(tokens)?;
@@ -73,6 +72,24 @@ fn set(tokens: &mut Tokens) -> SqlResult<Ast> {
         setting_value(tokens)?
     };
     Ok(setting(name, value, local))
+}
+
+/// `{ ALL | name, … } { DEFERRED | IMMEDIATE }`
+fn constraints(tokens: &mut Tokens) -> SqlResult<Ast> {
+    let names = if tokens.accept_words(&["all"]) {
+        None
+    } else {
+        let mut names = vec![tokens.object_name()?];
+        while tokens.accept(&Token::Comma) {
+            names.push(tokens.object_name()?);
+        }
+        Some(names)
+    };
+    let deferred = tokens.accept_words(&["deferred"]);
+    if !deferred {
+        tokens.expect_words(&["immediate"])?;
+    }
+    Ok(Ast::SetConstraints { names, deferred })
 }
 
 /// `name { TO | = } value`, or DEFAULT, which is no value.

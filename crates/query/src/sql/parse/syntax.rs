@@ -107,6 +107,18 @@ pub(super) fn name_records(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
+/// `name := value` is `name => value`, and `U&'…'` a string like any other.
+pub(super) fn plain_tokens(tokens: &mut [TokenWithSpan]) {
+    for token in tokens {
+        let plain = match &mut token.token {
+            Token::Assignment => Token::RArrow,
+            Token::UnicodeStringLiteral(text) => Token::SingleQuotedString(std::mem::take(text)),
+            _ => continue,
+        };
+        token.token = plain;
+    }
+}
+
 /// `TRIM(BOTH FROM x)` is `TRIM(BOTH x)`; `name 'x'` is `CAST('x' AS name)` for types that sqlparser does not know;
 /// `'a'` and `'b'` on lines of their own are `'ab'`.
 pub(super) fn plain_strings(tokens: &mut Vec<TokenWithSpan>) {

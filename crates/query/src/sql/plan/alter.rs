@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perigee_plan::ddl::{AlterTable as Action, ColumnType};
+use perigee_plan::ddl::{AlterTable as Action, CheckConstraint, ColumnType, ForeignKeyConstraint};
 use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Plan};
 use perigee_types::catalog::{ColumnDefault, Object, Table};
@@ -13,7 +13,7 @@ use super::table::{Constraint, column, default_of, storage_options, table_constr
 use super::types::{base_type, domain_of};
 use super::{Planned, names, refuse};
 use crate::sql::context::PlanContext;
-use crate::sql::parse::fold;
+use crate::sql::parse::{WITHOUT_EFFECT, fold};
 
 /// Plans ALTER TABLE.
 ///
@@ -146,8 +146,10 @@ fn action(
             alter_column(table, original, existing(table, fold(column_name), false)?, op, context)?
         }
         AlterTableOperation::AddConstraint { constraint, not_valid } => {
-            refuse(*not_valid, "NOT VALID")?;
             match table_constraint(constraint, None, context)? {
+                Constraint::Key(_) if *not_valid => {
+                    return Err(SqlError::unsupported("UNIQUE and PRIMARY KEY constraints cannot be marked NOT VALID"));
+                }
                 Constraint::Key(key) => {
                     for name in &key.columns {
                         let place = names::column(table, name).map_err(|_| {
@@ -162,11 +164,23 @@ fn action(
                 }
                 Constraint::Check(check) => {
                     super::checks::validate_one(table, &check, context)?;
-                    Action::AddCheck(check)
+                    Action::AddCheck(CheckConstraint { not_valid: *not_valid, ..check })
                 }
-                Constraint::ForeignKey(key) => Action::AddForeignKey(key),
+                Constraint::ForeignKey(key) => {
+                    Action::AddForeignKey(ForeignKeyConstraint { not_valid: *not_valid, ..key })
+                }
             }
         }
+        AlterTableOperation::ValidateConstraint { name } => match name.value.strip_prefix(WITHOUT_EFFECT) {
+            // What [`crate::sql::parse`] makes of actions that have nothing to change here, with the column that they name.
+            Some("") => return Ok(()),
+            Some(column) => {
+                existing(table, column.to_owned(), false)?;
+                return Ok(());
+            }
+            None => Action::ValidateConstraint { name: fold(name) },
+        },
+        AlterTableOperation::ReplicaIdentity { .. } => return Ok(()),
         AlterTableOperation::DropConstraint { if_exists, name, drop_behavior } => {
             Action::DropConstraint { name: fold(name), if_exists: *if_exists, cascade: cascade(drop_behavior) }
         }

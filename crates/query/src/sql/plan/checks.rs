@@ -110,7 +110,7 @@ pub(super) fn domain_check(expression: &str, value: &ast::Expr) -> SqlResult<ast
 
 fn test(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -> SqlResult<RowExpression> {
     let context = &PlanContext { declared: &[], ..*context };
-    let target = Target { table: Arc::clone(table), known_as: table.name.clone(), only: true };
+    let target = Target { table: Arc::clone(table), known_as: table.name.clone(), only: true, through: None };
     let mut parameters = Parameters::default();
     parameters.look_at_expression(expression)?;
     if !parameters.finish().is_empty() {
@@ -163,7 +163,7 @@ pub fn row_expression(table: &Arc<Table>, text: &str, context: &PlanContext) -> 
 fn expression_of_row(table: &Arc<Table>, text: &str, context: &PlanContext) -> SqlResult<(RowExpression, SqlType)> {
     let context = &PlanContext { declared: &[], ..*context };
     let expression = parse_expression(text)?;
-    let target = Target { table: Arc::clone(table), known_as: table.name.clone(), only: true };
+    let target = Target { table: Arc::clone(table), known_as: table.name.clone(), only: true, through: None };
     let mut parameters = Parameters::default();
     parameters.look_at_expression(&expression)?;
     if !parameters.finish().is_empty() {
@@ -295,7 +295,7 @@ fn row_value(
     context: &PlanContext,
 ) -> SqlResult<RowExpression> {
     let column = &into.columns[place];
-    let target = Target { table: Arc::clone(table), known_as: table.name.clone(), only: true };
+    let target = Target { table: Arc::clone(table), known_as: table.name.clone(), only: true, through: None };
     let mut parameters = Parameters::default();
     parameters.look_at_expression(expression)?;
     if !parameters.finish().is_empty() {

@@ -34,6 +34,14 @@ pub(super) struct Conflict<'a> {
     update: Option<&'a DoUpdate>,
 }
 
+/// Whether the clause may name columns of the table.
+pub(super) fn names_columns(on: &OnInsert) -> bool {
+    match on {
+        OnInsert::OnConflict(on) => on.conflict_target.is_some() || matches!(on.action, OnConflictAction::DoUpdate(_)),
+        _ => false,
+    }
+}
+
 /// Resolves the clause of an INSERT, if it has one.
 ///
 /// # Errors
@@ -262,7 +270,7 @@ fn both(target: &Target) -> Target {
     let mut table = Table::clone(&target.table);
     let excluded = target.table.columns.iter();
     table.columns.extend(excluded.map(|c| Column { name: format!("{EXCLUDED}{}", c.name), ..c.clone() }));
-    Target { table: Arc::new(table), known_as: target.known_as.clone(), only: true }
+    Target { table: Arc::new(table), known_as: target.known_as.clone(), only: true, through: None }
 }
 
 /// The clause with `excluded.a` renamed.

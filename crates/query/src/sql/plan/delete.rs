@@ -12,6 +12,7 @@ use super::parameters::Parameters;
 use super::point::{self, Target};
 use super::scalar::Stop;
 use super::update::{hidden_columns, old_columns, select, table_of, written_query};
+use super::view_target::Verb;
 use super::{Planned, refuse, returning};
 use crate::sql::context::PlanContext;
 
@@ -51,7 +52,7 @@ fn resolve(delete: &Delete, context: &PlanContext) -> SqlResult<Target> {
         return Err(SqlError::syntax("DELETE names one table; others stand in USING"));
     };
     let (name, alias) = table_of(from, "DELETE")?;
-    point::written(name, alias.map(|a| &a.name), context)
+    point::written_through(name, alias.map(|a| &a.name), Verb::Delete, context)
 }
 
 fn relational(delete: &Delete, with: Option<&With>, target: &Target, context: &PlanContext) -> SqlResult<Planned> {
@@ -60,7 +61,7 @@ fn relational(delete: &Delete, with: Option<&With>, target: &Target, context: &P
     let returning = Returning::over(delete.returning.as_deref(), target, &using, with, context)?;
     items.extend(returning.selected());
     items.extend(hidden_columns(target, context));
-    let mut source = select(target, items, using, delete.selection.clone());
+    let mut source = select(target, items, using, delete.selection.clone(), context);
     source.with = with.cloned();
     let parameters = Parameters::declared(context.declared);
     let (source, parameters) = written_query(source, target, parameters, |_| None, context)?;
@@ -68,7 +69,7 @@ fn relational(delete: &Delete, with: Option<&With>, target: &Target, context: &P
 }
 
 fn point_delete(delete: &Delete, target: &Target, context: &PlanContext) -> SqlResult<Option<Planned>> {
-    let (Some(selection), None) = (&delete.selection, &delete.using) else { return Ok(None) };
+    let (Some(selection), None, None) = (&delete.selection, &delete.using, &target.through) else { return Ok(None) };
     let mut parameters = Parameters::declared(context.declared);
     let mut scope = target.scope(context, &mut parameters);
     let bound = point::lookup(target, selection, &mut scope)

@@ -17,6 +17,7 @@ use super::point::{self, Target};
 use super::query::{self, relational};
 use super::scalar::{Scope, Stop};
 use super::update::{cast_assigned, default_expression, default_value, is_default, query_of};
+use super::view_target::Verb;
 use super::{Planned, names, refuse, returning};
 use crate::exec::sql_error;
 use crate::sql::context::PlanContext;
@@ -107,8 +108,12 @@ fn resolve<'a>(insert: &'a Insert, context: &PlanContext) -> SqlResult<Resolved<
         return Err(SqlError::unsupported("INSERT into what is not a table"));
     };
     let alias = insert.table_alias.as_ref().map(|alias| &alias.alias);
-    let target = point::written(name, alias, context)?;
-    let columns = target_columns(insert, &target.table)?;
+    let target = point::written_through(name, alias, Verb::Insert, context)?;
+    let names_columns = insert.on.as_ref().is_some_and(conflict::names_columns);
+    if names_columns && target.through.as_ref().is_some_and(|through| !through.keeps_names(&target.table)) {
+        return Err(SqlError::unsupported("ON CONFLICT through a view that computes or renames columns"));
+    }
+    let columns = target_columns(insert, &target)?;
     // What the parser's rewriting makes of OVERRIDING.
     let overriding = match (insert.overwrite, insert.has_table_keyword) {
         (true, _) => Some(Overriding::System),
@@ -120,14 +125,27 @@ fn resolve<'a>(insert: &'a Insert, context: &PlanContext) -> SqlResult<Resolved<
 }
 
 /// Places of the columns that values are given for, in their order.
-fn target_columns(insert: &Insert, table: &Table) -> SqlResult<Vec<usize>> {
+fn target_columns(insert: &Insert, target: &Target) -> SqlResult<Vec<usize>> {
+    let Target { table, through, .. } = target;
     if insert.columns.is_empty() {
-        return Ok((0..table.visible_columns().len()).collect());
+        let Some(through) = through else { return Ok((0..table.visible_columns().len()).collect()) };
+        let places = through.columns.iter().map(|(name, _)| through.place(name, Verb::Insert));
+        return match insert.source.as_deref() {
+            None => Ok(Vec::new()),
+            Some(source) => match plain_values(source) {
+                Some(values) => places.take(values.rows.first().map_or(0, |row| row.content.len())).collect(),
+                // How many columns a query has is not known yet: as many as may be written from the front on.
+                None => Ok(places.map_while(Result::ok).collect()),
+            },
+        };
     }
     let mut places = Vec::with_capacity(insert.columns.len());
     for name in &insert.columns {
         let name = fold(names::last_ident(name)?);
-        let place = names::column(table, &name)?;
+        let place = match through {
+            Some(through) => through.place(&name, Verb::Insert)?,
+            None => names::column(table, &name)?,
+        };
         if places.contains(&place) {
             return Err(SqlError::new(
                 SqlState::DuplicateColumn,
@@ -224,7 +242,7 @@ fn point_rows(resolved: &Resolved, context: &PlanContext) -> SqlResult<Option<Pl
             None => return Ok(None),
         },
     };
-    if rows.len() > POINT_ROWS_MAX {
+    if rows.len() > POINT_ROWS_MAX || (target.through.is_some() && insert.returning.is_some()) {
         return Ok(None);
     }
     let mut parameters = Parameters::declared(context.declared);

@@ -73,6 +73,7 @@ pub(super) fn taken(like: &LikeClause, context: &PlanContext) -> SqlResult<Taken
         let check = |check: &perigee_types::catalog::Check| CheckConstraint {
             name: Some(check.name.clone()),
             expression: check.expression.clone(),
+            not_valid: false,
         };
         taken.checks = table.checks.iter().map(check).collect();
     }

@@ -46,6 +46,7 @@ pub(in crate::sql) mod types;
 mod update;
 mod user_type;
 mod view;
+mod view_target;
 mod with;
 
 use std::sync::Arc;
@@ -140,6 +141,11 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
         },
         Ast::CreateSequence(create) => relation::create_sequence(create, context),
         Ast::Alter(alter) => relation::alter(alter, context),
+        Ast::SetConstraints { names, deferred } => {
+            let constraints = names.as_deref().map(|names| relation::deferrable(names, context)).transpose()?;
+            let command = TransactionCommand::SetConstraints { constraints, deferred: *deferred };
+            Ok(Planned::command(Plan::Transaction(command), "SET CONSTRAINTS"))
+        }
         Ast::Lock { tables, mode, nowait } => {
             let (tables, named) = relation::locked(tables, context)?;
             let lock = Admin::Lock { tables, named, mode: *mode, nowait: *nowait };
@@ -273,6 +279,7 @@ fn transaction_tag(command: &TransactionCommand) -> &'static str {
         TransactionCommand::Rollback { .. } | TransactionCommand::RollbackTo(_) => "ROLLBACK",
         TransactionCommand::Savepoint(_) => "SAVEPOINT",
         TransactionCommand::Release(_) => "RELEASE",
+        TransactionCommand::SetConstraints { .. } => "SET CONSTRAINTS",
         TransactionCommand::Set(_) | TransactionCommand::SetDefault(_) => "SET",
     }
 }

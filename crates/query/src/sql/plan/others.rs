@@ -162,8 +162,8 @@ impl Rename<'_> {
     }
 
     fn own(&self, into: &mut Vec<SelectItem>) {
-        let columns = self.target.table.visible_columns().iter();
-        into.extend(columns.map(|c| SelectItem::UnnamedExpr(qualified(&self.target.known_as, &c.name))));
+        let names = self.target.visible_names().into_iter();
+        into.extend(names.map(|name| SelectItem::UnnamedExpr(qualified(&self.target.known_as, name))));
     }
 
     fn other(&mut self, place: usize, into: &mut Vec<SelectItem>) {
@@ -212,7 +212,7 @@ impl VisitorMut for Rename<'_> {
                 let name = fold(ident);
                 let mut places = (0..self.all.len()).filter(|place| self.all[*place].name == name);
                 let (first, second) = (places.next(), places.next());
-                if second.is_some() || (first.is_some() && self.target.table.column_position(&name).is_some()) {
+                if second.is_some() || (first.is_some() && self.target.visible_names().contains(&name.as_str())) {
                     let text = format!("column reference \"{name}\" is ambiguous");
                     return ControlFlow::Break(SqlError::new(SqlState::AmbiguousColumn, text));
                 }

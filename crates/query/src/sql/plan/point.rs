@@ -14,6 +14,7 @@ use sqlparser::ast::{
 use super::columns::expression_name;
 use super::parameters::Parameters;
 use super::scalar::{Bound, Scope, Stop};
+use super::view_target::{self, Through, Verb};
 use super::{Planned, names};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
@@ -25,6 +26,8 @@ pub(super) struct Target {
     pub(super) known_as: String,
     /// ONLY: without its partitions and those that inherit from it.
     pub(super) only: bool,
+    /// The view that the statement names.
+    pub(super) through: Option<Arc<Through>>,
 }
 
 /// SELECT by key; `None` where it is none.
@@ -111,13 +114,21 @@ fn target_named(name: &ObjectName, alias: Option<&TableAlias>, context: &PlanCon
         return None;
     }
     let known_as = alias.map_or_else(|| table.name.clone(), |alias| fold(&alias.name));
-    Some(Target { table: Arc::clone(table), known_as, only: names::is_only(name) })
+    Some(Target { table: Arc::clone(table), known_as, only: names::is_only(name), through: None })
 }
 
 impl Target {
     /// Whether other tables hold rows of it.
     pub(super) fn is_family(&self, context: &PlanContext) -> bool {
         !self.only && context.catalog.has_children(self.table.oid)
+    }
+
+    /// The names of the columns that the statement may name, in their order.
+    pub(super) fn visible_names(&self) -> Vec<&str> {
+        match &self.through {
+            Some(through) => through.columns.iter().map(|(name, _)| name.as_str()).collect(),
+            None => self.table.visible_columns().iter().map(|column| column.name.as_str()).collect(),
+        }
     }
 
     /// What the statement's expressions may name.
@@ -303,5 +314,24 @@ pub(super) fn written(name: &ObjectName, alias: Option<&ast::Ident>, context: &P
     let table = names::table(name, context)?;
     super::materialized::refuse_change(&table, context)?;
     let known_as = alias.map_or_else(|| table.name.clone(), fold);
-    Ok(Target { table, known_as, only: names::is_only(name) })
+    Ok(Target { table, known_as, only: names::is_only(name), through: None })
+}
+
+/// As [`written`], for statements that may also name a view.
+///
+/// # Errors
+/// As [`written`]; `55000` for a view that is not simple.
+pub(super) fn written_through(
+    name: &ObjectName,
+    alias: Option<&ast::Ident>,
+    verb: Verb,
+    context: &PlanContext,
+) -> SqlResult<Target> {
+    let qualified = names::qualified(name, context)?;
+    match names::find(&qualified, context) {
+        Some(Object::View(view)) => {
+            view_target::resolve(view, alias.map_or_else(|| view.name.clone(), fold), verb, context)
+        }
+        _ => written(name, alias, context),
+    }
 }

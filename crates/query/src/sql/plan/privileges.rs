@@ -18,7 +18,8 @@ use sqlparser::ast::{
     Statement, TableFactor, TableObject, Visit, Visitor,
 };
 
-use super::names;
+use super::view_target::Verb;
+use super::{names, point};
 use crate::exec::{finds_written_rows, scanned_table};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
@@ -32,12 +33,16 @@ struct Columns {
 
 /// The needs of one statement: one for each object and privilege.
 #[derive(Default)]
-struct Needs(BTreeMap<(Oid, &'static str), (Privileges, Columns)>);
+struct Needs {
+    own: BTreeMap<(Oid, &'static str), (Privileges, Columns)>,
+    /// What the owners of views need.
+    others: Vec<Need>,
+}
 
 impl Needs {
     fn add(&mut self, object: Oid, privilege: Privileges, columns: Option<&BTreeSet<u16>>) {
         let name = privilege.names().next().unwrap_or_default();
-        let (_, known) = self.0.entry((object, name)).or_insert_with(|| (privilege, Columns::default()));
+        let (_, known) = self.own.entry((object, name)).or_insert_with(|| (privilege, Columns::default()));
         match columns {
             None => known.whole = true,
             Some(columns) => known.numbers.extend(columns),
@@ -49,7 +54,9 @@ impl Needs {
             let columns = (!columns.whole).then(|| columns.numbers.into_iter().collect());
             Need { object, privileges, columns, by: None }
         };
-        self.0.into_iter().map(need).collect()
+        let mut needs: Vec<Need> = self.own.into_iter().map(need).collect();
+        needs.extend(self.others);
+        needs
     }
 }
 
@@ -148,6 +155,7 @@ impl Writes<'_> {
             Statement::Insert(insert) => {
                 let TableObject::TableName(name) = &insert.table else { return };
                 let Some(target) = self.target(name) else { return };
+                self.below(name, Verb::Insert);
                 let given = insert.columns.iter().filter_map(|name| name.0.last()?.as_ident().map(fold));
                 let columns = if insert.columns.is_empty() { target.all() } else { target.numbers(given) };
                 self.needs.add(target.oid, Privileges::INSERT, Some(&columns));
@@ -169,6 +177,7 @@ impl Writes<'_> {
             Statement::Update(update) => {
                 let TableFactor::Table { name, .. } = &update.table.relation else { return };
                 let Some(target) = self.target(name) else { return };
+                self.below(name, Verb::Update);
                 self.assigned(&target, &update.assignments);
                 let mut seen = target.seen(&update.selection);
                 for assignment in &update.assignments {
@@ -181,6 +190,7 @@ impl Writes<'_> {
                 let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
                 let Some(TableFactor::Table { name, .. }) = from.first().map(|from| &from.relation) else { return };
                 let Some(target) = self.target(name) else { return };
+                self.below(name, Verb::Delete);
                 self.needs.add(target.oid, Privileges::DELETE, None);
                 self.see(&target, &target.seen(&delete.selection));
                 self.returning(&target, delete.returning.as_deref());
@@ -240,6 +250,21 @@ impl Writes<'_> {
             },
             _ => return None,
         })
+    }
+
+    /// What stands below a view is written with the rights of the view's owner.
+    fn below(&mut self, name: &ObjectName, verb: Verb) {
+        let Ok(target) = point::written_through(name, None, verb, self.context) else { return };
+        let Some(through) = target.through else { return };
+        let (privilege, reads) = match verb {
+            Verb::Insert => (Privileges::INSERT, None),
+            Verb::Update => (Privileges::UPDATE, Some(Privileges::SELECT)),
+            Verb::Delete => (Privileges::DELETE, Some(Privileges::SELECT)),
+        };
+        for (owner, object) in &through.below {
+            let need = |privileges| Need { object: *object, privileges, columns: None, by: Some(*owner) };
+            self.needs.others.extend(std::iter::once(privilege).chain(reads).map(need));
+        }
     }
 
     fn assigned(&mut self, target: &Target, assignments: &[ast::Assignment]) {

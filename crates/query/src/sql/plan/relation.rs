@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use perigee_plan::ddl::{AlterTable as Action, RelationChange, SequenceClauses};
 use perigee_plan::{Ddl, Plan};
-use perigee_types::catalog::{Object, TEMPORARY_SCHEMA, Table};
+use perigee_types::catalog::{Deferral, Object, TEMPORARY_SCHEMA, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use sqlparser::ast::{self, Expr, ObjectName, SequenceOptions, UnaryOperator};
 
@@ -227,5 +227,63 @@ pub(super) fn reindexed(index: bool, name: Option<&ObjectName>, context: &PlanCo
             Err(SqlError::new(SqlState::WrongObjectType, format!("\"{}\" is not a table or materialized view", name.1)))
         }
         (None, _) => Err(names::undefined_table(&name)),
+    }
+}
+
+/// The constraints of SET CONSTRAINTS, with those of partitions that are theirs.
+///
+/// # Errors
+/// `42704` where there is none of a name, `42809` for one that is not deferrable.
+pub(super) fn deferrable(names: &[ObjectName], context: &PlanContext) -> SqlResult<Vec<Oid>> {
+    let catalog = context.catalog;
+    let tables = || {
+        catalog.objects().filter_map(|object| match object {
+            Object::Table(table) => Some(table),
+            _ => None,
+        })
+    };
+    let mut found: Vec<Oid> = Vec::new();
+    for name in names {
+        let (schema, name) = names::qualified(name, context)?;
+        let schemas = match &schema {
+            Some(schema) => {
+                vec![catalog.schema(context.tenant, schema).ok_or_else(|| names::undefined_schema(schema))?]
+            }
+            None => context.search_path.iter().filter_map(|s| catalog.schema(context.tenant, s)).collect(),
+        };
+        let mut of_name = Vec::new();
+        let mut other = false;
+        for schema in schemas {
+            for table in tables().filter(|table| table.schema == schema.oid) {
+                for key in table.foreign_keys.iter().filter(|key| key.name == name) {
+                    if key.deferral == Deferral::Never { other = true } else { of_name.push(key.oid) }
+                }
+                other |= table.checks.iter().any(|check| check.name == name)
+                    || catalog.indexes_of(table).any(|index| index.constraint && index.name == name);
+            }
+            // The first schema of the path that has one is meant.
+            if other || !of_name.is_empty() {
+                break;
+            }
+        }
+        if other && of_name.is_empty() {
+            let text = format!("constraint \"{name}\" is not deferrable");
+            return Err(SqlError::new(SqlState::WrongObjectType, text));
+        }
+        if of_name.is_empty() {
+            let text = format!("constraint \"{name}\" does not exist");
+            return Err(SqlError::new(SqlState::UndefinedObject, text));
+        }
+        found.extend(of_name);
+    }
+    // Those of partitions stand for their part of the rows.
+    loop {
+        let keys = tables().flat_map(|table| &table.foreign_keys);
+        let below = keys.filter(|key| key.parent.is_some_and(|parent| found.contains(&parent)));
+        let new: Vec<Oid> = below.map(|key| key.oid).filter(|oid| !found.contains(oid)).collect();
+        if new.is_empty() {
+            return Ok(found);
+        }
+        found.extend(new);
     }
 }

@@ -72,9 +72,19 @@ fn relational(
         .and_then(LogicalPlanBuilder::build)
         .map_err(sql_error)?;
     // Under a name of its own: in a subquery the table's name means the table.
-    let from = TableWithJoins { relation: known_as(TARGET, &target.known_as), joins: Vec::new() };
+    let relation = match &target.through {
+        Some(through) => {
+            let others: Vec<String> = returning.fields().into_iter().map(|(name, _)| name).collect();
+            through.returned(&target.known_as, &others)
+        }
+        None => known_as(TARGET, &target.known_as),
+    };
+    let from = TableWithJoins { relation, joins: Vec::new() };
     let mut items = items.clone();
-    super::rewrite::hide_table_oid(&mut items);
+    // A view has no such column.
+    if target.through.is_none() {
+        super::rewrite::hide_table_oid(&mut items);
+    }
     let mut query = select_query(items, vec![from], None);
     query.with = with.cloned();
     let typed: Vec<_> = parameters.iter().cloned().map(Some).collect();
@@ -94,6 +104,9 @@ fn relational(
 
 /// The rows in memory are not in the catalog: a column with a column's name and type is taken for it.
 fn with_source(column: &ResultColumn, target: &Target) -> ResultColumn {
+    if target.through.is_some() {
+        return column.clone();
+    }
     let found = target.table.columns.iter().find(|c| c.name == column.name && c.ty == column.ty);
     ResultColumn { source: found.map(|c| (target.table.oid, c.number)), ..column.clone() }
 }

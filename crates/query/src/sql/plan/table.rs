@@ -6,7 +6,7 @@ use perigee_plan::ddl::{
     CheckConstraint, ColumnDefinition, ForeignKeyConstraint, KeyConstraint, Lineage, SequenceClauses, SequenceColumn,
 };
 use perigee_plan::{Ddl, Expr, Plan};
-use perigee_types::catalog::{OnCommit, ReferentialAction, TEMPORARY_SCHEMA};
+use perigee_types::catalog::{Deferral, OnCommit, ReferentialAction, TEMPORARY_SCHEMA};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use sqlparser::ast::{
@@ -250,17 +250,23 @@ pub(super) fn column(
             ColumnOption::Null => {}
             ColumnOption::NotNull => not_null = true,
             ColumnOption::Default(expr) => default = Some(expr),
-            ColumnOption::PrimaryKey(_) => {
+            ColumnOption::PrimaryKey(primary) => {
+                refuse_deferrable(primary.characteristics.as_ref())?;
                 not_null = true;
                 key = Some(KeyConstraint { name: constraint_name, columns: vec![name.clone()], primary: true });
             }
             ColumnOption::Unique(unique) => {
+                refuse_deferrable(unique.characteristics.as_ref())?;
                 refuse(unique.nulls_distinct == ast::NullsDistinctOption::NotDistinct, "NULLS NOT DISTINCT")?;
                 // A primary key is unique anyway.
                 key.get_or_insert(KeyConstraint { name: constraint_name, columns: vec![name.clone()], primary: false });
             }
             ColumnOption::Check(check) => {
-                checks.push(CheckConstraint { name: constraint_name, expression: check.expr.to_string() });
+                checks.push(CheckConstraint {
+                    name: constraint_name,
+                    expression: check.expr.to_string(),
+                    not_valid: false,
+                });
             }
             ColumnOption::ForeignKey(foreign) => {
                 let mut foreign = foreign_key(foreign, made, context)?;
@@ -406,9 +412,11 @@ pub(super) fn table_constraint(
     let name = |name: &Option<Ident>| name.as_ref().map(fold);
     Ok(match constraint {
         TableConstraint::PrimaryKey(key) => {
+            refuse_deferrable(key.characteristics.as_ref())?;
             Constraint::Key(KeyConstraint { name: name(&key.name), columns: key_columns(&key.columns)?, primary: true })
         }
         TableConstraint::Unique(key) => {
+            refuse_deferrable(key.characteristics.as_ref())?;
             refuse(key.nulls_distinct == ast::NullsDistinctOption::NotDistinct, "NULLS NOT DISTINCT")?;
             Constraint::Key(KeyConstraint {
                 name: name(&key.name),
@@ -417,7 +425,8 @@ pub(super) fn table_constraint(
             })
         }
         TableConstraint::Check(check) => {
-            Constraint::Check(CheckConstraint { name: name(&check.name), expression: check.expr.to_string() })
+            let expression = check.expr.to_string();
+            Constraint::Check(CheckConstraint { name: name(&check.name), expression, not_valid: false })
         }
         TableConstraint::ForeignKey(key) => Constraint::ForeignKey(foreign_key(key, made, context)?),
         other => return Err(SqlError::unsupported(format_args!("constraint \"{other}\""))),
@@ -430,12 +439,7 @@ fn foreign_key(
     made: Option<&names::Qualified>,
     context: &PlanContext,
 ) -> SqlResult<ForeignKeyConstraint> {
-    if let Some(characteristics) = &key.characteristics {
-        refuse(characteristics.deferrable == Some(true), "a deferrable constraint")?;
-        refuse(characteristics.enforced == Some(false), "NOT ENFORCED")?;
-        let deferred = matches!(characteristics.initially, Some(ast::DeferrableInitial::Deferred));
-        refuse(deferred, "a deferrable constraint")?;
-    }
+    let deferral = deferral(key.characteristics.as_ref())?;
     let match_full = match &key.match_kind {
         None | Some(ast::ConstraintReferenceMatchKind::Simple) => false,
         Some(ast::ConstraintReferenceMatchKind::Full) => true,
@@ -463,7 +467,34 @@ fn foreign_key(
         on_update: action(&key.on_update),
         on_delete: action(&key.on_delete),
         match_full,
+        deferral,
+        not_valid: false,
     })
+}
+
+/// What DEFERRABLE and INITIALLY say.
+///
+/// # Errors
+/// `42601` where they contradict each other.
+fn deferral(characteristics: Option<&ast::ConstraintCharacteristics>) -> SqlResult<Deferral> {
+    let Some(characteristics) = characteristics else { return Ok(Deferral::Never) };
+    refuse(characteristics.enforced == Some(false), "NOT ENFORCED")?;
+    match (characteristics.deferrable, &characteristics.initially) {
+        (Some(false), Some(ast::DeferrableInitial::Deferred)) => {
+            Err(SqlError::syntax("constraint declared INITIALLY DEFERRED must be DEFERRABLE"))
+        }
+        (_, Some(ast::DeferrableInitial::Deferred)) => Ok(Deferral::Deferred),
+        (Some(true), _) => Ok(Deferral::Immediate),
+        _ => Ok(Deferral::Never),
+    }
+}
+
+/// Unique constraints and primary keys are looked at with each row: they have no later.
+///
+/// # Errors
+/// `0A000`
+fn refuse_deferrable(characteristics: Option<&ast::ConstraintCharacteristics>) -> SqlResult<()> {
+    refuse(deferral(characteristics)? != Deferral::Never, "a deferrable constraint that is no foreign key")
 }
 
 /// Names of the columns of an index.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder};
 use perigee_plan::relational::{TABLE_OID_COLUMN, VID_COLUMN, WriteKind};
 use perigee_plan::{Expr, Plan, Point, Query, Write};
-use perigee_types::catalog::{ColumnDefault, Table};
+use perigee_types::catalog::{ColumnDefault, Object, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{
     self, Assignment, AssignmentTarget, Ident, ObjectName, SelectItem, TableAlias, TableFactor, TableWithJoins, Update,
@@ -18,6 +18,7 @@ use super::parameters::Parameters;
 use super::point::{self, Target};
 use super::query::{self, Extra, TARGET};
 use super::scalar::{Scope, Stop};
+use super::view_target::{Verb, base_name};
 use super::{Planned, names, refuse, returning, several};
 use crate::exec::{optimize, sql_error};
 use crate::sql::context::PlanContext;
@@ -28,6 +29,7 @@ use crate::sql::parse::{fold, parse_expression};
 /// # Errors
 /// What PostgreSQL's analysis would refuse.
 pub(super) fn plan(update: &Update, context: &PlanContext) -> SqlResult<Planned> {
+    let update = &over_table(update, context)?;
     let (target, assignments) = resolve(update, context)?;
     match point_update(update, &target, &assignments, context)? {
         Some(planned) => Ok(planned),
@@ -40,6 +42,7 @@ pub(super) fn plan(update: &Update, context: &PlanContext) -> SqlResult<Planned>
 /// # Errors
 /// As [`plan`].
 pub(super) fn plan_with(update: &Update, with: Option<&ast::With>, context: &PlanContext) -> SqlResult<Planned> {
+    let update = &over_table(update, context)?;
     let (target, assignments) = resolve(update, context)?;
     relational(update, with, &target, &assignments, context)
 }
@@ -49,6 +52,7 @@ pub(super) fn plan_with(update: &Update, with: Option<&ast::With>, context: &Pla
 /// # Errors
 /// What is wrong whichever way it is planned.
 pub(super) fn point(update: &Update, context: &PlanContext) -> SqlResult<Option<Planned>> {
+    let update = &over_table(update, context)?;
     let (target, assignments) = resolve(update, context)?;
     point_update(update, &target, &assignments, context)
 }
@@ -56,12 +60,24 @@ pub(super) fn point(update: &Update, context: &PlanContext) -> SqlResult<Option<
 /// The place of a column and its new value.
 pub(super) type Assigned<'a> = (usize, Cow<'a, ast::Expr>);
 
+/// The statement with the names of the table's columns where it assigns to those of a view.
+fn over_table<'a>(update: &'a Update, context: &PlanContext) -> SqlResult<Cow<'a, Update>> {
+    let (name, alias) = table_of(&update.table, "UPDATE")?;
+    if !matches!(names::find(&names::qualified(name, context)?, context), Some(Object::View(_))) {
+        return Ok(Cow::Borrowed(update));
+    }
+    let target = point::written_through(name, alias.map(|a| &a.name), Verb::Update, context)?;
+    let Some(through) = &target.through else { return Ok(Cow::Borrowed(update)) };
+    let assignments = through.assignments(&update.assignments, &target.table)?;
+    Ok(Cow::Owned(Update { assignments, ..update.clone() }))
+}
+
 /// The table of an UPDATE, and what is assigned.
 fn resolve<'a>(update: &'a Update, context: &PlanContext) -> SqlResult<(Target, Vec<Assigned<'a>>)> {
     refuse(update.or.is_some() || update.output.is_some(), "this form of UPDATE")?;
     refuse(update.limit.is_some() || !update.order_by.is_empty(), "UPDATE with ORDER BY or LIMIT")?;
     let (name, alias) = table_of(&update.table, "UPDATE")?;
-    let target = point::written(name, alias.map(|a| &a.name), context)?;
+    let target = point::written_through(name, alias.map(|a| &a.name), Verb::Update, context)?;
     let assignments = assignments(&target.table, &update.assignments)?;
     Ok((target, assignments))
 }
@@ -140,7 +156,7 @@ fn point_update(
     assignments: &[Assigned],
     context: &PlanContext,
 ) -> SqlResult<Option<Planned>> {
-    let (Some(selection), None) = (&update.selection, &update.from) else { return Ok(None) };
+    let (Some(selection), None, None) = (&update.selection, &update.from, &target.through) else { return Ok(None) };
     let mut parameters = Parameters::declared(context.declared);
     let mut scope = target.scope(context, &mut parameters);
     let mut bind = || -> Result<Planned, Stop> {
@@ -216,10 +232,10 @@ pub fn column_default(table: &Table, place: usize, context: &PlanContext) -> Sql
 /// # Errors
 /// Internal, where the table cannot be scanned.
 pub fn refresh_rows(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Write> {
-    let target = Target { table: Arc::clone(table), known_as: table.name.clone(), only: true };
+    let target = Target { table: Arc::clone(table), known_as: table.name.clone(), only: true, through: None };
     let mut items = old_columns(&target, context);
     items.extend(hidden_columns(&target, context));
-    let source = select(&target, items, Vec::new(), None);
+    let source = select(&target, items, Vec::new(), None, context);
     let (source, _) = written_query(source, &target, Parameters::default(), |_| None, context)?;
     let kind = WriteKind::Update { assigned: Vec::new() };
     Ok(Write { table: Arc::clone(table), family: false, kind, source, others: Vec::new(), returning: None })
@@ -251,7 +267,7 @@ fn relational(
     let returning = Returning::over(update.returning.as_deref(), target, &from, with, context)?;
     items.extend(returning.selected());
     items.extend(hidden_columns(target, context));
-    let mut source = select(target, items, from, update.selection.clone());
+    let mut source = select(target, items, from, update.selection.clone(), context);
     source.with = with.cloned();
     let places: Vec<usize> = assignments.iter().map(|(place, _)| *place).collect();
     let casts = |at: usize| at.checked_sub(width).and_then(|at| places.get(at)).copied();
@@ -266,8 +282,13 @@ pub(super) fn old_columns(target: &Target, context: &PlanContext) -> Vec<SelectI
         true => target.table.visible_columns(),
         false => &target.table.columns,
     };
-    let item =
-        |(place, name): (usize, &String)| aliased(qualified(&target.known_as, name), &format!("old\u{1}{place}"));
+    let item = |(place, name): (usize, &String)| {
+        let column = match &target.through {
+            Some(_) => qualified(&target.known_as, &base_name(name)),
+            None => qualified(&target.known_as, name),
+        };
+        aliased(column, &format!("old\u{1}{place}"))
+    };
     columns.iter().map(|column| &column.name).enumerate().map(item).collect()
 }
 
@@ -293,7 +314,14 @@ pub(super) fn select(
     items: Vec<SelectItem>,
     others: Vec<TableWithJoins>,
     condition: Option<ast::Expr>,
+    context: &PlanContext,
 ) -> ast::Query {
+    if let Some(through) = &target.through {
+        let relation = through.relation(&target.known_as, &target.table, target.is_family(context));
+        let mut from = vec![TableWithJoins { relation, joins: Vec::new() }];
+        from.extend(others);
+        return returning::select_query(items, from, condition);
+    }
     let alias = TableAlias {
         explicit: true,
         name: Ident::with_quote('"', target.known_as.clone()),

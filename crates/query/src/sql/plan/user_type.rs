@@ -74,7 +74,8 @@ pub(super) fn alter(
         }
         AlterTypeAction::SetNotNull(not_null) => AlterType::SetNotNull(not_null),
         AlterTypeAction::AddCheck(name, check) => {
-            let check = CheckConstraint { name: name.as_ref().map(fold), expression: check.to_string() };
+            let check =
+                CheckConstraint { name: name.as_ref().map(fold), expression: check.to_string(), not_valid: false };
             validate(&found.name, found.sql_type(), std::slice::from_ref(&check), context)?;
             AlterType::AddCheck(check)
         }
@@ -113,7 +114,7 @@ pub(super) fn create_domain(statement: &ast::Statement, context: &PlanContext) -
             }
             ColumnOption::Default(expr) => default = default_of(expr, &name.1, &base, context)?.0,
             ColumnOption::Check(check) => {
-                checks.push(CheckConstraint { name: constraint, expression: check.expr.to_string() });
+                checks.push(CheckConstraint { name: constraint, expression: check.expr.to_string(), not_valid: false });
             }
             ColumnOption::Collation(_) => {}
             ColumnOption::Unique(_) => return Err(SqlError::syntax("unique constraints not possible for domains")),

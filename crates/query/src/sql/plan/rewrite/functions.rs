@@ -116,6 +116,28 @@ fn derived(
     }
 }
 
+/// Whether a select list calls a function that makes rows.
+pub(super) fn makes_rows(items: &[SelectItem]) -> bool {
+    struct Sets;
+    impl sqlparser::ast::Visitor for Sets {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> std::ops::ControlFlow<()> {
+            let Expr::Function(function) = expr else { return std::ops::ControlFlow::Continue(()) };
+            let name = bare(&function.name).unwrap_or_default();
+            let set = matches!(name.as_str(), "unnest" | "generate_series" | "generate_subscripts")
+                || name.ends_with("_elements")
+                || name.ends_with("_elements_text")
+                || name.ends_with("_object_keys")
+                || name.ends_with("_to_table")
+                || name == "regexp_matches"
+                || name.starts_with("jsonb_path_query") && !name.ends_with("_first") && !name.ends_with("_array");
+            if set { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+        }
+    }
+    sqlparser::ast::Visit::visit(&items.to_vec(), &mut Sets).is_break()
+}
+
 /// The columns of a function that returns records, by their definition list.
 fn record_calls(function: &str, args: &[FunctionArg], alias: Option<&TableAlias>) -> Option<Vec<(Expr, Ident)>> {
     let set = function.ends_with("set");

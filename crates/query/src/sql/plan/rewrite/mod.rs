@@ -17,11 +17,12 @@ use perigee_types::{SqlError, SqlResult, SqlState};
 use sqlparser::ast::{
     self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
     FunctionArguments, GroupByExpr, Ident, LimitClause, NamedWindowDefinition, ObjectName, ObjectNamePart, OrderBy,
-    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut, VisitorMut, WindowType,
+    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator, Visit, VisitMut, VisitorMut,
+    WindowType,
 };
 
 use super::{columns, with};
-use crate::exec::{ALL, ANY, UNNEST};
+use crate::exec::{ALL, ANY, BIT_NOT, UNNEST};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -151,6 +152,9 @@ impl VisitorMut for Rewrite<'_> {
         if let Some(rewritten) = array_of_query(expr) {
             *expr = rewritten;
         }
+        if let Some(listed) = listed(expr) {
+            *expr = listed;
+        }
         if let Some(rewritten) = quantified(expr) {
             *expr = rewritten;
         }
@@ -171,6 +175,13 @@ impl VisitorMut for Rewrite<'_> {
             *expr = rewritten;
         }
         match expr {
+            Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr: of } => {
+                *expr = functions::call(BIT_NOT, vec![std::mem::replace(of, Expr::value(ast::Value::Null))]);
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => {
+                let take = |e: &mut Box<Expr>| std::mem::replace(e.as_mut(), Expr::value(ast::Value::Null));
+                *expr = functions::call("starts_with", vec![take(left), take(right)]);
+            }
             Expr::Function(function) => {
                 if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
                     let named = self.windows.last().map(Vec::as_slice).unwrap_or_default();
@@ -180,6 +191,9 @@ impl VisitorMut for Rewrite<'_> {
                 }
                 strip_schema(&mut function.name);
                 whole_rows::as_json(function, &self.rows);
+                if let Err(error) = whole_rows::counted(function, &self.rows) {
+                    return ControlFlow::Break(error);
+                }
                 if let Err(error) = arguments::by_position(function) {
                     return ControlFlow::Break(error);
                 }
@@ -190,10 +204,6 @@ impl VisitorMut for Rewrite<'_> {
                 }
                 if function.name.to_string().eq_ignore_ascii_case("unnest") {
                     function.name = ObjectName::from(vec![Ident::new(UNNEST)]);
-                }
-                // Arrays begin at 1 here, so the highest place is the length.
-                if function.name.to_string().eq_ignore_ascii_case("array_upper") {
-                    function.name = ObjectName::from(vec![Ident::new("array_length")]);
                 }
             }
             Expr::BinaryOp { op, .. } => {
@@ -251,6 +261,25 @@ fn cast_of_call(function: &ast::Function) -> Option<Expr> {
     })
 }
 
+/// `x = ANY (ARRAY[a, b])` is `x IN (a, b)`, and `x <> ALL (…)` is NOT IN.
+fn listed(expr: &mut Expr) -> Option<Expr> {
+    let (left, right, negated) = match expr {
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => (left, right, false),
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => (left, right, true),
+        _ => return None,
+    };
+    let array = match right.as_mut() {
+        Expr::Nested(inner) => inner.as_mut(),
+        other => other,
+    };
+    let Expr::Array(array) = array else { return None };
+    if array.elem.is_empty() || array.elem.iter().any(|element| matches!(element, Expr::Array(_))) {
+        return None;
+    }
+    let left = std::mem::replace(left.as_mut(), Expr::value(ast::Value::Null));
+    Some(Expr::InList { expr: Box::new(left), list: std::mem::take(&mut array.elem), negated })
+}
+
 /// `x op ANY (array)` where the planner does not know the operator or the array's type: a function.
 fn quantified(expr: &mut Expr) -> Option<Expr> {
     let untyped = |right: &Expr| {
@@ -290,11 +319,14 @@ fn array_of_query(expr: &Expr) -> Option<Expr> {
     }
     let mut query = query.clone();
     let plain = query.with.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
-    let SetExpr::Select(select) = query.body.as_mut() else { return None };
-    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
-    if !plain || grouped || select.distinct.is_some() {
-        return None;
+    let is_simple = |select: &Select| {
+        let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+        plain && !grouped && select.distinct.is_none() && !functions::makes_rows(&select.projection)
+    };
+    if !matches!(query.body.as_ref(), SetExpr::Select(select) if is_simple(select)) {
+        return array_of_any(query);
     }
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
     let [SelectItem::UnnamedExpr(element) | SelectItem::ExprWithAlias { expr: element, .. }] =
         select.projection.as_slice()
     else {
@@ -330,6 +362,27 @@ fn array_of_query(expr: &Expr) -> Option<Expr> {
     select.projection = vec![SelectItem::UnnamedExpr(aggregate)];
     let empty = Expr::value(ast::Value::SingleQuotedString("{}".to_owned()));
     Some(functions::call("coalesce", vec![Expr::Subquery(query), empty]))
+}
+
+/// As [`array_of_query`], of a query that is one relation to the aggregate. In which order its rows come is not said to an
+/// aggregate over them, so one with ORDER BY stays as it is.
+fn array_of_any(query: Box<Query>) -> Option<Expr> {
+    if query.order_by.is_some() {
+        return None;
+    }
+    let column = || Ident::with_quote('"', "__element");
+    let alias = ast::TableAlias {
+        explicit: true,
+        name: Ident::with_quote('"', "__elements"),
+        columns: vec![ast::TableAliasColumnDef { name: column(), data_type: None }],
+        at: None,
+    };
+    let relation = TableFactor::Derived { lateral: false, subquery: query, alias: Some(alias), sample: None };
+    let from = vec![ast::TableWithJoins { relation, joins: Vec::new() }];
+    let aggregate = functions::call("array_agg", vec![Expr::Identifier(column())]);
+    let all = functions::select(vec![SelectItem::UnnamedExpr(aggregate)], from, None);
+    let empty = Expr::value(ast::Value::SingleQuotedString("{}".to_owned()));
+    Some(functions::call("coalesce", vec![Expr::Subquery(Box::new(all)), empty]))
 }
 
 /// `FETCH FIRST n ROWS ONLY` is LIMIT n.

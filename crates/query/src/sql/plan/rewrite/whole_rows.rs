@@ -4,9 +4,11 @@
 //! catalog or the subquery's select list says.
 
 use perigee_types::catalog::Object;
+use perigee_types::{SqlError, SqlResult};
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, SelectItem, SetExpr, TableAlias,
-    TableFactor, TableWithJoins, Value,
+    BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, SelectItem,
+    SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
 };
 
 use super::super::{columns, names};
@@ -137,13 +139,60 @@ fn fields(expr: &Expr, scopes: &[Relations]) -> Option<Vec<(String, Expr)>> {
                     return None;
                 }
                 if let Some((relation, Some(columns))) = scope.iter().find(|(name, _)| *name == wanted) {
-                    let quoted = |name: &str| Ident::with_quote('"', name);
-                    let column = |c: &String| Expr::CompoundIdentifier(vec![quoted(relation), quoted(c)]);
-                    return Some(columns.iter().map(|c| (c.clone(), column(c))).collect());
+                    return Some(columns_of(relation, columns));
                 }
             }
             None
         }
         _ => None,
     }
+}
+
+/// Rewrites `count(t.*)` and `count(t)` over a relation of FROM. A row is counted that has a value; the rows that an outer
+/// join makes have none.
+///
+/// # Errors
+/// `0A000` where the columns are not known here.
+pub(super) fn counted(function: &mut Function, scopes: &[Relations]) -> SqlResult<()> {
+    if !function.name.to_string().eq_ignore_ascii_case("count") {
+        return Ok(());
+    }
+    let FunctionArguments::List(list) = &mut function.args else { return Ok(()) };
+    let [FunctionArg::Unnamed(arg)] = list.args.as_mut_slice() else { return Ok(()) };
+    let row = match arg {
+        FunctionArgExpr::QualifiedWildcard(name) => {
+            let [part] = name.0.as_slice() else { return Err(SqlError::unsupported("count of this row")) };
+            let Some(ident) = part.as_ident() else { return Err(SqlError::unsupported("count of this row")) };
+            let wanted = fold(ident);
+            let mut relations = scopes.iter().rev().flatten();
+            let Some((relation, Some(columns))) = relations.find(|(name, _)| *name == wanted) else {
+                return Err(SqlError::unsupported("count of a row whose columns are not known"));
+            };
+            columns_of(relation, columns)
+        }
+        FunctionArgExpr::Expr(expr @ Expr::Identifier(_)) => match fields(expr, scopes) {
+            Some(fields) => fields,
+            None => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    let has_value = row
+        .into_iter()
+        .map(|(_, column)| Expr::IsNotNull(Box::new(column)))
+        .reduce(|all, next| Expr::BinaryOp { left: Box::new(all), op: BinaryOperator::Or, right: Box::new(next) });
+    let Some(has_value) = has_value else { return Ok(()) };
+    *arg = FunctionArgExpr::Expr(Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition: has_value, result: Expr::value(Value::Boolean(true)) }],
+        else_result: None,
+    });
+    Ok(())
+}
+
+fn columns_of(relation: &str, columns: &[String]) -> Vec<(String, Expr)> {
+    let quoted = |name: &str| Ident::with_quote('"', name);
+    let column = |c: &String| Expr::CompoundIdentifier(vec![quoted(relation), quoted(c)]);
+    columns.iter().map(|c| (c.clone(), column(c))).collect()
 }

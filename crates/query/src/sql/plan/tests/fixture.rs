@@ -123,6 +123,7 @@ impl Fixture {
                         expression: check.expression.clone(),
                         inherited: 0,
                         local: true,
+                        not_valid: false,
                     })
                     .collect();
                 self.put(Object::Table(Arc::new(table.clone())));
