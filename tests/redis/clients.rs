@@ -80,6 +80,16 @@ fn python() -> PathBuf {
 }
 
 #[test]
+fn slow_and_hostile_clients_harm_nobody() {
+    let server = server();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("redis/hostile.py");
+    let mut command = Command::new(python());
+    let (port, pid) = (server.redis().port().to_string(), server.pid().unwrap().to_string());
+    let output = command.arg(&script).args([&port, "0.3", &pid]).output().expect("see integration/tools redis-py");
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+#[test]
 fn redis_py_works() {
     let server = server();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("redis/clients.py");

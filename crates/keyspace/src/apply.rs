@@ -103,9 +103,13 @@ impl Keyspace {
     /// Answers the clients of all entries applied so far; the end of a batch.
     pub fn publish(&self) {
         for finished in std::mem::take(&mut *self.finished.lock()) {
-            // A client that has gone is no error.
+            // A client that has gone is no error; but it must not wait on for what others could have.
             match finished {
-                Finished::Unit(answer, result) => drop(answer.send(result)),
+                Finished::Unit(answer, result) => {
+                    if let Err(Ok(Answer::Waits { at, .. })) = answer.send(result) {
+                        self.end_wait(at);
+                    }
+                }
                 Finished::Waiter(answer, result) => drop(answer.send(result)),
             }
         }

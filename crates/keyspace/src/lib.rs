@@ -20,6 +20,8 @@ pub mod command;
 mod db;
 mod effects;
 mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod glob;
 mod labels;
 pub mod long_double;

@@ -61,6 +61,14 @@ impl Keyspace {
                         let proposal = proposer.propose(payload::entry(header, &[]));
                         on_their_way.push(Box::pin(async move { (number, proposal.await) }));
                     }
+                    let unended = std::mem::take(&mut *self.unended.lock());
+                    if !unended.is_empty() {
+                        number += 1;
+                        let item = |at| Submitted { item: Item::Unblock(at), answer: None };
+                        if let Some(proposal) = self.propose(number, unended.into_iter().map(item).collect(), &proposer) {
+                            on_their_way.push(Box::pin(async move { (number, proposal.await) }));
+                        }
+                    }
                     if let Some((due, is_part)) = self.due(SWEEP_KEYS) {
                         number += 1;
                         sweeping = Some(number);
@@ -85,7 +93,7 @@ impl Keyspace {
     ) -> Option<BoxFuture<'static, Result<(), SubmitError>>> {
         let fields = payload::encode_units(rand::random(), batch.iter().map(|submitted| &submitted.item));
         if let Err(text) = proposer.check_room(fields.len()) {
-            refuse(batch, &text);
+            self.refuse(batch, SubmitError::Refused(text));
             return None;
         }
         self.on_their_way.lock().insert(number, batch);
@@ -118,19 +126,19 @@ impl Keyspace {
     /// An entry has an outcome. What was applied has answered itself.
     fn ended(&self, number: u64, result: Result<(), SubmitError>) {
         let Err(error) = result else { return };
-        for submitted in self.on_their_way.lock().remove(&number).unwrap_or_default() {
+        let batch = self.on_their_way.lock().remove(&number).unwrap_or_default();
+        self.refuse(batch, error);
+    }
+
+    /// These have no effect, or nobody knows which. The end of a wait is tried again: a wait that has ended, or that a new
+    /// leader has dropped, ends twice without harm.
+    fn refuse(&self, batch: Vec<Submitted>, error: SubmitError) {
+        for submitted in batch {
             if let Some(answer) = submitted.answer {
                 let _ = answer.send(Err(error.clone()));
+            } else if let Item::Unblock(at) = submitted.item {
+                self.unended.lock().push(at);
             }
-        }
-    }
-}
-
-/// Nothing of it was written. A wait whose end is refused is tried again by nobody: its client has gone or will time out.
-fn refuse(batch: Vec<Submitted>, text: &str) {
-    for submitted in batch {
-        if let Some(answer) = submitted.answer {
-            let _ = answer.send(Err(SubmitError::Refused(text.to_owned())));
         }
     }
 }

@@ -108,6 +108,8 @@ pub struct Keyspace {
     /// Units of entries on their way, by number.
     pub(crate) on_their_way: Mutex<FxHashMap<u64, Vec<Submitted>>>,
     pub(crate) local_waiters: Mutex<FxHashMap<Position, LocalWaiter>>,
+    /// Waits that are to end and whose end has not come into the log: tried again, until it has.
+    pub(crate) unended: Mutex<Vec<Position>>,
     /// Answers that go out when the batch is published.
     pub(crate) finished: Mutex<Vec<Finished>>,
     pub(crate) listener: RwLock<Option<Arc<dyn Listener>>>,
@@ -147,6 +149,7 @@ impl Keyspace {
             room: Semaphore::new(LINE_KIB_MAX),
             on_their_way: Mutex::default(),
             local_waiters: Mutex::default(),
+            unended: Mutex::default(),
             finished: Mutex::default(),
             listener: RwLock::default(),
             commands: AtomicU64::new(0),
@@ -327,6 +330,13 @@ impl Keyspace {
         self.local_waiters.lock().len()
     }
 
+    /// Ends a wait whose client has gone: what comes later is for others.
+    pub(crate) fn end_wait(&self, at: Position) {
+        if self.line.try_send(Submitted { item: Item::Unblock(at), answer: None }).is_err() {
+            self.unended.lock().push(at);
+        }
+    }
+
     async fn put(&self, submitted: Submitted) -> Result<(), SubmitError> {
         let closed = |_| SubmitError::Refused("ERR the node is stopping".to_owned());
         self.line.send(submitted).await.map_err(closed)
@@ -342,12 +352,6 @@ struct Gone {
 impl Drop for Gone {
     fn drop(&mut self) {
         let Some(at) = self.at else { return };
-        let submitted = Submitted { item: Item::Unblock(at), answer: None };
-        if let Err(mpsc::error::TrySendError::Full(submitted)) = self.keyspace.line.try_send(submitted) {
-            let keyspace = Arc::clone(&self.keyspace);
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(async move { keyspace.put(submitted).await });
-            }
-        }
+        self.keyspace.end_wait(at);
     }
 }

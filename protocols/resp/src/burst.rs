@@ -12,6 +12,10 @@ use crate::session::{Ended, Session};
 const COMMANDS_MAX: usize = 512;
 /// Commands that read under one lock.
 const READS: usize = 16;
+/// Those among them whose replies may have very many parts: all are made before the first is written.
+const LARGE_READS: usize = 2;
+/// The same in a burst, which a command behind them may make one that is logged.
+const LARGE_READS_MAX: usize = 4;
 /// Bytes of their arguments, about.
 const BYTES_MAX: usize = 256 << 10;
 
@@ -21,6 +25,8 @@ pub(crate) struct Burst {
     commands: Vec<Command>,
     entries: Vec<&'static Entry>,
     bytes: usize,
+    /// Commands that read and whose replies may be large.
+    large_reads: usize,
     /// Something is to be logged.
     writes: bool,
     /// The last one may wait.
@@ -38,10 +44,26 @@ impl Burst {
         self.bytes += command.args.iter().map(|arg| arg.len() + 16).sum::<usize>();
         self.writes |= command.spec.is_write() || waits;
         self.waits = waits;
+        self.large_reads += usize::from(is_large_read(&command));
         self.commands.push(command);
         self.entries.push(entry);
-        waits || self.commands.len() >= COMMANDS_MAX || self.bytes >= BYTES_MAX
+        waits || self.commands.len() >= COMMANDS_MAX || self.bytes >= BYTES_MAX || self.large_reads >= LARGE_READS_MAX
     }
+}
+
+/// Whether a command reads, and its reply may have very many parts.
+fn is_large_read(command: &Command) -> bool {
+    matches!(command.spec.run, Run::Read(_)) && !command.spec.flags.contains(Flags::FAST)
+}
+
+/// How many of these commands read under the next lock.
+fn turn(commands: &[Command]) -> usize {
+    let mut large = 0;
+    let fits = |command: &&Command| {
+        large += usize::from(is_large_read(command));
+        large <= LARGE_READS
+    };
+    commands.iter().take(READS).take_while(fits).count().max(1)
 }
 
 impl Session {
@@ -64,20 +86,26 @@ impl Session {
             let unit = self.unit(commands);
             if waits {
                 self.show();
+                if let Some(last) = entries.last() {
+                    self.client.view.lock().runs(last.spec.name);
+                }
                 self.set_blocked(true);
             }
             let replies = self.submit(unit, waits, entries.len()).await;
             if waits {
                 self.set_blocked(false);
             }
-            self.answer(&replies?, &entries, kept.iter().map(Vec::as_slice), began).await?;
+            self.answer(replies?, &entries, kept.iter().map(Vec::as_slice), began).await?;
         } else {
             // Some at a time: their replies may be large, and a client may ask faster than it reads.
-            for (commands, entries) in commands.chunks(READS).zip(entries.chunks(READS)) {
+            let mut from = 0;
+            while let Some(rest) = commands.get(from..).filter(|rest| !rest.is_empty()) {
+                let count = turn(rest);
                 let began = Instant::now();
-                let replies = self.read(commands);
-                let args = commands.iter().map(|command| command.args.as_slice());
-                self.answer(&replies, entries, args, began).await?;
+                let replies = self.read(&rest[..count]);
+                let args = rest[..count].iter().map(|command| command.args.as_slice());
+                self.answer(replies, &entries[from..from + count], args, began).await?;
+                from += count;
             }
         }
         // The vectors are used again.
@@ -89,24 +117,26 @@ impl Session {
     /// Writes replies, no faster than the client takes them, and counts their commands.
     async fn answer<'a>(
         &mut self,
-        replies: &[Reply],
+        replies: Vec<Reply>,
         entries: &[&'static Entry],
         mut args: impl Iterator<Item = &'a [Bytes]>,
         began: Instant,
     ) -> Result<(), Ended> {
         let took = began.elapsed() / u32::try_from(entries.len()).unwrap_or(1).max(1);
-        for (number, reply) in replies.iter().enumerate() {
-            self.write(reply);
+        // One that is written is of no more use: those behind it may wait for the client for long.
+        for (number, reply) in replies.into_iter().enumerate() {
+            self.write(&reply);
             if let (Some(entry), Some(args)) = (entries.get(number), args.next()) {
-                match reply {
-                    Reply::Error(_) => self.shared.stats.count_error(reply),
+                match &reply {
+                    Reply::Error(_) => self.shared.stats.count_error(&reply),
                     _ if entry.spec.flags.contains(Flags::READONLY) && !entry.spec.keys.is_empty() => {
-                        self.shared.stats.count_read(reply);
+                        self.shared.stats.count_read(&reply);
                     }
                     _ => {}
                 }
                 self.ran(entry, args, took, reply.is_error());
             }
+            drop(reply);
             if self.wire.is_full() {
                 self.wire.drain(&self.client).await?;
             }

@@ -37,6 +37,16 @@ pub(crate) struct View {
     pub(crate) tracking: Option<TrackingView>,
 }
 
+impl View {
+    /// The command that runs, or ran last.
+    pub(crate) fn runs(&mut self, name: &str) {
+        if self.command != name {
+            self.command.clear();
+            self.command.push_str(name);
+        }
+    }
+}
+
 /// The same of CLIENT TRACKING.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TrackingView {
@@ -65,8 +75,10 @@ pub(crate) struct Client {
     killed: Mutex<Option<Killed>>,
     is_killed: AtomicBool,
     pub(crate) resp3: AtomicBool,
-    /// Milliseconds since `created` at its last command.
+    /// Milliseconds since `created` at its last command, or at its last bytes of one.
     pub(crate) active_ms: AtomicU64,
+    /// Bytes of what it has sent that is no whole command yet, or waits for one that runs.
+    pub(crate) input_bytes: AtomicUsize,
     /// Bytes of replies that it has not taken yet.
     pub(crate) output_bytes: AtomicUsize,
     /// Milliseconds since `created` at which its output went over the soft limit; zero while it is below.
@@ -94,6 +106,7 @@ impl Client {
             is_killed: AtomicBool::new(false),
             resp3: AtomicBool::new(false),
             active_ms: AtomicU64::new(0),
+            input_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             over_since_ms: AtomicU64::new(0),
             written_ms: AtomicU64::new(0),
@@ -160,6 +173,12 @@ impl Client {
     /// Bytes that wait to be read by it.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.output_bytes.load(Ordering::Relaxed) + self.outbox.lock().bytes.len()
+    }
+
+    /// Bytes that are held for it, about: what it has sent, what it has queued, what it has not read.
+    pub(crate) fn memory(&self) -> usize {
+        let queued = self.view.lock().multi_bytes;
+        self.waiting_bytes() + self.input_bytes.load(Ordering::Relaxed) + queued
     }
 
     /// `address:port`, as CLIENT LIST writes it.

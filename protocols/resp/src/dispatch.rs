@@ -167,13 +167,7 @@ impl Session {
             self.shared.tracking.flush(&self.shared, self.client.tenant());
         }
         self.client.active_ms.store(self.client.age_ms(), Ordering::Relaxed);
-        {
-            let mut view = self.client.view.lock();
-            if view.command != entry.spec.name {
-                view.command.clear();
-                view.command.push_str(entry.spec.name);
-            }
-        }
+        self.client.view.lock().runs(entry.spec.name);
         let threshold = self.shared.config.hot.latency_threshold_ms.load(Ordering::Relaxed);
         let ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
         if threshold > 0 && ms >= threshold && !entry.spec.flags.contains(Flags::BLOCKING) {
@@ -190,7 +184,7 @@ impl Session {
         let is_shown = !entry.spec.flags.intersects(Flags::SKIP_MONITOR | Flags::ADMIN)
             || entry.spec.group == perigee_keyspace::Group::Scripting;
         if self.shared.monitors.is_any() && is_shown {
-            self.shared.monitors.tell(self.db, &self.client.address(), args);
+            self.shared.monitors.tell(&self.shared, self.db, &self.client.address(), args);
         }
     }
 }

@@ -185,7 +185,8 @@ fn memory(report: &mut Report<'_>) {
     report.line("mem_replication_backlog", 0);
     report.line("mem_total_replication_buffers", 0);
     report.line("mem_clients_slaves", 0);
-    report.line("mem_clients_normal", 0);
+    let clients: usize = shared.clients.all().iter().map(|client| client.memory()).sum();
+    report.line("mem_clients_normal", clients);
     report.line("mem_cluster_links", 0);
     report.line("mem_aof_buffer", 0);
     report.line("mem_allocator", "mimalloc");
@@ -255,7 +256,7 @@ fn stats(report: &mut Report<'_>) {
         ("expired_stale_perc", 0),
         ("expired_time_cap_reached_count", 0),
         ("evicted_keys", get(&stats.evicted_total)),
-        ("evicted_clients", 0),
+        ("evicted_clients", get(&stats.evicted_clients)),
         ("total_eviction_exceeded_time", 0),
         ("current_eviction_exceeded_time", 0),
         ("keyspace_hits", get(&stats.hits)),

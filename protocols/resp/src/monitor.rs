@@ -8,6 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::client::Client;
+use crate::shared::Shared;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ impl Monitors {
         }
     }
 
-    pub(crate) fn tell(&self, db: u32, address: &str, args: &[Bytes]) {
+    pub(crate) fn tell(&self, shared: &Shared, db: u32, address: &str, args: &[Bytes]) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut line = format!("+{}.{:06} [{db} {address}]", now.as_secs(), now.subsec_micros());
         for (number, arg) in args.iter().enumerate() {
@@ -47,7 +48,7 @@ impl Monitors {
         }
         line.push_str("\r\n");
         for client in self.clients.lock().iter() {
-            client.send(|bytes| bytes.extend_from_slice(line.as_bytes()));
+            shared.send(client, line.as_bytes());
         }
     }
 }

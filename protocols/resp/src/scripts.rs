@@ -58,7 +58,7 @@ impl Shared {
         }
         effects.call_errors.iter().for_each(|prefix| self.stats.count_error_prefix(prefix));
         for (db, args) in &effects.call_args {
-            self.monitors.tell(*db, "lua", args);
+            self.monitors.tell(self, *db, "lua", args);
         }
         if !effects.reads.is_empty() {
             self.tracking.remember(self, client, &effects.reads);

@@ -257,6 +257,7 @@ impl Session {
         view.watching = self.watches.len();
         view.input = self.wire.input.len();
         view.input_free = self.wire.input.capacity() - self.wire.input.len();
+        self.client.input_bytes.store(self.wire.input.len(), Ordering::Relaxed);
         view.no_touch = self.no_touch;
     }
 

@@ -25,6 +25,11 @@ use crate::slowlog::SlowLog;
 use crate::stats::Stats;
 use crate::tracking::TrackingTable;
 
+/// What others may send to a client that does not read, where `client-output-buffer-limit` says that nothing bounds it.
+const PUSHED_BYTES_MAX: usize = 64 << 20;
+/// The share of the server's memory that clients' buffers may take where `maxmemory-clients` does not say it.
+const CLIENTS_SHARE: u64 = 4;
+
 /// CLIENT PAUSE.
 #[derive(Clone, Copy, Debug)]
 struct Pause {
@@ -47,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) stats: Stats,
     /// Whether the door says that it is a cluster of one shard.
     pub(crate) cluster_mode: bool,
+    /// Bytes that the server may hold; zero where nobody said.
+    memory_total: u64,
     pause: Mutex<Option<Pause>>,
     unpaused: Notify,
     /// Bytes of the keyspace, as of the last look.
@@ -58,6 +65,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(keyspace: Arc<Keyspace>, host: Arc<dyn Host>, cluster_mode: bool) -> Self {
         Self {
+            memory_total: host.facts().memory_total,
             keyspace,
             host,
             clients: Clients::default(),
@@ -93,7 +101,8 @@ impl Shared {
         } else {
             *self.config.hot.normal_limit.read()
         };
-        if limit.hard > 0 && waiting > limit.hard {
+        let most = if limit.hard > 0 { limit.hard } else { PUSHED_BYTES_MAX };
+        if waiting > most {
             tracing::info!(client = client.id, waiting, "closed: its output buffer is over the limit");
             client.kill(Killed::Now);
         }
@@ -175,8 +184,51 @@ impl Shared {
         self.memory_peak.fetch_max(memory, Ordering::Relaxed);
         self.tracking.trim(self, self.config.hot.tracking_keys_max.load(Ordering::Relaxed));
         let timeout_ms = u64::from(self.config.hot.timeout_s.load(Ordering::Relaxed)) * 1_000;
-        for client in self.clients.all() {
-            self.look_after(&client, timeout_ms);
+        let mut held = 0_u64;
+        let clients = self.clients.all();
+        for client in &clients {
+            self.look_after(client, timeout_ms);
+            held += client.memory() as u64;
+        }
+        let most = self.clients_bytes_max();
+        if held > most {
+            self.evict_clients(clients, held - most);
+        }
+    }
+
+    /// What the buffers of all clients may hold (`maxmemory-clients`).
+    fn clients_bytes_max(&self) -> u64 {
+        let share = |total: u64, percent: u64| total.saturating_mul(percent) / 100;
+        let set = self.config.get_by_name("maxmemory-clients");
+        let known = match set.strip_suffix('%') {
+            Some(percent) => {
+                let max = self.config.hot.memory_max.load(Ordering::Relaxed) as u64;
+                share(max, percent.parse().unwrap_or(0))
+            }
+            None => set.parse().unwrap_or(0),
+        };
+        match (known, self.memory_total / CLIENTS_SHARE) {
+            (0, 0) => u64::MAX,
+            (0, share) => share,
+            (known, _) => known,
+        }
+    }
+
+    /// Ends those who hold the most, until so many bytes are free.
+    fn evict_clients(&self, clients: Vec<Arc<Client>>, bytes: u64) {
+        let may_go = |client: &Arc<Client>| client.killed().is_none() && !client.view.lock().no_evict;
+        let mut sizes: Vec<(usize, Arc<Client>)> =
+            clients.into_iter().filter(may_go).map(|client| (client.memory(), client)).collect();
+        sizes.sort_unstable_by_key(|(size, client)| (std::cmp::Reverse(*size), client.id));
+        let mut freed = 0;
+        for (size, client) in sizes {
+            if freed >= bytes || size == 0 {
+                return;
+            }
+            tracing::warn!(client = client.id, size, "closed: the buffers of clients are over maxmemory-clients");
+            freed += size as u64;
+            client.kill(Killed::Now);
+            self.stats.evicted_clients.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -518,3 +518,29 @@ mod garbage {
         }
     }
 }
+
+#[tokio::test]
+async fn a_wait_ends_with_its_client() {
+    let door = door(None);
+    let mut other = connect(&door);
+    for wait in ["BLPOP q 0\r\n", "BLPOP none q 60\r\n", "PING\r\nBLMOVE q x LEFT LEFT 0\r\n", "BLMPOP 0 1 q LEFT\r\n"]
+    {
+        for pause_ms in [0, 0, 0, 1, 5] {
+            let mut gone = connect(&door);
+            gone.write_all(wait.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            drop(gone);
+            // Until the server knows; the command may be on its way to the log when its client goes.
+            for _ in 0..1_000 {
+                exchange(&mut other, "ECHO x\r\n", "$1\r\nx\r\n", 100).await;
+                other.write_all(b"INFO clients\r\n").await.unwrap();
+                let text = read(&mut other, 150).await;
+                if text.contains("connected_clients:1\r\n") && text.contains("blocked_clients:0\r\n") {
+                    break;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            exchange(&mut other, "RPUSH q e\r\nLPOP q\r\n", ":1\r\n$1\r\ne\r\n", 100).await;
+        }
+    }
+}

@@ -31,7 +31,8 @@ impl Session {
             if multi.bytes > self.shared.config.hot.query_buffer_bytes_max() {
                 return Err(Ended);
             }
-            // What waits in a transaction must not hold the network's buffer.
+            // What waits in a transaction must not hold the network's buffers: each may be a thousand times as large.
+            let args = args.iter().map(|arg| bytes::Bytes::copy_from_slice(arg)).collect();
             multi.commands.push((entry, args));
         }
         self.write(&Reply::status("QUEUED"));
@@ -101,6 +102,9 @@ impl Session {
                     args.get(1).and_then(|number| std::str::from_utf8(number).ok()?.parse().ok()).unwrap_or(self.db);
             }
             self.finish(entry, args, &answer, took);
+            if self.wire.is_full() {
+                self.wire.drain(&self.client).await?;
+            }
         }
         self.in_exec = false;
         Ok(Reply::Nothing)

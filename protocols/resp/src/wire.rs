@@ -19,12 +19,13 @@ use crate::session::{Ended, Killed};
 
 /// While more than this waits for a client, nothing is read from it.
 pub(crate) const OUTPUT_BYTES_READING: usize = 8 << 20;
-/// Space for input that a read is given.
-const READ_BYTES: usize = 16 << 10;
+/// Space for input that a read is given: more for those who fill it, so that ten thousand quiet clients hold little.
+const READ_BYTES_MIN: usize = 1 << 10;
+const READ_BYTES_MAX: usize = 64 << 10;
 /// Input that is still read while a command runs, to see the end of a connection.
 const INPUT_BYTES_WAITING: usize = 1 << 20;
 /// Buffers that have grown beyond this are given back.
-const KEPT_BYTES: usize = 1 << 20;
+const KEPT_BYTES: usize = 64 << 10;
 
 /// A socket, or TLS over it.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -50,13 +51,26 @@ pub(crate) struct Wire {
     /// What of it was written.
     written: usize,
     must_flush: bool,
+    /// Space for the next read.
+    ahead: usize,
+    /// The most that `input` held since it was new.
+    input_peak: usize,
     /// The client sends no more.
     pub(crate) is_over: bool,
 }
 
 impl Wire {
     pub(crate) fn new(stream: Box<dyn Transport>) -> Self {
-        Self { stream, input: BytesMut::new(), output: Vec::new(), written: 0, must_flush: false, is_over: false }
+        Self {
+            stream,
+            input: BytesMut::new(),
+            output: Vec::new(),
+            written: 0,
+            must_flush: false,
+            ahead: READ_BYTES_MIN,
+            input_peak: 0,
+            is_over: false,
+        }
     }
 
     /// Bytes that wait to be written.
@@ -156,10 +170,24 @@ impl Wire {
 
     /// Reads once.
     fn poll_read(&mut self, cx: &mut Context<'_>, client: &Client) -> Result<Poll<()>, Ended> {
-        self.input.reserve(READ_BYTES);
+        if self.input.is_empty() && self.input_peak > KEPT_BYTES {
+            // It would go on holding all of the memory of what was taken out of it.
+            self.input = BytesMut::new();
+            self.input_peak = 0;
+        }
+        self.input.reserve(self.ahead);
+        let room = self.input.capacity() - self.input.len();
         match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input) {
             Poll::Ready(Ok(read)) => {
                 self.is_over |= read == 0;
+                self.input_peak = self.input_peak.max(self.input.len());
+                if read == room {
+                    self.ahead = (self.ahead * 2).min(READ_BYTES_MAX);
+                } else if read < self.ahead / 4 {
+                    self.ahead = (self.ahead / 2).max(READ_BYTES_MIN);
+                }
+                client.input_bytes.store(self.input.len(), Ordering::Relaxed);
+                client.active_ms.store(client.age_ms(), Ordering::Relaxed);
                 client.read_bytes.fetch_add(read as u64, Ordering::Relaxed);
                 Ok(Poll::Ready(()))
             }

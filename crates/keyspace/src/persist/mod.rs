@@ -21,6 +21,8 @@ mod tests;
 
 pub use load::LsmLoad;
 pub use record::restore;
+#[cfg(test)]
+pub(crate) use record::{decode as decode_state, encode as encode_state};
 
 use bytes::Bytes;
 use perigee_storage::companion::{self, Companion, CompanionError, FrozenCompanion};

@@ -28,7 +28,7 @@ use crate::{Indexed, StorageFault};
 
 const VERSION: u8 = 2;
 
-pub(super) fn encode(state: &State) -> Vec<u8> {
+pub(crate) fn encode(state: &State) -> Vec<u8> {
     let mut out = vec![VERSION];
     put_varint(u64::from(state.next_incarnation), &mut out);
     let ids = state.db_ids();
@@ -102,7 +102,7 @@ pub fn restore(kv: &dyn KvEngine) -> Result<State, StorageFault> {
     decode(body).ok_or_else(|| damaged("it is cut, or of another version"))
 }
 
-fn decode(bytes: &[u8]) -> Option<State> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<State> {
     let (version, mut rest) = bytes.split_first()?;
     if !(1..=VERSION).contains(version) {
         return None;

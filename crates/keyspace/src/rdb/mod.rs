@@ -14,7 +14,7 @@ mod output;
 mod read;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod ziplist;
 
 use crate::State;

@@ -66,8 +66,13 @@ fn dump_of(twin: &mut Twin) -> Vec<u8> {
     }
 }
 
+/// The payloads that Redis gave.
+pub(crate) fn payloads() -> Vec<Vec<u8>> {
+    FROM_REDIS.iter().map(|(_, payload, ..)| hex::decode(payload).unwrap()).collect()
+}
+
 /// A payload with a right footer.
-fn sealed(body: &[u8]) -> Vec<u8> {
+pub(crate) fn sealed(body: &[u8]) -> Vec<u8> {
     let mut payload = [body, &VERSION.to_le_bytes()].concat();
     payload.extend_from_slice(&crc::crc64(&payload).to_le_bytes());
     payload
