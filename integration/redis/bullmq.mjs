@@ -1,7 +1,10 @@
 // BullMQ's usual flow against a node: node bullmq.mjs PORT
+import { EventEmitter } from "node:events";
 import assert from "node:assert/strict";
 import { FlowProducer, Queue, QueueEvents, Worker } from "bullmq";
 
+// Fifty jobs are waited for at a time.
+EventEmitter.defaultMaxListeners = 200;
 const connection = { host: "127.0.0.1", port: Number(process.argv[2]), maxRetriesPerRequest: null };
 const queue = new Queue("work", { connection });
 const events = new QueueEvents("work", { connection });
@@ -36,6 +39,37 @@ const flow = await producer.add({ ...child(5), children: [child(6), child(7)] })
 assert.equal(await flow.job.waitUntilFinished(events, 30_000), 10);
 assert.deepEqual(Object.values(await flow.job.getChildrenValues()).sort(), [12, 14]);
 
+// Priorities: the smallest number first, and those without one before all.
+const order = [];
+const ordered = new Queue("ordered", { connection });
+for (const priority of [30, 10, 0, 20]) await ordered.add("p", { priority }, { priority });
+const orderly = new Worker("ordered", async (job) => { order.push(job.data.priority); }, { connection });
+for (let round = 0; order.length < 4 && round < 600; round++) await new Promise((done) => setTimeout(done, 50));
+assert.deepEqual(order, [0, 10, 20, 30]);
+await orderly.close();
+
+// A rate limit: two jobs in each 300 ms.
+const begun = Date.now();
+const slow = new Worker("ordered", async () => "slow", { connection, limiter: { max: 2, duration: 300 } });
+let finished = 0;
+slow.on("completed", () => { finished++; });
+await ordered.addBulk(Array.from({ length: 5 }, () => ({ name: "limited", data: {} })));
+for (let round = 0; finished < 5 && round < 600; round++) await new Promise((done) => setTimeout(done, 50));
+assert.equal(finished, 5);
+assert.ok(Date.now() - begun >= 500, "the limit holds them back");
+await slow.close();
+await ordered.obliterate({ force: true });
+await ordered.close();
+
+await queue.upsertJobScheduler("cron", { pattern: "* * * * * *" }, { name: "double", data: { number: 1 } });
+assert.equal((await queue.getJobSchedulers()).length, 1);
+for (let round = 0; round < 600; round++) {
+  const done = await queue.getCompleted();
+  if (done.some((job) => job.repeatJobKey === "cron")) break;
+  assert.ok(round < 599, "the cron job has not run");
+  await new Promise((next) => setTimeout(next, 50));
+}
+assert.equal(await queue.removeJobScheduler("cron"), true);
 await queue.upsertJobScheduler("tick", { every: 100, limit: 2 }, { name: "double", data: { number: 9 } });
 const counts = await queue.getJobCounts("completed", "failed", "waiting");
 assert.equal(counts.failed, 1);

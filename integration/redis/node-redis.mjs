@@ -1,9 +1,14 @@
-// node-redis against a node, in RESP2 and RESP3: node node-redis.mjs PORT
+// node-redis against a node, in RESP2 and RESP3; version 4, which has RESP2 alone, by the name it is installed under:
+// node node-redis.mjs PORT [PACKAGE]
 import assert from "node:assert/strict";
-import { createClient } from "redis";
 
 const port = Number(process.argv[2]);
-for (const RESP of [2, 3]) {
+const name = process.argv[3] ?? "redis";
+const { createClient } = await import(name);
+// Version 5 has renamed both.
+const close = (client) => (client.close ? client.close() : client.quit());
+const destroy = (client) => (client.destroy ? client.destroy() : client.disconnect());
+for (const RESP of name === "redis" ? [2, 3] : [2]) {
   const client = createClient({ socket: { host: "127.0.0.1", port }, RESP });
   client.on("error", (error) => { throw error; });
   await client.connect();
@@ -20,7 +25,7 @@ for (const RESP of [2, 3]) {
   const many = await Promise.all(Array.from({ length: 1000 }, (_, at) => client.incr("many")));
   assert.deepEqual(many, Array.from({ length: 1000 }, (_, at) => at + 1));
   const keys = [];
-  for await (const batch of client.scanIterator({ MATCH: "[hz]" })) keys.push(...batch);
+  for await (const batch of client.scanIterator({ MATCH: "[hz]" })) keys.push(...[batch].flat());
   assert.deepEqual(keys.sort(), ["h", "z"]);
   assert.equal(await client.eval("return redis.call('GET', KEYS[1])", { keys: ["k"] }), "v");
   const id = await client.xAdd("stream", "*", { f: "v" });
@@ -36,8 +41,8 @@ for (const RESP of [2, 3]) {
   const popped = blocked.blPop("queue", 10);
   await client.rPush("queue", "job");
   assert.deepEqual({ ...(await popped) }, { key: "queue", element: "job" });
-  blocked.destroy();
-  subscriber.destroy();
-  await client.close();
-  console.log(`node-redis, RESP${RESP}: ok`);
+  await destroy(blocked);
+  await destroy(subscriber);
+  await close(client);
+  console.log(`${name} of node, RESP${RESP}: ok`);
 }
