@@ -213,10 +213,8 @@ impl PeerService {
         tracing::info!("a snapshot was taken in; this node starts again over it");
         inner.restart.store(true, Ordering::Release);
         inner.shared.failure.set("a snapshot of the leader takes the place of this node's state".to_owned());
-        let raft = inner.raft.clone();
-        tokio::spawn(async move {
-            let _ = raft.shutdown().await;
-        });
+        // Before the answer: behind it the leader counts on the snapshot, of which this core knows nothing.
+        let _ = inner.raft.shutdown().await;
         Ok(wire::encode_snapshot_answer(&vote, number))
     }
 
