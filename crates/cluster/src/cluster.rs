@@ -99,11 +99,14 @@ fn listed(peers: &BTreeMap<String, String>) -> String {
     peers.iter().map(|(name, address)| format!("{name}={address}")).collect::<Vec<_>>().join(",")
 }
 
+/// Links by the id of the member and the lane.
+type Links = BTreeMap<(u64, LaneOrder), Arc<GrpcLink>>;
+
 /// This node's cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Cluster {
     pub(crate) known: Arc<Known>,
-    links: Arc<Mutex<BTreeMap<(u64, LaneOrder), Arc<GrpcLink>>>>,
+    links: Arc<Mutex<Links>>,
     closing: CancellationToken,
 }
 
