@@ -17,7 +17,7 @@ const BATCH: u64 = 20;
 const IN_FLIGHT_MAX: u64 = BATCH;
 
 /// How many kills: `PERIGEE_REDIS_KILLS`, which `make integration` sets.
-fn kills() -> usize {
+pub(crate) fn kills() -> usize {
     std::env::var("PERIGEE_REDIS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS)
 }
 

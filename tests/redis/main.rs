@@ -3,6 +3,8 @@
 //! - `differential`: command lines on Debian's redis-server and on Perigee, reply by reply
 //! - `clients`: redis-cli, redis-benchmark and redis-py
 //! - `durability`: SIGKILL under loads, what one connection sees of its own writes, long pipelines
+//! - `once`: kills under pipelines of samples and idempotency keys, parameters that stay
+//! - `users`: users and roles, one identity
 //! - `load`: clients that do not read, that do nothing, that send garbage
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
@@ -11,6 +13,8 @@ mod clients;
 mod differential;
 mod durability;
 mod load;
+mod once;
+mod users;
 
 use std::time::Duration;
 

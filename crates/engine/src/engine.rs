@@ -140,12 +140,18 @@ impl Engine {
         })
     }
 
+    /// Whether roles connect from there without proving themselves.
+    #[must_use]
+    pub fn trusts(&self, _peer: Option<SocketAddr>) -> bool {
+        !self.options.authentication
+    }
+
     /// How a role must prove itself. Roles that do not exist get a verifier that no password fits.
     ///
     /// # Errors
     /// None so far; rules that refuse an address will.
-    pub fn authentication(&self, user: &str, _peer: Option<SocketAddr>) -> SqlResult<Authentication> {
-        if !self.options.authentication {
+    pub fn authentication(&self, user: &str, peer: Option<SocketAddr>) -> SqlResult<Authentication> {
+        if self.trusts(peer) {
             return Ok(Authentication::Trust);
         }
         let catalog = self.store.catalog();

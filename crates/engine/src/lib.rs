@@ -54,6 +54,7 @@ mod once;
 mod point;
 mod portal;
 mod privileges;
+mod redis_user;
 pub mod registry;
 mod row_locks;
 mod row_source;
@@ -92,6 +93,7 @@ pub use notify::Inbox;
 pub use once::WholeResult;
 pub use perigee_query::pg_catalog::ObjectNames;
 pub use portal::{Portal, PortalRun, SharedRows};
+pub use redis_user::RedisUserError;
 pub use row_source::RowSource;
 pub use session::Session;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use perigee_storage::arrow_value::batch_to_rows;
-use perigee_types::{Row, SqlError, SqlResult, SqlState, SqlType, Value, text};
+use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, SqlType, Value, text};
 
-use crate::api::{ConnectRequest, Outcome, RowBlock};
+use crate::api::{Outcome, RowBlock};
 use crate::engine::Engine;
 use crate::session::Session;
 
@@ -24,17 +24,19 @@ pub struct WholeResult {
 }
 
 impl Engine {
-    /// Runs one statement as `request`'s role and commits it. `parameters` are `$1`, `$2`, … as text.
+    /// Runs one statement as a role that has proved itself, and commits it. `parameters` are `$1`, `$2`, … as text.
     ///
     /// # Errors
-    /// The statement's; `42601` for more than one, `0A000` for COPY with the client, `54000` for too large a result.
+    /// The statement's; `42601` for more than one, `0A000` for COPY with the client, `54000` for too large a result. Those
+    /// of [`Engine::connect_as`].
     pub async fn run_once(
         self: &Arc<Self>,
-        request: ConnectRequest,
+        role: Oid,
+        settings: Vec<(String, String)>,
         statement: &str,
         parameters: &[&str],
     ) -> SqlResult<WholeResult> {
-        let mut session = self.connect(request).await?;
+        let mut session = self.connect_as(role, settings).await?;
         let result = run(&mut session, statement, parameters).await;
         let result = match result {
             Ok(result) => session.finish().await.map(|()| result),

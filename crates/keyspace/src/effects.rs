@@ -97,6 +97,8 @@ pub struct Effects {
     pub notifications: Vec<Notification>,
     /// Messages for subscribers: tenant, channel, message, and whether the channel is sharded.
     pub published: Vec<(Oid, Bytes, Bytes, bool)>,
+    /// Settings with their new values.
+    pub settings: Vec<(String, String)>,
     /// Calls within scripts, where this node's door wants to know them; so are all fields from here on.
     pub calls: Vec<Calls>,
     /// The first words of their errors, but for those that became the reply of a script.
@@ -120,6 +122,7 @@ impl Effects {
             && self.flushed.is_empty()
             && self.notifications.is_empty()
             && self.published.is_empty()
+            && self.settings.is_empty()
             && self.is_without_calls()
     }
 
@@ -177,5 +180,6 @@ impl Effects {
         self.call_args.clear();
         self.reads.clear();
         self.denials.clear();
+        self.settings.clear();
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
 
 /// A reply. RESP3 writes every kind as it is; what RESP2 makes of it is said at each.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,5 +88,112 @@ impl Reply {
     #[must_use]
     pub fn is_error(&self) -> bool {
         matches!(self, Reply::Error(_))
+    }
+}
+
+/// How deep replies stand in replies, at most, where they are read from bytes.
+const DEPTH_MAX: usize = 32;
+
+/// As bytes: kind u8, then what it holds; counts and lengths are varints.
+impl Reply {
+    /// Writes the reply as bytes that [`Reply::decode`] reads. Not of any wire.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let list = |kind: u8, items: &[Reply], out: &mut Vec<u8>| {
+            out.push(kind);
+            put_varint(items.len() as u64, out);
+            items.iter().for_each(|item| item.encode(out));
+        };
+        let pairs = |kind: u8, items: &[(Reply, Reply)], out: &mut Vec<u8>| {
+            out.push(kind);
+            put_varint(items.len() as u64, out);
+            for (key, value) in items {
+                key.encode(out);
+                value.encode(out);
+            }
+        };
+        let bytes = |kind: u8, bytes: &[u8], out: &mut Vec<u8>| {
+            out.push(kind);
+            put_bytes(bytes, out);
+        };
+        match self {
+            Reply::Status(text) => bytes(0, text.as_bytes(), out),
+            Reply::Error(text) => bytes(1, text.as_bytes(), out),
+            Reply::Integer(value) => {
+                out.push(2);
+                out.extend_from_slice(&value.to_be_bytes());
+            }
+            Reply::Bulk(value) => bytes(3, value, out),
+            Reply::Null => out.push(4),
+            Reply::NullArray => out.push(5),
+            Reply::Array(items) => list(6, items, out),
+            Reply::Map(items) => pairs(7, items, out),
+            Reply::Pairs(items) => pairs(8, items, out),
+            Reply::Set(items) => list(9, items, out),
+            Reply::Push(items) => list(10, items, out),
+            Reply::Double(value) => {
+                out.push(11);
+                out.extend_from_slice(&value.to_bits().to_be_bytes());
+            }
+            Reply::Boolean(value) => out.extend([12, u8::from(*value)]),
+            Reply::BigNumber(digits) => bytes(13, digits.as_bytes(), out),
+            // Of the formats there is one that commands answer with.
+            Reply::Verbatim(_, text) => bytes(14, text, out),
+            Reply::Attribute(items, reply) => {
+                pairs(15, items, out);
+                reply.encode(out);
+            }
+            Reply::Nothing => out.push(16),
+        }
+    }
+
+    /// Reads what [`Reply::encode`] wrote; `None` for anything else.
+    #[must_use]
+    pub fn decode(bytes: &mut &[u8]) -> Option<Reply> {
+        Self::decode_within(bytes, DEPTH_MAX)
+    }
+
+    fn decode_within(bytes: &mut &[u8], depth: usize) -> Option<Reply> {
+        let depth = depth.checked_sub(1)?;
+        let (kind, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let text = |bytes: &mut &[u8]| String::from_utf8(get_bytes(bytes).ok()?.to_vec()).ok();
+        let list = |bytes: &mut &[u8]| -> Option<Vec<Reply>> {
+            // Each takes a byte at least: no count makes more of it than there is.
+            (0..get_varint(bytes).ok()?).map(|_| Self::decode_within(bytes, depth)).collect()
+        };
+        let pairs = |bytes: &mut &[u8]| -> Option<Vec<(Reply, Reply)>> {
+            let count = get_varint(bytes).ok()?;
+            let pair = |_| Some((Self::decode_within(bytes, depth)?, Self::decode_within(bytes, depth)?));
+            (0..count).map(pair).collect()
+        };
+        let word = |bytes: &mut &[u8]| {
+            let (word, rest) = bytes.split_first_chunk()?;
+            *bytes = rest;
+            Some(u64::from_be_bytes(*word))
+        };
+        Some(match kind {
+            0 => Reply::Status(text(bytes)?.into()),
+            1 => Reply::Error(text(bytes)?.into()),
+            2 => Reply::Integer(word(bytes)?.cast_signed()),
+            3 => Reply::Bulk(Bytes::copy_from_slice(get_bytes(bytes).ok()?)),
+            4 => Reply::Null,
+            5 => Reply::NullArray,
+            6 => Reply::Array(list(bytes)?),
+            7 => Reply::Map(pairs(bytes)?),
+            8 => Reply::Pairs(pairs(bytes)?),
+            9 => Reply::Set(list(bytes)?),
+            10 => Reply::Push(list(bytes)?),
+            11 => Reply::Double(f64::from_bits(word(bytes)?)),
+            12 => {
+                let (value, rest) = bytes.split_first()?;
+                *bytes = rest;
+                Reply::Boolean(*value != 0)
+            }
+            13 => Reply::BigNumber(text(bytes)?),
+            14 => Reply::Verbatim("txt", Bytes::copy_from_slice(get_bytes(bytes).ok()?)),
+            15 => Reply::Attribute(pairs(bytes)?, Box::new(Self::decode_within(bytes, depth)?)),
+            16 => Reply::Nothing,
+            _ => return None,
+        })
     }
 }

@@ -127,8 +127,7 @@ impl Keyspace {
     /// The numbers of the databases of a tenant that ever had a key, in order.
     #[must_use]
     pub fn db_numbers(&self, tenant: perigee_types::Oid) -> Vec<u32> {
-        let ids = self.state.read().db_ids();
-        ids.into_iter().filter(|id| id.tenant == tenant).map(|id| id.number).collect()
+        self.state.read().db_numbers(tenant)
     }
 }
 

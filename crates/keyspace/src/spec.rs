@@ -379,6 +379,13 @@ impl Spec {
         if self.name == "sort" {
             found.extend(store_of(args).map(|at| (at, KeyFlags::OW.union(KeyFlags::UPDATE))));
         }
+        if self.name == "perigee.once"
+            && let Some(words) = args.get(2..)
+            && let Some(inner) = words.first().and_then(|name| crate::command::find(name))
+            && let Some(inner) = inner.resolve(words).filter(|inner| inner.name != self.name)
+        {
+            found.extend(inner.keys_of(words).into_iter().map(|(at, flags)| (at + 2, flags)));
+        }
         found
     }
 }

@@ -21,6 +21,9 @@ pub struct DbId {
     pub number: u32,
 }
 
+/// The number of a tenant's database of idempotency keys. No command reaches it by number.
+pub const IDEMPOTENCY_DB: u32 = u32::MAX;
+
 /// Settings that change what commands do or say. Changed through the log.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -194,6 +197,12 @@ impl State {
         let mut ids: Vec<DbId> = self.dbs.keys().copied().collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// The numbered databases of a tenant that ever had a key, in order; without that of idempotency keys.
+    pub(crate) fn db_numbers(&self, tenant: Oid) -> Vec<u32> {
+        let is_its = |id: &DbId| id.tenant == tenant && id.number != IDEMPOTENCY_DB;
+        self.db_ids().into_iter().filter(is_its).map(|id| id.number).collect()
     }
 
     /// Bytes that the next checkpoint writes, about.

@@ -12,7 +12,7 @@ use crate::object::{Hash, Object, Value};
 use crate::persist::Image;
 use crate::reader::{Context, Reader};
 use crate::scan::Scans;
-use crate::state::{DbId, State};
+use crate::state::{DbId, IDEMPOTENCY_DB, State};
 use crate::{Error, Load, Result};
 
 /// The state as a command may change it, at one position of the log.
@@ -61,9 +61,10 @@ impl<'a> Writer<'a> {
         self.state
     }
 
-    /// To change settings.
-    pub fn settings_mut(&mut self) -> &mut crate::Settings {
-        &mut self.state.settings
+    /// Changes settings, by the names of CONFIG in lower case.
+    pub fn set_settings(&mut self, settings: Vec<(String, String)>) {
+        self.effects.settings.extend(settings.iter().cloned());
+        self.state.settings.values.extend(settings);
     }
 
     /// To change the scripts and libraries.
@@ -246,6 +247,9 @@ impl<'a> Writer<'a> {
             return;
         }
         let db = self.context.db;
+        if db.number == IDEMPOTENCY_DB {
+            return;
+        }
         self.effects.notifications.push(Notification { db, class, event, key: Bytes::copy_from_slice(key) });
     }
 
@@ -265,8 +269,7 @@ impl<'a> Writer<'a> {
     /// The numbered databases of the tenant that ever had a key, in order.
     #[must_use]
     pub fn db_numbers(&self) -> Vec<u32> {
-        let tenant = self.context.db.tenant;
-        self.state.db_ids().into_iter().filter(|id| id.tenant == tenant).map(|id| id.number).collect()
+        self.state.db_numbers(self.context.db.tenant)
     }
 
     /// Lets two databases change their numbers. Watched keys of both count as changed: versions move with their keys.
@@ -289,7 +292,7 @@ impl<'a> Writer<'a> {
     fn touch(&mut self, key: &[u8]) -> Result<Option<&mut Entry>> {
         let id = self.context.db;
         let version = self.next_version();
-        self.effects.touched.push((id, Bytes::copy_from_slice(key)));
+        self.tell_touched(id, key);
         let State { dbs, dirty, generation, frozen, images, scans, .. } = &mut *self.state;
         let Some(db) = dbs.get_mut(&id) else { return Ok(None) };
         let incarnation = db.incarnation;
@@ -297,6 +300,13 @@ impl<'a> Writer<'a> {
         mark(entry, incarnation, *generation, *frozen, dirty, images, scans);
         entry.version = version;
         Ok(Some(entry))
+    }
+
+    /// Nobody waits for or watches an idempotency key.
+    fn tell_touched(&mut self, id: DbId, key: &[u8]) {
+        if id.number != IDEMPOTENCY_DB {
+            self.effects.touched.push((id, Bytes::copy_from_slice(key)));
+        }
     }
 
     fn next_version(&mut self) -> Position {
@@ -308,7 +318,7 @@ impl<'a> Writer<'a> {
     fn change(&mut self, key: &[u8], new: Option<(Value, Option<i64>)>) -> Result<bool> {
         let id = self.context.db;
         let version = self.next_version();
-        self.effects.touched.push((id, Bytes::copy_from_slice(key)));
+        self.tell_touched(id, key);
         self.state.db_mut(id);
         let State { dbs, made, dirty, generation, frozen, images, scans, .. } = &mut *self.state;
         let Some(db) = dbs.get_mut(&id) else { return Ok(false) };

@@ -7,12 +7,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use perigee_engine::{Authentication, ConnectRequest, Engine};
+use perigee_engine::{Authentication, Engine, RedisUserError};
 use perigee_keyspace::Reply;
-use perigee_resp::{Durability, Facts, Host, Identity};
+use perigee_resp::{Account, DEFAULT, Durability, Edit, Facts, Host};
+use perigee_runtime::{Clock, SystemClock};
 use perigee_security::scram::ScramVerifier;
+use perigee_types::catalog::{BOOTSTRAP_ROLE, Catalog, Object, Role};
 use perigee_types::text::{OutputSettings, format};
-use perigee_types::{Oid, SqlError, SqlType, Value};
+use perigee_types::{Oid, SqlError, SqlState, SqlType, Value};
 use tokio::sync::Notify;
 
 /// The database whose keys a connection sees.
@@ -21,7 +23,6 @@ const DATABASE: &str = "postgres";
 /// The node behind the Redis door.
 pub(crate) struct RedisHost {
     engine: Arc<Engine>,
-    superuser: String,
     durability: Durability,
     port: u16,
     run_id: String,
@@ -42,7 +43,6 @@ impl RedisHost {
         let run = engine.started_micros().unsigned_abs();
         Self {
             engine,
-            superuser: config.security.superuser.clone(),
             durability: match config.log.durability {
                 perigee_config::Durability::Fsync => Durability::Fsync,
                 perigee_config::Durability::Interval => Durability::Interval,
@@ -55,29 +55,41 @@ impl RedisHost {
         }
     }
 
-    fn identity(&self, user: &str) -> Option<Identity> {
-        let catalog = self.engine.store().catalog();
-        let role = catalog.role(user).filter(|role| role.login)?;
-        let tenant = catalog.database(DATABASE)?.tenant;
-        Some(Identity { user: user.into(), tenant: Oid(tenant.0), superuser: role.superuser })
+    /// The role of a user's name: `default` is Redis's name for the first one, which clients send without being told.
+    fn role<'a>(catalog: &'a Catalog, name: &str) -> Option<&'a Arc<Role>> {
+        match name {
+            DEFAULT => catalog.role_of(BOOTSTRAP_ROLE),
+            name => catalog.role(name),
+        }
     }
 
-    /// The role of a user: `default` is Redis's name for the first one, which clients send without being told.
-    fn role_of<'a>(&'a self, user: &'a str) -> &'a str {
-        if user == "default" { &self.superuser } else { user }
+    fn account_in(&self, catalog: &Catalog, role: &Role) -> Account {
+        let is_first = role.oid == BOOTSTRAP_ROLE;
+        let mut user = catalog.redis_user(role);
+        if is_first && role.redis.is_none() && self.trusts(None) {
+            // As the server says of itself: it does not ask.
+            user.nopass = true;
+        }
+        let tenant = catalog.database(DATABASE).map_or(0, |database| database.tenant.0);
+        let now = i64::try_from(SystemClock::new().now_micros()).unwrap_or(i64::MAX);
+        Account {
+            role: role.oid,
+            name: if is_first { DEFAULT.into() } else { role.name.as_str().into() },
+            tenant: Oid(tenant),
+            superuser: role.superuser,
+            login: role.login,
+            expired: role.valid_until.is_some_and(|until| until < now),
+            user,
+            version: catalog.version.0,
+        }
     }
 
-    async fn run(&self, identity: &Identity, statement: &str, args: &[Bytes]) -> Reply {
-        let request = ConnectRequest {
-            user: self.role_of(&identity.user).to_owned(),
-            database: DATABASE.to_owned(),
-            settings: vec![("application_name".to_owned(), "redis".to_owned())],
-            ..ConnectRequest::default()
-        };
+    async fn run(&self, role: Oid, statement: &str, args: &[Bytes]) -> Reply {
         let Ok(args) = args.iter().map(|arg| std::str::from_utf8(arg)).collect::<Result<Vec<_>, _>>() else {
             return Reply::error("ERR arguments of a statement must be UTF-8");
         };
-        match self.engine.run_once(request, statement, &args).await {
+        let settings = vec![("application_name".to_owned(), "redis".to_owned())];
+        match self.engine.run_once(role, settings, statement, &args).await {
             Ok(result) if result.columns.is_empty() => Reply::Status(result.tag.into()),
             Ok(result) => {
                 let names = result.columns.iter().map(|(name, _)| Reply::bulk(name)).collect();
@@ -112,35 +124,91 @@ fn refused(error: &SqlError) -> Reply {
     Reply::error(format!("ERR SQLSTATE {} {text}", error.state().code()))
 }
 
-impl Host for RedisHost {
-    fn default_identity(&self, peer: Option<SocketAddr>) -> Option<Identity> {
-        match self.engine.authentication(&self.superuser, peer) {
-            Ok(Authentication::Trust) => self.identity(&self.superuser),
-            _ => None,
+/// Why a user was not changed, as one line with Redis's prefix.
+fn unchanged(error: &RedisUserError) -> String {
+    match error {
+        RedisUserError::Refused(text) => text.clone(),
+        RedisUserError::Sql(error) => {
+            let prefix = match error.state() {
+                SqlState::InsufficientPrivilege => "NOPERM",
+                SqlState::SerializationFailure => "TRYAGAIN",
+                _ => "ERR",
+            };
+            format!("{prefix} {}", error.message().replace(['\r', '\n'], " "))
         }
     }
+}
 
-    fn authenticate<'a>(
-        &'a self,
-        user: &'a str,
-        password: &'a [u8],
-        peer: Option<SocketAddr>,
-    ) -> BoxFuture<'a, Option<Identity>> {
+impl Host for RedisHost {
+    fn trusts(&self, peer: Option<SocketAddr>) -> bool {
+        self.engine.trusts(peer)
+    }
+
+    fn users_version(&self) -> u64 {
+        self.engine.store().catalog_version()
+    }
+
+    fn account(&self, name: &str) -> Option<Account> {
+        let catalog = self.engine.store().catalog();
+        let role = Self::role(&catalog, name).filter(|role| role.is_redis_user())?;
+        Some(self.account_in(&catalog, role))
+    }
+
+    fn account_of(&self, role: Oid) -> Option<Account> {
+        let catalog = self.engine.store().catalog();
+        let role = catalog.role_of(role).filter(|role| role.is_redis_user())?;
+        Some(self.account_in(&catalog, role))
+    }
+
+    fn accounts(&self) -> Vec<Account> {
+        let catalog = self.engine.store().catalog();
+        let roles = catalog.objects().filter_map(|object| match object {
+            Object::Role(role) if role.is_redis_user() => Some(role),
+            _ => None,
+        });
+        // A role that is called as Redis calls the first one cannot be named here.
+        let is_named = |role: &&Arc<Role>| role.oid == BOOTSTRAP_ROLE || role.name != DEFAULT;
+        roles.filter(is_named).map(|role| self.account_in(&catalog, role)).collect()
+    }
+
+    fn verify<'a>(&'a self, role: Option<Oid>, password: &'a [u8], peer: Option<SocketAddr>) -> BoxFuture<'a, bool> {
         async move {
-            let user = self.role_of(user);
-            match self.engine.authentication(user, peer).ok()? {
-                Authentication::Trust => self.identity(user),
-                Authentication::Scram(verifier) => {
-                    let password = std::str::from_utf8(password).ok()?.to_owned();
-                    // Thousands of rounds of a hash: not on a thread of the network.
-                    let matches = tokio::task::spawn_blocking(move || {
-                        verifier.parse::<ScramVerifier>().is_ok_and(|verifier| verifier.matches(&password))
-                    });
-                    if matches.await.unwrap_or(false) { self.identity(user) } else { None }
-                }
-            }
+            let catalog = self.engine.store().catalog();
+            let role = role.and_then(|role| catalog.role_of(role));
+            let verifier = match self.engine.authentication(role.map_or("", |role| &role.name), peer) {
+                Ok(Authentication::Scram(verifier)) => verifier,
+                // Nobody is asked for a password; who has one and says another is wrong all the same.
+                Ok(Authentication::Trust) => match role.map(|role| &role.password) {
+                    Some(Some(verifier)) => verifier.clone(),
+                    Some(None) => return true,
+                    None => return false,
+                },
+                Err(_) => return false,
+            };
+            let Ok(password) = std::str::from_utf8(password).map(str::to_owned) else { return false };
+            // Thousands of rounds of a hash: not on a thread of the network.
+            let matches = tokio::task::spawn_blocking(move || {
+                verifier.parse::<ScramVerifier>().is_ok_and(|verifier| verifier.matches(&password))
+            });
+            matches.await.unwrap_or(false) && role.is_some()
         }
         .boxed()
+    }
+
+    fn set_user<'a>(&'a self, by: Oid, name: &'a str, edit: Edit) -> BoxFuture<'a, Result<(), String>> {
+        async move {
+            let catalog = self.engine.store().catalog();
+            // The first superuser's name is what SQL calls it.
+            let role = Self::role(&catalog, name).map_or_else(|| name.to_owned(), |role| role.name.clone());
+            let edit =
+                |catalog: &Catalog, role: Option<&Role>| edit(role.map(|role| self.account_in(catalog, role)).as_ref());
+            self.engine.set_redis_user(by, &role, edit).await.map_err(|error| unchanged(&error))
+        }
+        .boxed()
+    }
+
+    fn drop_users<'a>(&'a self, by: Oid, names: &'a [String]) -> BoxFuture<'a, Result<usize, String>> {
+        async move { self.engine.drop_redis_users(by, names).await.map_err(|error| unchanged(&error)) }.boxed()
     }
 
     fn facts(&self) -> Facts {
@@ -167,7 +235,7 @@ impl Host for RedisHost {
         Ok(())
     }
 
-    fn sql<'a>(&'a self, identity: &'a Identity, statement: &'a str, args: &'a [Bytes]) -> BoxFuture<'a, Reply> {
-        self.run(identity, statement, args).boxed()
+    fn sql<'a>(&'a self, role: Oid, statement: &'a str, args: &'a [Bytes]) -> BoxFuture<'a, Reply> {
+        self.run(role, statement, args).boxed()
     }
 }

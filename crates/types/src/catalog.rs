@@ -6,6 +6,7 @@
 
 mod index;
 mod object;
+mod redis_user;
 mod role;
 mod table;
 mod user_type;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::index::*;
 pub use self::object::*;
+pub use self::redis_user::RedisUser;
 pub use self::role::{DefaultPrivileges, Membership, Role};
 pub use self::table::*;
 pub use self::user_type::*;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures::task::AtomicWaker;
@@ -86,6 +86,8 @@ pub(crate) struct Client {
     /// Milliseconds since `created` of its last progress in writing.
     pub(crate) written_ms: AtomicU64,
     pub(crate) tenant: AtomicU64,
+    /// The role that it is; zero for nobody.
+    pub(crate) role: AtomicU32,
     /// Bytes that were read from it and written to it, since they were last added up.
     pub(crate) read_bytes: AtomicU64,
     pub(crate) sent_bytes: AtomicU64,
@@ -111,6 +113,7 @@ impl Client {
             over_since_ms: AtomicU64::new(0),
             written_ms: AtomicU64::new(0),
             tenant: AtomicU64::new(0),
+            role: AtomicU32::new(0),
             read_bytes: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
         }
@@ -118,6 +121,10 @@ impl Client {
 
     pub(crate) fn tenant(&self) -> Oid {
         Oid(u32::try_from(self.tenant.load(Ordering::Relaxed)).unwrap_or(0))
+    }
+
+    pub(crate) fn role(&self) -> Oid {
+        Oid(self.role.load(Ordering::Relaxed))
     }
 
     pub(crate) fn is_resp3(&self) -> bool {

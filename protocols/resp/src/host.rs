@@ -8,17 +8,34 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use perigee_keyspace::Reply;
 use perigee_types::Oid;
+use perigee_types::catalog::RedisUser;
 
-/// Who a connection is.
+/// Redis's name for the first superuser, which clients are without being told.
+pub const DEFAULT: &str = "default";
+
+/// A role as the door sees it: users of Redis are the server's roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The name of the user.
-    pub user: Arc<str>,
+pub struct Account {
+    /// The role. Names move, oids do not.
+    pub role: Oid,
+    /// The name of the user: [`DEFAULT`] for the first superuser, else the role's.
+    pub name: Arc<str>,
     /// The tenant whose keys it sees.
     pub tenant: Oid,
-    /// Whether it may do everything.
+    /// Whether it is a superuser of the server.
     pub superuser: bool,
+    /// Whether it may log in at all.
+    pub login: bool,
+    /// Whether no password of it is good any more.
+    pub expired: bool,
+    /// What it may do, said by ACL SETUSER or following from its rights elsewhere.
+    pub user: RedisUser,
+    /// The version of the users that this was read at.
+    pub version: u64,
 }
+
+/// What ACL SETUSER makes of a user, which may not be there yet.
+pub type Edit = Box<dyn FnOnce(Option<&Account>) -> Result<RedisUser, String> + Send>;
 
 /// What the server says about itself.
 #[derive(Clone, Debug, Default)]
@@ -69,16 +86,37 @@ pub enum Durability {
 
 /// The server around the door.
 pub trait Host: Send + Sync + 'static {
-    /// Who a connection is before it says so; `None` where it has to.
-    fn default_identity(&self, peer: Option<SocketAddr>) -> Option<Identity>;
+    /// Whether the server does not ask who connects from there.
+    fn trusts(&self, peer: Option<SocketAddr>) -> bool;
 
-    /// Who has this name and password; `None` for nobody.
-    fn authenticate<'a>(
-        &'a self,
-        user: &'a str,
-        password: &'a [u8],
-        peer: Option<SocketAddr>,
-    ) -> BoxFuture<'a, Option<Identity>>;
+    /// Moves with every change of users, and perhaps without. Asked with every command.
+    fn users_version(&self) -> u64;
+
+    /// The user of a name.
+    fn account(&self, name: &str) -> Option<Account>;
+
+    /// The user that a role is.
+    fn account_of(&self, role: Oid) -> Option<Account>;
+
+    /// All users.
+    fn accounts(&self) -> Vec<Account>;
+
+    /// Whether this is the password that a role has in the server, beside those of its [`RedisUser`]. Takes as long for a
+    /// role that does not exist.
+    fn verify<'a>(&'a self, role: Option<Oid>, password: &'a [u8], peer: Option<SocketAddr>) -> BoxFuture<'a, bool>;
+
+    /// Makes or changes a user in the name of a role. Logged when it is done. `edit` sees what is there, while nobody else
+    /// can change it.
+    ///
+    /// # Errors
+    /// What the client is told.
+    fn set_user<'a>(&'a self, by: Oid, name: &'a str, edit: Edit) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Removes users in the name of a role; says how many there were.
+    ///
+    /// # Errors
+    /// What the client is told; then none is removed.
+    fn drop_users<'a>(&'a self, by: Oid, names: &'a [String]) -> BoxFuture<'a, Result<usize, String>>;
 
     /// See [`Facts`].
     fn facts(&self) -> Facts;
@@ -94,6 +132,6 @@ pub trait Host: Send + Sync + 'static {
     /// What the client is told.
     fn shutdown(&self) -> Result<(), String>;
 
-    /// Runs an SQL statement.
-    fn sql<'a>(&'a self, identity: &'a Identity, statement: &'a str, args: &'a [Bytes]) -> BoxFuture<'a, Reply>;
+    /// Runs an SQL statement as a role.
+    fn sql<'a>(&'a self, role: Oid, statement: &'a str, args: &'a [Bytes]) -> BoxFuture<'a, Reply>;
 }

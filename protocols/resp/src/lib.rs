@@ -38,7 +38,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use host::{Durability, Facts, Host, Identity};
+pub use host::{Account, DEFAULT, Durability, Edit, Facts, Host};
 pub use info::REDIS_VERSION;
 pub use server::{RespOptions, RespServer};
 

@@ -73,7 +73,7 @@ impl Shared {
             let user = client.view.lock().user.clone();
             let info = command::describe_client(self, client);
             let length_max = self.config.hot.acl_log_length_max.load(std::sync::atomic::Ordering::Relaxed);
-            self.acl.log.add(reason, "lua", &object, &user, info, length_max);
+            self.acl_log.add(reason, "lua", &object, &user, info, length_max);
         }
     }
 }

@@ -72,6 +72,10 @@ impl RespServer {
             shared.config.set(param, value);
         }
         keyspace.listen(Arc::clone(&shared) as Arc<dyn perigee_keyspace::Listener>);
+        // What was logged before it listened.
+        keyspace.with_state(|state| {
+            state.settings.values.iter().for_each(|(name, value)| shared.config.warm(name, value));
+        });
         Ok(Arc::new(Self { shared, options }))
     }
 

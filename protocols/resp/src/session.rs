@@ -18,7 +18,6 @@ use crate::burst::Burst;
 use crate::client::Client;
 use crate::codec::reply;
 use crate::codec::request::{Limits, Parser};
-use crate::host::Identity;
 use crate::shared::Shared;
 use crate::transaction::Transaction;
 use crate::wire::{Turn, Wire};
@@ -68,11 +67,12 @@ pub(crate) struct Session {
     pub(crate) client: Arc<Client>,
     pub(crate) wire: Wire,
     parser: Parser,
-    pub(crate) identity: Option<Identity>,
+    /// Whether the client has proved itself, or does not have to.
+    is_known: bool,
     /// What the user may do.
     pub(crate) user: Arc<User>,
-    /// The generation of the users in which it was looked up.
-    pub(crate) user_generation: u64,
+    /// The version of the users at which it was looked up.
+    pub(crate) user_version: u64,
     pub(crate) db: u32,
     pub(crate) resp3: bool,
     pub(crate) replies: Replies,
@@ -94,15 +94,15 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, client: Arc<Client>, wire: Wire) -> Self {
-        let (identity, user) = shared.stranger(client.peer);
+        let (is_known, user) = shared.stranger(client.peer);
         let mut session = Self {
             shared,
             client,
             wire,
             parser: Parser::default(),
-            identity: None,
+            is_known: false,
             user,
-            user_generation: u64::MAX,
+            user_version: u64::MAX,
             db: 0,
             resp3: false,
             replies: Replies::On,
@@ -119,7 +119,7 @@ impl Session {
             permit: None,
         };
         let user = Arc::clone(&session.user);
-        session.become_user(identity, user);
+        session.become_user(is_known, user);
         session
     }
 
@@ -204,20 +204,24 @@ impl Session {
 
     /// Whether the client has proved itself, or does not have to.
     pub(crate) fn is_known(&self) -> bool {
-        self.identity.is_some()
+        self.is_known
     }
 
     /// Becomes a user, or nobody.
-    pub(crate) fn become_user(&mut self, identity: Option<Identity>, user: Arc<User>) {
-        let tenant = identity.as_ref().map_or(0, |identity| u64::from(identity.tenant.0));
+    pub(crate) fn become_user(&mut self, is_known: bool, user: Arc<User>) {
+        let tenant = if is_known { u64::from(user.tenant().0) } else { 0 };
         if self.client.tenant.load(Ordering::Relaxed) != tenant {
             // What it listens to is another tenant's.
             self.forget();
         }
         self.client.tenant.store(tenant, Ordering::Relaxed);
         self.client.view.lock().user = user.name.to_string();
-        self.identity = identity;
+        let role = if is_known { user.role().0 } else { 0 };
+        self.client.role.store(role, Ordering::Relaxed);
+        self.is_known = is_known;
         self.user = user;
+        // It is looked up again with the first command: it may have changed since it was read.
+        self.user_version = u64::MAX;
     }
 
     /// The selected database.

@@ -13,11 +13,11 @@ use perigee_keyspace::{Effects, EventClass, Flags, Keyspace, Listener};
 use perigee_types::Oid;
 use tokio::sync::Notify;
 
-use crate::acl::{Acl, User};
+use crate::acl::{AclLog, User};
 use crate::client::{Client, Clients};
 use crate::command::Entry;
 use crate::config::Config;
-use crate::host::{Host, Identity};
+use crate::host::Host;
 use crate::monitor::Monitors;
 use crate::pubsub::Hub;
 use crate::session::Killed;
@@ -43,7 +43,9 @@ pub(crate) struct Shared {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) clients: Clients,
     pub(crate) config: Config,
-    pub(crate) acl: Acl,
+    pub(crate) acl_log: AclLog,
+    /// The version of the users that connections were looked through for.
+    pub(crate) users_version: AtomicU64,
     pub(crate) hub: Hub,
     pub(crate) tracking: TrackingTable,
     pub(crate) monitors: Monitors,
@@ -70,7 +72,8 @@ impl Shared {
             host,
             clients: Clients::default(),
             config: Config::new(),
-            acl: Acl::new(),
+            acl_log: AclLog::default(),
+            users_version: AtomicU64::new(u64::MAX),
             hub: Hub::default(),
             tracking: TrackingTable::default(),
             monitors: Monitors::default(),
@@ -85,12 +88,10 @@ impl Shared {
         }
     }
 
-    /// Who a connection is before it says so.
-    pub(crate) fn stranger(&self, peer: Option<SocketAddr>) -> (Option<Identity>, Arc<User>) {
-        let user = self.acl.default_user();
-        let identity = self.host.default_identity(peer).filter(|_| user.on && user.nopass);
-        let identity = identity.map(|identity| Identity { user: Arc::clone(&user.name), ..identity });
-        (identity, user)
+    /// Who a connection is before it says so, and whether that is enough.
+    pub(crate) fn stranger(&self, peer: Option<SocketAddr>) -> (bool, Arc<User>) {
+        let user = self.default_user();
+        (user.on && user.nopass && self.host.trusts(peer), Arc::new(user))
     }
 
     /// Sends bytes to a client; one that does not read is ended.
@@ -182,6 +183,7 @@ impl Shared {
         let memory = self.keyspace.with_state(|state| state.memory()) as u64;
         self.memory.store(memory, Ordering::Relaxed);
         self.memory_peak.fetch_max(memory, Ordering::Relaxed);
+        self.settle_users(None);
         self.tracking.trim(self, self.config.hot.tracking_keys_max.load(Ordering::Relaxed));
         let timeout_ms = u64::from(self.config.hot.timeout_s.load(Ordering::Relaxed)) * 1_000;
         let mut held = 0_u64;
@@ -310,6 +312,7 @@ impl Listener for Shared {
     }
 
     fn effects(&self, effects: &Effects, client: Option<u64>) {
+        effects.settings.iter().for_each(|(name, value)| self.config.warm(name, value));
         self.notify(effects);
         for (tenant, channel, message, sharded) in &effects.published {
             self.hub.publish(self, *tenant, channel, message, *sharded);

@@ -15,7 +15,7 @@ mod names;
 mod partition;
 mod relation;
 mod rewrite;
-mod role;
+pub(crate) mod role;
 mod sequence;
 mod truncate;
 mod user_type;
@@ -177,14 +177,14 @@ impl Session {
 }
 
 /// Oids for new objects of one statement.
-struct Oids(u32);
+pub(crate) struct Oids(u32);
 
 impl Oids {
-    fn new(catalog: &Catalog) -> Self {
+    pub(crate) fn new(catalog: &Catalog) -> Self {
         Self(catalog.next_oid())
     }
 
-    fn next(&mut self) -> Oid {
+    pub(crate) fn next(&mut self) -> Oid {
         let oid = Oid(self.0);
         self.0 += 1;
         oid

@@ -137,7 +137,7 @@ impl Session {
         self.put_role(changed)
     }
 
-    fn drop_roles(&mut self, names: &[RoleName], if_exists: bool) -> SqlResult<()> {
+    pub(crate) fn drop_roles(&mut self, names: &[RoleName], if_exists: bool) -> SqlResult<()> {
         let catalog = self.latest_catalog();
         let identity = self.identity(&catalog);
         if !identity.role.superuser && !identity.role.create_role {
@@ -498,7 +498,7 @@ impl Session {
     }
 
     /// `42501` unless the current role may change `target`.
-    fn require_manager(&self, catalog: &Catalog, target: &Role, verb: &str) -> SqlResult<()> {
+    pub(crate) fn require_manager(&self, catalog: &Catalog, target: &Role, verb: &str) -> SqlResult<()> {
         let role = &self.identity(catalog).role;
         if role.superuser {
             return Ok(());
@@ -519,14 +519,14 @@ impl Session {
         Ok(())
     }
 
-    fn change_membership(&mut self, role: Oid, edit: impl FnOnce(&mut Vec<Membership>)) -> SqlResult<()> {
+    pub(crate) fn change_membership(&mut self, role: Oid, edit: impl FnOnce(&mut Vec<Membership>)) -> SqlResult<()> {
         let Some(role) = self.latest_catalog().role_of(role).cloned() else { return Ok(()) };
         let mut role = Role::clone(&role);
         edit(&mut role.member_of);
         self.put_role(role)
     }
 
-    fn put_role(&mut self, role: Role) -> SqlResult<()> {
+    pub(crate) fn put_role(&mut self, role: Role) -> SqlResult<()> {
         self.change(vec![CatalogChange::Put(Object::Role(Arc::new(role)))])
     }
 }
@@ -583,11 +583,14 @@ fn apply(role: &mut Role, options: &RoleOptions) -> SqlResult<()> {
         // Only the verifier reaches the log.
         let verifier = password.as_deref().map(ScramVerifier::from_password_or_verifier).transpose();
         role.password = verifier.map_err(SqlError::internal)?.map(|verifier| verifier.to_string());
+        if let Some(user) = &mut role.redis {
+            user.follow_role_password();
+        }
     }
     Ok(())
 }
 
-fn refuse_predefined(role: &Role, verb: &str) -> SqlResult<()> {
+pub(crate) fn refuse_predefined(role: &Role, verb: &str) -> SqlResult<()> {
     if role.oid.0 >= FIRST_USER_OID {
         return Ok(());
     }

@@ -17,6 +17,8 @@ mod string;
 mod walk;
 mod zset;
 
+pub use server::Once;
+
 use std::sync::LazyLock;
 
 use rustc_hash::FxHashMap;

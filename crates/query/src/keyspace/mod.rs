@@ -1,4 +1,4 @@
-//! The keyspace as tables: schema `redis`.
+//! The keyspace as tables: schema `redis`, and `perigee.idempotency_keys`.
 //!
 //! A scan reads one moment of the keyspace, whatever is written meanwhile, some keys at a time. `key = '…'` and `db = n`
 //! are pushed down: a table is then one lookup. Names and values that are not UTF-8 are shown as `\x` and hexadecimal
@@ -19,7 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use perigee_keyspace::scan::{ScanError, ScannedKey};
-use perigee_keyspace::{DbId, Keyspace};
+use perigee_keyspace::{DbId, IDEMPOTENCY_DB, Keyspace};
 use perigee_storage::arrow_value::ColumnBuilder;
 use perigee_types::catalog::READ_ALL_DATA;
 use perigee_types::rights::Rights;
@@ -124,8 +124,10 @@ struct Reader {
 impl Reader {
     /// Gives batches to `send` until it wants no more.
     fn run(mut self, mut send: impl FnMut(RecordBatch) -> bool) -> Result<()> {
-        for number in self.keyspace.db_numbers(self.tenant) {
-            if self.wanted.db.is_some_and(|db| db != i64::from(number)) {
+        let is_apart = self.table == rows::Table::IdempotencyKeys;
+        let numbers = if is_apart { vec![IDEMPOTENCY_DB] } else { self.keyspace.db_numbers(self.tenant) };
+        for number in numbers {
+            if !is_apart && self.wanted.db.is_some_and(|db| db != i64::from(number)) {
                 continue;
             }
             let db = DbId { tenant: self.tenant, number };

@@ -1,11 +1,12 @@
 //! Objects as rows.
 
+use perigee_keyspace::command::Once;
 use perigee_keyspace::object::Value as Held;
 use perigee_keyspace::object::stream::Id;
 use perigee_keyspace::scan::ScannedKey;
 use perigee_types::{Row, Value};
 
-/// A table of schema `redis`.
+/// A table of schema `redis`, or `perigee.idempotency_keys`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
     Keys,
@@ -17,6 +18,7 @@ pub(super) enum Table {
     Streams,
     Series,
     Samples,
+    IdempotencyKeys,
 }
 
 impl Table {
@@ -31,12 +33,19 @@ impl Table {
             "streams" => Table::Streams,
             "series" => Table::Series,
             "samples" => Table::Samples,
+            "idempotency_keys" => Table::IdempotencyKeys,
             _ => return None,
         })
     }
 
     /// Appends the rows that a key has in this table at `now`, with the columns at `places`.
     pub(super) fn rows_of(self, db: u32, key: &ScannedKey, now: i64, places: &[usize], rows: &mut Vec<Row>) {
+        let known = match (self, &key.value) {
+            (Table::IdempotencyKeys, Held::String(record)) => Once::decode(&record.to_bytes()),
+            _ => None,
+        };
+        // They stand in a database of their own; the one that is shown is where the command ran.
+        let db = known.as_ref().map_or(db, |known| known.database);
         let db_cell = || Value::Int4(i32::try_from(db).unwrap_or(i32::MAX));
         let end = || key.expire_at.map_or(Value::Null, time);
         let mut push = |cell: &dyn Fn(usize) -> Value| {
@@ -51,6 +60,14 @@ impl Table {
                     .collect(),
             );
         };
+        if let Some(known) = known {
+            return push(&|at| match at {
+                2 => Value::Text(if known.door == 0 { "redis" } else { "other" }.to_owned()),
+                3 => Value::Text(format!("{:032x}", known.digest)),
+                4 => time(known.created_ms),
+                _ => end(),
+            });
+        }
         match (self, &key.value) {
             (Table::Keys, value) => push(&|at| match at {
                 2 => Value::Text(value.type_name().to_owned()),

@@ -37,6 +37,13 @@ impl fmt::Debug for SystemTable {
     }
 }
 
+impl SystemTable {
+    /// Whether its rows are objects of the keyspace.
+    fn is_of_keyspace(&self) -> bool {
+        matches!((self.definition.schema, self.definition.name), ("redis", _) | ("perigee", "idempotency_keys"))
+    }
+}
+
 #[async_trait]
 impl TableProvider for SystemTable {
     fn schema(&self) -> SchemaRef {
@@ -48,9 +55,10 @@ impl TableProvider for SystemTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let pushed = match self.definition.schema {
-            "redis" => TableProviderFilterPushDown::Inexact,
-            _ => TableProviderFilterPushDown::Unsupported,
+        let pushed = if self.is_of_keyspace() {
+            TableProviderFilterPushDown::Inexact
+        } else {
+            TableProviderFilterPushDown::Unsupported
         };
         Ok(vec![pushed; filters.len()])
     }
@@ -63,7 +71,7 @@ impl TableProvider for SystemTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let view = read_view(state)?;
-        if self.definition.schema == "redis" {
+        if self.is_of_keyspace() {
             let Definition { name, columns, arrow, .. } = self.definition;
             let types: Vec<_> = columns.iter().map(|column| column.ty.clone()).collect();
             return crate::keyspace::scan(&view, name, &types, arrow, projection, filters, limit);

@@ -1,6 +1,7 @@
 //! Versions of the catalog, as long as an open snapshot may ask for them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use perigee_types::catalog::Catalog;
@@ -8,11 +9,13 @@ use perigee_types::catalog::Catalog;
 /// Catalogs by the index that made them, ascending; never empty.
 pub(super) struct Catalogs {
     versions: RwLock<Vec<Arc<Catalog>>>,
+    /// The version of the newest, for who only asks whether there is a newer one.
+    newest: AtomicU64,
 }
 
 impl Catalogs {
     pub(super) fn new(catalog: Catalog) -> Self {
-        Self { versions: RwLock::new(vec![Arc::new(catalog)]) }
+        Self { newest: AtomicU64::new(catalog.version.0), versions: RwLock::new(vec![Arc::new(catalog)]) }
     }
 
     /// The catalog that `index` meets.
@@ -28,8 +31,14 @@ impl Catalogs {
         Arc::clone(&versions[versions.len() - 1])
     }
 
+    pub(super) fn newest_version(&self) -> u64 {
+        self.newest.load(Ordering::Acquire)
+    }
+
     pub(super) fn push(&self, catalog: Catalog) {
+        let version = catalog.version.0;
         self.versions.write().push(Arc::new(catalog));
+        self.newest.store(version, Ordering::Release);
     }
 
     /// Forgets versions that nobody at or behind the horizon meets.

@@ -191,6 +191,13 @@ impl Store {
         self.catalogs.at(self.clock.applied())
     }
 
+    /// The version of the newest catalog, which may not be published yet. Costs no lock: for who asks often whether what
+    /// [`Store::catalog`] gave is still the latest.
+    #[must_use]
+    pub fn catalog_version(&self) -> u64 {
+        self.catalogs.newest_version()
+    }
+
     /// A table by storage oid, from the entry that made it. A dropped one stays as long as an open snapshot sees it; where
     /// that matters ask [`Snapshot::table`].
     #[must_use]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BOOTSTRAP_ROLE, CHECKPOINT, DATABASE_OWNER, Object, READ_ALL_DATA, READ_ALL_STATS, SIGNAL_BACKEND, WRITE_ALL_DATA,
+    BOOTSTRAP_ROLE, CHECKPOINT, DATABASE_OWNER, Object, READ_ALL_DATA, READ_ALL_STATS, RedisUser, SIGNAL_BACKEND,
+    WRITE_ALL_DATA,
 };
 use crate::acl::{Acl, AclKind};
 use crate::ids::Oid;
@@ -92,6 +93,9 @@ pub struct Role {
     /// What is granted on the objects that it will make.
     #[serde(default)]
     pub default_privileges: Vec<DefaultPrivileges>,
+    /// What ACL SETUSER has said of it; `None` where that was not asked.
+    #[serde(default)]
+    pub redis: Option<RedisUser>,
     /// Comment.
     pub comment: Option<String>,
 }
@@ -116,6 +120,7 @@ impl Role {
             member_of: Vec::new(),
             settings: BTreeMap::new(),
             default_privileges: Vec::new(),
+            redis: None,
             comment: None,
         }
     }

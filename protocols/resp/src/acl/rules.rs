@@ -57,13 +57,30 @@ impl Selector {
         }
     }
 
-    pub(crate) fn everything() -> Self {
+    /// The selector of rules with spaces between them.
+    pub(super) fn of(rules: &str) -> Result<Self, &'static str> {
         let mut selector = Self::nothing();
-        selector.allow_all(true);
-        selector.all_keys = true;
-        selector.all_channels = true;
-        selector.settle();
-        selector
+        rules.split_ascii_whitespace().try_for_each(|rule| selector.apply(rule))?;
+        Ok(selector)
+    }
+
+    /// Whether all that another selector allows is allowed by this one too, as far as patterns are the same words.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let commands = self.allowed.iter().zip(&other.allowed).all(|(own, wanted)| wanted & !own == 0);
+        let first_args = other.first_args.iter().all(|(number, words)| {
+            let own = self.first_args.get(number);
+            self.allows(*number) || own.is_some_and(|own| words.iter().all(|word| own.contains(word)))
+        });
+        let has_key = |wanted: &KeyPattern| {
+            let fits = |own: &KeyPattern| {
+                own.pattern == wanted.pattern && (own.read || !wanted.read) && (own.write || !wanted.write)
+            };
+            self.keys.iter().any(fits)
+        };
+        let keys = self.all_keys || !other.all_keys && other.keys.iter().all(has_key);
+        let has_channel = |wanted: &Bytes| self.channels.contains(wanted);
+        let channels = self.all_channels || !other.all_channels && other.channels.iter().all(has_channel);
+        commands && first_args && keys && channels
     }
 
     fn settle(&mut self) {
@@ -361,18 +378,15 @@ impl User {
         match rule.to_ascii_lowercase().as_str() {
             "on" => self.on = true,
             "off" => self.on = false,
-            "nopass" => {
-                self.nopass = true;
-                self.passwords.clear();
-            }
-            "resetpass" => {
-                self.nopass = false;
+            "nopass" | "resetpass" => {
+                self.nopass = rule.eq_ignore_ascii_case("nopass");
+                self.role_password = false;
                 self.passwords.clear();
             }
             "sanitize-payload" => self.skip_sanitize = false,
             "skip-sanitize-payload" => self.skip_sanitize = true,
             "clearselectors" => self.selectors.truncate(1),
-            "reset" => *self = User::new(&self.name, self.tenant),
+            "reset" => *self = User { account: self.account.take(), ..User::new(&self.name) },
             _ => match rule.as_bytes().first() {
                 Some(b'>') => self.add_password(hash_of(rest.as_bytes())),
                 Some(b'#') if is_hash(rest) => self.add_password(rest.to_owned()),
@@ -395,6 +409,8 @@ impl User {
             self.passwords.push(hash);
         }
         self.nopass = false;
+        // What is said here holds here, in place of what the role has in the server.
+        self.role_password = false;
     }
 
     fn remove_password(&mut self, hash: &str) -> bool {
@@ -406,12 +422,10 @@ impl User {
 
 #[cfg(test)]
 mod tests {
-    use perigee_types::Oid;
-
     use super::*;
 
     fn user(rules: &str) -> Result<User, String> {
-        let mut user = User::new("x", Oid(1));
+        let mut user = User::new("x");
         let rules: Vec<String> = rules.split(' ').map(str::to_owned).collect();
         user.apply_all(&rules).map_err(|(rule, why)| format!("{rule}: {why}"))?;
         Ok(user)
@@ -419,7 +433,20 @@ mod tests {
 
     #[test]
     fn rules_are_described_without_what_was_undone() {
-        let check = |rules: &str, want: &str| assert_eq!(user(rules).unwrap().describe(), format!("user x {want}"));
+        let check = |rules: &str, want: &str| {
+            let user = user(rules).unwrap();
+            assert_eq!(user.describe(true), format!("user x {want}"));
+            // What is kept are the words: they must come to the same.
+            let again: Vec<Selector> =
+                user.record().selectors.iter().map(|rules| Selector::of(rules).unwrap()).collect();
+            assert!(
+                again.len() == user.selectors.len()
+                    && again.iter().zip(&user.selectors).all(|(a, b)| {
+                        a.covers(b) && b.covers(a) && a.describe() == b.describe() && a.is_everything == b.is_everything
+                    }),
+                "{rules}"
+            );
+        };
         check("on nopass ~* &* +@all", "on nopass ~* &* +@all");
         check("on +get -get +get", "on resetchannels -@all +get");
         check("off ~a %R~b &c +client|id +client", "off ~a %R~b resetchannels &c -@all +client");
@@ -431,11 +458,47 @@ mod tests {
     }
 
     #[test]
+    fn a_user_gives_what_it_has() {
+        let check = |own: &str, wanted: &str, want: bool| {
+            assert_eq!(user(own).unwrap().may_make(&user(wanted).unwrap(), None), want, "{own}: {wanted}");
+        };
+        check("+@all ~* &*", "+@all ~* &*", true);
+        check("+@all ~* &*", "+get (~a +set)", true);
+        check("+@read ~app:*", "+get ~app:*", true);
+        check("+@read ~app:*", "+get %R~app:*", true);
+        check("+@read %R~app:*", "+get ~app:*", false);
+        check("+@read ~app:*", "+get ~*", false);
+        check("+@read ~app:*", "+set ~app:*", false);
+        check("+select|1", "+select|1", true);
+        check("+select|1", "+select", false);
+        check("+@all", "+publish &a", false);
+        check("+get ~a (+set ~b)", "(+set ~b)", true);
+        check("+get ~a (+set ~b)", "+set ~a", false);
+        // What somebody else gave stays.
+        let (me, before) = (user("+get ~a").unwrap(), user("+set ~b").unwrap());
+        assert!(me.may_make(&user("on +set ~b").unwrap(), Some(&before)));
+    }
+
+    #[test]
+    fn passwords_over_redis_take_the_place_of_the_roles() {
+        let check = |rules: &str, want: bool| {
+            let mut user = User { role_password: true, ..User::new("x") };
+            user.apply_all(&rules.split(' ').map(str::to_owned).collect::<Vec<_>>()).unwrap();
+            assert_eq!(user.role_password, want, "{rules}");
+        };
+        check("on +get ~a", true);
+        for rules in [">p", ">p <p", "nopass", "resetpass", "reset", &format!("#{}", hash_of(b"p"))] {
+            check(rules, false);
+        }
+    }
+
+    #[test]
     fn calls_are_checked() {
         let check = |rules: &str, call: &str, want: Result<(), Denied>| {
             let args: Vec<Bytes> = call.split(' ').map(|arg| Bytes::from(arg.to_owned())).collect();
             let command::Found::Command(entry) = command::find(&args) else { panic!("{call}") };
-            assert_eq!(super::super::check(&user(rules).unwrap(), entry, &args), want, "{rules}: {call}");
+            let found = super::super::check(&user(rules).unwrap(), entry, &args).map_err(|refusal| refusal.denied);
+            assert_eq!(found, want, "{rules}: {call}");
         };
         check("+get ~a*", "get abc", Ok(()));
         check("+get ~a*", "get b", Err(Denied::Key(1)));
@@ -451,5 +514,11 @@ mod tests {
         check("+get %W~k", "get k", Err(Denied::Key(1)));
         check("+client|id", "client id", Ok(()));
         check("+client|id", "client list", Err(Denied::Command));
+        // What runs once is checked as what runs.
+        check("+perigee.once +set ~a", "perigee.once i set a v", Ok(()));
+        check("+perigee.once (+set ~a)", "perigee.once i set a v", Ok(()));
+        check("+perigee.once +set ~a", "perigee.once i set b v", Err(Denied::Key(1)));
+        check("+perigee.once ~a", "perigee.once i set a v", Err(Denied::Command));
+        check("+set ~a", "perigee.once i set a v", Err(Denied::Command));
     }
 }

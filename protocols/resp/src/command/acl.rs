@@ -1,11 +1,14 @@
 //! ACL
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use perigee_keyspace::{Category, Error, Flags, Reply, Result, args};
 
 use super::{ADMIN, Found, LOADING_STALE, NOSCRIPT_LOADING_STALE, commands, help, text};
-use crate::acl::{self, Acl, DEFAULT, Denied, User, category};
-use crate::session::{Killed, Session};
+use crate::acl::{self, Denied, User, category};
+use crate::host::{DEFAULT, Edit};
+use crate::session::{Ended, Session};
 
 commands! {
     "acl" -2 Flags::empty(), Category::empty(), Server "6.0.0" "Users and what they may do" container;
@@ -14,13 +17,13 @@ commands! {
     "acl|list" 2 ADMIN, Category::empty(), Server "6.0.0" "All users with their rules" now list;
     "acl|users" 2 ADMIN, Category::empty(), Server "6.0.0" "The names of all users" now users;
     "acl|getuser" 3 ADMIN, Category::empty(), Server "6.0.0" "The rules of a user" now get_user;
-    "acl|setuser" -3 ADMIN, Category::empty(), Server "6.0.0" "Makes or changes a user" now set_user;
-    "acl|deluser" -3 ADMIN, Category::empty(), Server "6.0.0" "Removes users and closes their connections" now del_user;
+    "acl|setuser" -3 ADMIN, Category::empty(), Server "6.0.0" "Makes or changes a user" later set_user;
+    "acl|deluser" -3 ADMIN, Category::empty(), Server "6.0.0" "Removes users and closes their connections" later del_user;
     "acl|genpass" -2 NOSCRIPT_LOADING_STALE, Category::empty(), Server "6.0.0" "A password that nobody guesses" now genpass;
     "acl|log" -2 ADMIN, Category::empty(), Server "6.0.0" "What was refused" now log;
     "acl|dryrun" -4 ADMIN, Category::empty(), Server "7.0.0" "Whether a user may do something" now dry_run;
-    "acl|load" 2 ADMIN, Category::empty(), Server "6.0.0" "Cannot be done: users are in no file" now no_file;
-    "acl|save" 2 ADMIN, Category::empty(), Server "6.0.0" "Cannot be done: users are in no file" now no_file;
+    "acl|load" 2 ADMIN, Category::empty(), Server "6.0.0" "Does nothing: users are those of the catalog" now kept;
+    "acl|save" 2 ADMIN, Category::empty(), Server "6.0.0" "Does nothing: every change of a user is durable" now kept;
     "acl|help" 2 LOADING_STALE, Category::empty(), Server "6.0.0" "What ACL can do" now helps;
 }
 
@@ -47,15 +50,22 @@ fn cat(_session: &mut Session, args: &[Bytes]) -> Result<Reply> {
 }
 
 fn list(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
-    Ok(Reply::Array(session.shared.acl.all().iter().map(|user| Reply::bulk(user.describe())).collect()))
+    let line = |user: &User| Reply::bulk(user.describe(may_see_hashes(session, user)));
+    Ok(Reply::Array(session.shared.users().iter().map(line).collect()))
 }
 
 fn users(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
-    Ok(Reply::Array(session.shared.acl.all().iter().map(|user| Reply::bulk(user.name.as_bytes())).collect()))
+    Ok(Reply::Array(session.shared.users().iter().map(|user| Reply::bulk(user.name.as_bytes())).collect()))
+}
+
+/// Hashes can be tried out elsewhere.
+fn may_see_hashes(session: &Session, user: &User) -> bool {
+    session.user.is_superuser() || session.user.role() == user.role()
 }
 
 fn get_user(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
-    let Some(user) = session.shared.acl.get(&text(&args[2])) else { return Ok(Reply::Null) };
+    let Some(user) = session.shared.user(&text(&args[2])) else { return Ok(Reply::Null) };
+    let hashes: &[String] = if may_see_hashes(session, &user) { &user.passwords } else { &[] };
     let mut flags = vec![Reply::bulk(if user.on { "on" } else { "off" })];
     if user.nopass {
         flags.push(Reply::bulk("nopass"));
@@ -73,7 +83,7 @@ fn get_user(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
     };
     let mut pairs = vec![
         pair("flags", Reply::Set(flags)),
-        pair("passwords", Reply::Array(user.passwords.iter().map(Reply::bulk).collect())),
+        pair("passwords", Reply::Array(hashes.iter().map(Reply::bulk).collect())),
     ];
     pairs.extend(user.selectors.first().map(rules).unwrap_or_default());
     let others = user.selectors.iter().skip(1).map(|selector| Reply::Map(rules(selector))).collect();
@@ -81,74 +91,52 @@ fn get_user(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
     Ok(Reply::Map(pairs))
 }
 
-fn set_user(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
+async fn set_user(session: &mut Session, args: &[Bytes]) -> Result<Result<Reply>, Ended> {
     let name = text(&args[2]).into_owned();
     if name.is_empty() || name.bytes().any(|byte| byte.is_ascii_whitespace() || byte == 0) {
-        return Err(Error::reply("ERR Usernames can't contain spaces or null characters"));
+        return Ok(Err(Error::reply("ERR Usernames can't contain spaces or null characters")));
     }
-    let shared = &session.shared;
-    let before = shared.acl.get(&name);
-    let mut user = match &before {
-        Some(user) => (**user).clone(),
-        None => {
-            let mut user = User::new(&name, session.client.tenant());
-            if shared.config.get_by_name("acl-pubsub-default") == "allchannels" {
-                drop(user.apply_all(&["allchannels".to_owned()]));
-            }
-            user
-        }
-    };
     let rules: Vec<String> = args[3..].iter().map(|rule| text(rule).into_owned()).collect();
-    user.apply_all(&rules).map_err(|(rule, why)| {
-        if why.starts_with("Unmatched") {
-            return Error::reply(format!("ERR {why} '{}'.", rule.split(' ').next().unwrap_or_default()));
+    let hears_all = session.shared.config.get_by_name("acl-pubsub-default") == "allchannels";
+    let (host, me, new) = (Arc::clone(&session.shared.host), Arc::clone(&session.user), name.clone());
+    let edit: Edit = Box::new(move |account| {
+        let before = account.map(User::of);
+        let mut user = before.clone().unwrap_or_else(|| User::new(&new));
+        if before.is_none() && hears_all {
+            drop(user.apply_all(&["allchannels".to_owned()]));
         }
-        Error::reply(format!("ERR Error in ACL SETUSER modifier '{rule}': {why}"))
-    })?;
-    let user_now = user.clone();
-    shared.acl.put(user);
-    if before.is_some() {
-        close_those_who_lost_channels(session, &user_now);
-    }
-    Ok(Reply::OK)
-}
-
-/// Clients that listen to what their user may not hear any more.
-fn close_those_who_lost_channels(session: &mut Session, user: &User) {
-    for client in session.shared.clients.all() {
-        if client.view.lock().user != *user.name {
-            continue;
-        }
-        let lost = session.shared.hub.names_of(&client).into_iter().any(|(name, is_pattern)| {
-            !user.selectors.iter().any(|selector| selector.keeps_channels_of(&name, is_pattern))
-        });
-        if lost {
-            if client.id == session.client.id {
-                session.closing = true;
-            } else {
-                client.kill(Killed::Now);
+        user.apply_all(&rules).map_err(|(rule, why)| {
+            if why.starts_with("Unmatched") {
+                return format!("ERR {why} '{}'.", rule.split(' ').next().unwrap_or_default());
             }
+            format!("ERR Error in ACL SETUSER modifier '{rule}': {why}")
+        })?;
+        if !me.is_superuser() && !me.may_make(&user, before.as_ref()) {
+            return Err("NOPERM only rights that one has oneself can be given".to_owned());
         }
-    }
+        Ok(user.record())
+    });
+    let by = session.user.role();
+    let changed = session.wait(false, async move { host.set_user(by, &name, edit).await }).await?;
+    Ok(settled(session, changed.map(|()| Reply::OK)))
 }
 
-fn del_user(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
+/// What a change of users gives; connections that must end do.
+fn settled(session: &mut Session, changed: std::result::Result<Reply, String>) -> Result<Reply> {
+    let reply = changed.map_err(Error::reply)?;
+    session.closing |= session.shared.settle_users(Some(session.client.id));
+    Ok(reply)
+}
+
+async fn del_user(session: &mut Session, args: &[Bytes]) -> Result<Result<Reply>, Ended> {
     let names: Vec<String> = args[2..].iter().map(|name| text(name).into_owned()).collect();
+    let host = Arc::clone(&session.shared.host);
     if names.iter().any(|name| name == DEFAULT) {
-        return Err(Error::reply("ERR The 'default' user cannot be removed"));
+        return Ok(Err(Error::reply("ERR The 'default' user cannot be removed")));
     }
-    let acl: &Acl = &session.shared.acl;
-    let removed: Vec<String> = names.into_iter().filter(|name| acl.remove(name)).collect();
-    for client in session.shared.clients.all() {
-        if removed.contains(&client.view.lock().user) {
-            if client.id == session.client.id {
-                session.closing = true;
-            } else {
-                client.kill(Killed::Now);
-            }
-        }
-    }
-    Ok(Reply::count(removed.len()))
+    let by = session.user.role();
+    let removed = session.wait(false, async move { host.drop_users(by, &names).await }).await?;
+    Ok(settled(session, removed.map(Reply::count)))
 }
 
 fn genpass(_session: &mut Session, args: &[Bytes]) -> Result<Reply> {
@@ -174,17 +162,17 @@ fn log(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
         None => 10,
         Some(_) if args.len() > 3 => return Err(super::wrong_sub("ACL", &args[1])),
         Some(word) if args::is(word, "reset") => {
-            session.shared.acl.log.clear();
+            session.shared.acl_log.clear();
             return Ok(Reply::OK);
         }
         Some(count) => args::integer(count)?,
     };
-    Ok(Reply::Array(session.shared.acl.log.latest(usize::try_from(count).unwrap_or(0))))
+    Ok(Reply::Array(session.shared.acl_log.latest(usize::try_from(count).unwrap_or(0))))
 }
 
 fn dry_run(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
     let name = text(&args[2]);
-    let Some(user) = session.shared.acl.get(&name) else {
+    let Some(user) = session.shared.user(&name) else {
         return Err(Error::reply(format!("ERR User '{name}' not found")));
     };
     let call = &args[3..];
@@ -194,24 +182,21 @@ fn dry_run(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
     if !entry.spec.takes(call.len()) {
         return Err(Error::reply(format!("ERR wrong number of arguments for '{}' command", entry.spec.name)));
     }
-    let shown = |at: usize| call.get(at).map(|word| text(word).into_owned()).unwrap_or_default();
-    Ok(match acl::check(&user, entry, call) {
-        Ok(()) => Reply::OK,
-        Err(_) if entry.is_always_allowed() => Reply::OK,
-        Err(Denied::Command) => {
-            Reply::bulk(format!("This user has no permissions to run the '{}' command", entry.spec.name))
-        }
-        Err(Denied::Key(at)) => Reply::bulk(format!("This user has no permissions to access the '{}' key", shown(at))),
-        Err(Denied::Channel(at)) => {
-            Reply::bulk(format!("This user has no permissions to access the '{}' channel", shown(at)))
-        }
-    })
+    let refusal = match acl::check(&user, entry, call) {
+        Err(refusal) if !entry.is_always_allowed() => refusal,
+        _ => return Ok(Reply::OK),
+    };
+    let shown = |at: usize| refusal.args.get(at).map(|word| text(word).into_owned()).unwrap_or_default();
+    Ok(Reply::bulk(match refusal.denied {
+        Denied::Command => format!("This user has no permissions to run the '{}' command", refusal.entry.spec.name),
+        Denied::Key(at) => format!("This user has no permissions to access the '{}' key", shown(at)),
+        Denied::Channel(at) => format!("This user has no permissions to access the '{}' channel", shown(at)),
+    }))
 }
 
-fn no_file(_session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
-    Err(Error::reply(
-        "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.",
-    ))
+/// ACL SAVE and LOAD: what they promise holds, as every change is logged before it is answered, and nothing else is known.
+fn kept(_session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
+    Ok(Reply::OK)
 }
 
 fn helps(_session: &mut Session, _args: &[Bytes]) -> Result<Reply> {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use perigee_keyspace::{Category, Error, Flags, Reply, Result, args};
 
 use super::{NOSCRIPT_LOADING_STALE, commands, text};
-use crate::acl::{DEFAULT, Reason, User};
-use crate::host::Identity;
+use crate::acl::{Reason, User};
+use crate::host::DEFAULT;
 use crate::session::{Ended, Session};
 
 const NO_AUTH: Flags = NOSCRIPT_LOADING_STALE.union(Flags::FAST).union(Flags::NO_AUTH).union(Flags::ALLOW_BUSY);
@@ -21,8 +21,7 @@ commands! {
 async fn auth(session: &mut Session, args: &[Bytes]) -> Result<Result<Reply>, Ended> {
     let (user, password) = match args {
         [_, password] => {
-            let default = session.shared.acl.default_user();
-            if default.nopass && session.shared.host.default_identity(session.client.peer).is_some() {
+            if session.shared.default_user().nopass && session.shared.host.trusts(session.client.peer) {
                 return Ok(Err(Error::reply(
                     "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
                 )));
@@ -39,8 +38,8 @@ async fn auth(session: &mut Session, args: &[Bytes]) -> Result<Result<Reply>, En
 async fn log_in(session: &mut Session, user: &[u8], password: &[u8]) -> Result<Result<()>, Ended> {
     let name = text(user).into_owned();
     match who(session, &name, password).await? {
-        Some((identity, user)) => {
-            session.become_user(Some(identity), user);
+        Some(user) => {
+            session.become_user(true, Arc::new(user));
             Ok(Ok(()))
         }
         None => {
@@ -48,38 +47,31 @@ async fn log_in(session: &mut Session, user: &[u8], password: &[u8]) -> Result<R
             let length_max = session.shared.config.hot.acl_log_length_max.load(Ordering::Relaxed);
             let info = super::describe_client(&session.shared, &session.client);
             let context = if session.in_exec { "multi" } else { "toplevel" };
-            session.shared.acl.log.add(Reason::Auth, context, "AUTH", &name, info, length_max);
+            session.shared.acl_log.add(Reason::Auth, context, "AUTH", &name, info, length_max);
             Ok(Err(Error::reply("WRONGPASS invalid username-password pair or user is disabled.")))
         }
     }
 }
 
-/// Who has this name and password: users of ACL SETUSER first, then those of the server.
-async fn who(session: &mut Session, name: &str, password: &[u8]) -> Result<Option<(Identity, Arc<User>)>, Ended> {
-    let known = session.shared.acl.get(name);
-    let open = session.shared.host.default_identity(session.client.peer);
-    if let Some(user) = known {
-        // A user without a password is nobody's where the server wants to know who connects.
-        let accepted = user.on && user.accepts(password) && (!user.nopass || open.is_some());
-        if accepted {
-            let tenant = if name == DEFAULT { open.map(|identity| identity.tenant) } else { Some(user.tenant) };
-            if let Some(tenant) = tenant {
-                let identity = Identity { user: Arc::clone(&user.name), tenant, superuser: false };
-                return Ok(Some((identity, user)));
-            }
-        }
-        if name != DEFAULT {
-            return Ok(None);
-        }
-    }
+/// Who has this name and password. Passwords that were given over Redis count in place of the role's own.
+async fn who(session: &mut Session, name: &str, password: &[u8]) -> Result<Option<User>, Ended> {
     let host = Arc::clone(&session.shared.host);
     let peer = session.client.peer;
-    let (name, password) = (name.to_owned(), password.to_vec());
-    let found = session.wait(true, async move { host.authenticate(&name, &password, peer).await }).await?;
-    Ok(found.map(|identity| {
-        let user = Arc::new(User::unbounded(&identity.user, identity.tenant));
-        (identity, user)
-    }))
+    let account = host.account(name);
+    let user = account.as_ref().map(User::of).filter(|user| user.on);
+    let is_usable = user.is_some() && account.as_ref().is_some_and(|account| !account.expired);
+    if let Some(user) = user.clone().filter(|user| is_usable && !user.role_password) {
+        // A user without a password is nobody's where the server wants to know who connects.
+        let accepted = if user.nopass { host.trusts(peer) } else { user.accepts(password) };
+        return Ok(accepted.then_some(user));
+    }
+    if is_usable && user.as_ref().is_some_and(|user| user.nopass) && host.trusts(peer) {
+        return Ok(user);
+    }
+    let role = user.as_ref().filter(|_| is_usable).map(User::role);
+    let password = password.to_vec();
+    let right = session.wait(true, async move { host.verify(role, &password, peer).await }).await?;
+    Ok(user.filter(|_| right && is_usable))
 }
 
 async fn hello(session: &mut Session, words: &[Bytes]) -> Result<Result<Reply>, Ended> {

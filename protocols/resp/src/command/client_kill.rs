@@ -86,7 +86,7 @@ fn parse(session: &Session, words: &[Bytes]) -> Result<Filter> {
             filter.local = Some(text(value).into_owned());
         } else if args::is(option, "user") {
             let user = text(value).into_owned();
-            let is_known = session.shared.acl.get(&user).is_some()
+            let is_known = session.shared.host.account(&user).is_some()
                 || session.shared.clients.all().iter().any(|client| client.view.lock().user == user);
             if !is_known {
                 return Err(Error::reply(format!("ERR No such user '{user}'")));

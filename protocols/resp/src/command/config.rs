@@ -1,11 +1,14 @@
 //! CONFIG GET | SET | RESETSTAT | REWRITE
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use perigee_keyspace::glob;
 use perigee_keyspace::{Category, Command, Error, Flags, Reply, Result, Unit};
 
 use super::{ADMIN, LOADING_STALE, commands, help, text};
 use crate::config::{self, Param, Place};
+use crate::host::{DEFAULT, Edit};
 use crate::session::{Ended, Session};
 
 commands! {
@@ -24,11 +27,10 @@ fn value(session: &Session, param: &Param) -> String {
         (Place::Logged, name) => shared
             .keyspace
             .with_state(|state| state.settings.values.get(name).cloned())
-            .unwrap_or_else(|| param.default.to_owned()),
+            .unwrap_or_else(|| shared.config.get(param)),
         (_, "port") => shared.host.facts().port.to_string(),
         (_, "databases") => shared.keyspace.with_state(|state| state.settings.databases).to_string(),
         (_, "cluster-enabled") => if shared.cluster_mode { "yes" } else { "no" }.to_owned(),
-        (_, "requirepass") => shared.config.get(param),
         _ => shared.config.get(param),
     }
 }
@@ -57,6 +59,11 @@ async fn set(session: &mut Session, args: &[Bytes]) -> Result<Result<Reply>, End
         Ok(wanted) => wanted,
         Err(error) => return Ok(Err(error)),
     };
+    if let Some((_, password)) = wanted.iter().find(|(param, _)| param.name == "requirepass")
+        && let Err(error) = require(session, password.clone()).await?
+    {
+        return Ok(Err(error));
+    }
     let logged: Vec<Bytes> = wanted
         .iter()
         .filter(|(param, _)| param.place == Place::Logged)
@@ -74,24 +81,30 @@ async fn set(session: &mut Session, args: &[Bytes]) -> Result<Result<Reply>, End
             return Ok(Err(Error::Reply(text)));
         }
     }
-    for (param, value) in wanted {
-        if param.name == "requirepass" {
-            require(session, &value);
-        }
+    // Those that are logged were taken over when they were applied.
+    for (param, value) in wanted.into_iter().filter(|(param, _)| param.place != Place::Logged) {
         session.shared.config.set(param, value);
     }
     Ok(Ok(Reply::OK))
 }
 
-/// The default user has this password, or none.
-fn require(session: &Session, password: &str) {
-    let mut user = (*session.shared.acl.default_user()).clone();
-    user.passwords.clear();
-    user.nopass = password.is_empty();
-    if !password.is_empty() {
-        user.passwords.push(crate::acl::hash_of(password.as_bytes()));
-    }
-    session.shared.acl.put(user);
+/// The default user has this password, or none. It is a change of the user, logged as such.
+async fn require(session: &mut Session, password: String) -> Result<Result<()>, Ended> {
+    let (host, by) = (Arc::clone(&session.shared.host), session.user.role());
+    let trusts = host.trusts(session.client.peer);
+    let edit: Edit = Box::new(move |account| {
+        let mut user = account.ok_or("ERR there is no default user")?.user.clone();
+        user.follow_role_password();
+        if !password.is_empty() {
+            user.passwords.push(crate::acl::hash_of(password.as_bytes()));
+            user.role_password = false;
+        } else if trusts {
+            (user.nopass, user.role_password) = (true, false);
+        }
+        Ok(user)
+    });
+    let changed = session.wait(false, async move { host.set_user(by, DEFAULT, edit).await }).await?;
+    Ok(changed.map_err(Error::reply))
 }
 
 /// All or none.
@@ -133,8 +146,11 @@ fn resetstat(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
     Ok(Reply::OK)
 }
 
+/// No file is written; what is logged is kept without one.
 fn rewrite(_session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
-    Err(Error::reply("ERR The server is running without a config file"))
+    Err(Error::reply(
+        "ERR CONFIG REWRITE writes no file: users and parameters of the keyspace are kept without one, other parameters last as long as the process",
+    ))
 }
 
 fn helps(_session: &mut Session, _args: &[Bytes]) -> Result<Reply> {

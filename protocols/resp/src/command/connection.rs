@@ -59,8 +59,8 @@ fn reset(session: &mut Session, _args: &[Bytes]) -> Result<Reply> {
     session.no_touch = false;
     session.client.view.lock().name.clear();
     session.client.view.lock().no_evict = false;
-    let (identity, user) = session.shared.stranger(session.client.peer);
-    session.become_user(identity, user);
+    let (is_known, user) = session.shared.stranger(session.client.peer);
+    session.become_user(is_known, user);
     session.show();
     Ok(Reply::status("RESET"))
 }

@@ -142,8 +142,20 @@ impl Entry {
         self.spec.flags.contains(Flags::NO_AUTH)
     }
 
+    /// The command that stands within a call, with its own arguments, which begin at the third: PERIGEE.ONCE.
+    pub(crate) fn inner<'a>(&self, args: &'a [Bytes]) -> Option<(&'static Entry, &'a [Bytes])> {
+        let words = args.get(2..).filter(|_| self.spec.name == "perigee.once")?;
+        match find(words) {
+            Found::Command(inner) if inner.spec.name != self.spec.name => Some((inner, words)),
+            _ => None,
+        }
+    }
+
     /// The arguments that are keys, with what becomes of them in this very call.
     pub(crate) fn keys(&self, args: &[Bytes]) -> SmallVec<[(usize, KeyFlags); 4]> {
+        if let Some((inner, words)) = self.inner(args) {
+            return inner.keys(words).into_iter().map(|(at, flags)| (at + 2, flags)).collect();
+        }
         if self.spec.name == "migrate" {
             let mut keys = self.spec.keys_of(args);
             // One key, or an empty word and the keys behind KEYS.

@@ -15,13 +15,10 @@ commands! {
 }
 
 async fn sql(session: &mut Session, args: &[Bytes]) -> Result<Result<Reply>, Ended> {
-    let Some(identity) = session.identity.clone() else {
-        return Ok(Err(Error::reply("NOAUTH Authentication required.")));
-    };
     let Ok(statement) = std::str::from_utf8(&args[1]).map(str::to_owned) else {
         return Ok(Err(Error::reply("ERR a statement is UTF-8")));
     };
-    let (host, values) = (Arc::clone(&session.shared.host), args[2..].to_vec());
+    let (host, role, values) = (Arc::clone(&session.shared.host), session.user.role(), args[2..].to_vec());
     // What the client has left goes on to its end: a statement that has written is not taken back.
-    Ok(Ok(session.wait(false, async move { host.sql(&identity, &statement, &values).await }).await?))
+    Ok(Ok(session.wait(false, async move { host.sql(role, &statement, &values).await }).await?))
 }

@@ -1,7 +1,7 @@
 //! CONFIG: parameters that tools read and set.
 //!
-//! Most belong to the door of this node and last as long as the process. What changes the replies of keyspace commands is
-//! logged instead ([`Place::Logged`]), so that it is the same on every node.
+//! Most belong to the door of this node and last as long as the process. What changes what commands do, on every node alike,
+//! is logged instead ([`Place::Logged`]): it is part of the keyspace's state, and stays.
 
 mod table;
 
@@ -176,7 +176,8 @@ impl Config {
         self.values.write().insert(param.name, value);
     }
 
-    fn warm(&self, name: &str, value: &str) {
+    /// Takes over a parameter's value that is kept elsewhere, as far as it is looked at with every command.
+    pub(crate) fn warm(&self, name: &str, value: &str) {
         let hot = &self.hot;
         let number: i64 = value.parse().unwrap_or(0);
         let count = usize::try_from(number).unwrap_or(0);

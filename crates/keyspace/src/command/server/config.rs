@@ -64,7 +64,7 @@ fn set(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
         let (Some(name), Some(value)) = (text(name), text(value)) else { return Err(Error::SYNTAX) };
         wanted.push((name.to_ascii_lowercase(), value));
     }
-    writer.settings_mut().values.extend(wanted);
+    writer.set_settings(wanted);
     Ok(Reply::OK)
 }
 

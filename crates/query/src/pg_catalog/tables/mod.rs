@@ -3,7 +3,7 @@
 //! - [`relations`]: `pg_class`, `pg_attribute`, `pg_attrdef`, `pg_namespace`, `pg_sequence`
 //! - [`constraints`]: `pg_index`, `pg_constraint`, `pg_depend`
 //! - [`cluster`]: databases, settings, sessions
-//! - [`roles`]: roles, memberships, privileges
+//! - [`roles`]: roles, memberships, privileges, `perigee.redis_users`
 //! - [`lists`]: `pg_tables`, `pg_views`, `pg_stat_user_tables` and other views over the above
 //! - [`comments`][]: `pg_description`
 //! - [`gaps`][]: `perigee.compat_gaps`
@@ -35,7 +35,10 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
         return rows;
     }
     if definition.schema == "perigee" {
-        gaps::fill(scope, &mut rows);
+        match definition.name {
+            "redis_users" => roles::redis_users(scope, &mut rows),
+            _ => gaps::fill(scope, &mut rows),
+        }
         return rows;
     }
     match definition.name {

@@ -1,12 +1,12 @@
 //! Roles, memberships and privileges: `pg_authid` and what stands on it, and the privileges of `information_schema`.
 
 use perigee_types::acl::{Acl, AclKind, Privileges};
-use perigee_types::catalog::{Object, Role};
+use perigee_types::catalog::{BOOTSTRAP_ROLE, Object, Role};
 use perigee_types::rights::Rights;
 use perigee_types::{Oid, Value};
 
 use super::information::database;
-use crate::pg_catalog::builder::{Rows, bool, oid, text, text_or_null, yes_or_no};
+use crate::pg_catalog::builder::{Rows, bool, int4, oid, text, text_or_null, yes_or_no};
 use crate::pg_catalog::deparse::quote_ident;
 use crate::pg_catalog::scope::Scope;
 
@@ -26,6 +26,24 @@ pub(super) fn roles(scope: &Scope, rows: &mut Rows) {
     for role in scope.roles() {
         let more = [("rolpassword", text(HIDDEN_PASSWORD)), ("rolconfig", settings(role))];
         rows.push(role_cells(role).into_iter().chain(more));
+    }
+}
+
+/// `perigee.redis_users`: what roles may do over Redis, without what their passwords could be found from.
+pub(super) fn redis_users(scope: &Scope, rows: &mut Rows) {
+    for role in scope.roles().filter(|role| role.is_redis_user()) {
+        let user = scope.catalog().redis_user(role);
+        let redis_name = if role.oid == BOOTSTRAP_ROLE { "default" } else { &role.name };
+        rows.push([
+            ("rolname", text(role.name.as_str())),
+            ("redis_name", text(redis_name)),
+            ("is_on", bool(user.on && role.login)),
+            ("nopass", bool(user.nopass)),
+            ("is_explicit", bool(role.redis.is_some())),
+            ("uses_role_password", bool(user.role_password)),
+            ("password_count", int4(user.passwords.len())),
+            ("rules", Value::Array(user.selectors.into_iter().map(text).collect())),
+        ]);
     }
 }
 
