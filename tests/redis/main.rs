@@ -5,6 +5,7 @@
 //! - `durability`: SIGKILL under loads, what one connection sees of its own writes, long pipelines
 //! - `once`: kills under pipelines of samples and idempotency keys, parameters that stay
 //! - `users`: users and roles, one identity
+//! - `sql`: transactions of SQL over keys and tables, beside clients of Redis
 //! - `load`: clients that do not read, that do nothing, that send garbage
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
@@ -14,6 +15,7 @@ mod differential;
 mod durability;
 mod load;
 mod once;
+mod sql;
 mod users;
 
 use std::time::Duration;

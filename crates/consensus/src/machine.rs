@@ -80,6 +80,8 @@ pub enum Outcome {
     Applied,
     /// It had no effect: its term was over.
     Fenced,
+    /// It had no effect: what it depended on had changed.
+    Rejected,
 }
 
 /// The result of a proposal.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use perigee_query::keyspace::draft_error;
 use perigee_storage::arrow_value::rows_to_batch;
 use perigee_storage::entry::{BATCH_ROWS_MIN, EndedRow, Entry, RowBlock, TableChange, Transaction as Logged};
 use perigee_types::catalog::{CatalogChange, Object};
@@ -22,18 +23,21 @@ pub(crate) async fn commit(
     cancel: &CancellationToken,
 ) -> SqlResult<()> {
     let silent = transaction.notifications.is_empty();
-    if transaction.writes.is_empty() && transaction.staging.is_none() && silent {
+    let only_keys = transaction.writes.is_empty() && transaction.staging.is_none() && silent;
+    let keys = transaction.keys.take().map(|keys| keys.payload(!only_keys)).transpose().map_err(draft_error)?;
+    let companion = keys.flatten().unwrap_or_default();
+    if only_keys && companion.is_empty() {
         return Ok(());
     }
     if cancel.is_cancelled() {
         return Err(SqlError::new(SqlState::QueryCanceled, "canceling statement due to user request"));
     }
-    let large = transaction.writes.size_bytes() + transaction.notifications.bytes() > STAGE_BYTES;
+    let bytes = transaction.writes.size_bytes() + transaction.notifications.bytes() + companion.len();
+    let large = bytes > STAGE_BYTES;
     let catalog = transaction.writes.catalog().cloned();
     let catalog_changes = std::mem::take(&mut transaction.writes.catalog_changes);
     let mut changes: Vec<(Oid, TableChange)> = Vec::new();
-    let (mut appends, mut deletes) = (false, false);
-    let bytes = transaction.writes.size_bytes() + transaction.notifications.bytes();
+    let (mut appends, mut deletes) = (!companion.is_empty(), false);
     let known = transaction.reads.is_some() || engine.serializable.is_asked();
     let mut written: FxHashMap<TableId, Written> = FxHashMap::default();
     written.extend(transaction.staging.iter().flat_map(Staging::tables_with_rows).map(|table| (table, Written::Whole)));
@@ -102,6 +106,7 @@ pub(crate) async fn commit(
         catalog: catalog_changes,
         sequences: std::mem::take(&mut transaction.sequences),
         notifications: transaction.notifications.take(),
+        companion,
     });
     let payload = entry.encode();
     let propose = || engine.consensus.propose(transaction.term, payload);

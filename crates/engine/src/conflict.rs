@@ -166,7 +166,7 @@ impl Session {
     }
 
     /// The new values of DO UPDATE; `None` where its WHERE does not hold.
-    async fn conflict_values(
+    pub(crate) async fn conflict_values(
         &mut self,
         table: &Table,
         values: &ConflictValues,

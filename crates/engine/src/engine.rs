@@ -317,6 +317,7 @@ pub(crate) fn outcome(result: Result<Committed, ProposeError>) -> SqlResult<(Log
             "could not commit: the leader has changed; nothing was written",
         )
         .hint("retry the transaction")),
+        Ok(Committed { outcome: Outcome::Rejected, .. }) => Err(crate::keys::changed()),
         Err(ProposeError::Unknown) => {
             Err(SqlError::new(SqlState::TransactionResolutionUnknown, "the outcome of the commit is not known")
                 .hint("look for its effects before trying again"))

@@ -65,6 +65,8 @@ fn refused(text: &str) -> SubmitError {
 fn outcome(result: Result<Committed, ProposeError>) -> Result<(), SubmitError> {
     match result {
         Ok(Committed { outcome: Outcome::Applied, .. }) => Ok(()),
+        // Only a transaction of SQL is rejected.
+        Ok(Committed { outcome: Outcome::Rejected, .. }) => Err(refused("the entry was rejected")),
         Ok(Committed { outcome: Outcome::Fenced, .. }) | Err(ProposeError::NotLeader) => {
             Err(SubmitError::Refused("TRYAGAIN the leader has changed; nothing was written".to_owned()))
         }

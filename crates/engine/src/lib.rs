@@ -44,6 +44,7 @@ mod feed;
 mod foreign;
 mod gaps;
 mod identity;
+mod keys;
 mod keyspace;
 pub mod locks;
 pub mod machine;

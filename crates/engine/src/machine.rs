@@ -104,6 +104,7 @@ impl StateMachine for Machine {
         match result {
             Ok(ApplyOutcome::Applied) => Ok(Outcome::Applied),
             Ok(ApplyOutcome::Fenced) => Ok(Outcome::Fenced),
+            Ok(ApplyOutcome::Rejected) => Ok(Outcome::Rejected),
             Ok(ApplyOutcome::Attested(attestation)) => self.attested(attestation).map(|()| Outcome::Applied),
             Err(error) => Err(MachineError(format!("entry {}: {error}", entry.index))),
         }

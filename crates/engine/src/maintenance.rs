@@ -163,6 +163,7 @@ pub fn checkpoint(engine: &Arc<Engine>) -> SqlResult<Option<LogIndex>> {
         .map_err(|error| SqlError::new(SqlState::IoError, format!("checkpoint failed: {error}")))?;
     if let Some(index) = index {
         engine.consensus.checkpointed(index);
+        engine.store.forget_rejected(engine.consensus.first_index());
     }
     Ok(index)
 }

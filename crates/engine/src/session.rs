@@ -647,10 +647,12 @@ impl Session {
             pending: Some(StatementPending::new(&engine, snapshot.index, catalog.clone(), written)),
             services: Some(self.services.clone()),
         };
+        let keys = self.keys_view()?;
         Ok(Arc::new(ReadView {
             snapshot,
             overlay,
             reads,
+            keys,
             returned: Vec::new(),
             session: Arc::new(session),
             cancel: self.cancel.clone(),

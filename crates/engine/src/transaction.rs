@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use perigee_keyspace::{Draft, DraftMark};
 use perigee_plan::command::Isolation;
 use perigee_storage::entry::SequenceChange;
 use perigee_storage::store::Snapshot;
@@ -50,6 +51,8 @@ pub(crate) struct Transaction {
     /// What it has read, from the first statement of a serializable transaction on.
     pub(crate) reads: Option<Reads>,
     pub(crate) writes: WriteSet,
+    /// What it does to keys.
+    pub(crate) keys: Option<Arc<Draft>>,
     /// Rows already in the log, hidden, because they were too many to buffer.
     pub(crate) staging: Option<Staging>,
     pub(crate) savepoints: Vec<Savepoint>,
@@ -99,6 +102,7 @@ impl Transaction {
             snapshot: None,
             reads: None,
             writes: WriteSet::default(),
+            keys: None,
             staging: None,
             savepoints: Vec::new(),
             pending_keys: Vec::new(),
@@ -231,6 +235,11 @@ impl Transaction {
         Ok(acquired)
     }
 
+    /// Whether it changes keys.
+    pub(crate) fn changes_keys(&self) -> bool {
+        self.keys.as_ref().is_some_and(|keys| !keys.is_empty())
+    }
+
     /// The name under which it has rows in the log, if it has.
     pub(crate) fn staged(&self) -> Option<TransactionId> {
         self.staging.as_ref().map(|staging| staging.id)
@@ -246,6 +255,7 @@ impl Transaction {
 pub(crate) struct Savepoint {
     pub(crate) name: String,
     pub(crate) mark: Mark,
+    keys: DraftMark,
     /// A savepoint may be followed by SET TRANSACTION READ ONLY, which ends with it.
     read_only: bool,
     /// By storage: rows that were staged before it, and places in the buffer that were taken.
@@ -281,6 +291,7 @@ impl Transaction {
         self.savepoints.push(Savepoint {
             name: name.to_owned(),
             mark: self.writes.mark(),
+            keys: self.keys.as_ref().map(|keys| keys.mark()).unwrap_or_default(),
             read_only: self.read_only,
             rows,
             backfill: self.backfill.len(),
@@ -327,6 +338,9 @@ impl Transaction {
         self.postponed_keys = savepoint.postponed.1;
         self.constraints = savepoint.constraints.clone();
         self.writes.rollback_to(savepoint.mark);
+        if let Some(keys) = &self.keys {
+            keys.rollback_to(&savepoint.keys);
+        }
         self.savepoints.truncate(place + 1);
         self.pending_keys.clear();
         let Some(staging) = &self.staging else { return Ok(()) };

@@ -6,9 +6,13 @@
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
+use perigee_keyspace::Reading;
+use perigee_plan::command::Isolation;
 use perigee_plan::relational::{With, WithMain, WriteKind};
 use perigee_plan::{Prepared, Write};
 use perigee_query::exec::ReadView;
+use perigee_query::keyspace::KeyTable;
+use perigee_types::catalog::Table;
 use perigee_types::{SqlResult, Value};
 
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream};
@@ -43,6 +47,9 @@ impl Session {
         };
         let mut parts = Vec::with_capacity(with.parts.len() + 1 + with.after.len());
         for write in with.parts.iter().chain(main).chain(&with.after) {
+            if let Some(keys) = KeyTable::of(write.table.oid) {
+                return Err(keys.unsupported("WITH queries that write"));
+            }
             let family = self.family(&write.table, command_of(write)).await?;
             parts.push(Part { write, family });
         }
@@ -52,7 +59,12 @@ impl Session {
         for _ in 0..RUNS_MAX {
             let engine = self.engine.clone();
             self.transaction()?.begin_statement(&engine);
+            // All of its queries may be what its writes depend on.
             let view = self.view()?;
+            let view = match self.transaction()?.isolation {
+                Isolation::ReadCommitted => view.reading(Reading::Watched),
+                Isolation::RepeatableRead | Isolation::Serializable => view.reading(Reading::Repeatable),
+            };
             self.transaction()?.deferred = Some(Vec::new());
             let done = self.run_parts(&mut parts, main_place, parameters, view).await;
             let deferred = self.transaction()?.deferred.take().unwrap_or_default();
@@ -97,7 +109,7 @@ impl Session {
             let Some((count, rows)) = self.write_once(family, write, parameters, view).await? else {
                 return Ok(None);
             };
-            let returned = self.returned(family, write, rows, parameters, done.view.clone()).await?;
+            let returned = self.returned(&family.root, write, rows, parameters, done.view.clone()).await?;
             bytes += returned.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
             let written = self.transaction()?.writes.size_bytes();
             self.check_transaction_memory(written + bytes)?;
@@ -113,14 +125,14 @@ impl Session {
     /// What RETURNING of a write gives for its rows; nothing without one.
     pub(crate) async fn returned(
         &mut self,
-        family: &Family,
+        root: &Table,
         write: &Write,
         rows: Vec<Returned>,
         parameters: &[Value],
         view: Arc<ReadView>,
     ) -> SqlResult<Vec<RecordBatch>> {
         let Some(returning) = &write.returning else { return Ok(Vec::new()) };
-        let batch = returning_batch(family, write, rows)?;
+        let batch = returning_batch(root, write, rows)?;
         self.engine.query.evaluate(returning, batch, parameters, view).await
     }
 }

@@ -10,6 +10,7 @@ use arrow::record_batch::RecordBatch;
 use perigee_plan::Prepared;
 use perigee_plan::relational::{OnConflict, TABLE_OID_COLUMN, Write, WriteKind};
 use perigee_query::exec::ReadView;
+use perigee_query::keyspace::KeyTable;
 use perigee_storage::arrow_value::{batch_to_rows, rows_to_batch};
 use perigee_types::catalog::Table;
 use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, SqlType, TableId, Value, Vid};
@@ -32,6 +33,9 @@ impl Session {
         write: &Write,
         parameters: &[Value],
     ) -> SqlResult<Outcome> {
+        if let Some(keys) = KeyTable::of(write.table.oid) {
+            return Box::pin(self.run_key_write(prepared, write, keys, parameters)).await;
+        }
         let mut family = self.family(&write.table, prepared.tag).await?;
         self.settle_staged().await?;
         let mark = self.transaction()?.writes.mark();
@@ -39,7 +43,7 @@ impl Session {
             let engine = self.engine.clone();
             self.transaction()?.begin_statement(&engine);
             // What the statement's queries see, those of RETURNING too: the rows as they were before.
-            let view = self.view()?;
+            let view = self.view_to_write(&write.source, false)?;
             let Some((count, rows)) = self.write_once(&mut family, write, parameters, view.clone()).await? else {
                 self.transaction()?.writes.rollback_to(mark);
                 continue;
@@ -47,7 +51,7 @@ impl Session {
             if write.returning.is_none() {
                 return Ok(Outcome::Command(CommandTag { name: prepared.tag, rows: Some(count) }));
             }
-            let batches = self.returned(&family, write, rows, parameters, view).await?;
+            let batches = self.returned(&family.root, write, rows, parameters, view).await?;
             let columns = prepared.columns.clone().unwrap_or_else(|| Vec::new().into());
             let stream = futures::stream::iter(batches.into_iter().map(|b| Ok(RowBlock::Batch(b))));
             return Ok(Outcome::Rows(columns, RowStream::stream(prepared.tag, Box::pin(stream))));
@@ -405,8 +409,8 @@ pub(crate) struct Updated {
 }
 
 /// Rows for RETURNING: the root's visible columns, those of other tables, then the row's table.
-pub(crate) fn returning_batch(family: &Family, write: &Write, rows: Vec<Returned>) -> SqlResult<RecordBatch> {
-    let own = family.root.visible_columns().iter().map(|c| (c.number, &c.ty, c.name.as_str()));
+pub(crate) fn returning_batch(root: &Table, write: &Write, rows: Vec<Returned>) -> SqlResult<RecordBatch> {
+    let own = root.visible_columns().iter().map(|c| (c.number, &c.ty, c.name.as_str()));
     let others = write.others.iter().map(|(name, ty)| (0, ty, name.as_str()));
     let fields: Vec<_> = own.chain(others).chain([(u16::MAX, &SqlType::Oid, TABLE_OID_COLUMN)]).collect();
     let with_oid = rows.into_iter().map(|(oid, mut row)| {

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::db::{Db, Due, Position};
 use crate::effects::Observed;
 use crate::error::Block;
-use crate::payload::{self, GONE, Header, Item, PART, SWEEP, UNITS, WHOLE};
+use crate::payload::{self, GONE, Header, Item, PART, SWEEP, TRANSACTION, UNITS, WHOLE};
 use crate::run::{Ran, run_command};
 use crate::service::{Answer, Finished, Keyspace, LocalWaiter, SubmitError, Submitted};
 use crate::spec::Group;
@@ -84,10 +84,46 @@ impl Keyspace {
             }
             _ => Err(BROKEN),
         };
-        self.applied_ms.fetch_max(now, Ordering::AcqRel);
-        let result = result.map(|changes| (changes << 32) ^ guard.dbs.values().map(|db| db.live).sum::<u64>());
-        self.account(&guard);
+        let result = result.map(|changes| digest_of(&guard, changes));
+        self.applied(&guard, now);
         result
+    }
+
+    /// Applies what a transaction of SQL does to keys and gives a digest of it. `None`: a key that it depends on has
+    /// changed, and nothing was done.
+    ///
+    /// # Errors
+    /// [`StorageFault`]: the node stops.
+    pub fn apply_transaction(&self, index: LogIndex, time: Hlc, payload: &[u8]) -> Result<Option<u64>, StorageFault> {
+        const BROKEN: StorageFault = StorageFault::Entry("it is no transaction of the keyspace");
+        let mut fields = payload;
+        let header = Header::decode(&mut fields).filter(|header| header.kind == TRANSACTION).ok_or(BROKEN)?;
+        let (seed, items) = payload::decode_units(fields).ok_or(BROKEN)?;
+        let now = i64::try_from(time.micros() / 1_000).unwrap_or(i64::MAX);
+        let mut guard = self.state.write();
+        guard.uptime.store(self.uptime(), Ordering::Relaxed);
+        let mut run = EntryRun {
+            keyspace: self,
+            state: &mut guard,
+            index: index.0,
+            now,
+            origin: header.origin,
+            own: header.origin == self.origin,
+            seed,
+            n: 0,
+            logged: 0,
+            effects: self.effects(),
+        };
+        let done = run.transaction(&items)?;
+        let changes = u64::from(run.n);
+        let digest = done.then(|| digest_of(&guard, changes));
+        self.applied(&guard, now);
+        Ok(digest)
+    }
+
+    fn applied(&self, state: &State, now: i64) {
+        self.applied_ms.fetch_max(now, Ordering::AcqRel);
+        self.account(state);
     }
 
     /// A leader was elected: what earlier leaders left unfinished goes.
@@ -177,6 +213,10 @@ impl Keyspace {
     }
 }
 
+fn digest_of(state: &State, changes: u64) -> u64 {
+    (changes << 32) ^ state.dbs.values().map(|db| db.live).sum::<u64>()
+}
+
 /// One entry while it is applied.
 struct EntryRun<'a> {
     keyspace: &'a Keyspace,
@@ -214,6 +254,25 @@ impl EntryRun<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a transaction of SQL takes effect: it does when all that it depends on is as it was.
+    fn transaction(&mut self, items: &[Item]) -> Result<bool, StorageFault> {
+        let units = || items.iter().filter_map(|item| if let Item::Unit(unit) = item { Some(unit) } else { None });
+        for unit in units() {
+            if !self.watched(unit)? {
+                return Ok(false);
+            }
+        }
+        for unit in units().filter(|unit| !unit.commands.is_empty()) {
+            if let Answer::Replies(replies) = self.unit(unit)?
+                && let Some(error) = replies.iter().find(|reply| reply.is_error())
+            {
+                // It ran over copies of the same objects.
+                tracing::error!(?error, index = self.index, "a command of a transaction failed at apply");
+            }
+        }
+        Ok(true)
     }
 
     fn unit(&mut self, unit: &Unit) -> Result<Answer, StorageFault> {

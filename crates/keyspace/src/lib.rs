@@ -18,6 +18,7 @@ mod apply;
 pub mod args;
 pub mod command;
 mod db;
+mod draft;
 mod effects;
 mod error;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub mod words;
 mod writer;
 
 pub use db::{Db, Due, Entry, Position};
+pub use draft::{DRAFT_BYTES_MAX, Draft, DraftError, DraftKeys, DraftMark, Reading};
 pub use effects::{Calls, Effects, EventClass, Notification, Observed};
 pub use error::{Block, Error, Result, StorageFault};
 pub use labels::{Indexed, LabelIndex, Matcher};

@@ -8,6 +8,7 @@
 //! whole     the parts so far, one after the other, are the fields of a `units` entry
 //! gone      the parts so far are given up: there will be no `whole`
 //! sweep     milliseconds since 1970 UTC, hash: what is over before then goes, and what is so then up to the hash
+//! transaction  as `units`, within an entry of the tables: all of its watches first, then its commands
 //!
 //! item      0 and a unit | 1 and the index and n of a waiter that goes
 //! ```
@@ -25,6 +26,7 @@ pub(crate) const PART: u8 = 1;
 pub(crate) const WHOLE: u8 = 2;
 pub(crate) const SWEEP: u8 = 3;
 pub(crate) const GONE: u8 = 4;
+pub(crate) const TRANSACTION: u8 = 5;
 
 /// What every payload begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

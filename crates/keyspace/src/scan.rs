@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
-use crate::db::hash_of;
+use crate::db::{Position, hash_of};
 use crate::object::Value;
 use crate::persist::Image;
 use crate::state::{DbId, State};
@@ -66,7 +66,12 @@ pub struct ScannedKey {
     pub value: Value,
     /// When it ends: milliseconds since 1970 UTC.
     pub expire_at: Option<i64>,
+    /// The position of its last change.
+    pub version: Position,
 }
+
+/// The version of a key, and what it holds.
+pub type Looked = (Position, Option<ScannedKey>);
 
 /// Why a scan ends early.
 #[derive(Debug, thiserror::Error)]
@@ -108,19 +113,43 @@ impl Keyspace {
     /// # Errors
     /// [`StorageFault`].
     pub fn get(&self, db: DbId, key: &[u8]) -> Result<Option<ScannedKey>, StorageFault> {
+        Ok(self.get_all(db, &[key])?.pop().and_then(|(_, found)| found))
+    }
+
+    /// What some keys hold, all of them at one moment, each with its version, which an absent key has too.
+    ///
+    /// # Errors
+    /// [`StorageFault`].
+    pub fn get_all(&self, db: DbId, keys: &[&[u8]]) -> Result<Vec<Looked>, StorageFault> {
         let now = self.now_ms();
         loop {
-            match self.state.read().find(db, key, now) {
-                Ok(entry) => {
-                    return Ok(entry.and_then(|entry| {
-                        let value = entry.value.clone()?;
-                        Some(ScannedKey { key: Bytes::copy_from_slice(key), value, expire_at: entry.expire_at })
-                    }));
+            let missed = {
+                let state = self.state.read();
+                let mut found = Vec::with_capacity(keys.len());
+                let mut missed = None;
+                for key in keys {
+                    let looked = state.version(db, key, now).and_then(|version| {
+                        let held = state.find(db, key, now)?.and_then(|entry| {
+                            let (value, expire_at) = (entry.value.clone()?, entry.expire_at);
+                            Some(ScannedKey { key: Bytes::copy_from_slice(key), value, expire_at, version })
+                        });
+                        Ok((version, held))
+                    });
+                    match looked {
+                        Ok(looked) => found.push(looked),
+                        Err(crate::Error::Storage(fault)) => return Err(fault),
+                        Err(_) => {
+                            missed = Some(*key);
+                            break;
+                        }
+                    }
                 }
-                Err(crate::Error::Storage(fault)) => return Err(fault),
-                Err(_) => {}
-            }
-            self.load.load_shared(&self.state, db, key)?;
+                match missed {
+                    None => return Ok(found),
+                    Some(key) => key,
+                }
+            };
+            self.load.load_shared(&self.state, db, missed)?;
         }
     }
 
@@ -152,8 +181,8 @@ impl Scan {
         let mut found: BTreeMap<u64, Vec<ScannedKey>> = BTreeMap::new();
         let mut put = |key: &[u8], image: Option<Image>, now: i64| {
             let live = image.filter(|image| image.expire_at.is_none_or(|at| at > now));
-            if let Some(Image { value, expire_at, .. }) = live {
-                let key = ScannedKey { key: Bytes::copy_from_slice(key), value, expire_at };
+            if let Some(Image { value, expire_at, version }) = live {
+                let key = ScannedKey { key: Bytes::copy_from_slice(key), value, expire_at, version };
                 found.entry(hash_of(&key.key)).or_default().push(key);
             }
         };

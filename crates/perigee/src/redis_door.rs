@@ -7,14 +7,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use perigee_engine::{Authentication, Engine, RedisUserError};
+use perigee_engine::{Authentication, Engine, RedisUserError, WholeResult};
 use perigee_keyspace::Reply;
-use perigee_resp::{Account, DEFAULT, Durability, Edit, Facts, Host};
+use perigee_resp::{Account, DEFAULT, Durability, Edit, Facts, Host, TableKey};
 use perigee_runtime::{Clock, SystemClock};
 use perigee_security::scram::ScramVerifier;
 use perigee_types::catalog::{BOOTSTRAP_ROLE, Catalog, Object, Role};
 use perigee_types::text::{OutputSettings, format};
-use perigee_types::{Oid, SqlError, SqlState, SqlType, Value};
+use perigee_types::{Oid, SqlError, SqlState, SqlType, TenantId, Value};
 use tokio::sync::Notify;
 
 /// The database whose keys a connection sees.
@@ -84,12 +84,62 @@ impl RedisHost {
         }
     }
 
-    async fn run(&self, role: Oid, statement: &str, args: &[Bytes]) -> Reply {
-        let Ok(args) = args.iter().map(|arg| std::str::from_utf8(arg)).collect::<Result<Vec<_>, _>>() else {
-            return Reply::error("ERR arguments of a statement must be UTF-8");
+    /// Reads a row by `table:{name}:{values of its primary key}`, as the user's role.
+    async fn row(&self, account: &Account, key: &[u8]) -> TableKey {
+        let Some(names) = std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix("table:")) else {
+            return TableKey::None;
         };
+        let catalog = self.engine.store().catalog();
+        let Some((name, values)) = names.split_once(':') else { return TableKey::None };
+        let (schema, name) = name.split_once('.').unwrap_or(("public", name));
+        let tenant = TenantId(account.tenant.0);
+        let schema = catalog.schema(tenant, schema).cloned();
+        let found = schema.as_ref().and_then(|schema| Some((schema, catalog.relation(schema.oid, name)?)));
+        let Some((schema, Object::Table(table))) = found else { return TableKey::None };
+        let index = table.primary_key.and_then(|index| catalog.index(index).cloned());
+        let Some(columns) = index.map(|index| index.columns.clone()) else { return TableKey::None };
+        // The last value takes what is left: it may have colons.
+        let values: Vec<Bytes> =
+            values.splitn(columns.len(), ':').map(|value| Bytes::copy_from_slice(value.as_bytes())).collect();
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let column = |number: &u16| table.columns.iter().find(|column| column.number == *number);
+        let conditions: Vec<String> = columns
+            .iter()
+            .filter_map(column)
+            .zip(1..)
+            .map(|(column, at)| format!("{} = ${at}", quoted(&column.name)))
+            .collect();
+        if values.len() != columns.len() || conditions.len() != columns.len() {
+            return TableKey::None;
+        }
+        let from = format!("{}.{}", quoted(&schema.name), quoted(&table.name));
+        let statement = format!("SELECT * FROM {from} WHERE {}", conditions.join(" AND "));
+        match self.once(account.role, &statement, &values).await {
+            Ok(result) => TableKey::Row(result.rows.first().map(|row| {
+                let cells = row.iter().zip(&result.columns).filter(|(value, _)| !value.is_null());
+                let text = |text: String| Bytes::from(text.into_bytes());
+                cells
+                    .map(|(value, (name, ty))| {
+                        (text(name.clone()), text(format(value, ty, &OutputSettings::default())))
+                    })
+                    .collect()
+            })),
+            Err(error) => TableKey::Refused(refused(&error)),
+        }
+    }
+
+    async fn once(&self, role: Oid, statement: &str, args: &[Bytes]) -> Result<WholeResult, SqlError> {
         let settings = vec![("application_name".to_owned(), "redis".to_owned())];
-        match self.engine.run_once(role, settings, statement, &args).await {
+        let utf8 = |arg| std::str::from_utf8(arg);
+        let args =
+            args.iter().map(|arg| utf8(arg)).collect::<Result<Vec<_>, _>>().map_err(|_| {
+                SqlError::new(SqlState::CharacterNotInRepertoire, "arguments of a statement must be UTF-8")
+            })?;
+        self.engine.run_once(role, settings, statement, &args).await
+    }
+
+    async fn run(&self, role: Oid, statement: &str, args: &[Bytes]) -> Reply {
+        match self.once(role, statement, args).await {
             Ok(result) if result.columns.is_empty() => Reply::Status(result.tag.into()),
             Ok(result) => {
                 let names = result.columns.iter().map(|(name, _)| Reply::bulk(name)).collect();
@@ -233,6 +283,10 @@ impl Host for RedisHost {
     fn shutdown(&self) -> Result<(), String> {
         self.shutdown.notify_one();
         Ok(())
+    }
+
+    fn table_row<'a>(&'a self, account: &'a Account, key: &'a [u8]) -> BoxFuture<'a, TableKey> {
+        self.row(account, key).boxed()
     }
 
     fn sql<'a>(&'a self, role: Oid, statement: &'a str, args: &'a [Bytes]) -> BoxFuture<'a, Reply> {

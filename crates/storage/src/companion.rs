@@ -25,6 +25,13 @@ pub trait Companion: Send + Sync + 'static {
     /// Only local failures; the node stops.
     fn apply(&self, index: LogIndex, time: Hlc, payload: &[u8]) -> Result<u64, CompanionError>;
 
+    /// Applies what a transaction does beside the tables, whole or not at all, and gives a digest of it. `None`: what it
+    /// depends on has changed, so nothing was done and nothing of the transaction is.
+    ///
+    /// # Errors
+    /// Only local failures; the node stops.
+    fn apply_in_transaction(&self, index: LogIndex, time: Hlc, payload: &[u8]) -> Result<Option<u64>, CompanionError>;
+
     /// The first entry of a term comes: what earlier leaders left unfinished goes.
     fn new_term(&self);
 

@@ -189,6 +189,7 @@ impl Cursor {
                 looked_at += 1;
                 room = room.saturating_sub(logged.payload.len() + 64);
                 if self.wanted.may_want(&logged.payload)
+                    && !self.feed.store.is_rejected(logged.index)
                     && let Entry::Transaction(transaction) = self.feed.decode(&logged)?
                     && !self.transaction(&logged, transaction, &mut room, &mut events)?
                 {

@@ -28,6 +28,7 @@ impl Session {
             return self.queue(entry, args);
         }
         match entry.run {
+            None if self.table_row(entry, &args).await? => Ok(()),
             None => self.take(entry, args).await,
             Some(_) => {
                 self.run_burst().await?;

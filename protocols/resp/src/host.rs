@@ -10,6 +10,8 @@ use perigee_keyspace::Reply;
 use perigee_types::Oid;
 use perigee_types::catalog::RedisUser;
 
+use crate::rows::TableKey;
+
 /// Redis's name for the first superuser, which clients are without being told.
 pub const DEFAULT: &str = "default";
 
@@ -131,6 +133,11 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// What the client is told.
     fn shutdown(&self) -> Result<(), String>;
+
+    /// The row that a key `table:{name}:{primary key}` names, as far as the user may read it.
+    fn table_row<'a>(&'a self, _account: &'a Account, _key: &'a [u8]) -> BoxFuture<'a, TableKey> {
+        Box::pin(std::future::ready(TableKey::None))
+    }
 
     /// Runs an SQL statement as a role.
     fn sql<'a>(&'a self, role: Oid, statement: &'a str, args: &'a [Bytes]) -> BoxFuture<'a, Reply>;

@@ -23,6 +23,7 @@ mod info;
 mod latency;
 mod monitor;
 mod pubsub;
+mod rows;
 mod scripts;
 mod server;
 mod session;
@@ -40,6 +41,7 @@ mod tests;
 
 pub use host::{Account, DEFAULT, Durability, Edit, Facts, Host};
 pub use info::REDIS_VERSION;
+pub use rows::{TableKey, TableRow};
 pub use server::{RespOptions, RespServer};
 
 /// The codec; for fuzzing and for doors that speak the same frames.

@@ -158,6 +158,14 @@ impl Load for LsmLoad {
 }
 
 impl State {
+    /// Puts a copy of what another state holds of a key: what is removed stays known as absent.
+    pub(crate) fn take_in_copy(&mut self, id: DbId, key: &[u8], image: Option<Image>) {
+        self.take_in(id, key, image);
+        if let Some(entry) = self.dbs.get_mut(&id).and_then(|db| db.entry_mut(key)) {
+            entry.is_stored = true;
+        }
+    }
+
     /// Puts what the LSM holds of a key beside those in memory: not a change.
     fn take_in(&mut self, id: DbId, key: &[u8], image: Option<Image>) {
         let Some(db) = self.dbs.get_mut(&id) else { return };

@@ -122,6 +122,10 @@ impl Companion for Keyspace {
         Keyspace::apply(self, index, time, payload).map_err(|fault| CompanionError(fault.to_string()))
     }
 
+    fn apply_in_transaction(&self, index: LogIndex, time: Hlc, payload: &[u8]) -> Result<Option<u64>, CompanionError> {
+        self.apply_transaction(index, time, payload).map_err(|fault| CompanionError(fault.to_string()))
+    }
+
     fn new_term(&self) {
         Keyspace::new_term(self);
     }

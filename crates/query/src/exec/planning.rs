@@ -108,6 +108,15 @@ impl<'a> Planning<'a> {
         provider_as_source(Arc::new(CatalogTable::new(Arc::clone(table), &unique, shape)))
     }
 
+    /// A table of a system schema as a source.
+    ///
+    /// # Errors
+    /// `42P01`
+    pub fn system_source(&self, schema: &str, name: &str) -> SqlResult<Arc<dyn TableSource>> {
+        let found = self.system.table(schema, name).map(provider_as_source);
+        found.ok_or_else(|| undefined_table(&TableReference::partial(schema.to_owned(), name.to_owned())))
+    }
+
     fn find(&self, name: &TableReference) -> SqlResult<Arc<dyn TableSource>> {
         if let Some(catalog) = name.catalog()
             && catalog != self.options.database

@@ -13,6 +13,7 @@ use super::pending::Pending;
 use super::reads::ReadLog;
 
 /// Everything that a running statement may see. Plans hold none of it.
+#[derive(Clone)]
 pub struct ReadView {
     /// The committed rows and the catalog.
     pub snapshot: Arc<Snapshot>,
@@ -20,6 +21,8 @@ pub struct ReadView {
     pub overlay: Option<Arc<Overlay>>,
     /// Where scans say what they look at; only SERIALIZABLE asks for it.
     pub reads: Option<Arc<ReadLog>>,
+    /// What the transaction has done to keys, and what reading them means to it.
+    pub keys: Option<KeysView>,
     /// What writes of the same statement have returned so far, in their order.
     pub returned: Vec<Vec<RecordBatch>>,
     /// The session.
@@ -28,20 +31,29 @@ pub struct ReadView {
     pub cancel: CancellationToken,
 }
 
+/// Keys as a transaction sees them.
+#[derive(Clone)]
+pub struct KeysView {
+    /// What it has done to them.
+    pub draft: Arc<perigee_keyspace::Draft>,
+    /// What reading one means.
+    pub reading: perigee_keyspace::Reading,
+}
+
 impl ReadView {
+    /// The view of a statement for which reading a key means this.
+    #[must_use]
+    pub fn reading(&self, reading: perigee_keyspace::Reading) -> Arc<Self> {
+        let keys = self.keys.clone().map(|keys| KeysView { reading, ..keys });
+        Arc::new(Self { keys, ..self.clone() })
+    }
+
     /// The view with what one more write of the statement has returned.
     #[must_use]
     pub fn with_returned(&self, batches: Vec<RecordBatch>) -> Self {
-        let mut returned = self.returned.clone();
-        returned.push(batches);
-        Self {
-            snapshot: self.snapshot.clone(),
-            overlay: self.overlay.clone(),
-            reads: self.reads.clone(),
-            returned,
-            session: self.session.clone(),
-            cancel: self.cancel.clone(),
-        }
+        let mut view = self.clone();
+        view.returned.push(batches);
+        view
     }
 }
 

@@ -4,44 +4,103 @@ use perigee_keyspace::command::Once;
 use perigee_keyspace::object::Value as Held;
 use perigee_keyspace::object::stream::Id;
 use perigee_keyspace::scan::ScannedKey;
-use perigee_types::{Row, Value};
+use perigee_types::{Oid, Row, Value};
 
 /// A table of schema `redis`, or `perigee.idempotency_keys`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Table {
+pub enum KeyTable {
+    /// Every key.
     Keys,
+    /// Strings.
     Strings,
+    /// Fields of hashes.
     Hashes,
+    /// Elements of lists.
     Lists,
+    /// Members of sets.
     Sets,
+    /// Members of sorted sets.
     SortedSets,
+    /// Fields of entries of streams.
     Streams,
+    /// Time series.
     Series,
+    /// Samples of time series.
     Samples,
+    /// Idempotency keys of all doors: `perigee.idempotency_keys`.
     IdempotencyKeys,
 }
 
-impl Table {
-    pub(super) fn of(name: &str) -> Option<Self> {
-        Some(match name {
-            "keys" => Table::Keys,
-            "strings" => Table::Strings,
-            "hashes" => Table::Hashes,
-            "lists" => Table::Lists,
-            "sets" => Table::Sets,
-            "zsets" => Table::SortedSets,
-            "streams" => Table::Streams,
-            "series" => Table::Series,
-            "samples" => Table::Samples,
-            "idempotency_keys" => Table::IdempotencyKeys,
+/// What a scan is asked for.
+pub(super) struct Shown<'a> {
+    pub(super) now: i64,
+    /// The first and the last time that matter, milliseconds.
+    pub(super) window: (i64, i64),
+    /// Places of the columns that are wanted.
+    pub(super) places: &'a [usize],
+}
+
+impl KeyTable {
+    /// The table of this oid.
+    #[must_use]
+    pub fn of(oid: Oid) -> Option<Self> {
+        Some(match oid.0 {
+            15_101 => KeyTable::Keys,
+            15_102 => KeyTable::Strings,
+            15_103 => KeyTable::Hashes,
+            15_104 => KeyTable::Lists,
+            15_105 => KeyTable::Sets,
+            15_106 => KeyTable::SortedSets,
+            15_107 => KeyTable::Streams,
+            15_108 => KeyTable::Series,
+            15_109 => KeyTable::Samples,
+            15_011 => KeyTable::IdempotencyKeys,
             _ => return None,
         })
     }
 
-    /// Appends the rows that a key has in this table at `now`, with the columns at `places`.
-    pub(super) fn rows_of(self, db: u32, key: &ScannedKey, now: i64, places: &[usize], rows: &mut Vec<Row>) {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            KeyTable::Keys => "keys",
+            KeyTable::Strings => "strings",
+            KeyTable::Hashes => "hashes",
+            KeyTable::Lists => "lists",
+            KeyTable::Sets => "sets",
+            KeyTable::SortedSets => "zsets",
+            KeyTable::Streams => "streams",
+            KeyTable::Series => "series",
+            KeyTable::Samples => "samples",
+            KeyTable::IdempotencyKeys => "idempotency_keys",
+        }
+    }
+
+    /// Whether a value has rows in it, or may have some.
+    pub(super) fn holds(self, value: &Held) -> bool {
+        matches!(
+            (self, value),
+            (KeyTable::Keys, _)
+                | (KeyTable::Strings | KeyTable::IdempotencyKeys, Held::String(_))
+                | (KeyTable::Hashes, Held::Hash(_))
+                | (KeyTable::Lists, Held::List(_))
+                | (KeyTable::Sets, Held::Set(_))
+                | (KeyTable::SortedSets, Held::ZSet(_))
+                | (KeyTable::Streams, Held::Stream(_))
+                | (KeyTable::Series | KeyTable::Samples, Held::Series(_))
+        )
+    }
+
+    /// Gives the rows that a key has in this table to `take`, until that wants no more. Whether it wants more.
+    pub(super) fn rows_of(
+        self,
+        db: u32,
+        key: &ScannedKey,
+        shown: &Shown<'_>,
+        take: &mut dyn FnMut(Row) -> bool,
+    ) -> bool {
         let known = match (self, &key.value) {
-            (Table::IdempotencyKeys, Held::String(record)) => Once::decode(&record.to_bytes()),
+            (KeyTable::IdempotencyKeys, Held::String(record)) => Once::decode(&record.to_bytes()),
             _ => None,
         };
         // They stand in a database of their own; the one that is shown is where the command ran.
@@ -49,16 +108,12 @@ impl Table {
         let db_cell = || Value::Int4(i32::try_from(db).unwrap_or(i32::MAX));
         let end = || key.expire_at.map_or(Value::Null, time);
         let mut push = |cell: &dyn Fn(usize) -> Value| {
-            rows.push(
-                places
-                    .iter()
-                    .map(|at| match at {
-                        0 => db_cell(),
-                        1 => text(&key.key),
-                        at => cell(*at),
-                    })
-                    .collect(),
-            );
+            let value = |at: &usize| match at {
+                0 => db_cell(),
+                1 => text(&key.key),
+                at => cell(*at),
+            };
+            take(shown.places.iter().map(value).collect())
         };
         if let Some(known) = known {
             return push(&|at| match at {
@@ -69,92 +124,89 @@ impl Table {
             });
         }
         match (self, &key.value) {
-            (Table::Keys, value) => push(&|at| match at {
+            (KeyTable::Keys, value) => push(&|at| match at {
                 2 => Value::Text(value.type_name().to_owned()),
                 3 => Value::Text(value.encoding().to_owned()),
                 4 => end(),
                 _ => Value::Int8(i64::try_from(value.memory()).unwrap_or(i64::MAX)),
             }),
-            (Table::Strings, Held::String(string)) => push(&|at| match at {
+            (KeyTable::Strings, Held::String(string)) => push(&|at| match at {
                 2 => text(&string.to_bytes()),
                 _ => end(),
             }),
-            (Table::SortedSets, Held::ZSet(set)) => {
-                for (rank, (member, score)) in set.iter().enumerate() {
+            (KeyTable::SortedSets, Held::ZSet(set)) => set.iter().enumerate().all(|(rank, (member, score))| {
+                push(&|at| match at {
+                    2 => Value::Int8(i64::try_from(rank).unwrap_or(i64::MAX)),
+                    3 => text(member),
+                    4 => Value::Float8(score),
+                    _ => end(),
+                })
+            }),
+            (KeyTable::Hashes, Held::Hash(hash)) => hash.live(shown.now).all(|field| {
+                push(&|at| match at {
+                    2 => text(field.name),
+                    3 => text(field.value),
+                    4 => field.end.map_or(Value::Null, time),
+                    _ => end(),
+                })
+            }),
+            (KeyTable::Lists, Held::List(list)) => list.iter().enumerate().all(|(position, value)| {
+                push(&|at| match at {
+                    2 => Value::Int8(i64::try_from(position).unwrap_or(i64::MAX)),
+                    3 => text(value),
+                    _ => end(),
+                })
+            }),
+            (KeyTable::Sets, Held::Set(set)) => set.iter().all(|member| {
+                push(&|at| match at {
+                    2 => text(&member),
+                    _ => end(),
+                })
+            }),
+            (KeyTable::Streams, Held::Stream(stream)) => stream.range(Id::MIN, Id::MAX).all(|entry| {
+                entry.fields().all(|(field, value)| {
                     push(&|at| match at {
-                        2 => Value::Int8(i64::try_from(rank).unwrap_or(i64::MAX)),
-                        3 => text(member),
-                        4 => Value::Float8(score),
+                        2 => Value::Text(entry.id.to_string()),
+                        3 => time(i64::try_from(entry.id.ms).unwrap_or(i64::MAX)),
+                        4 => text(field),
+                        5 => text(value),
                         _ => end(),
-                    });
-                }
-            }
-            (Table::Hashes, Held::Hash(hash)) => {
-                for field in hash.live(now) {
-                    push(&|at| match at {
-                        2 => text(field.name),
-                        3 => text(field.value),
-                        4 => field.end.map_or(Value::Null, time),
-                        _ => end(),
-                    });
-                }
-            }
-            (Table::Lists, Held::List(list)) => {
-                for (position, value) in list.iter().enumerate() {
-                    push(&|at| match at {
-                        2 => Value::Int8(i64::try_from(position).unwrap_or(i64::MAX)),
-                        3 => text(value),
-                        _ => end(),
-                    });
-                }
-            }
-            (Table::Sets, Held::Set(set)) => {
-                for member in set.iter() {
-                    push(&|at| match at {
-                        2 => text(&member),
-                        _ => end(),
-                    });
-                }
-            }
-            (Table::Streams, Held::Stream(stream)) => {
-                for entry in stream.range(Id::MIN, Id::MAX) {
-                    for (field, value) in entry.fields() {
-                        push(&|at| match at {
-                            2 => Value::Text(entry.id.to_string()),
-                            3 => time(i64::try_from(entry.id.ms).unwrap_or(i64::MAX)),
-                            4 => text(field),
-                            5 => text(value),
-                            _ => end(),
-                        });
-                    }
-                }
-            }
-            (Table::Series, Held::Series(series)) => push(&|at| match at {
+                    })
+                })
+            }),
+            (KeyTable::Series, Held::Series(series)) => push(&|at| match at {
                 2 => labels(&series.options.labels),
                 3 => Value::Int8(series.options.retention_ms),
                 4 => Value::Int8(i64::try_from(series.count()).unwrap_or(i64::MAX)),
                 5 => series.first().map_or(Value::Null, |sample| time(sample.time)),
                 _ => series.last().map_or(Value::Null, |sample| time(sample.time)),
             }),
-            (Table::Samples, Held::Series(series)) => series.visit(series.kept_from(), i64::MAX, false, |sample| {
-                push(&|at| match at {
-                    2 => time(sample.time),
-                    _ => Value::Float8(sample.value),
+            (KeyTable::Samples, Held::Series(series)) => {
+                let described = if shown.places.contains(&4) { labels(&series.options.labels) } else { Value::Null };
+                let mut more = true;
+                let (first, last) = shown.window;
+                series.visit(series.kept_from().max(first), last, false, |sample| {
+                    more = push(&|at| match at {
+                        2 => time(sample.time),
+                        3 => Value::Float8(sample.value),
+                        _ => described.clone(),
+                    });
+                    more
                 });
-                true
-            }),
-            _ => {}
+                more
+            }
+            _ => true,
         }
     }
 }
 
 /// Milliseconds since 1970 UTC as a timestamptz.
-fn time(ms: i64) -> Value {
+pub(super) fn time(ms: i64) -> Value {
     Value::Timestamptz(ms.saturating_mul(1_000))
 }
 
 /// Bytes as text: as they are where they are UTF-8 without a zero byte, else `\x` and hexadecimal digits.
-fn text(bytes: &[u8]) -> Value {
+pub(super) fn text(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) if !bytes.contains(&0) => Value::Text(text.to_owned()),
         _ => Value::Text(bytes.iter().fold("\\x".to_owned(), |text, byte| text + &format!("{byte:02x}"))),

@@ -16,6 +16,7 @@ mod builder;
 mod definition;
 pub(crate) mod deparse;
 mod functions;
+mod keys;
 mod provider;
 mod rewrite;
 mod scope;
@@ -30,7 +31,8 @@ use perigee_types::{Oid, SqlType, TenantId};
 
 use crate::exec::SystemTables;
 
-pub(crate) use provider::is_system_table;
+pub(crate) use keys::key_table;
+pub(crate) use provider::{is_system_table, reads_keys};
 pub(crate) use rewrite::rewrite;
 
 /// How a session sees names of objects: its catalog and the schemas in its path.

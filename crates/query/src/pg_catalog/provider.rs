@@ -6,14 +6,25 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, Session, TableProvider};
+use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableSource, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use perigee_types::Oid;
 
 use super::definition::Definition;
 use super::scope::Scope;
 use super::tables;
 use crate::exec::view::read_view;
+use crate::keyspace::{self, Asked, KeyTable};
+
+/// Whether a scan reads the keyspace.
+pub(crate) fn reads_keys(source: &Arc<dyn TableSource>) -> bool {
+    source_as_provider(source).is_ok_and(|provider| {
+        let table = provider.downcast_ref::<SystemTable>();
+        table.is_some_and(|table| KeyTable::of(Oid(table.definition.oid)).is_some())
+    })
+}
 
 /// Whether a table's rows are computed when it is scanned.
 pub(crate) fn is_system_table(provider: &dyn TableProvider) -> bool {
@@ -37,13 +48,6 @@ impl fmt::Debug for SystemTable {
     }
 }
 
-impl SystemTable {
-    /// Whether its rows are objects of the keyspace.
-    fn is_of_keyspace(&self) -> bool {
-        matches!((self.definition.schema, self.definition.name), ("redis", _) | ("perigee", "idempotency_keys"))
-    }
-}
-
 #[async_trait]
 impl TableProvider for SystemTable {
     fn schema(&self) -> SchemaRef {
@@ -55,10 +59,9 @@ impl TableProvider for SystemTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let pushed = if self.is_of_keyspace() {
-            TableProviderFilterPushDown::Inexact
-        } else {
-            TableProviderFilterPushDown::Unsupported
+        let pushed = match KeyTable::of(Oid(self.definition.oid)) {
+            Some(_) => TableProviderFilterPushDown::Inexact,
+            None => TableProviderFilterPushDown::Unsupported,
         };
         Ok(vec![pushed; filters.len()])
     }
@@ -71,10 +74,10 @@ impl TableProvider for SystemTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let view = read_view(state)?;
-        if self.is_of_keyspace() {
-            let Definition { name, columns, arrow, .. } = self.definition;
+        if let Some(table) = KeyTable::of(Oid(self.definition.oid)) {
+            let Definition { columns, arrow, .. } = self.definition;
             let types: Vec<_> = columns.iter().map(|column| column.ty.clone()).collect();
-            return crate::keyspace::scan(&view, name, &types, arrow, projection, filters, limit);
+            return keyspace::scan(&view, state, table, &types, arrow, &Asked { projection, filters, limit });
         }
         let rows = tables::rows(self.definition, &Scope::new(&view));
         let batch = rows.finish(projection)?;

@@ -82,6 +82,7 @@ impl Store {
                 membership: core.membership.clone(),
                 catalog_version: catalog.version,
                 next_oid: catalog.next_oid(),
+                rejected: self.rejected.read().iter().copied().collect(),
             },
             staged: core.freeze_staged(),
             dropped,

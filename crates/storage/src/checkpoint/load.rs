@@ -3,7 +3,7 @@
 //! Catalog, sequences, chunk headers, end-marks and open rows come into memory; columns stay where they are until they are
 //! read. Whatever does not fit together is damage and names what is damaged: nothing is skipped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
 use perigee_types::catalog::{Catalog, Index, Object, Table};
@@ -69,13 +69,21 @@ pub(crate) fn load(shared: &Arc<Shared>, superuser: &str) -> Result<Restored, St
         time: meta.time,
         membership: meta.membership,
     };
-    Ok(Restored { recovered, catalog, tables, sequences: load_sequences(shared)?, core })
+    let rejected = meta.rejected.into_iter().collect();
+    Ok(Restored { recovered, catalog, tables, sequences: load_sequences(shared)?, core, rejected })
 }
 
 fn fresh(superuser: &str) -> Restored {
     let catalog = Catalog::bootstrap(superuser);
     let core = Core { changed_objects: catalog.objects().map(Object::oid).collect(), ..Core::default() };
-    Restored { recovered: Recovered::default(), catalog, tables: Vec::new(), sequences: FxHashMap::default(), core }
+    Restored {
+        recovered: Recovered::default(),
+        catalog,
+        tables: Vec::new(),
+        sequences: FxHashMap::default(),
+        core,
+        rejected: BTreeSet::new(),
+    }
 }
 
 fn scan(shared: &Shared, prefix: &[u8]) -> KvIter {

@@ -20,6 +20,9 @@ pub(super) struct MetaRecord {
     pub(super) membership: Option<Vec<u8>>,
     pub(super) catalog_version: LogIndex,
     pub(super) next_oid: u32,
+    /// Transactions of the log that had no effect.
+    #[serde(default)]
+    pub(super) rejected: Vec<LogIndex>,
 }
 
 /// `State staged`: transactions that have not ended.

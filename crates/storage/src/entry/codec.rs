@@ -5,6 +5,7 @@
 //!
 //! transaction   staged: 0, or 1 + id + index of its first part | catalog: JSON | changes | sequences
 //! notifying     as transaction | notifications: count, then each: channel | payload | process id (zigzag)
+//! mixed         as notifying | the keyspace's own bytes, to the end
 //! stage         id | part | changes
 //! stage table   id | table: JSON | indexes: JSON
 //! abort         id
@@ -44,6 +45,7 @@ mod kind {
     pub(super) const STAGE_TABLE: u8 = 5;
     pub(super) const NOTIFYING: u8 = 6;
     pub(super) const COMPANION: u8 = 7;
+    pub(super) const MIXED: u8 = 8;
 }
 
 const ROWS: u8 = 0;
@@ -57,12 +59,17 @@ impl Entry {
         out.push(VERSION);
         match self {
             Entry::Transaction(transaction) => {
-                let notifies = !transaction.notifications.is_empty();
-                out.push(if notifies { kind::NOTIFYING } else { kind::TRANSACTION });
+                let kind = match (transaction.companion.is_empty(), transaction.notifications.is_empty()) {
+                    (true, true) => kind::TRANSACTION,
+                    (true, false) => kind::NOTIFYING,
+                    (false, _) => kind::MIXED,
+                };
+                out.push(kind);
                 encode_transaction(transaction, &mut out);
-                if notifies {
+                if kind != kind::TRANSACTION {
                     encode_notifications(&transaction.notifications, &mut out);
                 }
+                out.extend_from_slice(&transaction.companion);
             }
             Entry::Stage { transaction, part, changes } => {
                 out.push(kind::STAGE);
@@ -121,10 +128,12 @@ impl Entry {
         }
         let entry = match get_u8(&mut rest)? {
             kind::TRANSACTION => Entry::Transaction(decode_transaction(&mut rest, schemas, unknown)?),
-            kind::NOTIFYING => {
+            which @ (kind::NOTIFYING | kind::MIXED) => {
                 let transaction = decode_transaction(&mut rest, schemas, unknown)?;
                 let notifications = decode_notifications(&mut rest)?;
-                Entry::Transaction(Transaction { notifications, ..transaction })
+                let companion = if which == kind::MIXED { std::mem::take(&mut rest) } else { &[] };
+                let companion = Bytes::copy_from_slice(companion);
+                Entry::Transaction(Transaction { notifications, companion, ..transaction })
             }
             kind::STAGE => Entry::Stage {
                 transaction: TransactionId(get_varint(&mut rest)?),
@@ -163,13 +172,13 @@ enum Unknown {
 /// bytes only.
 #[must_use]
 pub fn commits(entry: &[u8]) -> bool {
-    matches!(entry, [VERSION, kind::TRANSACTION | kind::NOTIFYING, ..])
+    matches!(entry, [VERSION, kind::TRANSACTION | kind::NOTIFYING | kind::MIXED, ..])
 }
 
-/// Whether the bytes are an entry with notifications; looks at two bytes only.
+/// Whether the bytes are an entry that may have notifications; looks at two bytes only.
 #[must_use]
 pub fn notifies(entry: &[u8]) -> bool {
-    matches!(entry, [VERSION, kind::NOTIFYING, ..])
+    matches!(entry, [VERSION, kind::NOTIFYING | kind::MIXED, ..])
 }
 
 fn encode_notifications(notifications: &[Notification], out: &mut Vec<u8>) {
@@ -241,7 +250,7 @@ fn decode_transaction(rest: &mut &[u8], schemas: &SchemaOf<'_>, unknown: Unknown
             called: get_u8(rest)? != 0,
         });
     }
-    Ok(Transaction { staged, staged_from, changes, catalog, sequences, notifications: Vec::new() })
+    Ok(Transaction { staged, staged_from, changes, catalog, sequences, ..Transaction::default() })
 }
 
 /// The types of a table that the entry itself puts.

@@ -84,6 +84,9 @@ pub struct Transaction {
     pub sequences: Vec<SequenceChange>,
     /// What it tells those who listen (NOTIFY). Changes nothing.
     pub notifications: Vec<Notification>,
+    /// What it does beside the tables, and what it depends on there; empty for nothing. Where that has changed the whole
+    /// transaction has no effect: see [`crate::companion::Companion::apply_in_transaction`].
+    pub companion: Bytes,
 }
 
 /// A message to whoever listens to a channel when the transaction commits.

@@ -87,6 +87,7 @@ fn transaction() -> Transaction {
         catalog: vec![CatalogChange::Remove(Oid(9))],
         sequences: vec![SequenceChange { sequence: Oid(4), next: i64::MIN, called: true }],
         notifications: vec![Notification { channel: "c".into(), payload: "é".into(), process_id: -5 }],
+        companion: bytes::Bytes::new(),
     }
 }
 
@@ -95,6 +96,7 @@ fn samples() -> Vec<Entry> {
     vec![
         Entry::Transaction(Transaction::default()),
         Entry::Transaction(transaction()),
+        Entry::Transaction(Transaction { companion: bytes::Bytes::from_static(b"keys"), ..transaction() }),
         Entry::Stage { transaction: id, part: 3, changes: transaction().changes },
         Entry::StageTable { transaction: id, table: table(Oid(8)), indexes: Vec::new() },
         Entry::Abort { transaction: id },

@@ -51,7 +51,13 @@ impl Applier {
             return Ok(ApplyOutcome::Fenced);
         };
         let outcome = store.apply_entry(&mut core, entry)?;
-        core.outcomes.end(index, Ending::Applied, outcome != ApplyOutcome::Applied);
+        match outcome {
+            ApplyOutcome::Rejected => {
+                core.outcomes.end(index, Ending::Rejected, false);
+                store.rejected.write().insert(index);
+            }
+            _ => core.outcomes.end(index, Ending::Applied, outcome != ApplyOutcome::Applied),
+        }
         Ok(outcome)
     }
 
@@ -136,7 +142,7 @@ impl Store {
 
     fn apply_entry(&self, core: &mut Core, entry: Entry) -> Result<ApplyOutcome, StoreError> {
         match entry {
-            Entry::Transaction(transaction) => self.apply_transaction(core, transaction)?,
+            Entry::Transaction(transaction) => return self.apply_transaction(core, transaction),
             Entry::Stage { transaction, changes, .. } => self.stage(core, transaction, changes)?,
             Entry::StageTable { transaction, table, indexes } => {
                 self.stage_table(core, transaction, table, indexes);
@@ -156,7 +162,19 @@ impl Store {
         Ok(ApplyOutcome::Applied)
     }
 
-    fn apply_transaction(&self, core: &mut Core, transaction: Transaction) -> Result<(), StoreError> {
+    fn apply_transaction(&self, core: &mut Core, transaction: Transaction) -> Result<ApplyOutcome, StoreError> {
+        // First: it alone can refuse the whole.
+        if !transaction.companion.is_empty() {
+            let companion = self.companion.as_ref().ok_or_else(no_companion)?;
+            let digest = companion.apply_in_transaction(core.index, core.time, &transaction.companion)?;
+            let Some(digest) = digest else {
+                if let Some(staged) = transaction.staged {
+                    self.abort(core, staged)?;
+                }
+                return Ok(ApplyOutcome::Rejected);
+            };
+            core.outcomes.changed_companion(digest);
+        }
         if !transaction.catalog.is_empty() {
             self.change_catalog(core, &transaction.catalog);
         }
@@ -174,7 +192,7 @@ impl Store {
                 core.changed_sequences.insert(change.sequence);
             }
         }
-        Ok(())
+        Ok(ApplyOutcome::Applied)
     }
 
     /// Ends and appends rows of one table.

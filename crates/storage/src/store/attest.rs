@@ -25,6 +25,7 @@ pub(super) enum Ending {
     Applied = 2,
     Fenced = 3,
     Skipped = 4,
+    Rejected = 5,
 }
 
 /// What a leader holds to be true of its log and its state at an index.
@@ -88,7 +89,7 @@ impl Outcomes {
             self.recent.pop_front();
         }
         self.recent.push_back((index, self.digest));
-        if !attests && matches!(ending, Ending::Applied | Ending::Skipped) {
+        if !attests && matches!(ending, Ending::Applied | Ending::Skipped | Ending::Rejected) {
             self.changed = index;
         }
         self.skipped |= ending == Ending::Skipped;

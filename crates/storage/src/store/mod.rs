@@ -73,6 +73,8 @@ pub struct Store {
     pub(crate) checkpoint_time: AtomicU64,
     /// How many dropped tables the LSM has been told of.
     dropped_told: Mutex<DroppedSet>,
+    /// Transactions in the log that had no effect, for who reads it again.
+    pub(crate) rejected: RwLock<BTreeSet<LogIndex>>,
 }
 
 /// What only apply changes.
@@ -113,6 +115,7 @@ pub(crate) struct Restored {
     pub(crate) tables: Vec<Arc<TableStore>>,
     pub(crate) sequences: FxHashMap<Oid, SequenceState>,
     pub(crate) core: Core,
+    pub(crate) rejected: BTreeSet<LogIndex>,
 }
 
 impl Store {
@@ -156,6 +159,7 @@ impl Store {
             checkpoint_index: AtomicU64::new(restored.recovered.index.0),
             checkpoint_time: AtomicU64::new(restored.recovered.time.0),
             dropped_told: Mutex::default(),
+            rejected: RwLock::new(restored.rejected),
             recovered: restored.recovered,
             options,
         });
@@ -222,6 +226,20 @@ impl Store {
     #[must_use]
     pub fn attested(&self) -> Attestation {
         self.core.lock().outcomes.last()
+    }
+
+    /// Whether a transaction of the log had no effect, because what it depended on beside the tables had changed.
+    #[must_use]
+    pub fn is_rejected(&self, index: LogIndex) -> bool {
+        self.rejected.read().contains(&index)
+    }
+
+    /// Nobody reads the log before `first` any more.
+    pub fn forget_rejected(&self, first: LogIndex) {
+        let mut rejected = self.rejected.write();
+        if rejected.first().is_some_and(|index| *index < first) {
+            *rejected = rejected.split_off(&first);
+        }
     }
 
     /// Whether an index holds every row of its table.

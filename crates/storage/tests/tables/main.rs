@@ -5,6 +5,7 @@
 mod attest;
 mod budget;
 mod catalog;
+mod companion;
 mod concurrent;
 mod indexes;
 mod measure;

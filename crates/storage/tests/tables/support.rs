@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use perigee_storage::budget::MemoryBudget;
+use perigee_storage::companion::Companion;
 use perigee_storage::entry::{EndedRow, Entry, OldRow, RowBlock, TableChange, Transaction};
 use perigee_storage::kv::{KvEngine, MemKv};
 use perigee_storage::store::{Applier, ApplyOutcome, Store, StoreError, StoreOptions};
 use perigee_storage::table::{LATEST, TableStore};
 use perigee_types::catalog::{BOOTSTRAP_ROLE, CatalogChange, Column, Index, IndexState, Object, PUBLIC_SCHEMA, Table};
 use perigee_types::{Hlc, LogIndex, Oid, Row, SqlType, TenantId, Term, Value, Vid, key};
+
+use crate::companion::Refusing;
 
 pub(crate) const TABLE: Oid = Oid(20_000);
 pub(crate) const PRIMARY: Oid = Oid(20_001);
@@ -51,7 +54,8 @@ impl Node {
     }
 
     pub(crate) fn open(kv: Arc<dyn KvEngine>, budget: Arc<MemoryBudget>, options: StoreOptions) -> Self {
-        let (store, applier) = Store::open(options, Arc::clone(&kv), Arc::clone(&budget)).unwrap();
+        let companion = Some(Arc::new(Refusing) as Arc<dyn Companion>);
+        let (store, applier) = Store::open_with(options, Arc::clone(&kv), Arc::clone(&budget), companion).unwrap();
         Self { kv, budget, store, applier: Some(applier), log: Vec::new(), term: Term(1) }
     }
 
@@ -59,7 +63,9 @@ impl Node {
     pub(crate) fn reopen(&mut self) {
         self.applier = None;
         self.budget = MemoryBudget::unlimited();
-        let (store, applier) = Store::open(options(), Arc::clone(&self.kv), Arc::clone(&self.budget)).unwrap();
+        let companion = Some(Arc::new(Refusing) as Arc<dyn Companion>);
+        let (kv, budget) = (Arc::clone(&self.kv), Arc::clone(&self.budget));
+        let (store, applier) = Store::open_with(options(), kv, budget, companion).unwrap();
         self.store = store;
         self.applier = Some(applier);
         let from = self.store.recovered().index;

@@ -166,6 +166,7 @@ impl Fixture {
             snapshot: self.store.snapshot(),
             overlay: self.overlay.clone(),
             reads: None,
+            keys: None,
             returned: Vec::new(),
             session: Arc::new(self.facts.clone()),
             cancel: CancellationToken::new(),

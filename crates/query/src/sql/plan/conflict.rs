@@ -22,6 +22,7 @@ use super::scalar::{Scope, Stop};
 use super::update::{assigned, assignments, cast_assigned, default_expression, is_default};
 use super::{names, returning};
 use crate::exec::{optimize, returning as rows, sql_error};
+use crate::keyspace::KeyTable;
 use crate::sql::context::PlanContext;
 use crate::sql::parse::{CONFLICT_TARGET, fold, parse_expression};
 
@@ -61,9 +62,20 @@ pub(super) fn resolve<'a>(insert: &'a Insert, table: &Table, context: &PlanConte
     }
     let arbiters = match &on.conflict_target {
         None => Vec::new(),
+        Some(target) if KeyTable::of(table.oid).is_some() => key_arbiters(target, table)?,
         Some(target) => arbiters(target, table, context)?,
     };
     Ok(Some(Conflict { arbiters, update }))
+}
+
+/// Rows of the keyspace have one identity, which the target names: with the database or without.
+fn key_arbiters(target: &ConflictTarget, table: &Table) -> SqlResult<Vec<IndexId>> {
+    let ConflictTarget::Columns(columns) = target else { return Err(no_arbiter()) };
+    let places = columns.iter().map(|column| names::column(table, &fold(column)));
+    let places = places.collect::<SqlResult<BTreeSet<usize>>>()?;
+    let identity: BTreeSet<usize> = KeyTable::of(table.oid).into_iter().flat_map(KeyTable::identity).copied().collect();
+    let named: BTreeSet<usize> = places.into_iter().filter(|place| *place > 0).collect();
+    if named == identity { Ok(Vec::new()) } else { Err(no_arbiter()) }
 }
 
 fn arbiters(target: &ConflictTarget, table: &Table, context: &PlanContext) -> SqlResult<Vec<IndexId>> {

@@ -69,6 +69,9 @@ fn relational(delete: &Delete, with: Option<&With>, target: &Target, context: &P
 }
 
 fn point_delete(delete: &Delete, target: &Target, context: &PlanContext) -> SqlResult<Option<Planned>> {
+    if target.is_keys() {
+        return Ok(None);
+    }
     let (Some(selection), None, None) = (&delete.selection, &delete.using, &target.through) else { return Ok(None) };
     let mut parameters = Parameters::declared(context.declared);
     let mut scope = target.scope(context, &mut parameters);

@@ -242,7 +242,8 @@ fn point_rows(resolved: &Resolved, context: &PlanContext) -> SqlResult<Option<Pl
             None => return Ok(None),
         },
     };
-    if rows.len() > POINT_ROWS_MAX || (target.through.is_some() && insert.returning.is_some()) {
+    let is_seen = target.through.is_some() && insert.returning.is_some();
+    if rows.len() > POINT_ROWS_MAX || target.is_keys() || is_seen {
         return Ok(None);
     }
     let mut parameters = Parameters::declared(context.declared);

@@ -80,6 +80,25 @@ pub(super) fn table(name: &ObjectName, context: &PlanContext) -> SqlResult<Arc<T
     }
 }
 
+/// The table of schema `redis` of this name, where the name means one.
+///
+/// # Errors
+/// As [`qualified`].
+pub(super) fn key_table(name: &ObjectName, context: &PlanContext) -> SqlResult<Option<Arc<Table>>> {
+    let (schema, name) = qualified(name, context)?;
+    let named = match &schema {
+        Some(schema) => schema == "redis",
+        None => {
+            let first = context
+                .search_path
+                .iter()
+                .find(|schema| *schema == "redis" || find(&(Some((*schema).clone()), name.clone()), context).is_some());
+            first.is_some_and(|schema| schema == "redis")
+        }
+    };
+    Ok(if named { crate::pg_catalog::key_table(&name) } else { None })
+}
+
 fn is_foreign_temporary(name: &Qualified, context: &PlanContext) -> bool {
     name.0.as_ref().is_some_and(|schema| schema.starts_with(TEMPORARY_PREFIX) && *schema != context.temporary.name)
 }

@@ -16,6 +16,7 @@ use super::parameters::Parameters;
 use super::scalar::{Bound, Scope, Stop};
 use super::view_target::{self, Through, Verb};
 use super::{Planned, names};
+use crate::keyspace::KeyTable;
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -118,6 +119,11 @@ fn target_named(name: &ObjectName, alias: Option<&TableAlias>, context: &PlanCon
 }
 
 impl Target {
+    /// Whether its rows are keys: it is a table of schema `redis`.
+    pub(super) fn is_keys(&self) -> bool {
+        KeyTable::of(self.table.oid).is_some()
+    }
+
     /// Whether other tables hold rows of it.
     pub(super) fn is_family(&self, context: &PlanContext) -> bool {
         !self.only && context.catalog.has_children(self.table.oid)
@@ -311,6 +317,10 @@ fn all_columns(table: &Table, output: &mut Vec<Expr>, columns: &mut Vec<ResultCo
 /// # Errors
 /// `42P01`, `42809` where it is no table.
 pub(super) fn written(name: &ObjectName, alias: Option<&ast::Ident>, context: &PlanContext) -> SqlResult<Target> {
+    if let Some(table) = names::key_table(name, context)? {
+        let known_as = alias.map_or_else(|| table.name.clone(), fold);
+        return Ok(Target { table, known_as, only: true });
+    }
     let table = names::table(name, context)?;
     super::materialized::refuse_change(&table, context)?;
     let known_as = alias.map_or_else(|| table.name.clone(), fold);

@@ -17,6 +17,7 @@ use super::scalar::{Scope, Stop};
 use super::view::Views;
 use super::{Planned, point, rewrite, row_lock};
 use crate::exec::{Planning, PlanningOptions, Shape, optimize, sql_error};
+use crate::keyspace::KeyTable;
 use crate::sql::context::PlanContext;
 
 /// Name under which a statement's target is planned, so that its scan alone has the hidden column.
@@ -202,6 +203,13 @@ fn with_extra(
     context: &PlanContext,
 ) -> SqlResult<PlannerContext> {
     match extra {
+        Extra::Target(table, _) if KeyTable::of(table.oid).is_some() => {
+            let source = planning.system_source("redis", &table.name)?;
+            let scan = LogicalPlanBuilder::scan(TableReference::partial("redis", table.name.clone()), source, None)
+                .and_then(LogicalPlanBuilder::build)
+                .map_err(sql_error)?;
+            base.insert_cte(TARGET, scan);
+        }
         Extra::Target(table, only) => {
             let name = table_reference(table, context);
             let scan =

@@ -156,6 +156,9 @@ fn point_update(
     assignments: &[Assigned],
     context: &PlanContext,
 ) -> SqlResult<Option<Planned>> {
+    if target.is_keys() {
+        return Ok(None);
+    }
     let (Some(selection), None, None) = (&update.selection, &update.from, &target.through) else { return Ok(None) };
     let mut parameters = Parameters::declared(context.declared);
     let mut scope = target.scope(context, &mut parameters);
@@ -294,6 +297,10 @@ pub(super) fn old_columns(target: &Target, context: &PlanContext) -> Vec<SelectI
 
 /// What names the version that a row is, and in a family its table.
 pub(super) fn hidden_columns(target: &Target, context: &PlanContext) -> Vec<SelectItem> {
+    // What a row of the keyspace is stands in its own columns.
+    if target.is_keys() {
+        return Vec::new();
+    }
     let oid = target.is_family(context).then_some(TABLE_OID_COLUMN);
     let item = |column| aliased(qualified(&target.known_as, column), &format!("{column}\u{1}hidden"));
     oid.into_iter().chain([VID_COLUMN]).map(item).collect()
