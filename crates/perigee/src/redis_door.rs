@@ -85,14 +85,14 @@ impl RedisHost {
     }
 
     /// Reads a row by `table:{name}:{values of its primary key}`, as the user's role.
-    async fn row(&self, account: &Account, key: &[u8]) -> TableKey {
+    async fn row(&self, role: Oid, tenant: Oid, key: &[u8]) -> TableKey {
         let Some(names) = std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix("table:")) else {
             return TableKey::None;
         };
         let catalog = self.engine.store().catalog();
         let Some((name, values)) = names.split_once(':') else { return TableKey::None };
         let (schema, name) = name.split_once('.').unwrap_or(("public", name));
-        let tenant = TenantId(account.tenant.0);
+        let tenant = TenantId(tenant.0);
         let schema = catalog.schema(tenant, schema).cloned();
         let found = schema.as_ref().and_then(|schema| Some((schema, catalog.relation(schema.oid, name)?)));
         let Some((schema, Object::Table(table))) = found else { return TableKey::None };
@@ -114,7 +114,7 @@ impl RedisHost {
         }
         let from = format!("{}.{}", quoted(&schema.name), quoted(&table.name));
         let statement = format!("SELECT * FROM {from} WHERE {}", conditions.join(" AND "));
-        match self.once(account.role, &statement, &values).await {
+        match self.once(role, &statement, &values).await {
             Ok(result) => TableKey::Row(result.rows.first().map(|row| {
                 let cells = row.iter().zip(&result.columns).filter(|(value, _)| !value.is_null());
                 let text = |text: String| Bytes::from(text.into_bytes());
@@ -285,8 +285,8 @@ impl Host for RedisHost {
         Ok(())
     }
 
-    fn table_row<'a>(&'a self, account: &'a Account, key: &'a [u8]) -> BoxFuture<'a, TableKey> {
-        self.row(account, key).boxed()
+    fn table_row<'a>(&'a self, role: Oid, tenant: Oid, key: &'a [u8]) -> BoxFuture<'a, TableKey> {
+        self.row(role, tenant, key).boxed()
     }
 
     fn sql<'a>(&'a self, role: Oid, statement: &'a str, args: &'a [Bytes]) -> BoxFuture<'a, Reply> {

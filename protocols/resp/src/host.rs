@@ -134,8 +134,8 @@ pub trait Host: Send + Sync + 'static {
     /// What the client is told.
     fn shutdown(&self) -> Result<(), String>;
 
-    /// The row that a key `table:{name}:{primary key}` names, as far as the user may read it.
-    fn table_row<'a>(&'a self, _account: &'a Account, _key: &'a [u8]) -> BoxFuture<'a, TableKey> {
+    /// The row of a tenant's table that a key `table:{name}:{primary key}` names, as far as the role may read it.
+    fn table_row<'a>(&'a self, _role: Oid, _tenant: Oid, _key: &'a [u8]) -> BoxFuture<'a, TableKey> {
         Box::pin(std::future::ready(TableKey::None))
     }
 

@@ -43,10 +43,13 @@ impl Session {
         // What the client has sent before may make such a key.
         self.run_burst().await?;
         let is_key = self.shared.keyspace.get(self.db_id(), key).map(|found| found.is_some());
-        let Some(identity) = self.identity.clone().filter(|_| matches!(is_key, Ok(false))) else { return Ok(false) };
+        if !self.is_known() || !matches!(is_key, Ok(false)) {
+            return Ok(false);
+        }
         let began = Instant::now();
-        let (host, key) = (Arc::clone(&self.shared.host), key.clone());
-        let found = self.wait(false, async move { host.table_row(&identity, &key).await }).await?;
+        let (host, role, tenant, key) =
+            (Arc::clone(&self.shared.host), self.user.role(), self.user.tenant(), key.clone());
+        let found = self.wait(false, async move { host.table_row(role, tenant, &key).await }).await?;
         let answer = match found {
             TableKey::None => return Ok(false),
             TableKey::Refused(error) => error,

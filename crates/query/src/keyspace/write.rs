@@ -213,7 +213,7 @@ impl KeyTable {
             }
             KeyTable::Keys | KeyTable::Streams | KeyTable::Series | KeyTable::IdempotencyKeys => {
                 return Err(self.unsupported("INSERT into"));
-            },
+            }
         };
         commands.extend(end.map(|end| command("PEXPIREAT", [key, digits(end)])));
         Ok(commands)
@@ -281,7 +281,7 @@ impl KeyTable {
             }
             KeyTable::Streams | KeyTable::Series | KeyTable::IdempotencyKeys => {
                 return Err(self.unsupported("UPDATE of"));
-            },
+            }
         };
         let wanted = ms(new, end)?;
         if differs(end) && wanted != held.expire_at {

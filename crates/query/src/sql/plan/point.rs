@@ -319,7 +319,7 @@ fn all_columns(table: &Table, output: &mut Vec<Expr>, columns: &mut Vec<ResultCo
 pub(super) fn written(name: &ObjectName, alias: Option<&ast::Ident>, context: &PlanContext) -> SqlResult<Target> {
     if let Some(table) = names::key_table(name, context)? {
         let known_as = alias.map_or_else(|| table.name.clone(), fold);
-        return Ok(Target { table, known_as, only: true });
+        return Ok(Target { table, known_as, only: true, through: None });
     }
     let table = names::table(name, context)?;
     super::materialized::refuse_change(&table, context)?;
