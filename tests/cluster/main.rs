@@ -11,8 +11,10 @@ use perigee_testkit::{Client, Cluster, ServerOptions, TestkitError};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A machine that is busy for a moment is no reason for another leader.
 fn options() -> ServerOptions {
-    perigee_tests::options().with_redis()
+    let options = perigee_tests::options().with_redis();
+    options.env("PERIGEE_NODE__HEARTBEAT", "200ms").env("PERIGEE_NODE__ELECTION_TIMEOUT", "2s")
 }
 
 /// Asks again until it is as wanted.

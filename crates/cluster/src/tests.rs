@@ -80,7 +80,13 @@ async fn member(number: u128, listener: TcpListener, options: ClusterOptions) ->
     let recorder = Recorder::default();
     let parts = ClusterParts { transport: Arc::new(cluster.clone()), snapshots: None };
     let consensus = Consensus::start_member(
-        ConsensusOptions::new(cluster.node().clone(), cluster_id),
+        // A machine that is busy for a moment is no reason for another leader.
+        ConsensusOptions {
+            heartbeat: Duration::from_millis(200),
+            election_min: Duration::from_secs(3),
+            election_max: Duration::from_secs(5),
+            ..ConsensusOptions::new(cluster.node().clone(), cluster_id)
+        },
         Runtime { files, ..Runtime::system() },
         Arc::new(log),
         Arc::new(meta),
@@ -154,9 +160,17 @@ async fn three_empty_nodes_form_a_cluster_and_replicate() {
             rest.push(member);
         }
     }
-    let leader = leader(&rest).await;
-    let term = leader.consensus.leader_term().unwrap();
-    leader.consensus.propose(term, Bytes::from_static(b"on")).await.unwrap();
+    let goes_on = async {
+        loop {
+            let leader = leader(&rest).await;
+            if let Some(term) = leader.consensus.leader_term()
+                && leader.consensus.propose(term, Bytes::from_static(b"on")).await.is_ok()
+            {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, goes_on).await.expect("the others go on");
 }
 
 /// An authority, and certificates of its own by name.

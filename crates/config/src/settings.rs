@@ -41,11 +41,21 @@ pub struct Node {
     pub data_dir: Option<PathBuf>,
     /// The members of the cluster; empty for a single node.
     pub peers: Peers,
+    /// How often a leader speaks.
+    pub heartbeat: Span,
+    /// A member that has heard no leader for this long, at most twice as long, asks for votes.
+    pub election_timeout: Span,
 }
 
 impl Default for Node {
     fn default() -> Self {
-        Self { id: "n1".to_owned(), data_dir: None, peers: Peers::default() }
+        Self {
+            id: "n1".to_owned(),
+            data_dir: None,
+            peers: Peers::default(),
+            heartbeat: Span::from_millis(50),
+            election_timeout: Span::from_millis(150),
+        }
     }
 }
 

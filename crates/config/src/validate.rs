@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Authentication, ByteSize, Config, ConfigError, Durability, MemoryPlan, available_memory};
+use crate::{Authentication, ByteSize, Config, ConfigError, Durability, MemoryPlan, Span, available_memory};
 
 impl Config {
     /// Checks what no single setting can: that they can stand together on this machine.
@@ -51,6 +51,18 @@ impl Config {
         if voters > 1 && !self.node.peers.0.contains_key(id) {
             return conflict(format!(
                 "node.peers (--peers) does not name this node, {id:?}: give all nodes the same list"
+            ));
+        }
+        let (heartbeat, election) = (self.node.heartbeat, self.node.election_timeout);
+        if heartbeat < Span::from_millis(10) || election > Span::from_secs(60) {
+            return conflict(format!(
+                "node.heartbeat is {heartbeat} and node.election_timeout {election}: use 10ms to 60s"
+            ));
+        }
+        // A heartbeat that is late or lost must not cost the leader its place.
+        if election < Span::from_millis(heartbeat.duration().as_millis() as u64 * 3) {
+            return conflict(format!(
+                "node.election_timeout is {election}: it must be at least three times node.heartbeat, {heartbeat}"
             ));
         }
         Ok(())
@@ -169,6 +181,10 @@ mod tests {
         check(&[("node.peers", "n1=a:1,n2=b:1")], Err("3, 5 or 7"));
         check(&[("node.peers", "n2=a:1,n3=b:1,n4=c:1")], Err("3, 5 or 7"));
         check(&[("node.peers", "n2=a:1,n3=b:1")], Err("does not name"));
+        check(&[("node.heartbeat", "200ms"), ("node.election_timeout", "1s")], Ok(()));
+        check(&[("node.heartbeat", "100ms")], Err("three times"));
+        check(&[("node.heartbeat", "1ms")], Err("10ms to 60s"));
+        check(&[("node.election_timeout", "2min")], Err("10ms to 60s"));
         check(&[("security.cluster_key", "key.pem")], Err("go together"));
     }
 

@@ -127,6 +127,9 @@ impl Assembly {
         options.recent_bytes_max = plan.log_cache.bytes() as usize;
         options.keep_bytes = config.log.feed_retention.bytes();
         options.keep_entries = config.log.keep_entries;
+        options.heartbeat = config.node.heartbeat.duration();
+        options.election_min = config.node.election_timeout.duration();
+        options.election_max = options.election_min * 2;
         options.durability = match config.log.durability {
             Durability::Fsync => perigee_consensus::Durability::Fsync,
             Durability::Interval => perigee_consensus::Durability::Interval(
