@@ -5,7 +5,7 @@
 //!
 //! transaction   staged: 0, or 1 + id + index of its first part | catalog: JSON | changes | sequences
 //! notifying     as transaction | notifications: count, then each: channel | payload | process id (zigzag)
-//! mixed         as notifying | the keyspace's own bytes, to the end
+//! mixed         as notifying | length and bytes of what the keyspace wrote
 //! stage         id | part | changes
 //! stage table   id | table: JSON | indexes: JSON
 //! abort         id
@@ -69,7 +69,9 @@ impl Entry {
                 if kind != kind::TRANSACTION {
                     encode_notifications(&transaction.notifications, &mut out);
                 }
-                out.extend_from_slice(&transaction.companion);
+                if kind == kind::MIXED {
+                    put_bytes(&transaction.companion, &mut out);
+                }
             }
             Entry::Stage { transaction, part, changes } => {
                 out.push(kind::STAGE);
@@ -131,7 +133,7 @@ impl Entry {
             which @ (kind::NOTIFYING | kind::MIXED) => {
                 let transaction = decode_transaction(&mut rest, schemas, unknown)?;
                 let notifications = decode_notifications(&mut rest)?;
-                let companion = if which == kind::MIXED { std::mem::take(&mut rest) } else { &[] };
+                let companion = if which == kind::MIXED { get_bytes(&mut rest)? } else { &[] };
                 let companion = Bytes::copy_from_slice(companion);
                 Entry::Transaction(Transaction { notifications, companion, ..transaction })
             }
