@@ -58,7 +58,7 @@ pub use reader::{Context, Reader};
 pub use reply::Reply;
 pub use run::{ColdKey, ColdObject, Load, Ran, run_command, run_read};
 pub use script::ScriptStore;
-pub use service::{Keyspace, Line, Listener, Proposer, SubmitError};
+pub use service::{Keyspace, Line, Listener, Proposer, Started, SubmitError, Waiting};
 pub use spec::{Begin, Category, Find, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 pub use state::{DbId, IDEMPOTENCY_DB, Settings, State};
 pub use unit::{Command, Refuse, Unit};

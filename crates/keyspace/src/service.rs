@@ -266,47 +266,30 @@ impl Keyspace {
     /// # Errors
     /// See [`SubmitError`].
     pub async fn submit(self: &Arc<Self>, unit: Unit) -> Result<Vec<Reply>, SubmitError> {
-        self.commands.fetch_add(unit.commands.len() as u64, Ordering::Relaxed);
-        let kib = unit.bytes() / 1_024 + 1;
-        let room = self.room.acquire_many(u32::try_from(kib.min(LINE_KIB_MAX)).unwrap_or(u32::MAX)).await;
-        let (answer, answered) = oneshot::channel();
-        let client = unit.client;
-        self.put(Submitted { item: Item::Unit(unit), answer: Some(answer) }).await?;
-        let answer = answered.await.unwrap_or(Err(SubmitError::Unknown))?;
-        drop(room);
-        match answer {
-            Answer::Replies(replies) => Ok(replies),
-            Answer::Waits { mut replies, at, block, served } => {
-                replies.push(self.wait(client, at, &block, served).await?);
-                Ok(replies)
-            }
+        match self.start(unit).await? {
+            Started::Replies(replies) => Ok(replies),
+            Started::Waits(waiting) => waiting.end().await,
         }
     }
 
-    async fn wait(
-        self: &Arc<Self>,
-        _client: u64,
-        at: Position,
-        block: &Block,
-        mut served: oneshot::Receiver<Result<Reply, SubmitError>>,
-    ) -> Result<Reply, SubmitError> {
-        let mut gone = Gone { keyspace: Arc::clone(self), at: Some(at) };
-        let unknown = |_| Err(SubmitError::Unknown);
-        if block.timeout_ms > 0 {
-            tokio::select! {
-                biased;
-                reply = &mut served => {
-                    gone.at = None;
-                    return reply.unwrap_or_else(unknown);
-                }
-                () = self.clock.sleep(Duration::from_millis(block.timeout_ms)) => {}
+    /// The first half of [`Keyspace::submit`]: until the unit is applied. Who drops this does not know whether its last
+    /// command waits; the node ends such a wait when it learns of it.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn start(self: &Arc<Self>, unit: Unit) -> Result<Started, SubmitError> {
+        self.commands.fetch_add(unit.commands.len() as u64, Ordering::Relaxed);
+        let kib = unit.bytes() / 1_024 + 1;
+        let _room = self.room.acquire_many(u32::try_from(kib.min(LINE_KIB_MAX)).unwrap_or(u32::MAX)).await;
+        let (answer, answered) = oneshot::channel();
+        self.put(Submitted { item: Item::Unit(unit), answer: Some(answer) }).await?;
+        Ok(match answered.await.unwrap_or(Err(SubmitError::Unknown))? {
+            Answer::Replies(replies) => Started::Replies(replies),
+            Answer::Waits { replies, at, block, served } => {
+                let gone = Gone { keyspace: Arc::clone(self), at: Some(at) };
+                Started::Waits(Waiting { replies, at, timeout_ms: block.timeout_ms, served, gone })
             }
-            // It may be served before the log knows that its time is over.
-            self.put(Submitted { item: Item::Unblock(at), answer: None }).await?;
-        }
-        let reply = served.await.unwrap_or_else(unknown);
-        gone.at = None;
-        reply
+        })
     }
 
     /// Ends the wait of a connection (CLIENT UNBLOCK): as if its time were over, or with an error. Says whether it waits.
@@ -340,6 +323,53 @@ impl Keyspace {
     async fn put(&self, submitted: Submitted) -> Result<(), SubmitError> {
         let closed = |_| SubmitError::Refused("ERR the node is stopping".to_owned());
         self.line.send(submitted).await.map_err(closed)
+    }
+}
+
+/// A unit that was applied.
+pub enum Started {
+    /// All its replies.
+    Replies(Vec<Reply>),
+    /// Its last command waits.
+    Waits(Waiting),
+}
+
+/// A command that waits; dropping it takes it out of the line before anything that is submitted later.
+pub struct Waiting {
+    replies: Vec<Reply>,
+    at: Position,
+    /// 0 for no end.
+    timeout_ms: u64,
+    served: oneshot::Receiver<Result<Reply, SubmitError>>,
+    gone: Gone,
+}
+
+impl Waiting {
+    /// Waits for its turn or its end; gives the replies of the whole unit.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn end(mut self) -> Result<Vec<Reply>, SubmitError> {
+        let unknown = |_| Err(SubmitError::Unknown);
+        let keyspace = Arc::clone(&self.gone.keyspace);
+        let mut reply = None;
+        if self.timeout_ms > 0 {
+            tokio::select! {
+                biased;
+                served = &mut self.served => reply = Some(served.unwrap_or_else(unknown)),
+                () = keyspace.clock.sleep(Duration::from_millis(self.timeout_ms)) => {
+                    // It may be served before the log knows that its time is over.
+                    keyspace.put(Submitted { item: Item::Unblock(self.at), answer: None }).await?;
+                }
+            }
+        }
+        let reply = match reply {
+            Some(reply) => reply,
+            None => (&mut self.served).await.unwrap_or_else(unknown),
+        };
+        self.gone.at = None;
+        self.replies.push(reply?);
+        Ok(std::mem::take(&mut self.replies))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use perigee_keyspace::{Command, Context, Flags, Reply, Run, SubmitError, Unit};
+use perigee_keyspace::{Command, Context, Flags, Reply, Run, Started, SubmitError, Unit};
 
 use crate::command::Entry;
 use crate::session::{Ended, Session};
@@ -170,8 +170,20 @@ impl Session {
     /// [`Ended`] also where nobody knows whether it took effect: no reply would be true.
     pub(crate) async fn submit(&mut self, unit: Unit, waits: bool, count: usize) -> Result<Vec<Reply>, Ended> {
         let keyspace = std::sync::Arc::clone(&self.shared.keyspace);
-        let submitted = async move { keyspace.submit(unit).await };
-        match self.wait(waits, submitted).await? {
+        let mut started = std::pin::pin!(async move { keyspace.start(unit).await });
+        let Ok(started) = self.wait(false, started.as_mut()).await else {
+            // Others see it go only when it waits no more: who pushes then finds nobody to give the element to.
+            if waits {
+                drop(started.await);
+            }
+            return Err(Ended);
+        };
+        let replies = match started {
+            Ok(Started::Replies(replies)) => Ok(replies),
+            Ok(Started::Waits(waiting)) => self.wait(true, waiting.end()).await?,
+            Err(error) => Err(error),
+        };
+        match replies {
             Ok(replies) => Ok(replies),
             Err(SubmitError::Unknown) => Err(Ended),
             Err(SubmitError::Refused(text)) => Ok(vec![Reply::error(text); count]),

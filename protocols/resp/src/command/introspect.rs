@@ -161,7 +161,7 @@ fn info(_session: &mut Session, words: &[Bytes]) -> Result<Reply> {
     if words.len() == 2 {
         return Ok(Reply::Array(all().map(info_of).collect()));
     }
-    let one = |name: &Bytes| find_name(&text(name).to_ascii_lowercase()).map_or(Reply::NullArray, info_of);
+    let one = |name: &Bytes| find_name(&text(name).to_ascii_lowercase()).map_or(Reply::Null, info_of);
     Ok(Reply::Array(words[2..].iter().map(one).collect()))
 }
 
