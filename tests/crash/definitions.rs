@@ -10,7 +10,7 @@ use perigee_tests::admin::{server_with_grpc, verify};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-const KILLS: usize = 6;
+const KILLS: usize = 2;
 const TABLES: u32 = 4;
 const WRITERS: u64 = 3;
 const DEFINERS: u64 = 2;

@@ -77,8 +77,9 @@ struct Tracker {
     cursor: Cursor,
     time_column: u16,
     width: BucketWidth,
-    /// The table's storage as of the cursor.
-    storage: Oid,
+    /// The table's storage as of the cursor, once an entry has told it. What the catalog says may be newer than the
+    /// position: a view that was made while its table was emptied would take that for nothing new.
+    storage: Option<Oid>,
     /// By a range's beginning: its end, and the entry that changed it last.
     changed: BTreeMap<i64, (i64, LogIndex)>,
     /// What has changed at or before this entry is not known: everything may have.
@@ -98,7 +99,7 @@ impl Tracker {
             cursor: engine.feed.cursor(Position::behind(position), Wanted::table(continuous.table)),
             time_column: continuous.time_column,
             width,
-            storage: continuous.storage,
+            storage: None,
             changed: BTreeMap::new(),
             unknown: LogIndex(0),
             taken: VecDeque::from([(seen_from, position)]),
@@ -139,9 +140,9 @@ impl Tracker {
                 self.row(index, &columns, &new);
             }
             Change::Delete { old, .. } => self.old(index, &old),
-            Change::Table(table) if table.storage == self.storage => {}
+            Change::Table(table) if Some(table.storage) == self.storage => {}
             Change::Table(table) => {
-                self.storage = table.storage;
+                self.storage = Some(table.storage);
                 self.forget(index);
             }
             Change::Unknown { .. } | Change::Dropped { .. } => self.forget(index),
