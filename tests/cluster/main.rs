@@ -17,6 +17,14 @@ fn options() -> ServerOptions {
     options.env("PERIGEE_NODE__HEARTBEAT", "200ms").env("PERIGEE_NODE__ELECTION_TIMEOUT", "2s")
 }
 
+/// A cluster with a table `t`.
+async fn with_table(options: &ServerOptions) -> Cluster {
+    let cluster = Cluster::start(options).unwrap();
+    let client = cluster.servers()[cluster.leader().unwrap()].client().await.unwrap();
+    client.batch_execute("CREATE TABLE t (a int PRIMARY KEY)").await.unwrap();
+    cluster
+}
+
 /// Asks again until it is as wanted.
 async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
     let started = Instant::now();
@@ -121,15 +129,7 @@ async fn three_nodes_replicate_what_the_leader_writes() {
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_when_nodes_are_killed() {
-    let mut cluster = Cluster::start(&options()).unwrap();
-    let leader = cluster.leader().unwrap();
-    cluster.servers()[leader]
-        .client()
-        .await
-        .unwrap()
-        .batch_execute("CREATE TABLE t (a int PRIMARY KEY)")
-        .await
-        .unwrap();
+    let mut cluster = with_table(&options()).await;
     let (mut next, mut acknowledged) = (0, BTreeSet::new());
     for round in 0..3 {
         acknowledged.extend(write(&cluster, &mut next, Duration::from_secs(1)).await);
@@ -148,15 +148,7 @@ async fn nothing_acknowledged_is_lost_when_nodes_are_killed() {
 
 #[tokio::test]
 async fn an_empty_disk_is_filled_and_votes_again() {
-    let mut cluster = Cluster::start(&options()).unwrap();
-    let leader = cluster.leader().unwrap();
-    cluster.servers()[leader]
-        .client()
-        .await
-        .unwrap()
-        .batch_execute("CREATE TABLE t (a int PRIMARY KEY)")
-        .await
-        .unwrap();
+    let mut cluster = with_table(&options()).await;
     let mut next = 0;
     let mut acknowledged = write(&cluster, &mut next, Duration::from_secs(1)).await;
     let replaced = (cluster.leader().unwrap() + 1) % 3;
@@ -184,15 +176,7 @@ async fn a_follower_below_the_cut_log_gets_a_snapshot() {
         .env("PERIGEE_LOG__KEEP_ENTRIES", "20")
         .env("PERIGEE_LOG__FEED_RETENTION", "0")
         .env("PERIGEE_STORAGE__CHECKPOINT_INTERVAL", "1s");
-    let mut cluster = Cluster::start(&options).unwrap();
-    let leader = cluster.leader().unwrap();
-    cluster.servers()[leader]
-        .client()
-        .await
-        .unwrap()
-        .batch_execute("CREATE TABLE t (a int PRIMARY KEY)")
-        .await
-        .unwrap();
+    let mut cluster = with_table(&options).await;
     let mut next = 0;
     let mut acknowledged = write(&cluster, &mut next, Duration::from_secs(1)).await;
     let away = (cluster.leader().unwrap() + 1) % 3;
