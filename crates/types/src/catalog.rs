@@ -169,16 +169,10 @@ impl Catalog {
         if let Some((schema, name)) = object.relation_name() {
             self.relations.insert((schema, name.to_owned()), object.oid());
         }
-        // A table's storage and constraints draw from the same numbers.
-        let mut highest = object.oid().0;
         if let Object::Type(ty) = &object {
             self.types.insert((ty.schema, ty.name.clone()), ty.oid);
-            highest = ty.highest_oid();
         }
         if let Object::Table(table) = &object {
-            highest = highest.max(table.storage.0);
-            highest = table.checks.iter().map(|c| c.oid.0).fold(highest, u32::max);
-            highest = table.foreign_keys.iter().map(|k| k.oid.0).fold(highest, u32::max);
             for key in &table.foreign_keys {
                 self.referencing.entry(key.references).or_default().insert(table.oid);
             }
@@ -186,7 +180,7 @@ impl Catalog {
                 self.children.entry(*parent).or_default().insert(table.oid);
             }
         }
-        self.next_oid = self.next_oid.max(highest.saturating_add(1));
+        self.reserve_oids(object.highest_oid().saturating_add(1));
         self.objects.insert(object.oid(), object);
     }
 
@@ -215,13 +209,13 @@ impl Catalog {
         }
     }
 
-    /// The smallest oid that no object has had in this version's history.
+    /// The smallest oid that neither an object of this version's history has had nor a staged transaction.
     #[must_use]
     pub fn next_oid(&self) -> u32 {
         self.next_oid
     }
 
-    /// Never hands out an oid below `next` again: what the checkpoint kept of dropped objects.
+    /// Never hands out an oid below `next` again: those of dropped objects, and of staged ones that may never be committed.
     pub fn reserve_oids(&mut self, next: u32) {
         self.next_oid = self.next_oid.max(next);
     }

@@ -41,6 +41,14 @@ impl Catalogs {
         self.newest.store(version, Ordering::Release);
     }
 
+    /// Keeps the newest version from handing out an oid below `next`.
+    pub(super) fn reserve_oids(&self, next: u32) {
+        let mut versions = self.versions.write();
+        if let Some(newest) = versions.last_mut().filter(|newest| newest.next_oid() < next) {
+            Arc::make_mut(newest).reserve_oids(next);
+        }
+    }
+
     /// Forgets versions that nobody at or behind the horizon meets.
     pub(super) fn prune(&self, horizon: impl FnOnce() -> u64) {
         if self.versions.read().len() == 1 {

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use perigee_types::catalog::{Index, Table};
+use perigee_types::catalog::{Index, Object, Table};
 use perigee_types::{LogIndex, Oid, Term, TransactionId};
 
 use super::{Core, Store, StoreError};
@@ -65,6 +65,11 @@ impl Store {
             }
             return;
         }
+        // Whatever becomes of the transaction: what is left in the LSM of a storage oid is dropped by that oid, so no
+        // other table may ever get it.
+        let indexes_highest = indexes.iter().map(|index| index.oid.0).max().unwrap_or(0);
+        let highest = Object::Table(Arc::clone(&table)).highest_oid().max(indexes_highest);
+        self.catalogs.reserve_oids(highest.saturating_add(1));
         self.create_table(&table, indexes.iter().map(AsRef::as_ref));
         match staged.created.iter_mut().find(|(known, _)| known.storage == table.storage) {
             Some(known) => *known = (table, indexes),

@@ -143,3 +143,24 @@ fn a_staged_table_comes_with_its_transaction_or_not_at_all() {
         assert_eq!(node.store.table(storage).is_some(), commit);
     }
 }
+
+#[test]
+fn the_oids_of_a_staged_table_are_not_handed_out_again() {
+    for restart in [false, true] {
+        let mut node = Node::new();
+        let storage = Oid(25_000);
+        let new = Arc::new(table(storage, &[index(PRIMARY, &[1], true)]));
+        let indexes = vec![Arc::new(index(Oid(25_010), &[1], true))];
+        node.commit(&Entry::StageTable { transaction: TRANSACTION, table: new, indexes });
+        assert_eq!(node.store.catalog().next_oid(), 25_011);
+        node.checkpoint();
+        if restart {
+            node.reopen();
+        }
+        node.next_term();
+        node.checkpoint();
+        assert_eq!(node.store.catalog().next_oid(), 25_011, "what was staged under them may still be in the LSM");
+        node.reopen();
+        assert_eq!(node.store.catalog().next_oid(), 25_011);
+    }
+}

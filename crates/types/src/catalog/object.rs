@@ -146,6 +146,20 @@ impl Object {
         }
     }
 
+    /// The greatest oid that it takes: a table's storage and constraints draw from the same numbers.
+    #[must_use]
+    pub fn highest_oid(&self) -> u32 {
+        match self {
+            Object::Table(table) => {
+                let checks = table.checks.iter().map(|check| check.oid.0);
+                let keys = table.foreign_keys.iter().map(|key| key.oid.0);
+                checks.chain(keys).fold(table.oid.0.max(table.storage.0), u32::max)
+            }
+            Object::Type(ty) => ty.highest_oid(),
+            other => other.oid().0,
+        }
+    }
+
     /// The schema that it stands in.
     #[must_use]
     pub fn schema(&self) -> Option<Oid> {
