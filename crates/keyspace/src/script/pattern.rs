@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use mlua::{IntoLua, Lua, MultiValue, Result, Table, Value};
 
-use super::vm::{Budget, raise};
+use super::vm::{Budget, out_of_memory, raise};
 
 /// Captures of a pattern.
 const CAPTURES_MAX: usize = 32;
@@ -497,7 +497,7 @@ fn gsub(lua: &Lua, args: &MultiValue, budget: &Budget) -> Result<(mlua::String, 
             budget.charge(with.len() as u64 / 64)?;
             replace(lua, &matcher, &with, at, end, &mut out)?;
             if out.len() > super::vm::MEMORY_BYTES_MAX as usize {
-                return Err(mlua::Error::runtime("not enough memory"));
+                return Err(out_of_memory());
             }
         }
         match (found, text.get(at)) {
@@ -536,6 +536,23 @@ fn replace(lua: &Lua, matcher: &Matcher<'_>, with: &[u8], start: usize, end: usi
     Ok(())
 }
 
+/// `rep`. Lua's own counts a text of no bytes two thousand million times, and nothing ends it.
+fn rep(lua: &Lua, args: &MultiValue, budget: &Budget) -> Result<mlua::String> {
+    let args = Args { lua, args, name: "rep" };
+    let text = args.bytes(0)?;
+    if matches!(args.args.get(1), None | Some(Value::Nil)) {
+        return Err(args.wrong(1, "number"));
+    }
+    // As C takes an int of it.
+    let count = usize::try_from(args.integer(1, 0)? as i32).unwrap_or(0);
+    let bytes = text.len().saturating_mul(count);
+    if bytes > super::vm::MEMORY_BYTES_MAX as usize {
+        return Err(out_of_memory());
+    }
+    budget.charge(bytes as u64 / 64)?;
+    lua.create_string(text.repeat(if text.is_empty() { 0 } else { count }))
+}
+
 /// Puts the functions into the string library; `gsub` and `matches` go to the prelude, which makes one of them.
 pub(super) fn install(lua: &Lua, strings: &Table, native: &Table, budget: &Arc<Budget>) -> Result<()> {
     let own = Arc::clone(budget);
@@ -544,6 +561,8 @@ pub(super) fn install(lua: &Lua, strings: &Table, native: &Table, budget: &Arc<B
     strings.raw_set("match", lua.create_function(move |lua, args: MultiValue| find(lua, &args, &own, false))?)?;
     let own = Arc::clone(budget);
     strings.raw_set("gmatch", lua.create_function(move |lua, args: MultiValue| gmatch(lua, &args, &own))?)?;
+    let own = Arc::clone(budget);
+    strings.raw_set("rep", lua.create_function(move |lua, args: MultiValue| rep(lua, &args, &own))?)?;
     let own = Arc::clone(budget);
     native.raw_set("gsub", lua.create_function(move |lua, args: MultiValue| gsub(lua, &args, &own))?)?;
     let own = Arc::clone(budget);

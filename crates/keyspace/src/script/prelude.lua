@@ -1,7 +1,7 @@
 -- What scripts see. Called with the functions that Rust gives; returns what Rust calls.
 local native = ...
 local real_globals = _G
-local next, type, error, select = next, type, error, select
+local next, type, error, select, tonumber, unpack = next, type, error, select, tonumber, unpack
 local raw_tostring, raw_pcall, raw_xpcall = tostring, pcall, xpcall
 local raw_setmetatable, raw_getmetatable, raw_loadstring = setmetatable, getmetatable, loadstring
 local create, resume, wrap = coroutine.create, coroutine.resume, coroutine.wrap
@@ -78,6 +78,37 @@ function tostring(...)
     return "userdata: (nil)"
   end
   return raw_tostring(value)
+end
+
+-- Lua's own adds up bounds as integers of C. What overflows there passes its check, and it writes past its stack.
+local STACK_MAX = 8000
+local function bound(value, number)
+  local whole = tonumber(value)
+  if not whole or (type(value) ~= "number" and type(value) ~= "string") then
+    error("bad argument #" .. number .. " to 'unpack' (number expected, got " .. type(value) .. ")", 3)
+  end
+  return whole < 0 and -(-whole - -whole % 1) or whole - whole % 1
+end
+real_globals.unpack = function(...)
+  local target, first, last = ...
+  if type(target) ~= "table" then
+    local kind = select("#", ...) == 0 and "no value" or type(target)
+    error("bad argument #1 to 'unpack' (table expected, got " .. kind .. ")", 2)
+  end
+  local from = first == nil and 1 or bound(first, 2)
+  local to = last == nil and #target or bound(last, 3)
+  if from > to then
+    return
+  end
+  -- Neither is a number that is none.
+  if not (to - from + 1 + (last ~= nil and 3 or first ~= nil and 2 or 1) <= STACK_MAX and from >= -2 ^ 31 and to < 2 ^ 31) then
+    error("too many results to unpack", 2)
+  elseif last ~= nil then
+    return unpack(target, from, to)
+  elseif first ~= nil then
+    return unpack(target, from)
+  end
+  return unpack(target)
 end
 
 -- Errors that Rust raised become what Redis would have raised; the end of a script cannot be caught.

@@ -248,6 +248,55 @@ fn scripts_end() {
     assert!(deep.contains("stack overflow"), "{deep}");
 }
 
+/// Lua's own library adds up such bounds until they overflow, and walks away over its stack.
+#[test]
+fn unpack_refuses_what_the_stack_cannot_take() {
+    let mut twin = Twin::new();
+    for bounds in [
+        "-2, 2147483647",
+        "0, 2147483647",
+        "-2147483648, -2",
+        "-2147483648, 2147483647",
+        "1, 8000",
+        "1, 1e300",
+        "-1/0, 1",
+    ] {
+        let line = twin.line(&format!("EVAL \"return {{unpack({{1,2,3}}, {bounds})}}\" 0"));
+        assert!(line.starts_with("(error) ERR user_script:1: too many results to unpack script: "), "{bounds}: {line}");
+    }
+    twin.check(
+        r#"EVAL "return {unpack({1,2,3})}" 0 => [1, 2, 3]
+           EVAL "return {unpack({1,2,3}, 2)}" 0 => [2, 3]
+           EVAL "return {unpack({1,2,3}, nil, 2)}" 0 => [1, 2]
+           EVAL "return {unpack({1,2,3}, '2', '3')}" 0 => [2, 3]
+           EVAL "return {unpack({1,2,3}, 1.9, 2.9)}" 0 => [1, 2]
+           EVAL "return {unpack({1,2,3}, -1, -2)}" 0 => []
+           EVAL "return {unpack({1,2,3}, 2, 1)}" 0 => []
+           EVAL "return select('#', unpack({}, -1, 5))" 0 => 7
+           EVAL "local r = {} for i = 0, 7999 do r[i] = 1 end return select('#', unpack(r))" 0 => 7999
+           EVAL "local r = {} for i = 0, 7999 do r[i] = 1 end return redis.call('lpush', 'l', unpack(r))" 0 => 7999
+           EVAL "return select('#', unpack({}, 1, 7997))" 0 => 7997
+           EVAL "return select(2, pcall(unpack))" 0 => "bad argument #1 to \'unpack\' (table expected, got no value)"
+           EVAL "return select(2, pcall(unpack, 'x'))" 0 => "bad argument #1 to \'unpack\' (table expected, got string)"
+           EVAL "return select(2, pcall(unpack, {}, 'x'))" 0 => "bad argument #2 to \'unpack\' (number expected, got string)"
+           EVAL "return select(2, pcall(unpack, {}, 1, {}))" 0 => "bad argument #3 to \'unpack\' (number expected, got table)""#,
+    );
+}
+
+/// Repeating nothing often costs what repeating costs.
+#[test]
+fn rep_is_counted() {
+    let mut twin = Twin::new();
+    let killed = "(error) ERR script killed: instruction budget of 20000000 is used up";
+    twin.check(&format!(
+        r#"EVAL "local s = '' for i = 1, 1000000 do s = s:rep(2147483647) end return s" 0 => ""
+           EVAL "for i = 1, 1000000 do ('x'):rep(1000000) end" 0 => {killed}
+           EVAL "return {{('ab'):rep(3), ('ab'):rep(0), ('ab'):rep(-1), string.rep(12, 2), ('a'):rep('2')}}" 0 => ["ababab", "", "", "1212", "aa"]
+           EVAL "return select(2, pcall(string.rep))" 0 => "bad argument #1 to \'rep\' (string expected, got no value)"
+           EVAL "return select(2, pcall(string.rep, 'x'))" 0 => "bad argument #2 to \'rep\' (number expected, got no value)""#
+    ));
+}
+
 #[test]
 fn cjson() {
     Twin::new().check(

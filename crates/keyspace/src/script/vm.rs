@@ -53,6 +53,11 @@ pub(super) fn raise(lua: &Lua, text: &str) -> mlua::Error {
     mlua::Error::external(Raised { text, is_table: false })
 }
 
+/// The error that Lua raises where its memory is used up.
+pub(super) fn out_of_memory() -> mlua::Error {
+    mlua::Error::external(Raised { text: "not enough memory".to_owned(), is_table: false })
+}
+
 /// An error as `redis.call` raises it: a table.
 pub(super) fn raise_table(text: String) -> mlua::Error {
     mlua::Error::external(Raised { text, is_table: true })
