@@ -16,11 +16,13 @@
 //! - [`planning`]: names, functions and types for the SQL planner
 //! - `family`: which partitions of a table a scan reads
 //! - [`runtime`]: threads, memory, binding and running
+//! - `asof`: ASOF JOIN
 //! - `subplan`: subqueries that depend on outer rows
 //! - [`stream`]: batches on their way to the caller
 //! - [`explain`]: plans as text
 //! - [`error`]: DataFusion's errors as SQLSTATEs
 
+pub(crate) mod asof;
 mod bind;
 mod cooperative;
 pub mod error;
@@ -51,8 +53,8 @@ pub use error::sql_error;
 pub(crate) use pending::pending_filter;
 pub use planning::{ONLY_MARK, Planning, PlanningOptions, RESTRICTED, TABLE_OID_MARK, ViewPlanner, optimize};
 pub(crate) use postgres::{
-    ALL, ANY, BIT_NOT, BOUND_LEFT_OUT, DOMAIN_VALUE, JSON_ROW, ORDINALITY, RECORD, RECORD_SET, UNNEST, VARIADIC,
-    record_columns,
+    ALL, ANY, BIT_NOT, BOUND_LEFT_OUT, BUCKETS, DOMAIN_VALUE, JSON_ROW, ORDINALITY, RECORD, RECORD_SET, UNNEST,
+    VARIADIC, record_columns,
 };
 pub use rewrite::rewrite_expression;
 pub use runtime::{QueryOptions, QueryRuntime};

@@ -12,13 +12,13 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, SessionStateDefaults};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::optimizer::Analyzer;
+use datafusion::optimizer::{Analyzer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
 use super::cooperative::YieldBehindJoins;
 use super::postgres;
 use super::type_planner::PostgresTypes;
-use super::{pushdown, sort_keys};
+use super::{asof, pushdown, sort_keys};
 
 /// Rows of a batch, the largest.
 pub(super) const BATCH_ROWS: usize = 8192;
@@ -31,7 +31,7 @@ pub(super) fn planning() -> &'static SessionState {
         SessionStateBuilder::new()
             .with_config(config(1))
             .with_analyzer_rules(rules)
-            .with_optimizer_rules(sort_keys::logical_rules())
+            .with_optimizer_rules(optimizer_rules())
             .with_expr_planners(postgres::expr_planners())
             .with_type_planner(type_planner())
             .with_scalar_functions(postgres::scalar_functions())
@@ -61,7 +61,14 @@ pub(crate) fn running(runtime: Arc<RuntimeEnv>, threads: usize) -> SessionState 
         .with_config(config(threads))
         .with_runtime_env(runtime)
         .with_physical_optimizer_rules(rules)
+        .with_query_planner(Arc::new(asof::Planner))
         .build()
+}
+
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = sort_keys::logical_rules();
+    rules.insert(0, Arc::new(asof::PlanAsofJoins));
+    rules
 }
 
 /// The types of SQL text.

@@ -55,6 +55,7 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
+pub(crate) use datetime::BUCKETS;
 pub(crate) use domains::DOMAIN_VALUE;
 pub(crate) use json::{JSON_ROW, RECORD, RECORD_SET};
 pub(crate) use math::BIT_NOT;
@@ -92,6 +93,7 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(unicode::functions());
     all.extend(quantified::functions());
     all.extend(variadic::functions());
+    all.push(super::asof::mark());
     all.extend(super::system::system_tables().functions());
     all
 }

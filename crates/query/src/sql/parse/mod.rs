@@ -4,6 +4,7 @@
 //! sessions, COPY, EXPLAIN, maintenance) are read here from the tokens; everything relational goes to sqlparser.
 
 mod alter;
+mod beyond;
 mod copy;
 mod cursor;
 mod maintenance;
@@ -27,6 +28,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 pub(super) use self::alter::WITHOUT_EFFECT;
+pub(super) use self::beyond::LATEST;
 use self::position::Text;
 use self::position::at_or_near;
 pub(super) use self::rewrite::{CONFLICT_TARGET, NOTHING};

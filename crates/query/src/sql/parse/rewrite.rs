@@ -53,6 +53,7 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     lock_without_from(&mut tokens);
     order_using(&mut tokens);
     call_current_schema(&mut tokens);
+    super::beyond::rewrite(&mut tokens);
     syntax::plain_tokens(&mut tokens);
     syntax::plain_strings(&mut tokens);
     syntax::plain_substring(&mut tokens);

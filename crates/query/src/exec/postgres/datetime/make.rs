@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
+use perigee_types::bucket::{BucketWidth, micros};
 use perigee_types::text::calendar::{days_from_civil, days_in_month};
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -114,6 +115,10 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
                 overload(&[T::Interval, T::Timestamp], T::Timestamp, bucket),
                 overload(&[T::Interval, T::Timestamptz], T::Timestamptz, bucket),
                 overload(&[T::Interval, T::Date], T::Date, bucket),
+                overload(&[T::Interval, T::Timestamp, T::Timestamp], T::Timestamp, bucket_from),
+                overload(&[T::Interval, T::Timestamptz, T::Timestamptz], T::Timestamptz, bucket_from),
+                overload(&[T::Interval, T::Timestamp, T::Interval], T::Timestamp, bucket_shifted),
+                overload(&[T::Interval, T::Timestamptz, T::Interval], T::Timestamptz, bucket_shifted),
             ],
         )
         .udf(),
@@ -275,7 +280,41 @@ fn finite(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
 }
 
 fn bucket(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
-    perigee_types::bucket::BucketWidth::new(interval(&args[0])?)?.start_of(&args[1])
+    BucketWidth::new(interval(&args[0])?)?.start_of(&args[1])
+}
+
+/// Ranges that count from the third argument.
+fn bucket_from(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    let origin = micros(&args[2]).unwrap_or_default();
+    let width = BucketWidth::new(interval(&args[0])?)?;
+    // How far the origin is into its own range.
+    shifted(width, &args[1], origin.saturating_sub(width.start(origin)))
+}
+
+/// Ranges that begin so much later.
+fn bucket_shifted(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    let by = interval(&args[2])?;
+    if by.months != 0 {
+        return Err(SqlError::unsupported("time_bucket with an offset of months"));
+    }
+    let by = i64::from(by.days).saturating_mul(DAY).saturating_add(by.micros);
+    shifted(BucketWidth::new(interval(&args[0])?)?, &args[1], by)
+}
+
+fn shifted(width: BucketWidth, time: &Value, by: i64) -> SqlResult<Value> {
+    let at = micros(time).unwrap_or_default();
+    if at == i64::MAX || at == i64::MIN {
+        return Ok(time.clone());
+    }
+    if matches!(width, BucketWidth::Months(_)) && by != 0 {
+        return Err(SqlError::unsupported("time_bucket of months with an origin or an offset"));
+    }
+    let start = at.checked_sub(by).and_then(|at| width.start(at).checked_add(by));
+    let start = start.ok_or_else(|| out_of_range("timestamp"))?;
+    Ok(match time {
+        Value::Timestamp(_) => Value::Timestamp(start),
+        _ => Value::Timestamptz(start),
+    })
 }
 
 fn bin(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {

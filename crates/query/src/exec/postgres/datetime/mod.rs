@@ -6,6 +6,7 @@
 //! - `overlaps`: the predicate OVERLAPS
 //! - [`pattern`]: to_char, to_date, to_timestamp
 
+mod buckets;
 mod calculate;
 mod make;
 mod overlaps;
@@ -18,6 +19,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, Operator, ScalarUDF};
 use perigee_types::{SqlError, SqlState, SqlType};
 
+pub(crate) use buckets::BUCKETS;
 pub(super) use calculate::{instant_plus, interval_times};
 
 /// Microseconds of a day.
@@ -29,6 +31,7 @@ pub(super) const SECOND: i64 = 1_000_000;
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let mut all = parts::functions();
     all.extend(make::functions());
+    all.push(buckets::function());
     all.extend(overlaps::functions());
     all.extend(pattern::functions());
     all

@@ -239,9 +239,13 @@ impl Joins {
                 JoinOperator::FullOuter(_) => Holder::Either,
                 _ => Holder::Left,
             };
+            let asof = matches!(join.join_operator, JoinOperator::AsOf { .. });
             left = match constraint(&mut join.join_operator) {
                 Some(constraint @ (JoinConstraint::Using(_) | JoinConstraint::Natural)) => {
-                    let (condition, outputs) = common(constraint, left, right, side, merged)?;
+                    let (mut condition, outputs) = common(constraint, left, right, side, merged)?;
+                    if asof {
+                        super::asof::compare_last(&mut condition);
+                    }
                     *constraint = JoinConstraint::On(condition);
                     outputs
                 }
@@ -397,7 +401,8 @@ fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
         | JoinOperator::LeftOuter(constraint)
         | JoinOperator::Right(constraint)
         | JoinOperator::RightOuter(constraint)
-        | JoinOperator::FullOuter(constraint) => Some(constraint),
+        | JoinOperator::FullOuter(constraint)
+        | JoinOperator::AsOf { constraint, .. } => Some(constraint),
         _ => None,
     }
 }

@@ -1,9 +1,12 @@
 //! What PostgreSQL writes and DataFusion's planner does not know, written as it does know it.
 
 mod arguments;
+mod asof;
 mod domains;
 mod functions;
+mod gapfill;
 mod joins;
+mod latest;
 mod literals;
 mod ordered;
 mod rows;
@@ -90,6 +93,9 @@ impl VisitorMut for Rewrite<'_> {
         if query.with.as_ref().is_some_and(with::writes) {
             return ControlFlow::Break(with::not_at_the_top());
         }
+        if let Err(error) = gapfill::fill(query) {
+            return ControlFlow::Break(error);
+        }
         self.joins.enter_query(query, self.context);
         flow(fetch_as_limit(query).and_then(|()| row_counts(query)).and_then(|()| order_by_constants(query)))
     }
@@ -103,7 +109,10 @@ impl VisitorMut for Rewrite<'_> {
         if select.into.is_some() {
             return ControlFlow::Break(SqlError::unsupported("SELECT INTO").hint("Use CREATE TABLE AS instead."));
         }
-        if let Err(error) = windows::resolve(&mut select.named_window).and_then(|()| no_constants(&select.group_by)) {
+        let checked = windows::resolve(&mut select.named_window)
+            .and_then(|()| no_constants(&select.group_by))
+            .and_then(|()| latest::on(select));
+        if let Err(error) = checked {
             return ControlFlow::Break(error);
         }
         self.windows.push(select.named_window.clone());
@@ -120,7 +129,7 @@ impl VisitorMut for Rewrite<'_> {
         self.rows.push(whole_rows::relations(&select.from, self.context));
         system_columns::name(&mut select.projection);
         select.projection.iter_mut().for_each(rows::value);
-        flow(self.joins.enter_select(select, self.context))
+        flow(self.joins.enter_select(select, self.context).and_then(|()| asof::joins(&mut select.from)))
     }
 
     fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<SqlError> {

@@ -1,0 +1,105 @@
+//! Clauses that PostgreSQL does not have, in a form that sqlparser reads.
+//!
+//! - `a ASOF [LEFT] JOIN b ON …` (DuckDB) is `a ASOF JOIN b MATCH_CONDITION (true) ON …`, with `(false)` for LEFT
+//! - `LATEST ON t PARTITION BY a, b` (QuestDB) is `QUALIFY __latest(t, a, b)`
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
+
+use super::rewrite::is_words;
+use super::tokens::word_of;
+
+/// The function that stands for LATEST ON.
+pub(in crate::sql) const LATEST: &str = "__latest";
+
+fn word(value: &str, keyword: Keyword, span: Span) -> TokenWithSpan {
+    TokenWithSpan { token: Token::Word(Word { value: value.to_owned(), quote_style: None, keyword }), span }
+}
+
+pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
+    asof_joins(tokens);
+    latest_on(tokens);
+}
+
+fn asof_joins(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        let (outer, words) = match () {
+            () if is_words(tokens, at, &["asof", "join"]) => (false, 0),
+            () if is_words(tokens, at, &["asof", "inner", "join"]) => (false, 1),
+            () if is_words(tokens, at, &["asof", "left", "join"]) => (true, 1),
+            () if is_words(tokens, at, &["asof", "left", "outer", "join"]) => (true, 2),
+            () => {
+                at += 1;
+                continue;
+            }
+        };
+        tokens.drain(at + 1..at + 1 + words);
+        let mut depth = 0_usize;
+        let condition = (at + 2..tokens.len()).find(|at| {
+            match tokens[*at].token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0 && matches!(word_of(&tokens[*at].token).as_deref(), Some("on" | "using"))
+        });
+        if let Some(condition) = condition {
+            let span = tokens[condition].span;
+            let value = if outer { ("FALSE", Keyword::FALSE) } else { ("TRUE", Keyword::TRUE) };
+            let made = |token| TokenWithSpan { token, span };
+            let clause = [
+                word("MATCH_CONDITION", Keyword::MATCH_CONDITION, span),
+                made(Token::LParen),
+                word(value.0, value.1, span),
+                made(Token::RParen),
+            ];
+            tokens.splice(condition..condition, clause);
+        }
+        at += 2;
+    }
+}
+
+fn latest_on(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 1;
+    while at < tokens.len() {
+        if !is_words(tokens, at, &["latest", "on"]) {
+            at += 1;
+            continue;
+        }
+        let Some(time) = name_end(tokens, at + 2) else { return };
+        if !is_words(tokens, time, &["partition", "by"]) {
+            return;
+        }
+        let mut end = time + 2;
+        loop {
+            let Some(next) = name_end(tokens, end) else { return };
+            end = next;
+            if tokens.get(end).is_none_or(|t| t.token != Token::Comma) {
+                break;
+            }
+            end += 1;
+        }
+        let span = tokens[at].span;
+        let made = |token| TokenWithSpan { token, span };
+        let mut clause =
+            vec![word("QUALIFY", Keyword::QUALIFY, span), word(LATEST, Keyword::NoKeyword, span), made(Token::LParen)];
+        clause.extend_from_slice(&tokens[at + 2..time]);
+        clause.push(made(Token::Comma));
+        clause.extend_from_slice(&tokens[time + 2..end]);
+        clause.push(made(Token::RParen));
+        let length = clause.len();
+        tokens.splice(at..end, clause);
+        at += length;
+    }
+}
+
+/// Where a column's name that begins at `at` ends: `a`, `"A"`, `t.a`.
+fn name_end(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
+    let is_word = |at: usize| matches!(tokens.get(at).map(|t| &t.token), Some(Token::Word(_)));
+    let mut end = is_word(at).then_some(at + 1)?;
+    while tokens.get(end).is_some_and(|t| t.token == Token::Period) && is_word(end + 1) {
+        end += 2;
+    }
+    Some(end)
+}
