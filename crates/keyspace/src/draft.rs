@@ -10,8 +10,9 @@
 //! them are the same it comes to what the transaction has seen, and where one differs nothing of the transaction is done.
 
 use std::cell::{Cell, RefCell};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -24,11 +25,11 @@ use crate::run::{Ran, run_command};
 use crate::scan::ScannedKey;
 use crate::state::{DbId, State};
 use crate::unit::{Command, Unit};
-use crate::{Context, Effects, Keyspace, Load, Reply, StorageFault, Writer};
+use crate::{Context, Effects, Flags, Keyspace, Load, Reply, StorageFault, Writer};
 
 /// Bytes of commands and versions in one transaction: they stand in its one entry.
 pub const DRAFT_BYTES_MAX: usize = 896 << 10;
-/// Bytes of the objects that a transaction copies.
+/// Bytes of the objects that a transaction copies, with those that its savepoints keep.
 const COPIES_BYTES_MAX: usize = 256 << 20;
 /// Keys whose versions a transaction remembers because it has read them.
 const SEEN_MAX: usize = 100_000;
@@ -45,6 +46,9 @@ pub enum DraftError {
     /// The objects that it changes are too large to copy.
     #[error("the transaction changes keys that hold more than {} MiB", COPIES_BYTES_MAX >> 20)]
     Memory,
+    /// `maxmemory` is used up, and the command needs more.
+    #[error("the keyspace uses more memory than maxmemory allows")]
+    Full,
     /// It depends on more keys than it can remember.
     #[error("the transaction depends on more than {SEEN_MAX} keys")]
     TooMany,
@@ -87,6 +91,22 @@ struct Inner {
     written: BTreeSet<Name>,
     commands: BTreeMap<DbId, Vec<Command>>,
     bytes: usize,
+    /// Where somebody may go back to, in order.
+    marks: Vec<Mark>,
+    /// Bytes of the images of all marks, about.
+    kept: usize,
+}
+
+/// A place that somebody may go back to, and what was changed behind it, up to the next.
+struct Mark {
+    /// Gone when nobody will.
+    place: Weak<()>,
+    commands: Vec<(DbId, usize)>,
+    bytes: usize,
+    /// Keys that nobody had written before.
+    written: Vec<Name>,
+    /// What keys held here.
+    images: BTreeMap<Name, Option<Image>>,
 }
 
 /// See the module.
@@ -100,13 +120,9 @@ pub struct Draft {
 #[derive(Debug, Default)]
 pub struct DraftKeys(BTreeMap<Name, Option<ScannedKey>>);
 
-/// A place to come back to.
+/// A place to come back to: the begin, or where [`Draft::mark`] was called. Drop it where nobody will.
 #[derive(Default)]
-pub struct DraftMark {
-    commands: Vec<(DbId, usize)>,
-    images: Vec<(Name, Option<Image>)>,
-    bytes: usize,
-}
+pub struct DraftMark(Option<Arc<()>>);
 
 impl Draft {
     /// An empty one.
@@ -152,17 +168,17 @@ impl Draft {
         let mut inner = self.inner.lock();
         let room = inner.seen.len() < SEEN_MAX;
         match inner.seen.entry((db, key.clone())) {
-            std::collections::btree_map::Entry::Occupied(mut seen) => {
+            Entry::Occupied(mut seen) => {
                 if seen.get().version != version && reading != Reading::Noted {
                     return Err(DraftError::Changed);
                 }
                 seen.get_mut().watched |= watched;
             }
-            std::collections::btree_map::Entry::Vacant(place) if room => {
+            Entry::Vacant(place) if room => {
                 place.insert(Seen { version, watched });
             }
-            std::collections::btree_map::Entry::Vacant(_) if reading == Reading::Noted => {}
-            std::collections::btree_map::Entry::Vacant(_) => return Err(DraftError::TooMany),
+            Entry::Vacant(_) if reading == Reading::Noted => {}
+            Entry::Vacant(_) => return Err(DraftError::TooMany),
         }
         Ok(())
     }
@@ -175,12 +191,12 @@ impl Draft {
         let db = DbId { tenant: self.tenant, number };
         let name = (db, Bytes::copy_from_slice(key));
         let mut inner = self.inner.lock();
-        let Inner { state, seen, .. } = &mut *inner;
+        let Inner { state, seen, kept, .. } = &mut *inner;
         let state = copies(state, &self.keyspace, db);
         let copier = Copier::new(&self.keyspace, seen);
         crate::run::ensure(state, &copier, db, key)?;
         copier.check()?;
-        if state.memory() > COPIES_BYTES_MAX {
+        if state.memory() + *kept > COPIES_BYTES_MAX {
             return Err(DraftError::Memory);
         }
         Ok(inner.key(&name).filter(|found| found.expire_at.is_none_or(|at| at > self.keyspace.now_ms())))
@@ -196,24 +212,42 @@ impl Draft {
         let Some(spec) = spec.filter(|spec| spec.is_write()) else {
             return Err(DraftError::Refused("ERR no command that writes".to_owned()));
         };
+        if spec.flags.contains(Flags::DENYOOM) && self.keyspace.with_state(State::is_full) {
+            return Err(DraftError::Full);
+        }
         let mut inner = self.inner.lock();
         let more = args.iter().map(|arg| arg.len() + 4).sum::<usize>();
         if inner.bytes + more > DRAFT_BYTES_MAX {
             return Err(DraftError::TooLarge);
         }
+        inner.forget_marks();
         let mut effects = Effects::default();
-        let Inner { state, seen, .. } = &mut *inner;
+        let Inner { state, seen, marks, kept, .. } = &mut *inner;
         let state = copies(state, &self.keyspace, db);
+        state.scans.undo = (!marks.is_empty()).then(BTreeMap::new);
         let copier = Copier::new(&self.keyspace, seen);
         let context = Context { must_not_wait: true, ..Context::new(db, self.keyspace.now_ms()) };
         // Behind all that stands in the log.
         let position = Position { index: u64::MAX, n: 0 };
         let ran = {
             let mut writer = Writer::new(state, context, &mut effects, position, 0);
-            run_command(&mut writer, &copier, spec, &args)?
+            run_command(&mut writer, &copier, spec, &args)
         };
+        // Checkpoints know nothing of copies.
+        state.dirty.clear();
+        // Also of a command that fails: who goes back does so behind it.
+        if let (Some(mark), Some(undo)) = (marks.last_mut(), state.scans.undo.take()) {
+            for (key, image) in undo {
+                let bytes = bytes_of(&key, image.as_ref());
+                if let Entry::Vacant(place) = mark.images.entry((db, key.into())) {
+                    place.insert(image);
+                    *kept += bytes;
+                }
+            }
+        }
+        let ran = ran?;
         copier.check()?;
-        if state.memory() > COPIES_BYTES_MAX {
+        if state.memory() + *kept > COPIES_BYTES_MAX {
             return Err(DraftError::Memory);
         }
         let reply = match ran {
@@ -224,7 +258,13 @@ impl Draft {
         if effects.touched.is_empty() {
             return Ok(reply);
         }
-        inner.written.extend(effects.touched);
+        for name in effects.touched {
+            if inner.written.insert(name.clone())
+                && let Some(mark) = inner.marks.last_mut()
+            {
+                mark.written.push(name);
+            }
+        }
         inner.bytes += more;
         inner.commands.entry(db).or_default().push(Command { spec, args });
         Ok(reply)
@@ -233,28 +273,54 @@ impl Draft {
     /// Where it stands now.
     #[must_use]
     pub fn mark(&self) -> DraftMark {
-        let inner = self.inner.lock();
-        DraftMark {
+        let mut inner = self.inner.lock();
+        inner.forget_marks();
+        let place = Arc::new(());
+        let mark = Mark {
+            place: Arc::downgrade(&place),
             commands: inner.commands.iter().map(|(db, commands)| (*db, commands.len())).collect(),
-            images: inner.written.iter().map(|name| (name.clone(), inner.image(name))).collect(),
             bytes: inner.bytes,
-        }
+            written: Vec::new(),
+            images: BTreeMap::new(),
+        };
+        inner.marks.push(mark);
+        DraftMark(Some(place))
     }
 
-    /// Takes back what was done behind a mark. What was read stays read.
+    /// Takes back what was done behind a mark, to which one may come back again, and forgets those behind it. What was
+    /// read stays read.
     pub fn rollback_to(&self, mark: &DraftMark) {
         let mut inner = self.inner.lock();
-        let kept: BTreeMap<DbId, usize> = mark.commands.iter().copied().collect();
+        let Some(place) = &mark.0 else {
+            let seen = std::mem::take(&mut inner.seen);
+            *inner = Inner { seen, ..Inner::default() };
+            return;
+        };
+        let Some(at) = inner.marks.iter().rposition(|mark| Weak::as_ptr(&mark.place) == Arc::as_ptr(place)) else {
+            return;
+        };
+        let mut images = BTreeMap::new();
+        let (mut commands, mut bytes) = (Vec::new(), 0);
+        // What was kept first is how it was.
+        for mark in inner.marks.split_off(at).into_iter().rev() {
+            inner.written.retain(|name| !mark.written.contains(name));
+            images.extend(mark.images);
+            (commands, bytes) = (mark.commands, mark.bytes);
+        }
+        let lengths: BTreeMap<DbId, usize> = commands.iter().copied().collect();
         inner.commands.retain(|db, commands| {
-            commands.truncate(kept.get(db).copied().unwrap_or(0));
+            commands.truncate(lengths.get(db).copied().unwrap_or(0));
             !commands.is_empty()
         });
-        inner.bytes = mark.bytes;
-        inner.written = mark.images.iter().map(|(name, _)| name.clone()).collect();
-        inner.state = None;
-        for ((db, key), image) in &mark.images {
-            copies(&mut inner.state, &self.keyspace, *db).take_in_copy(*db, key, image.clone());
+        inner.bytes = bytes;
+        if let Some(state) = &mut inner.state {
+            for ((db, key), image) in images {
+                state.put_back(db, &key, image);
+            }
         }
+        let place = Arc::downgrade(place);
+        inner.marks.push(Mark { place, commands, bytes, written: Vec::new(), images: BTreeMap::new() });
+        inner.kept = inner.marks.iter().map(Mark::kept).sum();
     }
 
     /// What the entry carries; `None` when there is nothing. `writes`: the transaction writes something besides keys.
@@ -287,7 +353,36 @@ impl Draft {
     }
 }
 
+impl Mark {
+    fn kept(&self) -> usize {
+        self.images.iter().map(|((_, key), image)| bytes_of(key, image.as_ref())).sum()
+    }
+}
+
+/// What keeping an image costs, about.
+fn bytes_of(key: &[u8], image: Option<&Image>) -> usize {
+    key.len() + 128 + image.map_or(0, |image| image.value.memory())
+}
+
 impl Inner {
+    /// Forgets the last marks, as far as nobody goes back to them: what they have kept is for those before them.
+    fn forget_marks(&mut self) {
+        while let Some(mark) = self.marks.pop_if(|mark| mark.place.strong_count() == 0) {
+            let Some(before) = self.marks.last_mut() else {
+                self.kept = 0;
+                return;
+            };
+            before.written.extend(mark.written);
+            for ((db, key), image) in mark.images {
+                let bytes = bytes_of(&key, image.as_ref());
+                match before.images.entry((db, key)) {
+                    Entry::Vacant(place) => drop(place.insert(image)),
+                    Entry::Occupied(_) => self.kept = self.kept.saturating_sub(bytes),
+                }
+            }
+        }
+    }
+
     fn image(&self, (db, key): &Name) -> Option<Image> {
         let entry = self.state.as_ref()?.db(*db)?.entry(key)?;
         let value = entry.value.clone()?;

@@ -40,7 +40,7 @@ impl Node {
     /// A client of Redis.
     fn redis(&self, line: &str) {
         let args = args(line);
-        let spec = crate::command::find(&args[0]).unwrap();
+        let spec = crate::command::find(&args[0]).and_then(|spec| spec.resolve(&args)).unwrap();
         let unit = Unit { db: db(), commands: vec![Command { spec, args }], ..Unit::default() };
         let fields = payload::encode_units(1, [Item::Unit(unit)].iter());
         let header = Header { origin: 0, number: 0, kind: payload::UNITS };
@@ -148,6 +148,104 @@ fn a_savepoint_brings_keys_back_as_they_were() {
     assert_eq!(string(&draft, "gone"), None);
     assert!(node.commit(&draft));
     assert_eq!(node.read("MGET a gone c"), "[\"2\", nil, nil]");
+}
+
+#[test]
+fn savepoints_within_savepoints() {
+    let node = node();
+    node.redis("SET a 0");
+    node.redis("TS.CREATE s");
+    node.redis("TS.CREATE d");
+    node.redis("TS.CREATERULE s d AGGREGATION sum 10");
+    let draft = node.draft();
+    let begin = DraftMark::default();
+    let run = |line: &str| drop(draft.run(0, args(line)).unwrap());
+    let show =
+        |key: &str| string(&draft, key).map_or("-".to_owned(), |text| String::from_utf8_lossy(&text).into_owned());
+    let all = || [show("a"), show("b"), show("c")].join(" ");
+    run("SET a 1");
+    let one = draft.mark();
+    run("SET a 2");
+    run("SET b 2");
+    run("TS.ADD s 1 1");
+    run("TS.ADD s 11 1");
+    let two = draft.mark();
+    run("SET a 3");
+    run("DEL b");
+    run("SET c 3 PX 100000");
+    let three = draft.mark();
+    run("SET b 4");
+    assert_eq!(all(), "3 4 3");
+    draft.rollback_to(&three);
+    assert_eq!(all(), "3 - 3");
+    drop(three);
+    draft.rollback_to(&two);
+    assert_eq!(all(), "2 2 -");
+    run("SET c 5");
+    // Released: what it kept is what the one before needs.
+    drop(two);
+    run("SET c 6");
+    assert_eq!(all(), "2 2 6");
+    draft.rollback_to(&one);
+    assert_eq!(all(), "1 - -");
+    run("SET c 7");
+    draft.rollback_to(&one);
+    assert_eq!(all(), "1 - -");
+    assert_eq!(draft.changed().of(db()).count(), 1);
+    run("APPEND a x");
+    let other = node.draft();
+    other.run(0, args("SET z 1")).unwrap();
+    other.rollback_to(&begin);
+    assert!(other.is_empty());
+    assert!(node.commit(&draft));
+    assert_eq!(node.read("MGET a b c z"), "[\"1x\", nil, nil, nil]");
+    assert_eq!(node.read("TS.RANGE d - +"), "[]");
+}
+
+/// Drivers set one before each statement, and some never release them.
+#[test]
+fn many_savepoints_keep_little_and_large_ones_are_refused() {
+    let node = node();
+    let draft = node.draft();
+    let mut marks = Vec::new();
+    for n in 0..5_000 {
+        marks.push(draft.mark());
+        draft.run(0, args(&format!("SET k{n} {n}"))).unwrap();
+    }
+    assert!(draft.inner.lock().marks.iter().all(|mark| mark.images.len() <= 1));
+    draft.rollback_to(&marks[2_500]);
+    assert_eq!(draft.changed().of(db()).count(), 2_500);
+    assert_eq!(string(&draft, "k2499").as_deref(), Some(&b"2499"[..]));
+    assert_eq!(string(&draft, "k2500"), None);
+
+    node.redis(&format!("SET large {}", "x".repeat(1 << 20)));
+    let (draft, mut marks) = (node.draft(), Vec::new());
+    let failed = (0..400).find_map(|_| {
+        marks.push(draft.mark());
+        draft.run(0, args("APPEND large y")).err()
+    });
+    assert!(matches!(failed, Some(DraftError::Memory)), "{failed:?}");
+    draft.rollback_to(&marks[0]);
+    assert_eq!(string(&draft, "large").map(|large| large.len()), Some(1 << 20));
+    // One that is released keeps nothing.
+    let draft = node.draft();
+    let _whole = draft.mark();
+    for _ in 0..400 {
+        let mark = draft.mark();
+        draft.run(0, args("APPEND large y")).unwrap();
+        drop(mark);
+    }
+    assert!(draft.inner.lock().kept < 4 << 20);
+    assert!(node.commit(&draft));
+}
+
+#[test]
+fn maxmemory_is_for_everybody() {
+    let node = node();
+    node.redis("CONFIG SET maxmemory 1");
+    let draft = node.draft();
+    assert!(matches!(draft.run(0, args("SET a 1")), Err(DraftError::Full)));
+    draft.run(0, args("DEL a")).unwrap();
 }
 
 #[test]

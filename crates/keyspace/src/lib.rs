@@ -60,7 +60,7 @@ pub use run::{ColdKey, ColdObject, Load, Ran, run_command, run_read};
 pub use script::ScriptStore;
 pub use service::{Keyspace, Line, Listener, Proposer, Started, SubmitError, Waiting};
 pub use spec::{Begin, Category, Find, Flags, Group, KeyFlags, KeySpec, Run, Spec};
-pub use state::{DbId, IDEMPOTENCY_DB, Settings, State};
+pub use state::{DbId, IDEMPOTENCY_DB, MEMORY_BASE, Settings, State};
 pub use unit::{Command, Refuse, Unit};
 pub use waiters::{Waiter, Waiters};
 pub use writer::Writer;

@@ -34,15 +34,23 @@ pub(crate) struct Kept {
 pub(crate) struct Scans {
     next: u64,
     open: BTreeMap<u64, Kept>,
+    /// What keys of the one database that a command changes held before; for who may go back behind it.
+    pub(crate) undo: Option<BTreeMap<Box<[u8]>, Option<Image>>>,
 }
 
 impl Scans {
+    /// Whether nobody needs images.
     pub(crate) fn is_empty(&self) -> bool {
-        self.open.is_empty()
+        self.open.is_empty() && self.undo.is_none()
     }
 
     /// A key is about to change.
     pub(crate) fn keep(&mut self, incarnation: u32, key: &[u8], image: impl Fn() -> Option<Image>) {
+        if let Some(undo) = &mut self.undo
+            && !undo.contains_key(key)
+        {
+            undo.insert(key.into(), image());
+        }
         for kept in self.open.values_mut() {
             if kept.incarnation != incarnation || kept.overflowed || kept.images.contains_key(key) {
                 continue;

@@ -92,6 +92,9 @@ pub struct State {
     pub(crate) evictions: u64,
 }
 
+/// What a server without keys holds, about, as `used_memory` and `maxmemory` count.
+pub const MEMORY_BASE: usize = 1 << 20;
+
 /// What a changed key is counted with beside its object.
 const DIRTY_BYTES: usize = 128;
 
@@ -216,6 +219,14 @@ impl State {
         self.memory
     }
 
+    /// Whether commands that need memory are refused: `maxmemory` is used up, and nothing is to go for it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let max = usize::try_from(self.settings.number("maxmemory", 0)).unwrap_or(0);
+        let keeps = self.settings.values.get("maxmemory-policy").is_none_or(|policy| policy == "noeviction");
+        max > 0 && keeps && self.memory + MEMORY_BASE > max
+    }
+
     /// The version of a key for WATCH: of its last change, or, where it is absent, of the last key of its slot that was
     /// made.
     ///
@@ -230,6 +241,19 @@ impl State {
                 Position { n: made.n | ABSENT, ..made }
             }
         })
+    }
+
+    /// Puts back what a copy held before it was changed.
+    pub(crate) fn put_back(&mut self, id: DbId, key: &[u8], image: Option<Image>) {
+        if let Some(db) = self.dbs.get_mut(&id)
+            && let Some(entry) = db.take(key)
+        {
+            self.memory = self.memory.saturating_sub(entry.counted);
+            if let Some(due) = entry.due {
+                db.expires.remove(&(due, hash_of(key), key.into()));
+            }
+        }
+        self.take_in_copy(id, key, image);
     }
 
     /// The entry of a key that exists and is not over at `now`.

@@ -12,8 +12,8 @@ use crate::shared::Shared;
 /// The version of Redis whose commands and replies these are.
 pub const REDIS_VERSION: &str = "7.4.0";
 
-/// What a server without keys holds, about: `used_memory` is this and the keyspace.
-pub(crate) const MEMORY_BASE: usize = 1 << 20;
+/// `used_memory` is this and the keyspace.
+pub(crate) use perigee_keyspace::MEMORY_BASE;
 
 type Section = fn(&mut Report<'_>);
 

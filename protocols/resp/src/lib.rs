@@ -37,6 +37,8 @@ pub mod twin;
 mod wire;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 pub use host::{Account, DEFAULT, Durability, Edit, Facts, Host};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use perigee_keyspace::{Group, Reply};
 
 use crate::command::Entry;
-use crate::session::{Ended, Session};
+use crate::session::{Ended, Replies, Session};
 
 /// What such keys begin with.
 const PREFIX: &[u8] = b"table:";
@@ -46,6 +46,7 @@ impl Session {
         if !self.is_known() || !matches!(is_key, Ok(false)) {
             return Ok(false);
         }
+        self.pause(entry, args).await?;
         let began = Instant::now();
         let (host, role, tenant, key) =
             (Arc::clone(&self.shared.host), self.user.role(), self.user.tenant(), key.clone());
@@ -64,6 +65,11 @@ impl Session {
         }
         self.write(&answer);
         self.ran(entry, args, began.elapsed(), answer.is_error());
+        // What was said for one command was said for this one.
+        self.tracking.caching = None;
+        if self.replies == Replies::SkipNext {
+            self.replies = Replies::On;
+        }
         Ok(true)
     }
 }

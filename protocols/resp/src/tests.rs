@@ -458,6 +458,34 @@ mod network {
     }
 }
 
+#[tokio::test]
+async fn rows_of_tables_are_hashes() {
+    check(
+        "HGETALL table:twin:1\r\nHGET table:twin:1 id\r\nHGET table:twin:1 none\r\nHLEN table:twin:2\r\nHSET table:twin:1 a b\r\n\
+         HGET table:secret:1 a\r\nHSET table:none:1 a b\r\nHGET table:none:1 a\r\n",
+        "*2\r\n$2\r\nid\r\n$1\r\n1\r\n$1\r\n1\r\n$-1\r\n:0\r\n\
+         -ERR rows of tables are read-only as hashes: use SQL to write them\r\n-NOPERM no right to read it\r\n:1\r\n$1\r\nb\r\n",
+    )
+    .await;
+    // A key of that name comes first, also one that the same pipeline makes.
+    check(
+        "RPUSH table:twin:1 x\r\nHGET table:twin:1 id\r\n",
+        ":1\r\n-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",
+    )
+    .await;
+    check("MULTI\r\nHLEN table:twin:1\r\nEXEC\r\n", "+OK\r\n+QUEUED\r\n*1\r\n:0\r\n").await;
+    // SKIP is for one command, and a pause holds those that would write.
+    check("CLIENT REPLY SKIP\r\nHGET table:twin:1 id\r\nPING\r\n", "+PONG\r\n").await;
+    let door = door(None);
+    let (mut one, mut other) = (connect(&door), connect(&door));
+    exchange(&mut other, "CLIENT PAUSE 60000 ALL\r\n", "+OK\r\n", 99).await;
+    one.write_all(b"HGET table:twin:1 id\r\n").await.unwrap();
+    let mut byte = [0];
+    assert!(tokio::time::timeout(Duration::from_millis(200), one.read(&mut byte)).await.is_err(), "it is held back");
+    exchange(&mut other, "CLIENT UNPAUSE\r\n", "+OK\r\n", 99).await;
+    exchange(&mut one, "", "$1\r\n1\r\n", 99).await;
+}
+
 mod garbage {
     use proptest::prelude::*;
 

@@ -1,4 +1,5 @@
-//! The door over a keyspace without a log: every entry is applied as it is proposed. For tests and outside suites.
+//! The door over a keyspace without a log: every entry is applied as it is proposed. For tests and outside suites. Its one
+//! table is `twin`, with one row.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +18,7 @@ use perigee_types::catalog::RedisUser;
 use perigee_types::{Hlc, LogIndex, Oid};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Account, DEFAULT, Edit, Facts, Host, RespOptions, RespServer};
+use crate::{Account, DEFAULT, Edit, Facts, Host, RespOptions, RespServer, TableKey};
 
 /// A host of nothing but users.
 pub struct TwinHost {
@@ -116,6 +117,16 @@ impl Host for TwinHost {
     fn shutdown(&self) -> Result<(), String> {
         self.stop.cancel();
         Ok(())
+    }
+
+    fn table_row<'a>(&'a self, _role: Oid, _tenant: Oid, key: &'a [u8]) -> BoxFuture<'a, TableKey> {
+        let found = match key {
+            b"table:twin:1" => TableKey::Row(Some(vec![(Bytes::from_static(b"id"), Bytes::from_static(b"1"))])),
+            b"table:twin:2" => TableKey::Row(None),
+            b"table:secret:1" => TableKey::Refused(Reply::error("NOPERM no right to read it")),
+            _ => TableKey::None,
+        };
+        std::future::ready(found).boxed()
     }
 
     fn sql<'a>(&'a self, _role: Oid, _statement: &'a str, _args: &'a [Bytes]) -> BoxFuture<'a, Reply> {

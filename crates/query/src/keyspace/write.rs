@@ -32,6 +32,7 @@ pub fn draft_error(error: DraftError) -> SqlError {
         .hint("retry the transaction"),
         DraftError::TooLarge | DraftError::TooMany => SqlError::new(SqlState::ProgramLimitExceeded, error.to_string())
             .hint("Change keys in several transactions, or with commands of Redis."),
+        DraftError::Full => SqlError::new(SqlState::OutOfMemory, error.to_string()),
         DraftError::Memory => {
             SqlError::new(SqlState::OutOfMemory, error.to_string()).hint("Change large objects with commands of Redis.")
         }
