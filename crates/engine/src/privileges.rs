@@ -131,6 +131,8 @@ impl Session {
                     _ => Ok(()),
                 }
             }
+            // It is there already.
+            Ddl::CreateExtension { .. } => Ok(()),
             Ddl::CreateSchema { .. } => match catalog.database(&self.database) {
                 Some(database) => require(rights, &Object::Database(database.clone()), Privileges::CREATE, None),
                 None => Ok(()),

@@ -270,7 +270,7 @@ pub enum DropKind {
     Type,
     /// DROP DOMAIN
     Domain,
-    /// DROP EXTENSION: there are none.
+    /// DROP EXTENSION: those that there are stay.
     Extension,
 }
 
@@ -519,6 +519,13 @@ pub enum AlterType {
 /// A change of the catalog.
 #[derive(Clone, Debug)]
 pub enum Ddl {
+    /// CREATE EXTENSION of one that is built in, and so there already.
+    CreateExtension {
+        /// Its name.
+        name: String,
+        /// IF NOT EXISTS
+        if_not_exists: bool,
+    },
     /// CREATE TABLE, also AS a query.
     CreateTable {
         /// Its schema.

@@ -4,6 +4,7 @@
 //! not change. Storage keeps the versions that an open snapshot may still ask for, so a statement always meets the
 //! catalog of its own snapshot. Objects have persistent oids and go to disk as JSON.
 
+mod extension;
 mod index;
 mod object;
 mod redis_user;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::extension::*;
 pub use self::index::*;
 pub use self::object::*;
 pub use self::redis_user::RedisUser;

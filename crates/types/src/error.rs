@@ -54,6 +54,7 @@ states! {
     InvalidEscapeSequence = "22025",
     InvalidUseOfEscapeCharacter = "2200C",
     ArraySubscriptError = "2202E",
+    DataException = "22000",
     InvalidTextRepresentation = "22P02",
     InvalidBinaryRepresentation = "22P03",
     BadCopyFileFormat = "22P04",

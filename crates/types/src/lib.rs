@@ -30,6 +30,7 @@ pub mod row;
 pub mod sql_type;
 pub mod text;
 pub mod value;
+pub mod vector;
 
 pub use enum_type::EnumType;
 pub use error::{SqlError, SqlResult, SqlState};

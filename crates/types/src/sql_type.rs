@@ -77,6 +77,8 @@ pub enum SqlType {
     Regtype,
     /// regproc
     Regproc,
+    /// vector of pgvector, with its count of dimensions where it was declared
+    Vector(Option<u16>),
     /// an enumerated type that a user made
     Enum(Arc<EnumType>),
     /// a one-dimensional array
@@ -113,7 +115,7 @@ impl SqlType {
             | SqlType::JsonPath
             | SqlType::Unknown
             | SqlType::Void => DataType::Utf8View,
-            SqlType::Bytea => DataType::BinaryView,
+            SqlType::Bytea | SqlType::Vector(_) => DataType::BinaryView,
             SqlType::Date => DataType::Date32,
             SqlType::Time => DataType::Time64(TimeUnit::Microsecond),
             SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -223,6 +225,8 @@ impl SqlType {
             SqlType::Uuid => 2950,
             SqlType::Jsonb => 3802,
             SqlType::JsonPath => 4072,
+            // An extension's types have no numbers of their own: these are free in PostgreSQL.
+            SqlType::Vector(_) => 9_996,
             SqlType::Enum(of) => of.oid().0,
             SqlType::Array(of) => match &**of {
                 SqlType::Bool => 1000,
@@ -250,6 +254,7 @@ impl SqlType {
                 SqlType::Json => 199,
                 SqlType::Jsonb => 3807,
                 SqlType::JsonPath => 4073,
+                SqlType::Vector(_) => 9_997,
                 SqlType::Enum(of) => of.array().0,
                 // An array of any number of dimensions has one type.
                 SqlType::Array(_) => of.oid(),
@@ -290,6 +295,7 @@ impl SqlType {
             SqlType::Uuid,
             SqlType::Jsonb,
             SqlType::JsonPath,
+            SqlType::Vector(None),
         ];
         if let Some(found) = simple.iter().find(|t| t.oid() == oid) {
             return Some(found.clone());
@@ -321,6 +327,7 @@ impl SqlType {
                 ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7ff)) + 4
             }
             SqlType::Varchar(Some(n)) | SqlType::Char(n) => *n as i32 + 4,
+            SqlType::Vector(Some(n)) => i32::from(*n),
             SqlType::Array(of) => of.modifier(),
             _ => -1,
         }
@@ -352,6 +359,7 @@ impl SqlType {
             SqlType::Json => "json",
             SqlType::Jsonb => "jsonb",
             SqlType::JsonPath => "jsonpath",
+            SqlType::Vector(_) => "vector",
             SqlType::Oid => "oid",
             SqlType::Regclass => "regclass",
             SqlType::Regtype => "regtype",
@@ -439,6 +447,7 @@ impl fmt::Display for SqlType {
             SqlType::Time => f.write_str("time without time zone"),
             SqlType::Timestamp => f.write_str("timestamp without time zone"),
             SqlType::Timestamptz => f.write_str("timestamp with time zone"),
+            SqlType::Vector(Some(n)) => write!(f, "vector({n})"),
             SqlType::Array(of) => write!(f, "{of}[]"),
             SqlType::Enum(of) => f.write_str(&of.display_name()),
             other => f.write_str(&other.internal_name()),

@@ -29,7 +29,7 @@ use std::borrow::Cow;
 pub use settings::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, OutputSettings};
 pub use zone::TimeZone;
 
-use crate::{SqlError, SqlResult, SqlState, SqlType, Value};
+use crate::{SqlError, SqlResult, SqlState, SqlType, Value, vector};
 
 /// Reads a value's text with the default settings (UTC, ISO dates in the order month, day, year).
 ///
@@ -59,6 +59,7 @@ pub fn parse_with(text: &str, ty: &SqlType, settings: &OutputSettings) -> SqlRes
         SqlType::Unknown => Value::Text(check_text(text, ty)?.into_owned()),
         SqlType::Void => Value::Text(String::new()),
         SqlType::Bytea => Value::Bytea(binary::parse_bytea(text)?),
+        SqlType::Vector(wanted) => Value::Bytea(vector::parse(text, *wanted)?),
         SqlType::Date => Value::Date(datetime_in::parse_date(text, settings)?),
         SqlType::Time => Value::Time(datetime_in::parse_time(text, settings)?),
         SqlType::Timestamp => Value::Timestamp(datetime_in::parse_timestamp(text, settings)?),
@@ -105,6 +106,9 @@ pub fn format_into(out: &mut Vec<u8>, value: &Value, ty: &SqlType, settings: &Ou
             if let SqlType::Char(n) = ty {
                 pad_char(out, v, *n);
             }
+        }
+        Value::Bytea(v) if matches!(ty, SqlType::Vector(_)) => {
+            vector::format_into(out, v, settings.extra_float_digits);
         }
         Value::Bytea(v) => binary::format_bytea(out, v, settings.bytea_output),
         Value::Date(v) => datetime_out::format_date(out, *v, settings),

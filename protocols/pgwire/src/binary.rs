@@ -9,7 +9,7 @@ use perigee_types::text::calendar::{
 };
 use perigee_types::text::number::fit_numeric;
 use perigee_types::text::{check_text, json, jsonpath, pad_char};
-use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
+use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value, vector};
 
 use crate::backend::{int16, int32, length_prefixed};
 use crate::frontend::{Reader, utf8};
@@ -150,6 +150,11 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
         SqlType::Float8 => Value::Float8(f64::from_bits(reader.int64()?.cast_unsigned())),
         SqlType::Numeric(modifier) => fit_numeric(decode_numeric(&mut reader)?, *modifier)?,
         SqlType::Bytea => return Ok(Value::Bytea(bytes.to_vec())),
+        SqlType::Vector(wanted) => {
+            vector::check(bytes)?;
+            vector::fit(bytes, *wanted)?;
+            return Ok(Value::Bytea(bytes.to_vec()));
+        }
         SqlType::Text
         | SqlType::Varchar(_)
         | SqlType::Char(_)

@@ -95,7 +95,13 @@ impl Session {
             };
         }
         if kind == DropKind::Extension {
-            return Ok(None);
+            return match perigee_types::catalog::extension(name) {
+                Some(_) => Err(SqlError::new(
+                    SqlState::DependentObjectsStillExist,
+                    format!("cannot drop extension {name} because it is required by the database system"),
+                )),
+                None => Ok(None),
+            };
         }
         let path = match schema {
             Some(schema) => vec![schema.to_owned()],

@@ -40,6 +40,13 @@ impl Session {
         self.check_ddl(ddl)?;
         let mut rows = None;
         match ddl {
+            Ddl::CreateExtension { name, if_not_exists } => {
+                let there = format!("extension \"{name}\" already exists");
+                if !if_not_exists {
+                    return Err(SqlError::new(SqlState::DuplicateObject, there));
+                }
+                self.notify(format!("{there}, skipping"));
+            }
             Ddl::CreateTable { .. } => rows = self.create_table(ddl, parameters).await?,
             Ddl::CreateView { .. } => self.create_view(ddl)?,
             Ddl::CreateMaterializedView { .. } => rows = self.create_materialized_view(ddl).await?,

@@ -4,7 +4,7 @@ use perigee_types::numeric::Numeric;
 use perigee_types::sql_type::short_numeric;
 use perigee_types::text::number::fit_numeric;
 use perigee_types::text::{self, OutputSettings};
-use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
+use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value, vector};
 
 use super::arithmetic::{integer, out_of_range};
 
@@ -26,6 +26,14 @@ pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings
         // Text goes through the type's input function.
         _ if is_text(from) => match &value {
             Value::Text(text) => text::parse_with(text, to, &settings),
+            _ => Err(no_cast(from, to)),
+        },
+        SqlType::Vector(wanted) => to_vector(&value, from, *wanted).unwrap_or_else(|| Err(no_cast(from, to))),
+        SqlType::Array(to_item) if matches!(from, SqlType::Vector(_)) => match &value {
+            Value::Bytea(bytes) => vector::floats(bytes)
+                .map(|float| cast(Value::Float4(float), &SqlType::Float4, to_item, explicit, settings))
+                .collect::<SqlResult<_>>()
+                .map(Value::Array),
             _ => Err(no_cast(from, to)),
         },
         SqlType::Array(to_item) => match (value, from) {
@@ -143,6 +151,27 @@ fn to_text(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings:
         None => &text,
     };
     Ok(Value::Text(text::check_text(cut, to)?.into_owned()))
+}
+
+/// A vector as one of so many dimensions, or an array of numbers as a vector; `None` where there is no such cast.
+fn to_vector(value: &Value, from: &SqlType, wanted: Option<u16>) -> Option<SqlResult<Value>> {
+    let bytes = match (value, from) {
+        (Value::Bytea(bytes), SqlType::Vector(_)) => Ok(bytes.clone()),
+        (Value::Array(items), SqlType::Array(of)) if of.is_number() => {
+            let null = || SqlError::new(SqlState::NullValueNotAllowed, "array must not contain nulls");
+            let float = |item: &Value| match item {
+                Value::Null => Err(null()),
+                item => match (item.as_f64(), Numeric::of(item)) {
+                    (Some(float), _) => Ok(float as f32),
+                    (None, Some(number)) => Ok(number.to_f64() as f32),
+                    (None, None) => Err(no_cast(from, &SqlType::Vector(wanted))),
+                },
+            };
+            items.iter().map(float).collect::<SqlResult<Vec<f32>>>().and_then(|floats| vector::encode(&floats))
+        }
+        _ => return None,
+    };
+    Some(bytes.and_then(|bytes| vector::fit(&bytes, wanted).map(|()| Value::Bytea(bytes))))
 }
 
 fn to_integer(value: &Value, from: &SqlType, to: &SqlType) -> SqlResult<Value> {

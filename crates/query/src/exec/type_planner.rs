@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType as SqlDataType, ExactNumberInfo, Ident, ObjectName, TimezoneInfo,
 };
 use perigee_types::catalog::{TypeKind, UserType};
-use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
+use perigee_types::{SqlError, SqlResult, SqlState, SqlType, vector};
 
 use super::error::from_sql;
 use super::type_names;
@@ -94,13 +94,27 @@ pub fn sql_type_of(ty: &SqlDataType) -> SqlResult<SqlType> {
     })
 }
 
+/// The count of dimensions behind `vector`.
+fn dimensions(modifiers: &[String]) -> SqlResult<Option<u16>> {
+    let [count] = modifiers else {
+        return if modifiers.is_empty() { Ok(None) } else { Err(invalid("invalid type modifier")) };
+    };
+    let count = count.trim().parse::<i64>().map_err(|_| invalid("invalid type modifier"))?;
+    if count < 1 {
+        return Err(invalid("dimensions for type vector must be at least 1"));
+    }
+    let fits = u16::try_from(count).ok().filter(|count| usize::from(*count) <= vector::DIMENSIONS_MAX);
+    let too_many = || invalid(format!("dimensions for type vector cannot exceed {}", vector::DIMENSIONS_MAX));
+    fits.map(Some).ok_or_else(too_many)
+}
+
 fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
     let quoted = name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| i.quote_style.is_some());
     let Some(bare) = bare_name(name) else {
         let found = if modifiers.is_empty() { type_names::find(&parts(name).unwrap_or_default()) } else { None };
         return plain(&*found.ok_or_else(|| undefined(&name.to_string()))?);
     };
-    if !modifiers.is_empty() && bare != "bpchar" {
+    if !modifiers.is_empty() && bare != "bpchar" && bare != "vector" {
         return Err(SqlError::syntax(format!("type modifier is not allowed for type \"{bare}\"")));
     }
     Ok(match bare.as_str() {
@@ -130,6 +144,7 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "json" => SqlType::Json,
         "jsonb" => SqlType::Jsonb,
         "jsonpath" => SqlType::JsonPath,
+        "vector" => SqlType::Vector(dimensions(modifiers)?),
         "oid" => SqlType::Oid,
         "regclass" => SqlType::Regclass,
         "regtype" => SqlType::Regtype,

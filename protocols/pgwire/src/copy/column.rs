@@ -15,7 +15,7 @@ use perigee_types::sql_type::short_numeric;
 use perigee_types::text::{
     self, OutputSettings, array, binary, check_text, datetime_in, interval, json, jsonpath, number,
 };
-use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
+use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value, vector};
 
 /// Builds one column.
 pub(crate) struct Column {
@@ -69,7 +69,7 @@ impl Column {
                 }
                 None => Builder::Wide(LargeBinaryBuilder::with_capacity(rows, rows * 12), *modifier),
             },
-            SqlType::Bytea => Builder::Bytea(BinaryViewBuilder::with_capacity(rows)),
+            SqlType::Bytea | SqlType::Vector(_) => Builder::Bytea(BinaryViewBuilder::with_capacity(rows)),
             SqlType::Date => Builder::Date(Date32Builder::with_capacity(rows)),
             SqlType::Time => Builder::Time(Time64MicrosecondBuilder::with_capacity(rows)),
             SqlType::Timestamp | SqlType::Timestamptz => {
@@ -143,7 +143,10 @@ impl Column {
                 SqlType::JsonPath => b.append_value(jsonpath::normalize(text)?),
                 ty => b.append_value(check_text(text, ty)?),
             },
-            Builder::Bytea(b) => b.append_value(binary::parse_bytea(text)?),
+            Builder::Bytea(b) => match &self.ty {
+                SqlType::Vector(wanted) => b.append_value(vector::parse(text, *wanted)?),
+                _ => b.append_value(binary::parse_bytea(text)?),
+            },
             Builder::Date(b) => b.append_value(datetime_in::parse_date(text, settings)?),
             Builder::Time(b) => b.append_value(datetime_in::parse_time(text, settings)?),
             Builder::Timestamp(b) => b.append_value(if self.ty == SqlType::Timestamptz {

@@ -16,7 +16,7 @@ use perigee_types::text::binary::{format_bytea, format_uuid};
 use perigee_types::text::interval::format_interval;
 use perigee_types::text::number::{format_float4, format_float8, format_integer, format_numeric};
 use perigee_types::text::{OutputSettings, array, datetime_out, pad_char};
-use perigee_types::{EnumType, Interval, SqlError, SqlResult, SqlState, SqlType, Value};
+use perigee_types::{EnumType, Interval, SqlError, SqlResult, SqlState, SqlType, Value, vector};
 
 use crate::backend::{int32, length_prefixed};
 use crate::binary;
@@ -187,6 +187,9 @@ impl Cell {
             Cell::Text(a) => text(out, a.value(row), ty),
             Cell::SmallText(a) => text(out, a.value(row), ty),
             Cell::LargeText(a) => text(out, a.value(row), ty),
+            Cell::Bytes(a) if matches!(ty, SqlType::Vector(_)) => {
+                vector::format_into(out, a.value(row), settings.extra_float_digits);
+            }
             Cell::Bytes(a) => format_bytea(out, a.value(row), settings.bytea_output),
             Cell::SmallBytes(a) => format_bytea(out, a.value(row), settings.bytea_output),
             Cell::FixedBytes(a) => format_bytea(out, a.value(row), settings.bytea_output),

@@ -46,7 +46,9 @@ mod subscripts;
 mod sums;
 mod text;
 mod unicode;
+mod uuids;
 mod variadic;
+mod vectors;
 
 use std::sync::Arc;
 
@@ -93,6 +95,8 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(unicode::functions());
     all.extend(quantified::functions());
     all.extend(variadic::functions());
+    all.extend(vectors::functions());
+    all.extend(uuids::functions());
     all.push(super::asof::mark());
     all.extend(super::system::system_tables().functions());
     all

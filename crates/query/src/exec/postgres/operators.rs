@@ -79,6 +79,7 @@ pub(in crate::exec) fn adopt(expr: Expr, ty: &SqlType) -> Result<Expr> {
     let ty = &match ty {
         SqlType::Varchar(_) | SqlType::Name | SqlType::InternalChar => SqlType::Text,
         SqlType::Numeric(_) => SqlType::Numeric(None),
+        SqlType::Vector(_) => SqlType::Vector(None),
         ty => ty.clone(),
     };
     match expr {
@@ -305,7 +306,12 @@ fn plan_containers(raw: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr
             | B::AtAt
             | B::PGOverlap
             | B::StringConcat
+            | B::Plus
             | B::Minus
+            | B::Multiply
+            | B::LtDashGt
+            | B::Spaceship
+            | B::Custom(_)
             | B::Eq
             | B::NotEq
             | B::Lt
@@ -319,6 +325,17 @@ fn plan_containers(raw: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr
     let (left, right) = (Side::new(raw.left.clone(), schema)?, Side::new(raw.right.clone(), schema)?);
     if let Some(udf) = super::json::operator(&raw.op, &left.sql(), &right.sql()) {
         return Ok(Some(call(udf, vec![left.expr, right.expr])));
+    }
+    if let Some(udf) = super::vectors::operator(&raw.op) {
+        let of = SqlType::Vector(None);
+        if [left.sql(), right.sql()].iter().any(|ty| matches!(ty, SqlType::Vector(_))) {
+            let (left, right) = (left.adopt(&of)?, right.adopt(&of)?);
+            return Ok(Some(call(udf, vec![left.expr, right.expr])));
+        }
+        if matches!(raw.op, B::LtDashGt | B::Spaceship | B::Custom(_)) {
+            let (left, right) = (left.sql().to_string(), right.sql().to_string());
+            return Err(from_sql(undefined_operator(&raw.op.to_string(), &left, &right)));
+        }
     }
     if let Some(udf) = super::arrays::operator(&raw.op)
         && let Some(array) = [left.sql(), right.sql()].into_iter().find(|ty| matches!(ty, SqlType::Array(_)))

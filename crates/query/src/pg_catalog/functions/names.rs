@@ -80,6 +80,7 @@ fn with_modifier(ty: SqlType, modifier: i64) -> SqlType {
         SqlType::Array(of) => SqlType::Array(Box::new(with_modifier(*of, modifier))),
         SqlType::Varchar(_) => SqlType::Varchar(length),
         SqlType::Char(_) => SqlType::Char(length.unwrap_or(1)),
+        SqlType::Vector(_) => SqlType::Vector(u16::try_from(modifier).ok()),
         SqlType::Numeric(_) => {
             SqlType::Numeric(length.map(|bits| ((bits >> 16) as u16, (((bits & 0x7ff) ^ 1024) as i16) - 1024)))
         }
@@ -139,10 +140,20 @@ fn type_named(scope: &Scope, name: &str) -> Option<u32> {
     let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(name).ok()?;
     let parsed = parser.parse_data_type().ok()?;
     let session = scope.session();
-    with_types(scope.catalog_arc(), session.tenant, &session.search_path, || match domain_of(&parsed) {
+    let known = with_types(scope.catalog_arc(), session.tenant, &session.search_path, || match domain_of(&parsed) {
         Some(domain) => Some(domain.oid.0),
         None => sql_type_of(&parsed).ok().map(|ty| ty.oid()),
-    })
+    });
+    known.or_else(|| fixed_type(name))
+}
+
+/// A type that PostgreSQL has and Perigee has no values of, but whose row clients ask for.
+fn fixed_type(name: &str) -> Option<u32> {
+    let name = name.strip_prefix("pg_catalog.").unwrap_or(name).to_ascii_lowercase();
+    let definition = definition::find("pg_catalog", "pg_type")?;
+    let at = definition.position("typname")?;
+    let row = definition.fixed_rows().iter().find(|row| row.get(at).and_then(Value::as_str) == Some(&name))?;
+    Some(oid_of(row.first()?)?.0)
 }
 
 fn regproc(_: &Scope, values: &[Value]) -> SqlResult<Value> {

@@ -7,7 +7,7 @@
 //! - [`lists`]: `pg_tables`, `pg_views`, `pg_stat_user_tables` and other views over the above
 //! - [`comments`][]: `pg_description`
 //! - [`gaps`][]: `perigee.compat_gaps`
-//! - [`types`]: `pg_type`, `pg_enum`
+//! - [`types`]: `pg_type`, `pg_enum`, `pg_extension`
 //! - [`information`], [`information_keys`]: `information_schema`
 
 mod cluster;
@@ -49,6 +49,8 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
         "pg_sequence" => relations::sequences(scope, &mut rows),
         "pg_type" => types::types(scope, &mut rows),
         "pg_enum" => types::enums(scope, &mut rows),
+        "pg_extension" => types::extensions(&mut rows),
+        "pg_available_extensions" => types::available_extensions(&mut rows),
         "pg_inherits" => relations::inheritance(scope, &mut rows),
         "pg_partitioned_table" => relations::partitioned_tables(scope, &mut rows),
         "pg_index" => constraints::indexes(scope, &mut rows),

@@ -1,6 +1,6 @@
 //! `pg_type` and `pg_enum`: the types that users made. PostgreSQL's own are rows that never change.
 
-use perigee_types::catalog::{Domain, TypeKind, UserType};
+use perigee_types::catalog::{BOOTSTRAP_ROLE, Domain, EXTENSIONS, PG_CATALOG_SCHEMA, TypeKind, UserType};
 use perigee_types::{Oid, Value};
 
 use crate::pg_catalog::builder::{Rows, bool, oid, text, text_or_null};
@@ -31,6 +31,32 @@ pub(super) fn types(scope: &Scope, rows: &mut Rows) {
             TypeKind::Domain(domain) => self::domain(ty, domain, rows),
         }
         array(scope, ty, rows);
+    }
+}
+
+/// `pg_extension`: what is built in.
+pub(super) fn extensions(rows: &mut Rows) {
+    for extension in EXTENSIONS {
+        rows.push([
+            ("oid", oid(extension.oid)),
+            ("extname", text(extension.name)),
+            ("extowner", oid(BOOTSTRAP_ROLE.0)),
+            ("extnamespace", oid(PG_CATALOG_SCHEMA.0)),
+            ("extrelocatable", bool(false)),
+            ("extversion", text(extension.version)),
+        ]);
+    }
+}
+
+/// `pg_available_extensions`
+pub(super) fn available_extensions(rows: &mut Rows) {
+    for extension in EXTENSIONS {
+        rows.push([
+            ("name", text(extension.name)),
+            ("default_version", text(extension.version)),
+            ("installed_version", text(extension.version)),
+            ("comment", text(extension.comment)),
+        ]);
     }
 }
 

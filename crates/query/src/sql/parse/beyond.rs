@@ -1,6 +1,7 @@
 //! Clauses that PostgreSQL does not have, in a form that sqlparser reads.
 //!
 //! - `a ASOF [LEFT] JOIN b ON …` (DuckDB) is `a ASOF JOIN b MATCH_CONDITION (true) ON …`, with `(false)` for LEFT
+//! - `a <+> b` (pgvector), which is three tokens, is one operator
 //! - `LATEST ON t PARTITION BY a, b` (QuestDB) is `QUALIFY __latest(t, a, b)`
 
 use sqlparser::keywords::Keyword;
@@ -17,8 +18,21 @@ fn word(value: &str, keyword: Keyword, span: Span) -> TokenWithSpan {
 }
 
 pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
+    plus_between_angles(tokens);
     asof_joins(tokens);
     latest_on(tokens);
+}
+
+fn plus_between_angles(tokens: &mut Vec<TokenWithSpan>) {
+    let is_operator = |three: &[TokenWithSpan]| {
+        let touch = three.windows(2).all(|pair| pair[0].span.end == pair[1].span.start);
+        touch && three[0].token == Token::Lt && three[1].token == Token::Plus && three[2].token == Token::Gt
+    };
+    while let Some(at) = tokens.windows(3).position(is_operator) {
+        tokens[at].token = Token::CustomBinaryOperator("<+>".to_owned());
+        tokens[at].span.end = tokens[at + 2].span.end;
+        tokens.drain(at + 1..at + 3);
+    }
 }
 
 fn asof_joins(tokens: &mut Vec<TokenWithSpan>) {

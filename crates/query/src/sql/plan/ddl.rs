@@ -5,7 +5,7 @@ use std::sync::Arc;
 use perigee_plan::ddl::{DropKind, IndexKeyDefinition};
 use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Plan};
-use perigee_types::catalog::{Column, Object, Table};
+use perigee_types::catalog::{Column, Object, Table, extension};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use sqlparser::ast::{
     self, CommentObject, CreateIndex, Expr, IndexColumn, IndexType, ObjectName, ObjectType, SchemaName, Truncate,
@@ -32,7 +32,13 @@ pub(super) fn plan(statement: &Statement, ast: &ast::Statement, context: &PlanCo
             refuse(*temporary, "DROP TEMPORARY")?;
             drop(*object_type, *if_exists, names, *cascade, context)?
         }
-        ast::Statement::CreateExtension(create) => return Err(no_extension(&fold(&create.name))),
+        ast::Statement::CreateExtension(create) => {
+            let (name, if_not_exists) = (fold(&create.name), create.if_not_exists);
+            if extension(&name).is_none() {
+                return Err(no_extension(&name));
+            }
+            (Ddl::CreateExtension { name, if_not_exists }, "CREATE EXTENSION")
+        }
         ast::Statement::DropExtension(drop) => {
             let names = drop.names.iter().map(|name| (None, fold(name))).collect();
             let cascade = drop.cascade_or_restrict == Some(ast::ReferentialAction::Cascade);
@@ -54,7 +60,7 @@ pub(super) fn plan(statement: &Statement, ast: &ast::Statement, context: &PlanCo
 /// What PostgreSQL says of an extension that is not installed on its system, and what is there without it.
 fn no_extension(name: &str) -> SqlError {
     let built_in = match name {
-        "pgcrypto" | "uuid-ossp" => Some("gen_random_uuid()"),
+        "pgcrypto" => Some("gen_random_uuid(), sha256() and its like"),
         "timescaledb" => Some("create_hypertable, time_bucket, first and last, WITH (continuous)"),
         _ => None,
     };

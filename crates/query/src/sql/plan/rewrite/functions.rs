@@ -6,9 +6,9 @@
 
 use perigee_types::SqlType;
 use sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
-    FunctionArguments, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, SelectItem,
-    TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, Value,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArgumentList, FunctionArguments, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, OrderByExpr,
+    OrderByOptions, SelectItem, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, Value,
 };
 
 pub(super) use super::super::returning::select_query as select;
@@ -204,6 +204,24 @@ pub(super) fn set_of_array(function: &Function) -> Option<Expr> {
 }
 
 /// `name(args)`
+/// `l2_distance(a, b)` of pgvector as `a <-> b`: an operator gives a literal beside a vector its type.
+pub(super) fn distance(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(function) = expr else { return None };
+    let op = match bare(&function.name)?.as_str() {
+        "l2_distance" => BinaryOperator::LtDashGt,
+        "cosine_distance" => BinaryOperator::Spaceship,
+        "l1_distance" => BinaryOperator::Custom("<+>".to_owned()),
+        _ => return None,
+    };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(left)), FunctionArg::Unnamed(FunctionArgExpr::Expr(right))] =
+        list.args.as_slice()
+    else {
+        return None;
+    };
+    Some(Expr::BinaryOp { left: Box::new(left.clone()), op, right: Box::new(right.clone()) })
+}
+
 pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
     let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     call_of(ObjectName::from(vec![Ident::new(name)]), args)

@@ -178,6 +178,9 @@ impl VisitorMut for Rewrite<'_> {
             Ok(None) => {}
             Err(error) => return ControlFlow::Break(error),
         }
+        if let Some(distance) = functions::distance(expr) {
+            *expr = distance;
+        }
         if let Expr::Function(function) = expr
             && let Some(rewritten) = ordered::within_group(function).or_else(|| cast_of_call(function))
         {

@@ -33,7 +33,7 @@ impl Scope<'_> {
             ("current_date", []) => Ok(local(SqlType::Date)),
             ("localtime", []) => Ok(local(SqlType::Time)),
             ("statement_timestamp", []) => Ok((Expr::StatementTime, SqlType::Timestamptz)),
-            ("gen_random_uuid", []) => Ok((Expr::RandomUuid, SqlType::Uuid)),
+            ("gen_random_uuid" | "uuid_generate_v4", []) => Ok((Expr::RandomUuid, SqlType::Uuid)),
             ("nextval", [sequence]) => self.next_value(sequence),
             ("coalesce", [_, ..]) => self.coalesce(&arguments),
             _ => Err(Stop::Relational),

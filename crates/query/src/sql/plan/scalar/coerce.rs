@@ -183,6 +183,9 @@ pub(in crate::sql::plan) fn assignable(from: &SqlType, to: &SqlType) -> bool {
     }
     match (from, to) {
         (SqlType::Array(from), SqlType::Array(to)) => assignable(from, to),
+        (SqlType::Array(from), SqlType::Vector(_)) => from.is_number(),
+        (SqlType::Vector(_), SqlType::Vector(_)) => true,
+        (SqlType::Vector(_), SqlType::Array(to)) => **to == SqlType::Float4,
         (Date, Timestamp | Timestamptz)
         | (Timestamp, Date | Time | Timestamptz)
         | (Timestamptz, Date | Time | Timestamp)
