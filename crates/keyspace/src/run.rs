@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 use crate::db::Db;
 use crate::error::{Block, wrong_arity};
 use crate::persist::Image;
-use crate::spec::{Run, Spec};
+use crate::spec::{Group, Run, Spec};
 use crate::{Context, Error, Reader, Reply, Result, State, StorageFault, Writer};
 
 /// What became of a command at apply.
@@ -109,6 +109,7 @@ pub fn run_command<'a>(
     }
     writer.load = Some(load);
     let db = writer.context.db;
+    let changes = writer.changes;
     let has_cold = writer.state.db(db).is_some_and(crate::Db::has_cold_keys);
     for (at, _) in spec.keys_of(args) {
         if has_cold {
@@ -121,7 +122,7 @@ pub fn run_command<'a>(
     }
     // A command that names further keys only as it goes runs again, until it has them all.
     loop {
-        let changes = writer.changes;
+        let before = writer.changes;
         let touched = writer.effects.touched.len();
         let result = match spec.run {
             Run::Read(run) => run(&writer.reader().loading(load), args),
@@ -132,13 +133,17 @@ pub fn run_command<'a>(
             let (db, key) = &writer.effects.touched[at];
             writer.state.settle(*db, key);
         }
+        // What a script calls counts by itself.
+        if writer.changes > changes && spec.group != Group::Scripting {
+            writer.state.changes += 1;
+        }
         match result {
             Ok(reply) => return Ok(Ran::Reply(reply)),
             Err(Error::Reply(text)) => return Ok(Ran::Reply(Reply::Error(text))),
             Err(Error::Block(block)) if writer.context.must_not_wait => return Ok(Ran::Reply(block.otherwise)),
             Err(Error::Block(block)) => return Ok(Ran::Block(block)),
             Err(Error::Storage(fault)) => return Err(fault),
-            Err(Error::Miss(db, key)) if writer.changes == changes => ensure(writer.state, load, db, &key)?,
+            Err(Error::Miss(db, key)) if writer.changes == before => ensure(writer.state, load, db, &key)?,
             Err(Error::Miss(..)) => {
                 return Err(StorageFault::Entry("a command needs another key behind its first change"));
             }

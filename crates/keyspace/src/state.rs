@@ -88,6 +88,8 @@ pub struct State {
     pub(crate) scans: Scans,
     /// The last generation that the LSM holds whole.
     pub(crate) durable: u64,
+    /// Commands that have changed something since the last checkpoint began.
+    pub(crate) changes: u64,
     /// Counts turns of eviction: who reads the LSM without the lock looks at it.
     pub(crate) evictions: u64,
 }
@@ -127,6 +129,7 @@ impl Default for State {
             retired: Vec::new(),
             scans: Scans::default(),
             durable: 0,
+            changes: 0,
             evictions: 0,
         }
     }
@@ -211,6 +214,12 @@ impl State {
     /// Bytes that the next checkpoint writes, about.
     pub(crate) fn dirty_bytes(&self) -> usize {
         self.dirty.len() * DIRTY_BYTES + self.dirty_bytes + self.frozen_bytes
+    }
+
+    /// Commands that have changed something since the last checkpoint began; those of a log that was replayed among them.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Bytes of memory of all entries, about.

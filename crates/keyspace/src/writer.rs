@@ -299,6 +299,7 @@ impl<'a> Writer<'a> {
         let Some(entry) = db.entry_mut(key) else { return Ok(None) };
         mark(entry, incarnation, *generation, *frozen, dirty, images, scans);
         entry.version = version;
+        use_now(entry, self.context.uptime);
         Ok(Some(entry))
     }
 
@@ -343,6 +344,7 @@ impl<'a> Writer<'a> {
                 mark(entry, incarnation, *generation, *frozen, dirty, images, scans);
                 let held = entry.value.is_some();
                 (entry.value, entry.expire_at, entry.version) = (value, expire_at, version);
+                use_now(entry, self.context.uptime);
                 held
             }
             None if !holds => false,
@@ -431,6 +433,12 @@ impl<'a> Writer<'a> {
             let _ = db.entries().filter(|entry| entry.value.is_some()).try_for_each(&mut visit);
         }
     }
+}
+
+/// A change is a use. Sweeps and tests know of no time.
+fn use_now(entry: &mut Entry, uptime: u32) {
+    let used = entry.used.get_mut();
+    *used = (*used).max(uptime);
 }
 
 /// A change begins: the key is due for the next checkpoint, and one that is being written gets its image first.

@@ -186,7 +186,6 @@ fn replies(bytes: &[u8]) -> Result<u64, String> {
 fn a_door_takes_whatever_comes() {
     let lines = lines();
     let mut rounds = Rounds::new("door", 400);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (answered, sent) = (Cell::new(0), Cell::new(0));
     while let Some(mut random) = rounds.next() {
         let bytes = traffic(&mut random, &lines);
@@ -194,6 +193,8 @@ fn a_door_takes_whatever_comes() {
         let what = || format!("in pieces of up to {most}: {}", bytes.escape_ascii());
         sent.set(sent.get() + bytes.len());
         rounds.step(&bytes, what, || {
+            // The tasks of a door end with it.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let stop = CancellationToken::new();
                 let door = twin::door(6379, None, RespOptions::default(), stop.clone()).unwrap();

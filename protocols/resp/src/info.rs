@@ -205,11 +205,12 @@ fn persistence(report: &mut Report<'_>) {
         ("current_fork_perc", "0.00"),
         ("current_save_keys_processed", "0"),
         ("current_save_keys_total", "0"),
-        ("rdb_changes_since_last_save", "0"),
-        ("rdb_bgsave_in_progress", "0"),
     ] {
         report.line(name, value);
     }
+    // A checkpoint is what Redis calls a save.
+    report.line("rdb_changes_since_last_save", report.shared.keyspace.with_state(|state| state.changes()));
+    report.line("rdb_bgsave_in_progress", "0");
     report.line("rdb_last_save_time", facts.saved_s());
     for (name, value) in [
         ("rdb_last_bgsave_status", "ok"),

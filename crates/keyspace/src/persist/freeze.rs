@@ -33,6 +33,7 @@ impl Frozen {
         let mut state = keyspace.state.write();
         let generation = state.generation;
         state.generation += 1;
+        state.changes = 0;
         // A run that failed leaves its images: no checkpoint follows it.
         state.frozen = Some(generation);
         state.frozen_bytes = std::mem::take(&mut state.dirty_bytes);

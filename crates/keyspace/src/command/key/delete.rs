@@ -1,5 +1,7 @@
 //! DEL, UNLINK, EXISTS, TOUCH, TYPE
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 
 use crate::object::Value;
@@ -55,7 +57,7 @@ pub(super) static TOUCH: Spec = Spec {
     group: Group::Generic,
     since: "3.2.1",
     summary: "Counts as a use of keys",
-    run: Run::Read(exists),
+    run: Run::Read(touch),
     ..Spec::DEFAULT
 };
 /// TYPE
@@ -93,6 +95,18 @@ fn exists(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
         count += usize::from(reader.entry(key)?.is_some());
     }
     Ok(Reply::count(count))
+}
+
+/// A use, also for who leaves no trace otherwise (CLIENT NO-TOUCH).
+fn touch(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
+    let mut count = 0;
+    for key in &args[1..] {
+        if let Some(entry) = reader.entry(key)? {
+            entry.used.store(reader.context.uptime, Ordering::Relaxed);
+            count += 1;
+        }
+    }
+    Ok(Reply::Integer(count))
 }
 
 fn type_of(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {

@@ -381,3 +381,47 @@ fn the_destination_of_sort_is_one_of_its_keys() {
     check("SORT k STORE", &[1]);
     check("SORT_RO k STORE to", &[1]);
 }
+
+#[test]
+fn uses_are_remembered() {
+    let mut twin = Twin::new();
+    twin.check("SET k v\nRPUSH l a\nSET other v");
+    for (uptime, line) in [
+        (10, "GET k"),
+        (20, "TOUCH k"),
+        (30, "APPEND k x"),
+        (40, "SET k v"),
+        (50, "EXPIRE k 1000"),
+        (60, "SETBIT k 1 0"),
+    ] {
+        twin.context.uptime = uptime;
+        twin.check(&format!(
+            "OBJECT IDLETIME k => 10\nEXISTS k other => 2\nTYPE k => string\nOBJECT IDLETIME k => 10\n{line}"
+        ));
+        twin.check(&format!("OBJECT IDLETIME k => 0\nOBJECT IDLETIME other => {uptime}"));
+    }
+    twin.check("RPUSH l b\nOBJECT IDLETIME l => 0");
+    twin.context.no_touch = true;
+    twin.context.uptime = 70;
+    twin.check("GET k\nOBJECT IDLETIME k => 10\nTOUCH k\nOBJECT IDLETIME k => 0");
+}
+
+#[test]
+fn changes_are_counted() {
+    let mut twin = Twin::new();
+    let mut counts = Vec::new();
+    for line in [
+        "SETBIT a 0 0",
+        "BITFIELD b set i5 0 0",
+        "SETBIT a 0 0",
+        "BITFIELD b set i5 0 0",
+        "SETBIT a 0 1",
+        "GET a",
+        "DEL none",
+        "FLUSHDB",
+    ] {
+        twin.check(line);
+        counts.push(twin.state.changes());
+    }
+    assert_eq!(counts, [1, 2, 2, 2, 3, 3, 3, 4]);
+}
