@@ -553,6 +553,18 @@ fn rep(lua: &Lua, args: &MultiValue, budget: &Budget) -> Result<mlua::String> {
     lua.create_string(text.repeat(if text.is_empty() { 0 } else { count }))
 }
 
+/// `upper`, `lower` and `reverse`, in steps that count.
+fn mapped(lua: &Lua, args: &MultiValue, budget: &Budget, name: &'static str) -> Result<mlua::String> {
+    let mut text = Args { lua, args, name }.bytes(0)?;
+    budget.charge(text.len() as u64 / 64)?;
+    match name {
+        "upper" => text.make_ascii_uppercase(),
+        "lower" => text.make_ascii_lowercase(),
+        _ => text.reverse(),
+    }
+    lua.create_string(text)
+}
+
 /// Puts the functions into the string library; `gsub` and `matches` go to the prelude, which makes one of them.
 pub(super) fn install(lua: &Lua, strings: &Table, native: &Table, budget: &Arc<Budget>) -> Result<()> {
     let own = Arc::clone(budget);
@@ -561,6 +573,10 @@ pub(super) fn install(lua: &Lua, strings: &Table, native: &Table, budget: &Arc<B
     strings.raw_set("match", lua.create_function(move |lua, args: MultiValue| find(lua, &args, &own, false))?)?;
     let own = Arc::clone(budget);
     strings.raw_set("gmatch", lua.create_function(move |lua, args: MultiValue| gmatch(lua, &args, &own))?)?;
+    for name in ["upper", "lower", "reverse"] {
+        let own = Arc::clone(budget);
+        strings.raw_set(name, lua.create_function(move |lua, args: MultiValue| mapped(lua, &args, &own, name))?)?;
+    }
     let own = Arc::clone(budget);
     strings.raw_set("rep", lua.create_function(move |lua, args: MultiValue| rep(lua, &args, &own))?)?;
     let own = Arc::clone(budget);

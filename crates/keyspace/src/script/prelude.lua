@@ -8,6 +8,8 @@ local create, resume, wrap = coroutine.create, coroutine.resume, coroutine.wrap
 local concat, byte = table.concat, string.byte
 local gsub, matches = native.gsub, native.matches
 local caught, charge, library = native.caught, native.charge, native.library
+local insert, remove, sort, maxn = table.insert, table.remove, table.sort, table.maxn
+local find, spend = string.find, native.spend
 
 -- Tables that scripts must not change stand behind empty ones. Their metatables, which no script sees, know them.
 local TARGET = {}
@@ -78,6 +80,84 @@ function tostring(...)
     return "userdata: (nil)"
   end
   return raw_tostring(value)
+end
+
+-- Functions of C walk over whole tables within one instruction: they cost what they do.
+local SMALL = 64
+local function is_number(value)
+  return type(value) == "number" or type(value) == "string" and tonumber(value) ~= nil
+end
+local function check_table(name, count, target)
+  if type(target) ~= "table" then
+    local kind = count == 0 and "no value" or type(target)
+    error("bad argument #1 to '" .. name .. "' (table expected, got " .. kind .. ")", 3)
+  end
+end
+local function check_number(name, number, value, optional)
+  if not is_number(value) and not (optional and value == nil) then
+    local kind = value == nil and not optional and "nil" or type(value)
+    error("bad argument #" .. number .. " to '" .. name .. "' (number expected, got " .. kind .. ")", 3)
+  end
+end
+local function cost(steps)
+  if steps > SMALL then
+    spend(steps)
+  end
+end
+
+function table.insert(...)
+  local count, target, place = select("#", ...), ...
+  check_table("insert", count, target)
+  if count == 3 then
+    check_number("insert", 2, place, false)
+    cost(#target - place)
+  elseif count ~= 2 then
+    error("wrong number of arguments to 'insert'", 2)
+  end
+  return insert(...)
+end
+
+function table.remove(...)
+  local count, target, place = select("#", ...), ...
+  check_table("remove", count, target)
+  check_number("remove", 2, place, true)
+  if place ~= nil then
+    cost(#target - place)
+  end
+  return remove(...)
+end
+
+function table.maxn(...)
+  local target = ...
+  check_table("maxn", select("#", ...), target)
+  cost(#target)
+  return maxn(...)
+end
+
+function table.concat(...)
+  local target, separator, from, to = ...
+  check_table("concat", select("#", ...), target)
+  if separator ~= nil and type(separator) ~= "string" and type(separator) ~= "number" then
+    error("bad argument #2 to 'concat' (string expected, got " .. type(separator) .. ")", 2)
+  end
+  check_number("concat", 3, from, true)
+  check_number("concat", 4, to, true)
+  cost(#target)
+  local ok, result = raw_pcall(concat, ...)
+  if not ok then
+    error(result, find(result, "^invalid value") and 2 or 0)
+  end
+  return result
+end
+
+function table.sort(...)
+  local target, order = ...
+  check_table("sort", select("#", ...), target)
+  if order ~= nil and type(order) ~= "function" then
+    error("bad argument #2 to 'sort' (function expected, got " .. type(order) .. ")", 2)
+  end
+  cost(4 * #target)
+  return sort(...)
 end
 
 -- Lua's own adds up bounds as integers of C. What overflows there passes its check, and it writes past its stack.

@@ -297,6 +297,41 @@ fn rep_is_counted() {
     ));
 }
 
+/// What C does within one instruction costs what it does.
+#[test]
+fn large_tables_and_texts_are_counted() {
+    let mut twin = Twin::new();
+    twin.state.settings.values.insert("script-instruction-budget".to_owned(), "2000000".to_owned());
+    let killed = "(error) ERR script killed: instruction budget of 2000000 is used up";
+    let large = "local t = {} for i = 1, 100000 do t[i] = i end local s = ('x'):rep(1000000)";
+    for call in [
+        "table.insert(t, 1, 0)",
+        "table.remove(t, 1)",
+        "table.concat(t)",
+        "table.maxn(t)",
+        "table.sort(t)",
+        "s:upper()",
+        "s:lower()",
+        "s:reverse()",
+    ] {
+        let line = format!("EVAL \"{large} for i = 1, 10000 do pcall(function() {call} end) end\" 0");
+        assert_eq!(twin.line(&line), killed, "{call}");
+    }
+    twin.check(
+        r#"EVAL "local t = {1,2,3} table.insert(t, 4) table.insert(t, 1, 0) table.insert(t, '2', 'x') return t" 0 => [0, "x", 1, 2, 3, 4]
+           EVAL "local t = {1,2,3} return {table.remove(t), table.remove(t, 1), #t, table.remove({}) == nil}" 0 => [3, 1, 1, 1]
+           EVAL "local t = {3,1,2} table.sort(t) return table.concat(t, ',', 2, 3) .. table.concat({}) .. table.concat({7}, 'x')" 0 => "2,37"
+           EVAL "local t = {3,1,2} table.sort(t, function(a, b) return a > b end) return t" 0 => [3, 2, 1]
+           EVAL "return {('aB1'):upper(), ('aB1'):lower(), ('aB1'):reverse(), string.upper(12), table.maxn({1,2,3})}" 0 => ["AB1", "ab1", "1Ba", "12", 3]
+           EVAL "return select(2, pcall(table.insert))" 0 => "bad argument #1 to \'insert\' (table expected, got no value)"
+           EVAL "return select(2, pcall(table.insert, {}, 1, 2, 3))" 0 => "wrong number of arguments to \'insert\'"
+           EVAL "return select(2, pcall(table.insert, {}, {}, 2))" 0 => "bad argument #2 to \'insert\' (number expected, got table)"
+           EVAL "return select(2, pcall(table.sort, {1}, 1))" 0 => "bad argument #2 to \'sort\' (function expected, got number)"
+           EVAL "return select(2, pcall(string.upper))" 0 => "bad argument #1 to \'upper\' (string expected, got no value)"
+           EVAL "return select(2, pcall(function() local s = table.concat({{}}) return s end))" 0 => "user_script:1: invalid value (table) at index 1 in table for \'concat\'""#,
+    );
+}
+
 #[test]
 fn cjson() {
     Twin::new().check(

@@ -436,6 +436,9 @@ pub(super) fn natives(lua: &Lua, budget: &Arc<Budget>) -> mlua::Result<Table> {
     })?;
     native.raw_set("caught", caught)?;
     let own = Arc::clone(budget);
+    // What functions of C do by themselves, in about as many instructions.
+    let spender = Arc::clone(budget);
+    native.raw_set("spend", lua.create_function(move |_, count: f64| spender.charge(count.max(0.0) as u64))?)?;
     native.raw_set("charge", lua.create_function(move |_, ()| own.charge(u64::from(super::pool::STEP)))?)?;
     let own = Arc::clone(budget);
     // A clock that only instructions move: the same everywhere.
