@@ -49,6 +49,7 @@ integration: tools build
 	integration/crash/definitions
 	integration/aggregates/run
 	integration/pgbench/run
+	integration/index/run
 	integration/drivers/run
 	integration/memory/run
 	integration/redis/run
