@@ -177,6 +177,7 @@ mod tests {
         check(&[("listen.pg", "[::1]:5432")], Ok(()));
         check(&[("listen.pg", "127.8.9.10:5432")], Ok(()));
         check(&[("listen.ops", "0.0.0.0:9090")], Err("--ops-address"));
+        check(&[("listen.rest", "0.0.0.0:8080")], Err("--rest-address"));
         check(&[("listen.pg", "off")], Ok(()));
     }
 

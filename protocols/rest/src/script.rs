@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
 use perigee_engine::{Outcome, Session};
 use perigee_plan::ResultColumn;
-use perigee_types::text::parse_with;
-use perigee_types::{Row, SqlError, SqlResult, SqlState, Value};
+use perigee_types::text::{OutputSettings, format, parse_with};
+use perigee_types::{Row, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use crate::error::Answer;
 use crate::output::{Style, write_value};
@@ -92,7 +92,7 @@ pub(crate) async fn fetch(session: &mut Session, sql: &str, parameters: &[Given<
     let values = parameters.iter().zip(types).map(|(given, ty)| match given {
         Given::Json(parameter) => value(&parameter.json, ty, &settings),
         Given::Text(text) => parse_with(text, ty, &settings),
-        Given::Value(value) => Ok(value.clone()),
+        Given::Value(value) => of_type(value, ty, &settings),
     });
     let values = values.collect::<SqlResult<Vec<_>>>()?;
     match session.execute(&statement, &values).await? {
@@ -115,6 +115,25 @@ pub(crate) async fn fetch(session: &mut Session, sql: &str, parameters: &[Given<
         }
         Outcome::CopyIn(_) | Outcome::CopyOut(_) => Err(SqlError::internal("a COPY where none was written")),
     }
+}
+
+/// A value as one of type `ty`: as it is where it is one, else by its text. A value of another form must not come into a column.
+fn of_type(value: &Value, ty: &SqlType, settings: &OutputSettings) -> SqlResult<Value> {
+    let own = match value {
+        Value::Null => return Ok(Value::Null),
+        Value::Bool(_) => SqlType::Bool,
+        Value::Int4(_) => SqlType::Int4,
+        Value::Int8(_) => SqlType::Int8,
+        Value::Float8(_) => SqlType::Float8,
+        Value::Timestamptz(_) => SqlType::Timestamptz,
+        Value::Numeric(..) => SqlType::Numeric(None),
+        Value::Text(_) => SqlType::Text,
+        _ => return Err(SqlError::internal("a value of a kind that no statement of this door has")),
+    };
+    if own == *ty && !matches!(own, SqlType::Numeric(_)) {
+        return Ok(value.clone());
+    }
+    parse_with(&format(value, &own, settings), ty, settings)
 }
 
 /// A row as a JSON object.
@@ -142,4 +161,25 @@ pub(crate) fn json_bytes(status: StatusCode, body: Vec<u8>) -> Response {
 /// The session's way to write values.
 pub(crate) fn style_of(session: &Session) -> Style {
     Style { names: Some(session.object_names()), ..Style::new(session.output_settings()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_of_another_form_comes_into_a_column() {
+        let check = |value: Value, ty: SqlType, expected: Result<Value, &str>| {
+            let found = of_type(&value, &ty, &OutputSettings::default());
+            assert_eq!(found.map_err(|error| error.state().code()), expected, "{value:?} as {ty}");
+        };
+        check(Value::Float8(0.5), SqlType::Float8, Ok(Value::Float8(0.5)));
+        check(Value::Int8(2), SqlType::Float8, Ok(Value::Float8(2.0)));
+        check(Value::Float8(0.5), SqlType::Int8, Err("22P02"));
+        check(Value::Text("x".into()), SqlType::Float8, Err("22P02"));
+        check(Value::Bool(true), SqlType::Text, Ok(Value::Text("t".into())));
+        check(Value::Numeric(12, 0), SqlType::Numeric(Some((20, 0))), Ok(Value::Numeric(12, 0)));
+        check(Value::Null, SqlType::Int4, Ok(Value::Null));
+        check(Value::Timestamptz(0), SqlType::Timestamptz, Ok(Value::Timestamptz(0)));
+    }
 }

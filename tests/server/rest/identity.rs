@@ -114,16 +114,6 @@ async fn web_pages_of_others_ask_in_vain() {
     assert_eq!(ask(&[("Host", "evil.example")]), 403);
 }
 
-#[test]
-fn a_public_address_needs_authentication() {
-    let refused = options().flag(&["--rest-address", "0.0.0.0:0"]).start();
-    let Err(perigee_testkit::TestkitError::Server { log, .. }) = refused else { panic!("it started") };
-    assert!(log.contains("listen.rest") && log.contains("--insecure"), "{log}");
-    let short = options().env("PERIGEE_SECURITY__ADMIN_TOKEN", "short").start();
-    let Err(perigee_testkit::TestkitError::Server { log, .. }) = short else { panic!("it started") };
-    assert!(log.contains("at least 16 bytes"), "{log}");
-}
-
 #[tokio::test]
 async fn connections_are_encrypted_when_there_is_a_certificate() {
     let folder = tempfile::tempdir().unwrap();

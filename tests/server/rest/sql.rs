@@ -80,10 +80,10 @@ async fn parameters_have_the_types_of_the_statement_or_their_own() {
     assert_eq!(problem(&ask(json!({"sql": "SELECT 1", "params": [1]}))), (400, "08P01".into()));
     assert_eq!(
         problem(&ask(json!({"sql": "SELECT $1", "params": [{"type": "nope", "value": 1}]}))),
-        (404, "42704".into())
+        (400, "42704".into())
     );
     let injected = json!({"sql": "SELECT $1", "params": [{"type": "int); DROP TABLE t; --", "value": 1}]});
-    assert_eq!(ask(injected).status, 404);
+    assert_eq!(ask(injected).status, 400);
     assert_eq!(problem(&ask(json!({"sql": "SELECT $1", "params": [{"a": 1}]}))).0, 400);
     assert_eq!(sql(&server, "SELECT count(*) AS n FROM t")["rows"][0]["n"], 1);
 }
