@@ -54,6 +54,7 @@ integration: tools build
 	integration/memory/run
 	integration/redis/run
 	integration/redis/many_keys
+	integration/rest/run
 	integration/differential/run
 	integration/tpch/run $(SF)
 	$(MAKE) check-aarch64

@@ -13,6 +13,7 @@ mod overrides;
 mod partitions;
 mod pgbench;
 mod psql;
+mod rest;
 mod security;
 mod sessions;
 mod stop;

@@ -67,6 +67,9 @@ impl Node {
     }
 }
 
+/// Where the REST door listens when nobody says.
+pub const REST_DEFAULT: &str = "127.0.0.1:8080";
+
 /// `[listen]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -90,7 +93,7 @@ impl Default for Listen {
         Self {
             pg: Address::At("127.0.0.1:5432".to_owned()),
             redis: Address::At("127.0.0.1:6379".to_owned()),
-            rest: Address::Off,
+            rest: Address::At(REST_DEFAULT.to_owned()),
             grpc: Address::Off,
             cluster: Address::Off,
             ops: Address::At("127.0.0.1:9090".to_owned()),
@@ -259,6 +262,12 @@ pub struct Security {
     /// Its password, or the `SCRAM-SHA-256$…` verifier of one; set at every start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub superuser_password: Option<Secret>,
+    /// A bearer token that acts as the superuser, over REST and gRPC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_token: Option<Secret>,
+    /// A bearer token that may read all tables and nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only_token: Option<Secret>,
     /// PEM file with the server's certificate and its chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_certificate: Option<PathBuf>,
@@ -285,6 +294,8 @@ impl Default for Security {
             authentication: Authentication::Trust,
             superuser: "postgres".to_owned(),
             superuser_password: None,
+            admin_token: None,
+            read_only_token: None,
             tls_certificate: None,
             tls_key: None,
             insecure: false,

@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use crate::{Authentication, ByteSize, Config, ConfigError, Durability, MemoryPlan, Span, available_memory};
 
+/// The shortest bearer token.
+const TOKEN_BYTES_MIN: usize = 16;
+
 impl Config {
     /// Checks what no single setting can: that they can stand together on this machine.
     ///
@@ -109,6 +112,16 @@ impl Config {
                 "security.superuser_password is set but security.authentication is trust: set it to scram-sha-256",
             );
         }
+        let tokens = [("admin_token", &security.admin_token), ("read_only_token", &security.read_only_token)];
+        for (name, token) in tokens {
+            // What can be guessed is no secret.
+            if token.as_ref().is_some_and(|token| token.reveal().len() < TOKEN_BYTES_MIN) {
+                return conflict(format!("security.{name} must have at least {TOKEN_BYTES_MIN} bytes"));
+            }
+        }
+        if security.admin_token.is_some() && security.admin_token == security.read_only_token {
+            return conflict("security.admin_token and security.read_only_token are the same");
+        }
         if security.authentication != Authentication::Trust || security.insecure {
             return Ok(());
         }
@@ -164,6 +177,7 @@ mod tests {
         check(&[("listen.pg", "[::1]:5432")], Ok(()));
         check(&[("listen.pg", "127.8.9.10:5432")], Ok(()));
         check(&[("listen.ops", "0.0.0.0:9090")], Err("--ops-address"));
+        check(&[("listen.rest", "0.0.0.0:8080")], Err("--rest-address"));
         check(&[("listen.pg", "off")], Ok(()));
     }
 
@@ -194,6 +208,11 @@ mod tests {
         check(&[("node.id", "")], Err("node.id"));
         check(&[("security.tls_key", "key.pem")], Err("go together"));
         check(&[("security.superuser_password", "x")], Err("scram-sha-256"));
+        check(&[("security.admin_token", "short")], Err("at least 16 bytes"));
+        check(
+            &[("security.admin_token", "0123456789abcdef"), ("security.read_only_token", "0123456789abcdef")],
+            Err("same"),
+        );
         check(&[("log.segment_size", "1kB")], Err("log.segment_size"));
         check(&[("sessions.max", "0")], Err("sessions.max"));
         check(&[("memory.root", "1MB")], Err("memory.root"));

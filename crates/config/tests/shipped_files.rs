@@ -27,6 +27,8 @@ fn the_annotated_file_names_every_setting() {
     config.memory.hot = Some(ByteSize::mb(1));
     config.storage.disk_reserve = Some(ByteSize::mb(1));
     config.security.superuser_password = Some(perigee_config::Secret::new("x"));
+    config.security.admin_token = Some(perigee_config::Secret::new("x"));
+    config.security.read_only_token = Some(perigee_config::Secret::new("y"));
     config.security.tls_certificate = Some("x".into());
     config.security.tls_key = Some("x".into());
     let all = toml::Table::try_from(&config).unwrap();

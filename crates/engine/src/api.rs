@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use perigee_plan::ResultColumn;
 use perigee_plan::command::CopyFormat;
+use perigee_storage::arrow_value::batch_to_rows;
 use perigee_types::{Row, SqlResult, SqlType};
 
 /// Who wants a session, and how.
@@ -21,6 +22,9 @@ pub struct ConnectRequest {
     pub peer: Option<SocketAddr>,
     /// Whether the connection is encrypted.
     pub encrypted: bool,
+    /// Nothing is ever written: all transactions are read only, whatever the client says. Such a session may be
+    /// `pg_read_all_data`'s own, which nobody else logs in as.
+    pub read_only: bool,
 }
 
 /// How a role must prove itself before [`crate::Engine::connect`].
@@ -101,6 +105,22 @@ impl RowBlock {
         match self {
             RowBlock::Values(rows) => rows.len(),
             RowBlock::Batch(batch) => batch.num_rows(),
+        }
+    }
+
+    /// Its first rows, at most `rows_max`.
+    #[must_use]
+    pub fn first(self, rows_max: usize) -> Self {
+        let rows = self.row_count().min(rows_max);
+        crate::portal::slice(&self, 0, rows)
+    }
+
+    /// The rows as values. A large batch is best given in slices: all of its values stand in memory.
+    #[must_use]
+    pub fn into_rows(self) -> Vec<Row> {
+        match self {
+            RowBlock::Values(rows) => rows,
+            RowBlock::Batch(batch) => batch_to_rows(&batch),
         }
     }
 }

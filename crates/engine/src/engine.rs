@@ -146,6 +146,12 @@ impl Engine {
         !self.options.authentication
     }
 
+    /// The name of the first superuser: who a client is that names nobody, where nobody is asked.
+    #[must_use]
+    pub fn superuser(&self) -> &str {
+        &self.options.superuser.0
+    }
+
     /// How a role must prove itself. Roles that do not exist get a verifier that no password fits.
     ///
     /// # Errors

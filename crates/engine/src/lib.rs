@@ -18,6 +18,7 @@
 //! - [`locks`]: the leader's lock table; [`write_set`]: what a transaction has not logged yet
 //! - `serializable`: what a transaction has read, and whether it has changed since
 //! - [`continuous`]: continuous aggregates, kept up to date over the feed
+//! - [`exchange`]: results as Arrow for others
 //! - `feed`: the change feed over this node's log; `notify`: LISTEN and NOTIFY over it
 //! - [`gaps`]: what clients ask for in vain
 //! - [`machine`]: the state machine that consensus drives
@@ -37,6 +38,7 @@ mod ddl;
 mod deferred;
 pub mod engine;
 mod error;
+pub mod exchange;
 mod execute;
 mod explain;
 mod family;

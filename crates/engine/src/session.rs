@@ -26,7 +26,7 @@ use perigee_query::sql::{self, PlanContext, TemporarySchema};
 use perigee_storage::store::Overlay;
 use perigee_telemetry::measured;
 use perigee_types::acl::Privileges;
-use perigee_types::catalog::{Catalog, Object};
+use perigee_types::catalog::{Catalog, Object, READ_ALL_DATA};
 use perigee_types::rights::Rights;
 use perigee_types::text::OutputSettings;
 use perigee_types::{LogIndex, Oid, SqlError, SqlResult, SqlState, SqlType, TableId, TenantId, Value};
@@ -82,6 +82,8 @@ pub struct Session {
     pub(crate) stale_plan: bool,
     /// The materialized view whose rows this session makes.
     pub(crate) maintains: Option<TableId>,
+    /// It never writes, whatever its transactions are told.
+    pub(crate) reads_only: bool,
     timer: Option<AbortOnDropHandle<()>>,
     timed_out: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -116,7 +118,8 @@ impl Session {
                 format!("role \"{}\" does not exist", request.user),
             )
         })?;
-        if !role.login {
+        let reads_all = request.read_only && role.oid == READ_ALL_DATA;
+        if !role.login && !reads_all {
             return Err(SqlError::new(
                 SqlState::InvalidAuthorizationSpecification,
                 format!("role \"{}\" is not permitted to log in", role.name),
@@ -179,6 +182,7 @@ impl Session {
             copy: None,
             stale_plan: false,
             maintains: None,
+            reads_only: request.read_only,
             timer: None,
             timed_out: Arc::default(),
         };
@@ -592,12 +596,22 @@ impl Session {
             None => self.default_isolation(),
         };
         let read_only = modes.read_only.unwrap_or_else(|| self.settings.is_on("default_transaction_read_only"));
+        let read_only = read_only || self.reads_only;
         let mut transaction = Transaction::new(&self.engine, explicit, isolation, read_only)?;
         let default = || self.settings.is_on("default_transaction_deferrable");
         transaction.deferrable = modes.deferrable.unwrap_or_else(default);
         self.transaction = Some(transaction);
         self.link_advisory();
         Ok(())
+    }
+
+    /// Refuses READ WRITE where the session may only read.
+    pub(crate) fn check_mode(&self, read_only: bool) -> SqlResult<()> {
+        if read_only || !self.reads_only {
+            return Ok(());
+        }
+        let message = "cannot set transaction read-write mode: who is connected may only read";
+        Err(SqlError::new(SqlState::ReadOnlySqlTransaction, message))
     }
 
     /// How long to wait for locks.

@@ -80,6 +80,7 @@ impl Session {
             Some(value) => modes.read_only = crate::settings::parse_bool(value),
             None => {}
         }
+        self.check_mode(modes.read_only.unwrap_or(true))?;
         if let Some(transaction) = self.transaction.as_mut().filter(|t| t.explicit) {
             if let Some(isolation) = modes.isolation {
                 if transaction.has_run && isolation != transaction.isolation {

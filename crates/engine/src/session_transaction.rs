@@ -104,6 +104,7 @@ impl Session {
                 tag("SET CONSTRAINTS")
             }
             TransactionCommand::Set(modes) => {
+                self.check_mode(modes.read_only.unwrap_or(true))?;
                 let Some(transaction) = self.transaction.as_mut().filter(|t| t.explicit) else {
                     self.warn(
                         SqlState::NoActiveSqlTransaction,

@@ -11,6 +11,8 @@ pub(crate) struct Open {
     pub(crate) pg: Option<SocketAddr>,
     /// Redis.
     pub(crate) redis: Option<SocketAddr>,
+    /// REST.
+    pub(crate) rest: Option<SocketAddr>,
     /// gRPC.
     pub(crate) grpc: Option<SocketAddr>,
     /// Operations.
@@ -42,6 +44,19 @@ fn text(config: &Config, plan: &MemoryPlan, open: Open) -> String {
         lines.push(format!("  psql -h {} -p {} -U {user} -d postgres", host(pg), pg.port()));
         if let Some(redis) = open.redis {
             lines.push(format!("  redis-cli -h {} -p {}", host(redis), redis.port()));
+        }
+        if let Some(rest) = open.rest {
+            let scheme = if config.security.tls_certificate.is_some() { "https" } else { "http" };
+            let login = if config.security.authentication == Authentication::Trust {
+                String::new()
+            } else {
+                format!("-u {user} ")
+            };
+            lines.push(format!(
+                "  curl {login}{scheme}://{}:{}/v1/sql --json '{{\"sql\": \"SELECT 1\"}}'",
+                host(rest),
+                rest.port()
+            ));
         }
         if config.security.authentication == Authentication::Trust {
             lines.push("No password is asked: no authentication is configured.".to_owned());

@@ -127,7 +127,7 @@ pub(crate) struct SettingArguments {
     #[arg(long, value_name = "HOST:PORT")]
     redis_address: Option<String>,
 
-    /// Where REST and the web console listen, or "off".
+    /// Where REST listens, or "off" [default: 127.0.0.1:8080].
     #[arg(long, value_name = "HOST:PORT")]
     rest_address: Option<String>,
 

@@ -9,10 +9,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use perigee_config::{Address, Config, LogFormat};
+use perigee_config::{Address, Config, LogFormat, REST_DEFAULT};
 use perigee_grpc::GrpcServer;
 use perigee_pgwire::{PgOptions, PgServer};
 use perigee_resp::{RespOptions, RespServer};
+use perigee_rest::{RestOptions, RestServer};
 use perigee_runtime::{Runtime, SystemFiles};
 use perigee_security::tls::ServerTls;
 use perigee_telemetry::{Metrics, logs};
@@ -86,11 +87,11 @@ fn start_again() -> Failure {
 async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Overrides) -> Result<Ending, Failure> {
     let plan = config.memory_plan()?;
     let mut signals = StopSignals::new()?;
-    warn_of_closed_doors(config);
     // Bound before recovery, so that an address in use is found at once.
     let ops_listener = bind("ops", &config.listen.ops).await?;
     let pg_listener = bind("pg", &config.listen.pg).await?;
     let redis_listener = bind("redis", &config.listen.redis).await?;
+    let rest_listener = bind_rest(&config.listen.rest).await?;
     let grpc_listener = bind("grpc", &config.listen.grpc).await?;
     let cluster_listener = bind("cluster", &cluster_address(config)?).await?;
     if let Some(address) = address(grpc_listener.as_ref()).filter(|address| !perigee_grpc::is_allowed(address)) {
@@ -101,6 +102,7 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     let open = banner::Open {
         pg: address(pg_listener.as_ref()),
         redis: address(redis_listener.as_ref()),
+        rest: address(rest_listener.as_ref()),
         grpc: address(grpc_listener.as_ref()),
         ops: address(ops_listener.as_ref()),
     };
@@ -133,6 +135,9 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
         }
         None => None,
     };
+    let rest_door = rest_listener
+        .map(|listener| Ok::<_, Failure>(tokio::spawn(serve_rest(config, listener, &assembly, closing.clone())?)))
+        .transpose()?;
     if let Some(listener) = grpc_listener {
         tokio::spawn(serve_grpc(config.node.id.clone(), listener, Arc::clone(&assembly), closing.clone()));
     }
@@ -159,6 +164,10 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     closing.cancel();
     if let Some(door) = redis_door {
         // The door has its own patience.
+        let _ = door.await;
+    }
+    if let Some(door) = rest_door {
+        // It too.
         let _ = door.await;
     }
     if let Some(door) = door {
@@ -212,6 +221,31 @@ fn serve_redis(
     Ok(async move { server.serve(listener, tls, closing).await })
 }
 
+/// The REST door.
+fn serve_rest(
+    config: &Config,
+    listener: TcpListener,
+    assembly: &Arc<Assembly>,
+    closing: CancellationToken,
+) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let security = &config.security;
+    let tls = match (&security.tls_certificate, &security.tls_key) {
+        (Some(certificate), Some(key)) => {
+            Some(ServerTls::load(certificate, key, &["h2", "http/1.1"]).map_err(Failure::fatal)?)
+        }
+        _ => None,
+    };
+    let token = |token: &Option<perigee_config::Secret>| token.as_ref().map(|token| token.reveal().to_owned());
+    let options = RestOptions {
+        tls,
+        connections_max: config.sessions.max,
+        admin_token: token(&security.admin_token),
+        read_only_token: token(&security.read_only_token),
+        ..RestOptions::default()
+    };
+    Ok(RestServer::serve(listener, Arc::clone(assembly.engine()), options, closing))
+}
+
 /// The gRPC door.
 async fn serve_grpc(node: String, listener: TcpListener, assembly: Arc<Assembly>, closing: CancellationToken) {
     let engine = Arc::clone(assembly.engine());
@@ -237,15 +271,6 @@ async fn drain(
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), door).await;
 }
 
-/// Says so when a door is configured that this release does not have.
-fn warn_of_closed_doors(config: &Config) {
-    for (door, address) in config.listen.doors() {
-        if let (Some(address), false) = (address.get(), matches!(door, "pg" | "redis" | "grpc" | "cluster" | "ops")) {
-            tracing::warn!(door, address, "this release does not have this door: it stays closed");
-        }
-    }
-}
-
 /// Where other members find this node: as it was told, else at the address that the peers give it.
 fn cluster_address(config: &Config) -> Result<Address, Failure> {
     let peers = &config.node.peers;
@@ -262,6 +287,17 @@ async fn bind(door: &'static str, address: &Address) -> Result<Option<TcpListene
     let Some(text) = address.get() else { return Ok(None) };
     let listener = TcpListener::bind(text).await;
     listener.map(Some).map_err(|source| Failure::Listen { door, address: text.to_owned(), source })
+}
+
+/// An address that nobody has chosen may be somebody else's: the door stays closed, and the database runs.
+async fn bind_rest(address: &Address) -> Result<Option<TcpListener>, Failure> {
+    match bind("rest", address).await {
+        Err(Failure::Listen { source, .. }) if address.get() == Some(REST_DEFAULT) => {
+            tracing::warn!(address = REST_DEFAULT, error = %source, "the REST door stays closed: its default address is taken");
+            Ok(None)
+        }
+        other => other,
+    }
 }
 
 fn address(listener: Option<&TcpListener>) -> Option<SocketAddr> {

@@ -45,6 +45,10 @@ metrics! {
     Counter REDIS_PANICS_TOTAL = "perigee_redis_panics_total", "Redis connections that ended by a panic.";
     Counter REDIS_COMMANDS_TOTAL = "perigee_redis_commands_total", "Commands of the Redis door, since CONFIG RESETSTAT.";
     Gauge REDIS_CLIENTS = "perigee_redis_clients", "Open connections of the Redis door.";
+    Counter REST_CONNECTIONS_TOTAL = "perigee_rest_connections_total", "Connections to the REST door.";
+    Counter REST_PANICS_TOTAL = "perigee_rest_panics_total", "REST connections that ended by a panic.";
+    Counter REST_REQUESTS_TOTAL = "perigee_rest_requests_total", "Requests of the REST door, by class of their status.";
+    Counter REST_DENIALS_TOTAL = "perigee_rest_denials_total", "Requests of the REST door refused for who sent them.";
     Gauge SESSIONS = "perigee_sessions", "Open sessions.";
     Counter WRITE_STALLS_TOTAL = "perigee_write_stalls_total", "Writes that waited for a checkpoint to free memory.";
     Counter COMPAT_GAPS_TOTAL = "perigee_compat_gaps_total", "Statements refused because something is not supported.";

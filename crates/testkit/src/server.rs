@@ -29,6 +29,8 @@ pub struct ServerOptions {
     pub faults: bool,
     /// Opens the Redis door.
     pub redis: bool,
+    /// Opens the REST door.
+    pub rest: bool,
 }
 
 impl ServerOptions {
@@ -57,6 +59,13 @@ impl ServerOptions {
     #[must_use]
     pub fn with_redis(mut self) -> Self {
         self.redis = true;
+        self
+    }
+
+    /// Opens the REST door, at [`Server::rest`].
+    #[must_use]
+    pub fn with_rest(mut self) -> Self {
+        self.rest = true;
         self
     }
 
@@ -93,6 +102,7 @@ pub struct Server {
     pg: SocketAddr,
     ops: SocketAddr,
     redis: SocketAddr,
+    rest: SocketAddr,
 }
 
 impl Server {
@@ -110,7 +120,7 @@ impl Server {
         for attempt in 0.. {
             match server.restart() {
                 Err(TestkitError::Server { log, .. }) if attempt < 5 && log.contains("cannot listen on") => {
-                    [server.pg, server.ops, server.redis] = free_addresses::<3>()?;
+                    [server.pg, server.ops, server.redis, server.rest] = free_addresses::<4>()?;
                 }
                 other => return other.map(|()| server),
             }
@@ -124,8 +134,8 @@ impl Server {
     /// When there is no folder or no port for it.
     pub fn prepare(options: ServerOptions) -> Result<Self, TestkitError> {
         let folder = TempDir::with_prefix("perigee-test-").map_err(TestkitError::io("a temporary folder"))?;
-        let [pg, ops, redis] = free_addresses::<3>()?;
-        Ok(Self { options, folder, child: None, pg, ops, redis })
+        let [pg, ops, redis, rest] = free_addresses::<4>()?;
+        Ok(Self { options, folder, child: None, pg, ops, redis, rest })
     }
 
     /// Starts the process again on the same data and the same ports, and waits until it is ready.
@@ -149,8 +159,9 @@ impl Server {
         let mut command = Command::new(binary::perigee()?);
         command.arg("node").arg("--data-dir").arg(self.data_dir());
         command.args(["--pg-address", &self.pg.to_string(), "--ops-address", &self.ops.to_string()]);
-        let redis = if self.options.redis { self.redis.to_string() } else { "off".to_owned() };
-        command.args(["--redis-address", &redis]);
+        let door = |open: bool, at: SocketAddr| if open { at.to_string() } else { "off".to_owned() };
+        command.args(["--redis-address", &door(self.options.redis, self.redis)]);
+        command.args(["--rest-address", &door(self.options.rest, self.rest)]);
         command.args(&self.options.flags);
         // Settings of whoever runs the tests are not the test's.
         for (name, _) in std::env::vars_os() {
@@ -191,6 +202,12 @@ impl Server {
     #[must_use]
     pub fn pg(&self) -> SocketAddr {
         self.pg
+    }
+
+    /// Where REST is, if it is open.
+    #[must_use]
+    pub fn rest(&self) -> SocketAddr {
+        self.rest
     }
 
     /// Where health and metrics are.

@@ -6,12 +6,13 @@ use crate::Finding;
 use crate::tree::Tree;
 
 /// What a protocol crate may use of the server: it converts, calls the engine and converts back.
-const PROTOCOL_MAY_USE: [&str; 9] = [
+const PROTOCOL_MAY_USE: [&str; 10] = [
     "perigee-engine",
     "perigee-plan",
     "perigee-query",
     "perigee-types",
     "perigee-security",
+    "perigee-streams",
     "perigee-telemetry",
     "perigee-config",
     "perigee-keyspace",

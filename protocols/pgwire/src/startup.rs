@@ -167,6 +167,7 @@ impl Startup {
             settings: request.settings,
             peer: connection.peer,
             encrypted: connection.encrypted,
+            ..ConnectRequest::default()
         };
         let mut session = self.engine.connect(connect).await.map_err(Failure::Fatal)?;
         let out = &mut connection.output;

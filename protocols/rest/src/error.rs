@@ -1,0 +1,186 @@
+//! The engine's errors as problem documents (RFC 9457), in this one place.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use perigee_types::{SqlError, SqlState};
+use serde_json::{Map, Value, json};
+
+/// The media type of problems.
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// What a handler gives.
+pub(crate) type Answer<T = Response> = Result<T, Problem>;
+
+/// Why a request was not done.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    /// What is the same for all problems of its kind.
+    title: String,
+    detail: String,
+    sql: Option<SqlError>,
+    /// Asks for another proof of who it is.
+    challenge: bool,
+}
+
+impl Problem {
+    /// A problem of the request itself, which the engine has not seen.
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("problem").to_owned();
+        Self { status, title, detail: detail.into(), sql: None, challenge: status == StatusCode::UNAUTHORIZED }
+    }
+
+    /// `400`
+    pub(crate) fn bad(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// The SQLSTATE, where the engine has said it.
+    pub(crate) fn state(&self) -> Option<SqlState> {
+        self.sql.as_ref().map(SqlError::state)
+    }
+
+    /// The document.
+    pub(crate) fn document(&self) -> Value {
+        let mut document = Map::new();
+        let kind = match &self.sql {
+            Some(error) => format!("urn:perigee:sqlstate:{}", error.state().code()),
+            None => "about:blank".to_owned(),
+        };
+        document.insert("type".to_owned(), json!(kind));
+        document.insert("title".to_owned(), json!(self.title));
+        document.insert("status".to_owned(), json!(self.status.as_u16()));
+        document.insert("detail".to_owned(), json!(self.detail));
+        if let Some(error) = &self.sql {
+            let fields = error.fields();
+            document.insert("sqlstate".to_owned(), json!(fields.state.code()));
+            let texts = [
+                ("explanation", &fields.detail),
+                ("hint", &fields.hint),
+                ("context", &fields.context),
+                ("schema", &fields.schema),
+                ("table", &fields.table),
+                ("column", &fields.column),
+                ("constraint", &fields.constraint),
+            ];
+            for (name, text) in texts {
+                if let Some(text) = text {
+                    document.insert(name.to_owned(), json!(text));
+                }
+            }
+            if let Some(position) = fields.position {
+                document.insert("position".to_owned(), json!(position));
+            }
+        }
+        Value::Object(document)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl From<SqlError> for Problem {
+    fn from(error: SqlError) -> Self {
+        let status = status(error.state());
+        Self {
+            status,
+            title: format!("{:?}", error.state()),
+            detail: error.message().to_owned(),
+            challenge: status == StatusCode::UNAUTHORIZED,
+            sql: Some(error),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.document().to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, PROBLEM);
+        if self.challenge {
+            headers.append(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"perigee\", charset=\"UTF-8\""),
+            );
+            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"perigee\""));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// The status of an SQLSTATE. Retrying helps with 409 of class 40 and with 503; 5xx otherwise is the server's fault.
+fn status(state: SqlState) -> StatusCode {
+    let code = state.code();
+    match state {
+        SqlState::InsufficientPrivilege | SqlState::ReadOnlySqlTransaction => StatusCode::FORBIDDEN,
+        SqlState::UndefinedTable | SqlState::InvalidCatalogName => StatusCode::NOT_FOUND,
+        SqlState::ForeignKeyViolation
+        | SqlState::UniqueViolation
+        | SqlState::DuplicateTable
+        | SqlState::DuplicateObject
+        | SqlState::DuplicateSchema
+        | SqlState::DuplicateDatabase => StatusCode::CONFLICT,
+        SqlState::ProtocolViolation => StatusCode::BAD_REQUEST,
+        SqlState::QueryCanceled => StatusCode::REQUEST_TIMEOUT,
+        SqlState::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+        // The outcome is not known: neither 4xx, "not done", nor a retry is right.
+        SqlState::TransactionResolutionUnknown => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => match &code[..2] {
+            "28" => StatusCode::UNAUTHORIZED,
+            "23" | "44" => StatusCode::UNPROCESSABLE_ENTITY,
+            "25" | "40" | "55" | "72" => StatusCode::CONFLICT,
+            "54" => StatusCode::PAYLOAD_TOO_LARGE,
+            "08" | "53" | "57" => StatusCode::SERVICE_UNAVAILABLE,
+            "58" | "XX" => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_become_statuses() {
+        let cases = [
+            (SqlState::SyntaxError, 400),
+            (SqlState::FeatureNotSupported, 400),
+            (SqlState::InvalidTextRepresentation, 400),
+            (SqlState::InvalidPassword, 401),
+            (SqlState::InsufficientPrivilege, 403),
+            (SqlState::UndefinedTable, 404),
+            (SqlState::QueryCanceled, 408),
+            (SqlState::UniqueViolation, 409),
+            (SqlState::SerializationFailure, 409),
+            (SqlState::ProgramLimitExceeded, 413),
+            (SqlState::NotNullViolation, 422),
+            (SqlState::DataCorrupted, 500),
+            (SqlState::TransactionResolutionUnknown, 500),
+            (SqlState::TooManyConnections, 503),
+            (SqlState::CannotConnectNow, 503),
+            (SqlState::DiskFull, 507),
+        ];
+        for (state, expected) in cases {
+            let problem = Problem::from(SqlError::new(state, "text").hint("do so"));
+            assert_eq!(problem.status().as_u16(), expected, "{state:?}");
+            let document = problem.document();
+            assert_eq!(document["sqlstate"], state.code());
+            assert_eq!(document["status"], expected);
+            assert_eq!((&document["detail"], &document["hint"]), (&json!("text"), &json!("do so")));
+        }
+    }
+
+    #[test]
+    fn every_state_has_a_status_of_an_error() {
+        for state in SqlState::ALL {
+            let status = status(*state).as_u16();
+            assert!((400..600).contains(&status), "{state:?}: {status}");
+        }
+    }
+}
