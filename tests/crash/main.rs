@@ -4,6 +4,7 @@
 //! - `power`: folders that a power loss leaves, from a record of every write: unsynced pages lost or reordered
 //! - `disks`: a full disk, a disk that fails or is slow, a clock that jumps
 //! - `definitions`: SIGKILL while tables, indexes and views are made, changed and dropped under a load
+//! - `tiering`: SIGKILL while rows move to the cold tier
 //! - `damage`: one flipped bit in every kind of file
 //!
 //! `PERIGEE_CRASH_POINTS=all` takes every point of `power` instead of 64; `make integration` does.
@@ -15,3 +16,4 @@ mod definitions;
 mod disks;
 mod kills;
 mod power;
+mod tiering;

@@ -4,6 +4,7 @@
 
 mod admin;
 mod attestations;
+mod cold;
 mod command_line;
 mod docs;
 mod garbage;

@@ -20,6 +20,8 @@ pub struct Config {
     pub log: Log,
     /// Tables: checkpoints, tiers, disk.
     pub storage: Storage,
+    /// Rows in an object store.
+    pub cold: Cold,
     /// Queries.
     pub query: Query,
     /// Sessions.
@@ -126,6 +128,19 @@ pub struct Memory {
     /// Its hot share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hot: Option<ByteSize>,
+}
+
+/// `[cold]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cold {
+    /// The object store: `file:///folder`, `s3://bucket/path`, `az://container/path`, `gs://bucket/path`; `cold/` in the
+    /// node's own folder when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// A folder is one mount of all members.
+    #[serde(deserialize_with = "crate::lenient::boolean")]
+    pub shared: bool,
 }
 
 /// When a write is acknowledged.

@@ -21,6 +21,7 @@ use perigee_types::{Hlc, LogIndex, SqlError, SqlResult, SqlState, Term};
 
 use crate::api::{Authentication, ConnectRequest};
 use crate::checks::RuleCache;
+use crate::cold::Migrations;
 use crate::continuous::Aggregates;
 use crate::family::PartitionCache;
 use crate::feed::NodeLog;
@@ -51,6 +52,10 @@ pub struct EngineOptions {
     pub transaction_bytes_max: usize,
     /// Time between two attestations of a node that is written to.
     pub attest_every: Duration,
+    /// Where this cluster's cold files are within the object store: nothing outside of it is ever removed.
+    pub cold_prefix: String,
+    /// Whether a folder with cold files is the same one on every member.
+    pub cold_shared: bool,
 }
 
 impl Default for EngineOptions {
@@ -64,6 +69,8 @@ impl Default for EngineOptions {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             transaction_bytes_max: 64 << 20,
             attest_every: Duration::from_secs(5),
+            cold_prefix: "perigee/1".to_owned(),
+            cold_shared: false,
         }
     }
 }
@@ -89,6 +96,7 @@ pub struct Engine {
     pub(crate) listeners: Listeners,
     pub(crate) aggregates: Aggregates,
     pub(crate) keyspace: Option<Arc<Keyspace>>,
+    pub(crate) migrations: Migrations,
     holders: AtomicU64,
     /// Why the node cannot go on.
     failure: tokio::sync::watch::Sender<Option<String>>,
@@ -133,6 +141,7 @@ impl Engine {
             listeners: Listeners::default(),
             aggregates: Aggregates::default(),
             keyspace,
+            migrations: Migrations::default(),
             holders: AtomicU64::new(1),
             failure: tokio::sync::watch::Sender::new(None),
             mock_secret: rand::random(),

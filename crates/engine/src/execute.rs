@@ -216,12 +216,7 @@ impl Session {
         let engine = self.engine.clone();
         match admin {
             Admin::Vacuum { tables, .. } => {
-                if self.transaction.as_ref().is_some_and(|t| t.explicit) {
-                    return Err(SqlError::new(
-                        SqlState::ActiveSqlTransaction,
-                        "VACUUM cannot run inside a transaction block",
-                    ));
-                }
+                self.refuse_in_block("VACUUM")?;
                 let storages: Vec<_> = self.maintained(tables, "vacuum").iter().map(|t| Some(t.storage)).collect();
                 let all = tables.is_empty() && self.owns_database();
                 let storages = if all { vec![None] } else { storages };
@@ -235,6 +230,28 @@ impl Session {
                 self.lock_tables(tables, *mode, *nowait).await?;
             }
             Admin::Reindex(object) => self.check_reindex(*object)?,
+            Admin::Migrate(tables) => {
+                self.refuse_in_block("CALL perigee.migrate")?;
+                let catalog = self.latest_catalog();
+                for table in tables {
+                    let rights = &self.identity(&catalog).rights;
+                    self.require_owner(&catalog, rights, &perigee_types::catalog::Object::Table(table.clone()))?;
+                }
+                let cancel = self.cancel.clone();
+                for table in tables {
+                    crate::cold::migrate(&engine, table, &cancel).await?;
+                }
+            }
+            Admin::CollectCold => {
+                self.refuse_in_block("CALL perigee.collect_cold_files")?;
+                if !self.owns_database() {
+                    return Err(SqlError::new(
+                        SqlState::InsufficientPrivilege,
+                        "permission denied to remove files of the cold tier",
+                    ));
+                }
+                crate::cold::collect(&engine).await?;
+            }
             Admin::Checkpoint => {
                 let rights = &self.identity(&self.planning_catalog()).rights;
                 if !rights.is(perigee_types::catalog::CHECKPOINT) {
@@ -255,6 +272,18 @@ impl Session {
 }
 
 impl Session {
+    /// Refuses what must be a statement of its own.
+    ///
+    /// # Errors
+    /// `25001`
+    fn refuse_in_block(&self, what: &str) -> SqlResult<()> {
+        if self.transaction.as_ref().is_some_and(|t| t.explicit) {
+            let text = format!("{what} cannot run inside a transaction block");
+            return Err(SqlError::new(SqlState::ActiveSqlTransaction, text));
+        }
+        Ok(())
+    }
+
     /// LOCK TABLE: writers and other lockers wait, readers never do.
     async fn lock_tables(
         &mut self,

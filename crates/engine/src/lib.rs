@@ -29,6 +29,7 @@
 mod advisory;
 pub mod api;
 mod checks;
+mod cold;
 mod commit;
 mod conflict;
 pub mod continuous;

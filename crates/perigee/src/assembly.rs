@@ -22,6 +22,7 @@ use perigee_runtime::Runtime;
 use perigee_security::scram::ScramVerifier;
 use perigee_security::tls::MemberTls;
 use perigee_storage::budget::{BudgetOptions, MemoryBudget};
+use perigee_storage::cold::ColdStore;
 use perigee_storage::disk::DiskReserve;
 use perigee_storage::kv::{FjallKv, KvEngine, KvError, KvOptions};
 use perigee_storage::store::{Store, StoreError, StoreOptions};
@@ -37,6 +38,8 @@ use crate::measure;
 
 /// How long a leader that stops waits for another member to take over.
 const HAND_OVER: Duration = Duration::from_secs(2);
+/// The life of a cluster, counted from one; a restore begins the next.
+const LINEAGE: u32 = 1;
 /// The fact in `meta` that says whether the log is still to be brought behind an installed snapshot.
 const INSTALLED: &str = "installed";
 
@@ -99,7 +102,8 @@ impl Assembly {
         let kv = open_kv(plan, dir).await?;
         let (keyspace, line) = open_keyspace(&kv, &budget, &runtime).await?;
         let beside = Arc::clone(&keyspace);
-        let (store, applier) = open_store(config, plan, Arc::clone(&kv), Arc::clone(&budget), beside).await?;
+        let cold = open_cold(config, plan, dir).await?;
+        let (store, applier) = open_store(config, plan, Arc::clone(&kv), Arc::clone(&budget), beside, cold).await?;
         let recovered = store.recovered();
         let restored =
             Applied { index: recovered.index, term: recovered.term, membership: recovered.membership.clone() };
@@ -152,7 +156,9 @@ impl Assembly {
         let reserve = config.storage.disk_reserve.map(ByteSize::bytes);
         let disk = DiskReserve::new(Arc::clone(&runtime.files), Arc::clone(&runtime.clock), dir.root(), reserve);
         let disk = Arc::new(disk);
-        let options = engine_options(config, plan)?;
+        let mut options = engine_options(config, plan)?;
+        // Paths have the cluster, and which of its lives after a restore this is: none removes another's files.
+        options.cold_prefix = format!("{:032x}/{LINEAGE}", identity.cluster_id);
         let (query, kept) = (open_query(config, plan, dir)?, (Arc::clone(&disk), Arc::clone(&budget)));
         let log_of_keys = KeyspaceLog::new(consensus.clone(), Arc::clone(&disk), Arc::clone(&budget));
         let engine = Engine::new(
@@ -497,16 +503,29 @@ async fn open_store(
     kv: Arc<dyn KvEngine>,
     budget: Arc<MemoryBudget>,
     keyspace: Arc<Keyspace>,
+    cold: Arc<ColdStore>,
 ) -> Result<(Arc<Store>, perigee_storage::store::Applier), Failure> {
     let options = StoreOptions {
         superuser: config.security.superuser.clone(),
         hot_retention: config.storage.hot_retention.get(),
         checkpoint_bytes: config.storage.checkpoint_size.bytes().min(plan.dirty.bytes()),
         checkpoint_interval: config.storage.checkpoint_interval.get().unwrap_or(Duration::from_secs(60)),
+        cold: Some(cold),
         ..StoreOptions::default()
     };
     let opened = tokio::task::spawn_blocking(move || Store::open_with(options, kv, budget, Some(keyspace)));
     opened.await.map_err(Failure::fatal)?.map_err(store_failure)
+}
+
+/// Where cold files are: the node's own folder, unless the configuration names a store.
+async fn open_cold(config: &Config, plan: &MemoryPlan, dir: &DataDir) -> Result<Arc<ColdStore>, Failure> {
+    let (url, folder) = (config.cold.url.clone(), dir.cold());
+    let cache = plan.hot.bytes() / 32;
+    let opened = tokio::task::spawn_blocking(move || match url {
+        Some(url) => ColdStore::at_url(&url, cache),
+        None => ColdStore::in_folder(&folder, cache),
+    });
+    opened.await.map_err(Failure::fatal)?.map_err(|error| Failure::Fatal(error.to_string()))
 }
 
 fn open_query(config: &Config, plan: &MemoryPlan, dir: &DataDir) -> Result<Arc<QueryRuntime>, Failure> {
@@ -537,6 +556,7 @@ fn engine_options(config: &Config, plan: &MemoryPlan) -> Result<EngineOptions, F
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         transaction_bytes_max: (plan.sessions.bytes() as usize / 4).clamp(8 << 20, 64 << 20),
+        cold_shared: config.cold.shared,
         ..EngineOptions::default()
     })
 }

@@ -249,6 +249,10 @@ pub enum Admin {
     Analyze(Vec<Arc<Table>>),
     /// CHECKPOINT
     Checkpoint,
+    /// `CALL perigee.migrate('table', 'cold')`: rows written so far go to the object store.
+    Migrate(Vec<Arc<Table>>),
+    /// `CALL perigee.collect_cold_files()`: files in the object store that nothing needs are removed.
+    CollectCold,
     /// LOCK TABLE
     Lock {
         /// The tables.

@@ -8,6 +8,7 @@
 //! - [`entry`]: what one entry of the log says about tables
 //! - [`store`]: all tables, catalog and sequences; apply, snapshots, maintenance
 //! - [`table`]: one table: chunks, open rows, indexes
+//! - [`cold`]: rows in Parquet files of an object store
 //! - [`checkpoint`]: what changed, as one run into the LSM, and back
 //! - [`budget`]: who may hold how many bytes of memory
 //! - [`disk`]: when writes are refused because the disk is nearly full
@@ -15,6 +16,7 @@
 pub mod arrow_value;
 pub mod budget;
 pub mod checkpoint;
+pub mod cold;
 pub mod companion;
 pub mod disk;
 pub mod encoding;

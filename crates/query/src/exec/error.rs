@@ -7,6 +7,7 @@
 use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
+use perigee_storage::cold::ColdError;
 use perigee_storage::store::StoreError;
 use perigee_types::{SqlError, SqlState};
 
@@ -52,6 +53,8 @@ pub fn sql_error(error: DataFusionError) -> SqlError {
             std::io::ErrorKind::StorageFull => SqlError::new(SqlState::DiskFull, format!("could not spill: {io}")),
             _ => SqlError::new(SqlState::IoError, io.to_string()),
         },
+        DataFusionError::ObjectStore(error) => object_store_error(error),
+        DataFusionError::ParquetError(error) => parquet_error(error),
         DataFusionError::NotImplemented(message) if message.contains("Multiple recursive references") => {
             SqlError::new(SqlState::InvalidRecursion, "a recursive reference must not appear more than once")
         }
@@ -80,9 +83,35 @@ fn external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> SqlError
         Some(StoreError::Damaged { .. } | StoreError::Column { .. }) => {
             SqlError::new(SqlState::DataCorrupted, error.to_string())
         }
+        Some(StoreError::Cold(error)) => cold_error(error),
         Some(StoreError::Kv(_) | StoreError::Stopped) => SqlError::new(SqlState::IoError, error.to_string()),
         _ => SqlError::internal(error),
     }
+}
+
+/// An error of the cold tier. A store that is away is one of I/O; what it gave that is not what was written is damage.
+#[must_use]
+pub fn cold_error(error: &ColdError) -> SqlError {
+    match error {
+        ColdError::Damaged { .. } => SqlError::new(SqlState::DataCorrupted, error.to_string()),
+        ColdError::NoStore => SqlError::new(SqlState::ObjectNotInPrerequisiteState, error.to_string()),
+        ColdError::Away { .. } | ColdError::Missing(_) | ColdError::Write(_) => {
+            SqlError::new(SqlState::IoError, error.to_string())
+        }
+    }
+}
+
+fn object_store_error(error: &object_store::Error) -> SqlError {
+    SqlError::new(SqlState::IoError, format!("the object store of cold rows cannot be used: {error}"))
+}
+
+fn parquet_error(error: &parquet::errors::ParquetError) -> SqlError {
+    if let parquet::errors::ParquetError::External(inner) = error
+        && let Some(error) = inner.downcast_ref::<object_store::Error>()
+    {
+        return object_store_error(error);
+    }
+    SqlError::new(SqlState::DataCorrupted, format!("a cold file is damaged: {error}"))
 }
 
 /// The error for a client of an error of Arrow's kernels.
@@ -90,6 +119,9 @@ pub(super) fn arrow_error(error: &ArrowError) -> SqlError {
     match error {
         ArrowError::DivideByZero => division_by_zero(),
         ArrowError::ArithmeticOverflow(_) => SqlError::new(SqlState::NumericValueOutOfRange, "numeric field overflow"),
+        ArrowError::ExternalError(inner) if inner.is::<parquet::errors::ParquetError>() => {
+            inner.downcast_ref().map_or_else(|| SqlError::internal(inner), parquet_error)
+        }
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
             Some(nested) => sql_error(DataFusionError::Execution(nested.message().into_owned())),
             None => external(inner.as_ref()),

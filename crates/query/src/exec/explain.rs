@@ -111,13 +111,14 @@ fn measured(metrics: &MetricsSet) -> Vec<String> {
     let busy = metrics.elapsed_compute().map_or(Duration::ZERO, |n| Duration::from_nanos(n as u64));
     let mut lines = vec![format!("rows={rows} time={}", milliseconds(busy))];
     let sum = |name: &str| metrics.sum_by_name(name).map_or(0, |v| v.as_usize());
-    for tier in ["hot", "warm"] {
+    for tier in ["hot", "warm", "cold"] {
         let rows = sum(&format!("{tier}_rows"));
         if rows > 0 {
             let time = Duration::from_nanos(sum(&format!("{tier}_time")) as u64);
             lines.push(format!("{tier}: rows={rows} time={}", milliseconds(time)));
         }
     }
+    lines.extend(files(metrics));
     let own = sum("own_rows");
     if own > 0 {
         lines.push(format!("this transaction: rows={own}"));
@@ -141,6 +142,34 @@ fn measured(metrics: &MetricsSet) -> Vec<String> {
         lines.push(format!("memory: bytes={peak}"));
     }
     lines
+}
+
+/// What was read of files in the object store, and what was left out there.
+fn files(metrics: &MetricsSet) -> Option<String> {
+    let bytes = metrics.sum_by_name("bytes_scanned")?.as_usize();
+    let pruning = |wanted: &str| {
+        let counted = metrics.iter().filter_map(|metric| match metric.value() {
+            MetricValue::PruningMetrics { name, pruning_metrics } if name.as_ref() == wanted => {
+                Some((pruning_metrics.matched(), pruning_metrics.pruned()))
+            }
+            _ => None,
+        });
+        counted.fold((0, 0), |(matched, pruned), (m, p)| (matched + m, pruned + p))
+    };
+    let names: std::collections::BTreeSet<&str> = metrics
+        .iter()
+        .filter(|metric| metric.value().name() == "bytes_scanned" && metric.value().as_usize() > 0)
+        .flat_map(|metric| metric.labels().iter().filter(|label| label.name() == "filename").map(|label| label.value()))
+        .collect();
+    let (by_bounds, by_bloom) = (pruning("row_groups_pruned_statistics"), pruning("row_groups_pruned_bloom_filter"));
+    let (_, pages) = pruning("page_index_pages_pruned");
+    Some(format!(
+        "files: read={} bytes={bytes} row groups: read={} pruned={} by bloom filter={} pages pruned={pages}",
+        names.len(),
+        by_bloom.0,
+        by_bounds.1,
+        by_bloom.1,
+    ))
 }
 
 fn milliseconds(duration: Duration) -> String {

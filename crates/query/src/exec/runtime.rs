@@ -198,6 +198,11 @@ impl QueryRuntime {
         }
     }
 
+    /// The state of work that no statement asked for.
+    pub(super) fn sorting(&self) -> &SessionState {
+        &self.narrow
+    }
+
     /// The state that a plan over this view runs with, when it reads about so many rows.
     /// `batch_rows`: memory has run out, and batches shall be this small.
     pub(super) fn state(&self, rows: u64, view: &Arc<ReadView>, batch_rows: Option<usize>) -> SessionState {

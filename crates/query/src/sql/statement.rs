@@ -150,6 +150,10 @@ pub enum Ast {
     Analyze(Vec<ObjectName>),
     /// CHECKPOINT
     Checkpoint,
+    /// `CALL perigee.migrate('table', 'cold')`
+    Migrate(ObjectName),
+    /// `CALL perigee.collect_cold_files()`
+    CollectCold,
     /// REFRESH MATERIALIZED VIEW
     Refresh {
         /// The view.

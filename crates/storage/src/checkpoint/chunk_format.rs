@@ -19,7 +19,7 @@ use perigee_types::row::{self, RowError, get_varint, put_varint, take};
 use perigee_types::{TransactionId, Value};
 use rustc_hash::FxHashSet;
 
-use super::format::{damaged, seal, unseal};
+use super::format::{VERSION, VERSION_COLD, damaged, seal, seal_as, unseal, unseal_any};
 use crate::encoding::ColumnStats;
 use crate::store::StoreError;
 use crate::table::chunk::{Chunk, ChunkColumn, ChunkHeader};
@@ -36,7 +36,8 @@ const ROWS_MAX: u64 = 1 << 20;
 pub(crate) type Fates<'a> = dyn FnMut(TransactionId) -> Arc<Fate> + 'a;
 
 pub(crate) fn encode_header(chunk: &Chunk, at: u64) -> Vec<u8> {
-    seal(|out| {
+    let version = if chunk.is_cold() { VERSION_COLD } else { VERSION };
+    seal_as(version, |out| {
         match chunk.vids() {
             Vids::Dense { first, count } => {
                 out.push(0);
@@ -103,7 +104,12 @@ pub(crate) fn decode_header(
     schema: &TableSchema,
     fates: &mut Fates<'_>,
 ) -> Result<ChunkHeader, StoreError> {
-    let mut rest = unseal(value, key)?;
+    let (version, mut rest) = unseal_any(value, key)?;
+    let cold = match version {
+        VERSION => false,
+        VERSION_COLD => true,
+        _ => return Err(damaged(key, "unknown format version")),
+    };
     let bad = |_: RowError| damaged(key, "the header is cut");
     let vids = match take(&mut rest, 1).map_err(bad)?[0] {
         0 => {
@@ -151,7 +157,7 @@ pub(crate) fn decode_header(
         columns.push(ChunkColumn::new(number, known.ty.stored().arrow(), bytes, stats));
     }
     let packed = columns.iter().map(|c| c.bytes).sum::<usize>() < crate::table::chunk::PACKED_BYTES_MAX;
-    Ok(ChunkHeader { first, vids, begins, ends: Ends::default(), columns, packed })
+    Ok(ChunkHeader { first, vids, begins, ends: Ends::default(), columns, packed, cold })
 }
 
 /// The end-marks as of `at`; `None` where there is none.

@@ -14,7 +14,8 @@
 //! | Unique | index oid, key | vids, newest first, 8 bytes each |
 //! | Index | index oid, key, vid | nothing |
 //!
-//! *Sealed* is: version u8 = 1, the bytes, CRC32C of both. Numbers in keys are big endian.
+//! *Sealed* is: version u8 = 1, the bytes, CRC32C of both. Numbers in keys are big endian. The header of a cold chunk has
+//! version 2: its columns are in files of the table's manifests, and not here.
 
 use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
 use perigee_types::{IndexId, Oid};
@@ -28,7 +29,9 @@ use crate::table::VidList;
 /// The Raft group; one for now.
 pub(crate) const GROUP: u32 = 0;
 
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
+/// Of the header of a chunk whose columns are not in the LSM.
+pub(crate) const VERSION_COLD: u8 = 2;
 const CRC_BYTES: usize = 4;
 
 /// A key of a kind that belongs to the whole group.
@@ -99,7 +102,12 @@ pub(crate) fn damaged(key: &[u8], what: &str) -> StoreError {
 
 /// Version, bytes, checksum.
 pub(crate) fn seal(build: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = vec![VERSION];
+    seal_as(VERSION, build)
+}
+
+/// The same of another version.
+pub(crate) fn seal_as(version: u8, build: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = vec![version];
     build(&mut out);
     let crc = crc32c::crc32c(&out);
     out.extend_from_slice(&crc.to_le_bytes());
@@ -108,6 +116,14 @@ pub(crate) fn seal(build: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 
 /// The bytes that were sealed.
 pub(crate) fn unseal<'a>(value: &'a [u8], key: &[u8]) -> Result<&'a [u8], StoreError> {
+    match unseal_any(value, key)? {
+        (VERSION, bytes) => Ok(bytes),
+        _ => Err(damaged(key, "unknown format version")),
+    }
+}
+
+/// The version of what was sealed, and its bytes.
+pub(crate) fn unseal_any<'a>(value: &'a [u8], key: &[u8]) -> Result<(u8, &'a [u8]), StoreError> {
     let (body, crc) = value
         .len()
         .checked_sub(CRC_BYTES)
@@ -116,11 +132,8 @@ pub(crate) fn unseal<'a>(value: &'a [u8], key: &[u8]) -> Result<&'a [u8], StoreE
     if crc32c::crc32c(body).to_le_bytes() != crc {
         return Err(damaged(key, "the checksum does not match"));
     }
-    match body.split_first() {
-        Some((&VERSION, bytes)) => Ok(bytes),
-        Some(_) => Err(damaged(key, "unknown format version")),
-        None => Err(damaged(key, "the value is empty")),
-    }
+    let (version, bytes) = body.split_first().ok_or_else(|| damaged(key, "the value is empty"))?;
+    Ok((*version, bytes))
 }
 
 pub(crate) fn seal_json(value: &impl Serialize) -> Vec<u8> {

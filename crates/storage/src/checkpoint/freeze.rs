@@ -138,8 +138,12 @@ impl TableStore {
         }
         let (directory, open) = self.pin();
         let mut indexes = BTreeMap::new();
-        let mut facts =
-            TableRecord { next_vid: self.next_vid(), schema: (*self.schema()).clone(), indexes: BTreeMap::new() };
+        let mut facts = TableRecord {
+            next_vid: self.next_vid(),
+            schema: (*self.schema()).clone(),
+            indexes: BTreeMap::new(),
+            manifests: self.manifests().as_ref().clone(),
+        };
         for index in self.indexes().iter() {
             facts.indexes.insert(index.oid.0, index.is_ready());
             if let Some(delta) = index.freeze() {
@@ -219,6 +223,7 @@ impl ChunkChange {
     pub(super) fn column_numbers(&self) -> Vec<u16> {
         match &self.chunk {
             None => Vec::new(),
+            Some(chunk) if chunk.is_cold() => Vec::new(),
             Some(chunk) if chunk.is_packed() => vec![0],
             Some(chunk) => {
                 let mut numbers: Vec<u16> = chunk.columns().iter().map(|column| column.number).collect();

@@ -184,8 +184,12 @@ fn load_table(
         restored.set_stored();
         restored
     };
-    let facts =
-        TableFacts { indexes: indexes.iter().map(restore).collect(), schema: record.schema, next_vid: record.next_vid };
+    let facts = TableFacts {
+        indexes: indexes.iter().map(restore).collect(),
+        schema: record.schema,
+        next_vid: record.next_vid,
+        manifests: record.manifests,
+    };
     let open_key = format::open_rows_key(table.storage);
     let open = match shared.kv.get(&open_key)? {
         Some(value) => decode_open(&value, &open_key)?,
@@ -202,7 +206,9 @@ fn load_table(
             header.ends = Ends::from_marks(decode_marks(value, mark_key, header.vids.len(), fates)?);
         }
         let mut columns: Vec<u16> = header.columns.iter().map(|column| column.number).collect();
-        if header.packed {
+        if header.cold {
+            columns.clear();
+        } else if header.packed {
             columns = vec![0];
         }
         columns.sort_unstable();

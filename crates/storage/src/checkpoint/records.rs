@@ -7,6 +7,7 @@ use perigee_types::catalog::{Index, Table};
 use perigee_types::{Hlc, IndexId, LogIndex, Oid, Term, TransactionId};
 use serde::{Deserialize, Serialize};
 
+use crate::cold::LoggedManifest;
 use crate::table::schema::TableSchema;
 
 /// `State meta`: where in the log the checkpoint stands.
@@ -62,4 +63,7 @@ pub(super) struct TableRecord {
     pub(super) schema: TableSchema,
     /// Whether each index holds every row.
     pub(super) indexes: BTreeMap<u32, bool>,
+    /// Its cold files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) manifests: Vec<Arc<LoggedManifest>>,
 }

@@ -46,6 +46,7 @@ mod kind {
     pub(super) const NOTIFYING: u8 = 6;
     pub(super) const COMPANION: u8 = 7;
     pub(super) const MIXED: u8 = 8;
+    pub(super) const MANIFEST: u8 = 9;
 }
 
 const ROWS: u8 = 0;
@@ -92,6 +93,11 @@ impl Entry {
             Entry::Companion(payload) => {
                 out.push(kind::COMPANION);
                 out.extend_from_slice(payload);
+            }
+            Entry::Manifest { storage, manifest } => {
+                out.push(kind::MANIFEST);
+                put_varint(u64::from(storage.0), &mut out);
+                put_json(manifest, &mut out);
             }
             Entry::Attest { index, chain_hash, digest } => {
                 out.push(kind::ATTEST);
@@ -149,6 +155,9 @@ impl Entry {
             },
             kind::COMPANION => Entry::Companion(Bytes::copy_from_slice(std::mem::take(&mut rest))),
             kind::ABORT => Entry::Abort { transaction: TransactionId(get_varint(&mut rest)?) },
+            kind::MANIFEST => {
+                Entry::Manifest { storage: Oid(get_u32(&mut rest, "storage")?), manifest: get_json(&mut rest)? }
+            }
             kind::ATTEST => Entry::Attest {
                 index: LogIndex(get_varint(&mut rest)?),
                 chain_hash: get_hash(&mut rest)?,

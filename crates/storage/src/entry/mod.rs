@@ -19,6 +19,8 @@ use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use perigee_types::catalog::{CatalogChange, Index, Table};
 use perigee_types::{LogIndex, Oid, Row, TransactionId, Vid};
+
+use crate::cold::Manifest;
 use std::sync::Arc;
 
 pub use codec::{SchemaOf, commits, notifies};
@@ -58,6 +60,13 @@ pub enum Entry {
     },
     /// What is applied beside the tables: see [`crate::companion`].
     Companion(Bytes),
+    /// Files in the object store hold rows of a table. Changes nothing that a query returns.
+    Manifest {
+        /// `catalog::Table::storage`; one that is gone has no use for it.
+        storage: Oid,
+        /// The files.
+        manifest: Manifest,
+    },
     /// What the leader holds to be true at `index`; changes nothing.
     Attest {
         /// The index that is attested.

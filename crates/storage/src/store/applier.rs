@@ -153,6 +153,7 @@ impl Store {
                 let digest = companion.apply(core.index, core.time, &payload)?;
                 core.outcomes.changed_companion(digest);
             }
+            Entry::Manifest { storage, manifest } => self.apply_manifest(core, storage, manifest)?,
             Entry::Attest { index, chain_hash, digest } => {
                 let attestation = Attestation { index, chain_hash, digest };
                 core.outcomes.attested(attestation)?;

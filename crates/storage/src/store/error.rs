@@ -4,6 +4,7 @@ use perigee_types::{IndexId, LogIndex, Oid, TransactionId};
 use thiserror::Error;
 
 use crate::arrow_value::ValueError;
+use crate::cold::ColdError;
 use crate::encoding::EncodingError;
 use crate::entry::EntryError;
 use crate::kv::KvError;
@@ -83,6 +84,9 @@ pub enum StoreError {
         /// The index that was attested.
         index: LogIndex,
     },
+    /// Rows of the cold tier.
+    #[error(transparent)]
+    Cold(#[from] ColdError),
     /// An earlier checkpoint failed: nothing is written until the next start.
     #[error("storage stopped after a failed checkpoint")]
     Stopped,

@@ -43,6 +43,7 @@ impl Store {
     /// The LSM's, where a warm chunk cannot be read. Nothing is lost by it.
     pub fn maintain(&self) -> Result<usize, StoreError> {
         self.release_dropped();
+        self.settle_cold(None);
         let mut rewritten = 0;
         for table in self.all_tables() {
             rewritten += table.maintain()?;

@@ -25,6 +25,7 @@ mod options;
 mod overlay;
 mod snapshot;
 mod staged;
+mod tiering;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +55,7 @@ pub use error::StoreError;
 pub use options::{ApplyOutcome, Recovered, SequenceState, StoreOptions, StoreStatistics, TableStatistics};
 pub use overlay::{Overlay, TableOverlay};
 pub use snapshot::Snapshot;
+pub use tiering::{Export, TierStatistics, file_path};
 pub use verify::TableCheck;
 
 /// All tables of a node.
@@ -73,6 +75,8 @@ pub struct Store {
     pub(crate) checkpoint_time: AtomicU64,
     /// How many dropped tables the LSM has been told of.
     dropped_told: Mutex<DroppedSet>,
+    /// Until when the object store is left alone.
+    cold_retry: Mutex<Option<std::time::Instant>>,
     /// Transactions in the log that had no effect, for who reads it again.
     pub(crate) rejected: RwLock<BTreeSet<LogIndex>>,
 }
@@ -144,7 +148,7 @@ impl Store {
         companion: Option<Arc<dyn Companion>>,
     ) -> Result<(Arc<Store>, Applier), StoreError> {
         let clock = Arc::new(Clock::default());
-        let shared = Arc::new(Shared::new(kv, budget, Arc::clone(&clock)));
+        let shared = Arc::new(Shared::new(kv, budget, Arc::clone(&clock), options.cold.clone()));
         let restored = crate::checkpoint::load(&shared, &options.superuser)?;
         clock.publish(restored.recovered.index, restored.recovered.time);
         let store = Arc::new(Store {
@@ -159,6 +163,7 @@ impl Store {
             checkpoint_index: AtomicU64::new(restored.recovered.index.0),
             checkpoint_time: AtomicU64::new(restored.recovered.time.0),
             dropped_told: Mutex::default(),
+            cold_retry: Mutex::default(),
             rejected: RwLock::new(restored.rejected),
             recovered: restored.recovered,
             options,

@@ -1,8 +1,11 @@
 //! What a store is opened with, and what it tells about itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use perigee_types::{Hlc, LogIndex, Oid, Term};
+
+use crate::cold::ColdStore;
 
 /// How a store behaves.
 #[derive(Clone, Debug)]
@@ -17,6 +20,8 @@ pub struct StoreOptions {
     pub checkpoint_interval: Duration,
     /// Whether the store rewrites worn chunks in a thread of its own; else call [`super::Store::maintain`].
     pub maintenance_thread: bool,
+    /// Where cold files are; `None` where the node keeps none.
+    pub cold: Option<Arc<ColdStore>>,
 }
 
 impl Default for StoreOptions {
@@ -27,6 +32,7 @@ impl Default for StoreOptions {
             checkpoint_bytes: 64 << 20,
             checkpoint_interval: Duration::from_secs(60),
             maintenance_thread: true,
+            cold: None,
         }
     }
 }

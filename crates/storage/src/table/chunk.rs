@@ -8,6 +8,7 @@
 //!            ------ never change; columns may leave memory ------   only apply adds
 //!
 //! apply -> hot, dirty -> checkpoint -> hot, clean -> evicted: warm -> read: decoded columns in the cache
+//!                               a manifest covers all of its rows -> cold: columns in files of an object store
 //! ```
 //!
 //! A rewrite (merging small chunks, dropping dead rows) makes a new chunk and leaves this one to those who pinned it. It
@@ -22,6 +23,7 @@ use arrow::datatypes::DataType;
 use parking_lot::{Mutex, RwLock};
 use perigee_types::Oid;
 
+use super::Tier;
 use super::context::TableContext;
 use super::ends::Ends;
 use super::vids::{Begins, Vids};
@@ -65,8 +67,16 @@ pub(crate) struct ChunkColumn {
 
 /// Where the columns are.
 enum Data {
-    Hot { columns: Arc<[ArrayRef]>, _bytes: Guard, superseded: bool },
-    Warm { packed: bool },
+    Hot {
+        columns: Arc<[ArrayRef]>,
+        _bytes: Guard,
+        superseded: bool,
+    },
+    Warm {
+        packed: bool,
+    },
+    /// In the files of the table's manifests.
+    Cold,
 }
 
 /// What the next checkpoint has to write of a chunk.
@@ -86,6 +96,8 @@ pub(crate) struct ChunkHeader {
     pub(crate) ends: Ends,
     pub(crate) columns: Vec<ChunkColumn>,
     pub(crate) packed: bool,
+    /// The LSM holds no columns of it.
+    pub(crate) cold: bool,
 }
 
 impl ChunkColumn {
@@ -143,7 +155,7 @@ impl Chunk {
             ends: header.ends,
             bytes: header.columns.iter().map(|c| c.bytes).sum(),
             columns: header.columns.into(),
-            data: RwLock::new(Data::Warm { packed: header.packed }),
+            data: RwLock::new(if header.cold { Data::Cold } else { Data::Warm { packed: header.packed } }),
             used: AtomicU64::new(0),
             dirty: Dirty::default(),
         })
@@ -206,11 +218,24 @@ impl Chunk {
         matches!(*self.data.read(), Data::Hot { .. })
     }
 
+    pub(crate) fn is_cold(&self) -> bool {
+        matches!(*self.data.read(), Data::Cold)
+    }
+
+    /// Where the columns are.
+    pub(crate) fn tier(&self) -> Tier {
+        match &*self.data.read() {
+            Data::Hot { .. } => Tier::Hot,
+            Data::Warm { .. } => Tier::Warm,
+            Data::Cold => Tier::Cold,
+        }
+    }
+
     /// The columns, if they are in memory.
     pub(crate) fn hot(&self) -> Option<Arc<[ArrayRef]>> {
         match &*self.data.read() {
             Data::Hot { columns, .. } => Some(Arc::clone(columns)),
-            Data::Warm { .. } => None,
+            Data::Warm { .. } | Data::Cold => None,
         }
     }
 
@@ -218,14 +243,16 @@ impl Chunk {
     pub(crate) fn column(&self, place: usize, context: &TableContext) -> Result<ArrayRef, StoreError> {
         let packed = match &*self.data.read() {
             Data::Hot { columns, .. } => return Ok(Arc::clone(&columns[place])),
-            Data::Warm { packed } => *packed,
+            Data::Warm { packed } => Some(*packed),
+            Data::Cold => None,
         };
         let array = context.warm_column(self, place, packed);
         // A rewrite makes this chunk hot before a checkpoint can write over its columns: then what was just read may
-        // belong to the chunk that replaced it, or be gone.
+        // belong to the chunk that replaced it, or be gone. A manifest makes it cold before a checkpoint removes them.
         match &*self.data.read() {
             Data::Hot { columns, .. } => Ok(Arc::clone(&columns[place])),
-            Data::Warm { .. } => array,
+            Data::Cold if packed.is_some() && array.is_err() => context.warm_column(self, place, None),
+            Data::Warm { .. } | Data::Cold => array,
         }
     }
 
@@ -268,7 +295,26 @@ impl Chunk {
                 let bytes = context.budget.hot.reserve(self.bytes);
                 *data = Data::Hot { columns: columns.into(), _bytes: bytes, superseded: true };
             }
+            // Its files stay.
+            Data::Cold => {}
         }
+    }
+
+    /// Lets go of the columns, all of whose visible rows a manifest's files hold. No checkpoint may be on its way; the next
+    /// one takes them out of the LSM.
+    pub(crate) fn make_cold(&self) {
+        // Once the values are gone the statistics cannot be had for free.
+        for place in 0..self.columns.len() {
+            self.stats(place);
+        }
+        let mut data = self.data.write();
+        if matches!(&*data, Data::Hot { superseded: true, .. } | Data::Cold) {
+            return;
+        }
+        *data = Data::Cold;
+        self.dirty.columns.store(true, Ordering::Release);
+        self.dirty.header.store(true, Ordering::Release);
+        *self.dirty.bytes.lock() = None;
     }
 
     /// Drops the memory copy of a chunk that the LSM holds as it is. Gives the bytes freed.
@@ -286,7 +332,7 @@ impl Chunk {
                 *data = Data::Warm { packed: self.is_packed() };
                 self.bytes
             }
-            Data::Hot { .. } | Data::Warm { .. } => 0,
+            Data::Hot { .. } | Data::Warm { .. } | Data::Cold => 0,
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::{concat, take};
@@ -35,7 +36,7 @@ impl TableStore {
             let Some(last) = chunks.last() else { return Ok(()) };
             let horizon = self.context.clock.horizon();
             let from = match chunks.len().checked_sub(2) {
-                Some(from) if worth_merging(&chunks[from], last, horizon) => from,
+                Some(from) if !self.parts(&chunks[from], last) && worth_merging(&chunks[from], last, horizon) => from,
                 _ if is_settled(last) && last.is_hot() && last.ends.dead(horizon) == last.rows() => chunks.len() - 1,
                 _ => return Ok(()),
             };
@@ -58,8 +59,8 @@ impl TableStore {
                 self.note_worn(chunk);
                 continue;
             }
-            if is_settled(&chunk) {
-                let range = neighbours(directory.chunks(), place, self.context.clock.horizon());
+            if is_settled(&chunk) && !chunk.is_cold() {
+                let range = self.neighbours(directory.chunks(), place, self.context.clock.horizon());
                 rewritten += usize::from(self.rewrite(&directory.chunks()[range])?);
             }
         }
@@ -76,16 +77,30 @@ impl TableStore {
             let place = directory.place_from(cursor);
             let Some(chunk) = chunks.get(place) else { return Ok(()) };
             cursor = chunk.first() + 1;
+            let horizon = self.context.clock.horizon();
+            if chunk.is_cold() {
+                if chunk.ends.dead(horizon) == chunk.rows() {
+                    self.drop_dead(chunk);
+                }
+                continue;
+            }
             if !is_settled(chunk) {
                 continue;
             }
-            let horizon = self.context.clock.horizon();
-            let range = neighbours(chunks, place, horizon);
+            let range = self.neighbours(chunks, place, horizon);
             if range.len() > 1 || chunk.ends.dead(horizon) > 0 {
                 cursor = chunks[range.end - 1].first() + 1;
                 self.rewrite(&chunks[range])?;
             }
         }
+    }
+
+    /// Forgets a cold chunk of which nobody sees a row. Its keys stay in the indexes and lead nowhere.
+    fn drop_dead(&self, chunk: &Arc<Chunk>) {
+        let mut state = self.state.write();
+        Arc::make_mut(&mut state.directory).replace(std::slice::from_ref(chunk), None);
+        drop(state);
+        self.mark_dirty();
     }
 
     /// Takes rows of aborted transactions out of the indexes.
@@ -119,6 +134,9 @@ impl TableStore {
     /// Puts one chunk in the place of neighbours, without their dead rows. False when somebody else was first.
     fn rewrite(&self, old: &[Arc<Chunk>]) -> Result<bool, StoreError> {
         let Some(first) = old.first() else { return Ok(false) };
+        if old.iter().any(|chunk| chunk.is_cold()) {
+            return Ok(false);
+        }
         let horizon = self.context.clock.horizon();
         let mut columns = Vec::with_capacity(old.len());
         let mut kept = Kept::default();
@@ -261,7 +279,7 @@ fn alike(a: &Chunk, b: &Chunk) -> bool {
         _ => is_settled(a) && is_settled(b),
     };
     let columns = |chunk: &Chunk| chunk.columns().iter().map(|c| (c.number, c.ty.clone())).collect::<Vec<_>>();
-    same_fate && columns(a) == columns(b)
+    same_fate && !a.is_cold() && !b.is_cold() && columns(a) == columns(b)
 }
 
 /// What is left of chunks when their dead rows are dropped.
@@ -286,24 +304,39 @@ impl Size {
     }
 }
 
-/// The chunk at `place` with the small ones beside it that fit into one chunk together.
-fn neighbours(chunks: &[Arc<Chunk>], place: usize, horizon: u64) -> Range<usize> {
-    let mut size = Size::of(&chunks[place], horizon);
-    let mut range = place..place + 1;
-    let mut take = |n: usize, count: usize| {
-        let one = Size::of(&chunks[n], horizon);
-        let small = one.rows <= CHUNK_ROWS_MAX / 2 && one.bytes <= CHUNK_BYTES_MAX / 2;
-        let fits = small && count < NEIGHBOURS_MAX && alike(&chunks[place], &chunks[n]) && size.plus(one).fits();
-        if fits {
-            size = size.plus(one);
+impl TableStore {
+    /// Chunks from here on stay apart from those before, which are about to become cold as a whole.
+    pub(crate) fn seal(&self) {
+        self.seal.store(self.next_vid(), Ordering::Release);
+    }
+
+    /// Whether the seal lies between two chunks.
+    fn parts(&self, a: &Chunk, b: &Chunk) -> bool {
+        let seal = self.seal.load(Ordering::Acquire);
+        (a.first() < seal) != (b.first() < seal)
+    }
+
+    /// The chunk at `place` with the small ones beside it that fit into one chunk together.
+    fn neighbours(&self, chunks: &[Arc<Chunk>], place: usize, horizon: u64) -> Range<usize> {
+        let own = &chunks[place];
+        let mut size = Size::of(own, horizon);
+        let mut range = place..place + 1;
+        let mut take = |n: usize, count: usize| {
+            let one = Size::of(&chunks[n], horizon);
+            let small = one.rows <= CHUNK_ROWS_MAX / 2 && one.bytes <= CHUNK_BYTES_MAX / 2;
+            let may = count < NEIGHBOURS_MAX && !self.parts(own, &chunks[n]) && alike(own, &chunks[n]);
+            let fits = small && may && size.plus(one).fits();
+            if fits {
+                size = size.plus(one);
+            }
+            fits
+        };
+        while range.start > 0 && take(range.start - 1, range.len()) {
+            range.start -= 1;
         }
-        fits
-    };
-    while range.start > 0 && take(range.start - 1, range.len()) {
-        range.start -= 1;
+        while range.end < chunks.len() && take(range.end, range.len()) {
+            range.end += 1;
+        }
+        range
     }
-    while range.end < chunks.len() && take(range.end, range.len()) {
-        range.end += 1;
-    }
-    range
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use perigee_types::{Hlc, LogIndex, Oid};
@@ -16,6 +18,7 @@ use super::fate::NEVER;
 use super::index::cache::IndexCache;
 use crate::budget::{Guard, MemoryBudget};
 use crate::checkpoint::format;
+use crate::cold::{ColdError, ColdStore, LoggedManifest, Manifests};
 use crate::encoding::decode_column;
 use crate::kv::SharedKv;
 use crate::store::StoreError;
@@ -130,6 +133,7 @@ pub(crate) struct Shared {
     pub(crate) kv: SharedKv,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) clock: Arc<Clock>,
+    pub(crate) cold: Option<Arc<ColdStore>>,
     pub(crate) index_cache: IndexCache,
     warm: Cache<(u64, usize), Arc<CachedColumn>, ColumnWeight>,
     instances: AtomicU64,
@@ -151,7 +155,12 @@ impl Weighter<(u64, usize), Arc<CachedColumn>> for ColumnWeight {
 }
 
 impl Shared {
-    pub(crate) fn new(kv: SharedKv, budget: Arc<MemoryBudget>, clock: Arc<Clock>) -> Self {
+    pub(crate) fn new(
+        kv: SharedKv,
+        budget: Arc<MemoryBudget>,
+        clock: Arc<Clock>,
+        cold: Option<Arc<ColdStore>>,
+    ) -> Self {
         // Caches live inside the hot share, beside the chunks.
         let columns = budget.hot.limit() / 2;
         let keys = (budget.hot.limit() / 16).min(256 << 20);
@@ -159,6 +168,7 @@ impl Shared {
             kv,
             budget,
             clock,
+            cold,
             index_cache: IndexCache::new(keys),
             warm: Cache::with_weighter(4_096, columns, ColumnWeight),
             instances: AtomicU64::new(1),
@@ -181,6 +191,8 @@ impl Shared {
 pub(crate) struct TableContext {
     pub(crate) storage: Oid,
     shared: Arc<Shared>,
+    /// What apply has logged of the table's cold files, for all clones.
+    manifests: Arc<ArcSwap<Vec<Arc<LoggedManifest>>>>,
 }
 
 impl std::ops::Deref for TableContext {
@@ -193,15 +205,41 @@ impl std::ops::Deref for TableContext {
 
 impl TableContext {
     pub(crate) fn new(storage: Oid, shared: Arc<Shared>) -> Self {
-        Self { storage, shared }
+        Self { storage, shared, manifests: Arc::default() }
     }
 
     pub(crate) fn next_instance(&self) -> u64 {
         self.instances.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A column of a warm chunk, decoded once and kept while the cache has room.
-    pub(crate) fn warm_column(&self, chunk: &Chunk, place: usize, packed: bool) -> Result<ArrayRef, StoreError> {
+    /// The table's manifests, oldest first.
+    pub(crate) fn manifests(&self) -> Manifests {
+        self.manifests.load_full()
+    }
+
+    pub(crate) fn set_manifests(&self, manifests: Vec<Arc<LoggedManifest>>) {
+        self.manifests.store(Arc::new(manifests));
+    }
+
+    /// Columns of rows of cold files, by number and type, in the order of `vids`. `begins` bounds where they begin.
+    pub(crate) fn cold_rows(
+        &self,
+        vids: &[u64],
+        begins: (u64, u64),
+        columns: &[(u16, DataType)],
+    ) -> Result<Vec<ArrayRef>, StoreError> {
+        let store = self.cold.as_ref().ok_or(ColdError::NoStore)?;
+        let manifests = self.manifests();
+        store.rows(manifests.iter().filter(|manifest| manifest.covers(begins)), vids, columns)
+    }
+
+    /// A column of a chunk that is not in memory, decoded once and kept while the cache has room.
+    pub(crate) fn warm_column(
+        &self,
+        chunk: &Chunk,
+        place: usize,
+        packed: Option<bool>,
+    ) -> Result<ArrayRef, StoreError> {
         let cached = self.warm.get_or_insert_with(&(chunk.instance(), place), || {
             let array = self.read_column(chunk, place, packed)?;
             let bytes = self.budget.hot.reserve(array_bytes(&array));
@@ -210,8 +248,21 @@ impl TableContext {
         Ok(Arc::clone(&cached.array))
     }
 
-    fn read_column(&self, chunk: &Chunk, place: usize, packed: bool) -> Result<ArrayRef, StoreError> {
+    /// Columns of a cold chunk, read together and not kept.
+    pub(crate) fn cold_columns(&self, chunk: &Chunk, places: &[usize]) -> Result<Vec<ArrayRef>, StoreError> {
+        let vids: Vec<u64> = chunk.vids().iter().collect();
+        let columns = places.iter().map(|place| &chunk.columns()[*place]);
+        let columns: Vec<_> = columns.map(|column| (column.number, column.ty.clone())).collect();
+        self.cold_rows(&vids, chunk.begins().bounds(), &columns)
+    }
+
+    /// `packed`: how it stands in the LSM, `None` where it does not.
+    fn read_column(&self, chunk: &Chunk, place: usize, packed: Option<bool>) -> Result<ArrayRef, StoreError> {
         let column = &chunk.columns()[place];
+        let Some(packed) = packed else {
+            let mut read = self.cold_columns(chunk, &[place])?;
+            return read.pop().ok_or_else(|| StoreError::Arrow("a cold column was not read".to_owned()));
+        };
         let key = format::column_key(self.storage, chunk.first(), if packed { 0 } else { column.number });
         let missing = || StoreError::Damaged { at: format::describe(&key), what: "the column is missing".to_owned() };
         let value: Bytes = self.kv.get(&key)?.ok_or_else(missing)?;

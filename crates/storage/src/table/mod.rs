@@ -47,6 +47,7 @@ use self::index::TableIndex;
 use self::open_rows::OpenRows;
 use self::schema::TableSchema;
 use crate::budget::Guard;
+use crate::cold::{LoggedManifest, Manifest, Manifests};
 use crate::store::{StoreError, TableStatistics};
 
 pub(crate) use append::Begin;
@@ -60,6 +61,8 @@ pub enum Tier {
     Hot,
     /// In the LSM, read through a cache.
     Warm,
+    /// In Parquet files of an object store.
+    Cold,
 }
 
 /// Stands for the latest applied index where an index is asked for.
@@ -83,6 +86,10 @@ pub struct TableStore {
     pub(crate) written: Mutex<BTreeMap<u64, WrittenChunk>>,
     /// Chunks that may have enough dead rows to be rewritten.
     worn: Mutex<Vec<Arc<Chunk>>>,
+    /// Chunks before this vid and chunks from it on are not merged: those before it are about to become cold.
+    seal: AtomicU64,
+    /// The last manifest for which no chunk is left that could become cold.
+    pub(crate) settled: AtomicU64,
     /// Hidden chunks of aborted transactions, whose entries still stand in the indexes.
     aborted: Mutex<Vec<Arc<Chunk>>>,
 }
@@ -107,12 +114,18 @@ pub(crate) struct TableFacts {
     pub(crate) schema: TableSchema,
     pub(crate) next_vid: u64,
     pub(crate) indexes: Vec<Arc<TableIndex>>,
+    pub(crate) manifests: Vec<Arc<LoggedManifest>>,
 }
 
 impl TableStore {
     /// An empty table.
     pub(crate) fn new(context: TableContext, table: &Table) -> Arc<Self> {
-        let facts = TableFacts { schema: TableSchema::default().with(table), next_vid: 0, indexes: Vec::new() };
+        let facts = TableFacts {
+            schema: TableSchema::default().with(table),
+            next_vid: 0,
+            indexes: Vec::new(),
+            manifests: Vec::new(),
+        };
         let store = Self::restored(context, facts, Vec::new(), OpenRows::default(), BTreeMap::new());
         store.dirty.store(true, Ordering::Release);
         store
@@ -128,6 +141,7 @@ impl TableStore {
     ) -> Arc<Self> {
         let live = chunks.iter().filter(|c| c.begins().bounds().0 != NEVER).map(|c| c.live()).sum::<usize>()
             + open.ends.iter().filter(|end| **end == NEVER).count();
+        context.set_manifests(facts.manifests);
         let open_bytes = context.budget.dirty.reserve(open.bytes);
         let worn = chunks.iter().filter(|c| c.ends.count() * 2 > c.rows()).cloned().collect();
         Arc::new(Self {
@@ -141,6 +155,8 @@ impl TableStore {
             open_bytes: Mutex::new(open_bytes),
             written: Mutex::new(written),
             worn: Mutex::new(worn),
+            seal: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
             aborted: Mutex::default(),
             context,
         })
@@ -273,18 +289,43 @@ impl TableStore {
         self.dirty.swap(false, Ordering::AcqRel)
     }
 
+    /// The table's manifests, oldest first.
+    #[must_use]
+    pub fn manifests(&self) -> Manifests {
+        self.context.manifests()
+    }
+
+    /// Where the next manifest begins: the horizon of the last one.
+    #[must_use]
+    pub fn cold_horizon(&self) -> LogIndex {
+        self.manifests().last().map_or(LogIndex(0), |last| last.manifest.horizon)
+    }
+
+    /// Takes over what an entry says about cold files. Where chunks go follows behind.
+    pub(crate) fn add_manifest(&self, index: LogIndex, manifest: Manifest) -> Result<(), StoreError> {
+        // Rows that stand one by one are in no chunk that could become cold.
+        if self.pin().1.begins.first().is_some_and(|begin| *begin <= manifest.horizon.0) {
+            self.close_open_rows()?;
+        }
+        let mut manifests = self.manifests().as_ref().clone();
+        manifests.push(Arc::new(LoggedManifest { index, manifest }));
+        self.context.set_manifests(manifests);
+        self.mark_dirty();
+        Ok(())
+    }
+
     /// The table in numbers.
     pub(crate) fn statistics(&self) -> TableStatistics {
         let (directory, open) = self.pin();
         let chunks = directory.chunks();
-        let bytes = |hot| chunks.iter().filter(|c| c.is_hot() == hot).map(|c| c.bytes() as u64).sum::<u64>();
+        let bytes = |tier| chunks.iter().filter(|c| c.tier() == tier).map(|c| c.bytes() as u64).sum::<u64>();
         TableStatistics {
             storage: self.storage(),
             rows: self.row_count(),
             dead_rows: chunks.iter().map(|c| c.ends.count() as u64).sum(),
             chunks: chunks.len(),
-            hot_bytes: bytes(true) + open.bytes as u64,
-            warm_bytes: bytes(false),
+            hot_bytes: bytes(Tier::Hot) + open.bytes as u64,
+            warm_bytes: bytes(Tier::Warm),
             index_delta_bytes: self.indexes().iter().map(|index| index.delta_bytes()).sum(),
         }
     }

@@ -133,6 +133,9 @@ impl TableStore {
         let Some(place) = self.place(vid.0) else { return Ok(None) };
         let row: Result<Row, StoreError> = match place {
             Place::Open(open, at) => columns.map(|number| self.open_value(schema, &open, at, *number)).collect(),
+            Place::Chunk(chunk, row) if chunk.is_cold() => {
+                return self.cold_row(&chunk, row, columns.copied().collect(), schema);
+            }
             Place::Chunk(chunk, row) => {
                 chunk.touch(&self.context);
                 columns.map(|number| self.chunk_value(schema, &chunk, row, *number)).collect()
@@ -200,6 +203,32 @@ impl TableStore {
         let Some(place) = chunk.column_place(number) else { return self.missing(schema, number) };
         let known = schema.column(number).ok_or_else(|| self.unknown_column(number))?;
         Ok(value_at(&chunk.column(place, &self.context)?, row as usize, &known.ty))
+    }
+
+    /// The row of a cold chunk. Of one that had ended when its manifest was made, and that nobody sees, all is NULL.
+    fn cold_row(
+        &self,
+        chunk: &Chunk,
+        row: u32,
+        numbers: Vec<u16>,
+        schema: &TableSchema,
+    ) -> Result<Option<Row>, StoreError> {
+        let places: Vec<Option<usize>> = numbers.iter().map(|number| chunk.column_place(*number)).collect();
+        let wanted: Vec<_> = places.iter().flatten().map(|place| &chunk.columns()[*place]).collect();
+        let wanted: Vec<_> = wanted.into_iter().map(|column| (column.number, column.ty.clone())).collect();
+        let vid = chunk.vids().at(row);
+        let mut read = self.context.cold_rows(&[vid], chunk.begins().bounds(), &wanted)?.into_iter();
+        let mut values = Row::with_capacity(numbers.len());
+        for (number, place) in numbers.into_iter().zip(places) {
+            values.push(match place.and_then(|_| read.next()) {
+                Some(array) => {
+                    let known = schema.column(number).ok_or_else(|| self.unknown_column(number))?;
+                    value_at(&array, 0, &known.ty)
+                }
+                None => self.missing(schema, number)?,
+            });
+        }
+        Ok(Some(values))
     }
 
     fn missing(&self, schema: &TableSchema, number: u16) -> Result<Value, StoreError> {

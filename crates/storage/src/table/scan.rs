@@ -16,6 +16,7 @@ use super::schema::{KnownColumn, TableSchema};
 use super::vids::Begins;
 use super::{LATEST, TableStore, Tier};
 use crate::arrow_value::ColumnBuilder;
+use crate::cold::Manifests;
 use crate::encoding::ColumnStats;
 use crate::store::StoreError;
 
@@ -27,6 +28,8 @@ pub const VID_COLUMN: &str = "_vid";
 pub struct TableScan {
     /// In vid order. Chunks of which nothing is visible are left out.
     pub chunks: Vec<ChunkScan>,
+    /// The files that hold the columns of cold chunks, and other rows besides.
+    pub manifests: Manifests,
 }
 
 /// One chunk of a scan.
@@ -38,6 +41,10 @@ pub struct ChunkScan {
     at: u64,
     /// The open transaction whose staged rows are seen too.
     own: Option<TransactionId>,
+    /// Rows that began at or before this index are not seen.
+    after: u64,
+    /// Whether it was cold when it was pinned.
+    cold: bool,
 }
 
 #[derive(Clone)]
@@ -63,20 +70,47 @@ impl TableStore {
         own: Option<TransactionId>,
         definition: Option<&Table>,
     ) -> TableScan {
+        self.scan_from(LogIndex(0), at, own, definition)
+    }
+
+    /// Pins what began behind `after`, as `at` sees it, which a snapshot holds open.
+    #[must_use]
+    pub fn scan_between(self: &Arc<Self>, after: LogIndex, at: LogIndex, definition: &Table) -> TableScan {
+        self.scan_from(after, at, None, Some(definition))
+    }
+
+    fn scan_from(
+        self: &Arc<Self>,
+        after: LogIndex,
+        at: LogIndex,
+        own: Option<TransactionId>,
+        definition: Option<&Table>,
+    ) -> TableScan {
         // What is pinned stays whole whatever is dropped later; until then the index must be held open.
         let held = self.context.clock.hold();
         let at = if at == LATEST { held.index() } else { at.0 };
         let (directory, open) = self.pin();
         drop(held);
         let schema = self.schema_as(definition);
-        let scan = |part| ChunkScan { table: Arc::clone(self), schema: Arc::clone(&schema), part, at, own };
-        let seen = directory.chunks().iter().filter(|chunk| chunk.begins().bounds().0 <= at || staged_by(chunk, own));
+        let scan = |part, cold| ChunkScan {
+            table: Arc::clone(self),
+            schema: Arc::clone(&schema),
+            part,
+            at,
+            own,
+            after: after.0,
+            cold,
+        };
+        let begun = |(first, last): (u64, u64)| first <= at && last > after.0;
+        let seen = directory.chunks().iter().filter(|chunk| begun(chunk.begins().bounds()) || staged_by(chunk, own));
         let alive = seen.filter(|chunk| chunk.live() > 0 || chunk.ends.dead(at) < chunk.rows());
-        let mut chunks: Vec<ChunkScan> = alive.map(|chunk| scan(Part::Chunk(Arc::clone(chunk)))).collect();
+        let mut chunks: Vec<ChunkScan> =
+            alive.map(|chunk| scan(Part::Chunk(Arc::clone(chunk)), chunk.is_cold())).collect();
         if (0..open.len()).any(|place| open.visible(place, at)) {
-            chunks.push(scan(Part::Open(open)));
+            chunks.push(scan(Part::Open(open), false));
         }
-        TableScan { chunks }
+        // Behind the chunks: the manifest of each that is cold is among them.
+        TableScan { chunks, manifests: self.manifests() }
     }
 }
 
@@ -107,9 +141,57 @@ impl ChunkScan {
     #[must_use]
     pub fn tier(&self) -> Tier {
         match &self.part {
-            Part::Chunk(chunk) if !chunk.is_hot() => Tier::Warm,
-            Part::Chunk(_) | Part::Open(_) => Tier::Hot,
+            Part::Chunk(chunk) => chunk.tier(),
+            Part::Open(_) => Tier::Hot,
         }
+    }
+
+    /// Whether its columns were in files of the manifests of its scan when that began. Others may have become cold since.
+    #[must_use]
+    pub fn is_cold(&self) -> bool {
+        self.cold
+    }
+
+    /// No vid in it is smaller, and no other chunk has one between its own.
+    #[must_use]
+    pub fn first_vid(&self) -> u64 {
+        match &self.part {
+            Part::Chunk(chunk) => chunk.first(),
+            Part::Open(open) => open.first,
+        }
+    }
+
+    /// The oldest and the newest index that began one of its rows.
+    #[must_use]
+    pub fn begins(&self) -> (u64, u64) {
+        match &self.part {
+            Part::Chunk(chunk) => chunk.begins().bounds(),
+            Part::Open(open) => {
+                (open.begins.iter().copied().min().unwrap_or(0), open.begins.iter().copied().max().unwrap_or(0))
+            }
+        }
+    }
+
+    /// The row of a vid.
+    #[must_use]
+    pub fn row_of(&self, vid: u64) -> Option<u32> {
+        match &self.part {
+            Part::Chunk(chunk) => chunk.vids().position(vid),
+            Part::Open(open) => open.position(vid).map(|row| row as u32),
+        }
+    }
+
+    /// Which of its rows are visible; `None` for all of them.
+    #[must_use]
+    pub fn visible(&self) -> Option<BooleanArray> {
+        match &self.part {
+            Part::Chunk(chunk) => visible_rows(chunk, self.at, self.own, self.after),
+            Part::Open(open) => Some((0..open.len()).map(|place| Some(self.open_visible(open, place))).collect()),
+        }
+    }
+
+    fn open_visible(&self, open: &OpenRows, place: usize) -> bool {
+        open.visible(place, self.at) && (self.after == 0 || open.begins[place] > self.after)
     }
 
     /// Statistics of a column over all its rows, visible or not: bounds hold for the visible ones, `null_count` is the
@@ -142,7 +224,7 @@ impl ChunkScan {
 
     fn chunk_batch(&self, chunk: &Chunk, columns: &[u16], with_vid: bool) -> Result<RecordBatch, StoreError> {
         chunk.touch(&self.table.context);
-        let mask = visible_rows(chunk, self.at, self.own);
+        let mask = visible_rows(chunk, self.at, self.own, self.after);
         let rows = mask.as_ref().map_or(chunk.rows(), BooleanArray::true_count);
         let filter = mask.as_ref().map(|mask| FilterBuilder::new(mask).optimize().build());
         let shown = |array: ArrayRef| match &filter {
@@ -150,9 +232,18 @@ impl ChunkScan {
             None => Ok(array),
         };
         let mut arrays = Vec::with_capacity(columns.len() + 1);
+        let places: Vec<usize> = columns.iter().filter_map(|number| chunk.column_place(*number)).collect();
+        // Each read of a file costs requests: all columns at once.
+        let mut cold = match chunk.is_cold() && places.len() > 1 {
+            true => Some(self.table.context.cold_columns(chunk, &places)?.into_iter()),
+            false => None,
+        };
         for number in columns {
             arrays.push(match chunk.column_place(*number) {
-                Some(place) => shown(chunk.column(place, &self.table.context)?)?,
+                Some(place) => match cold.as_mut().and_then(Iterator::next) {
+                    Some(array) => shown(array)?,
+                    None => shown(chunk.column(place, &self.table.context)?)?,
+                },
                 None => constant(self.known(*number)?, rows)?,
             });
         }
@@ -163,7 +254,7 @@ impl ChunkScan {
     }
 
     fn open_batch(&self, open: &OpenRows, columns: &[u16], with_vid: bool) -> Result<RecordBatch, StoreError> {
-        let places: Vec<usize> = (0..open.len()).filter(|place| open.visible(*place, self.at)).collect();
+        let places: Vec<usize> = (0..open.len()).filter(|place| self.open_visible(open, *place)).collect();
         let mut arrays = Vec::with_capacity(columns.len() + 1);
         for number in columns {
             let known = self.known(*number)?;
@@ -212,8 +303,9 @@ impl ChunkScan {
 }
 
 /// Which rows are visible; `None` for all of them.
-fn visible_rows(chunk: &Chunk, at: u64, own: Option<TransactionId>) -> Option<BooleanArray> {
-    let all_begun = chunk.begins().bounds().1 <= at || staged_by(chunk, own);
+fn visible_rows(chunk: &Chunk, at: u64, own: Option<TransactionId>, after: u64) -> Option<BooleanArray> {
+    let (first, last) = chunk.begins().bounds();
+    let all_begun = last <= at && (after == 0 || after < first) || staged_by(chunk, own);
     if all_begun && chunk.ends.is_empty() {
         return None;
     }
@@ -221,9 +313,10 @@ fn visible_rows(chunk: &Chunk, at: u64, own: Option<TransactionId>) -> Option<Bo
     if all_begun {
         mask.append_n(chunk.rows(), true);
     } else {
+        let begun = |index| index <= at && (after == 0 || after < index);
         chunk
             .begins()
-            .for_each_run(chunk.rows() as u32, |from, to, index| mask.append_n((to - from) as usize, index <= at));
+            .for_each_run(chunk.rows() as u32, |from, to, index| mask.append_n((to - from) as usize, begun(index)));
     }
     let mut hidden = !all_begun;
     chunk.ends.read(|marks| {

@@ -5,6 +5,7 @@
 mod attest;
 mod budget;
 mod catalog;
+mod cold;
 mod companion;
 mod concurrent;
 mod indexes;

@@ -1,5 +1,5 @@
 //! Random histories against the model: inserts, updates, deletes, staged transactions, DDL, checkpoints, eviction,
-//! maintenance and restarts, with several snapshots open all the while.
+//! maintenance, migrations to the cold tier and restarts, with several snapshots open all the while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -84,7 +84,8 @@ impl World {
             }
             85..87 => self.node.store.vacuum(None).unwrap(),
             87..91 => self.snapshots.push(self.node.store.snapshot()),
-            91..95 => {
+            91..93 => self.migrate(),
+            93..95 => {
                 if !self.snapshots.is_empty() {
                     let at = self.rng.random_range(0..self.snapshots.len());
                     self.snapshots.swap_remove(at);
@@ -254,6 +255,17 @@ impl World {
         self.change_catalog(vec![CatalogChange::Put(Object::Table(Arc::new(self.definition())))]);
     }
 
+    fn migrate(&mut self) {
+        self.node.migrate();
+        if self.rng.random_bool(0.5) {
+            self.node.store.settle_cold(None);
+        }
+        if self.rng.random_bool(0.2) {
+            let removed = self.node.store.collect_cold("test/1", self.node.term, |_| false).unwrap();
+            assert!(removed == 0 || self.models.len() > 1, "files of a table that is there were removed");
+        }
+    }
+
     fn recreate_index(&mut self) {
         let dropped = self.second.take();
         if let Some(oid) = dropped {
@@ -312,6 +324,7 @@ impl World {
             let extra = scan(table, at, &[4]);
             assert!(extra.iter().all(|(_, row)| row[0] == Value::Text("none".into())));
         }
+        crate::cold::check_files(table, &self.node.cold, at, &want);
         let absent = id_key(self.ids + 1);
         assert_eq!(table.get(PRIMARY, &absent, at).unwrap(), None);
         self.check_range(table, &model.ordered(at, &[0]), PRIMARY, at);

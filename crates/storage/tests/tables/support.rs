@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use perigee_storage::budget::MemoryBudget;
+use perigee_storage::cold::{ColdColumn, ColdFile, ColdStore, ColdWriter, FinishedFile, Manifest, WriteOptions};
 use perigee_storage::companion::Companion;
 use perigee_storage::entry::{EndedRow, Entry, OldRow, RowBlock, TableChange, Transaction};
 use perigee_storage::kv::{KvEngine, MemKv};
-use perigee_storage::store::{Applier, ApplyOutcome, Store, StoreError, StoreOptions};
+use perigee_storage::store::{Applier, ApplyOutcome, Export, Store, StoreError, StoreOptions, file_path};
 use perigee_storage::table::{LATEST, TableStore};
 use perigee_types::catalog::{BOOTSTRAP_ROLE, CatalogChange, Column, Index, IndexState, Object, PUBLIC_SCHEMA, Table};
 use perigee_types::{Hlc, LogIndex, Oid, Row, SqlType, TenantId, Term, Value, Vid, key};
@@ -34,6 +35,8 @@ pub(crate) struct Node {
     applier: Option<Applier>,
     pub(crate) log: Vec<Logged>,
     pub(crate) term: Term,
+    pub(crate) cold: Arc<ColdStore>,
+    _folder: tempfile::TempDir,
 }
 
 pub(crate) fn options() -> StoreOptions {
@@ -54,9 +57,13 @@ impl Node {
     }
 
     pub(crate) fn open(kv: Arc<dyn KvEngine>, budget: Arc<MemoryBudget>, options: StoreOptions) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let cold = ColdStore::in_folder(folder.path(), 1 << 20).unwrap();
+        let options = StoreOptions { cold: Some(Arc::clone(&cold)), ..options };
         let companion = Some(Arc::new(Refusing) as Arc<dyn Companion>);
         let (store, applier) = Store::open_with(options, Arc::clone(&kv), Arc::clone(&budget), companion).unwrap();
-        Self { kv, budget, store, applier: Some(applier), log: Vec::new(), term: Term(1) }
+        let (log, term) = (Vec::new(), Term(1));
+        Self { kv, budget, store, applier: Some(applier), log, term, cold, _folder: folder }
     }
 
     /// Drops the store, opens what the last checkpoint holds and applies the rest of the log.
@@ -65,7 +72,8 @@ impl Node {
         self.budget = MemoryBudget::unlimited();
         let companion = Some(Arc::new(Refusing) as Arc<dyn Companion>);
         let (kv, budget) = (Arc::clone(&self.kv), Arc::clone(&self.budget));
-        let (store, applier) = Store::open_with(options(), kv, budget, companion).unwrap();
+        let options = StoreOptions { cold: Some(Arc::clone(&self.cold)), ..options() };
+        let (store, applier) = Store::open_with(options, kv, budget, companion).unwrap();
         self.store = store;
         self.applier = Some(applier);
         let from = self.store.recovered().index;
@@ -174,6 +182,33 @@ impl Node {
 
     pub(crate) fn delete(&mut self, vids: &[Vid]) -> LogIndex {
         self.commit(&change(vids.to_vec(), RowBlock::none()))
+    }
+
+    /// Exports what is not cold yet in files of few rows, and logs the manifest. Chunks follow when they may.
+    pub(crate) fn migrate(&mut self) -> Option<LogIndex> {
+        let definition = self.store.catalog().table(TABLE).unwrap().clone();
+        let Export { snapshot, after, chunks } = self.store.export(&definition).unwrap()?;
+        let describe =
+            |column: &Column| ColdColumn { number: column.number, name: column.name.clone(), ty: column.ty.clone() };
+        let columns: Vec<ColdColumn> = definition.columns.iter().map(describe).collect();
+        let options = WriteOptions { file_bytes: 4 << 10, group_rows: 100 };
+        let mut writer = ColdWriter::new(&columns, &[1, 2], options);
+        let mut finished = Vec::new();
+        for chunk in &chunks {
+            finished.extend(writer.push(&Export::batch(chunk, &definition).unwrap()).unwrap());
+        }
+        finished.extend(writer.finish().unwrap());
+        let mut files = Vec::new();
+        for (number, file) in finished.into_iter().enumerate() {
+            let path = file_path("test/1", definition.storage, self.term, &format!("{}x{number}", self.next().0));
+            let bytes = file.bytes.len() as u64;
+            self.cold.put(&path, file.bytes).unwrap();
+            let FinishedFile { rows, checksum, vid_first, vid_last, .. } = file;
+            files.push(ColdFile { path, rows, bytes, checksum, vid_first, vid_last });
+        }
+        let manifest = Manifest { after, horizon: snapshot.index, columns, files };
+        drop(snapshot);
+        Some(self.commit(&Entry::Manifest { storage: definition.storage, manifest }))
     }
 
     pub(crate) fn find(&self, id: i32) -> Option<Vid> {

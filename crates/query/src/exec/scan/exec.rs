@@ -24,10 +24,12 @@ use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::TryStreamExt;
+use parking_lot::Mutex;
 use perigee_storage::table::ChunkScan;
 use perigee_types::catalog::Table;
 use tokio_util::sync::CancellationToken;
 
+use super::cold::{ColdFiles, ColdPart};
 use super::own::OwnRows;
 use super::reader::Reader;
 use super::{cut, prune, statistics};
@@ -42,6 +44,8 @@ pub(in crate::exec) struct Source {
     /// Places of columns in which no value stands twice.
     pub(super) unique: Vec<usize>,
     pub(super) chunks: Vec<ChunkScan>,
+    /// Instead of the chunks that are cold.
+    pub(super) cold: Option<ColdPart>,
     pub(super) own: Option<OwnRows>,
     /// Where it is written down what is read.
     pub(super) read: Option<Arc<ScanRead>>,
@@ -70,6 +74,8 @@ pub(in crate::exec) struct ScanExec {
     unfiltered: Arc<OnceLock<Arc<Statistics>>>,
     /// For each chunk whether `filters` may be true in it; found when the first partition starts.
     matching: Arc<OnceLock<Option<Vec<bool>>>>,
+    /// What reads files; made when the first partition starts.
+    cold: Arc<Mutex<Option<Arc<Vec<ColdFiles>>>>>,
 }
 
 impl ScanExec {
@@ -89,6 +95,7 @@ impl ScanExec {
             metrics: ExecutionPlanMetricsSet::new(),
             unfiltered: Arc::default(),
             matching: Arc::default(),
+            cold: Arc::default(),
         }
     }
 
@@ -112,6 +119,7 @@ impl ScanExec {
     pub(super) fn with_partitions(mut self, partitions: usize) -> Self {
         let partitions = partitions.min(self.source.chunks.len()).max(1);
         self.properties = properties(&self.schema(), partitions);
+        self.cold = Arc::default();
         self
     }
 
@@ -119,7 +127,8 @@ impl ScanExec {
         let fields: Vec<_> = output.iter().map(|c| Arc::clone(&self.read_schema.fields()[*c])).collect();
         let schema: SchemaRef = Arc::new(arrow::datatypes::Schema::new(fields));
         let partitions = self.properties.partitioning.partition_count();
-        Self { output: output.into(), properties: properties(&schema, partitions), ..self.clone() }
+        let properties = properties(&schema, partitions);
+        Self { output: output.into(), properties, cold: Arc::default(), ..self.clone() }
     }
 
     /// All filters that a row must pass.
@@ -140,6 +149,28 @@ impl ScanExec {
     /// For each chunk whether the filters may be true in it; `None` where they may be in all.
     pub(super) fn matching(&self) -> Option<&[bool]> {
         self.matching.get_or_init(|| prune::matching(&self.source, &self.read_schema, &self.filters)).as_deref()
+    }
+
+    pub(super) fn partitions(&self) -> usize {
+        self.properties.partitioning.partition_count()
+    }
+
+    /// The operators for cold files, the same for all partitions; none where the filters exclude all that is visible there.
+    pub(super) fn cold_files(&self, context: &TaskContext) -> Result<Arc<Vec<ColdFiles>>> {
+        let mut planned = self.cold.lock();
+        if let Some(planned) = &*planned {
+            return Ok(Arc::clone(planned));
+        }
+        let cold = self.source.cold.as_ref().filter(|_| {
+            let mut chunks = self.source.chunks.iter().enumerate();
+            let may = |at: usize| self.matching().is_none_or(|chunks| chunks.get(at).copied().unwrap_or(true));
+            chunks.any(|(at, chunk)| chunk.is_cold() && may(at))
+        });
+        let files = match cold {
+            Some(cold) => cold.plan(self, context)?,
+            None => Vec::new(),
+        };
+        Ok(Arc::clone(planned.insert(Arc::new(files))))
     }
 
     pub(super) fn limit(&self) -> Option<usize> {
@@ -200,7 +231,12 @@ impl DisplayAs for ScanExec {
         if let Some(limit) = self.limit {
             write!(f, ", limit={limit}")?;
         }
-        write!(f, ", chunks={}", self.source.chunks.len())
+        let cold = self.source.chunks.iter().filter(|chunk| chunk.is_cold()).count();
+        write!(f, ", chunks={}", self.source.chunks.len() - cold)?;
+        match &self.source.cold {
+            Some(cold) => write!(f, ", cold files={}", cold.files()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -237,6 +273,7 @@ impl ExecutionPlan for ScanExec {
         let mut fresh = Arc::unwrap_or_clone(self);
         fresh.queue = Arc::default();
         fresh.metrics = ExecutionPlanMetricsSet::new();
+        fresh.cold = Arc::default();
         Ok(Arc::new(fresh))
     }
 
@@ -250,21 +287,28 @@ impl ExecutionPlan for ScanExec {
         if let Some(read) = &self.source.read {
             read.runs(&self.filters, &self.columns, &self.read_schema);
         }
-        let mut reader = Reader::new(self, partition)?;
-        let batches = std::iter::from_fn(move || reader.next().transpose()).fuse();
+        let cold = match &self.source.cold {
+            Some(_) => self.cold_files(&context)?,
+            None => Arc::default(),
+        };
+        let reader = Reader::new(self, partition, cold, &context);
+        let batches = futures::stream::try_unfold(reader, |mut reader| async move {
+            Ok::<_, DataFusionError>(reader.next().await?.map(|batch| (batch, reader)))
+        });
         let rows_max = context.session_config().batch_size();
         if rows_max < BATCH_ROWS {
-            let small = futures::stream::iter(batches)
-                .map_ok(move |batch| futures::stream::iter(cut::pieces(batch, rows_max)))
-                .try_flatten();
+            let small = batches.map_ok(move |batch| futures::stream::iter(cut::pieces(batch, rows_max))).try_flatten();
             return Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), small)));
         }
-        let batches = futures::stream::iter(batches);
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
+        let mut metrics = self.metrics.clone_inner();
+        if let Some(cold) = &*self.cold.lock() {
+            cold.iter().for_each(|files| files.measure(&mut metrics));
+        }
+        Some(metrics)
     }
 
     fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
@@ -326,10 +370,12 @@ impl ExecutionPlan for ScanExec {
                 FilterPushdownPhase::Pre if possible => {
                     scan.filters.push(self.over_columns(filter.filter)?);
                     scan.matching = Arc::default();
+                    scan.cold = Arc::default();
                     answers.push(PushedDown::Yes);
                 }
                 FilterPushdownPhase::Post if possible => {
                     scan.hints.push(self.over_columns(filter.filter)?);
+                    scan.cold = Arc::default();
                     answers.push(PushedDown::No);
                 }
                 _ => answers.push(PushedDown::No),

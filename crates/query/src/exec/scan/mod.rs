@@ -7,12 +7,16 @@
 //! - [`exec`]: the operator
 //! - [`reader`]: what one partition does
 //! - [`prune`]: which chunks cannot hold a matching row
+//! - [`cold`]: rows of files in the object store
 //! - [`cut`]: small batches where memory is short
+//! - [`ordered`]: all rows of some chunks in the order of a key, for who writes them elsewhere
 //! - [`own`]: the rows of the statement's own transaction
 //! - [`statistics`]: what the optimizer is told
 
+mod cold;
 mod cut;
 mod exec;
+mod ordered;
 mod own;
 mod prune;
 mod reader;
@@ -28,13 +32,16 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use perigee_plan::relational::{TABLE_OID_COLUMN, VID_COLUMN};
+use perigee_storage::cold::ColdRows;
+use perigee_storage::table::{ChunkScan, TableScan};
 use perigee_types::catalog::Table;
 use perigee_types::{SqlError, SqlState, SqlType};
 
+use cold::ColdPart;
 pub(super) use exec::ScanExec;
 use own::OwnRows;
 
-use super::error::from_sql;
+use super::error::{from_sql, store_error};
 use super::family;
 use super::table::{CatalogTable, Shape};
 use super::view::{ReadView, read_view};
@@ -89,13 +96,17 @@ fn member(
     limit: Option<usize>,
     partitions: usize,
 ) -> Result<ScanExec> {
-    let chunks = match view.snapshot.table(table.storage) {
+    let (chunks, cold) = match view.snapshot.table(table.storage) {
         Some(store) => {
             let staged = view.overlay.as_ref().and_then(|overlay| overlay.staged);
-            store.scan_as(view.snapshot.index, staged, Some(table)).chunks
+            let scan = store.scan_as(view.snapshot.index, staged, Some(table));
+            let cold = cold_part(view, &scan)?;
+            (scan.chunks, cold)
         }
         // A table that its own transaction has just made has only what the overlay holds.
-        None if view.snapshot.catalog.table(table.oid).is_some_and(|t| t.storage == table.storage) => Vec::new(),
+        None if view.snapshot.catalog.table(table.oid).is_some_and(|t| t.storage == table.storage) => {
+            (Vec::new(), None)
+        }
         None => return Err(gone(table)),
     };
     let own = match view.overlay.as_ref().and_then(|o| o.tables.get(&table.storage)) {
@@ -129,6 +140,7 @@ fn member(
         schema: Arc::new(Schema::new(fields)),
         unique: unique.collect(),
         chunks,
+        cold,
         own,
         read: view.reads.as_ref().map(|log| log.scan_of(table)),
         cancel: view.cancel.clone(),
@@ -136,6 +148,16 @@ fn member(
     .with_columns(places)
     .with_limit(limit)
     .with_partitions(partitions))
+}
+
+/// What of a scan is in files; `None` where no chunk is cold.
+fn cold_part(view: &ReadView, scan: &TableScan) -> Result<Option<ColdPart>> {
+    let cold: Vec<ChunkScan> = scan.chunks.iter().filter(|chunk| chunk.is_cold()).cloned().collect();
+    if cold.is_empty() {
+        return Ok(None);
+    }
+    let store = view.snapshot.store().cold().map_err(|error| store_error(error.into()))?;
+    Ok(Some(ColdPart { rows: ColdRows::new(Arc::clone(&scan.manifests), cold), store: Arc::clone(store) }))
 }
 
 fn gone(table: &Table) -> DataFusionError {

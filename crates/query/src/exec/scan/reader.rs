@@ -9,12 +9,15 @@ use arrow::compute::{BatchCoalescer, and, filter_record_batch, prep_null_mask_fi
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::CastExpr;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::{BaselineMetrics, Count, MetricBuilder, Time};
+use futures::StreamExt;
 use perigee_storage::table::{ChunkScan, Tier};
 
+use super::cold::ColdFiles;
 use super::exec::ScanExec;
 use super::prune::DynamicPruner;
 use crate::exec::error::{canceled, from_sql, store_error};
@@ -34,6 +37,8 @@ struct Counters {
     hot_time: Time,
     warm_rows: Count,
     warm_time: Time,
+    cold_rows: Count,
+    cold_time: Time,
     own_rows: Count,
     chunks_read: Count,
     chunks_pruned: Count,
@@ -63,11 +68,22 @@ pub(super) struct Reader {
     left: usize,
     own_first: bool,
     done: bool,
+    /// What reads cold files, and how many of these operators were begun.
+    cold: Arc<Vec<ColdFiles>>,
+    cold_begun: usize,
+    cold_batches: Option<SendableRecordBatchStream>,
+    partition: usize,
+    context: Arc<TaskContext>,
     counters: Counters,
 }
 
 impl Reader {
-    pub(super) fn new(scan: &ScanExec, partition: usize) -> Result<Self> {
+    pub(super) fn new(
+        scan: &ScanExec,
+        partition: usize,
+        cold: Arc<Vec<ColdFiles>>,
+        context: &Arc<TaskContext>,
+    ) -> Self {
         let live = scan.source.table.columns.len();
         let ends_rows = scan.source.own.as_ref().is_some_and(super::own::OwnRows::ends_rows);
         let numbers: Vec<u16> =
@@ -90,13 +106,15 @@ impl Reader {
             hot_time: time("hot_time"),
             warm_rows: counter("warm_rows"),
             warm_time: time("warm_time"),
+            cold_rows: counter("cold_rows"),
+            cold_time: time("cold_time"),
             own_rows: counter("own_rows"),
             chunks_read: counter("chunks_read"),
             chunks_pruned: counter("chunks_pruned"),
             filter_time: time("filter_time"),
         };
         let output_schema = scan.schema();
-        Ok(Self {
+        Self {
             pending: BatchCoalescer::new(Arc::clone(&output_schema), BATCH_ROWS)
                 .with_biggest_coalesce_batch_size(Some(BATCH_ROWS_MIN)),
             output_schema,
@@ -114,23 +132,26 @@ impl Reader {
             // One partition gives the transaction's own rows.
             own_first: partition == 0 && scan.source.own.as_ref().is_some_and(|own| own.inserted_count() > 0),
             done: false,
+            cold,
+            cold_begun: 0,
+            cold_batches: None,
+            partition,
+            context: Arc::clone(context),
             counters,
             scan: scan.clone(),
-        })
+        }
     }
 
     /// The next batch; `None` behind the last.
-    pub(super) fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let elapsed = self.counters.baseline.elapsed_compute().clone();
-        let _timer = elapsed.timer();
-        let batch = self.gather()?;
+    pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let batch = self.gather().await?;
         if let Some(batch) = &batch {
             self.counters.baseline.record_output(batch.num_rows());
         }
         Ok(batch)
     }
 
-    fn gather(&mut self) -> Result<Option<RecordBatch>> {
+    async fn gather(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             if let Some(batch) = self.pending.next_completed_batch() {
                 return Ok(Some(batch));
@@ -141,7 +162,16 @@ impl Reader {
             if self.scan.source.cancel.is_cancelled() {
                 return Err(from_sql(canceled()));
             }
-            match self.read()? {
+            let read = {
+                let elapsed = self.counters.baseline.elapsed_compute().clone();
+                let _timer = elapsed.timer();
+                self.read()?
+            };
+            let read = match read {
+                Some(batch) => Some(batch),
+                None => self.read_cold().await?,
+            };
+            match read {
                 Some(mut batch) => {
                     if batch.num_rows() > self.left {
                         batch = batch.slice(0, self.left);
@@ -169,6 +199,32 @@ impl Reader {
         }
     }
 
+    /// Filtered rows of the next batch of cold files, perhaps none of them; `None` behind the last.
+    async fn read_cold(&mut self) -> Result<Option<RecordBatch>> {
+        let source = Arc::clone(&self.scan.source);
+        let Some(cold) = &source.cold else { return Ok(None) };
+        loop {
+            let Some(batches) = &mut self.cold_batches else {
+                let Some(files) = self.cold.get(self.cold_begun) else { return Ok(None) };
+                self.cold_begun += 1;
+                self.cold_batches = files.execute(self.partition, &self.context)?;
+                continue;
+            };
+            let start = Instant::now();
+            let batch = batches.next().await.transpose()?;
+            self.counters.cold_time.add_duration(start.elapsed());
+            let (Some(batch), Some(files)) = (batch, self.cold.get(self.cold_begun.saturating_sub(1))) else {
+                self.cold_batches = None;
+                continue;
+            };
+            let elapsed = self.counters.baseline.elapsed_compute().clone();
+            let _timer = elapsed.timer();
+            let batch = cold.restore(&self.scan, files, batch)?;
+            self.counters.cold_rows.add(batch.num_rows());
+            return self.select(batch).map(Some);
+        }
+    }
+
     /// Filtered rows of the next chunk, perhaps none of them; `None` behind the last chunk.
     fn read(&mut self) -> Result<Option<RecordBatch>> {
         if self.own_first {
@@ -184,6 +240,9 @@ impl Reader {
         let Some(chunk) = source.chunks.get(place) else {
             return Ok(None);
         };
+        if chunk.is_cold() {
+            return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.output_schema))));
+        }
         let excluded = self.scan.matching().is_some_and(|chunks| !chunks.get(place).copied().unwrap_or(true))
             || self.pruner.as_mut().is_some_and(|pruner| !pruner.may_match(chunk));
         if excluded {
@@ -203,6 +262,8 @@ impl Reader {
         let (rows, time) = match tier {
             Tier::Hot => (&self.counters.hot_rows, &self.counters.hot_time),
             Tier::Warm => (&self.counters.warm_rows, &self.counters.warm_time),
+            // It has become cold since the scan began.
+            Tier::Cold => (&self.counters.cold_rows, &self.counters.cold_time),
         };
         rows.add(batch.num_rows());
         time.add_duration(start.elapsed());
@@ -286,7 +347,7 @@ fn merge(keep: &mut Option<BooleanArray>, mask: BooleanArray) -> Result<()> {
 }
 
 /// Whether evaluating a filter may give an error, such as a division by zero.
-fn may_fail(filter: &Arc<dyn PhysicalExpr>) -> bool {
+pub(super) fn may_fail(filter: &Arc<dyn PhysicalExpr>) -> bool {
     let mut fails = false;
     // The walk itself cannot fail.
     let _ = filter.apply(|expr| {

@@ -7,6 +7,7 @@
 //! - [`lists`]: `pg_tables`, `pg_views`, `pg_stat_user_tables` and other views over the above
 //! - [`comments`][]: `pg_description`
 //! - [`gaps`][]: `perigee.compat_gaps`
+//! - [`tiers`][]: `perigee.tiers`
 //! - [`types`]: `pg_type`, `pg_enum`, `pg_extension`
 //! - [`information`], [`information_keys`]: `information_schema`
 
@@ -20,6 +21,7 @@ mod information_types;
 mod lists;
 mod relations;
 mod roles;
+mod tiers;
 mod types;
 
 use super::builder::Rows;
@@ -37,6 +39,7 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
     if definition.schema == "perigee" {
         match definition.name {
             "redis_users" => roles::redis_users(scope, &mut rows),
+            "tiers" => tiers::fill(scope, &mut rows),
             _ => gaps::fill(scope, &mut rows),
         }
         return rows;

@@ -1,7 +1,9 @@
-//! EXPLAIN, VACUUM, ANALYZE, CHECKPOINT, REFRESH.
+//! EXPLAIN, VACUUM, ANALYZE, CHECKPOINT, REFRESH, and the procedures of the system that CALL knows.
 
 use perigee_types::{SqlError, SqlResult, SqlState};
 use sqlparser::ast::ObjectName;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::copy::boolean;
@@ -19,6 +21,52 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
         Some("refresh") => refresh(tokens),
         _ => analyze(tokens),
     }
+}
+
+/// CALL of a procedure of the system: `perigee.migrate('table', 'cold')`, `perigee.collect_cold_files()`.
+///
+/// # Errors
+/// `42601`, `42883` for another procedure, `22023` for another tier.
+pub(super) fn call(tokens: &mut Tokens) -> SqlResult<Ast> {
+    tokens.expect_words(&["call"])?;
+    let name = tokens.object_name()?;
+    let plain = name.to_string().to_lowercase();
+    tokens.expect(&Token::LParen)?;
+    let mut arguments = Vec::new();
+    while tokens.peek() != Some(&Token::RParen) {
+        if plain != "perigee.migrate" {
+            tokens.until_closed()?;
+            return Err(no_procedure(&plain));
+        }
+        arguments.push(tokens.string()?);
+        if !tokens.accept(&Token::Comma) {
+            break;
+        }
+    }
+    tokens.expect(&Token::RParen)?;
+    tokens.expect_end()?;
+    match (plain.as_str(), arguments.as_slice()) {
+        ("perigee.collect_cold_files", []) => Ok(Ast::CollectCold),
+        ("perigee.migrate", [table, tier]) => {
+            if tier.to_lowercase() != "cold" {
+                let text = format!("rows cannot be moved to tier \"{tier}\"");
+                return Err(SqlError::new(SqlState::InvalidParameterValue, text).hint(
+                    "'cold' is the one tier that rows are moved to; between hot and warm they go by themselves.",
+                ));
+            }
+            let parsed = Parser::new(&PostgreSqlDialect {})
+                .try_with_sql(table)
+                .and_then(|mut parser| parser.parse_object_name(false))
+                .map_err(|_| SqlError::new(SqlState::InvalidName, format!("invalid name syntax: \"{table}\"")))?;
+            Ok(Ast::Migrate(parsed))
+        }
+        _ => Err(no_procedure(&plain)),
+    }
+}
+
+fn no_procedure(name: &str) -> SqlError {
+    SqlError::new(SqlState::UndefinedFunction, format!("procedure {name} does not exist with these arguments"))
+        .hint("perigee.migrate('table', 'cold'), perigee.collect_cold_files()")
 }
 
 /// REFRESH MATERIALIZED VIEW [CONCURRENTLY] name [WITH [NO] DATA]

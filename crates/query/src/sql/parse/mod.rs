@@ -150,6 +150,7 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
                 return Ok(ast);
             }
         }
+        "call" => return maintenance::call(&mut cursor),
         "explain" | "vacuum" | "analyze" | "analyse" | "checkpoint" | "refresh" => {
             return maintenance::parse(&mut cursor);
         }

@@ -33,7 +33,6 @@ const COMMANDS: &[&str] = &[
     "ALTER TEXT SEARCH",
     "ALTER TRIGGER",
     "ALTER USER MAPPING",
-    "CALL",
     "CLUSTER",
     "CREATE ACCESS METHOD",
     "CREATE AGGREGATE",

@@ -198,6 +198,11 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
             Ok(Planned::command(Plan::Admin(Admin::Analyze(self::tables(tables, context)?)), "ANALYZE"))
         }
         Ast::Checkpoint => Ok(Planned::command(Plan::Admin(Admin::Checkpoint), "CHECKPOINT")),
+        Ast::Migrate(name) => {
+            let tables = self::tables(std::slice::from_ref(name), context)?;
+            Ok(Planned::command(Plan::Admin(Admin::Migrate(tables)), "CALL"))
+        }
+        Ast::CollectCold => Ok(Planned::command(Plan::Admin(Admin::CollectCold), "CALL")),
         Ast::Role(change) => Ok(role::plan(change)),
         Ast::Privileges(statement) => role::privileges(statement, context),
         Ast::Unsupported(what) => Err(SqlError::unsupported(what)),

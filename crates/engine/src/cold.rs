@@ -1,0 +1,261 @@
+//! Rows to the cold tier: the leader exports them, uploads files and logs their manifest.
+//!
+//! ```text
+//! rows since the last manifest, at snapshot S  ->  sorted by the primary key  ->  files, each uploaded and synced
+//!    -> manifest {S, files} through the log    ->  every node lets go of its copies when no snapshot is older
+//! ```
+//!
+//! Before the manifest is committed nothing has happened: what was uploaded is removed at once, or by [`collect`] when the
+//! node has stopped in between. From its commit on every node finds the rows in the files, or still has them itself.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use perigee_consensus::Consensus;
+use perigee_storage::cold::{ColdColumn, ColdFile, ColdStore, ColdWriter, FinishedFile, Manifest, WriteOptions};
+use perigee_storage::entry::Entry;
+use perigee_storage::store::{Export, file_path};
+use perigee_storage::table::VID_COLUMN;
+use perigee_types::catalog::Table;
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, Term};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+
+/// What is under way on this node.
+#[derive(Default)]
+pub(crate) struct Migrations {
+    /// Tables, by storage oid.
+    tables: Mutex<HashSet<Oid>>,
+    /// Files that no manifest names yet, and whose manifest may still come.
+    uploads: Mutex<HashSet<String>>,
+}
+
+/// A table that is being exported, until this is dropped.
+struct Running<'a> {
+    migrations: &'a Migrations,
+    storage: Oid,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.migrations.tables.lock().remove(&self.storage);
+    }
+}
+
+impl Migrations {
+    fn begin(&self, table: &Table) -> SqlResult<Running<'_>> {
+        if !self.tables.lock().insert(table.storage) {
+            let text = format!("table \"{}\" is on its way to the cold tier already", table.name);
+            return Err(SqlError::new(SqlState::ObjectInUse, text));
+        }
+        Ok(Running { migrations: self, storage: table.storage })
+    }
+}
+
+/// Moves what was written to a table so far to the cold tier. Gives the count of rows.
+///
+/// # Errors
+/// `55000` where this node keeps no cold files, or other members could not read them; `55006` while another one runs;
+/// `58030` where the store is away; those of the log.
+pub(crate) async fn migrate(engine: &Arc<Engine>, table: &Arc<Table>, cancel: &CancellationToken) -> SqlResult<u64> {
+    let term = engine.consensus.leader_term().ok_or_else(crate::transaction::no_leader)?;
+    let cold = Arc::clone(usable(engine)?);
+    let running = engine.migrations.begin(table)?;
+    let (store, exported) = (Arc::clone(&engine.store), Arc::clone(table));
+    let export = blocking(move || store.export(&exported).map_err(crate::error::storage)).await?;
+    let Some(export) = export else { return Ok(0) };
+    let catalog = engine.store.catalog();
+    let keys = match table.primary_key.and_then(|index| catalog.index(index)) {
+        Some(index) => index.columns.clone(),
+        None => Vec::new(),
+    };
+    // With the rows: bloom filters for what rows are looked up by.
+    let unique: Vec<u16> =
+        catalog.indexes_of(table).filter(|index| index.unique).flat_map(|index| index.columns.clone()).collect();
+    let Export { snapshot, after, chunks } = export;
+    let mut rows = engine.query.ordered(table, chunks, &keys, cancel.clone());
+    let mut upload = Upload::new(engine, cold, table, term, &unique);
+    let files = tokio::task::spawn_blocking(move || {
+        let read = || futures::executor::block_on(rows.next());
+        upload.all(read).map(|files| (files, upload))
+    });
+    let (files, upload) = files.await.map_err(SqlError::internal)??;
+    let count = files.iter().map(|file| file.rows).sum();
+    let manifest = Manifest { after, horizon: snapshot.index, columns: columns(table), files };
+    let horizon = manifest.horizon;
+    let logged = engine.propose(term, &Entry::Manifest { storage: table.storage, manifest }).await;
+    match logged {
+        Ok(_) => {}
+        Err(error) => {
+            let unknown = [SqlState::TransactionResolutionUnknown, SqlState::IoError, SqlState::AdminShutdown];
+            if unknown.contains(&error.state()) {
+                // The manifest may still come: what it names must stay.
+                upload.keep();
+            }
+            return Err(error);
+        }
+    }
+    drop(snapshot);
+    let named = engine.store.table(table.storage).is_some_and(|store| store.cold_horizon() == horizon);
+    if !named {
+        return Err(SqlError::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            format!("table \"{}\" was dropped or emptied on its way to the cold tier", table.name),
+        ));
+    }
+    upload.named();
+    drop(running);
+    let (store, storage) = (Arc::clone(&engine.store), table.storage);
+    let chunks = blocking(move || Ok(store.settle_cold(Some(storage)))).await?;
+    tracing::info!(table = %table.name, rows = count, chunks, %horizon, "rows are cold");
+    Ok(count)
+}
+
+/// Removes files of this cluster in the object store that nothing needs. Gives how many.
+///
+/// # Errors
+/// As [`migrate`].
+pub(crate) async fn collect(engine: &Arc<Engine>) -> SqlResult<usize> {
+    let term = engine.consensus.leader_term().ok_or_else(crate::transaction::no_leader)?;
+    let engine = Arc::clone(engine);
+    blocking(move || {
+        let uploading = |path: &str| engine.migrations.uploads.lock().contains(path);
+        let removed = engine.store.collect_cold(&engine.options.cold_prefix, term, uploading);
+        removed.map_err(|error| perigee_query::exec::error::cold_error(&error))
+    })
+    .await
+}
+
+/// The object store, if every member can read it.
+fn usable(engine: &Engine) -> SqlResult<&Arc<ColdStore>> {
+    let cold = engine.store.cold().map_err(|error| perigee_query::exec::error::cold_error(&error))?;
+    if cold.is_local() && !engine.options.cold_shared && voters(&engine.consensus) > 1 {
+        return Err(SqlError::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            "rows cannot become cold: the other members could not read them",
+        )
+        .detail(format!("Cold files of this node are in its own folder {}.", cold.location()))
+        .hint("Set cold.url of every member to one object store, or cold.shared = true where the folder is one mount of all."));
+    }
+    Ok(cold)
+}
+
+fn voters(consensus: &Consensus) -> usize {
+    consensus.metrics().voters
+}
+
+/// Files on their way. Dropped before their manifest is logged, they are removed.
+struct Upload {
+    engine: Arc<Engine>,
+    cold: Arc<ColdStore>,
+    table: Arc<Table>,
+    term: Term,
+    writer: ColdWriter,
+    paths: Vec<String>,
+    /// They must stay.
+    kept: bool,
+}
+
+impl Upload {
+    fn new(engine: &Arc<Engine>, cold: Arc<ColdStore>, table: &Arc<Table>, term: Term, keys: &[u16]) -> Self {
+        Self {
+            engine: Arc::clone(engine),
+            cold,
+            writer: ColdWriter::new(&columns(table), keys, WriteOptions::default()),
+            table: Arc::clone(table),
+            term,
+            paths: Vec::new(),
+            kept: false,
+        }
+    }
+
+    /// Makes files of all batches and uploads them. Blocking.
+    fn all(
+        &mut self,
+        mut read: impl FnMut() -> Option<SqlResult<arrow::record_batch::RecordBatch>>,
+    ) -> SqlResult<Vec<ColdFile>> {
+        let failed = |error| perigee_query::exec::error::cold_error(&error);
+        let mut files = Vec::new();
+        while let Some(batch) = read() {
+            if let Some(finished) = self.writer.push(&batch?).map_err(failed)? {
+                files.push(self.put(finished)?);
+            }
+        }
+        if let Some(finished) = self.writer.finish().map_err(failed)? {
+            files.push(self.put(finished)?);
+        }
+        Ok(files)
+    }
+
+    fn put(&mut self, finished: FinishedFile) -> SqlResult<ColdFile> {
+        let failed = |error| perigee_query::exec::error::cold_error(&error);
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        let path = file_path(&self.engine.options.cold_prefix, self.table.storage, self.term, &name);
+        let FinishedFile { bytes, rows, checksum, vid_first, vid_last } = finished;
+        if self.cold.is_local() {
+            self.engine.check_disk(bytes.len())?;
+        }
+        self.engine.migrations.uploads.lock().insert(path.clone());
+        self.paths.push(path.clone());
+        let file = ColdFile { path, rows, bytes: bytes.len() as u64, checksum, vid_first, vid_last };
+        self.cold.put(&file.path, bytes).map_err(failed)?;
+        // What the store gives back is what is going to be all there is.
+        self.cold.check_footer(&file).map_err(failed)?;
+        Ok(file)
+    }
+
+    /// Their manifest is applied.
+    fn named(mut self) {
+        self.kept = true;
+        let mut uploads = self.engine.migrations.uploads.lock();
+        for path in &self.paths {
+            uploads.remove(path);
+        }
+    }
+
+    /// Their manifest may still be applied.
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.kept || self.paths.is_empty() {
+            return;
+        }
+        let (engine, cold, paths) = (Arc::clone(&self.engine), Arc::clone(&self.cold), std::mem::take(&mut self.paths));
+        // Requests block, and this may be a task.
+        std::thread::spawn(move || {
+            for path in paths {
+                if let Err(error) = cold.delete(&path) {
+                    tracing::warn!(%error, path, "a file that no manifest names stays until it is collected");
+                }
+                engine.migrations.uploads.lock().remove(&path);
+            }
+        });
+    }
+}
+
+/// The columns of files as the table is now. A column of the table that has the vid's name gets another one there.
+fn columns(table: &Table) -> Vec<ColdColumn> {
+    let name = |name: &str, number: u16| match name == VID_COLUMN {
+        true => format!("{name}_{number}"),
+        false => name.to_owned(),
+    };
+    table
+        .columns
+        .iter()
+        .map(|column| ColdColumn {
+            number: column.number,
+            name: name(&column.name, column.number),
+            ty: column.ty.clone(),
+        })
+        .collect()
+}
+
+async fn blocking<T: Send + 'static>(run: impl FnOnce() -> SqlResult<T> + Send + 'static) -> SqlResult<T> {
+    tokio::task::spawn_blocking(run).await.map_err(SqlError::internal)?
+}

@@ -1,0 +1,329 @@
+//! Single rows out of files, by vid.
+//!
+//! A file is sorted by the table's key, so where a vid stands is found once for all of its rows and kept while the cache has
+//! room. With that, the rows of a chunk, or one row, cost the pages that they lie in.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
+use arrow::compute::{concat, interleave};
+use arrow::datatypes::{DataType, UInt64Type};
+use bytes::{Buf, Bytes};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+};
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::reader::{ChunkReader, Length};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{ColdError, ColdFile, ColdStore, LoggedManifest, form};
+use crate::store::StoreError;
+
+/// Bytes of one request where it is not known how much is needed.
+const BLOCK_BYTES: u64 = 64 << 10;
+/// Bytes of one request of a reader of the whole.
+const VERIFY_BYTES: u64 = 8 << 20;
+
+/// Where the vids of a file stand.
+pub(super) enum FileVids {
+    /// Ascending by row.
+    Ascending(Box<[u64]>),
+    /// Ascending, each with its row.
+    Mapped(Box<[(u64, u32)]>),
+}
+
+impl FileVids {
+    fn new(vids: Vec<u64>) -> Self {
+        if vids.is_sorted() {
+            return FileVids::Ascending(vids.into());
+        }
+        let mut mapped: Vec<(u64, u32)> = vids.into_iter().zip(0..).collect();
+        mapped.sort_unstable();
+        FileVids::Mapped(mapped.into())
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            FileVids::Ascending(vids) => vids.len() * 8,
+            FileVids::Mapped(vids) => vids.len() * 16,
+        }
+    }
+
+    fn row_of(&self, vid: u64) -> Option<u32> {
+        match self {
+            FileVids::Ascending(vids) => vids.binary_search(&vid).ok().map(|row| row as u32),
+            FileVids::Mapped(vids) => vids.binary_search_by_key(&vid, |(vid, _)| *vid).ok().map(|at| vids[at].1),
+        }
+    }
+}
+
+/// A file as Parquet's reader asks for it.
+struct RemoteFile {
+    store: Arc<ColdStore>,
+    path: String,
+    bytes: u64,
+}
+
+/// Reads on from a place of a file, a block at a time.
+struct Blocks {
+    file: RemoteFile,
+    at: u64,
+    block: Bytes,
+}
+
+impl Length for RemoteFile {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for RemoteFile {
+    type T = Blocks;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Blocks> {
+        let file = RemoteFile { store: Arc::clone(&self.store), path: self.path.clone(), bytes: self.bytes };
+        Ok(Blocks { file, at: start, block: Bytes::new() })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        let end = start.saturating_add(length as u64);
+        if end > self.bytes {
+            return Err(ParquetError::EOF(format!("bytes up to {end} of a file of {}", self.bytes)));
+        }
+        self.store.get(&self.path, start..end).map_err(|error| ParquetError::External(Box::new(error)))
+    }
+}
+
+impl Read for Blocks {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if self.block.is_empty() {
+            let end = self.at.saturating_add(BLOCK_BYTES).min(self.file.bytes);
+            if self.at >= end {
+                return Ok(0);
+            }
+            let range = self.at..end;
+            self.block = self.file.store.get(&self.file.path, range).map_err(std::io::Error::other)?;
+            self.at = end;
+        }
+        let count = into.len().min(self.block.len());
+        self.block.copy_to_slice(&mut into[..count]);
+        Ok(count)
+    }
+}
+
+impl ColdStore {
+    /// Reads a file's footer, and looks whether it is the file that its manifest names. Blocking.
+    ///
+    /// # Errors
+    /// [`ColdError::Missing`], [`ColdError::Away`], [`ColdError::Damaged`]
+    pub fn check_footer(self: &Arc<Self>, file: &ColdFile) -> Result<(), ColdError> {
+        self.footer(file).map(drop)
+    }
+
+    /// Reads all bytes of a file and compares their checksum. Blocking.
+    ///
+    /// # Errors
+    /// [`ColdError::Missing`], [`ColdError::Away`], [`ColdError::Damaged`]
+    pub fn verify(self: &Arc<Self>, file: &ColdFile) -> Result<(), ColdError> {
+        let mut hash = Xxh3::new();
+        for from in (0..file.bytes).step_by(VERIFY_BYTES as usize) {
+            hash.update(&self.get(&file.path, from..(from + VERIFY_BYTES).min(file.bytes))?);
+        }
+        if hash.digest() != file.checksum {
+            return Err(damaged(file, "its checksum is not that of the manifest"));
+        }
+        self.check_footer(file)
+    }
+
+    fn remote(self: &Arc<Self>, file: &ColdFile) -> RemoteFile {
+        RemoteFile { store: Arc::clone(self), path: file.path.clone(), bytes: file.bytes }
+    }
+
+    fn footer(self: &Arc<Self>, file: &ColdFile) -> Result<Arc<ArrowReaderMetadata>, ColdError> {
+        self.footers.get_or_insert_with(&file.path, || {
+            let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+            let footer = ArrowReaderMetadata::load(&self.remote(file), options).map_err(|e| parquet(file, e))?;
+            if u64::try_from(footer.metadata().file_metadata().num_rows()) != Ok(file.rows) {
+                return Err(damaged(file, "it has another count of rows than its manifest says"));
+            }
+            Ok(Arc::new(footer))
+        })
+    }
+
+    /// Columns of some rows of a file, in the file's order; `rows` ascends.
+    fn columns(
+        self: &Arc<Self>,
+        file: &ColdFile,
+        columns: &[usize],
+        rows: Option<&[u32]>,
+    ) -> Result<Vec<ArrayRef>, ColdError> {
+        let footer = self.footer(file)?;
+        let fields = footer.schema().fields();
+        if columns.iter().any(|column| *column >= fields.len()) {
+            return Err(damaged(file, "it has fewer columns than its manifest says"));
+        }
+        let types: Vec<DataType> = columns.iter().map(|column| fields[*column].data_type().clone()).collect();
+        let mask = ProjectionMask::roots(footer.parquet_schema(), columns.iter().copied());
+        let mut builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.remote(file), footer.as_ref().clone())
+                .with_projection(mask);
+        if let Some(rows) = rows {
+            let (groups, selection) = select(&footer, rows);
+            builder = builder.with_row_groups(groups).with_row_selection(selection);
+        }
+        let reader = builder.build().map_err(|error| parquet(file, error))?;
+        let mut parts: Vec<Vec<ArrayRef>> = vec![Vec::new(); columns.len()];
+        // A projection keeps the file's order.
+        let mut order: Vec<usize> = columns.to_vec();
+        order.sort_unstable();
+        order.dedup();
+        for batch in reader {
+            let batch = batch.map_err(|error| match error {
+                arrow::error::ArrowError::ExternalError(inner) => external(file, inner),
+                error => damaged(file, &error.to_string()),
+            })?;
+            for (part, column) in parts.iter_mut().zip(columns) {
+                let place = order.binary_search(column).unwrap_or(0);
+                part.push(Arc::clone(batch.column(place)));
+            }
+        }
+        let whole = parts.into_iter().zip(&types).map(|(part, ty)| match part.len() {
+            0 => Ok(new_null_array(ty, 0)),
+            1 => Ok(Arc::clone(&part[0])),
+            _ => {
+                let refs: Vec<&dyn Array> = part.iter().map(AsRef::as_ref).collect();
+                concat(&refs).map_err(|error| damaged(file, &error.to_string()))
+            }
+        });
+        whole.collect()
+    }
+
+    fn vids_of(self: &Arc<Self>, file: &ColdFile, place: usize) -> Result<Arc<FileVids>, ColdError> {
+        self.vids.get_or_insert_with(&file.path, || {
+            let column = self.columns(file, &[place], None)?;
+            let vids = column.first().and_then(|column| column.as_primitive_opt::<UInt64Type>());
+            let vids = vids.ok_or_else(|| damaged(file, "its last column holds no vids"))?;
+            Ok(Arc::new(FileVids::new(vids.values().to_vec())))
+        })
+    }
+
+    /// Columns of rows, by number and by the type that they shall have, in the order of `vids`; NULL where a row or its
+    /// column is in no file. Blocking.
+    ///
+    /// # Errors
+    /// [`StoreError::Cold`]
+    pub(crate) fn rows<'a>(
+        self: &Arc<Self>,
+        manifests: impl Iterator<Item = &'a Arc<LoggedManifest>>,
+        vids: &[u64],
+        columns: &[(u16, DataType)],
+    ) -> Result<Vec<ArrayRef>, StoreError> {
+        // For each column: the parts that were read, the first one a single NULL; for each row its part and place.
+        let mut parts: Vec<Vec<ArrayRef>> = columns.iter().map(|(_, ty)| vec![new_null_array(ty, 1)]).collect();
+        let mut places: Vec<(usize, usize)> = vec![(0, 0); vids.len()];
+        let mut missing: Vec<usize> = (0..vids.len()).collect();
+        for logged in manifests {
+            let manifest = &logged.manifest;
+            let wanted: Vec<Option<usize>> = columns
+                .iter()
+                .map(|(number, _)| manifest.columns.iter().position(|column| column.number == *number))
+                .collect();
+            for file in &manifest.files {
+                let near = |at: &usize| (file.vid_first..=file.vid_last).contains(&vids[*at]);
+                if !missing.iter().any(near) {
+                    continue;
+                }
+                let known = self.vids_of(file, manifest.columns.len())?;
+                let mut found: Vec<(u32, usize)> = Vec::new();
+                missing.retain(|at| match known.row_of(vids[*at]) {
+                    Some(row) => {
+                        found.push((row, *at));
+                        false
+                    }
+                    None => true,
+                });
+                if found.is_empty() {
+                    continue;
+                }
+                found.sort_unstable();
+                let mut rows: Vec<u32> = found.iter().map(|(row, _)| *row).collect();
+                rows.dedup();
+                let in_file: Vec<usize> = wanted.iter().copied().flatten().collect();
+                let mut read = self.columns(file, &in_file, Some(&rows))?.into_iter();
+                let part = parts.first().map_or(0, Vec::len);
+                for ((column, (_, ty)), place) in parts.iter_mut().zip(columns).zip(&wanted) {
+                    let array = match place.and_then(|_| read.next()) {
+                        Some(array) => form::from_file(&array, ty)?,
+                        None => new_null_array(ty, rows.len()),
+                    };
+                    if array.len() != rows.len() {
+                        return Err(damaged(file, "rows are missing in it").into());
+                    }
+                    column.push(array);
+                }
+                for (row, at) in found {
+                    places[at] = (part, rows.binary_search(&row).unwrap_or(0));
+                }
+            }
+            if missing.is_empty() {
+                break;
+            }
+        }
+        let whole = parts.iter().map(|parts| {
+            let refs: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+            interleave(&refs, &places).map_err(StoreError::from)
+        });
+        whole.collect()
+    }
+}
+
+/// The row groups that hold some rows of a file, and the rows within these.
+fn select(footer: &ArrowReaderMetadata, rows: &[u32]) -> (Vec<usize>, RowSelection) {
+    let (mut groups, mut ranges): (Vec<usize>, Vec<std::ops::Range<usize>>) = (Vec::new(), Vec::new());
+    let (mut first, mut before, mut rest) = (0usize, 0usize, rows);
+    for (number, group) in footer.metadata().row_groups().iter().enumerate() {
+        let count = usize::try_from(group.num_rows()).unwrap_or(0);
+        let (here, behind) = rest.split_at(rest.partition_point(|row| (*row as usize) < first + count));
+        if !here.is_empty() {
+            groups.push(number);
+            for row in here {
+                let at = *row as usize - first + before;
+                match ranges.last_mut() {
+                    Some(last) if last.end == at => last.end = at + 1,
+                    _ => ranges.push(at..at + 1),
+                }
+            }
+            before += count;
+        }
+        (first, rest) = (first + count, behind);
+    }
+    (groups, RowSelection::from_consecutive_ranges(ranges.into_iter(), before))
+}
+
+fn damaged(file: &ColdFile, what: &str) -> ColdError {
+    ColdError::Damaged { path: file.path.clone(), what: what.to_owned() }
+}
+
+fn parquet(file: &ColdFile, error: ParquetError) -> ColdError {
+    match error {
+        ParquetError::External(inner) => external(file, inner),
+        error => damaged(file, &error.to_string()),
+    }
+}
+
+/// What the store said, if it was the store.
+fn external(file: &ColdFile, error: Box<dyn std::error::Error + Send + Sync>) -> ColdError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
+    while let Some(this) = cause {
+        let inner = this.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let found = this.downcast_ref::<ColdError>().or_else(|| inner.and_then(|inner| inner.downcast_ref()));
+        if let Some(cold) = found {
+            return cold.clone();
+        }
+        cause = this.source();
+    }
+    damaged(file, &error.to_string())
+}

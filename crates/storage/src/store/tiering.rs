@@ -1,0 +1,240 @@
+//! What moves rows to the cold tier, and what removes files that nothing needs.
+//!
+//! The leader exports rows and logs a manifest ([`Store::export`]); every node lets go of its own copies when nobody needs
+//! them ([`Store::settle_cold`]). Both are local work: a query returns the same before, between and after.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use arrow::record_batch::RecordBatch;
+use perigee_types::catalog::Table;
+use perigee_types::{LogIndex, Oid, Term, Value};
+
+use super::{Core, Snapshot, Store, StoreError};
+use crate::cold::{ColdError, ColdStore, LoggedManifest, Manifest};
+use crate::table::chunk::Chunk;
+use crate::table::{ChunkScan, TableStore, Tier};
+
+/// How long a store that was away is left alone.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Rows of one table that shall become cold.
+pub struct Export {
+    /// Held until the manifest is logged: what it sees stays.
+    pub snapshot: Arc<Snapshot>,
+    /// The horizon of the manifest before.
+    pub after: LogIndex,
+    /// What began since, as the snapshot sees it.
+    pub chunks: Vec<ChunkScan>,
+}
+
+impl Export {
+    /// Visible rows of a chunk with all columns of a definition, then the vids.
+    ///
+    /// # Errors
+    /// As [`ChunkScan::batch`].
+    pub fn batch(chunk: &ChunkScan, table: &Table) -> Result<RecordBatch, StoreError> {
+        let numbers: Vec<u16> = table.columns.iter().map(|column| column.number).collect();
+        chunk.batch(&numbers, true)
+    }
+}
+
+/// What of a table is in one tier.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TierStatistics {
+    /// Rows that have not ended, about.
+    pub rows: u64,
+    /// Bytes there: as Arrow in memory and in the LSM, of files in the object store.
+    pub bytes: u64,
+    /// Chunks, or files.
+    pub files: u64,
+    /// The least and the greatest value of the column that was asked for, as far as it is known without reading.
+    pub range: Option<(Value, Value)>,
+}
+
+impl TierStatistics {
+    fn extend(&mut self, min: &Value, max: &Value) {
+        if min.is_null() || max.is_null() {
+            return;
+        }
+        let (least, greatest) = self.range.get_or_insert_with(|| (min.clone(), max.clone()));
+        if min.sql_cmp(least) == Some(std::cmp::Ordering::Less) {
+            *least = min.clone();
+        }
+        if max.sql_cmp(greatest) == Some(std::cmp::Ordering::Greater) {
+            *greatest = max.clone();
+        }
+    }
+}
+
+impl Store {
+    /// Where cold files are.
+    ///
+    /// # Errors
+    /// [`ColdError::NoStore`]
+    pub fn cold(&self) -> Result<&Arc<ColdStore>, ColdError> {
+        self.shared.cold.as_ref().ok_or(ColdError::NoStore)
+    }
+
+    /// Pins what of a table is not in a manifest yet; `None` where nothing is. On the leader.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownStorage`]
+    pub fn export(self: &Arc<Self>, table: &Table) -> Result<Option<Export>, StoreError> {
+        let store = self.must_get_table(table.storage)?;
+        {
+            // Open rows belong to apply: this stands in for it between two entries.
+            let _core = self.core.lock();
+            store.close_open_rows()?;
+            store.seal();
+        }
+        let snapshot = self.snapshot();
+        let after = store.cold_horizon();
+        let chunks = store.scan_between(after, snapshot.index, table).chunks;
+        if snapshot.index <= after || chunks.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Export { snapshot, after, chunks }))
+    }
+
+    /// A manifest was committed. One that does not go on where the last one ended has no effect: another came first.
+    pub(super) fn apply_manifest(&self, core: &mut Core, storage: Oid, manifest: Manifest) -> Result<(), StoreError> {
+        let table = self.any_table(storage).filter(|table| table.dropped_at() == u64::MAX);
+        let Some(table) = table.filter(|table| table.cold_horizon() == manifest.after) else { return Ok(()) };
+        if manifest.horizon <= manifest.after || manifest.horizon >= core.index {
+            return Ok(());
+        }
+        core.outcomes.changed_table(storage, manifest.horizon.0);
+        table.add_manifest(core.index, manifest)
+    }
+
+    /// Lets chunks go of columns that cold files hold, of one table or of all, as far as no snapshot is older than the
+    /// manifest. What cannot be done now is done later. Gives the count of chunks.
+    pub fn settle_cold(&self, only: Option<Oid>) -> usize {
+        let Some(cold) = &self.shared.cold else { return 0 };
+        let pending = |table: &Arc<TableStore>| {
+            only.is_none_or(|only| table.storage() == only)
+                && table.manifests().last().is_some_and(|last| last.index.0 > table.settled.load(Ordering::Acquire))
+        };
+        let tables: Vec<Arc<TableStore>> = self.all_tables().into_iter().filter(pending).collect();
+        if tables.is_empty() || only.is_none() && self.cold_retry.lock().is_some_and(|at| Instant::now() < at) {
+            return 0;
+        }
+        let mut settled = 0;
+        for table in tables {
+            match self.settle_table(&table, cold) {
+                Ok(chunks) => settled += chunks,
+                Err(error) => {
+                    tracing::warn!(%error, storage = %table.storage(), "rows stay warm: their cold files cannot be read");
+                    *self.cold_retry.lock() = Some(Instant::now() + RETRY_AFTER);
+                }
+            }
+        }
+        settled
+    }
+
+    fn settle_table(&self, table: &Arc<TableStore>, cold: &Arc<ColdStore>) -> Result<usize, ColdError> {
+        let horizon = self.clock.horizon();
+        let manifests = table.manifests();
+        let Some(last) = manifests.iter().rev().find(|manifest| manifest.index.0 <= horizon) else { return Ok(0) };
+        if last.index.0 <= table.settled.load(Ordering::Acquire) {
+            return Ok(0);
+        }
+        let may = |chunk: &Arc<Chunk>| {
+            let (_, newest) = chunk.begins().bounds();
+            !chunk.is_cold() && newest <= last.manifest.horizon.0
+        };
+        let directory = table.pin().0;
+        let ready: Vec<&Arc<Chunk>> = directory.chunks().iter().filter(|chunk| may(chunk)).collect();
+        let needed = |manifest: &&Arc<LoggedManifest>| {
+            manifest.index <= last.index && ready.iter().any(|chunk| manifest.covers(chunk.begins().bounds()))
+        };
+        for file in manifests.iter().filter(needed).flat_map(|manifest| &manifest.manifest.files) {
+            cold.check_footer(file)?;
+        }
+        // What a checkpoint has taken hold of must stay until it has written it.
+        let checkpoint = self.checkpoints.lock();
+        for chunk in &ready {
+            chunk.make_cold();
+        }
+        drop(checkpoint);
+        table.mark_dirty();
+        if !table.pin().0.chunks().iter().any(may) {
+            table.settled.fetch_max(last.index.0, Ordering::AcqRel);
+        }
+        Ok(ready.len())
+    }
+
+    /// Removes files under `prefix` that no manifest names: left over from a migration that did not end, or of tables that
+    /// are gone. Gives how many. On the leader, when the first entry of its `term` is applied.
+    ///
+    /// A file is named by the term that made it, see [`file_path`]: no manifest of an earlier one can still come, later ones
+    /// are not judged, and of this one `uploading` says what is under way.
+    ///
+    /// # Errors
+    /// The store's; what was removed until then stays removed.
+    pub fn collect_cold(&self, prefix: &str, term: Term, uploading: impl Fn(&str) -> bool) -> Result<usize, ColdError> {
+        let cold = self.cold()?;
+        let mut idle = cold.list(prefix)?;
+        idle.retain(|file| term_of(&file.path).is_some_and(|made| made <= term.0) && !uploading(&file.path));
+        // Asked afterwards: a manifest is applied before its files stop being uploads.
+        let named: HashSet<String> = self
+            .all_tables()
+            .iter()
+            .flat_map(|table| table.manifests().iter().cloned().collect::<Vec<_>>())
+            .flat_map(|manifest| manifest.manifest.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>())
+            .collect();
+        let mut removed = cold.remove_partial(prefix, &uploading)?;
+        for file in idle.iter().filter(|file| !named.contains(&file.path)) {
+            cold.delete(&file.path)?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// What of a table is in each tier: hot, warm, cold; with the range of a `column` there.
+    #[must_use]
+    pub fn tiers(&self, storage: Oid, column: Option<u16>) -> Option<[(Tier, TierStatistics); 3]> {
+        let table = self.any_table(storage)?;
+        let (directory, open) = table.pin();
+        let mut tiers = [Tier::Hot, Tier::Warm, Tier::Cold].map(|tier| (tier, TierStatistics::default()));
+        for chunk in directory.chunks() {
+            let tier = chunk.tier();
+            for (_, found) in tiers.iter_mut().filter(|(of, _)| *of == tier) {
+                found.rows += chunk.live() as u64;
+                found.bytes += if tier == Tier::Cold { 0 } else { chunk.bytes() as u64 };
+                found.files += u64::from(tier != Tier::Cold);
+                let place = column.and_then(|column| chunk.column_place(column));
+                if let Some(stats) = place.and_then(|place| chunk.stats(place)) {
+                    found.extend(&stats.min, &stats.max);
+                }
+            }
+        }
+        let live = open.ends.iter().filter(|end| **end == u64::MAX).count();
+        tiers[0].1.rows += live as u64;
+        tiers[0].1.bytes += open.bytes as u64;
+        let place = column.and_then(|column| open.columns.iter().position(|known| *known == column));
+        for value in place.iter().flat_map(|place| open.rows.iter().filter_map(|row| row.get(*place))) {
+            tiers[0].1.extend(value, value);
+        }
+        for file in table.manifests().iter().flat_map(|manifest| &manifest.manifest.files) {
+            tiers[2].1.bytes += file.bytes;
+            tiers[2].1.files += 1;
+        }
+        Some(tiers)
+    }
+}
+
+/// The path of a new file: `prefix` has the ids of the cluster and of its lineage.
+#[must_use]
+pub fn file_path(prefix: &str, storage: Oid, term: Term, name: &str) -> String {
+    format!("{prefix}/{}/{}-{name}.parquet", storage.0, term.0)
+}
+
+/// The term that made a file.
+fn term_of(path: &str) -> Option<u64> {
+    let (_, name) = path.rsplit_once('/')?;
+    name.strip_suffix(".parquet")?.split_once('-')?.0.parse().ok()
+}

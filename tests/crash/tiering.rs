@@ -1,0 +1,164 @@
+//! SIGKILL at every step of a migration to the cold tier: at syncs of uploads, of the manifest's entry, of the checkpoint that
+//! takes rows out of the LSM; and at any time besides.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use perigee_testkit::{Client, Server};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+const ROWS: i64 = 100;
+
+/// One transaction: rows that come, rows of all tiers that change and go.
+fn step(n: i64) -> String {
+    let (first, last) = (n * ROWS, n * ROWS + ROWS - 1);
+    format!(
+        "BEGIN;
+         INSERT INTO t SELECT g, {n}, repeat('x', (g % 40)::int) FROM generate_series({first}, {last}) g;
+         UPDATE t SET v = v + 1 WHERE id % 7 = {n} % 7;
+         DELETE FROM t WHERE id % 53 = {n} % 53;
+         INSERT INTO done VALUES ({n});
+         COMMIT"
+    )
+}
+
+/// The table after the first `steps`.
+fn expected(steps: i64) -> BTreeMap<i64, i64> {
+    let mut rows = BTreeMap::new();
+    for n in 0..steps {
+        rows.extend((n * ROWS..(n + 1) * ROWS).map(|id| (id, n)));
+        rows.iter_mut().filter(|(id, _)| *id % 7 == n % 7).for_each(|(_, v)| *v += 1);
+        rows.retain(|id, _| id % 53 != n % 53);
+    }
+    rows
+}
+
+/// Transactions, migrations and checkpoints, until the server is gone.
+async fn load(client: &Client, mut n: i64, steps: i64) {
+    let last = n + steps;
+    while n < last {
+        if client.batch_execute(&step(n)).await.is_err() {
+            return;
+        }
+        n += 1;
+        let behind = match n % 3 {
+            0 => "CALL perigee.migrate('t', 'cold')",
+            1 => "CHECKPOINT",
+            _ => "SELECT 1",
+        };
+        match client.batch_execute(behind).await {
+            Ok(()) => {}
+            Err(error) if error.as_db_error().is_none() => return,
+            Err(error) => panic!("{behind}: {error:?}"),
+        }
+    }
+}
+
+/// Compares all rows, by scans and by the index. Gives the count of steps done.
+async fn check(client: &Client) -> i64 {
+    let steps: i64 = client.value("SELECT count(*) FROM done").await.unwrap().parse().unwrap();
+    let rows = client.rows("SELECT id, v, length(pad) FROM t ORDER BY id").await.unwrap();
+    let found: Vec<(i64, i64, i64)> = rows
+        .iter()
+        .map(|row| {
+            let number = |at: usize| row[at].as_ref().unwrap().parse::<i64>().unwrap();
+            (number(0), number(1), number(2))
+        })
+        .collect();
+    let expected: Vec<(i64, i64, i64)> = expected(steps).into_iter().map(|(id, v)| (id, v, id % 40)).collect();
+    assert_eq!(found, expected, "after {steps} steps");
+    // By key: some that are there, and some that are not.
+    for (id, v, _) in expected.iter().step_by(expected.len() / 8 + 1) {
+        let found = client.value(&format!("SELECT v FROM t WHERE id = {id}")).await.unwrap();
+        assert_eq!(found, v.to_string(), "row {id}");
+        let error = client.batch_execute(&format!("INSERT INTO t VALUES ({id}, 0, '')")).await.unwrap_err();
+        assert_eq!(error.code().unwrap().code(), "23505", "row {id} is there");
+    }
+    steps
+}
+
+fn files(folder: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let count = |entry: std::fs::DirEntry| match entry.path() {
+        path if path.is_dir() => files(&path),
+        path => usize::from(path.extension().is_some_and(|extension| extension == "parquet")),
+    };
+    entries.filter_map(Result::ok).map(count).sum()
+}
+
+async fn create(server: &Server) {
+    let client = server.client().await.unwrap();
+    let tables = "CREATE TABLE t (id int8 PRIMARY KEY, v int8 NOT NULL, pad text); CREATE INDEX ON t (v);
+                  CREATE TABLE done (n int8 PRIMARY KEY)";
+    client.batch_execute(tables).await.unwrap();
+}
+
+/// Nothing that a migration has left behind outlives the table.
+async fn nothing_is_left(server: &Server) {
+    let client = server.client().await.unwrap();
+    client.batch_execute("CALL perigee.migrate('t', 'cold')").await.unwrap();
+    let cold = server.data_dir().join("cold");
+    assert!(files(&cold) > 0, "no row has become cold");
+    client.batch_execute("DROP TABLE t").await.unwrap();
+    // Who still reads the table lets go of it behind the statement.
+    for _ in 0..100 {
+        client.batch_execute("CALL perigee.collect_cold_files()").await.unwrap();
+        if files(&cold) == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{} files are left", files(&cold));
+}
+
+/// The process is ended in place of its n-th sync or rename.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_at_each_sync_of_a_migration_loses_and_doubles_nothing() {
+    let mut server = perigee_tests::options().with_faults().start().unwrap();
+    create(&server).await;
+    let (mut steps, mut kills) = (0, 0);
+    let lives = std::env::var("PERIGEE_TIERING_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
+    for life in 0..lives {
+        server.kill();
+        server.options_mut().environment.push(("PERIGEE_FAULTS_KILL_AT".to_owned(), (6 + 2 * life).to_string()));
+        // A kill during the start is a kill as well.
+        if tokio::task::block_in_place(|| server.restart()).is_ok()
+            && let Ok(client) = server.client().await
+        {
+            load(&client, steps, 30).await;
+            kills += 1;
+        }
+        tokio::task::block_in_place(|| server.kill());
+        server.options_mut().environment.retain(|(name, _)| name != "PERIGEE_FAULTS_KILL_AT");
+        tokio::task::block_in_place(|| server.restart()).unwrap();
+        steps = check(&server.client().await.unwrap()).await;
+    }
+    println!("{kills} kills behind the start, {steps} steps");
+    assert!(steps > 0 && kills > 0, "the load did nothing");
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_at_any_time_of_a_migration_lose_and_double_nothing() {
+    let mut server = perigee_tests::options().start().unwrap();
+    create(&server).await;
+    let seed = rand::random::<u64>();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut steps = 0;
+    for _ in 0..8 {
+        let client = server.client().await.unwrap();
+        let after = Duration::from_millis(random.random_range(50..900));
+        let killer = async {
+            tokio::time::sleep(after).await;
+            tokio::task::block_in_place(|| server.kill());
+        };
+        tokio::join!(load(&client, steps, i64::MAX - steps), killer);
+        tokio::task::block_in_place(|| server.restart()).unwrap();
+        steps = check(&server.client().await.unwrap()).await;
+    }
+    assert!(steps > 0, "the load did nothing");
+    nothing_is_left(&server).await;
+}
