@@ -35,7 +35,8 @@ mod copy;
 mod copy_keys;
 mod ddl;
 mod deferred;
-pub mod engine;
+pub mod elsewhere;
+mod engine;
 mod error;
 mod execute;
 mod explain;
@@ -87,6 +88,7 @@ pub use api::{
     TransactionStatus,
 };
 pub use copy::RefusedBatch;
+pub use elsewhere::{Answers, CommitFate, Elsewhere, Foreign, NamedCommit, Place, SessionChanges};
 pub use engine::{Engine, EngineOptions};
 pub use keyspace::KeyspaceLog;
 pub use machine::Machine;
