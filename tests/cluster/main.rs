@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod redis;
+mod sql;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -34,14 +37,17 @@ async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F)
     }
 }
 
-async fn count(client: &Client) -> u64 {
-    client.value("SELECT count(*) FROM t").await.unwrap().parse().unwrap()
+/// A client that reads what the node itself has.
+async fn at_itself(cluster: &Cluster, number: usize) -> Result<Client, TestkitError> {
+    let client = cluster.servers()[number].client().await?;
+    client.batch_execute("SET perigee.read_consistency = local").await?;
+    Ok(client)
 }
 
 /// Waits until a node has all rows, read at the node itself.
 async fn has_rows(cluster: &Cluster, number: usize, wanted: u64) {
     until(&format!("n{} has {wanted} rows", number + 1), || async {
-        let Ok(client) = cluster.servers()[number].client().await else { return false };
+        let Ok(client) = at_itself(cluster, number).await else { return false };
         matches!(client.value("SELECT count(*) FROM t").await, Ok(found) if found == wanted.to_string())
     })
     .await;
@@ -78,7 +84,7 @@ async fn check(cluster: &Cluster, acknowledged: &BTreeSet<u64>) {
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     for number in 0..3 {
         has_rows(cluster, number, rows.len() as u64).await;
-        let same = cluster.servers()[number].client().await.unwrap().rows(sql).await.unwrap();
+        let same = at_itself(cluster, number).await.unwrap().rows(sql).await.unwrap();
         assert!(same == rows, "n{} has other rows", number + 1);
     }
 }
@@ -94,7 +100,6 @@ fn voters(cluster: &Cluster, number: usize) -> Vec<String> {
 async fn three_nodes_replicate_what_the_leader_writes() {
     let cluster = Cluster::start(&options()).unwrap();
     let leader = cluster.leader().unwrap();
-    let name = format!("n{}", leader + 1);
     let client = cluster.servers()[leader].client().await.unwrap();
     client.batch_execute("CREATE TABLE t (a int PRIMARY KEY); CREATE INDEX ON t (a)").await.unwrap();
     client.batch_execute("INSERT INTO t SELECT x FROM generate_series(1, 500) AS g(x)").await.unwrap();
@@ -105,25 +110,9 @@ async fn three_nodes_replicate_what_the_leader_writes() {
         let server = &cluster.servers()[number];
         let follower = server.client().await.unwrap();
         assert_eq!(follower.value("SELECT sum(a) FROM t WHERE a <= 10").await.unwrap(), "55");
-        for sql in
-            ["INSERT INTO t VALUES (0)", "DELETE FROM t", "CREATE TABLE u (a int)", "CREATE TEMP TABLE v (a int)"]
-        {
-            let error = follower.batch_execute(sql).await.unwrap_err();
-            let error = error.as_db_error().unwrap();
-            assert_eq!(error.code().code(), "25006", "{sql}: {error}");
-            assert!(error.message().contains(&name), "{sql}: {error}");
-        }
-        assert_eq!(count(&follower).await, 500, "the session goes on");
         let mut keys = Connection::open(server.redis(), PATIENCE).unwrap();
-        until("the key is there", || {
-            let found = keys.ask(&["GET", "key"]).bytes();
-            async move { found == Some(b"value".to_vec()) }
-        })
-        .await;
-        let refused = format!("{:?}", keys.ask(&["SET", "key", "other"]));
-        assert!(refused.contains("READONLY") && refused.contains(&name), "{refused}");
+        assert_eq!(keys.ask(&["GET", "key"]).bytes(), Some(b"value".to_vec()));
     }
-    assert_eq!(count(&client).await, 500, "nothing that was refused was written");
     assert_eq!(voters(&cluster, leader), ["n1", "n2", "n3"]);
 }
 

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::connect::{Connector, accept};
+use crate::doors::Doors;
 use crate::error::ClusterError;
 use crate::header::Header;
 use crate::hello::Hello;
@@ -30,6 +31,11 @@ use crate::server::ClusterService;
 
 /// How long a hello may take.
 const HELLO_PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes on their way on one stream, and on one of a client's session.
+const WINDOW: u32 = 4 << 20;
+const SESSION_WINDOW: u32 = 256 << 10;
+/// And on one connection: streams bound themselves, and none waits for another.
+const CONNECTION_WINDOW: u32 = 1 << 30;
 /// Between two rounds of hellos, and between two lines that say for whom this node waits.
 const ROUND: Duration = Duration::from_millis(200);
 const SAY_EVERY: u32 = 25;
@@ -63,6 +69,7 @@ pub(crate) struct Known {
     peers: BTreeMap<String, String>,
     cluster_id: Mutex<u128>,
     consensus: Mutex<Option<Consensus>>,
+    pub(crate) doors: Mutex<Option<Arc<dyn Doors>>>,
     /// What is known before consensus runs: a data directory without a cluster is empty.
     empty: AtomicBool,
 }
@@ -112,7 +119,10 @@ pub struct Cluster {
 
 /// Lanes in an order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct LaneOrder(u8);
+pub(crate) struct LaneOrder(u8);
+
+/// Sessions of clients: one that does not read must not hold up what else clients want.
+pub(crate) const SESSIONS: LaneOrder = LaneOrder(4);
 
 impl From<Lane> for LaneOrder {
     fn from(lane: Lane) -> Self {
@@ -120,6 +130,7 @@ impl From<Lane> for LaneOrder {
             Lane::Control => 0,
             Lane::Log => 1,
             Lane::Snapshot => 2,
+            Lane::Client => 3,
         })
     }
 }
@@ -168,15 +179,16 @@ impl Cluster {
             peers: options.peers,
             cluster_id: Mutex::new(identity.cluster_id.unwrap_or_default()),
             consensus: Mutex::default(),
+            doors: Mutex::default(),
             empty: AtomicBool::new(identity.cluster_id.is_none()),
         });
         let closing = CancellationToken::new();
         let (accepted, incoming) = mpsc::channel(16);
         tokio::spawn(accept(listener, known.tls.clone(), accepted, closing.clone()));
         let serving = Server::builder()
-            .initial_stream_window_size(8 << 20)
-            .initial_connection_window_size(16 << 20)
-            .max_concurrent_streams(256)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(16_384)
             .http2_keepalive_interval(Some(Duration::from_secs(2)))
             .http2_keepalive_timeout(Some(Duration::from_secs(5)))
             .add_service(ClusterService(Arc::clone(&known)))
@@ -311,6 +323,7 @@ impl Cluster {
     pub fn close(&self) {
         self.closing.cancel();
         *self.known.consensus.lock() = None;
+        *self.known.doors.lock() = None;
     }
 
     /// A link for hellos: to whichever incarnation is there.
@@ -319,9 +332,10 @@ impl Cluster {
         self.grpc_link(&node, Lane::Control)
     }
 
-    fn grpc_link(&self, peer: &Node, lane: Lane) -> Arc<GrpcLink> {
+    pub(crate) fn grpc_link(&self, peer: &Node, lane: impl Into<LaneOrder>) -> Arc<GrpcLink> {
+        let lane = lane.into();
         let mut links = self.links.lock();
-        let link = links.entry((peer.id(), lane.into())).or_insert_with(|| {
+        let link = links.entry((peer.id(), lane)).or_insert_with(|| {
             let known = Arc::clone(&self.known);
             let to = (peer.name.clone(), peer.incarnation);
             let header = move || Header {
@@ -333,7 +347,8 @@ impl Cluster {
             let address = self.known.peers.get(&peer.name).unwrap_or(&peer.address).clone();
             let connector =
                 Connector { name: peer.name.clone(), address, tls: self.known.tls.clone(), failed: Mutex::default() };
-            Arc::new(GrpcLink::new(connector, Arc::new(header)))
+            let window = if lane == SESSIONS { SESSION_WINDOW } else { WINDOW };
+            Arc::new(GrpcLink::new(connector, Arc::new(header), (window, CONNECTION_WINDOW)))
         });
         Arc::clone(link)
     }

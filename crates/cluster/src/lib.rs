@@ -14,6 +14,7 @@
 mod cluster;
 mod codec;
 mod connect;
+mod doors;
 mod error;
 mod header;
 mod hello;
@@ -25,4 +26,5 @@ mod server;
 mod tests;
 
 pub use cluster::{Cluster, ClusterOptions, Identity};
+pub use doors::Doors;
 pub use error::ClusterError;

@@ -13,17 +13,15 @@ use perigee_consensus::{Call, Link, LinkError};
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, Streaming};
 
 use crate::codec::{Frame, FrameCodec, MESSAGE_BYTES_MAX};
 use crate::connect::Connector;
 use crate::header::Header;
-use crate::server::{APPEND, CALL, HELLO};
+use crate::server::{APPEND, ASK, CALL, HELLO, PROPOSE, SESSION};
 
 /// How often a connection is asked whether it lives, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
-/// Bytes on their way to one member, on one stream and on one connection.
-const WINDOW: (u32, u32) = (8 << 20, 16 << 20);
 
 /// A way to one member.
 pub(crate) struct GrpcLink {
@@ -33,8 +31,8 @@ pub(crate) struct GrpcLink {
 }
 
 impl GrpcLink {
-    /// `header` gives what each request says of itself at that time.
-    pub(crate) fn new(connector: Connector, header: Arc<dyn Fn() -> Header + Send + Sync>) -> Self {
+    /// `header` gives what each request says of itself at that time; `window` are the bytes on their way here, on one stream and on all.
+    pub(crate) fn new(connector: Connector, header: Arc<dyn Fn() -> Header + Send + Sync>, window: (u32, u32)) -> Self {
         let name = connector.name.clone();
         let connector = Arc::new(connector);
         let connect = tower::service_fn(move |_: Uri| {
@@ -43,8 +41,8 @@ impl GrpcLink {
         });
         // The connector knows where to; the name here is what HTTP wants to see.
         let channel = Endpoint::from_static("http://member")
-            .initial_stream_window_size(WINDOW.0)
-            .initial_connection_window_size(WINDOW.1)
+            .initial_stream_window_size(window.0)
+            .initial_connection_window_size(window.1)
             .http2_keep_alive_interval(PING.0)
             .keep_alive_timeout(PING.1)
             .keep_alive_while_idle(true)
@@ -80,6 +78,54 @@ impl GrpcLink {
 
     fn late(&self, patience: Duration) -> LinkError {
         LinkError::Broken { name: self.name.clone(), reason: format!("no answer within {} ms", patience.as_millis()) }
+    }
+
+    /// Asks the member's doors.
+    pub(crate) async fn ask(&self, kind: u8, body: Bytes, patience: Duration) -> Result<Bytes, LinkError> {
+        self.unary(ASK, kind, body, patience).await
+    }
+
+    /// Opens a session at the member's doors.
+    pub(crate) async fn session(
+        &self,
+        requests: BoxStream<'static, Bytes>,
+        patience: Duration,
+    ) -> Result<BoxStream<'static, Result<Bytes, LinkError>>, LinkError> {
+        self.bodies(SESSION, requests, patience).await
+    }
+
+    /// Opens a stream both ways and gives what comes back.
+    async fn bodies(
+        &self,
+        path: &'static str,
+        requests: BoxStream<'static, Bytes>,
+        patience: Duration,
+    ) -> Result<BoxStream<'static, Result<Bytes, LinkError>>, LinkError> {
+        let name = self.name.clone();
+        let answers = self.open(path, requests, patience).await?;
+        let answers =
+            answers.map(move |frame| frame.map(|frame| frame.body).map_err(|status| link_error(&name, &status)));
+        Ok(answers.boxed())
+    }
+
+    /// Opens a stream both ways; the member has answered when this returns.
+    async fn open(
+        &self,
+        path: &'static str,
+        requests: BoxStream<'static, Bytes>,
+        patience: Duration,
+    ) -> Result<Streaming<Frame>, LinkError> {
+        let opened = async {
+            let mut client = self.client();
+            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            let request = self.request(requests.map(|body| Frame { call: 0, body }))?;
+            client.streaming(request, PathAndQuery::from_static(path), FrameCodec).await
+        };
+        match tokio::time::timeout(patience, opened).await {
+            Ok(Ok(answers)) => Ok(answers.into_inner()),
+            Ok(Err(status)) => Err(link_error(&self.name, &status)),
+            Err(_) => Err(self.late(patience)),
+        }
     }
 
     /// Says hello; `body` is what this node says of itself.
@@ -147,21 +193,8 @@ impl Link for GrpcLink {
         async move {
             let waiting = Arc::new(Waiting::default());
             let sending = Arc::clone(&waiting);
-            let requests = requests.map(move |body| {
-                sending.sent();
-                Frame { call: Call::Append as u8, body }
-            });
-            let opened = async {
-                let mut client = self.client();
-                client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-                let request = self.request(requests)?;
-                client.streaming(request, PathAndQuery::from_static(APPEND), FrameCodec).await
-            };
-            let answers = match tokio::time::timeout(patience, opened).await {
-                Ok(Ok(answers)) => answers.into_inner(),
-                Ok(Err(status)) => return Err(link_error(&self.name, &status)),
-                Err(_) => return Err(self.late(patience)),
-            };
+            let requests = requests.inspect(move |_| sending.sent());
+            let answers = self.open(APPEND, requests.boxed(), patience).await?;
             let name = self.name.clone();
             let late = self.late(patience);
             let answers = futures::stream::unfold(Some((answers, waiting)), move |state| {
@@ -183,5 +216,13 @@ impl Link for GrpcLink {
             Ok(answers.boxed())
         }
         .boxed()
+    }
+
+    fn propose(
+        &self,
+        requests: BoxStream<'static, Bytes>,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<Bytes, LinkError>>, LinkError>> {
+        self.bodies(PROPOSE, requests, patience).boxed()
     }
 }

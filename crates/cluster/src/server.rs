@@ -19,11 +19,15 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::cluster::Known;
 use crate::codec::{Frame, FrameCodec, MESSAGE_BYTES_MAX};
 use crate::connect::PeerCertificate;
+use crate::doors::Doors;
 use crate::header::Header;
 
 pub(crate) const HELLO: &str = "/perigee.cluster.v1.Cluster/Hello";
 pub(crate) const CALL: &str = "/perigee.cluster.v1.Cluster/Call";
 pub(crate) const APPEND: &str = "/perigee.cluster.v1.Cluster/Append";
+pub(crate) const PROPOSE: &str = "/perigee.cluster.v1.Cluster/Propose";
+pub(crate) const ASK: &str = "/perigee.cluster.v1.Cluster/Ask";
+pub(crate) const SESSION: &str = "/perigee.cluster.v1.Cluster/Session";
 
 /// What answers members.
 #[derive(Clone)]
@@ -64,7 +68,10 @@ fn status(error: PeerError) -> Status {
 
 struct Hello(ClusterService);
 struct Calls(ClusterService);
-struct Appends(ClusterService);
+/// A stream of frames for consensus.
+struct Stream(ClusterService, fn(&PeerService, BoxStream<'static, Bytes>) -> Answers);
+
+type Answers = BoxStream<'static, Result<Bytes, PeerError>>;
 
 impl UnaryService<Frame> for Hello {
     type Response = Frame;
@@ -99,7 +106,53 @@ impl UnaryService<Frame> for Calls {
     }
 }
 
-impl StreamingService<Frame> for Appends {
+impl StreamingService<Frame> for Stream {
+    type Response = Frame;
+    type ResponseStream = BoxStream<'static, Result<Frame, Status>>;
+    type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<Frame>>) -> Self::Future {
+        let (service, serve) = (self.0.clone(), self.1);
+        async move {
+            service.check(&request, false)?;
+            let consensus = service.service()?;
+            // A connection that breaks ends the stream: what came before it is answered or forgotten.
+            let requests = request.into_inner().take_while(|frame| ready(frame.is_ok()));
+            let requests = requests.filter_map(|frame| ready(frame.ok().map(|frame| frame.body))).boxed();
+            let answers = serve(&consensus, requests);
+            let answers = answers.map(|answer| answer.map(|body| Frame { call: 0, body }).map_err(status));
+            Ok(Response::new(answers.boxed()))
+        }
+        .boxed()
+    }
+}
+
+struct Asks(ClusterService);
+struct Sessions(ClusterService);
+
+impl ClusterService {
+    fn doors(&self) -> Result<Arc<dyn Doors>, Status> {
+        self.0.doors.lock().clone().ok_or_else(|| Status::unavailable("this node is still starting"))
+    }
+}
+
+impl UnaryService<Frame> for Asks {
+    type Response = Frame;
+    type Future = BoxFuture<'static, Result<Response<Frame>, Status>>;
+
+    fn call(&mut self, request: Request<Frame>) -> Self::Future {
+        let service = self.0.clone();
+        async move {
+            service.check(&request, false)?;
+            let Frame { call, body } = request.into_inner();
+            let body = service.doors()?.ask(call, body).await.map_err(Status::failed_precondition)?;
+            Ok(Response::new(Frame { call, body }))
+        }
+        .boxed()
+    }
+}
+
+impl StreamingService<Frame> for Sessions {
     type Response = Frame;
     type ResponseStream = BoxStream<'static, Result<Frame, Status>>;
     type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
@@ -108,14 +161,10 @@ impl StreamingService<Frame> for Appends {
         let service = self.0.clone();
         async move {
             service.check(&request, false)?;
-            let consensus = service.service()?;
-            // A connection that breaks ends the stream: what came before it is answered or forgotten.
+            let doors = service.doors()?;
             let requests = request.into_inner().take_while(|frame| ready(frame.is_ok()));
             let requests = requests.filter_map(|frame| ready(frame.ok().map(|frame| frame.body))).boxed();
-            let answers = consensus.append(requests);
-            let answers = answers.map(|answer: Result<Bytes, PeerError>| {
-                answer.map(|body| Frame { call: Call::Append as u8, body }).map_err(status)
-            });
+            let answers = doors.session(requests).map(|body| Ok(Frame { call: 0, body }));
             Ok(Response::new(answers.boxed()))
         }
         .boxed()
@@ -140,7 +189,10 @@ impl tower::Service<http::Request<Body>> for ClusterService {
             Ok(match request.uri().path() {
                 HELLO => grpc.unary(Hello(service), request).await,
                 CALL => grpc.unary(Calls(service), request).await,
-                APPEND => grpc.streaming(Appends(service), request).await,
+                APPEND => grpc.streaming(Stream(service, PeerService::append), request).await,
+                PROPOSE => grpc.streaming(Stream(service, PeerService::propose), request).await,
+                ASK => grpc.unary(Asks(service), request).await,
+                SESSION => grpc.streaming(Sessions(service), request).await,
                 _ => Status::unimplemented("no such method").into_http(),
             })
         }

@@ -19,9 +19,11 @@ use perigee_runtime::Clock;
 use perigee_types::LogIndex;
 use tokio::sync::watch;
 
+use crate::core_runtime::seed;
+use crate::fates::Fates;
 use crate::leadership::Leadership;
 use crate::log_store::Shared;
-use crate::machine::{CommittedEntry, Outcome, StateMachine};
+use crate::machine::{Committed, CommittedEntry, Outcome, StateMachine};
 use crate::membership;
 use crate::raft_types::{Entry, LogId, Reply, StoredMembership, TypeConfig, log_id, term_of, to_index};
 use crate::{ConsensusError, MachineError};
@@ -43,6 +45,7 @@ pub(crate) struct ApplyState {
     /// Follows `applied`, for who waits for an entry.
     progress: watch::Sender<LogIndex>,
     pub(crate) leadership: Leadership,
+    pub(crate) fates: Arc<Fates>,
     /// Applied memberships from the one that the last checkpoint needs; the newest is last.
     memberships: Mutex<VecDeque<StoredMembership>>,
     checkpoint: Mutex<Option<SnapshotMeta>>,
@@ -82,6 +85,8 @@ pub(crate) struct Apply {
     /// In a mutex because openraft wants `Sync`; never locked.
     machine: Mutex<Box<dyn StateMachine>>,
     last: Option<LogId>,
+    /// Proposals of this process that were applied and are not published yet.
+    own: Vec<(u64, Committed)>,
     state: Arc<ApplyState>,
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
@@ -105,12 +110,14 @@ impl Apply {
             applied: AtomicU64::new(applied.index.0),
             progress: watch::Sender::new(applied.index),
             leadership: Leadership::new(applied.term),
+            fates: Fates::new(seed(), applied.term),
             memberships: Mutex::new(VecDeque::from([membership])),
             checkpoint: Mutex::new(checkpoint),
         });
         let apply = Self {
             machine: Mutex::new(machine),
             last,
+            own: Vec::new(),
             state: Arc::clone(&state),
             shared,
             clock,
@@ -147,7 +154,11 @@ impl Apply {
         if let Some(members) = openraft::entry::RaftEntry::get_membership(&entry) {
             self.state.memberships.lock().push_back(StoredMembership::new(Some(id), members));
         }
+        let own = entry.proposal().filter(|proposal| proposal.origin == self.state.fates.origin);
         let outcome = self.apply_one(entry.into_committed()?)?;
+        if let Some(own) = own {
+            self.own.push((own.number, Committed { index: to_index(id.index), time, outcome }));
+        }
         self.last = Some(id);
         Ok(Reply { time, outcome })
     }
@@ -179,6 +190,7 @@ impl Apply {
             self.state.progress.send_replace(to_index(last.index));
         }
         self.state.leadership.set_applied(term_of(last));
+        self.state.fates.applied(&mut self.own, term_of(last));
         for (responder, reply) in answers.drain(..) {
             responder.send(reply);
         }

@@ -2,7 +2,7 @@
 
 use std::future::IntoFuture;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,8 @@ use tokio::sync::watch;
 
 use crate::answer::{Answer, InFlight, InFlightCount, Proposal};
 use crate::apply::{Apply, ApplyState};
+use crate::fates::ProposalId;
+use crate::forward::Forwarder;
 use crate::log_store::Shared;
 use crate::members::ClusterParts;
 use crate::options::Node;
@@ -60,6 +62,13 @@ pub(crate) struct Inner {
     /// A snapshot was taken in: the next start begins from it.
     pub(crate) restart: AtomicBool,
     pub(crate) election_max: Duration,
+    pub(crate) forwarder: Forwarder,
+    /// There are no other members, and never will be.
+    pub(crate) alone: bool,
+    /// The term in which leadership was offered to another member: the lease of that one says nothing any more.
+    pub(crate) handing_over: AtomicU64,
+    /// Where what outlives a call runs.
+    pub(crate) handle: tokio::runtime::Handle,
     /// The threads of core and apply; none when they run on the caller's runtime.
     pub(crate) threads: Mutex<Option<tokio::runtime::Runtime>>,
 }
@@ -105,6 +114,11 @@ impl Consensus {
     /// # Errors
     /// The future's error says whether the entry may still take effect: see [`ProposeError`].
     pub fn propose(&self, term: Term, payload: Bytes) -> Proposal {
+        self.propose_as(term, None, &payload)
+    }
+
+    /// The same under a name, for who waits for it on another member: see [`expect`](Self::expect).
+    pub fn propose_as(&self, term: Term, id: Option<ProposalId>, payload: &[u8]) -> Proposal {
         let inner = &*self.inner;
         if payload.len() > inner.entry_bytes_max {
             return Proposal::refused(ProposeError::TooLarge { bytes: payload.len(), max: inner.entry_bytes_max });
@@ -117,8 +131,11 @@ impl Consensus {
             return Proposal::refused(ProposeError::Busy);
         };
         let (answer, rx) = Answer::new(in_flight);
-        let request =
-            inner.raft.write(Command::new(term, &payload)).with_leader(start::leader_id(term)).responder(answer);
+        let command = match id {
+            None => Command::new(term, payload),
+            Some(id) => Command::named(term, id, payload),
+        };
+        let request = inner.raft.write(command).with_leader(start::leader_id(term)).responder(answer);
         // Sending needs no wait while core's queue has room. Not under the caller's tokio budget: a task that has used
         // it up would seem to find the queue full.
         match tokio::task::unconstrained(request.into_future()).now_or_never() {

@@ -29,7 +29,8 @@ pub(crate) fn seed_with(seed: u64) {
     SEEDS.with_borrow_mut(|seeds| *seeds = Some(perigee_runtime::sim::SimRandom::new(seed)));
 }
 
-fn seed() -> u64 {
+/// A random number; in a simulation one that the seed gives.
+pub(crate) fn seed() -> u64 {
     #[cfg(test)]
     if let Some(seed) = SEEDS.with_borrow_mut(|seeds| seeds.as_mut().map(perigee_runtime::sim::SimRandom::next_u64)) {
         return seed;

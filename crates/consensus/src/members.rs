@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::ChangeMembers;
 use openraft::ServerState;
-use openraft::async_runtime::WatchReceiver;
+use openraft::async_runtime::{Instant, WatchReceiver};
 use perigee_types::{LogIndex, Term};
 
 use crate::Consensus;
@@ -225,12 +225,12 @@ impl Consensus {
 
     /// Asks another voter to lead, the one that is nearest; returns at once. Before a stop, so that nobody waits for an election.
     pub async fn step_down(&self) {
-        if self.leader_term().is_none() {
-            return;
-        }
+        let Some(term) = self.leader_term() else { return };
         let members = self.members();
         let others = members.iter().filter(|member| member.voter && member.id != self.inner.node.id());
         if let Some(nearest) = others.max_by_key(|member| member.matched) {
+            // It does not wait for our lease to end.
+            self.inner.handing_over.store(term.0, Ordering::Release);
             let _ = self.inner.raft.trigger().transfer_leader(nearest.id).await;
         }
     }
@@ -254,6 +254,16 @@ impl Consensus {
             }
             clock.sleep(RETRY).await;
         };
+        self.wait_applied(wanted, until.saturating_sub(clock.monotonic())).await
+    }
+
+    /// Waits until this node has applied an entry, `patience` at most.
+    ///
+    /// # Errors
+    /// [`ReadIndexError::Behind`]
+    pub async fn wait_applied(&self, wanted: LogIndex, patience: Duration) -> Result<LogIndex, ReadIndexError> {
+        let clock = &self.inner.clock;
+        let until = clock.monotonic() + patience;
         let mut progress = self.inner.state.watch_applied();
         loop {
             let applied = self.applied_index();
@@ -270,6 +280,36 @@ impl Consensus {
                 () = clock.sleep(left) => {}
             }
         }
+    }
+
+    /// Whether a read of what is applied here is linearizable without asking anybody: this is the only voter, or a leader whom a
+    /// majority has heard of so recently that no other can have been elected.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        let Some(term) = self.leader_term() else { return false };
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.membership_config.membership().voter_ids().take(2).count() == 1 {
+            return true;
+        }
+        if self.inner.handing_over.load(Ordering::Acquire) == term.0 {
+            return false;
+        }
+        // Clocks of members may run at different speeds: a quarter of the lease is left unused.
+        let lease = self.inner.election_max * 3 / 4;
+        metrics.last_quorum_acked.is_some_and(|acked| acked.into_inner().elapsed() < lease)
+    }
+
+    /// Whether a majority of the voters has answered this leader of late.
+    #[must_use]
+    pub fn has_majority(&self) -> bool {
+        if self.inner.alone {
+            return true;
+        }
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().voter_ids().take(2).count() == 1
+            || metrics.last_quorum_acked.is_some_and(|acked| acked.into_inner().elapsed() < self.inner.election_max * 3)
     }
 
     async fn ask_index(&self, patience: Duration) -> Result<LogIndex, Option<String>> {

@@ -55,6 +55,10 @@ impl Consensus {
 }
 
 impl PeerService {
+    pub(crate) fn consensus(&self) -> &Consensus {
+        &self.consensus
+    }
+
     /// Answers one call.
     ///
     /// # Errors
@@ -85,6 +89,7 @@ impl PeerService {
             Call::SnapshotBegin => self.begin(body).await,
             Call::SnapshotPiece => self.piece(body).await,
             Call::SnapshotEnd => self.end(body).await,
+            Call::Barrier => self.barrier(body).await,
             Call::ReadIndex => {
                 let index = self.read_index().await?;
                 Ok(Bytes::copy_from_slice(&index.to_le_bytes()))

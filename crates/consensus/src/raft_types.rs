@@ -3,13 +3,13 @@
 //! openraft counts entries from 0, the log and everything outside of this crate from 1: [`to_index`] and [`to_raft`] are the only places
 //! where the two meet. There is one leader per term (`leader_id_std`), so a term names its leader's entries and a log id is (term, index).
 //!
-//! Payload of a record by kind: blank: nothing; normal: 8 bytes `proposed_in` (little endian), then what was proposed; membership: see
-//! [`crate::membership`].
+//! Payload of a record by kind: blank: nothing; normal: 8 bytes `proposed_in` (little endian), then what was proposed; named: the same with
+//! 8 bytes of the origin and 8 of the number before what was proposed; membership: see [`crate::membership`].
 
 use std::fmt;
 use std::io;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use openraft::entry::RaftEntry;
 use openraft::impls::leader_id_std;
 use openraft::{EntryPayload, RaftTypeConfig};
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer::Answer;
 use crate::core_runtime::CoreRuntime;
+use crate::fates::ProposalId;
 use crate::machine::{CommittedEntry, EntryKind, Outcome};
 use crate::membership;
 use crate::options::Node;
@@ -61,14 +62,20 @@ pub(crate) mod kind {
     pub(crate) const BLANK: u8 = 0;
     pub(crate) const NORMAL: u8 = 1;
     pub(crate) const MEMBERSHIP: u8 = 2;
+    pub(crate) const NAMED: u8 = 3;
 }
 
 /// Bytes in front of what was proposed.
 pub(crate) const PREFIX: usize = 8;
+/// The same of one that somebody waits for by name.
+const PREFIX_NAMED: usize = 24;
 
-/// A proposal as it stands in the log: the term it was evaluated in, then the payload.
+/// A proposal as it stands in the log: the term it was evaluated in, its name where it has one, then the payload.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Command(pub(crate) Bytes);
+pub(crate) struct Command {
+    bytes: Bytes,
+    named: bool,
+}
 
 impl Command {
     /// `payload`, evaluated in `term`.
@@ -76,19 +83,35 @@ impl Command {
         let mut bytes = BytesMut::with_capacity(PREFIX + payload.len());
         bytes.put_u64_le(term.0);
         bytes.put_slice(payload);
-        Self(bytes.freeze())
+        Self { bytes: bytes.freeze(), named: false }
+    }
+
+    /// The same with a name.
+    pub(crate) fn named(term: Term, id: ProposalId, payload: &[u8]) -> Self {
+        let mut bytes = BytesMut::with_capacity(PREFIX_NAMED + payload.len());
+        bytes.put_u64_le(term.0);
+        bytes.put_u64_le(id.origin);
+        bytes.put_u64_le(id.number);
+        bytes.put_slice(payload);
+        Self { bytes: bytes.freeze(), named: true }
+    }
+
+    /// Its name.
+    pub(crate) fn id(&self) -> Option<ProposalId> {
+        let mut bytes = self.bytes.get(PREFIX..PREFIX_NAMED).filter(|_| self.named)?;
+        Some(ProposalId { origin: bytes.get_u64_le(), number: bytes.get_u64_le() })
     }
 }
 
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Command({} bytes)", self.0.len())
+        write!(f, "Command({} bytes)", self.bytes.len())
     }
 }
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
+        write!(f, "{} bytes", self.bytes.len())
     }
 }
 
@@ -142,11 +165,19 @@ impl Entry {
     /// Bytes this entry holds in memory, about.
     pub(crate) fn bytes(&self) -> usize {
         let payload = match &self.payload {
-            EntryPayload::Normal(command) => command.0.len(),
+            EntryPayload::Normal(command) => command.bytes.len(),
             EntryPayload::Blank => 0,
             EntryPayload::Membership(_) => 1024,
         };
         size_of::<Self>() + payload
+    }
+
+    /// The name of what was proposed, where it has one.
+    pub(crate) fn proposal(&self) -> Option<ProposalId> {
+        match &self.payload {
+            EntryPayload::Normal(command) => command.id(),
+            EntryPayload::Blank | EntryPayload::Membership(_) => None,
+        }
     }
 
     /// Whether it changes the members.
@@ -158,7 +189,9 @@ impl Entry {
     pub(crate) fn to_record(&self) -> io::Result<Record> {
         let (kind, payload) = match &self.payload {
             EntryPayload::Blank => (kind::BLANK, Bytes::new()),
-            EntryPayload::Normal(command) => (kind::NORMAL, command.0.clone()),
+            EntryPayload::Normal(command) => {
+                (if command.named { kind::NAMED } else { kind::NORMAL }, command.bytes.clone())
+            }
             EntryPayload::Membership(members) => (kind::MEMBERSHIP, membership::encode(self.id, members)?.into()),
         };
         Ok(Record { term: term_of(self.id).0, index: to_index(self.id.index).0, time: self.time, kind, payload })
@@ -169,7 +202,8 @@ impl Entry {
         let id = log_id(Term(record.term), LogIndex(record.index))?;
         let payload = match record.kind {
             kind::BLANK => EntryPayload::Blank,
-            kind::NORMAL => EntryPayload::Normal(Command(record.payload)),
+            kind::NORMAL => EntryPayload::Normal(Command { bytes: record.payload, named: false }),
+            kind::NAMED => EntryPayload::Normal(Command { bytes: record.payload, named: true }),
             kind::MEMBERSHIP => EntryPayload::Membership(membership::decode(&record.payload)?.1),
             other => return Err(damaged(format!("entry {} has the unknown kind {other}", record.index))),
         };
@@ -185,12 +219,13 @@ impl Entry {
             EntryPayload::Membership(members) => {
                 (EntryKind::Membership, membership::encode(self.id, &members)?.into(), term)
             }
-            EntryPayload::Normal(Command(bytes)) => {
-                let Some(prefix) = bytes.first_chunk::<PREFIX>() else {
+            EntryPayload::Normal(Command { bytes, named }) => {
+                let length = if named { PREFIX_NAMED } else { PREFIX };
+                let Some(prefix) = bytes.first_chunk::<PREFIX>().filter(|_| bytes.len() >= length) else {
                     return Err(damaged(format!("entry {index} is shorter than its prefix")));
                 };
                 let proposed_in = Term(u64::from_le_bytes(*prefix));
-                (EntryKind::Normal, bytes.slice(PREFIX..), proposed_in)
+                (EntryKind::Normal, bytes.slice(length..), proposed_in)
             }
         };
         Ok(CommittedEntry { index, term, time: self.time, kind, payload, proposed_in })

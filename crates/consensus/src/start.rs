@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::answer::InFlightCount;
 use crate::apply::{Apply, ApplyState};
 use crate::consensus::{Consensus, Inner};
+use crate::forward::Forwarder;
 use crate::housekeeping::Housekeeping;
 use crate::log_store::{LogStore, Shared, decode_vote};
 use crate::members::ClusterParts;
@@ -226,6 +227,10 @@ impl Starting {
             receiving: tokio::sync::Mutex::default(),
             restart: AtomicBool::new(false),
             election_max: self.options.election_max,
+            forwarder: Forwarder::default(),
+            alone,
+            handing_over: AtomicU64::new(0),
+            handle: Handle::current(),
         })
     }
 

@@ -34,6 +34,8 @@ pub enum Call {
     SnapshotEnd = 7,
     /// The index at which a read is linearizable.
     ReadIndex = 8,
+    /// Nothing more is to be taken from a stream of proposals; the answer is where the log ends.
+    Barrier = 9,
 }
 
 impl Call {
@@ -49,6 +51,7 @@ impl Call {
             6 => Self::SnapshotPiece,
             7 => Self::SnapshotEnd,
             8 => Self::ReadIndex,
+            9 => Self::Barrier,
             _ => return None,
         })
     }
@@ -63,6 +66,8 @@ pub enum Lane {
     Log,
     /// Snapshots.
     Snapshot,
+    /// What clients of one member want of another.
+    Client,
 }
 
 /// Why a member gave no answer.
@@ -105,6 +110,13 @@ pub trait Link: Send + Sync + 'static {
         requests: BoxStream<'static, Bytes>,
         patience: Duration,
     ) -> BoxFuture<'_, Result<BoxStream<'static, Result<Bytes, LinkError>>, LinkError>>;
+
+    /// Opens a stream of proposals within `patience`: nothing is sent before the member has answered. Answers come as they come.
+    fn propose(
+        &self,
+        requests: BoxStream<'static, Bytes>,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<Bytes, LinkError>>, LinkError>>;
 }
 
 /// Makes links.
@@ -136,6 +148,14 @@ impl Link for NoLink {
     }
 
     fn append(
+        &self,
+        _requests: BoxStream<'static, Bytes>,
+        _patience: Duration,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<Bytes, LinkError>>, LinkError>> {
+        ready(Err(self.error())).boxed()
+    }
+
+    fn propose(
         &self,
         _requests: BoxStream<'static, Bytes>,
         _patience: Duration,

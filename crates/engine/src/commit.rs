@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use perigee_consensus::{Expected, ProposalId};
 use perigee_query::keyspace::draft_error;
 use perigee_storage::arrow_value::rows_to_batch;
 use perigee_storage::entry::{BATCH_ROWS_MIN, EndedRow, Entry, RowBlock, TableChange, Transaction as Logged};
@@ -21,6 +22,7 @@ pub(crate) async fn commit(
     engine: &Arc<Engine>,
     transaction: &mut Transaction,
     cancel: &CancellationToken,
+    name: Option<ProposalId>,
 ) -> SqlResult<()> {
     let silent = transaction.notifications.is_empty();
     let only_keys = transaction.writes.is_empty() && transaction.staging.is_none() && silent;
@@ -109,9 +111,17 @@ pub(crate) async fn commit(
         companion,
     });
     let payload = entry.encode();
-    let propose = || engine.consensus.propose(transaction.term, payload);
+    // Where leaders may change, this node's own log tells what became of a commit whose leader was lost.
+    let clustered = engine.elsewhere.get().is_some() && name.is_none();
+    let mut expected = clustered.then(|| engine.consensus.expect(transaction.term));
+    let name = name.or_else(|| expected.as_ref().map(Expected::id));
+    let propose = || engine.consensus.propose_as(transaction.term, name, &payload);
     let (proposal, passage) = engine.serializable.pass(transaction.reads.as_ref(), || written, propose)?;
-    let outcome = crate::engine::outcome(proposal.await);
+    let outcome = match &mut expected {
+        Some(expected) => engine.consensus.outcome(proposal, expected, transaction.term).await,
+        None => proposal.await,
+    };
+    let outcome = crate::engine::outcome(outcome);
     match &outcome {
         Ok((index, _)) => {
             transaction.committed_at = Some(*index);

@@ -23,6 +23,7 @@ use crate::api::{Authentication, ConnectRequest};
 use crate::checks::RuleCache;
 use crate::cold::Migrations;
 use crate::continuous::Aggregates;
+use crate::elsewhere::Elsewhere;
 use crate::family::PartitionCache;
 use crate::feed::NodeLog;
 use crate::gaps::Gaps;
@@ -44,6 +45,8 @@ pub struct EngineOptions {
     pub authentication: bool,
     /// Name of the first superuser, and its SCRAM verifier where the configuration gives a password.
     pub superuser: (String, Option<String>),
+    /// A number of its own for each node of the cluster; in the process ids of its sessions. Below 32.
+    pub node_number: u8,
     /// `SHOW durability`
     pub durability: String,
     /// Perigee's version, told to clients.
@@ -65,6 +68,7 @@ impl Default for EngineOptions {
             statement_cache_entries: 4_096,
             authentication: false,
             superuser: ("postgres".to_owned(), None),
+            node_number: 0,
             durability: "fsync".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             transaction_bytes_max: 64 << 20,
@@ -97,6 +101,7 @@ pub struct Engine {
     pub(crate) aggregates: Aggregates,
     pub(crate) keyspace: Option<Arc<Keyspace>>,
     pub(crate) migrations: Migrations,
+    pub(crate) elsewhere: std::sync::OnceLock<Arc<dyn Elsewhere>>,
     holders: AtomicU64,
     /// Why the node cannot go on.
     failure: tokio::sync::watch::Sender<Option<String>>,
@@ -123,6 +128,7 @@ impl Engine {
         let feed = Feed::new(Arc::new(NodeLog(consensus.clone())), Arc::clone(&store));
         Arc::new(Self {
             statements: StatementCache::new(options.statement_cache_entries),
+            sessions: Registry::new(options.node_number),
             options,
             runtime,
             store,
@@ -135,13 +141,13 @@ impl Engine {
             rules: RuleCache::default(),
             partitions: PartitionCache::default(),
             serializable: Arc::default(),
-            sessions: Registry::default(),
             gaps: Gaps::default(),
             feed,
             listeners: Listeners::default(),
             aggregates: Aggregates::default(),
             keyspace,
             migrations: Migrations::default(),
+            elsewhere: std::sync::OnceLock::new(),
             holders: AtomicU64::new(1),
             failure: tokio::sync::watch::Sender::new(None),
             mock_secret: rand::random(),
@@ -187,16 +193,27 @@ impl Engine {
     /// `28000` no such role, `3D000` no such database, `53300` too many sessions, `57P03` not ready, and what the
     /// start-up settings give.
     pub async fn connect(self: &Arc<Self>, request: ConnectRequest) -> SqlResult<Session> {
-        if self.consensus.leader_term().is_none() {
+        if self.consensus.leader_term().is_none() && self.elsewhere.get().is_none() {
             self.followed()?;
         }
         Session::open(self, request)
+    }
+
+    /// Cancels what a session of another node's client, or one of this node's, runs here: the request came to another node.
+    pub fn cancel_here(&self, process_id: i32, secret: i32) {
+        if let Some(session) = self.sessions.get(process_id).filter(|session| session.secret == secret) {
+            session.cancel();
+        }
     }
 
     /// Cancels the running statement of a session, if the secret is its own.
     pub fn cancel(&self, process_id: i32, secret: i32) {
         match self.sessions.get(process_id) {
             Some(session) if session.secret == secret => session.cancel(),
+            // A session of another node: it may be served here, or its client may have come here to cancel.
+            None if self.elsewhere.get().is_some() && !self.sessions.is_own(process_id) => {
+                self.elsewhere.get().into_iter().for_each(|elsewhere| elsewhere.cancel(process_id, secret));
+            }
             _ => tracing::debug!(process_id, "cancel request for no session"),
         }
     }

@@ -28,15 +28,12 @@ impl KeyspaceLog {
 
 impl Proposer for KeyspaceLog {
     fn propose(&self, payload: Bytes) -> BoxFuture<'static, Result<(), SubmitError>> {
-        let Some(term) = self.consensus.leader_term() else {
-            let text = match self.consensus.leader().filter(|_| self.consensus.follows()) {
-                Some(leader) => format!("READONLY this node follows node {}, which takes writes", leader.name),
-                None => "CLUSTERDOWN no leader is known; nothing was written".to_owned(),
-            };
-            return std::future::ready(Err(SubmitError::Refused(text))).boxed();
-        };
-        let proposal = self.consensus.propose(term, Entry::Companion(payload).encode());
-        async move { outcome(proposal.await) }.boxed()
+        let outcome_of = self.consensus.submit(Entry::Companion(payload).encode());
+        async move { outcome(outcome_of.await) }.boxed()
+    }
+
+    fn leads(&self) -> bool {
+        self.consensus.leader_term().is_some()
     }
 
     fn check_room(&self, bytes: usize) -> Result<(), String> {
@@ -68,7 +65,7 @@ fn outcome(result: Result<Committed, ProposeError>) -> Result<(), SubmitError> {
         // Only a transaction of SQL is rejected.
         Ok(Committed { outcome: Outcome::Rejected, .. }) => Err(refused("the entry was rejected")),
         Ok(Committed { outcome: Outcome::Fenced, .. }) | Err(ProposeError::NotLeader) => {
-            Err(SubmitError::Refused("TRYAGAIN the leader has changed; nothing was written".to_owned()))
+            Err(SubmitError::Refused("CLUSTERDOWN no leader is known; nothing was written".to_owned()))
         }
         Err(ProposeError::Busy) => Err(SubmitError::Refused(
             "TRYAGAIN too many writes are waiting for the log; nothing was written".to_owned(),

@@ -37,7 +37,8 @@ mod copy;
 mod copy_keys;
 mod ddl;
 mod deferred;
-pub mod engine;
+pub mod elsewhere;
+mod engine;
 mod error;
 pub mod exchange;
 mod execute;
@@ -90,6 +91,7 @@ pub use api::{
     TransactionStatus,
 };
 pub use copy::RefusedBatch;
+pub use elsewhere::{Answers, CommitFate, Elsewhere, Foreign, NamedCommit, Place, SessionChanges};
 pub use engine::{Engine, EngineOptions};
 pub use keyspace::KeyspaceLog;
 pub use machine::Machine;

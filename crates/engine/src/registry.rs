@@ -9,6 +9,8 @@ use perigee_types::{SqlError, SqlResult, SqlState};
 use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
 
+use crate::elsewhere::Foreign;
+
 /// What others may see of a session, and do to it.
 #[derive(Debug)]
 pub struct SessionEntry {
@@ -67,11 +69,33 @@ impl SessionEntry {
 pub struct Registry {
     sessions: Mutex<FxHashMap<i32, Arc<SessionEntry>>>,
     next: AtomicI32,
+    node_number: u8,
     closing: CancellationToken,
 }
 
+/// Where the number of the node begins in a process id.
+const NODE_SHIFT: u32 = 26;
+
 impl Registry {
-    /// Enters a session.
+    /// The registry of a node: process ids of different nodes are different.
+    #[must_use]
+    pub(crate) fn new(node_number: u8) -> Self {
+        Self { node_number: node_number & 31, ..Self::default() }
+    }
+
+    /// Whether a process id is one of this node's clients.
+    #[must_use]
+    pub fn is_own(&self, process_id: i32) -> bool {
+        process_id >> NODE_SHIFT == i32::from(self.node_number)
+    }
+
+    /// Whether no new session is let in.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
+    /// Enters a session; of a client of another node with the numbers that it has there. The limits are that node's.
     ///
     /// # Errors
     /// `53300` above `limit` sessions, or `limit_of_user` of this user; `57P01` once the node stops.
@@ -82,31 +106,42 @@ impl Registry {
         user: &str,
         database: &str,
         peer: Option<SocketAddr>,
+        foreign: Option<Foreign>,
         now_micros: i64,
     ) -> SqlResult<Arc<SessionEntry>> {
         if self.closing.is_cancelled() {
             return Err(SqlError::new(SqlState::CannotConnectNow, "the database system is shutting down"));
         }
         let mut sessions = self.sessions.lock();
-        if sessions.len() >= limit {
+        if foreign.is_some_and(|foreign| sessions.contains_key(&foreign.process_id)) {
+            return Err(SqlError::new(SqlState::CannotConnectNow, "the session's last twin has not ended yet"));
+        }
+        let own = sessions.keys().filter(|id| self.is_own(**id)).count();
+        if foreign.is_none() && own >= limit {
             return Err(SqlError::new(SqlState::TooManyConnections, "sorry, too many clients already"));
         }
-        if limit_of_user.is_some_and(|most| sessions.values().filter(|s| s.user == user).count() >= most) {
+        if foreign.is_none()
+            && limit_of_user.is_some_and(|most| sessions.values().filter(|s| s.user == user).count() >= most)
+        {
             return Err(SqlError::new(
                 SqlState::TooManyConnections,
                 format!("too many connections for role \"{user}\""),
             ));
         }
         let process_id = loop {
-            let id = self.next.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX;
-            if id != 0 && !sessions.contains_key(&id) {
+            if let Some(foreign) = foreign {
+                break foreign.process_id;
+            }
+            let count = self.next.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & ((1 << NODE_SHIFT) - 1);
+            let id = i32::from(self.node_number) << NODE_SHIFT | count;
+            if count != 0 && !sessions.contains_key(&id) {
                 break id;
             }
         };
         let terminated = self.closing.child_token();
         let entry = Arc::new(SessionEntry {
             process_id,
-            secret: rand::random(),
+            secret: foreign.map_or_else(rand::random, |foreign| foreign.secret),
             user: user.to_owned(),
             database: database.to_owned(),
             peer,

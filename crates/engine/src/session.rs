@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use perigee_consensus::ProposalId;
 use perigee_plan::command::TransactionModes;
 use perigee_plan::{Plan, Prepared, SessionCommand, TransactionCommand};
 use perigee_query::exec::{ReadView, SessionFacts};
@@ -38,6 +39,7 @@ use crate::Statement;
 use crate::api::{ConnectRequest, Notice, Outcome, Severity, TransactionStatus};
 use crate::continuous::StatementPending;
 use crate::copy::CopyState;
+use crate::elsewhere::{Changes, Foreign, Text};
 use crate::engine::Engine;
 use crate::identity::{Identity, SESSION_AUTHORIZATION};
 use crate::locks::LockWait;
@@ -84,6 +86,14 @@ pub struct Session {
     pub(crate) maintains: Option<TableId>,
     /// It never writes, whatever its transactions are told.
     pub(crate) reads_only: bool,
+    /// What its twin on another node is to be told.
+    pub(crate) changes: Changes,
+    /// Prepared statements that came from there and were not wanted here yet.
+    pub(crate) imported: HashMap<String, Text>,
+    /// What the next commit is called on the node of the client.
+    pub(crate) commit_name: Option<ProposalId>,
+    /// When this node was last known to have all.
+    pub(crate) fresh_at: Option<std::time::Instant>,
     timer: Option<AbortOnDropHandle<()>>,
     timed_out: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -111,6 +121,11 @@ pub(crate) struct SettingsBehind {
 
 impl Session {
     pub(crate) fn open(engine: &Arc<Engine>, request: ConnectRequest) -> SqlResult<Self> {
+        Self::open_as(engine, request, None)
+    }
+
+    /// The same, for a client of another node.
+    pub(crate) fn open_as(engine: &Arc<Engine>, request: ConnectRequest, foreign: Option<Foreign>) -> SqlResult<Self> {
         let catalog = engine.store.catalog();
         let role = catalog.role(&request.user).cloned().ok_or_else(|| {
             SqlError::new(
@@ -155,7 +170,7 @@ impl Session {
         let now = engine.now_micros();
         let limit = engine.options.connections_max;
         let of_role = role.connections_max.filter(|_| !role.superuser).map(|most| most as usize);
-        let entry = engine.sessions.enter(limit, of_role, &role.name, &database.name, request.peer, now)?;
+        let entry = engine.sessions.enter(limit, of_role, &role.name, &database.name, request.peer, foreign, now)?;
         entry.activity.lock().application_name = settings.get("application_name").unwrap_or_default().to_owned();
         let mut session = Self {
             services: Services::new(engine, entry.process_id),
@@ -183,6 +198,10 @@ impl Session {
             stale_plan: false,
             maintains: None,
             reads_only: request.read_only,
+            changes: Changes::default(),
+            imported: HashMap::new(),
+            commit_name: None,
+            fresh_at: None,
             timer: None,
             timed_out: Arc::default(),
         };
@@ -600,6 +619,7 @@ impl Session {
         let mut transaction = Transaction::new(&self.engine, explicit, isolation, read_only)?;
         let default = || self.settings.is_on("default_transaction_deferrable");
         transaction.deferrable = modes.deferrable.unwrap_or_else(default);
+        transaction.routed = self.changes.track && !self.reads_locally();
         self.transaction = Some(transaction);
         self.link_advisory();
         Ok(())
@@ -685,14 +705,20 @@ impl Session {
     /// # Errors
     /// `42P05` if the name is taken.
     pub fn put_statement(&mut self, name: &str, statement: Statement) -> SqlResult<()> {
-        if !name.is_empty() && self.statements.contains_key(name) {
+        if !name.is_empty() && self.has_statement(name) {
             return Err(SqlError::new(
                 SqlState::DuplicatePreparedStatement,
                 format!("prepared statement \"{name}\" already exists"),
             ));
         }
+        self.changes.prepared(name, &statement);
         self.statements.insert(name.to_owned(), statement);
         Ok(())
+    }
+
+    /// The prepared statements that have a plan here.
+    pub(crate) fn prepared_statements(&self) -> impl Iterator<Item = (&String, &Statement)> {
+        self.statements.iter()
     }
 
     /// A prepared statement, planned anew if the catalog has changed since.
@@ -700,6 +726,7 @@ impl Session {
     /// # Errors
     /// `26000` without such a statement, `0A000` when its result has other columns now, and what planning gives.
     pub fn get_statement(&mut self, name: &str) -> SqlResult<Statement> {
+        self.plan_imported(name)?;
         let statement = self.statements.get(name).cloned().ok_or_else(|| {
             let what = if name.is_empty() {
                 "unnamed prepared statement does not exist".to_owned()
@@ -743,15 +770,20 @@ impl Session {
 
     /// Forgets a prepared statement; without one nothing happens.
     pub fn close_statement(&mut self, name: &str) {
-        self.statements.remove(name);
+        self.imported.remove(name);
+        if self.statements.remove(name).is_some() {
+            self.changes.closed(name);
+        }
     }
 
     pub(crate) fn has_statement(&self, name: &str) -> bool {
-        self.statements.contains_key(name)
+        self.statements.contains_key(name) || self.imported.contains_key(name)
     }
 
     pub(crate) fn close_all_statements(&mut self) {
         self.statements.clear();
+        self.imported.clear();
+        self.changes.all_closed();
     }
 }
 

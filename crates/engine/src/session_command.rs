@@ -107,6 +107,7 @@ impl Session {
                 self.services.forget();
                 self.services.advisory.give_all_back();
                 self.engine.listeners.leave(self.entry.process_id);
+                self.changes.channels = true;
                 self.set("session_authorization", None, false)?;
                 self.reset_all()?;
                 self.discard_temporary().await

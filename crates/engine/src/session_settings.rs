@@ -28,6 +28,7 @@ impl Session {
             self.settings_behind = Some(SettingsBehind { rollback: now.clone(), commit: now });
         }
         let reported = self.settings.set(name, value)?;
+        self.changes.settings |= !local;
         if !local && let Some(behind) = &mut self.settings_behind {
             behind.commit.set(name, value)?;
         }
@@ -130,6 +131,7 @@ impl Session {
     }
 
     pub(crate) fn reset_all(&mut self) -> SqlResult<()> {
+        self.changes.settings = true;
         for name in self.settings.reset_all() {
             let value = self.settings.show(name)?;
             self.parameter_changes.push((name.to_owned(), value));

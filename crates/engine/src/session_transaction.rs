@@ -195,11 +195,12 @@ impl Session {
         let begun = match listening.as_slice() {
             [] => Vec::new(),
             changes => {
+                self.changes.channels = true;
                 let (listeners, terminated) = (&self.engine.listeners, &self.entry.terminated);
                 listeners.change(&self.engine, process_id, &self.inbox, terminated, changes)
             }
         };
-        let result = crate::commit::commit(&self.engine, &mut transaction, &self.cancel).await;
+        let result = crate::commit::commit(&self.engine, &mut transaction, &self.cancel, self.commit_name).await;
         if result.is_err() && !begun.is_empty() {
             self.engine.listeners.take_back(process_id, &begun);
         }

@@ -150,6 +150,14 @@ pub const DEFINITIONS: &[Definition] = &[
     of("max_index_keys", Kind::Fixed, "32", "Columns of an index."),
     of("max_parallel_workers_per_gather", Kind::Int(0, 1024), "2", NO_EFFECT),
     of("max_prepared_transactions", Kind::Fixed, "0", "Two-phase commit is not supported."),
+    of("perigee.max_staleness", Kind::Milliseconds, "0", "How old a local read may be; 0 for any age."),
+    of("perigee.min_index", Kind::Int(0, i64::MAX), "0", "A local read waits until this entry of the log is applied."),
+    of(
+        "perigee.read_consistency",
+        Kind::Enum(&["linearizable", "local"]),
+        "linearizable",
+        "Whether a node that follows may answer reads from what it has.",
+    ),
     of("password_encryption", Kind::Enum(&["scram-sha-256"]), "scram-sha-256", "How passwords are kept."),
     of("random_page_cost", Kind::Real(0.0, 1e10), "4", NO_EFFECT),
     of("role", Kind::Text, "none", "The role whose rights count: SET ROLE."),
@@ -308,6 +316,17 @@ impl Settings {
     /// Own settings (with a dot in the name) and what differs from the defaults, for `current_setting`.
     pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
         self.base.iter().chain(&self.changed).map(|(k, v)| (k.as_str(), v.as_str()))
+    }
+
+    /// What RESET goes back to, where that is no default.
+    pub fn base(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.base.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What SET has changed.
+    #[must_use]
+    pub fn changed(&self) -> Vec<(String, String)> {
+        self.changed.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// What the settings say about the text of values.

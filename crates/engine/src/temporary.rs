@@ -184,5 +184,5 @@ pub(crate) async fn drop_schemas(engine: &Arc<Engine>, name: Option<&str>) -> Sq
     }
     let changes = gone.into_iter().chain(schemas).map(CatalogChange::Remove).collect();
     transaction.writes.change_catalog(&catalog, changes);
-    crate::commit::commit(engine, &mut transaction, &cancel).await
+    crate::commit::commit(engine, &mut transaction, &cancel, None).await
 }

@@ -42,6 +42,8 @@ pub(crate) struct Transaction {
     pub(crate) explicit: bool,
     /// The leader, where this node is not: nothing can be written here, and reads see what has come so far.
     pub(crate) elsewhere: Option<String>,
+    /// Its session's statements find the leader: who comes here all the same has met a change of it.
+    pub(crate) routed: bool,
     /// Nothing but ROLLBACK (or COMMIT, which rolls back) is possible.
     pub(crate) failed: bool,
     /// `now()`: microseconds since 1970 UTC.
@@ -86,15 +88,37 @@ impl Transaction {
         let (term, elsewhere) = match engine.consensus.leader_term() {
             Some(term) => (term, None),
             // No term is ever zero: whatever this transaction proposed would be refused.
-            None => (Term(0), Some(engine.followed()?)),
+            None => match engine.followed() {
+                Ok(leader) => (Term(0), Some(leader)),
+                // In a cluster the doors know whether reads are wanted all the same.
+                Err(_) if engine.elsewhere.get().is_some() => (Term(0), Some(String::new())),
+                Err(error) => return Err(error),
+            },
         };
+        Ok(Self::made(engine, term, elsewhere, explicit, isolation, read_only))
+    }
+
+    /// A block that is over, and waits for its ROLLBACK.
+    pub(crate) fn over(engine: &Arc<Engine>) -> Self {
+        Self::made(engine, Term(0), Some(String::new()), true, Isolation::ReadCommitted, false)
+    }
+
+    fn made(
+        engine: &Arc<Engine>,
+        term: Term,
+        elsewhere: Option<String>,
+        explicit: bool,
+        isolation: Isolation,
+        read_only: bool,
+    ) -> Self {
         let holder = engine.next_holder();
-        Ok(Self {
+        Self {
             holder,
             term,
             isolation,
             read_only,
             elsewhere,
+            routed: false,
             deferrable: false,
             explicit,
             failed: false,
@@ -117,7 +141,7 @@ impl Transaction {
             listening: Vec::new(),
             committed_at: None,
             locks: HeldLocks { engine: engine.clone(), holder, keys: FxHashSet::default(), rows: FxHashMap::default() },
-        })
+        }
     }
 
     /// The snapshot for a statement that begins now.
@@ -187,6 +211,13 @@ impl Transaction {
     pub(crate) fn check_leads(&self, command: &str) -> SqlResult<()> {
         match &self.elsewhere {
             None => Ok(()),
+            Some(_) if self.routed => Err(SqlError::new(
+                SqlState::SerializationFailure,
+                "could not continue: the leader has changed; nothing was written",
+            )
+            .hint("retry the transaction")),
+            // No leader was known when it began.
+            Some(leader) if leader.is_empty() => Err(no_leader()),
             Some(leader) => Err(SqlError::new(
                 SqlState::ReadOnlySqlTransaction,
                 format!("cannot execute {command}: this node follows node {leader}"),

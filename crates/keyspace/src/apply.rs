@@ -35,7 +35,15 @@ impl Keyspace {
         state.uptime.store(self.uptime(), Ordering::Relaxed);
         let result = match header.kind {
             PART => {
-                state.parts.entry((header.origin, header.number)).or_default().extend_from_slice(fields);
+                let at = payload::take_at(&mut fields).ok_or(BROKEN)?;
+                let name = (header.origin, header.number);
+                let before = state.parts.get(&name).map_or(0, Vec::len);
+                if before == at {
+                    state.parts.entry(name).or_default().extend_from_slice(fields);
+                } else {
+                    // A new leader has dropped those before it, on every node alike.
+                    state.parts.remove(&name);
+                }
                 return Ok(header.number);
             }
             GONE => {
@@ -48,10 +56,11 @@ impl Keyspace {
             }
             UNITS | WHOLE => {
                 let whole = match header.kind {
-                    WHOLE => match state.parts.remove(&(header.origin, header.number)) {
-                        Some(whole) => Some(whole),
+                    WHOLE => match (state.parts.remove(&(header.origin, header.number)), payload::take_at(&mut fields))
+                    {
+                        (Some(whole), Some(bytes)) if whole.len() == bytes => Some(whole),
                         // A new leader has dropped its parts, on every node alike: it has no effect.
-                        None => {
+                        _ => {
                             self.refuse_own(own, header.number);
                             return Ok(header.number);
                         }

@@ -4,8 +4,8 @@
 //! origin: 8 bytes, little endian | number: varint | kind: 1 byte | fields
 //!
 //! units     seed: 8 bytes | count: varint, then each item
-//! part      bytes of a `units` entry that is larger than an entry may be; `number` is that of the whole
-//! whole     the parts so far, one after the other, are the fields of a `units` entry
+//! part      where it begins in the whole: varint | bytes of a `units` entry that is larger than an entry may be; `number` is that of the whole
+//! whole     length of all parts: varint; they are, one after the other, the fields of a `units` entry
 //! gone      the parts so far are given up: there will be no `whole`
 //! sweep     milliseconds since 1970 UTC, hash: what is over before then goes, and what is so then up to the hash
 //! transaction  as `units`, within an entry of the tables: all of its watches first, then its commands
@@ -67,6 +67,19 @@ pub(crate) fn sweep(due: Due) -> Vec<u8> {
 pub(crate) fn take_due(bytes: &mut &[u8]) -> Option<Due> {
     let until = i64::try_from(take_u64(bytes)?).unwrap_or(i64::MAX);
     Some(Due { until, hash: take_u64(bytes).unwrap_or(u64::MAX) })
+}
+
+/// The fields of a `part` entry, and of a `whole`, which has no bytes.
+pub(crate) fn part(at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + 5);
+    put_varint(at as u64, &mut out);
+    out.extend_from_slice(bytes);
+    out
+}
+
+/// Where a `part` begins; its bytes are what is left.
+pub(crate) fn take_at(bytes: &mut &[u8]) -> Option<usize> {
+    usize::try_from(get_varint(bytes).ok()?).ok()
 }
 
 /// One thing in a `units` entry.

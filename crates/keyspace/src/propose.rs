@@ -69,7 +69,7 @@ impl Keyspace {
                             on_their_way.push(Box::pin(async move { (number, proposal.await) }));
                         }
                     }
-                    if let Some((due, is_part)) = self.due(SWEEP_KEYS) {
+                    if let Some((due, is_part)) = proposer.leads().then(|| self.due(SWEEP_KEYS)).flatten() {
                         number += 1;
                         sweeping = Some(number);
                         if is_part {
@@ -105,10 +105,11 @@ impl Keyspace {
         // One after the other: hundreds at once would fill the way to the log for everybody.
         let proposer = Arc::clone(proposer);
         Some(Box::pin(async move {
-            for part in fields.chunks(ENTRY_BYTES_MAX) {
-                proposer.propose(payload::entry(header(PART), part)).await?;
+            for (number, part) in fields.chunks(ENTRY_BYTES_MAX).enumerate() {
+                let part = payload::part(number * ENTRY_BYTES_MAX, part);
+                proposer.propose(payload::entry(header(PART), &part)).await?;
             }
-            proposer.propose(payload::entry(header(WHOLE), &[])).await
+            proposer.propose(payload::entry(header(WHOLE), &payload::part(fields.len(), &[]))).await
         }))
     }
 

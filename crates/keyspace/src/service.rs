@@ -49,6 +49,11 @@ pub trait Proposer: Send + Sync + 'static {
     /// Proposes an entry; calls made one after the other stand in the log in that order. Completes once it is applied here.
     fn propose(&self, payload: Bytes) -> BoxFuture<'static, Result<(), SubmitError>>;
 
+    /// Whether this node looks after what is over: one of all does.
+    fn leads(&self) -> bool {
+        true
+    }
+
     /// Whether a write of about `bytes` has room on the disk.
     ///
     /// # Errors

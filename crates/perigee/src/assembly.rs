@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
+use crate::gateway::Gateway;
 use crate::measure;
 
 /// How long a leader that stops waits for another member to take over.
@@ -63,6 +64,7 @@ pub(crate) struct Assembly {
     disk: Arc<DiskReserve>,
     log: Arc<Log>,
     cluster: Option<Member>,
+    gateway: Gateway,
     stop_maintenance: CancellationToken,
     maintenance: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
 }
@@ -193,6 +195,10 @@ impl Assembly {
         if member.is_some() {
             tokio::spawn(maintenance::take_over(Arc::clone(&engine), stop_maintenance.clone()));
         }
+        let gateway = Gateway::new(consensus.clone(), member.as_ref().map(|member| member.cluster.clone()));
+        if member.is_some() {
+            engine.set_elsewhere(Arc::new(gateway.clone()));
+        }
         let stop_keys = stop_maintenance.clone();
         tokio::spawn(stop_keys.run_until_cancelled_owned(keyspace.run(line, Arc::new(log_of_keys))));
         tokio::spawn(perigee_engine::continuous::run(Arc::clone(&engine), stop_maintenance.clone()));
@@ -205,10 +211,16 @@ impl Assembly {
             budget,
             disk,
             log,
+            gateway,
             cluster: member,
             stop_maintenance,
             maintenance: std::sync::Mutex::new(Some(maintenance)),
         }))
+    }
+
+    /// The way to the doors of other members.
+    pub(crate) fn gateway(&self) -> &Gateway {
+        &self.gateway
     }
 
     /// What the doors call.
@@ -289,16 +301,21 @@ impl Assembly {
         self.consensus.wants_restart()
     }
 
+    /// A leader that is about to stop lets another member lead, so that nobody waits for an election.
+    pub(crate) async fn hand_over(&self) {
+        if self.cluster.is_none() || self.consensus.leader_term().is_none() {
+            return;
+        }
+        self.consensus.step_down().await;
+        let mut leading = self.consensus.watch_leader();
+        let handed_over = leading.wait_for(Option::is_none);
+        if tokio::time::timeout(HAND_OVER, handed_over).await.is_err() {
+            tracing::warn!("no other member has taken over: an election will follow");
+        }
+    }
+
     /// The end: sessions closed, final checkpoint, consensus down, log closed.
     pub(crate) async fn stop(&self) -> Result<(), Failure> {
-        if self.cluster.is_some() && self.consensus.leader_term().is_some() {
-            self.consensus.step_down().await;
-            let mut leading = self.consensus.watch_leader();
-            let handed_over = leading.wait_for(Option::is_none);
-            if tokio::time::timeout(HAND_OVER, handed_over).await.is_err() {
-                tracing::warn!("no other member has taken over: an election will follow");
-            }
-        }
         self.engine.sessions().close();
         self.stop_maintenance.cancel();
         let thread = self.maintenance.lock().unwrap_or_else(|e| e.into_inner()).take();
@@ -548,6 +565,7 @@ fn engine_options(config: &Config, plan: &MemoryPlan) -> Result<EngineOptions, F
     };
     Ok(EngineOptions {
         connections_max: config.sessions.max,
+        node_number: node_number(config),
         authentication: config.security.authentication != Authentication::Trust,
         superuser: (config.security.superuser.clone(), verifier),
         durability: match config.log.durability {
@@ -559,6 +577,12 @@ fn engine_options(config: &Config, plan: &MemoryPlan) -> Result<EngineOptions, F
         cold_shared: config.cold.shared,
         ..EngineOptions::default()
     })
+}
+
+/// A number of its own for each node: its place among the peers.
+fn node_number(config: &Config) -> u8 {
+    let place = config.node.peers.0.keys().position(|name| *name == config.node.id);
+    place.and_then(|place| u8::try_from(place).ok()).unwrap_or(0)
 }
 
 fn kv_failure(error: KvError) -> Failure {

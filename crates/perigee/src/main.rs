@@ -14,6 +14,7 @@ mod cli;
 mod config_command;
 mod data_dir;
 mod failure;
+mod gateway;
 mod log_command;
 mod measure;
 mod node;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use perigee_config::{Address, Config, LogFormat, REST_DEFAULT};
 use perigee_grpc::GrpcServer;
-use perigee_pgwire::{PgOptions, PgServer};
+use perigee_pgwire::{ForeignSessions, PgOptions, PgServer};
 use perigee_resp::{RespOptions, RespServer};
 use perigee_rest::{RestOptions, RestServer};
 use perigee_runtime::{Runtime, SystemFiles};
@@ -28,6 +28,7 @@ use crate::cli::NodeArguments;
 use crate::config_command;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
+use crate::gateway::OpenDoors;
 use crate::ops;
 use crate::redis_door::RedisHost;
 use crate::shutdown::StopSignals;
@@ -124,6 +125,11 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     };
     tracing::info!(seconds = started.elapsed().as_secs_f64(), "recovered");
     let closing = CancellationToken::new();
+    let doors = Arc::new(OpenDoors::new());
+    let message_bytes_max = PgOptions::default().message_bytes_max;
+    let engine = Arc::clone(assembly.engine());
+    drop(doors.pg.set(ForeignSessions::new(Arc::clone(&engine), message_bytes_max, closing.clone())));
+    drop(doors.engine.set(engine));
     let door = pg_listener
         .map(|listener| Ok::<_, Failure>(tokio::spawn(serve_pg(config, listener, &assembly, closing.clone())?)))
         .transpose()?;
@@ -131,7 +137,8 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     let redis_door = match redis_listener {
         Some(listener) => {
             let total = plan.root.bytes();
-            Some(tokio::spawn(serve_redis(config, listener, &assembly, total, &shutdown, closing.clone())?))
+            let serving = serve_redis(config, listener, &assembly, total, &shutdown, closing.clone(), &doors)?;
+            Some(tokio::spawn(serving))
         }
         None => None,
     };
@@ -141,6 +148,7 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     if let Some(listener) = grpc_listener {
         tokio::spawn(serve_grpc(config.node.id.clone(), listener, Arc::clone(&assembly), closing.clone()));
     }
+    assembly.gateway().open(doors);
     status.serving(Arc::clone(&assembly));
     banner::print(config, &plan, open);
 
@@ -161,6 +169,7 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     }
     // What has failed cannot be closed in order; the log's own recovery is the way back.
     result?;
+    assembly.hand_over().await;
     closing.cancel();
     if let Some(door) = redis_door {
         // The door has its own patience.
@@ -207,6 +216,7 @@ fn serve_redis(
     memory_total: u64,
     shutdown: &Arc<Notify>,
     closing: CancellationToken,
+    doors: &OpenDoors,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     let tls = match (&config.security.tls_certificate, &config.security.tls_key) {
         (Some(certificate), Some(key)) => Some(ServerTls::load(certificate, key, &[]).map_err(Failure::fatal)?),
@@ -215,9 +225,11 @@ fn serve_redis(
     let engine = assembly.engine();
     let keyspace = engine.keyspace().ok_or_else(|| Failure::fatal("the node has no keyspace"))?;
     let port = listener.local_addr().map_or(0, |address| address.port());
-    let host = RedisHost::new(Arc::clone(engine), config, memory_total, port, Arc::clone(shutdown));
+    let gateway = assembly.gateway().clone();
+    let host = RedisHost::new(Arc::clone(engine), gateway, config, memory_total, port, Arc::clone(shutdown));
     let options = RespOptions::default();
     let server = RespServer::new(Arc::clone(keyspace), Arc::new(host), options).map_err(Failure::fatal)?;
+    drop(doors.redis.set(Arc::clone(&server)));
     Ok(async move { server.serve(listener, tls, closing).await })
 }
 

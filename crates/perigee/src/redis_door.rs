@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use perigee_engine::{Authentication, Engine, RedisUserError, WholeResult};
 use perigee_keyspace::Reply;
-use perigee_resp::{Account, DEFAULT, Durability, Edit, Facts, Host, TableKey};
+use perigee_resp::{Account, DEFAULT, Durability, Edit, Facts, ForeignCall, ForeignMessage, Host, TableKey};
 use perigee_runtime::{Clock, SystemClock};
 use perigee_security::scram::ScramVerifier;
 use perigee_types::catalog::{BOOTSTRAP_ROLE, Catalog, Object, Role};
@@ -17,12 +17,15 @@ use perigee_types::text::{OutputSettings, format};
 use perigee_types::{Oid, SqlError, SqlState, SqlType, TenantId, Value};
 use tokio::sync::Notify;
 
+use crate::gateway::Gateway;
+
 /// The database whose keys a connection sees.
 const DATABASE: &str = "postgres";
 
 /// The node behind the Redis door.
 pub(crate) struct RedisHost {
     engine: Arc<Engine>,
+    gateway: Gateway,
     durability: Durability,
     port: u16,
     run_id: String,
@@ -35,6 +38,7 @@ impl RedisHost {
     /// `shutdown` is notified when a client wants the node to stop.
     pub(crate) fn new(
         engine: Arc<Engine>,
+        gateway: Gateway,
         config: &perigee_config::Config,
         memory_total: u64,
         port: u16,
@@ -43,6 +47,7 @@ impl RedisHost {
         let run = engine.started_micros().unsigned_abs();
         Self {
             engine,
+            gateway,
             durability: match config.log.durability {
                 perigee_config::Durability::Fsync => Durability::Fsync,
                 perigee_config::Durability::Interval => Durability::Interval,
@@ -278,6 +283,18 @@ impl Host for RedisHost {
 
     fn durability(&self) -> Durability {
         self.durability
+    }
+
+    fn current(&self) -> Option<BoxFuture<'static, Result<(), String>>> {
+        self.gateway.current()
+    }
+
+    fn elsewhere(&self, call: ForeignCall) -> Option<BoxFuture<'static, Result<Bytes, Option<String>>>> {
+        self.gateway.elsewhere(&call)
+    }
+
+    fn tell_others(&self, message: ForeignMessage) {
+        self.gateway.tell_others(message);
     }
 
     fn shutdown(&self) -> Result<(), String> {

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt as _;
-use perigee_engine::{CommandTag, Session, TransactionStatus};
+use perigee_engine::{CommandTag, Place, Session, TransactionStatus};
 use perigee_telemetry::names;
 use perigee_types::{SqlError, SqlState};
 
@@ -15,6 +15,7 @@ use crate::backend;
 use crate::connection::Connection;
 use crate::error::{self, Failure, Handled};
 use crate::extended::State;
+use crate::forward::Gateway;
 use crate::frontend::Message;
 
 /// A client with its session.
@@ -24,11 +25,28 @@ pub(crate) struct Client {
     /// Prepared statements that are empty queries: the engine has no statement for them.
     pub(crate) empty_statements: HashSet<String>,
     pub(crate) state: State,
+    /// Messages of the extended protocol have come, and their Sync has not.
+    pub(crate) in_batch: bool,
+    pub(crate) gateway: Gateway,
+    /// There are other nodes.
+    clustered: bool,
 }
 
 impl Client {
-    pub(crate) fn new(connection: Connection, session: Session) -> Self {
-        Self { connection, session, empty_statements: HashSet::new(), state: State::Ready }
+    pub(crate) fn new(connection: Connection, mut session: Session) -> Self {
+        let clustered = session.engine().elsewhere().is_some();
+        if clustered {
+            session.track_changes();
+        }
+        Self {
+            connection,
+            session,
+            empty_statements: HashSet::new(),
+            state: State::Ready,
+            in_batch: false,
+            gateway: Gateway::default(),
+            clustered,
+        }
     }
 
     /// Serves the client until it leaves or is told to.
@@ -40,8 +58,15 @@ impl Client {
         };
         let error = match &failure {
             Failure::Io(_) => None,
+            // What its client's node makes of it is known there.
+            Failure::Sql(error) | Failure::Fatal(error) if self.ends_with_its_node(error) => None,
             Failure::Sql(error) | Failure::Fatal(error) => Some(error),
         };
+        let error = error.map(|error| match self.connection.foreign && error.state() == SqlState::AdminShutdown {
+            true => error.clone().hint(crate::foreign::TERMINATED),
+            false => error.clone(),
+        });
+        let error = error.as_ref();
         // The session ends before the socket does.
         self.session.fail();
         drop(self.session);
@@ -51,8 +76,33 @@ impl Client {
         self.connection.close(error).await;
     }
 
+    /// Whether a session of another node's client ends because this node does, or leads no more.
+    fn ends_with_its_node(&self, error: &SqlError) -> bool {
+        self.connection.foreign
+            && error.state() == SqlState::AdminShutdown
+            && (self.connection.is_ending() || self.session.engine().is_closing())
+    }
+
     async fn step(&mut self) -> Handled<()> {
         let (tag, body) = self.next_message().await?;
+        if self.connection.foreign && self.foreign_message(tag, &body)? {
+            return Ok(());
+        }
+        if self.clustered {
+            if let Some(error) = self.doom(tag, &body) {
+                return self.refuse(tag, error).await;
+            }
+            if self.begins_turn() && !matches!(tag, b'X' | b'd' | b'c' | b'f') {
+                match self.place(tag, &body).await {
+                    Ok(Place::There) => return Box::pin(self.forward(tag, body)).await,
+                    Ok(_) => {}
+                    Err(Failure::Sql(error)) => return self.refuse(tag, error).await,
+                    Err(failure) => return Err(failure),
+                }
+            }
+            self.in_batch =
+                !matches!(tag, b'Q' | b'S') && (self.in_batch || matches!(tag, b'P' | b'B' | b'D' | b'E' | b'C'));
+        }
         match Message::read(tag, &body) {
             Ok(Message::Terminate) => Err(Failure::Io(std::io::ErrorKind::UnexpectedEof.into())),
             // What is left of a COPY that failed.
@@ -70,7 +120,9 @@ impl Client {
             return Ok(message);
         }
         let inbox = self.session.inbox();
-        let idle = self.session.idle_timeout();
+        // Of an idle session of another node's client that node knows.
+        let in_block = self.session.status() != TransactionStatus::Idle;
+        let idle = self.session.idle_timeout().filter(|_| in_block || !self.connection.foreign);
         let timeout = async {
             match idle {
                 Some((timeout, error)) => {
@@ -99,6 +151,10 @@ impl Client {
     /// Appends the notifications that have arrived.
     fn notifications(&mut self) {
         for one in self.session.inbox().take() {
+            if self.connection.foreign {
+                // Its own node has it from its own log.
+                continue;
+            }
             backend::notification(&mut self.connection.output, one.process_id, &one.channel, &one.payload);
         }
     }
@@ -136,6 +192,9 @@ impl Client {
         }
         if self.session.status() == TransactionStatus::Idle {
             self.notifications();
+            if self.connection.foreign {
+                self.tell_changes();
+            }
         }
         backend::ready_for_query(&mut self.connection.output, self.session.status());
         self.connection.flush().await

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Failure, Handled, terminated, violation};
+use crate::foreign::{CHANGES, COMMIT_NAME};
 use crate::frontend;
 
 /// Output that is written even though no flush point has come.
@@ -49,6 +50,8 @@ pub(crate) struct Connection {
     terminated: CancellationToken,
     /// The most bytes of one message.
     message_bytes_max: usize,
+    /// Of a client of another node: some messages are the node's.
+    pub(crate) foreign: bool,
 }
 
 impl Connection {
@@ -67,6 +70,7 @@ impl Connection {
             ended,
             terminated: CancellationToken::new(),
             message_bytes_max: STARTUP_MESSAGE_BYTES_MAX,
+            foreign: false,
         }
     }
 
@@ -93,7 +97,9 @@ impl Connection {
     pub(crate) fn buffered_message(&mut self) -> Handled<Option<(u8, BytesMut)>> {
         let &[tag, a, b, c, d, ..] = &self.input[..] else { return Ok(None) };
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        let Some(bytes_max) = frontend::bytes_max(tag, self.message_bytes_max) else {
+        let own = matches!(tag, CHANGES | COMMIT_NAME) && self.foreign;
+        let bytes_max = frontend::bytes_max(tag, self.message_bytes_max).or(own.then_some(self.message_bytes_max));
+        let Some(bytes_max) = bytes_max else {
             return Err(Failure::Fatal(violation(format!("invalid frontend message type {tag}"))));
         };
         if length < 4 || length - 4 > bytes_max {
@@ -121,6 +127,18 @@ impl Connection {
             }
             self.read_more().await?;
         }
+    }
+
+    /// Messages come again, before those that have come since.
+    pub(crate) fn unread(&mut self, bytes: &[u8]) {
+        let rest = std::mem::take(&mut self.input);
+        self.input.extend_from_slice(bytes);
+        self.input.extend_from_slice(&rest);
+    }
+
+    /// Whether the server stops.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ended.is_cancelled()
     }
 
     /// Whether the client has sent more than was taken.

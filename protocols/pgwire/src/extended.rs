@@ -90,6 +90,9 @@ impl Client {
 
     async fn sync(&mut self) -> Handled<()> {
         self.state = State::Ready;
+        if self.connection.foreign && self.session.has_written() {
+            self.tell_before_commit(&[]).await?;
+        }
         if let Err(error) = self.session.finish().await {
             self.session.fail();
             self.error(error)?;

@@ -29,6 +29,8 @@ mod connection;
 mod copy;
 mod error;
 mod extended;
+mod foreign;
+mod forward;
 mod frontend;
 mod parameter;
 mod portal;
@@ -37,6 +39,7 @@ mod server;
 mod simple;
 mod startup;
 
+pub use foreign::ForeignSessions;
 pub use server::{PgOptions, PgServer};
 
 /// Reads a frontend message; for tests of this crate and fuzzing.

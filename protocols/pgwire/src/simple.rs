@@ -80,6 +80,11 @@ impl Client {
             Outcome::CopyOut(copy) => copy::copy_out(&mut self.connection, &self.session, copy).await?,
         };
         if last {
+            if self.connection.foreign && self.session.has_written() {
+                let mut told = Vec::new();
+                backend::command_complete(&mut told, &tag.text());
+                self.tell_before_commit(&told).await?;
+            }
             self.session.finish().await?;
         }
         self.complete(&tag);

@@ -97,6 +97,11 @@ impl Session {
             }
             self.answer(replies?, &entries, kept.iter().map(Vec::as_slice), began).await?;
         } else {
+            if let Some(error) = self.catch_up().await? {
+                let replies = vec![error; commands.len()];
+                let args = commands.iter().map(|command| command.args.as_slice());
+                return self.answer(replies, &entries, args, Instant::now()).await;
+            }
             // Some at a time: their replies may be large, and a client may ask faster than it reads.
             let mut from = 0;
             while let Some(rest) = commands.get(from..).filter(|rest| !rest.is_empty()) {

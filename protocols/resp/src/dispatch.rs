@@ -40,7 +40,17 @@ impl Session {
                 let replies = self.replies;
                 let began = Instant::now();
                 let written = self.wire.output.len();
-                let answer = self.run_door(entry, &args).await?;
+                if matches!(entry.spec.name, "auth" | "hello") {
+                    // A user who was just made on another node. Without a leader those count that are known here.
+                    self.catch_up().await?;
+                }
+                let answer = match entry.spec.name {
+                    "watch" => match self.catch_up().await? {
+                        Some(error) => error,
+                        None => self.run_door(entry, &args).await?,
+                    },
+                    _ => self.run_door(entry, &args).await?,
+                };
                 if is_exec {
                     self.monitor(&args, entry);
                 }
@@ -59,6 +69,9 @@ impl Session {
 
     /// Runs a command of the door.
     pub(crate) async fn run_door(&mut self, entry: &'static Entry, args: &[Bytes]) -> Result<Reply, Ended> {
+        if self.run_elsewhere(entry, args).await? {
+            return Ok(Reply::Nothing);
+        }
         let result = match entry.run {
             Some(DoorRun::Now(run)) => run(self, args),
             Some(DoorRun::Later(run)) => run(self, args).await?,

@@ -10,6 +10,7 @@ use perigee_keyspace::Reply;
 use perigee_types::Oid;
 use perigee_types::catalog::RedisUser;
 
+use crate::elsewhere::{ForeignCall, ForeignMessage};
 use crate::rows::TableKey;
 
 /// Redis's name for the first superuser, which clients are without being told.
@@ -127,6 +128,21 @@ pub trait Host: Send + Sync + 'static {
     fn durability(&self) -> Durability {
         Durability::Fsync
     }
+
+    /// Waits until what this node holds is no older than what anybody was told before the call; `None` where that is so already.
+    /// The error is for the client: nobody can say it.
+    fn current(&self) -> Option<BoxFuture<'static, Result<(), String>>> {
+        None
+    }
+
+    /// Lets the node run a command that writes users or tables; `None` where this one does. The reply is whole, as bytes. The error is for
+    /// the client; without one nobody knows whether it has run.
+    fn elsewhere(&self, _call: ForeignCall) -> Option<BoxFuture<'static, Result<Bytes, Option<String>>>> {
+        None
+    }
+
+    /// Sends a message to the subscribers of the other nodes: in order, at most once.
+    fn tell_others(&self, _message: ForeignMessage) {}
 
     /// Stops the server; says why not, where it does not.
     ///

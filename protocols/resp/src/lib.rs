@@ -18,6 +18,7 @@ mod codec;
 mod command;
 mod config;
 mod dispatch;
+mod elsewhere;
 mod host;
 mod info;
 mod latency;
@@ -41,6 +42,7 @@ mod fuzz;
 #[cfg(test)]
 mod tests;
 
+pub use elsewhere::{ForeignCall, ForeignMessage};
 pub use host::{Account, DEFAULT, Durability, Edit, Facts, Host};
 pub use info::REDIS_VERSION;
 pub use rows::{TableKey, TableRow};

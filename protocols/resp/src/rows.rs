@@ -48,6 +48,10 @@ impl Session {
         }
         self.pause(entry, args).await?;
         let began = Instant::now();
+        if let Some(error) = self.catch_up().await? {
+            self.write(&error);
+            return Ok(true);
+        }
         let (host, role, tenant, key) =
             (Arc::clone(&self.shared.host), self.user.role(), self.user.tenant(), key.clone());
         let found = self.wait(false, async move { host.table_row(role, tenant, &key).await }).await?;

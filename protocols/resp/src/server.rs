@@ -54,7 +54,7 @@ impl Default for RespOptions {
 
 /// The Redis door. One may serve several listeners.
 pub struct RespServer {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     options: RespOptions,
 }
 
@@ -194,9 +194,9 @@ impl RespServer {
 }
 
 /// Takes a connection out of the list however its task ends.
-struct Gone {
-    shared: Arc<Shared>,
-    id: u64,
+pub(crate) struct Gone {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: u64,
 }
 
 impl Drop for Gone {

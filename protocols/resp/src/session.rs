@@ -183,6 +183,12 @@ impl Session {
         self.check_output()
     }
 
+    /// Runs one command to its end.
+    pub(crate) async fn run_whole(&mut self, args: Vec<Bytes>) -> Result<(), Ended> {
+        self.dispatch(args).await?;
+        self.run_burst().await
+    }
+
     /// A client that asks for more than may wait for it is ended without an answer.
     fn check_output(&self) -> Result<(), Ended> {
         let hard = self.shared.config.hot.normal_limit.read().hard;

@@ -74,6 +74,9 @@ impl Session {
         let replies = if count == 0 && watches.is_empty() {
             Vec::new()
         } else if reads {
+            if let Some(error) = self.catch_up().await? {
+                return Ok(error);
+            }
             self.read(&commands)
         } else {
             let unit = Unit { transaction: true, watches, ..self.unit(commands) };

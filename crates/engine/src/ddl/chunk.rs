@@ -144,7 +144,7 @@ impl Session {
         self.lock_catalog("INSERT").await?;
         self.make_missing_chunks(parent, keys).await?;
         let (engine, cancel) = (self.engine.clone(), self.cancel.clone());
-        crate::commit::commit(&engine, self.transaction()?, &cancel).await
+        crate::commit::commit(&engine, self.transaction()?, &cancel, None).await
     }
 
     /// The catalog is locked: somebody else may have made them meanwhile.

@@ -10,7 +10,7 @@ use perigee_plan::{RoleChange, SessionCommand, TransactionCommand};
 use perigee_types::Value;
 use perigee_types::acl::AclKind;
 use perigee_types::enum_type::EnumPlace;
-use sqlparser::ast::{DataType, Expr, ForValues, Ident, ObjectName, Query};
+use sqlparser::ast::{DataType, Expr, ForValues, Ident, ObjectName, Query, SetExpr};
 
 /// One statement of a text.
 #[derive(Clone, Debug)]
@@ -23,6 +23,59 @@ pub struct Statement {
     pub ast: Ast,
     /// Literals that were lifted to parameters.
     pub literals: Vec<Value>,
+}
+
+impl Statement {
+    /// Whether it only reads tables and keys, as far as its text says: what functions do is not looked at.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        match &self.ast {
+            Ast::Sql(statement) => match &**statement {
+                sqlparser::ast::Statement::Query(query) => reads(query),
+                _ => false,
+            },
+            Ast::Session(SessionCommand::Show(_) | SessionCommand::ShowAll) => true,
+            Ast::Explain { statement, .. } => statement.reads(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is about settings of Perigee's own alone.
+    #[must_use]
+    pub fn sets_own(&self) -> bool {
+        let own = |name: &str| name.to_ascii_lowercase().starts_with("perigee.");
+        match &self.ast {
+            Ast::Session(SessionCommand::Set { name, local, .. }) => own(name) && !local,
+            Ast::Session(SessionCommand::Reset(Some(name)) | SessionCommand::Show(name)) => own(name),
+            _ => false,
+        }
+    }
+
+    /// Whether it is COMMIT.
+    #[must_use]
+    pub fn commits(&self) -> bool {
+        matches!(&self.ast, Ast::Transaction(TransactionCommand::Commit { .. }))
+    }
+
+    /// Whether it is ROLLBACK.
+    #[must_use]
+    pub fn rolls_back(&self) -> bool {
+        matches!(&self.ast, Ast::Transaction(TransactionCommand::Rollback { .. }))
+    }
+}
+
+fn reads(query: &Query) -> bool {
+    fn body_reads(body: &SetExpr) -> bool {
+        match body {
+            SetExpr::Select(select) => select.into.is_none(),
+            SetExpr::Query(query) => reads(query),
+            SetExpr::SetOperation { left, right, .. } => body_reads(left) && body_reads(right),
+            SetExpr::Values(_) | SetExpr::Table(_) => true,
+            _ => false,
+        }
+    }
+    let with = query.with.as_ref().is_none_or(|with| with.cte_tables.iter().all(|table| reads(&table.query)));
+    with && query.locks.is_empty() && body_reads(&query.body)
 }
 
 /// What the parser made of a statement.

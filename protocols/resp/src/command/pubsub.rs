@@ -6,6 +6,7 @@ use perigee_keyspace::{Flags, Group, KeyFlags, KeySpec, Reply, Result, Spec};
 
 use super::{Door, DoorRun, LOADING_STALE, NOSCRIPT_LOADING_STALE, help};
 use crate::codec::reply;
+use crate::elsewhere::ForeignMessage;
 use crate::pubsub::Kind;
 use crate::session::Session;
 
@@ -166,7 +167,10 @@ pub(crate) fn unsubscribe_all(session: &mut Session) {
 
 fn publish(session: &mut Session, args: &[Bytes], sharded: bool) -> Result<Reply> {
     let shared = &session.shared;
-    Ok(Reply::count(shared.hub.publish(shared, session.client.tenant(), &args[1], &args[2], sharded)))
+    let (tenant, channel, message) = (session.client.tenant(), args[1].clone(), args[2].clone());
+    let count = shared.hub.publish(shared, tenant, &channel, &message, sharded);
+    shared.host.tell_others(ForeignMessage { tenant, sharded, channel, message });
+    Ok(Reply::count(count))
 }
 
 fn channels(session: &mut Session, args: &[Bytes], sharded: bool) -> Result<Reply> {

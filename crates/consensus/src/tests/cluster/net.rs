@@ -12,7 +12,7 @@ use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use perigee_runtime::sim::SimRandom;
 
-use crate::{Call, Lane, Link, LinkError, Node, PeerService, Transport};
+use crate::{Call, Lane, Link, LinkError, Node, PeerError, PeerService, Transport};
 
 /// The network; clones share it.
 #[derive(Clone)]
@@ -122,6 +122,41 @@ impl SimLink {
     }
 }
 
+type Answers = BoxStream<'static, Result<Bytes, LinkError>>;
+type Answered = BoxStream<'static, Result<Bytes, PeerError>>;
+
+impl SimLink {
+    /// A connection keeps the order, and breaks where something is lost.
+    async fn stream(
+        &self,
+        requests: BoxStream<'static, Bytes>,
+        serve: fn(&PeerService, BoxStream<'static, Bytes>) -> Answered,
+    ) -> Result<Answers, LinkError> {
+        if !self.there().await {
+            return Err(self.broken());
+        }
+        let service = self.service()?;
+        let (going, coming) = (self.clone(), self.clone());
+        let arrived = requests
+            .then(move |request| {
+                let link = going.clone();
+                async move { link.there().await.then_some(request) }
+            })
+            .take_while(|request| std::future::ready(request.is_some()))
+            .filter_map(std::future::ready);
+        let answers = serve(&service, arrived.boxed()).then(move |answer| {
+            let link = coming.clone();
+            async move {
+                if !link.back().await {
+                    return Err(link.broken());
+                }
+                answer.map_err(|error| LinkError::Broken { name: link.name.clone(), reason: error.to_string() })
+            }
+        });
+        Ok(answers.boxed())
+    }
+}
+
 impl Link for SimLink {
     fn call(&self, call: Call, body: Bytes, patience: Duration) -> BoxFuture<'_, Result<Bytes, LinkError>> {
         let asked = async move {
@@ -142,32 +177,15 @@ impl Link for SimLink {
         &self,
         requests: BoxStream<'static, Bytes>,
         _patience: Duration,
-    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<Bytes, LinkError>>, LinkError>> {
-        async move {
-            if !self.there().await {
-                return Err(self.broken());
-            }
-            let service = self.service()?;
-            let (going, coming) = (self.clone(), self.clone());
-            // A connection keeps the order, and breaks where something is lost.
-            let arrived = requests
-                .then(move |request| {
-                    let link = going.clone();
-                    async move { link.there().await.then_some(request) }
-                })
-                .take_while(|request| std::future::ready(request.is_some()))
-                .filter_map(std::future::ready);
-            let answers = service.append(arrived.boxed()).then(move |answer| {
-                let link = coming.clone();
-                async move {
-                    if !link.back().await {
-                        return Err(link.broken());
-                    }
-                    answer.map_err(|error| LinkError::Broken { name: link.name.clone(), reason: error.to_string() })
-                }
-            });
-            Ok(answers.boxed())
-        }
-        .boxed()
+    ) -> BoxFuture<'_, Result<Answers, LinkError>> {
+        self.stream(requests, PeerService::append).boxed()
+    }
+
+    fn propose(
+        &self,
+        requests: BoxStream<'static, Bytes>,
+        _patience: Duration,
+    ) -> BoxFuture<'_, Result<Answers, LinkError>> {
+        self.stream(requests, PeerService::propose).boxed()
     }
 }

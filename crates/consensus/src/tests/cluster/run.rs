@@ -128,6 +128,9 @@ impl World {
         if self.random.one_in(2) {
             self.propose();
         }
+        if self.random.one_in(3) {
+            self.submit();
+        }
         if faults.partitions && self.random.one_in(12) {
             self.partition();
         }
@@ -210,6 +213,29 @@ impl World {
                     }
                 });
             }
+        }
+    }
+
+    /// A client of any member writes.
+    fn submit(&mut self) {
+        let at = self.any();
+        let Some(life) = &self.members[at].life else { return };
+        for _ in 0..=self.random.below(4) {
+            let number = self.next;
+            self.next += 1;
+            let outcome = life.consensus.submit(Bytes::copy_from_slice(&number.to_le_bytes()));
+            let books = Arc::clone(&self.books);
+            tokio::spawn(async move {
+                match outcome.await {
+                    Ok(committed) => {
+                        assert_eq!(committed.outcome, Outcome::Applied);
+                        books.lock().acknowledged.push((number, committed));
+                    }
+                    Err(ProposeError::NotLeader | ProposeError::Stopped) => books.lock().refused.push(number),
+                    // Perhaps, perhaps not.
+                    Err(_) => {}
+                }
+            });
         }
     }
 

@@ -1,0 +1,244 @@
+//! The doors of this node and those of the other members: what a client wants that only the leader does, and messages for all.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use perigee_cluster::{Cluster, Doors};
+use perigee_consensus::{Consensus, LinkError, Node};
+use perigee_engine::{Answers, Elsewhere, Engine};
+use perigee_pgwire::ForeignSessions;
+use perigee_resp::{ForeignCall, ForeignMessage, RespServer};
+use tokio::sync::mpsc;
+
+/// How long a read may wait for the leader to say where the log is.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a command may take at the leader.
+const CALL_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a batch of messages may take, and for how long none is sent to a member that did not take one.
+const MESSAGE_PATIENCE: Duration = Duration::from_secs(2);
+/// Messages that wait for a member; more are lost, as publishing promises no more.
+const MESSAGES_MAX: usize = 4_096;
+/// Bytes of one batch of messages, about.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Questions between doors. Numbers on the wire: never reused.
+mod kind {
+    pub(super) const REDIS_CALL: u8 = 1;
+    pub(super) const REDIS_MESSAGES: u8 = 2;
+    pub(super) const PG_CANCEL: u8 = 3;
+}
+
+/// This node's way to the doors of the others. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    consensus: Consensus,
+    /// `None` for a node that is alone.
+    cluster: Option<Cluster>,
+    messages: Option<mpsc::Sender<ForeignMessage>>,
+}
+
+impl Gateway {
+    /// Begins to carry messages on the runtime that this is called on.
+    pub(crate) fn new(consensus: Consensus, cluster: Option<Cluster>) -> Self {
+        let messages = cluster.as_ref().map(|cluster| {
+            let (messages, waiting) = mpsc::channel(MESSAGES_MAX);
+            tokio::spawn(carry(consensus.clone(), cluster.clone(), waiting));
+            messages
+        });
+        Self { consensus, cluster, messages }
+    }
+
+    /// See [`perigee_resp::Host::current`].
+    pub(crate) fn current(&self) -> Option<BoxFuture<'static, Result<(), String>>> {
+        // A node that is alone has all there is.
+        self.cluster.as_ref()?;
+        if self.consensus.is_current() {
+            return None;
+        }
+        let consensus = self.consensus.clone();
+        let wait = async move {
+            let read = consensus.read_index(READ_PATIENCE).await;
+            read.map(drop).map_err(|error| format!("CLUSTERDOWN {error}"))
+        };
+        Some(wait.boxed())
+    }
+
+    /// See [`perigee_resp::Host::elsewhere`].
+    pub(crate) fn elsewhere(&self, call: &ForeignCall) -> Option<BoxFuture<'static, Result<Bytes, Option<String>>>> {
+        if self.consensus.leader_term().is_some() {
+            return None;
+        }
+        let (cluster, consensus, body) = (self.cluster.clone()?, self.consensus.clone(), Bytes::from(call.encode()));
+        let wait = async move {
+            let started = tokio::time::Instant::now();
+            loop {
+                let refused = match consensus.remote_leader() {
+                    Some((leader, _)) => {
+                        match cluster.ask(&leader, kind::REDIS_CALL, body.clone(), CALL_PATIENCE).await {
+                            Ok(reply) => {
+                                // What it has changed is to be seen here by whoever is told of it.
+                                let _ = consensus.read_index(READ_PATIENCE).await;
+                                return Ok(reply);
+                            }
+                            Err(LinkError::Broken { .. }) => return Err(None),
+                            Err(error) => error.to_string(),
+                        }
+                    }
+                    None => "no leader is known".to_owned(),
+                };
+                if started.elapsed() > READ_PATIENCE {
+                    return Err(Some(format!("CLUSTERDOWN {refused}; nothing was written")));
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        Some(wait.boxed())
+    }
+
+    /// See [`perigee_resp::Host::tell_others`].
+    pub(crate) fn tell_others(&self, message: ForeignMessage) {
+        if let Some(messages) = &self.messages {
+            // A member that does not take them loses them.
+            let _ = messages.try_send(message);
+        }
+    }
+
+    /// Answers the doors of other members from now on.
+    pub(crate) fn open(&self, doors: Arc<OpenDoors>) {
+        if let Some(cluster) = &self.cluster {
+            cluster.open_doors(doors);
+        }
+    }
+}
+
+impl Elsewhere for Gateway {
+    fn open(&self, requests: BoxStream<'static, Bytes>) -> BoxFuture<'static, Result<Answers, String>> {
+        let (cluster, leader) = (self.cluster.clone(), self.consensus.remote_leader());
+        async move {
+            let (Some(cluster), Some((leader, _))) = (cluster, leader) else {
+                return Err("no other node leads".to_owned());
+            };
+            let answers = cluster.open_session(&leader, requests, MESSAGE_PATIENCE).await;
+            let answers = answers.map_err(|error| error.to_string())?;
+            Ok(answers.map(|answer| answer.map_err(|error| error.to_string())).boxed() as Answers)
+        }
+        .boxed()
+    }
+
+    fn cancel(&self, process_id: i32, secret: i32) {
+        let Some(cluster) = self.cluster.clone() else { return };
+        let own = self.consensus.node().id();
+        let body = Bytes::from([process_id.to_be_bytes(), secret.to_be_bytes()].concat());
+        for member in self.consensus.members().into_iter().filter(|member| member.id != own) {
+            let (cluster, body) = (cluster.clone(), body.clone());
+            tokio::spawn(async move {
+                if let Err(error) = cluster.ask(&member.node, kind::PG_CANCEL, body, MESSAGE_PATIENCE).await {
+                    tracing::debug!(node = member.node.name, %error, "a cancel request was not passed on");
+                }
+            });
+        }
+    }
+}
+
+/// Takes messages to all other members, each in order.
+async fn carry(consensus: Consensus, cluster: Cluster, mut messages: mpsc::Receiver<ForeignMessage>) {
+    let mut ways: Vec<(u64, mpsc::Sender<Bytes>)> = Vec::new();
+    let mut gathered = Vec::new();
+    while messages.recv_many(&mut gathered, 256).await > 0 {
+        let mut batch = Vec::new();
+        let mut batches = Vec::new();
+        for message in gathered.drain(..) {
+            message.encode(&mut batch);
+            if batch.len() > BATCH_BYTES {
+                batches.push(Bytes::from(std::mem::take(&mut batch)));
+            }
+        }
+        batches.push(Bytes::from(batch));
+        let own = consensus.node().id();
+        let others: Vec<Node> = consensus.members().into_iter().map(|member| member.node).collect();
+        let others: Vec<Node> = others.into_iter().filter(|node| node.id() != own).collect();
+        ways.retain(|(id, _)| others.iter().any(|node| node.id() == *id));
+        for node in others {
+            if !ways.iter().any(|(id, _)| *id == node.id()) {
+                let (way, waiting) = mpsc::channel(64);
+                ways.push((node.id(), way));
+                tokio::spawn(carry_to(cluster.clone(), node.clone(), waiting));
+            }
+            if let Some((_, way)) = ways.iter().find(|(id, _)| *id == node.id()) {
+                batches.iter().for_each(|batch| drop(way.try_send(batch.clone())));
+            }
+        }
+    }
+}
+
+async fn carry_to(cluster: Cluster, node: Node, mut batches: mpsc::Receiver<Bytes>) {
+    while let Some(batch) = batches.recv().await {
+        if batch.is_empty() {
+            continue;
+        }
+        if let Err(error) = cluster.ask(&node, kind::REDIS_MESSAGES, batch, MESSAGE_PATIENCE).await {
+            tracing::debug!(node = node.name, %error, "messages were not published there");
+        }
+    }
+}
+
+/// The doors of this node that answer other members.
+pub(crate) struct OpenDoors {
+    /// Where clients are served: not on the threads that heartbeats are answered on.
+    handle: tokio::runtime::Handle,
+    pub(crate) redis: OnceLock<Arc<RespServer>>,
+    pub(crate) pg: OnceLock<ForeignSessions>,
+    pub(crate) engine: OnceLock<Arc<Engine>>,
+}
+
+impl OpenDoors {
+    /// None yet; on the runtime that this is called on.
+    pub(crate) fn new() -> Self {
+        let handle = tokio::runtime::Handle::current();
+        Self { handle, redis: OnceLock::new(), pg: OnceLock::new(), engine: OnceLock::new() }
+    }
+}
+
+impl Doors for OpenDoors {
+    fn ask(&self, kind: u8, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+        let (redis, engine) = (self.redis.get().cloned(), self.engine.get().cloned());
+        let answering = self.handle.spawn(async move {
+            if kind == kind::PG_CANCEL {
+                let numbers: Result<[u8; 8], _> = body[..].try_into();
+                let (Ok([a, b, c, d, e, f, g, h]), Some(engine)) = (numbers, engine) else {
+                    return Err("the cancel request does not decode".to_owned());
+                };
+                engine.cancel_here(i32::from_be_bytes([a, b, c, d]), i32::from_be_bytes([e, f, g, h]));
+                return Ok(Bytes::new());
+            }
+            let redis = redis.ok_or_else(|| "this node has no Redis door".to_owned())?;
+            match kind {
+                kind::REDIS_CALL => {
+                    let call = ForeignCall::decode(&body).ok_or_else(|| "the command does not decode".to_owned())?;
+                    Ok(redis.run_for(call).await.into())
+                }
+                kind::REDIS_MESSAGES => {
+                    let mut rest = &body[..];
+                    while !rest.is_empty() {
+                        let message = ForeignMessage::decode(&mut rest);
+                        redis.deliver(&message.ok_or_else(|| "a message does not decode".to_owned())?);
+                    }
+                    Ok(Bytes::new())
+                }
+                other => Err(format!("this node does not answer questions of kind {other}")),
+            }
+        });
+        async move { answering.await.unwrap_or_else(|error| Err(error.to_string())) }.boxed()
+    }
+
+    fn session(&self, requests: BoxStream<'static, Bytes>) -> BoxStream<'static, Bytes> {
+        match self.pg.get() {
+            Some(sessions) => sessions.serve(requests),
+            None => futures::stream::empty().boxed(),
+        }
+    }
+}
