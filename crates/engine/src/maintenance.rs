@@ -42,17 +42,31 @@ pub fn run(engine: &Arc<Engine>, stop: &CancellationToken) {
                 tracing::warn!(%error, "an index could not be filled");
             }
         }
-        evict_keys(engine);
+        let _ = evict_keys(engine);
         engine.store.evict();
         attestations.look(engine);
     }
 }
 
-/// Objects go first: a chunk is read back at once for thousands of rows.
-fn evict_keys(engine: &Engine) {
-    let excess = engine.budget.hot.excess();
-    if let (Some(keyspace), 1..) = (&engine.keyspace, excess) {
-        keyspace.evict(usize::try_from(excess).unwrap_or(usize::MAX));
+/// Objects go first: a chunk is read back at once for thousands of rows. Says whether that was enough.
+fn evict_keys(engine: &Engine) -> bool {
+    let hot = &engine.budget.hot;
+    if let (Some(keyspace), excess @ 1..) = (&engine.keyspace, hot.excess()) {
+        // A little more, so that this is not done again for the next few keys.
+        let bytes = excess.saturating_add(hot.limit() / 64);
+        keyspace.evict(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+    hot.excess() == 0
+}
+
+/// Evicts objects while hot data is over its share, until `stop`. Blocks its thread: apart from [`run`], because a checkpoint
+/// takes long, and clients write and load keys meanwhile.
+pub fn run_eviction(engine: &Engine, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        if engine.budget.hot.wait_at_least(Pressure::High, TICK) && !evict_keys(engine) {
+            // What is left has changed, and waits for its checkpoint.
+            std::thread::sleep(TICK / 4);
+        }
     }
 }
 

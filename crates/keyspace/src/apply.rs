@@ -12,7 +12,8 @@ use crate::effects::Observed;
 use crate::error::Block;
 use crate::payload::{self, GONE, Header, Item, PART, SWEEP, TRANSACTION, UNITS, WHOLE};
 use crate::run::{Ran, run_command};
-use crate::service::{Answer, Finished, Keyspace, LocalWaiter, SubmitError, Submitted};
+use crate::service::{Answer, Answered, Finished, Keyspace, LocalWaiter, SubmitError, Submitted};
+use crate::small::Name;
 use crate::spec::Group;
 use crate::state::{DbId, State};
 use crate::unit::{Command, Unit};
@@ -32,7 +33,8 @@ impl Keyspace {
         let own = header.origin == self.origin;
         let mut guard = self.state.write();
         let state = &mut *guard;
-        state.uptime.store(self.uptime(), Ordering::Relaxed);
+        let uptime = self.uptime();
+        state.uptime.store(uptime, Ordering::Relaxed);
         let result = match header.kind {
             PART => {
                 let at = payload::take_at(&mut fields).ok_or(BROKEN)?;
@@ -85,6 +87,7 @@ impl Keyspace {
                     origin: header.origin,
                     own,
                     seed,
+                    uptime,
                     n: 0,
                     logged: 0,
                     effects: self.effects(),
@@ -94,6 +97,7 @@ impl Keyspace {
             _ => Err(BROKEN),
         };
         let result = result.map(|changes| digest_of(&guard, changes));
+        guard.luas.end();
         self.applied(&guard, now);
         result
     }
@@ -110,7 +114,8 @@ impl Keyspace {
         let (seed, items) = payload::decode_units(fields).ok_or(BROKEN)?;
         let now = i64::try_from(time.micros() / 1_000).unwrap_or(i64::MAX);
         let mut guard = self.state.write();
-        guard.uptime.store(self.uptime(), Ordering::Relaxed);
+        let uptime = self.uptime();
+        guard.uptime.store(uptime, Ordering::Relaxed);
         let mut run = EntryRun {
             keyspace: self,
             state: &mut guard,
@@ -119,6 +124,7 @@ impl Keyspace {
             origin: header.origin,
             own: header.origin == self.origin,
             seed,
+            uptime,
             n: 0,
             logged: 0,
             effects: self.effects(),
@@ -126,6 +132,7 @@ impl Keyspace {
         let done = run.transaction(&items)?;
         let changes = u64::from(run.n);
         let digest = done.then(|| digest_of(&guard, changes));
+        guard.luas.end();
         self.applied(&guard, now);
         Ok(digest)
     }
@@ -151,13 +158,15 @@ impl Keyspace {
             // A client that has gone is no error; but it must not wait on for what others could have.
             match finished {
                 Finished::Unit(answer, result) => {
-                    if let Err(Ok(Answer::Waits { at, .. })) = answer.send(result) {
+                    if let Err(Ok(Answered { answer: Answer::Waits { at, .. }, .. })) = answer.send(result) {
                         self.end_wait(at);
                     }
                 }
                 Finished::Waiter(answer, result) => drop(answer.send(result)),
             }
         }
+        // Now that nobody waits for it.
+        crate::script::clean_spent();
     }
 
     /// Tells the clients of an entry of this process that it had no effect.
@@ -235,6 +244,8 @@ struct EntryRun<'a> {
     origin: u64,
     own: bool,
     seed: u64,
+    /// Seconds since the node started.
+    uptime: u32,
     /// Changes so far.
     n: u32,
     /// Logged commands so far: each has random numbers of its own, whatever reads stand between them here.
@@ -250,7 +261,8 @@ impl EntryRun<'_> {
                 Item::Unit(unit) => {
                     let result = self.unit(&unit)?;
                     if let Some(answer) = answer {
-                        self.keyspace.finished.lock().push(Finished::Unit(answer, Ok(result)));
+                        let answered = Answered { answer: result, commands: unit.commands };
+                        self.keyspace.finished.lock().push(Finished::Unit(answer, Ok(answered)));
                     }
                 }
                 Item::Unblock(at) => {
@@ -351,7 +363,7 @@ impl EntryRun<'_> {
             client: unit.client,
             must_not_wait: unit.transaction,
             waited,
-            uptime: self.keyspace.uptime(),
+            uptime: self.uptime,
             random,
             refuse: unit.refuse,
             permit: unit.permit.clone(),
@@ -400,7 +412,7 @@ impl EntryRun<'_> {
         loop {
             let mut touched = std::mem::take(&mut effects.touched);
             for db in &effects.flushed {
-                touched.extend(self.state.waiters.keys_in(*db).into_iter().map(|key| (*db, key)));
+                touched.extend(self.state.waiters.keys_in(*db).into_iter().map(|key| (*db, Name::from(&key[..]))));
             }
             effects.touched = touched;
             self.keyspace.tell(effects, client.take());
@@ -417,7 +429,7 @@ impl EntryRun<'_> {
         }
     }
 
-    fn serve_one(&mut self, at: Position, db: DbId, key: &Bytes, effects: &mut Effects) -> Result<(), StorageFault> {
+    fn serve_one(&mut self, at: Position, db: DbId, key: &[u8], effects: &mut Effects) -> Result<(), StorageFault> {
         let Some(waiter) = self.state.waiters.get(at).cloned() else { return Ok(()) };
         // A key of another type is not what it waits for. Where the type is right it gets the answer, errors among them.
         let wanted = match waiter.command.spec.group {

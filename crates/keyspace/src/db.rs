@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::labels::LabelIndex;
 use crate::object::Value;
+use crate::small::Name;
 
 /// Where a change stands: the entry and the command in it. A key's version is that of its last change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,45 +47,108 @@ const DEPTH_MAX: u32 = 24;
 #[derive(Debug)]
 pub struct Entry {
     /// Its name.
-    pub key: Box<[u8]>,
+    pub key: Name,
     /// What it holds. `None`: it is known to be absent, though the LSM may still have it.
     pub value: Option<Value>,
-    /// When it ends: milliseconds since 1970 UTC.
-    pub expire_at: Option<i64>,
-    /// When something of it ends first: itself, or a field of a hash.
-    pub(crate) due: Option<i64>,
+    /// Its times, where it has any.
+    ends: Option<Box<Ends>>,
     /// The position of its last change.
     pub version: Position,
     /// The generation of checkpoints in which it was changed last; 0 for never since it was loaded.
     pub generation: u64,
     /// Bytes that were counted for it.
     pub(crate) counted: usize,
-    /// Bytes of it that the next checkpoint is counted to write.
-    pub(crate) dirty: usize,
-    /// Whether the LSM holds it.
-    pub(crate) is_stored: bool,
-    /// The due time that the LSM holds.
-    pub(crate) stored_due: Option<i64>,
     /// When it was used last: seconds since the node started, for eviction and OBJECT IDLETIME.
     pub used: std::sync::atomic::AtomicU32,
     /// How often, logarithmically, for OBJECT FREQ.
     pub frequency: std::sync::atomic::AtomicU8,
+    /// Whether the next checkpoint is counted to write the bytes that were counted.
+    pub(crate) is_dirty: bool,
+    /// Whether the LSM holds it.
+    pub(crate) is_stored: bool,
+}
+
+/// Milliseconds since 1970 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ends {
+    expire_at: Option<i64>,
+    due: Option<i64>,
+    stored_due: Option<i64>,
 }
 
 impl Entry {
-    /// Bytes of memory beside its value.
-    pub(crate) const OVERHEAD: usize = size_of::<Entry>() + 16;
+    /// Bytes of memory beside its value and its name: itself, and its share of the table, which is not full.
+    pub(crate) const OVERHEAD: usize = size_of::<Entry>() + 24;
+    /// Bytes of what has an end: the times, and its place among those that have one.
+    const DUE_BYTES: usize = size_of::<Ends>() + 64;
+
+    /// One that was not counted yet.
+    pub(crate) fn new(key: &[u8], value: Option<Value>, expire_at: Option<i64>, version: Position, used: u32) -> Self {
+        let mut entry = Self {
+            key: key.into(),
+            value,
+            ends: None,
+            version,
+            generation: 0,
+            counted: 0,
+            used: used.into(),
+            frequency: 5.into(),
+            is_dirty: false,
+            is_stored: false,
+        };
+        entry.set_expire_at(expire_at);
+        entry
+    }
+
+    /// When it ends: milliseconds since 1970 UTC.
+    #[must_use]
+    pub fn expire_at(&self) -> Option<i64> {
+        self.ends.as_ref().and_then(|ends| ends.expire_at)
+    }
+
+    /// When something of it ends first: itself, or a field of a hash.
+    pub(crate) fn due(&self) -> Option<i64> {
+        self.ends.as_ref().and_then(|ends| ends.due)
+    }
+
+    /// The due time that the LSM holds.
+    pub(crate) fn stored_due(&self) -> Option<i64> {
+        self.ends.as_ref().and_then(|ends| ends.stored_due)
+    }
+
+    pub(crate) fn set_expire_at(&mut self, at: Option<i64>) {
+        self.set_ends(|ends| ends.expire_at = at);
+    }
+
+    pub(crate) fn set_due(&mut self, at: Option<i64>) {
+        self.set_ends(|ends| ends.due = at);
+    }
+
+    pub(crate) fn set_stored_due(&mut self, at: Option<i64>) {
+        self.set_ends(|ends| ends.stored_due = at);
+    }
+
+    fn set_ends(&mut self, change: impl FnOnce(&mut Ends)) {
+        let mut ends = self.ends.as_deref().copied().unwrap_or_default();
+        change(&mut ends);
+        match &mut self.ends {
+            _ if ends == Ends::default() => self.ends = None,
+            Some(held) => **held = ends,
+            None => self.ends = Some(Box::new(ends)),
+        }
+    }
 
     /// Bytes of memory, about.
     #[must_use]
     pub fn memory(&self) -> usize {
-        Self::OVERHEAD + self.key.len() + self.value.as_ref().map_or(0, Value::memory)
+        let ends = if self.ends.is_some() { Self::DUE_BYTES + self.key.memory() } else { 0 };
+        Self::OVERHEAD + self.key.memory() + ends + self.value.as_ref().map_or(0, Value::memory)
     }
 
     /// Whether it is over at `now`.
     #[must_use]
     pub fn is_expired(&self, now: i64) -> bool {
-        self.expire_at.is_some_and(|at| at <= now)
+        self.expire_at().is_some_and(|at| at <= now)
     }
 }
 
@@ -98,7 +162,7 @@ pub(crate) fn hash_of(key: &[u8]) -> u64 {
 struct Bucket {
     /// Bits of the hash that all its entries share.
     depth: u32,
-    entries: HashTable<Entry>,
+    entries: HashTable<Box<Entry>>,
 }
 
 /// A numbered database. See the module.
@@ -118,9 +182,11 @@ pub struct Db {
     /// Entries in memory that hold a value.
     pub(crate) hot: u64,
     /// Keys in memory of which something ends, by when, and by their hashes: the order of the LSM.
-    pub(crate) expires: BTreeSet<(i64, u64, Box<[u8]>)>,
+    pub(crate) expires: BTreeSet<(i64, u64, Name)>,
     /// Series by their labels, also those that are not in memory.
     pub(crate) labels: LabelIndex,
+    /// The bucket where eviction goes on.
+    pub(crate) evict_at: usize,
 }
 
 impl Db {
@@ -137,8 +203,10 @@ impl Db {
             hot: 0,
             expires: BTreeSet::new(),
             labels: LabelIndex::default(),
+            evict_at: 0,
         }
     }
+
     fn place(&self, hash: u64) -> usize {
         // A shift by 64 would be an overflow.
         let slot = hash.checked_shr(64 - self.depth).unwrap_or(0) as usize;
@@ -149,14 +217,14 @@ impl Db {
     #[must_use]
     pub fn entry(&self, key: &[u8]) -> Option<&Entry> {
         let hash = hash_of(key);
-        self.buckets[self.place(hash)].entries.find(hash, |entry| *entry.key == *key)
+        self.buckets[self.place(hash)].entries.find(hash, |entry| *entry.key == *key).map(|entry| &**entry)
     }
 
     /// The same, to change.
     pub(crate) fn entry_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
         let hash = hash_of(key);
         let place = self.place(hash);
-        self.buckets[place].entries.find_mut(hash, |entry| *entry.key == *key)
+        self.buckets[place].entries.find_mut(hash, |entry| *entry.key == *key).map(|entry| &mut **entry)
     }
 
     /// Puts an entry for a key that has none.
@@ -167,11 +235,11 @@ impl Db {
         }
         let place = self.place(hash);
         let table = &mut self.buckets[place].entries;
-        table.insert_unique(hash, entry, |entry| hash_of(&entry.key)).into_mut()
+        table.insert_unique(hash, Box::new(entry), |entry| hash_of(&entry.key)).into_mut()
     }
 
     /// Takes the entry of a key out.
-    pub(crate) fn take(&mut self, key: &[u8]) -> Option<Entry> {
+    pub(crate) fn take(&mut self, key: &[u8]) -> Option<Box<Entry>> {
         let hash = hash_of(key);
         let place = self.place(hash);
         let table = &mut self.buckets[place].entries;
@@ -206,6 +274,16 @@ impl Db {
                 *bucket = new_place as u32;
             }
         }
+    }
+
+    /// How many buckets there are.
+    pub(crate) fn buckets(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// Bytes of the buckets themselves; their tables are counted with the entries.
+    pub(crate) fn overhead(&self) -> usize {
+        self.buckets.capacity() * size_of::<Bucket>() + self.directory.capacity() * size_of::<u32>()
     }
 
     /// How many keys exist; expired ones count until they are removed.
@@ -247,7 +325,7 @@ impl Db {
             .then(|| (from >> width).wrapping_add(1).checked_shl(width).filter(|next| *next != 0))
             .flatten()
             .filter(|next| *next > from);
-        (bucket.entries.iter(), next)
+        (bucket.entries.iter().map(|entry| &**entry), next)
     }
 
     /// How far a sweep would go that ends `count` of the keys that are due at `now`; `None` when none is.
@@ -264,7 +342,7 @@ impl Db {
         from: usize,
         count: usize,
         mut gone: impl FnMut(&Entry) -> bool,
-    ) -> (Vec<Entry>, Option<usize>) {
+    ) -> (Vec<Box<Entry>>, Option<usize>) {
         let to = from.saturating_add(count).min(self.buckets.len());
         let mut entries = Vec::new();
         for bucket in self.buckets.get_mut(from..to).unwrap_or_default() {
@@ -279,7 +357,7 @@ impl Db {
 
     /// All entries in memory, also those that say that a key is absent, in no order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.buckets.iter().flat_map(|bucket| bucket.entries.iter())
+        self.buckets.iter().flat_map(|bucket| bucket.entries.iter().map(|entry| &**entry))
     }
 }
 
@@ -288,20 +366,7 @@ mod tests {
     use super::*;
 
     fn entry(n: u32) -> Entry {
-        Entry {
-            key: n.to_string().into_bytes().into(),
-            value: None,
-            expire_at: None,
-            due: None,
-            version: Position::default(),
-            generation: 0,
-            counted: 0,
-            dirty: 0,
-            is_stored: false,
-            stored_due: None,
-            used: 0.into(),
-            frequency: 0.into(),
-        }
+        Entry::new(n.to_string().as_bytes(), None, None, Position::default(), 0)
     }
 
     #[test]

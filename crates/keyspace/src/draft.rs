@@ -258,7 +258,8 @@ impl Draft {
         if effects.touched.is_empty() {
             return Ok(reply);
         }
-        for name in effects.touched {
+        for (db, key) in &effects.touched {
+            let name = (*db, Bytes::copy_from_slice(key));
             if inner.written.insert(name.clone())
                 && let Some(mark) = inner.marks.last_mut()
             {
@@ -386,7 +387,7 @@ impl Inner {
     fn image(&self, (db, key): &Name) -> Option<Image> {
         let entry = self.state.as_ref()?.db(*db)?.entry(key)?;
         let value = entry.value.clone()?;
-        Some(Image { value, expire_at: entry.expire_at, version: entry.version })
+        Some(Image { value, expire_at: entry.expire_at(), version: entry.version })
     }
 
     fn key(&self, name: &Name) -> Option<ScannedKey> {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use perigee_types::Oid;
 
 use crate::permit::Denial;
+use crate::small::Name;
 use crate::spec::Spec;
 use crate::state::DbId;
 
@@ -90,7 +91,7 @@ pub struct Effects {
     /// Classes of events that nobody here is told of: they are not kept.
     pub unwanted: EventClass,
     /// Keys that were changed, in order; a key may be named more than once.
-    pub touched: Vec<(DbId, Bytes)>,
+    pub touched: Vec<(DbId, Name)>,
     /// Databases that were emptied.
     pub flushed: Vec<DbId>,
     /// Keyspace events, in order.

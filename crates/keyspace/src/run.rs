@@ -111,12 +111,14 @@ pub fn run_command<'a>(
     let db = writer.context.db;
     let changes = writer.changes;
     let has_cold = writer.state.db(db).is_some_and(crate::Db::has_cold_keys);
+    // Of keys that only the LSM has nobody knows.
+    let may_expire = has_cold || writer.state.db(db).is_some_and(|db| db.expiring() > 0);
     for (at, _) in spec.keys_of(args) {
         if has_cold {
             ensure(writer.state, load, db, &args[at])?;
         }
         // Not for a read: it may stand between the logged commands of this node alone.
-        if spec.is_write() {
+        if may_expire && spec.is_write() {
             fault(writer.expire(&args[at]))?;
         }
     }
@@ -124,6 +126,7 @@ pub fn run_command<'a>(
     loop {
         let before = writer.changes;
         let touched = writer.effects.touched.len();
+        writer.touched_from = touched;
         let result = match spec.run {
             Run::Read(run) => run(&writer.reader().loading(load), args),
             Run::Write(run) => run(writer, args),

@@ -138,7 +138,7 @@ impl Keyspace {
                 for key in keys {
                     let looked = state.version(db, key, now).and_then(|version| {
                         let held = state.find(db, key, now)?.and_then(|entry| {
-                            let (value, expire_at) = (entry.value.clone()?, entry.expire_at);
+                            let (value, expire_at) = (entry.value.clone()?, entry.expire_at());
                             Some(ScannedKey { key: Bytes::copy_from_slice(key), value, expire_at, version })
                         });
                         Ok((version, held))
@@ -198,10 +198,10 @@ impl Scan {
         if let Some(db) = state.db_of(self.incarnation) {
             let (entries, following) = db.bucket_from(from);
             next = following;
-            for entry in entries.filter(|entry| !kept.images.contains_key(&entry.key)) {
+            for entry in entries.filter(|entry| !kept.images.contains_key(&*entry.key)) {
                 let image = entry.value.clone().map(|value| Image {
                     value,
-                    expire_at: entry.expire_at,
+                    expire_at: entry.expire_at(),
                     version: entry.version,
                 });
                 put(&entry.key, image, self.now);

@@ -78,7 +78,13 @@ pub trait Listener: Send + Sync + 'static {
 /// A unit on its way, and who waits for it.
 pub(crate) struct Submitted {
     pub(crate) item: Item,
-    pub(crate) answer: Option<oneshot::Sender<Result<Answer, SubmitError>>>,
+    pub(crate) answer: Option<oneshot::Sender<Result<Answered, SubmitError>>>,
+}
+
+/// What became of a unit, with its commands: who made them takes their memory back.
+pub(crate) struct Answered {
+    pub(crate) answer: Answer,
+    pub(crate) commands: Vec<Command>,
 }
 
 /// What became of a unit.
@@ -130,7 +136,7 @@ struct Counted {
 }
 
 pub(crate) enum Finished {
-    Unit(oneshot::Sender<Result<Answer, SubmitError>>, Result<Answer, SubmitError>),
+    Unit(oneshot::Sender<Result<Answered, SubmitError>>, Result<Answered, SubmitError>),
     Waiter(oneshot::Sender<Result<Reply, SubmitError>>, Result<Reply, SubmitError>),
 }
 
@@ -173,7 +179,7 @@ impl Keyspace {
     /// Tells the budget how much there is.
     pub(crate) fn account(&self, state: &State) {
         if let Some(counted) = &mut *self.counted.lock() {
-            counted.hot.resize(state.memory);
+            counted.hot.resize(state.hot_bytes());
             counted.dirty.resize(state.dirty_bytes());
         }
     }
@@ -272,8 +278,8 @@ impl Keyspace {
     /// See [`SubmitError`].
     pub async fn submit(self: &Arc<Self>, unit: Unit) -> Result<Vec<Reply>, SubmitError> {
         match self.start(unit).await? {
-            Started::Replies(replies) => Ok(replies),
-            Started::Waits(waiting) => waiting.end().await,
+            Started::Replies(replies, _) => Ok(replies),
+            Started::Waits(waiting) => Ok(waiting.end().await?.0),
         }
     }
 
@@ -288,11 +294,12 @@ impl Keyspace {
         let _room = self.room.acquire_many(u32::try_from(kib.min(LINE_KIB_MAX)).unwrap_or(u32::MAX)).await;
         let (answer, answered) = oneshot::channel();
         self.put(Submitted { item: Item::Unit(unit), answer: Some(answer) }).await?;
-        Ok(match answered.await.unwrap_or(Err(SubmitError::Unknown))? {
-            Answer::Replies(replies) => Started::Replies(replies),
+        let Answered { answer, commands } = answered.await.unwrap_or(Err(SubmitError::Unknown))?;
+        Ok(match answer {
+            Answer::Replies(replies) => Started::Replies(replies, commands),
             Answer::Waits { replies, at, block, served } => {
                 let gone = Gone { keyspace: Arc::clone(self), at: Some(at) };
-                Started::Waits(Waiting { replies, at, timeout_ms: block.timeout_ms, served, gone })
+                Started::Waits(Waiting { replies, commands, at, timeout_ms: block.timeout_ms, served, gone })
             }
         })
     }
@@ -333,8 +340,8 @@ impl Keyspace {
 
 /// A unit that was applied.
 pub enum Started {
-    /// All its replies.
-    Replies(Vec<Reply>),
+    /// All its replies, and its commands.
+    Replies(Vec<Reply>, Vec<Command>),
     /// Its last command waits.
     Waits(Waiting),
 }
@@ -342,6 +349,7 @@ pub enum Started {
 /// A command that waits; dropping it takes it out of the line before anything that is submitted later.
 pub struct Waiting {
     replies: Vec<Reply>,
+    commands: Vec<Command>,
     at: Position,
     /// 0 for no end.
     timeout_ms: u64,
@@ -350,11 +358,11 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Waits for its turn or its end; gives the replies of the whole unit.
+    /// Waits for its turn or its end; gives the replies of the whole unit, and its commands.
     ///
     /// # Errors
     /// See [`SubmitError`].
-    pub async fn end(mut self) -> Result<Vec<Reply>, SubmitError> {
+    pub async fn end(mut self) -> Result<(Vec<Reply>, Vec<Command>), SubmitError> {
         let unknown = |_| Err(SubmitError::Unknown);
         let keyspace = Arc::clone(&self.gone.keyspace);
         let mut reply = None;
@@ -374,7 +382,7 @@ impl Waiting {
         };
         self.gone.at = None;
         self.replies.push(reply?);
-        Ok(std::mem::take(&mut self.replies))
+        Ok((std::mem::take(&mut self.replies), std::mem::take(&mut self.commands)))
     }
 }
 

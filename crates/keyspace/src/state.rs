@@ -10,6 +10,7 @@ use crate::db::{Db, Entry, Position, hash_of};
 use crate::made::Made;
 use crate::persist::{Image, due_of};
 use crate::scan::Scans;
+use crate::small::Name;
 use crate::{Error, Result, Waiters};
 
 /// A numbered database of a tenant.
@@ -47,6 +48,33 @@ impl Settings {
     }
 }
 
+/// Objects as they were, by the incarnations of their databases and their keys.
+#[derive(Debug, Default)]
+pub(crate) struct Images {
+    all: FxHashMap<(u32, Name), Option<Image>>,
+    /// Bytes of their values, about.
+    bytes: usize,
+}
+
+impl Images {
+    pub(crate) fn insert(&mut self, incarnation: u32, key: &Name, image: Option<Image>) {
+        self.bytes += key.memory() + image.as_ref().map_or(0, |image| image.value.memory());
+        self.all.insert((incarnation, key.clone()), image);
+    }
+
+    pub(crate) fn get(&self, incarnation: u32, key: &[u8]) -> Option<&Option<Image>> {
+        if self.all.is_empty() {
+            return None;
+        }
+        self.all.get(&(incarnation, key.into()))
+    }
+
+    /// Bytes of memory, about.
+    fn memory(&self) -> usize {
+        self.bytes + self.all.capacity() * (size_of::<((u32, Name), Option<Image>)>() + 1)
+    }
+}
+
 /// All keys of a node.
 pub struct State {
     pub(crate) dbs: FxHashMap<DbId, Db>,
@@ -64,6 +92,8 @@ pub struct State {
     pub settings: Settings,
     /// Scripts and libraries of functions.
     pub scripts: crate::ScriptStore,
+    /// What the scripts of the entry run in that is applied.
+    pub(crate) luas: crate::script::Luas,
     /// Commands that wait for a key.
     pub waiters: Waiters,
     /// Entries that came in parts, as far as they came: by origin and number.
@@ -73,15 +103,17 @@ pub struct State {
     /// The generation of the checkpoint that is being gathered; changed entries carry it.
     pub(crate) generation: u64,
     /// Keys changed in this generation.
-    pub(crate) dirty: Vec<(u32, Box<[u8]>)>,
+    pub(crate) dirty: Vec<(u32, Name)>,
     /// Bytes of the objects among them, about.
     pub(crate) dirty_bytes: usize,
     /// Those of the generation that a checkpoint is writing.
     pub(crate) frozen_bytes: usize,
+    /// How many keys that are.
+    pub(crate) frozen_keys: usize,
     /// The generation that a checkpoint is writing.
     pub(crate) frozen: Option<u64>,
     /// Objects of that generation as they were when it was frozen, where they have changed since.
-    pub(crate) images: FxHashMap<(u32, Box<[u8]>), Option<Image>>,
+    pub(crate) images: Images,
     /// Databases that were flushed while a checkpoint still needs their objects.
     pub(crate) retired: Vec<Db>,
     /// Scans that are open.
@@ -90,8 +122,8 @@ pub struct State {
     pub(crate) durable: u64,
     /// Commands that have changed something since the last checkpoint began.
     pub(crate) changes: u64,
-    /// Counts turns of eviction: who reads the LSM without the lock looks at it.
-    pub(crate) evictions: u64,
+    /// Counts what the LSM took in: who reads it without the lock looks at that.
+    pub(crate) taken_in: u64,
 }
 
 /// What a server without keys holds, about, as `used_memory` and `maxmemory` count.
@@ -117,6 +149,7 @@ impl Default for State {
             uptime: AtomicU32::new(0),
             settings: Settings::default(),
             scripts: crate::ScriptStore::default(),
+            luas: crate::script::Luas::default(),
             waiters: Waiters::default(),
             parts: BTreeMap::new(),
             memory: 0,
@@ -124,13 +157,14 @@ impl Default for State {
             dirty: Vec::new(),
             dirty_bytes: 0,
             frozen_bytes: 0,
+            frozen_keys: 0,
             frozen: None,
-            images: FxHashMap::default(),
+            images: Images::default(),
             retired: Vec::new(),
             scans: Scans::default(),
             durable: 0,
             changes: 0,
-            evictions: 0,
+            taken_in: 0,
         }
     }
 }
@@ -174,15 +208,17 @@ impl State {
         let Some(db) = self.dbs.get_mut(&id) else { return };
         let Some(entry) = db.entry_mut(key) else { return };
         let memory = entry.memory();
-        self.memory = (self.memory + memory).saturating_sub(entry.counted);
-        entry.counted = memory;
+        let counted = std::mem::replace(&mut entry.counted, memory);
+        self.memory = (self.memory + memory).saturating_sub(counted);
         if entry.generation == self.generation {
-            self.dirty_bytes = (self.dirty_bytes + memory).saturating_sub(entry.dirty);
-            entry.dirty = memory;
+            let before = if entry.is_dirty { counted } else { 0 };
+            self.dirty_bytes = (self.dirty_bytes + memory).saturating_sub(before);
+            entry.is_dirty = true;
         }
-        let due = entry.value.as_ref().and_then(|value| due_of(value, entry.expire_at));
-        let before = std::mem::replace(&mut entry.due, due);
+        let due = entry.value.as_ref().and_then(|value| due_of(value, entry.expire_at()));
+        let before = entry.due();
         if before != due {
+            entry.set_due(due);
             if let Some(at) = before {
                 db.expires.remove(&(at, hash_of(key), key.into()));
             }
@@ -236,6 +272,13 @@ impl State {
         max > 0 && keeps && self.memory + MEMORY_BASE > max
     }
 
+    /// Bytes of memory of all that stands for entries, about: beside them the buckets, and what a checkpoint needs.
+    pub(crate) fn hot_bytes(&self) -> usize {
+        let buckets: usize = self.dbs.values().chain(&self.retired).map(Db::overhead).sum();
+        let names = (self.dirty.capacity() + self.frozen_keys) * size_of::<(u32, Name)>();
+        self.memory + buckets + names + self.images.memory()
+    }
+
     /// The version of a key for WATCH: of its last change, or, where it is absent, of the last key of its slot that was
     /// made.
     ///
@@ -258,7 +301,7 @@ impl State {
             && let Some(entry) = db.take(key)
         {
             self.memory = self.memory.saturating_sub(entry.counted);
-            if let Some(due) = entry.due {
+            if let Some(due) = entry.due() {
                 db.expires.remove(&(due, hash_of(key), key.into()));
             }
         }

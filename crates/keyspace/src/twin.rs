@@ -51,6 +51,8 @@ pub struct Twin {
     pub context: Context,
     /// What the last command told others.
     pub effects: Effects,
+    /// Whether entries end where [`Twin::end_entry`] says, and nowhere else.
+    pub whole_entries: bool,
     index: u64,
 }
 
@@ -65,7 +67,7 @@ impl Twin {
     #[must_use]
     pub fn new() -> Self {
         let context = Context::new(DbId { tenant: Oid(5), number: 0 }, 1_704_067_200_000);
-        Self { state: State::default(), context, effects: Effects::default(), index: 0 }
+        Self { state: State::default(), context, effects: Effects::default(), whole_entries: false, index: 0 }
     }
 
     /// Runs a command by its arguments.
@@ -77,6 +79,10 @@ impl Twin {
         let spec = args.first().and_then(|name| crate::command::find(name)).and_then(|spec| spec.resolve(&args));
         let Some(spec) = spec else { return Ran::Reply(Reply::error("ERR unknown command")) };
         self.index += 1;
+        // Some entries hold one command, others many.
+        if self.index.is_multiple_of(3) && !self.whole_entries {
+            self.end_entry();
+        }
         self.effects.clear();
         let position = Position { index: self.index, n: 0 };
         let mut writer = Writer::new(&mut self.state, self.context.clone(), &mut self.effects, position, self.index);
@@ -84,6 +90,11 @@ impl Twin {
             Ok(ran) => ran,
             Err(fault) => panic!("{fault}"),
         }
+    }
+
+    /// The command that comes next begins another entry.
+    pub fn end_entry(&mut self) {
+        self.state.luas.end();
     }
 
     /// Runs a line of words and gives the reply as text, as redis-cli would without a terminal: one line for each value,

@@ -88,8 +88,11 @@ impl Waiters {
     }
 
     /// Who waits for a key, the longest first.
-    pub(crate) fn of(&self, db: DbId, key: &Bytes) -> Vec<Position> {
-        self.by_key.get(&(db, key.clone())).map(|line| line.iter().copied().collect()).unwrap_or_default()
+    pub(crate) fn of(&self, db: DbId, key: &[u8]) -> Vec<Position> {
+        self.by_key
+            .get(&(db, Bytes::copy_from_slice(key)))
+            .map(|line| line.iter().copied().collect())
+            .unwrap_or_default()
     }
 
     /// Keys of a database that somebody waits for.

@@ -4,15 +4,14 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use rustc_hash::FxHashMap;
-
 use crate::db::{Due, Entry, Position};
 use crate::effects::{Effects, EventClass, Notification};
 use crate::object::{Hash, Object, Value};
 use crate::persist::Image;
 use crate::reader::{Context, Reader};
 use crate::scan::Scans;
-use crate::state::{DbId, IDEMPOTENCY_DB, State};
+use crate::small::Name;
+use crate::state::{DbId, IDEMPOTENCY_DB, Images, State};
 use crate::{Error, Load, Result};
 
 /// The state as a command may change it, at one position of the log.
@@ -26,6 +25,8 @@ pub struct Writer<'a> {
     pub(crate) random: u64,
     /// Changes so far: versions are told apart by it.
     pub(crate) changes: u32,
+    /// Where the changes of the command that runs begin among those that were told.
+    pub(crate) touched_from: usize,
     /// For scripts: what brings the keys of their commands into memory.
     pub(crate) load: Option<&'a dyn Load>,
 }
@@ -40,7 +41,8 @@ impl<'a> Writer<'a> {
         position: Position,
         seed: u64,
     ) -> Self {
-        Self { state, context, effects, position, random: seed, changes: 0, load: None }
+        let touched_from = effects.touched.len();
+        Self { state, context, effects, position, random: seed, changes: 0, touched_from, load: None }
     }
 
     /// The same state for reading. What it lends must end before the next change.
@@ -70,6 +72,11 @@ impl<'a> Writer<'a> {
     /// To change the scripts and libraries.
     pub(crate) fn scripts_mut(&mut self) -> &mut crate::ScriptStore {
         &mut self.state.scripts
+    }
+
+    /// What scripts run in.
+    pub(crate) fn luas(&mut self) -> &mut crate::script::Luas {
+        &mut self.state.luas
     }
 
     /// Makes a script known to its tenant; says its digest, or why it cannot be compiled.
@@ -171,7 +178,7 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// [`Error::Miss`].
     pub fn replace(&mut self, key: &[u8], value: Value) -> Result<()> {
-        let expire_at = self.entry(key)?.and_then(|entry| entry.expire_at);
+        let expire_at = self.entry(key)?.and_then(Entry::expire_at);
         self.put(key, value, expire_at)
     }
 
@@ -209,7 +216,7 @@ impl<'a> Writer<'a> {
             return Ok(false);
         }
         if let Some(entry) = self.touch(key)? {
-            entry.expire_at = expire_at;
+            entry.set_expire_at(expire_at);
             if matches!(entry.value, Some(Value::Series(_)))
                 && let Some(db) = self.state.dbs.get_mut(&self.context.db)
             {
@@ -225,7 +232,7 @@ impl<'a> Writer<'a> {
     /// [`Error::Miss`].
     pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
         let Some((value, expire_at)) =
-            self.entry(from)?.and_then(|entry| Some((entry.value.clone()?, entry.expire_at)))
+            self.entry(from)?.and_then(|entry| Some((entry.value.clone()?, entry.expire_at())))
         else {
             return Err(Error::NO_SUCH_KEY);
         };
@@ -306,7 +313,10 @@ impl<'a> Writer<'a> {
     /// Nobody waits for or watches an idempotency key.
     fn tell_touched(&mut self, id: DbId, key: &[u8]) {
         if id.number != IDEMPOTENCY_DB {
-            self.effects.touched.push((id, Bytes::copy_from_slice(key)));
+            let own = self.effects.touched.get(self.touched_from..).unwrap_or_default();
+            if own.last().is_none_or(|(db, last)| *db != id || **last != *key) {
+                self.effects.touched.push((id, key.into()));
+            }
         }
     }
 
@@ -343,7 +353,8 @@ impl<'a> Writer<'a> {
                 is_made = holds && (entry.value.is_none() || entry.is_expired(now));
                 mark(entry, incarnation, *generation, *frozen, dirty, images, scans);
                 let held = entry.value.is_some();
-                (entry.value, entry.expire_at, entry.version) = (value, expire_at, version);
+                (entry.value, entry.version) = (value, version);
+                entry.set_expire_at(expire_at);
                 use_now(entry, self.context.uptime);
                 held
             }
@@ -351,20 +362,9 @@ impl<'a> Writer<'a> {
             None => {
                 scans.keep(incarnation, key, || None);
                 dirty.push((incarnation, key.into()));
-                db.insert(Entry {
-                    key: key.into(),
-                    value,
-                    expire_at,
-                    due: None,
-                    version,
-                    generation: *generation,
-                    counted: 0,
-                    dirty: 0,
-                    is_stored: false,
-                    stored_due: None,
-                    used: self.context.uptime.into(),
-                    frequency: 5.into(),
-                });
+                let mut entry = Entry::new(key, value, expire_at, version, self.context.uptime);
+                entry.generation = *generation;
+                db.insert(entry);
                 false
             }
         };
@@ -394,8 +394,8 @@ impl<'a> Writer<'a> {
         for key in load.due(self.state, id, due)? {
             crate::run::ensure(self.state, load, id, &key)?;
         }
-        let is_due = |(until, hash, _): &&(i64, u64, Box<[u8]>)| Due { until: *until, hash: *hash } <= due;
-        let keys: Vec<Box<[u8]>> = match self.state.dbs.get(&id) {
+        let is_due = |(until, hash, _): &&(i64, u64, Name)| Due { until: *until, hash: *hash } <= due;
+        let keys: Vec<Name> = match self.state.dbs.get(&id) {
             Some(db) => db.expires.iter().take_while(is_due).map(|(.., key)| key.clone()).collect(),
             None => return Ok(()),
         };
@@ -447,8 +447,8 @@ fn mark(
     incarnation: u32,
     generation: u64,
     frozen: Option<u64>,
-    dirty: &mut Vec<(u32, Box<[u8]>)>,
-    images: &mut FxHashMap<(u32, Box<[u8]>), Option<Image>>,
+    dirty: &mut Vec<(u32, Name)>,
+    images: &mut Images,
     scans: &mut Scans,
 ) {
     if !scans.is_empty() {
@@ -458,15 +458,15 @@ fn mark(
         return;
     }
     if Some(entry.generation) == frozen {
-        images.insert((incarnation, entry.key.clone()), image_of(entry));
+        images.insert(incarnation, &entry.key, image_of(entry));
     }
     entry.generation = generation;
     // What an earlier generation was counted is that one's.
-    entry.dirty = 0;
+    entry.is_dirty = false;
     dirty.push((incarnation, entry.key.clone()));
 }
 
 fn image_of(entry: &Entry) -> Option<Image> {
     let value = entry.value.clone()?;
-    Some(Image { value, expire_at: entry.expire_at, version: entry.version })
+    Some(Image { value, expire_at: entry.expire_at(), version: entry.version })
 }

@@ -66,7 +66,7 @@ pub(crate) struct Assembly {
     cluster: Option<Member>,
     gateway: Gateway,
     stop_maintenance: CancellationToken,
-    maintenance: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
+    maintenance: std::sync::Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
 impl Assembly {
@@ -192,6 +192,13 @@ impl Assembly {
                 .spawn(move || maintenance::run(&engine, &stop))
                 .map_err(Failure::fatal)?
         };
+        let eviction = {
+            let (engine, stop) = (Arc::clone(&engine), stop_maintenance.clone());
+            std::thread::Builder::new()
+                .name("eviction".to_owned())
+                .spawn(move || maintenance::run_eviction(&engine, &stop))
+                .map_err(Failure::fatal)?
+        };
         if member.is_some() {
             tokio::spawn(maintenance::take_over(Arc::clone(&engine), stop_maintenance.clone()));
         }
@@ -214,7 +221,7 @@ impl Assembly {
             gateway,
             cluster: member,
             stop_maintenance,
-            maintenance: std::sync::Mutex::new(Some(maintenance)),
+            maintenance: std::sync::Mutex::new(vec![maintenance, eviction]),
         }))
     }
 
@@ -318,13 +325,14 @@ impl Assembly {
     pub(crate) async fn stop(&self) -> Result<(), Failure> {
         self.engine.sessions().close();
         self.stop_maintenance.cancel();
-        let thread = self.maintenance.lock().unwrap_or_else(|e| e.into_inner()).take();
+        let threads = std::mem::take(&mut *self.maintenance.lock().unwrap_or_else(|e| e.into_inner()));
         let engine = Arc::clone(&self.engine);
         let checkpoint = tokio::task::spawn_blocking(move || {
-            if let Some(thread) = thread
-                && thread.join().is_err()
-            {
-                tracing::error!("the checkpoint thread had panicked");
+            for thread in threads {
+                let name = thread.thread().name().unwrap_or_default().to_owned();
+                if thread.join().is_err() {
+                    tracing::error!("the {name} thread had panicked");
+                }
             }
             maintenance::checkpoint(&engine)
         });

@@ -179,6 +179,7 @@ impl ForeignSessions {
                 settings: opening.settings.clone(),
                 peer: opening.peer,
                 encrypted: opening.encrypted,
+                read_only: false,
             };
             match self.engine.connect_foreign(request, opening.foreign).await {
                 Ok(mut session) => {

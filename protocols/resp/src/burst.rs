@@ -51,6 +51,9 @@ impl Burst {
     }
 }
 
+/// Replies of commands, and the commands.
+type Answers = (Vec<Reply>, Vec<Command>);
+
 /// Whether a command reads, and its reply may have very many parts.
 fn is_large_read(command: &Command) -> bool {
     matches!(command.spec.run, Run::Read(_)) && !command.spec.flags.contains(Flags::FAST)
@@ -81,8 +84,6 @@ impl Session {
         self.track(&commands);
         if writes {
             let began = Instant::now();
-            // For the slow log; arguments are shared.
-            let kept: Vec<Vec<Bytes>> = commands.iter().map(|command| command.args.clone()).collect();
             let unit = self.unit(commands);
             if waits {
                 self.show();
@@ -91,11 +92,12 @@ impl Session {
                 }
                 self.set_blocked(true);
             }
-            let replies = self.submit(unit, waits, entries.len()).await;
+            let submitted = self.submit(unit, waits, entries.len()).await;
             if waits {
                 self.set_blocked(false);
             }
-            self.answer(replies?, &entries, kept.iter().map(Vec::as_slice), began).await?;
+            let (replies, commands) = submitted?;
+            self.answer(replies, &entries, commands.iter().map(|command| command.args.as_slice()), began).await?;
         } else {
             if let Some(error) = self.catch_up().await? {
                 let replies = vec![error; commands.len()];
@@ -131,7 +133,9 @@ impl Session {
         // One that is written is of no more use: those behind it may wait for the client for long.
         for (number, reply) in replies.into_iter().enumerate() {
             self.write(&reply);
-            if let (Some(entry), Some(args)) = (entries.get(number), args.next()) {
+            if let Some(entry) = entries.get(number) {
+                // Those of commands that were refused have gone.
+                let args = args.next().unwrap_or_default();
                 match &reply {
                     Reply::Error(_) => self.shared.stats.count_error(&reply),
                     _ if entry.spec.flags.contains(Flags::READONLY) && !entry.spec.keys.is_empty() => {
@@ -139,12 +143,15 @@ impl Session {
                     }
                     _ => {}
                 }
-                self.ran(entry, args, took, reply.is_error());
+                self.count(entry, args, took, reply.is_error());
             }
             drop(reply);
             if self.wire.is_full() {
                 self.wire.drain(&self.client).await?;
             }
+        }
+        if let Some(last) = entries.last() {
+            self.show_ran(last);
         }
         Ok(())
     }
@@ -169,11 +176,11 @@ impl Session {
         }
     }
 
-    /// Submits a unit of `count` commands.
+    /// Submits a unit of `count` commands; gives their replies, and the commands where they were applied.
     ///
     /// # Errors
     /// [`Ended`] also where nobody knows whether it took effect: no reply would be true.
-    pub(crate) async fn submit(&mut self, unit: Unit, waits: bool, count: usize) -> Result<Vec<Reply>, Ended> {
+    pub(crate) async fn submit(&mut self, unit: Unit, waits: bool, count: usize) -> Result<Answers, Ended> {
         let keyspace = std::sync::Arc::clone(&self.shared.keyspace);
         let mut started = std::pin::pin!(async move { keyspace.start(unit).await });
         let Ok(started) = self.wait(false, started.as_mut()).await else {
@@ -183,15 +190,15 @@ impl Session {
             }
             return Err(Ended);
         };
-        let replies = match started {
-            Ok(Started::Replies(replies)) => Ok(replies),
+        let answers = match started {
+            Ok(Started::Replies(replies, commands)) => Ok((replies, commands)),
             Ok(Started::Waits(waiting)) => self.wait(true, waiting.end()).await?,
             Err(error) => Err(error),
         };
-        match replies {
-            Ok(replies) => Ok(replies),
+        match answers {
+            Ok(answers) => Ok(answers),
             Err(SubmitError::Unknown) => Err(Ended),
-            Err(SubmitError::Refused(text)) => Ok(vec![Reply::error(text); count]),
+            Err(SubmitError::Refused(text)) => Ok((vec![Reply::error(text); count], Vec::new())),
         }
     }
 

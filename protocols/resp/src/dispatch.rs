@@ -176,19 +176,29 @@ impl Session {
 
     /// Keeps what statistics keep of a command that has run.
     pub(crate) fn ran(&mut self, entry: &'static Entry, args: &[Bytes], took: std::time::Duration, failed: bool) {
+        self.count(entry, args, took, failed);
+        self.show_ran(entry);
+    }
+
+    /// What others see of the last command that has run.
+    pub(crate) fn show_ran(&self, entry: &Entry) {
+        self.client.active_ms.store(self.client.age_ms(), Ordering::Relaxed);
+        self.client.view.lock().runs(entry.spec.name);
+    }
+
+    /// Counts a command that has run.
+    pub(crate) fn count(&mut self, entry: &'static Entry, args: &[Bytes], took: std::time::Duration, failed: bool) {
         entry.ran(&self.shared, took, failed);
         if !failed && matches!(entry.spec.name, "flushall" | "flushdb") {
             self.shared.tracking.flush(&self.shared, self.client.tenant());
         }
-        self.client.active_ms.store(self.client.age_ms(), Ordering::Relaxed);
-        self.client.view.lock().runs(entry.spec.name);
         let threshold = self.shared.config.hot.latency_threshold_ms.load(Ordering::Relaxed);
         let ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
         if threshold > 0 && ms >= threshold && !entry.spec.flags.contains(Flags::BLOCKING) {
             let is_fast = entry.spec.flags.contains(Flags::FAST);
             self.shared.latency.add(if is_fast { "fast-command" } else { "command" }, ms);
         }
-        if !entry.spec.flags.contains(Flags::SKIP_SLOWLOG) {
+        if !args.is_empty() && !entry.spec.flags.contains(Flags::SKIP_SLOWLOG) {
             self.shared.slowlog.keep(&self.shared.config.hot, &self.client, args, took);
         }
     }

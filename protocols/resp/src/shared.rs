@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     /// Bytes that the server may hold; zero where nobody said.
     memory_total: u64,
     pause: Mutex<Option<Pause>>,
+    /// Whether there may be one.
+    may_pause: AtomicBool,
     unpaused: Notify,
     /// Bytes of the keyspace, as of the last look.
     memory: AtomicU64,
@@ -82,6 +84,7 @@ impl Shared {
             stats: Stats::new(crate::command::count_all()),
             cluster_mode,
             pause: Mutex::default(),
+            may_pause: AtomicBool::new(false),
             unpaused: Notify::new(),
             memory: AtomicU64::new(0),
             memory_peak: AtomicU64::new(0),
@@ -119,6 +122,7 @@ impl Shared {
             Some(before) => Pause { until: until.max(before.until), all: all || before.all },
             None => Pause { until, all },
         });
+        self.may_pause.store(true, Ordering::Release);
     }
 
     /// Whether a call may write, or tell other nodes something.
@@ -139,7 +143,11 @@ impl Shared {
     }
 
     pub(crate) fn unpause(&self) {
-        *self.pause.lock() = None;
+        {
+            let mut pause = self.pause.lock();
+            *pause = None;
+            self.may_pause.store(false, Ordering::Release);
+        }
         self.unpaused.notify_waiters();
     }
 
@@ -150,6 +158,9 @@ impl Shared {
         entry: &Entry,
         args: &[Bytes],
     ) -> Option<impl Future<Output = ()> + Send + 'static> {
+        if !self.may_pause.load(Ordering::Acquire) {
+            return None;
+        }
         let pause = (*self.pause.lock())?;
         if Instant::now() >= pause.until {
             return None;

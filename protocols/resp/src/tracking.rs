@@ -105,14 +105,14 @@ impl TrackingTable {
                 tenant.forget_all(shared);
             }
         }
-        let mut broadcasts: FxHashMap<Oid, Vec<&Bytes>> = FxHashMap::default();
+        let mut broadcasts: FxHashMap<Oid, Vec<&[u8]>> = FxHashMap::default();
         for (db, key) in &effects.touched {
             let Some(tenant) = tenants.get_mut(&db.tenant) else { continue };
             tenant.invalidate(shared, key, writer);
             if !tenant.prefixes.is_empty() {
                 let keys = broadcasts.entry(db.tenant).or_default();
-                if !keys.contains(&key) {
-                    keys.push(key);
+                if !keys.contains(&&**key) {
+                    keys.push(&**key);
                 }
             }
         }
@@ -154,7 +154,7 @@ impl TrackingTable {
 }
 
 impl Tenant {
-    fn invalidate(&mut self, shared: &Shared, key: &Bytes, writer: Option<u64>) {
+    fn invalidate(&mut self, shared: &Shared, key: &[u8], writer: Option<u64>) {
         let Some(clients) = self.keys.remove(key) else { return };
         self.items -= clients.len().min(self.items);
         for id in clients {
@@ -165,9 +165,9 @@ impl Tenant {
         }
     }
 
-    fn broadcast(&self, shared: &Shared, keys: &[&Bytes], writer: Option<u64>) {
+    fn broadcast(&self, shared: &Shared, keys: &[&[u8]], writer: Option<u64>) {
         for (prefix, clients) in &self.prefixes {
-            let found: Vec<&Bytes> = keys.iter().copied().filter(|key| key.starts_with(prefix)).collect();
+            let found: Vec<&[u8]> = keys.iter().copied().filter(|key| key.starts_with(prefix)).collect();
             if found.is_empty() {
                 continue;
             }
@@ -191,7 +191,7 @@ impl Tenant {
 
 impl Tracker {
     /// Sends keys, or that all are to be forgotten.
-    fn tell(&self, shared: &Shared, keys: Option<&[&Bytes]>) {
+    fn tell(&self, shared: &Shared, keys: Option<&[&[u8]]>) {
         let target = if self.redirect == 0 {
             Arc::clone(&self.client)
         } else {

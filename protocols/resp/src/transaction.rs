@@ -80,7 +80,7 @@ impl Session {
             self.read(&commands)
         } else {
             let unit = Unit { transaction: true, watches, ..self.unit(commands) };
-            let replies = self.submit(unit, false, submitted).await?;
+            let (replies, _) = self.submit(unit, false, submitted).await?;
             if replies.len() != submitted {
                 // A watched key has changed.
                 return Ok(Reply::NullArray);

@@ -86,7 +86,7 @@ fn look(one: &Twin, two: &mut Twin) -> Result<usize, String> {
             let (mut of_again, mut of_other) = (Vec::new(), Vec::new());
             again.encode(&mut of_again);
             found.value.as_ref().ok_or_else(|| format!("{key} is absent in one"))?.encode(&mut of_other);
-            if bytes != of_other || found.expire_at != entry.expire_at {
+            if bytes != of_other || found.expire_at() != entry.expire_at() {
                 let (one, two) = (bytes.escape_ascii(), of_other.escape_ascii());
                 return Err(format!("{key}, a {}, differs:\n{one}\n{two}", value.type_name()));
             }

@@ -4,24 +4,33 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Object, Value};
 use crate::args;
+use crate::small::{Short, allocated};
 
 /// The longest string that OBJECT ENCODING calls `embstr`.
 const EMBEDDED_BYTES_MAX: usize = 44;
 
-/// A string: bytes, or an integer that is written as Redis would write it.
+/// Bytes up to which a string is copied rather than shared by those who read it.
+const COPIED_BYTES_MAX: usize = 512;
+
+/// A string: bytes, or an integer that is written as Redis would write it. Copied from the wire, so that no network buffer
+/// is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Str {
     /// An integer of 64 bits.
     Int(i64),
-    /// Bytes. Copied from the wire, so that no network buffer is held.
-    Raw(Bytes),
-    /// The same after a change in place: Redis never calls it `embstr` or `int` again.
-    Changed(Bytes),
+    /// A few bytes.
+    Short(Short),
+    /// More.
+    Raw(Box<[u8]>),
+    /// So many that they are shared.
+    Large(Box<Bytes>),
+    /// Bytes after a change in place: Redis never calls them `embstr` or `int` again.
+    Changed(Box<Bytes>),
 }
 
 impl Default for Str {
     fn default() -> Self {
-        Str::Raw(Bytes::new())
+        Str::raw(&[])
     }
 }
 
@@ -31,8 +40,24 @@ impl Str {
     pub fn new(bytes: &[u8]) -> Self {
         match (bytes.len() <= 20).then(|| args::parse_integer(bytes)).flatten() {
             Some(value) => Str::Int(value),
-            None => Str::Raw(Bytes::copy_from_slice(bytes)),
+            None => Str::raw(bytes),
         }
+    }
+
+    /// Bytes, copied, whatever is written there.
+    #[must_use]
+    pub fn raw(bytes: &[u8]) -> Self {
+        match Short::new(bytes) {
+            Some(short) => Str::Short(short),
+            None if bytes.len() <= COPIED_BYTES_MAX => Str::Raw(bytes.into()),
+            None => Str::Large(Box::new(Bytes::copy_from_slice(bytes))),
+        }
+    }
+
+    /// Bytes that count as changed in place.
+    #[must_use]
+    pub fn changed(bytes: impl Into<Bytes>) -> Self {
+        Str::Changed(Box::new(bytes.into()))
     }
 
     /// Its bytes.
@@ -40,7 +65,9 @@ impl Str {
     pub fn to_bytes(&self) -> Bytes {
         match self {
             Str::Int(value) => Bytes::copy_from_slice(itoa::Buffer::new().format(*value).as_bytes()),
-            Str::Raw(bytes) | Str::Changed(bytes) => bytes.clone(),
+            Str::Short(bytes) => Bytes::copy_from_slice(bytes),
+            Str::Raw(bytes) => Bytes::copy_from_slice(bytes),
+            Str::Large(bytes) | Str::Changed(bytes) => Bytes::clone(bytes),
         }
     }
 
@@ -49,7 +76,9 @@ impl Str {
     pub fn len(&self) -> usize {
         match self {
             Str::Int(value) => itoa::Buffer::new().format(*value).len(),
-            Str::Raw(bytes) | Str::Changed(bytes) => bytes.len(),
+            Str::Short(bytes) => bytes.len(),
+            Str::Raw(bytes) => bytes.len(),
+            Str::Large(bytes) | Str::Changed(bytes) => bytes.len(),
         }
     }
 
@@ -62,15 +91,15 @@ impl Str {
     /// Changes its bytes in place; they are copied only while a reply or a checkpoint still holds them.
     pub fn edit(&mut self, change: impl FnOnce(&mut BytesMut)) {
         let bytes = match std::mem::take(self) {
-            Str::Int(value) => Bytes::copy_from_slice(itoa::Buffer::new().format(value).as_bytes()),
-            Str::Raw(bytes) | Str::Changed(bytes) => bytes,
+            Str::Large(bytes) | Str::Changed(bytes) => *bytes,
+            other => other.to_bytes(),
         };
         let mut bytes = match bytes.try_into_mut() {
             Ok(bytes) => bytes,
             Err(shared) => BytesMut::from(&shared[..]),
         };
         change(&mut bytes);
-        *self = Str::Changed(bytes.freeze());
+        *self = Str::changed(bytes.freeze());
     }
 
     /// Its value, when it is an integer.
@@ -78,7 +107,9 @@ impl Str {
     pub fn to_integer(&self) -> Option<i64> {
         match self {
             Str::Int(value) => Some(*value),
-            Str::Raw(bytes) | Str::Changed(bytes) => args::parse_integer(bytes),
+            Str::Short(bytes) => args::parse_integer(bytes),
+            Str::Raw(bytes) => args::parse_integer(bytes),
+            Str::Large(bytes) | Str::Changed(bytes) => args::parse_integer(bytes),
         }
     }
 }
@@ -108,16 +139,19 @@ impl Object for Str {
 
     fn memory(&self) -> usize {
         match self {
-            Str::Int(_) => 0,
-            Str::Raw(bytes) | Str::Changed(bytes) => bytes.len() + 16,
+            Str::Int(_) | Str::Short(_) => 0,
+            Str::Raw(bytes) => allocated(bytes.len()),
+            // Who reads it makes a count of its holders.
+            Str::Large(bytes) | Str::Changed(bytes) => size_of::<Bytes>() + 32 + allocated(bytes.len()),
         }
     }
 
     fn encoding(&self) -> &'static str {
         match self {
             Str::Int(_) => "int",
+            Str::Short(_) => "embstr",
             Str::Raw(bytes) if bytes.len() <= EMBEDDED_BYTES_MAX => "embstr",
-            Str::Raw(_) | Str::Changed(_) => "raw",
+            Str::Raw(_) | Str::Large(_) | Str::Changed(_) => "raw",
         }
     }
 
@@ -127,7 +161,15 @@ impl Object for Str {
                 out.push(0);
                 out.extend_from_slice(&value.to_le_bytes());
             }
+            Str::Short(bytes) => {
+                out.push(1);
+                out.extend_from_slice(bytes);
+            }
             Str::Raw(bytes) => {
+                out.push(1);
+                out.extend_from_slice(bytes);
+            }
+            Str::Large(bytes) => {
                 out.push(1);
                 out.extend_from_slice(bytes);
             }
@@ -142,8 +184,8 @@ impl Object for Str {
         let (tag, rest) = bytes.split_first()?;
         match tag {
             0 => Some(Str::Int(i64::from_le_bytes(rest.try_into().ok()?))),
-            1 => Some(Str::Raw(Bytes::copy_from_slice(rest))),
-            2 => Some(Str::Changed(Bytes::copy_from_slice(rest))),
+            1 => Some(Str::raw(rest)),
+            2 => Some(Str::changed(Bytes::copy_from_slice(rest))),
             _ => None,
         }
     }
@@ -163,7 +205,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(bytes in prop::collection::vec(any::<u8>(), 0..80), number in any::<i64>()) {
+        fn what_is_written_is_read_back(bytes in prop::collection::vec(any::<u8>(), 0..800), number in any::<i64>()) {
             let mut changed = Str::new(&bytes);
             changed.edit(|bytes| bytes.extend_from_slice(b"more"));
             for string in [Str::new(&bytes), Str::new(number.to_string().as_bytes()), changed] {

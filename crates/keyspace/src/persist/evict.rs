@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::Keyspace;
-use crate::db::hash_of;
+use crate::db::{Db, hash_of};
 use crate::state::State;
 
 /// Buckets that are looked at under one lock.
@@ -11,7 +11,7 @@ const TURN: usize = 64;
 
 impl Keyspace {
     /// Evicts objects that have not been used for long until about `bytes` are free, or all that can be. Gives the bytes
-    /// that it freed. Blocking, in short turns.
+    /// that it freed. Blocking, in short turns. Goes on where it has stopped the last time.
     pub fn evict(&self, bytes: usize) -> usize {
         let mut freed = 0;
         // First what was not used for a while, then whatever is clean.
@@ -19,16 +19,12 @@ impl Keyspace {
         for limit in [now / 2, now - now / 8, u32::MAX] {
             let ids = self.state.read().db_ids();
             for id in ids {
-                let mut at = 0;
-                while freed < bytes {
+                let mut left = self.state.read().db(id).map_or(0, Db::buckets);
+                while freed < bytes && left > 0 {
                     let mut state = self.state.write();
-                    let (more, next) = state.evict_some(id, at, limit);
+                    freed += state.evict_some(id, limit);
                     self.account(&state);
-                    freed += more;
-                    match next {
-                        Some(next) => at = next,
-                        None => break,
-                    }
+                    left = left.saturating_sub(TURN);
                 }
             }
             if freed >= bytes {
@@ -40,19 +36,19 @@ impl Keyspace {
 }
 
 impl State {
-    fn evict_some(&mut self, id: crate::DbId, from: usize, used_max: u32) -> (usize, Option<usize>) {
+    fn evict_some(&mut self, id: crate::DbId, used_max: u32) -> usize {
         let (durable, frozen) = (self.durable, self.frozen);
-        let Some(db) = self.dbs.get_mut(&id) else { return (0, None) };
+        let Some(db) = self.dbs.get_mut(&id) else { return 0 };
         let mut freed = 0;
-        let (gone, next) = db.extract_from(from, TURN, |entry| {
+        let (gone, next) = db.extract_from(db.evict_at, TURN, |entry| {
             entry.generation <= durable
                 && Some(entry.generation) != frozen
                 && entry.used.load(Ordering::Relaxed) <= used_max
         });
-        let any = !gone.is_empty();
+        db.evict_at = next.unwrap_or(0);
         for entry in gone {
             freed += entry.counted;
-            if let Some(due) = entry.due {
+            if let Some(due) = entry.due() {
                 db.expires.remove(&(due, hash_of(&entry.key), entry.key.clone()));
             }
             if entry.value.is_some() {
@@ -60,9 +56,6 @@ impl State {
             }
         }
         self.memory = self.memory.saturating_sub(freed);
-        if any {
-            self.evictions += 1;
-        }
-        (freed, next)
+        freed
     }
 }

@@ -9,7 +9,9 @@ use perigee_types::Oid;
 
 use super::{Image, end_key, name_of, object_key, record};
 use crate::Keyspace;
-use crate::state::State;
+use crate::db::{Entry, hash_of};
+use crate::small::Name;
+use crate::state::{Images, State};
 
 /// Keys whose images are fetched under one lock.
 const TURN: usize = 256;
@@ -25,7 +27,7 @@ pub(super) struct Frozen {
     record: Bytes,
     dropped: Vec<u32>,
     /// Changed keys: incarnation, key; in the order of the LSM.
-    dirty: Vec<(u32, Box<[u8]>)>,
+    dirty: Vec<(u32, Name)>,
 }
 
 impl Frozen {
@@ -38,6 +40,7 @@ impl Frozen {
         state.frozen = Some(generation);
         state.frozen_bytes = std::mem::take(&mut state.dirty_bytes);
         let dirty = std::mem::take(&mut state.dirty);
+        state.frozen_keys = dirty.capacity();
         state.dbs.values_mut().for_each(|db| db.may_be_stored = true);
         let record = companion::seal(&record::encode(&state));
         let dropped = state.dropped.clone();
@@ -46,8 +49,13 @@ impl Frozen {
     }
 }
 
-fn sorted(mut dirty: Vec<(u32, Box<[u8]>)>) -> Vec<(u32, Box<[u8]>)> {
-    dirty.sort_by_cached_key(|(incarnation, key)| (*incarnation, name_of(key)));
+/// In place, by hashes that are computed again and again: there may be very many keys, and little memory.
+fn sorted(mut dirty: Vec<(u32, Name)>) -> Vec<(u32, Name)> {
+    let hashed = |(incarnation, key): &(u32, Name)| (*incarnation, hash_of(key));
+    dirty.sort_unstable_by(|a, b| {
+        let by_name = || if a.1 == b.1 { std::cmp::Ordering::Equal } else { name_of(&a.1).cmp(&name_of(&b.1)) };
+        hashed(a).cmp(&hashed(b)).then_with(by_name)
+    });
     dirty.dedup();
     dirty
 }
@@ -61,13 +69,13 @@ struct Change {
 impl State {
     fn frozen_change(&self, incarnation: u32, key: &[u8]) -> Change {
         let entry = self.db_of(incarnation).and_then(|db| db.entry(key));
-        let stored_due = entry.and_then(|entry| entry.stored_due);
-        if let Some(image) = self.images.get(&(incarnation, key.into())) {
+        let stored_due = entry.and_then(Entry::stored_due);
+        if let Some(image) = self.images.get(incarnation, key) {
             return Change { image: image.clone(), stored_due };
         }
         let image = entry.and_then(|entry| {
             let value = entry.value.clone()?;
-            Some(Image { value, expire_at: entry.expire_at, version: entry.version })
+            Some(Image { value, expire_at: entry.expire_at(), version: entry.version })
         });
         Change { image, stored_due }
     }
@@ -123,6 +131,8 @@ impl FrozenCompanion for Frozen {
     }
 
     fn finish(&self) {
+        // First: from here on what the LSM held before may be gone from memory, too.
+        self.keyspace.state.write().taken_in += 1;
         for keys in self.dirty.chunks(TURN) {
             let mut state = self.keyspace.state.write();
             for (incarnation, key) in keys {
@@ -132,8 +142,8 @@ impl FrozenCompanion for Frozen {
         let forgotten = self.forgotten();
         let mut state = self.keyspace.state.write();
         state.frozen = None;
-        state.frozen_bytes = 0;
-        state.images.clear();
+        (state.frozen_bytes, state.frozen_keys) = (0, 0);
+        state.images = Images::default();
         state.durable = self.generation;
         state.dropped_durable.clone_from(&self.dropped);
         state.dropped.retain(|incarnation| !forgotten.contains(incarnation));
@@ -149,7 +159,7 @@ impl State {
         let due = self.frozen_change(incarnation, key).image.map(|image| image.due());
         let Some(db) = self.db_of_mut(incarnation) else { return };
         let Some(entry) = db.entry_mut(key) else { return };
-        entry.stored_due = due.flatten();
+        entry.set_stored_due(due.flatten());
         entry.is_stored = due.is_some();
         if entry.value.is_none() && entry.generation == generation {
             let gone = db.take(key).map_or(0, |entry| entry.counted);

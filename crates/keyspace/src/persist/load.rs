@@ -50,17 +50,17 @@ impl Load for LsmLoad {
 
     fn load_shared(&self, shared: &RwLock<State>, id: DbId, key: &[u8]) -> Result<(), StorageFault> {
         loop {
-            let (incarnation, evictions) = {
+            let (incarnation, taken_in) = {
                 let state = shared.read();
                 match state.db(id) {
-                    Some(db) if db.entry(key).is_none() => (db.incarnation, state.evictions),
+                    Some(db) if db.entry(key).is_none() => (db.incarnation, state.taken_in),
                     _ => return Ok(()),
                 }
             };
             let image = self.read(incarnation, key)?;
             let mut state = shared.write();
-            // The key may have come, changed and gone again meanwhile: then the image is old.
-            let same = state.evictions == evictions && state.db(id).is_some_and(|db| db.incarnation == incarnation);
+            // The key may have come, changed, been written and gone again meanwhile: then the image is old.
+            let same = state.taken_in == taken_in && state.db(id).is_some_and(|db| db.incarnation == incarnation);
             if same {
                 if state.db(id).is_some_and(|db| db.entry(key).is_none()) {
                     state.take_in(id, key, image);
@@ -182,20 +182,10 @@ impl State {
             None => (None, None, Position::default()),
         };
         let due = value.as_ref().and_then(|value| due_of(value, expire_at));
-        let entry = Entry {
-            key: key.into(),
-            value,
-            expire_at,
-            due,
-            version,
-            generation: 0,
-            counted: 0,
-            dirty: 0,
-            is_stored,
-            stored_due,
-            used: self.uptime.load(Ordering::Relaxed).into(),
-            frequency: 5.into(),
-        };
+        let mut entry = Entry::new(key, value, expire_at, version, self.uptime.load(Ordering::Relaxed));
+        entry.is_stored = is_stored;
+        entry.set_due(due);
+        entry.set_stored_due(stored_due);
         let entry = db.insert(entry);
         entry.counted = entry.memory();
         let counted = entry.counted;

@@ -80,10 +80,11 @@ fn calls_are_told_where_somebody_wants_to_know() {
     assert!(twin.effects.reads.is_empty());
 }
 
-/// Scripts that leave behind what they can, and what the next one sees of it.
+/// Scripts that leave behind what they can, and what those of the next entry see of it.
 #[test]
-fn a_script_finds_a_new_lua() {
+fn an_entry_finds_a_new_lua() {
     let mut twin = Twin::new();
+    twin.whole_entries = true;
     twin.check("CONFIG SET script-memory-limit 4000000");
     let full = r#"EVAL "local t = {} for i = 1, 1e6 do t[i] = string.rep(tostring(i), 50) if i % 10 == 0 then redis.call('set', 'n', i) end end" 0"#;
     let probe = r#"EVAL "local names = {} for k in pairs(_G) do names[#names+1] = tostring(k) end table.sort(names) return {#names, redis.call('get', 'n'), type(redis.call), type(bit.band), #cjson.encode({1,2}), tostring(os.clock())}" 1 k"#;
@@ -105,8 +106,10 @@ fn a_script_finds_a_new_lua() {
     for _ in 0..3 {
         for line in leave {
             twin.line(line);
+            twin.end_entry();
             assert_eq!(twin.line(full), "(error) ERR not enough memory", "behind {line}");
             assert_eq!(twin.line(probe), first, "behind {line}");
+            twin.end_entry();
         }
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A script runs at apply, on every node, and again at replay, so nothing in it may depend on the node: it finds a Lua as
-//! if it were new (no garbage, no state of earlier scripts), no clock but the entry's, no random numbers but those of the
+//! if it were new (no state of earlier scripts), no clock but the entry's, no random numbers but those of the
 //! entry's seed, no addresses (`tostring` of a table has none, and a table whose keys are objects cannot be walked over),
 //! and it ends by counting instructions and bytes, not by time. What the user may do who runs it stands in the entry.
 
@@ -31,6 +31,7 @@ mod store;
 mod tests;
 mod vm;
 
+pub(crate) use self::pool::{Luas, clean_spent};
 pub(crate) use self::sha1::sha1_hex;
 pub(crate) use self::shebang::ScriptFlags;
 pub use self::store::ScriptStore;

@@ -332,6 +332,91 @@ fn large_tables_and_texts_are_counted() {
     );
 }
 
+/// Where a script ends that uses all memory, behind another script of its entry: it must be the same place on every node,
+/// whatever ran there before.
+#[test]
+fn an_entry_finds_a_lua_as_new() {
+    const LEAVES: &str = "local t = {} for i = 1, 2000 do t[i] = {i, ARGV[1] .. i} end return cjson.encode({#t})";
+    const USES_ALL: &str = "local t = {} while true do t[#t + 1] = ('x'):rep(100) .. redis.call('incr', 'n') end";
+    const OTHERS: [&str; 4] = [
+        "local t = {} for i = 1, 30000 do t[i] = 'text ' .. i end return #t",
+        "local function deep(n) if n == 0 then return 0 end return 1 + deep(n - 1) end return deep(5000)",
+        "local t = {} for i = 1, 5000 do t[i] = i end return select('#', unpack(t))",
+        "return {cmsgpack.pack({1, 2}), cjson.encode({a = 1}), pcall(function() error('x') end)}",
+    ];
+    let count = || {
+        let mut twin = Twin::new();
+        twin.state.settings.values.insert("script-memory-limit".to_owned(), "3000000".to_owned());
+        twin.whole_entries = true;
+        for _ in 0..2 {
+            twin.run(&["EVAL", LEAVES, "0", "a"]);
+        }
+        let full = twin.run(&["EVAL", USES_ALL, "0"]);
+        assert!(format!("{full:?}").contains("not enough memory"), "{full:?}");
+        let count = twin.line("GET n");
+        twin.end_entry();
+        count
+    };
+    let want = count();
+    let mut twin = Twin::new();
+    for others in [&OTHERS[..1], &OTHERS[1..2], &OTHERS[2..], &OTHERS] {
+        others.iter().for_each(|script| drop(twin.run(&["EVAL", script, "0"])));
+        twin.end_entry();
+        super::clean_spent();
+        assert_eq!(count(), want, "behind {others:?}");
+    }
+}
+
+/// What most scripts do does not cost a new Lua each time.
+#[test]
+fn luas_are_used_again() {
+    use super::pool::Kind;
+    for script in [
+        "return 1",
+        "return redis.call('set', 'k', ARGV[1])",
+        "return ARGV[1] .. ' is a value that is forty bytes long'",
+        "return cjson.encode({ARGV[1], {1, 2}})",
+        "error('x')",
+        "return redis.pcall('nothing')",
+        "local t = {} for i = 1, 1500 do t[i] = 'text ' .. i end return #t",
+    ] {
+        let mut twin = Twin::new();
+        twin.whole_entries = true;
+        for _ in 0..20 {
+            twin.run(&["EVAL", script, "0", "value"]);
+        }
+        let vm = twin.state.luas.take(Kind::Script).expect("a Lua");
+        let (cleaned, new) = vm.bytes();
+        assert_eq!(cleaned, Some(new), "behind {script}");
+    }
+}
+
+/// What a run costs; not a test of anything.
+#[test]
+#[ignore = "prints times"]
+fn times() {
+    let scripts = [
+        ("one call", "return redis.call('set', KEYS[1], ARGV[1])"),
+        ("cjson", "return cjson.encode({a = ARGV[1], b = {1, 2, 3}})"),
+        ("loop", "local n = 0 for i = 1, 1000 do n = n + i end return n"),
+    ];
+    for (name, script) in scripts {
+        for entry in [1, 25, 1_000] {
+            let mut twin = Twin::new();
+            twin.whole_entries = true;
+            let began = std::time::Instant::now();
+            for n in 0..2_000 {
+                twin.run(&["EVAL", script, "1", "k", "v"]);
+                if n % entry == 0 {
+                    twin.end_entry();
+                    super::clean_spent();
+                }
+            }
+            println!("{name}, {entry} in an entry: {:?} each", began.elapsed() / 2_000);
+        }
+    }
+}
+
 #[test]
 fn cjson() {
     Twin::new().check(

@@ -163,26 +163,30 @@ pub(crate) fn run<'w>(writer: &mut Writer<'w>, load: &'w dyn Load, start: &Start
     writer.context.must_not_wait = true;
     writer.context.waited = false;
     writer.context.resp3 = false;
-    let host = RefCell::new(Host::new(writer, load, start.is_read_only, start.allows_oom));
     let kind = if start.function.is_some() { Kind::Function } else { Kind::Script };
-    let reply = match Vm::take(kind, budget, memory, seed) {
+    let vm = writer.luas().take(kind).and_then(|vm| vm.begin(budget, memory, seed).map(|()| vm));
+    let host = RefCell::new(Host::new(writer, load, start.is_read_only, start.allows_oom));
+    let (reply, is_sound) = match &vm {
         Ok(vm) => {
-            let ran = run_in(&vm, &host, start);
+            let ran = run_in(vm, &host, start);
+            let is_sound = ran.is_ok();
             let reply = if vm.budget.is_over() {
                 Reply::error(vm.budget.text())
             } else {
-                ran.as_ref().map_or_else(fault, Clone::clone)
+                ran.unwrap_or_else(|error| fault(&error))
             };
-            vm.give_back(ran.is_ok());
-            reply
+            (reply, is_sound)
         }
-        Err(error) => fault(&error),
+        Err(error) => (fault(error), false),
     };
     let mut host = host.into_inner();
     host.ended(&reply);
     let Host { writer, fault: storage_fault, has_read, .. } = host;
     if has_read && writer.context.observed.contains(Observed::READS) {
         writer.effects.reads.extend_from_slice(start.keys);
+    }
+    if let Ok(vm) = vm {
+        writer.luas().put(vm, is_sound);
     }
     writer.context = context;
     match storage_fault {
@@ -201,7 +205,10 @@ fn run_in(vm: &Vm, host: &RefCell<Host<'_, '_>>, start: &Start<'_>) -> mlua::Res
         mlua::Result::Ok(table)
     };
     let (keys, args) = (strings(start.keys)?, strings(start.args)?);
-    let code = lua.load(start.code).set_mode(ChunkMode::Binary).into_function()?;
+    let code = match start.function {
+        None => vm.load(start.name, start.code)?,
+        Some(_) => lua.load(start.code).set_mode(ChunkMode::Binary).into_function()?,
+    };
     lua.scope(|scope| {
         let call = |is_protected: bool| {
             let budget = Arc::clone(&vm.budget);
@@ -286,7 +293,8 @@ fn error_table(lua: &Lua, text: &str) -> mlua::Result<Value> {
 /// Runs a library's code and gives what it registers.
 pub(crate) fn load_library(code: &[u8]) -> std::result::Result<Vec<Function>, String> {
     let load = || {
-        let vm = Vm::take(Kind::Function, LOAD_BUDGET, MEMORY_BYTES_MAX as usize, 0)?;
+        let vm = Vm::take(Kind::Function)?;
+        vm.begin(LOAD_BUDGET, MEMORY_BYTES_MAX as usize, 0)?;
         let loaded = vm
             .lua
             .load(code)

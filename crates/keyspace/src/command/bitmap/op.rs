@@ -72,7 +72,7 @@ fn bitop(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
             writer.notify(EventClass::GENERIC, "del", to);
         }
     } else {
-        writer.put(to, Value::String(Str::Changed(result.into())), None)?;
+        writer.put(to, Value::String(Str::changed(result)), None)?;
         writer.notify(EventClass::STRING, "set", to);
     }
     Ok(Reply::count(length))

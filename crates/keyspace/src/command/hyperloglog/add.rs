@@ -31,14 +31,14 @@ fn pfadd(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
         return Ok(Reply::Integer(0));
     }
     if raised.is_empty() {
-        writer.put(key, Value::String(Str::Changed(bytes)), None)?;
+        writer.put(key, Value::String(Str::changed(bytes)), None)?;
     } else if sketch::is_sparse(&bytes) {
         let mut registers = sketch::registers(&bytes)?;
         for (register, value) in raised {
             registers[register] = registers[register].max(value);
         }
         let bytes = sketch::encode(&registers, true, sketch::sparse_bytes_max(writer.state()));
-        writer.replace(key, Value::String(Str::Changed(bytes)))?;
+        writer.replace(key, Value::String(Str::changed(bytes)))?;
     } else {
         // In place only when no one else holds the bytes.
         drop(bytes);

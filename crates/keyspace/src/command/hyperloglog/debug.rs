@@ -67,7 +67,7 @@ fn pfdebug(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
 fn make_dense(writer: &mut Writer<'_>, key: &[u8], bytes: &[u8]) -> Result<()> {
     if sketch::is_sparse(bytes) {
         let dense = sketch::to_dense(bytes)?;
-        writer.replace(key, Value::String(Str::Changed(dense)))?;
+        writer.replace(key, Value::String(Str::changed(dense)))?;
     }
     Ok(())
 }

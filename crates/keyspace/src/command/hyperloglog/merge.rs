@@ -34,7 +34,7 @@ fn pfmerge(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
         }
     }
     let bytes = sketch::encode(&all, !dense, sketch::sparse_bytes_max(writer.state()));
-    writer.replace(&args[1], Value::String(Str::Changed(bytes)))?;
+    writer.replace(&args[1], Value::String(Str::changed(bytes)))?;
     writer.notify(EventClass::STRING, "pfadd", &args[1]);
     Ok(Reply::OK)
 }

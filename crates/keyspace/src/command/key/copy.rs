@@ -41,7 +41,7 @@ pub(super) static MOVE: Spec = Spec {
 const SAME: Error = Error::Reply(std::borrow::Cow::Borrowed("ERR source and destination objects are the same"));
 
 fn held(writer: &Writer<'_>, key: &[u8]) -> Result<Option<(Value, Option<i64>)>> {
-    Ok(writer.entry(key)?.and_then(|entry| Some((entry.value.clone()?, entry.expire_at))))
+    Ok(writer.entry(key)?.and_then(|entry| Some((entry.value.clone()?, entry.expire_at()))))
 }
 
 fn copy(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {

@@ -135,7 +135,7 @@ fn set_end(writer: &mut Writer<'_>, args: &[Bytes], command: &str, at: impl Fn(i
     let conditions = Conditions::parse(&args[3..])?;
     let invalid = || Error::reply(format!("ERR invalid expire time in '{command}' command"));
     let at = at(integer(&args[2])?).ok_or_else(invalid)?;
-    let Some(held) = writer.entry(key)?.map(|entry| entry.expire_at) else { return Ok(Reply::Integer(0)) };
+    let Some(held) = writer.entry(key)?.map(|entry| entry.expire_at()) else { return Ok(Reply::Integer(0)) };
     if !conditions.hold(held, at) {
         return Ok(Reply::Integer(0));
     }
@@ -150,7 +150,7 @@ fn set_end(writer: &mut Writer<'_>, args: &[Bytes], command: &str, at: impl Fn(i
 }
 
 fn persist(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
-    let ends = writer.entry(&args[1])?.is_some_and(|entry| entry.expire_at.is_some());
+    let ends = writer.entry(&args[1])?.is_some_and(|entry| entry.expire_at().is_some());
     if ends {
         writer.set_expire(&args[1], None)?;
         writer.notify(EventClass::GENERIC, "persist", &args[1]);

@@ -90,7 +90,7 @@ fn walk(reader: &Reader<'_>, cursor: u64, count: usize) -> Result<(Vec<Met>, u64
                     cursor: hash >> CURSOR_SHIFT,
                     key: Bytes::copy_from_slice(&entry.key),
                     type_name: Value::type_name(value),
-                    lives: lives(entry.expire_at),
+                    lives: lives(entry.expire_at()),
                 });
             }
         }

@@ -81,7 +81,7 @@ fn seconds(ms: i64) -> i64 {
 
 fn end(reader: &Reader<'_>, args: &[Bytes], of: impl Fn(i64) -> i64) -> Result<Reply> {
     Ok(Reply::Integer(match reader.entry(&args[1])? {
-        Some(entry) => entry.expire_at.map_or(-1, of),
+        Some(entry) => entry.expire_at().map_or(-1, of),
         None => -2,
     }))
 }

@@ -66,7 +66,7 @@ fn getex(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
                 writer.notify(EventClass::GENERIC, "expire", key);
             }
         }
-        End::Persist if writer.entry(key)?.is_some_and(|entry| entry.expire_at.is_some()) => {
+        End::Persist if writer.entry(key)?.is_some_and(|entry| entry.expire_at().is_some()) => {
             writer.set_expire(key, None)?;
             writer.notify(EventClass::GENERIC, "persist", key);
         }

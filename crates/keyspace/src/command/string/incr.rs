@@ -113,7 +113,7 @@ fn incrbyfloat(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
     };
     let sum = sum.ok_or(Error::reply("ERR increment would produce NaN or Infinity"))?.format();
     let bytes = Bytes::from(sum);
-    put(writer, key, held.is_some(), Str::Raw(bytes.clone()))?;
+    put(writer, key, held.is_some(), Str::raw(&bytes))?;
     writer.notify(EventClass::STRING, "incrbyfloat", key);
     Ok(Reply::Bulk(bytes))
 }

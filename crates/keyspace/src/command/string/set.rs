@@ -84,7 +84,7 @@ fn set(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
         _ => None,
     };
     let (held, kept) = match writer.entry(key)? {
-        Some(entry) => (entry.value.as_ref(), entry.expire_at),
+        Some(entry) => (entry.value.as_ref(), entry.expire_at()),
         None => (None, None),
     };
     let compares = matches!(options.condition, Condition::Equal(_) | Condition::NotEqual(_));
