@@ -195,6 +195,11 @@ impl Keyspace {
         *self.listener.write() = Some(listener);
     }
 
+    /// Tells nobody any more; whoever listens may hold the keyspace itself.
+    pub fn end_listening(&self) {
+        *self.listener.write() = None;
+    }
+
     /// Now, as reads see it: milliseconds since 1970 UTC, never behind an applied entry.
     #[must_use]
     pub fn now_ms(&self) -> i64 {

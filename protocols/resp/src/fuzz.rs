@@ -226,6 +226,7 @@ fn a_door_takes_whatever_comes() {
                 tokio::time::timeout(PATIENCE, other.read_to_end(&mut last)).await.expect("no answer to QUIT").unwrap();
                 assert_eq!(last, b"+OK\r\n");
                 stop.cancel();
+                door.close();
             });
         });
     }

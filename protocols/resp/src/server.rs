@@ -128,6 +128,7 @@ impl RespServer {
             tracing::warn!(connections = tasks.len(), "Redis connections did not end in time");
             tasks.shutdown().await;
         }
+        self.close();
     }
 
     /// Commands per second, about once a second.
@@ -141,6 +142,11 @@ impl RespServer {
             metrics::gauge!(names::REDIS_CLIENTS).set(self.shared.clients.count() as f64);
             metrics::counter!(names::REDIS_COMMANDS_TOTAL).absolute(now);
         }
+    }
+
+    /// The door and the keyspace hold each other no more.
+    pub(crate) fn close(&self) {
+        self.shared.keyspace.end_listening();
     }
 
     /// A connection over any stream; for tests.
