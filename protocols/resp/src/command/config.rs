@@ -76,7 +76,7 @@ async fn set(session: &mut Session, args: &[Bytes]) -> Result<Result<Reply>, End
         let Some(spec) = spec else { return Ok(Err(Error::reply("ERR these parameters cannot be set"))) };
         let commands = vec![Command { spec, args: words }];
         let unit = Unit { db: session.db_id(), client: session.client.id, commands, ..Unit::default() };
-        let replies = session.submit(unit, false, 1).await?;
+        let (replies, _) = session.submit(unit, false, 1).await?;
         if let Some(Reply::Error(text)) = replies.into_iter().next() {
             return Ok(Err(Error::Reply(text)));
         }
