@@ -70,6 +70,7 @@ mod services;
 pub mod session;
 mod session_command;
 mod session_settings;
+mod session_statements;
 mod session_transaction;
 pub mod settings;
 pub mod snapshot;

@@ -69,7 +69,7 @@ pub struct Session {
     pub(crate) transaction: Option<Transaction>,
     /// Several statements of one simple query share an implicit transaction.
     pub(crate) shared_implicit: bool,
-    statements: HashMap<String, Statement>,
+    pub(crate) statements: HashMap<String, Statement>,
     pub(crate) portals: Portals,
     pub(crate) notices: Vec<Notice>,
     pub(crate) parameter_changes: Vec<(String, String)>,
@@ -540,11 +540,11 @@ impl Session {
         activity.transaction_start_micros = self.transaction.as_ref().map(|t| t.started_micros);
     }
 
-    fn is_failed(&self) -> bool {
+    pub(crate) fn is_failed(&self) -> bool {
         self.transaction.as_ref().is_some_and(|t| t.failed)
     }
 
-    fn refuse_in_failed(&self, plan: &Plan) -> SqlResult<()> {
+    pub(crate) fn refuse_in_failed(&self, plan: &Plan) -> SqlResult<()> {
         let ends = matches!(
             plan,
             Plan::Transaction(
@@ -699,92 +699,6 @@ impl Session {
             crate::settings::DEFINITIONS.iter().map(|d| d.name).chain(self.settings.all().map(|(name, _)| name));
         names.filter_map(|name| Some((name.to_ascii_lowercase(), self.show(name).ok()?))).collect()
     }
-
-    /// Keeps a prepared statement. The unnamed one may be replaced.
-    ///
-    /// # Errors
-    /// `42P05` if the name is taken.
-    pub fn put_statement(&mut self, name: &str, statement: Statement) -> SqlResult<()> {
-        if !name.is_empty() && self.has_statement(name) {
-            return Err(SqlError::new(
-                SqlState::DuplicatePreparedStatement,
-                format!("prepared statement \"{name}\" already exists"),
-            ));
-        }
-        self.changes.prepared(name, &statement);
-        self.statements.insert(name.to_owned(), statement);
-        Ok(())
-    }
-
-    /// The prepared statements that have a plan here.
-    pub(crate) fn prepared_statements(&self) -> impl Iterator<Item = (&String, &Statement)> {
-        self.statements.iter()
-    }
-
-    /// A prepared statement, planned anew if the catalog has changed since.
-    ///
-    /// # Errors
-    /// `26000` without such a statement, `0A000` when its result has other columns now, and what planning gives.
-    pub fn get_statement(&mut self, name: &str) -> SqlResult<Statement> {
-        self.plan_imported(name)?;
-        let statement = self.statements.get(name).cloned().ok_or_else(|| {
-            let what = if name.is_empty() {
-                "unnamed prepared statement does not exist".to_owned()
-            } else {
-                format!("prepared statement \"{name}\" does not exist")
-            };
-            SqlError::new(SqlState::InvalidSqlStatementName, what)
-        })?;
-        if self.is_failed() {
-            self.refuse_in_failed(&statement.prepared.plan)?;
-            return Ok(statement);
-        }
-        let fresh = self.refresh(&statement)?;
-        if !Arc::ptr_eq(&fresh.prepared, &statement.prepared) {
-            self.statements.insert(name.to_owned(), fresh.clone());
-        }
-        Ok(fresh)
-    }
-
-    /// The statement planned against the present catalog.
-    pub(crate) fn refresh(&self, statement: &Statement) -> SqlResult<Statement> {
-        // EXECUTE and FETCH name what has a plan of its own.
-        let names_another = matches!(
-            statement.prepared.plan,
-            Plan::Session(SessionCommand::Execute { .. } | SessionCommand::Fetch { .. })
-        );
-        if names_another || statement.prepared.catalog_version == self.planning_catalog().version {
-            return Ok(statement.clone());
-        }
-        let declared: Vec<Option<SqlType>> = statement.prepared.parameters.iter().cloned().map(Some).collect();
-        let parsed = sql::parse(&statement.prepared.text)?;
-        let [parsed] = parsed.as_slice() else {
-            return Ok(statement.clone());
-        };
-        let prepared = self.with_plan_context(&declared, |_, context| sql::plan(parsed, context))?;
-        if !same_columns(prepared.columns.as_deref(), statement.prepared.columns.as_deref()) {
-            return Err(SqlError::new(SqlState::FeatureNotSupported, "cached plan must not change result type"));
-        }
-        Ok(Statement { prepared, literals: statement.literals.clone() })
-    }
-
-    /// Forgets a prepared statement; without one nothing happens.
-    pub fn close_statement(&mut self, name: &str) {
-        self.imported.remove(name);
-        if self.statements.remove(name).is_some() {
-            self.changes.closed(name);
-        }
-    }
-
-    pub(crate) fn has_statement(&self, name: &str) -> bool {
-        self.statements.contains_key(name) || self.imported.contains_key(name)
-    }
-
-    pub(crate) fn close_all_statements(&mut self) {
-        self.statements.clear();
-        self.imported.clear();
-        self.changes.all_closed();
-    }
 }
 
 impl Drop for Session {
@@ -817,14 +731,6 @@ fn kind_of(plan: &Plan) -> measured::Statement {
         Plan::Session(_) => measured::Statement::Session,
         Plan::Copy(_) => measured::Statement::Copy,
         Plan::Explain(_) | Plan::Admin(_) => measured::Statement::Admin,
-    }
-}
-
-fn same_columns(a: Option<&[perigee_plan::ResultColumn]>, b: Option<&[perigee_plan::ResultColumn]>) -> bool {
-    match (a, b) {
-        (None, None) => true,
-        (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name == b.name && a.ty == b.ty),
-        _ => false,
     }
 }
 
