@@ -111,7 +111,12 @@ fn parquet_error(error: &parquet::errors::ParquetError) -> SqlError {
     {
         return object_store_error(error);
     }
-    SqlError::new(SqlState::DataCorrupted, format!("a cold file is damaged: {error}"))
+    let text = error.to_string();
+    // What DataFusion's reader of footers says of the store comes as text.
+    if text.contains("Object Store error") {
+        return SqlError::new(SqlState::IoError, format!("the object store of cold rows cannot be used: {text}"));
+    }
+    SqlError::new(SqlState::DataCorrupted, format!("a cold file is damaged: {text}"))
 }
 
 /// The error for a client of an error of Arrow's kernels.
