@@ -318,17 +318,27 @@ fn a_large_unit_needs_its_parts() {
     };
     let mut node = Node::new();
     let bytes = fields(&node);
-    bytes.chunks(9).for_each(|bytes| part(&mut node, PART, bytes));
+    let parts = |node: &mut Node| {
+        for (at, bytes) in bytes.chunks(9).enumerate() {
+            part(node, PART, &payload::part(at * 9, bytes));
+        }
+    };
+    let whole = payload::part(bytes.len(), &[]);
+    parts(&mut node);
     // A checkpoint between the parts and their end keeps them.
     node.checkpoint(|| {});
     node.keyspace = open(&node.kv);
-    part(&mut node, WHOLE, &[]);
+    part(&mut node, WHOLE, &whole);
     assert_eq!(node.read("GET large", 0), "\"value\"");
     node.write("DEL large", 0);
-    bytes.chunks(9).for_each(|bytes| part(&mut node, PART, bytes));
+    parts(&mut node);
     node.keyspace.new_term();
     // The node goes on, and the unit has had no effect.
-    part(&mut node, WHOLE, &[]);
+    part(&mut node, WHOLE, &whole);
+    assert_eq!(node.read("GET large", 0), "nil");
+    // Nor has one of which some parts are missing.
+    part(&mut node, PART, &payload::part(9, &bytes[9..]));
+    part(&mut node, WHOLE, &whole);
     assert_eq!(node.read("GET large", 0), "nil");
 }
 
@@ -457,8 +467,8 @@ fn parts_that_are_given_up_go() {
         let entry = payload::entry(Header { origin: 7, number, kind }, fields);
         node.keyspace.apply(LogIndex(number + 1), Hlc::from_micros(START_MS as u64 * 1_000), &entry).unwrap();
     };
-    apply(1, PART, b"abc");
-    apply(2, PART, b"abc");
+    apply(1, PART, &payload::part(0, b"abc"));
+    apply(2, PART, &payload::part(0, b"abc"));
     assert_eq!(parts(&node), 2);
     apply(1, GONE, b"");
     apply(5, GONE, b"");
