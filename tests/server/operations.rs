@@ -70,7 +70,7 @@ async fn lock_waits_deadlocks_and_errors_are_counted() {
 }
 
 /// The value of a metric.
-fn metric(server: &perigee_testkit::Server, name: &str) -> f64 {
+pub(crate) fn metric(server: &perigee_testkit::Server, name: &str) -> f64 {
     let (_, text) = get(server, "/metrics");
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{name} is not in\n{text}")).parse().unwrap()

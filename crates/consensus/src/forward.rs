@@ -228,7 +228,6 @@ impl Consensus {
     pub async fn fate(&self, expected: &mut Expected, term: Term) -> Result<Committed, ProposeError> {
         let clock = &self.inner.clock;
         let mut lost = None;
-        let mut stopped = self.inner.stopped.clone();
         loop {
             tokio::select! {
                 biased;
@@ -236,8 +235,12 @@ impl Consensus {
                     Fate::Committed(committed) => Ok(committed),
                     Fate::Never => Err(ProposeError::NotLeader),
                 },
-                _ = stopped.wait_for(|stopped| *stopped) => return Err(ProposeError::Unknown),
+                // Also how soon it is seen that the node stops: many that wait for one watch channel would wake in an order of chance,
+                // which no simulation repeats.
                 () = clock.sleep(Duration::from_millis(200)) => {}
+            }
+            if *self.inner.stopped.borrow() {
+                return Err(ProposeError::Unknown);
             }
             let now = clock.monotonic();
             let there = self.leader_term() == Some(term) || self.remote_leader().is_some_and(|(_, of)| of == term);

@@ -27,6 +27,8 @@ pub(super) struct Faults {
     pub(super) replaced: bool,
     /// A member is slow for a while.
     pub(super) slow: bool,
+    /// Not a fault: clients of any member write.
+    pub(super) gateways: bool,
 }
 
 /// What a run came to; equal for equal seeds.
@@ -128,7 +130,7 @@ impl World {
         if self.random.one_in(2) {
             self.propose();
         }
-        if self.random.one_in(3) {
+        if faults.gateways && self.random.one_in(3) {
             self.submit();
         }
         if faults.partitions && self.random.one_in(12) {
