@@ -34,6 +34,8 @@ use crate::value::value;
 
 /// Bytes of a part of a result.
 const PART_BYTES: usize = 64 << 10;
+/// Between two cancels of what a client that has gone left running.
+const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 /// Parts between the task and the client.
 const PARTS: usize = 4;
 
@@ -125,9 +127,20 @@ impl CancelGuard {
 
 impl Drop for CancelGuard {
     fn drop(&mut self) {
-        if !self.done.load(std::sync::atomic::Ordering::Acquire) {
-            self.engine.cancel(self.session.0, self.session.1);
+        let (engine, session, done) = (self.engine.clone(), self.session, self.done.clone());
+        let is_done = move || done.load(std::sync::atomic::Ordering::Acquire);
+        if is_done() {
+            return;
         }
+        engine.cancel(session.0, session.1);
+        // Between two statements, or while one is planned, a cancel meets nothing: it is said until the end.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            while !is_done() {
+                tokio::time::sleep(CANCEL_AGAIN).await;
+                engine.cancel(session.0, session.1);
+            }
+        });
     }
 }
 

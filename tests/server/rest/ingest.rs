@@ -81,9 +81,10 @@ async fn lines_of_the_line_protocol_become_rows() {
     assert_eq!(rows[2], json!({"usage": 2, "idle": null, "zone": "z"}));
     // All or nothing.
     assert_eq!(problem(&write("/write", "cpu,host=c usage=3 1\ncpu usage")).0, 400);
-    assert_eq!(problem(&write("/write", "cpu,host=c usage=3 1\ncpu,host=c usage=\"x\" 2")), (409, "42804".into()));
+    assert_eq!(problem(&write("/write", "cpu,host=c usage=3 1\ncpu,host=c usage=\"x\" 2")), (400, "42804".into()));
     assert_eq!(write("/write", "cpu,host=c usage=\"x\" 2").status / 100, 4);
-    assert_eq!(problem(&write("/write", "cpu,time=c usage=3 1")).0, 400);
+    // The column is there already, and it is no tag.
+    assert_eq!(problem(&write("/write", "cpu,time=c usage=3 1")).0, 409);
     assert_eq!(problem(&write("/write?precision=x", "cpu usage=3 1")).0, 400);
     assert_eq!(sql(&server, "SELECT count(*) AS n FROM cpu")["rows"][0]["n"], 3);
     // Clients at once, each with tables and columns of its own and of others.

@@ -147,7 +147,7 @@ async fn large_results_are_streamed_and_end_with_their_client() {
     assert!(!answer.whole || answer.status == 400, "{}", answer.status);
 
     // A client that goes: what runs for it ends.
-    wait(|| sessions(&server) == 0.0).await;
+    wait("nobody is left of the requests before", || sessions(&server) == 0.0).await;
     let body = json!({"sql": "SELECT count(*) FROM generate_series(1, 100000000000) AS gone"}).to_string();
     let mut stream = TcpStream::connect(server.rest()).unwrap();
     let head = format!(
@@ -157,9 +157,9 @@ async fn large_results_are_streamed_and_end_with_their_client() {
     );
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(body.as_bytes()).unwrap();
-    wait(|| sessions(&server) == 1.0).await;
+    wait("the first runs", || sessions(&server) == 1.0).await;
     drop(stream);
-    wait(|| sessions(&server) == 0.0).await;
+    wait("the first has ended", || sessions(&server) == 0.0).await;
 
     // A client that does not read holds no more than a few parts.
     let mut stream = TcpStream::connect(server.rest()).unwrap();
@@ -174,9 +174,9 @@ async fn large_results_are_streamed_and_end_with_their_client() {
     let mut some = [0; 16];
     stream.read_exact(&mut some).unwrap();
     assert!(some.starts_with(b"HTTP/1.1 200"));
-    wait(|| sessions(&server) == 1.0).await;
+    wait("the second runs", || sessions(&server) == 1.0).await;
     drop(stream);
-    wait(|| sessions(&server) == 0.0).await;
+    wait("the second has ended", || sessions(&server) == 0.0).await;
 }
 
 fn sessions(server: &perigee_testkit::Server) -> f64 {
@@ -184,14 +184,14 @@ fn sessions(server: &perigee_testkit::Server) -> f64 {
 }
 
 /// Waits until something holds.
-async fn wait(holds: impl Fn() -> bool) {
+async fn wait(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..3_000 {
         if holds() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("it does not hold after a minute");
+    panic!("not after a minute: {what}");
 }
 
 #[tokio::test]
