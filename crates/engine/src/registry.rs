@@ -99,6 +99,7 @@ impl Registry {
     ///
     /// # Errors
     /// `53300` above `limit` sessions, or `limit_of_user` of this user; `57P01` once the node stops.
+    #[expect(clippy::too_many_arguments, reason = "what is known of a session when it begins")]
     pub(crate) fn enter(
         &self,
         limit: usize,

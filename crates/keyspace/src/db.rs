@@ -337,6 +337,7 @@ impl Db {
     }
 
     /// Takes entries out of some buckets, from number `from` on, and says where to go on; `None` behind the last.
+    #[expect(clippy::vec_box, reason = "they are boxed in the table already, and move as they are")]
     pub(crate) fn extract_from(
         &mut self,
         from: usize,

@@ -339,8 +339,7 @@ impl Client {
 
     /// Passes on what the leader has answered.
     async fn take_answers(&mut self, remote: &mut Remote, turn: &mut Turn) -> Handled<Answered> {
-        loop {
-            let &[tag, a, b, c, d, ..] = &remote.input[..] else { break };
+        while let &[tag, a, b, c, d, ..] = &remote.input[..] {
             let length = u32::from_be_bytes([a, b, c, d]) as usize;
             if remote.input.len() < length.saturating_add(1) || length < 4 {
                 break;
