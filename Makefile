@@ -5,6 +5,7 @@
 #   make test         all tests of the workspace, and the checks of the repository
 #   make lint         formatting and clippy, warnings are errors
 #   make integration  real clients, TPC-H, crashes at every fsync; takes long
+#   make torture      clusters under faults, their histories checked; ROUNDS=20 SEED=… repeats one
 #   make bench        side by side with PostgreSQL and Redis; prints ratios
 
 SHELL   := bash
@@ -18,7 +19,7 @@ FOLDER := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 PERIGEE_BIN ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/$(FOLDER)/perigee
 export PERIGEE_BIN
 
-.PHONY: all build run test test-rust lint fmt integration bench tools tools-bench check-aarch64 clean
+.PHONY: all build run test test-rust lint fmt integration torture bench tools tools-bench check-aarch64 clean
 
 all: build
 
@@ -55,9 +56,15 @@ integration: tools build
 	integration/redis/run
 	integration/redis/many_keys
 	integration/rest/run
+	integration/cluster/failover
+	integration/cluster/torture $(ROUNDS)
 	integration/differential/run
 	integration/tpch/run $(SF)
 	$(MAKE) check-aarch64
+
+ROUNDS ?= 20
+torture: build
+	integration/cluster/torture $(ROUNDS) $(SEED)
 
 bench: tools build
 	integration/bench/pg

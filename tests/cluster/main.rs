@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod failover;
+mod faults;
+mod load;
 mod redis;
 mod sql;
 

@@ -67,6 +67,8 @@ pub(crate) struct Inner {
     pub(crate) alone: bool,
     /// The term in which leadership was offered to another member: the lease of that one says nothing any more.
     pub(crate) handing_over: AtomicU64,
+    /// When this node last heard from the leader that it follows, in milliseconds of the monotonic clock; 0 for never.
+    pub(crate) heard: AtomicU64,
     /// Where what outlives a call runs.
     pub(crate) handle: tokio::runtime::Handle,
     /// The threads of core and apply; none when they run on the caller's runtime.

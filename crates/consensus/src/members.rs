@@ -135,12 +135,23 @@ impl Consensus {
         metrics.membership_config.membership().get_node(&leader).cloned()
     }
 
-    /// Whether this node is a follower or learner that hears from a leader.
+    /// Whether this node is a follower or learner that has heard from a leader of late: one that is cut off goes on naming the
+    /// leader that it last knew.
     #[must_use]
     pub fn follows(&self) -> bool {
         let metrics = self.inner.raft.server_metrics();
         let metrics = metrics.borrow_watched();
-        metrics.current_leader.is_some() && metrics.state != ServerState::Leader
+        metrics.current_leader.is_some() && metrics.state != ServerState::Leader && self.hears()
+    }
+
+    pub(crate) fn heard_from_the_leader(&self) {
+        let now = self.inner.clock.monotonic().as_millis();
+        self.inner.heard.store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    fn hears(&self) -> bool {
+        let heard = Duration::from_millis(self.inner.heard.load(Ordering::Acquire));
+        !heard.is_zero() && self.inner.clock.monotonic().saturating_sub(heard) < self.inner.election_max * 5
     }
 
     /// The current term.

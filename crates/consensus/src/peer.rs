@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver;
+use openraft::raft::AppendEntriesResponse;
 
 use crate::Consensus;
 use crate::raft_types::{Vote, to_index};
@@ -77,6 +78,9 @@ impl PeerService {
             Call::Append => {
                 let request = wire::decode_append(body).map_err(malformed)?;
                 let response = raft.append_entries(request).await.map_err(stopped)?;
+                if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                    self.consensus.heard_from_the_leader();
+                }
                 Ok(wire::encode_append_response(&response))
             }
             Call::TransferLeader => {

@@ -230,6 +230,7 @@ impl Starting {
             forwarder: Forwarder::default(),
             alone,
             handing_over: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
             handle: Handle::current(),
         })
     }
@@ -372,6 +373,9 @@ fn raft_config(options: &ConsensusOptions) -> Result<Config, ConsensusError> {
         // A leader that comes back lost its locks and its state: it must get a new term.
         enable_leader_restore: Some(false),
         allow_log_reversion: Some(false),
+        // A leader that hears nobody while all hear it would keep them from electing another for ever: it falls silent for as
+        // long as they need.
+        quorum_loss_probe_interval: Some(2 * millis(options.election_max)),
         ..Config::default()
     };
     config.validate().map_err(|error| ConsensusError::Options(error.to_string()))

@@ -238,7 +238,10 @@ impl Assembly {
     /// Whether reads and writes can be served, or why not.
     pub(crate) fn ready(&self) -> Result<(), String> {
         if !self.engine.is_ready() {
-            return Err("no leader is known".to_owned());
+            return Err("no leader is heard of".to_owned());
+        }
+        if self.consensus.leader_term().is_some() && !self.consensus.has_majority() {
+            return Err("this node led, and reaches no majority of the voters".to_owned());
         }
         // Not so with a full disk: reads go on, and who frees space must find a way in.
         Ok(())
@@ -246,7 +249,7 @@ impl Assembly {
 
     /// Whether this node takes writes.
     pub(crate) fn leads(&self) -> bool {
-        self.consensus.leader_term().is_some()
+        self.consensus.leader_term().is_some() && self.consensus.has_majority()
     }
 
     /// For `/cluster/status`.

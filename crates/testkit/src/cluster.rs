@@ -3,15 +3,19 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::network::Network;
 use crate::server::free_addresses;
 use crate::{Server, ServerOptions, TestkitError, http};
 
 /// How long a cluster may take to find a leader. Generous: machines of tests are slow and busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Three nodes of one cluster on loopback, `n1` to `n3`.
+/// Nodes of one cluster on loopback, `n1` and so on.
 pub struct Cluster {
     servers: Vec<Server>,
+    network: Option<Network>,
+    /// Nodes that are stopped by a signal: they answer nobody.
+    paused: Vec<bool>,
 }
 
 impl Cluster {
@@ -20,22 +24,47 @@ impl Cluster {
     /// # Errors
     /// [`TestkitError`], with a server's log.
     pub fn start(options: &ServerOptions) -> Result<Self, TestkitError> {
-        let addresses = free_addresses::<3>()?;
-        let peers: Vec<String> = addresses.iter().zip(1..).map(|(at, number)| format!("n{number}={at}")).collect();
-        let peers = peers.join(",");
+        Self::of(3, options)
+    }
+
+    /// The same of any size.
+    ///
+    /// # Errors
+    /// [`TestkitError`], with a server's log.
+    pub fn of(size: usize, options: &ServerOptions) -> Result<Self, TestkitError> {
+        let addresses = free_addresses(size)?;
         let mut servers = Vec::new();
-        for number in 1..=addresses.len() {
-            let options = options.clone().flag(&["--id", &format!("n{number}"), "--peers", &peers]);
+        for number in 1..=size {
+            let options = options.clone().flag(&["--id", &format!("n{number}"), "--peers", &peers(&addresses)]);
             servers.push(Server::prepare(options)?);
         }
-        let mut cluster = Self { servers };
-        for server in &mut cluster.servers {
-            server.spawn()?;
+        Self { servers, network: None, paused: vec![false; size] }.started()
+    }
+
+    /// The same over a network that can be cut: see [`Cluster::network`].
+    ///
+    /// # Errors
+    /// [`TestkitError`], with a server's log.
+    pub fn with_network(size: usize, options: &ServerOptions) -> Result<Self, TestkitError> {
+        let nodes = free_addresses(size)?;
+        let network = Network::new(&nodes)?;
+        let peers = peers(network.addresses());
+        let mut servers = Vec::new();
+        for (own, number) in nodes.iter().zip(1..) {
+            let flags = ["--id", &format!("n{number}"), "--peers", &peers, "--cluster-address", &own.to_string()];
+            servers.push(Server::prepare(options.clone().flag(&flags))?);
         }
-        for server in &mut cluster.servers {
+        Self { servers, network: Some(network), paused: vec![false; size] }.started()
+    }
+
+    fn started(mut self) -> Result<Self, TestkitError> {
+        for number in 0..self.servers.len() {
+            self.spawn(number)?;
+        }
+        for server in &mut self.servers {
             server.wait_ready()?;
         }
-        Ok(cluster)
+        Ok(self)
     }
 
     /// The nodes.
@@ -44,7 +73,7 @@ impl Cluster {
         &self.servers
     }
 
-    /// One of them, to be killed or started.
+    /// One of them, to be killed or, without a network that can be cut, started.
     ///
     /// # Panics
     /// When there is none of that number, counted from 0.
@@ -52,25 +81,105 @@ impl Cluster {
         &mut self.servers[number]
     }
 
+    /// The network between them.
+    ///
+    /// # Panics
+    /// When the cluster was started without.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().unwrap_or_else(|| panic!("the cluster was started without a network"))
+    }
+
+    /// Starts a node's process without waiting for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&mut self, number: usize) -> Result<(), TestkitError> {
+        self.servers[number].spawn()?;
+        self.paused[number] = false;
+        if let Some(network) = &self.network {
+            network.runs_as(number, self.servers[number].pid());
+        }
+        Ok(())
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self, number: usize) {
+        self.servers[number].kill();
+        self.paused[number] = false;
+    }
+
+    /// Stops a node's process where it is; clients and members wait for it.
+    ///
+    /// # Errors
+    /// When there is no process.
+    pub fn pause(&mut self, number: usize) -> Result<(), TestkitError> {
+        self.paused[number] = true;
+        self.servers[number].signal("STOP")
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When there is no process.
+    pub fn resume(&mut self, number: usize) -> Result<(), TestkitError> {
+        self.servers[number].signal("CONT")?;
+        self.paused[number] = false;
+        Ok(())
+    }
+
+    /// Ends all faults: what was cut heals, who is paused goes on, who was killed starts. Waits until all are ready.
+    ///
+    /// # Errors
+    /// [`TestkitError`], with a server's log.
+    pub fn repair(&mut self) -> Result<(), TestkitError> {
+        if let Some(network) = &self.network {
+            network.heal();
+        }
+        for number in 0..self.servers.len() {
+            if self.paused[number] {
+                self.resume(number)?;
+            }
+            if self.servers[number].pid().is_none() {
+                self.spawn(number)?;
+            }
+        }
+        for server in &mut self.servers {
+            server.wait_ready()?;
+        }
+        Ok(())
+    }
+
     /// What a node says of the cluster, when it answers.
     #[must_use]
     pub fn status(&self, number: usize) -> Option<serde_json::Value> {
-        let server = self.servers.get(number).filter(|server| server.pid().is_some())?;
+        let server = self.servers.get(number).filter(|server| server.pid().is_some() && !self.paused[number])?;
         let (code, body) = http::get(server.ops(), "/cluster/status").ok()?;
         (code == 200).then(|| serde_json::from_str(&body).ok()).flatten()
     }
 
-    /// The node that leads; waits until there is one.
+    /// The node that leads, in the latest term of all that say so; waits until there is one.
     ///
     /// # Errors
     /// [`TestkitError::Server`] with the log of a node when there is none in time.
     pub fn leader(&self) -> Result<usize, TestkitError> {
+        self.leader_but(&[])
+    }
+
+    /// The same, of those that are not among `others`: an old leader that is cut off may not know it.
+    ///
+    /// # Errors
+    /// [`TestkitError::Server`] with the log of a node when there is none in time.
+    pub fn leader_but(&self, others: &[usize]) -> Result<usize, TestkitError> {
         let started = Instant::now();
         loop {
-            for number in 0..self.servers.len() {
-                if self.status(number).is_some_and(|status| status["role"] == "leader") {
-                    return Ok(number);
-                }
+            let asked = (0..self.servers.len()).filter(|number| !others.contains(number));
+            let leading = asked.filter_map(|number| {
+                let status = self.status(number).filter(|status| status["role"] == "leader")?;
+                Some((status["term"].as_u64()?, number))
+            });
+            if let Some((_, number)) = leading.max() {
+                return Ok(number);
             }
             if started.elapsed() > PATIENCE {
                 let log = self.servers.iter().map(Server::log).collect::<Vec<_>>().join("\n---\n");
@@ -79,4 +188,9 @@ impl Cluster {
             thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+fn peers(addresses: &[std::net::SocketAddr]) -> String {
+    let peers: Vec<String> = addresses.iter().zip(1..).map(|(at, number)| format!("n{number}={at}")).collect();
+    peers.join(",")
 }

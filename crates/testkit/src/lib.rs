@@ -1,7 +1,8 @@
 //! Real servers for tests: started as processes, used through their doors, killed, started again.
 //!
 //! - [`Server`]: a `perigee node` on free loopback ports with a data directory of its own
-//! - [`Cluster`]: several of them that know each other
+//! - [`Cluster`]: several of them that know each other, over a [`Network`] that can be cut
+//! - [`history`]: what clients did at once and were told, and whether that is possible
 //! - [`binary`]: which binary; built when need be
 //! - [`Client`]: tokio-postgres with its connection task
 //! - [`session`]: PostgreSQL's protocol with all that a server answers
@@ -16,8 +17,10 @@
 pub mod binary;
 mod client;
 mod cluster;
+pub mod history;
 pub mod http;
 pub mod image;
+mod network;
 pub mod postgres;
 pub mod redis;
 pub mod resp;
@@ -29,6 +32,7 @@ pub mod wire;
 
 pub use client::Client;
 pub use cluster::Cluster;
+pub use network::Network;
 pub use server::{Exit, Server, ServerOptions, copy_folder};
 
 /// Why a test's equipment does not work.

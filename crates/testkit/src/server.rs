@@ -3,11 +3,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rand::Rng as _;
 use tempfile::TempDir;
 
 use crate::{Client, TestkitError, binary, http};
@@ -120,7 +122,7 @@ impl Server {
         for attempt in 0.. {
             match server.restart() {
                 Err(TestkitError::Server { log, .. }) if attempt < 5 && log.contains("cannot listen on") => {
-                    [server.pg, server.ops, server.redis, server.rest] = free_addresses::<4>()?;
+                    [server.pg, server.ops, server.redis, server.rest] = doors()?;
                 }
                 other => return other.map(|()| server),
             }
@@ -134,7 +136,7 @@ impl Server {
     /// When there is no folder or no port for it.
     pub fn prepare(options: ServerOptions) -> Result<Self, TestkitError> {
         let folder = TempDir::with_prefix("perigee-test-").map_err(TestkitError::io("a temporary folder"))?;
-        let [pg, ops, redis, rest] = free_addresses::<4>()?;
+        let [pg, ops, redis, rest] = doors()?;
         Ok(Self { options, folder, child: None, pg, ops, redis, rest })
     }
 
@@ -353,17 +355,29 @@ fn canonical(dir: &Path) -> Result<PathBuf, TestkitError> {
     made.map_err(TestkitError::io(dir.display().to_string()))
 }
 
+/// An address for each door.
+fn doors() -> Result<[SocketAddr; 4], TestkitError> {
+    let found = free_addresses(4)?;
+    Ok(std::array::from_fn(|door| found[door]))
+}
+
+/// Ports that the system gives to nobody who only connects: a server that is started again finds its own still free.
+const PORTS: Range<u16> = 12_000..32_000;
+
 /// Loopback addresses that nobody listens on.
-pub(crate) fn free_addresses<const N: usize>() -> Result<[SocketAddr; N], TestkitError> {
+pub(crate) fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, TestkitError> {
     // All at once, so that they differ.
-    let mut listeners = Vec::with_capacity(N);
-    let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); N];
-    for address in &mut addresses {
-        let listener = TcpListener::bind(*address).map_err(TestkitError::io("a free port"))?;
-        *address = listener.local_addr().map_err(TestkitError::io("a free port"))?;
-        listeners.push(listener);
+    let mut listeners = Vec::with_capacity(count);
+    let mut tries = 0;
+    while listeners.len() < count {
+        let address = SocketAddr::from(([127, 0, 0, 1], rand::rng().random_range(PORTS)));
+        match TcpListener::bind(address) {
+            Ok(listener) => listeners.push((address, listener)),
+            Err(error) if tries > 1_000 => return Err(TestkitError::io("a free port")(error)),
+            Err(_) => tries += 1,
+        }
     }
-    Ok(addresses)
+    Ok(listeners.into_iter().map(|(address, _)| address).collect())
 }
 
 /// Copies a folder with all that is in it.

@@ -25,6 +25,14 @@ pub struct Request<'a> {
     pub copy_data: &'a str,
 }
 
+impl<'a> Request<'a> {
+    /// A text in the simple protocol.
+    #[must_use]
+    pub fn simple(sql: &'a str) -> Self {
+        Self { sql, extended: false, binary: false, parameters: &[], copy_data: "" }
+    }
+}
+
 /// A column of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
