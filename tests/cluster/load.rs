@@ -167,6 +167,19 @@ fn answered(step: &mut Step, reply: &Value) -> bool {
     true
 }
 
+/// Asks a node until it does not refuse: a leader may be lost at any time, on a machine that is busy.
+fn insist(address: SocketAddr, args: &[&str]) -> Value {
+    let started = Instant::now();
+    loop {
+        let reply = Connection::open(address, PATIENCE).map_or(Value::Closed, |mut connection| connection.ask(args));
+        if !reply.is_end() && !matches!(reply, Value::Error(_)) {
+            return reply;
+        }
+        assert!(started.elapsed() < PATIENCE, "{args:?} at {address}: {reply}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 impl Shared {
     fn redis_client(&self, number: u64, mut random: StdRng) {
         while !self.stopped() {
@@ -264,18 +277,15 @@ impl Shared {
         self.check_counts(&counted);
         let (least, uncertain) = (counted.len() as i64, self.uncertain.load(Ordering::Relaxed) as i64);
         for (node, address) in self.redis.iter().enumerate() {
-            let mut connection = Connection::open(*address, PATIENCE).unwrap();
             for key in self.history.keys().into_iter().filter(|key| key & 1 == 0) {
                 let began = self.history.now();
-                let reply = connection.ask(&["LRANGE", &format!("list{key}"), "0", "-1"]);
+                let reply = insist(*address, &["LRANGE", &format!("list{key}"), "0", "-1"]);
                 let mut step = Step::Read { key, found: Vec::new() };
                 assert!(answered(&mut step, &reply), "LRANGE list{key} at n{}: {reply}", node + 1);
                 self.history.add(format!("the last read at n{}", node + 1), began, vec![step], End::Done);
             }
-            let counter = connection
-                .ask(&["GET", "counter"])
-                .bytes()
-                .map_or(0, |bytes| String::from_utf8(bytes).unwrap().parse::<i64>().unwrap());
+            let counter = insist(*address, &["GET", "counter"]).bytes();
+            let counter = counter.map_or(0, |bytes| String::from_utf8(bytes).unwrap().parse::<i64>().unwrap());
             if !(least..=least + uncertain).contains(&counter) {
                 self.say(format!("counted {least} times and perhaps {uncertain} more; n{} has {counter}", node + 1));
             }
@@ -427,45 +437,48 @@ impl Shared {
     /// Reads every list and all accounts at every node, through the leader and from what the node has itself.
     async fn read_all_rows(&self) {
         for (node, address) in self.pg.iter().enumerate() {
-            let client = Client::connect(*address).await.unwrap();
-            for key in self.history.keys().into_iter().filter(|key| key & 1 == 1) {
-                let began = self.history.now();
-                let mut read = Step::Read { key, found: Vec::new() };
-                step(&*client, &mut read).await.unwrap();
-                self.history.add(format!("the last read at n{}", node + 1), began, vec![read], End::Done);
-            }
-            for local in [false, true] {
-                if local {
-                    client.batch_execute("SET perigee.read_consistency = local").await.unwrap();
-                }
-                let sum = client.value("SELECT sum(balance) FROM accounts").await.unwrap();
-                if sum != (ACCOUNTS * BALANCE).to_string() {
-                    self.say(format!("n{}: the balances add up to {sum}", node + 1));
-                }
+            let started = Instant::now();
+            // A leader may be lost here too, on a machine that is busy.
+            while let Err(error) = self.read_rows_of(node, *address).await {
+                assert!(started.elapsed() < PATIENCE, "n{} does not answer: {error}", node + 1);
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        if let Err(wrong) = self.same_everywhere().await {
-            self.say(format!("the nodes do not come to hold the same rows: {wrong}"));
-        }
-    }
-
-    /// Waits until all nodes hold the same by themselves.
-    async fn same_everywhere(&self) -> Result<(), TestkitError> {
         let started = Instant::now();
-        loop {
-            let mut held = Vec::new();
-            for address in &self.pg {
-                let client = Client::connect(*address).await?;
-                client.batch_execute("SET perigee.read_consistency = local").await?;
-                let mut rows = client.rows("SELECT k, v FROM lists ORDER BY k").await?;
-                rows.extend(client.rows("SELECT id, balance FROM accounts ORDER BY id").await?);
-                held.push(rows);
-            }
-            if held.windows(2).all(|pair| pair[0] == pair[1]) {
-                return Ok(());
-            }
+        while !self.same_everywhere().await.unwrap_or(false) {
             assert!(started.elapsed() < PATIENCE, "the nodes do not come to hold the same rows");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    async fn read_rows_of(&self, node: usize, address: SocketAddr) -> Result<(), TestkitError> {
+        let client = Client::connect(address).await?;
+        for key in self.history.keys().into_iter().filter(|key| key & 1 == 1) {
+            let began = self.history.now();
+            let mut read = Step::Read { key, found: Vec::new() };
+            step(&*client, &mut read).await?;
+            self.history.add(format!("the last read at n{}", node + 1), began, vec![read], End::Done);
+        }
+        for consistency in ["linearizable", "local"] {
+            client.batch_execute(&format!("SET perigee.read_consistency = {consistency}")).await?;
+            let sum = client.value("SELECT sum(balance) FROM accounts").await?;
+            if sum != (ACCOUNTS * BALANCE).to_string() {
+                self.say(format!("n{}: the balances add up to {sum}", node + 1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all nodes hold the same by themselves.
+    async fn same_everywhere(&self) -> Result<bool, TestkitError> {
+        let mut held = Vec::new();
+        for address in &self.pg {
+            let client = Client::connect(*address).await?;
+            client.batch_execute("SET perigee.read_consistency = local").await?;
+            let mut rows = client.rows("SELECT k, v FROM lists ORDER BY k").await?;
+            rows.extend(client.rows("SELECT id, balance FROM accounts ORDER BY id").await?);
+            held.push(rows);
+        }
+        Ok(held.windows(2).all(|pair| pair[0] == pair[1]))
     }
 }

@@ -1,5 +1,6 @@
 //! Nodes that know each other.
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Nodes of one cluster on loopback, `n1` and so on.
 pub struct Cluster {
     servers: Vec<Server>,
+    /// Where nodes find each other.
+    addresses: Vec<SocketAddr>,
     network: Option<Network>,
     /// Nodes that are stopped by a signal: they answer nobody.
     paused: Vec<bool>,
@@ -32,13 +35,42 @@ impl Cluster {
     /// # Errors
     /// [`TestkitError`], with a server's log.
     pub fn of(size: usize, options: &ServerOptions) -> Result<Self, TestkitError> {
+        Self::each(size, |_| options.clone())
+    }
+
+    /// The same with options of its own for each node, by its name.
+    ///
+    /// # Errors
+    /// [`TestkitError`], with a server's log.
+    pub fn each(size: usize, options: impl Fn(&str) -> ServerOptions) -> Result<Self, TestkitError> {
         let addresses = free_addresses(size)?;
         let mut servers = Vec::new();
         for number in 1..=size {
-            let options = options.clone().flag(&["--id", &format!("n{number}"), "--peers", &peers(&addresses)]);
-            servers.push(Server::prepare(options)?);
+            let name = format!("n{number}");
+            servers.push(Server::prepare(options(&name).flag(&["--id", &name, "--peers", &peers(&addresses)]))?);
         }
-        Self { servers, network: None, paused: vec![false; size] }.started()
+        Self { servers, addresses, network: None, paused: vec![false; size] }.started()
+    }
+
+    /// One node more, started and not waited for: it is no member until an operator adds it. Gives its name and where members reach it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn another(&mut self, options: &ServerOptions) -> Result<(String, SocketAddr), TestkitError> {
+        let address = free_addresses(1)?[0];
+        self.addresses.push(address);
+        let name = format!("n{}", self.addresses.len());
+        let options = options.clone().flag(&["--id", &name, "--peers", &peers(&self.addresses)]);
+        self.servers.push(Server::prepare(options)?);
+        self.paused.push(false);
+        self.spawn(self.servers.len() - 1)?;
+        Ok((name, address))
+    }
+
+    /// Where members reach a node.
+    #[must_use]
+    pub fn address(&self, number: usize) -> SocketAddr {
+        self.addresses[number]
     }
 
     /// The same over a network that can be cut: see [`Cluster::network`].
@@ -54,7 +86,8 @@ impl Cluster {
             let flags = ["--id", &format!("n{number}"), "--peers", &peers, "--cluster-address", &own.to_string()];
             servers.push(Server::prepare(options.clone().flag(&flags))?);
         }
-        Self { servers, network: Some(network), paused: vec![false; size] }.started()
+        Self { servers, addresses: network.addresses().to_vec(), network: Some(network), paused: vec![false; size] }
+            .started()
     }
 
     fn started(mut self) -> Result<Self, TestkitError> {
@@ -190,7 +223,7 @@ impl Cluster {
     }
 }
 
-fn peers(addresses: &[std::net::SocketAddr]) -> String {
+fn peers(addresses: &[SocketAddr]) -> String {
     let peers: Vec<String> = addresses.iter().zip(1..).map(|(at, number)| format!("n{number}={at}")).collect();
     peers.join(",")
 }

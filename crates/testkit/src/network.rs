@@ -41,7 +41,7 @@ impl Network {
     /// When there is no port or no thread for it.
     pub fn new(nodes: &[SocketAddr]) -> Result<Self, TestkitError> {
         let threads = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+            .worker_threads(2)
             .thread_name("network")
             .enable_all()
             .build()
@@ -106,10 +106,7 @@ async fn accept(listener: TcpListener, to: usize, node: SocketAddr, processes: P
         let (processes, cuts) = (Arc::clone(&processes), cuts.clone());
         let at = listener.local_addr();
         tokio::spawn(async move {
-            let Some(from) = sender(peer, at?, &processes).await else {
-                eprintln!("network: a connection from {peer}, which is no node's, was closed");
-                return Ok(());
-            };
+            let Some(from) = sender(peer, at?, &processes).await else { return Ok(()) };
             carry(stream, (from, to), node, cuts).await
         });
     }
@@ -155,12 +152,16 @@ async fn pump(
 async fn sender(peer: SocketAddr, at: SocketAddr, processes: &Processes) -> Option<usize> {
     for _ in 0..100 {
         let known = processes.lock().unwrap_or_else(|e| e.into_inner()).clone();
-        let found = inode(peer, at).and_then(|inode| {
-            let link = format!("socket:[{inode}]");
-            known.iter().position(|process| process.is_some_and(|process| has_open(process, &link)))
+        // Not on the thread that carries bytes: tables of the system are long.
+        let looked = tokio::task::spawn_blocking(move || {
+            let link = format!("socket:[{}]", inode(peer, at)?);
+            Some(known.iter().position(|process| process.is_some_and(|process| has_open(process, &link))))
         });
-        if found.is_some() {
-            return found;
+        match looked.await.ok().flatten() {
+            Some(Some(found)) => return Some(found),
+            // Who has connected has gone.
+            None => return None,
+            Some(None) => {}
         }
         // The test has not told us of its process yet, or it is gone.
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -33,6 +33,8 @@ pub struct ServerOptions {
     pub redis: bool,
     /// Opens the REST door.
     pub rest: bool,
+    /// Opens the gRPC door.
+    pub grpc: bool,
 }
 
 impl ServerOptions {
@@ -71,6 +73,13 @@ impl ServerOptions {
         self
     }
 
+    /// Opens the gRPC door, at [`Server::grpc`].
+    #[must_use]
+    pub fn with_grpc(mut self) -> Self {
+        self.grpc = true;
+        self
+    }
+
     /// Uses this data directory, and leaves it there.
     #[must_use]
     pub fn on(mut self, data_dir: &Path) -> Self {
@@ -105,6 +114,7 @@ pub struct Server {
     ops: SocketAddr,
     redis: SocketAddr,
     rest: SocketAddr,
+    grpc: SocketAddr,
 }
 
 impl Server {
@@ -122,7 +132,7 @@ impl Server {
         for attempt in 0.. {
             match server.restart() {
                 Err(TestkitError::Server { log, .. }) if attempt < 5 && log.contains("cannot listen on") => {
-                    [server.pg, server.ops, server.redis, server.rest] = doors()?;
+                    [server.pg, server.ops, server.redis, server.rest, server.grpc] = doors()?;
                 }
                 other => return other.map(|()| server),
             }
@@ -136,8 +146,8 @@ impl Server {
     /// When there is no folder or no port for it.
     pub fn prepare(options: ServerOptions) -> Result<Self, TestkitError> {
         let folder = TempDir::with_prefix("perigee-test-").map_err(TestkitError::io("a temporary folder"))?;
-        let [pg, ops, redis, rest] = doors()?;
-        Ok(Self { options, folder, child: None, pg, ops, redis, rest })
+        let [pg, ops, redis, rest, grpc] = doors()?;
+        Ok(Self { options, folder, child: None, pg, ops, redis, rest, grpc })
     }
 
     /// Starts the process again on the same data and the same ports, and waits until it is ready.
@@ -164,6 +174,9 @@ impl Server {
         let door = |open: bool, at: SocketAddr| if open { at.to_string() } else { "off".to_owned() };
         command.args(["--redis-address", &door(self.options.redis, self.redis)]);
         command.args(["--rest-address", &door(self.options.rest, self.rest)]);
+        if self.options.grpc {
+            command.args(["--grpc-address", &self.grpc.to_string()]);
+        }
         command.args(&self.options.flags);
         // Settings of whoever runs the tests are not the test's.
         for (name, _) in std::env::vars_os() {
@@ -212,6 +225,12 @@ impl Server {
         self.rest
     }
 
+    /// Where gRPC is, if it is open.
+    #[must_use]
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
     /// Where health and metrics are.
     #[must_use]
     pub fn ops(&self) -> SocketAddr {
@@ -234,6 +253,12 @@ impl Server {
     #[must_use]
     pub fn scratch(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// How it is started.
+    #[must_use]
+    pub fn options(&self) -> &ServerOptions {
+        &self.options
     }
 
     /// How it will be started the next time.
@@ -356,8 +381,8 @@ fn canonical(dir: &Path) -> Result<PathBuf, TestkitError> {
 }
 
 /// An address for each door.
-fn doors() -> Result<[SocketAddr; 4], TestkitError> {
-    let found = free_addresses(4)?;
+fn doors() -> Result<[SocketAddr; 5], TestkitError> {
+    let found = free_addresses(5)?;
     Ok(std::array::from_fn(|door| found[door]))
 }
 
