@@ -57,6 +57,7 @@ integration: tools build
 	integration/redis/many_keys
 	integration/rest/run
 	integration/cluster/failover
+	integration/haproxy/run
 	integration/cluster/torture $(ROUNDS)
 	integration/differential/run
 	integration/tpch/run $(SF)

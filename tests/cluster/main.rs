@@ -5,6 +5,7 @@
 mod failover;
 mod faults;
 mod load;
+mod members;
 mod redis;
 mod sql;
 

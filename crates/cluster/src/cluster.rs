@@ -271,28 +271,17 @@ impl Cluster {
 
     /// What the others say of themselves, and who does not answer.
     pub(crate) async fn hellos(&self) -> (Vec<Hello>, Vec<String>) {
-        let own = serde_json::to_vec(&self.known.hello().await).unwrap_or_default();
-        let others = self.known.peers.keys().filter(|name| **name != self.known.node.name);
-        let asked = others.map(|name| {
-            let link = self.link_to(name);
-            let own = Bytes::from(own.clone());
-            async move {
-                let answer = link.hello(own, HELLO_PATIENCE).await;
-                let said = answer
-                    .map_err(|error| error.to_string())
-                    .and_then(|bytes| serde_json::from_slice::<Hello>(&bytes).map_err(|error| error.to_string()));
-                match said {
-                    Ok(hello) if hello.node.name == *name => Ok(hello),
-                    Ok(hello) => {
-                        tracing::warn!(name, says = hello.node.name, "a peer has another name than it was given here");
-                        Err(name.clone())
-                    }
-                    Err(reason) => {
-                        tracing::debug!(name, reason, "a peer does not answer");
-                        Err(name.clone())
-                    }
-                }
-            }
+        let mut others = self.known.peers.clone();
+        // Who was added while this node ran is not among the peers that it was told.
+        for member in self.known.consensus().iter().flat_map(Consensus::members) {
+            others.entry(member.node.name).or_insert(member.node.address);
+        }
+        others.remove(&self.known.node.name);
+        let asked = others.into_iter().map(|(name, address)| async move {
+            self.hello(&name, &address).await.map_err(|reason| {
+                tracing::debug!(name, reason, "a peer does not answer");
+                name
+            })
         });
         let (mut said, mut missing) = (Vec::new(), Vec::new());
         for answer in join_all(asked).await {
@@ -302,6 +291,31 @@ impl Cluster {
             }
         }
         (said, missing)
+    }
+
+    /// What the node `name` says of itself.
+    async fn hello(&self, name: &str, address: &str) -> Result<Hello, String> {
+        let own = serde_json::to_vec(&self.known.hello().await).unwrap_or_default();
+        let node = Node { name: name.to_owned(), incarnation: 0, address: address.to_owned() };
+        let link = self.grpc_link(&node, Lane::Control);
+        let answer = link.hello(Bytes::from(own), HELLO_PATIENCE).await.map_err(|error| error.to_string())?;
+        let hello: Hello = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
+        if hello.node.name == name { Ok(hello) } else { Err(format!("it says that it is {:?}", hello.node.name)) }
+    }
+
+    /// Which incarnation of `name` there is at an address, when it waits to become a member of this cluster.
+    ///
+    /// # Errors
+    /// Why it cannot become one.
+    pub async fn candidate(&self, name: &str, address: &str) -> Result<Node, String> {
+        let hello = self.hello(name, address).await?;
+        match hello.cluster() {
+            Some(cluster) if cluster == self.known.cluster_id() => {
+                Ok(Node { address: address.to_owned(), ..hello.node })
+            }
+            Some(_) => Err(format!("{name} is of another cluster, {}", hello.cluster)),
+            None => Err(format!("{name} has not found this cluster yet: its --peers have to name a member of it")),
+        }
     }
 
     /// From here on calls of other members are answered.
@@ -324,12 +338,6 @@ impl Cluster {
         self.closing.cancel();
         *self.known.consensus.lock() = None;
         *self.known.doors.lock() = None;
-    }
-
-    /// A link for hellos: to whichever incarnation is there.
-    fn link_to(&self, name: &str) -> Arc<GrpcLink> {
-        let node = Node { name: name.to_owned(), incarnation: 0, address: String::new() };
-        self.grpc_link(&node, Lane::Control)
     }
 
     pub(crate) fn grpc_link(&self, peer: &Node, lane: impl Into<LaneOrder>) -> Arc<GrpcLink> {

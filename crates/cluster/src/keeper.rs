@@ -1,4 +1,5 @@
-//! Who is a member: the first of the peers forms the cluster, once; the leader admits what comes back with an empty disk.
+//! Who is a member: the first of the peers forms the cluster, once; the leader admits what comes back with an empty disk. Other
+//! names come and go by an operator's word: see `perigee admin cluster`.
 //!
 //! ```text
 //!   new incarnation --hello--> leader: learner --caught up--> voter in the place of the old incarnation, which goes
@@ -69,18 +70,21 @@ async fn keep(cluster: &Cluster, consensus: &Consensus) -> Result<(), Membership
         let id = node.id();
         let old: Vec<&Member> =
             members.iter().filter(|member| member.node.name == node.name && member.id != id).collect();
+        let takes_the_place_of_a_voter = old.iter().any(|member| member.voter);
         match members.iter().find(|member| member.id == id) {
-            Some(member) if member.voter => {
-                // A learner whose disk was replaced before it could vote.
-                for gone in old.iter().filter(|member| !member.voter) {
-                    consensus.remove(gone.id).await?;
-                }
-            }
-            Some(_) => {
+            Some(member) if !member.voter && takes_the_place_of_a_voter => {
                 let instead: Vec<u64> = old.iter().map(|member| member.id).collect();
                 consensus.promote(id, &instead).await?;
                 tracing::info!(%node, "the node has caught up and votes now");
             }
+            // A learner whose disk was replaced.
+            Some(_) => {
+                for gone in old.iter().filter(|member| !member.voter) {
+                    consensus.remove(gone.id).await?;
+                }
+            }
+            // Who was removed, or was never added, is let in by an operator only.
+            None if old.is_empty() => {}
             None => {
                 tracing::info!(%node, "a new incarnation: it learns before it votes");
                 consensus.add_learner(node).await?;

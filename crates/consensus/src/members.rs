@@ -50,6 +50,8 @@ pub struct Member {
     pub leads: bool,
     /// What it is known to hold of the log; only a leader knows that of others.
     pub matched: Option<LogIndex>,
+    /// How long ago it has answered the leader's last heartbeat; only a leader knows that of others.
+    pub answered: Option<Duration>,
 }
 
 /// Why the members were not changed.
@@ -120,6 +122,11 @@ impl Consensus {
                     .as_ref()
                     .and_then(|replication| replication.get(id).copied().flatten())
                     .map(|id| to_index(id.index)),
+                answered: metrics
+                    .heartbeat
+                    .as_ref()
+                    .and_then(|heartbeat| heartbeat.get(id).copied().flatten())
+                    .map(|answered| answered.into_inner().elapsed()),
             })
             .collect();
         members.sort_by(|a, b| a.node.name.cmp(&b.node.name));
@@ -224,6 +231,32 @@ impl Consensus {
         }
     }
 
+    /// Takes a voter's vote; it goes on learning.
+    ///
+    /// # Errors
+    /// [`MembershipError`]; the last voter keeps its vote.
+    pub async fn demote(&self, id: u64) -> Result<(), MembershipError> {
+        self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), true).await
+    }
+
+    /// Asks a voter to lead; returns at once.
+    ///
+    /// # Errors
+    /// [`MembershipError`]; a member that does not vote cannot lead.
+    pub async fn transfer(&self, id: u64) -> Result<(), MembershipError> {
+        let term = self.leader_term().ok_or(MembershipError::NotLeader)?;
+        if !self.members().iter().any(|member| member.voter && member.id == id) {
+            return Err(MembershipError::Refused("no such voter".to_owned()));
+        }
+        if id == self.inner.node.id() {
+            return Ok(());
+        }
+        // It does not wait for our lease to end.
+        self.inner.handing_over.store(term.0, Ordering::Release);
+        let asked = self.inner.raft.trigger().transfer_leader(id).await;
+        asked.map_err(|error| MembershipError::Refused(error.to_string()))
+    }
+
     async fn change(&self, change: ChangeMembers<u64, Node>, retain: bool) -> Result<(), MembershipError> {
         if self.leader_term().is_none() {
             return Err(MembershipError::NotLeader);
@@ -236,13 +269,11 @@ impl Consensus {
 
     /// Asks another voter to lead, the one that is nearest; returns at once. Before a stop, so that nobody waits for an election.
     pub async fn step_down(&self) {
-        let Some(term) = self.leader_term() else { return };
         let members = self.members();
         let others = members.iter().filter(|member| member.voter && member.id != self.inner.node.id());
         if let Some(nearest) = others.max_by_key(|member| member.matched) {
-            // It does not wait for our lease to end.
-            self.inner.handing_over.store(term.0, Ordering::Release);
-            let _ = self.inner.raft.trigger().transfer_leader(nearest.id).await;
+            // Who does not lead any more has nothing to hand over.
+            let _ = self.transfer(nearest.id).await;
         }
     }
 

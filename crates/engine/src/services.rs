@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use perigee_query::exec::{AdvisoryLock, CompatGap, SessionServices};
+use perigee_query::exec::{AdvisoryLock, ClusterState, CompatGap, SessionServices};
 use perigee_storage::entry::SequenceChange;
 use perigee_types::acl::Privileges;
 use perigee_types::catalog::{Object, Sequence};
@@ -290,6 +290,10 @@ impl SessionServices for Services {
 
     fn compat_gaps(&self) -> Vec<CompatGap> {
         self.engine.upgrade().map(|engine| engine.gaps.all()).unwrap_or_default()
+    }
+
+    fn cluster(&self) -> Option<ClusterState> {
+        self.engine.upgrade().map(|engine| engine.cluster_state())
     }
 
     fn notify(&self, channel: &str, payload: &str) -> SqlResult<()> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use perigee_log::LogError;
+use perigee_query::exec::{ClusterMember, ClusterState};
 use perigee_types::catalog::{Catalog, Object, Table};
 use perigee_types::{LogIndex, Oid, SqlError, SqlResult, SqlState};
 
@@ -113,6 +114,34 @@ impl Engine {
             checkpoint: self.store.statistics().checkpoint,
             sessions: self.sessions.all().len() as u64,
             started_micros: self.started_micros(),
+        }
+    }
+
+    /// The cluster as this node knows it.
+    #[must_use]
+    pub fn cluster_state(&self) -> ClusterState {
+        let raft = self.consensus.metrics();
+        let members = self.consensus.members().into_iter().map(|member| ClusterMember {
+            name: member.node.name,
+            incarnation: format!("{:032x}", member.node.incarnation),
+            address: member.node.address,
+            voter: member.voter,
+            leads: member.leads,
+            matched: member.matched.map(|index| index.0),
+            answered_ms: member.answered.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        });
+        ClusterState {
+            node: self.consensus.node().name.clone(),
+            leads: raft.serving,
+            leader: self.consensus.leader().map(|leader| leader.name),
+            term: raft.term.0,
+            log: (raft.first.0, raft.last.0),
+            synced: raft.synced.0,
+            committed: raft.committed.0,
+            applied: raft.applied.0,
+            checkpoint: self.store.statistics().checkpoint.0,
+            log_bytes: raft.disk_bytes,
+            members: members.collect(),
         }
     }
 

@@ -2,8 +2,9 @@
 
 use perigee_grpc::client::{Admin, ClientError};
 use perigee_grpc::v1;
+use perigee_grpc::v1::change_cluster_request::Change;
 
-use crate::cli::{AdminArguments, AdminCommand};
+use crate::cli::{AdminArguments, AdminCommand, ClusterCommand};
 use crate::failure::Failure;
 
 /// Runs the command and prints what the node answers.
@@ -20,6 +21,12 @@ pub(crate) fn run(arguments: &AdminArguments) -> Result<(), Failure> {
                 let request = v1::VerifyRequest { tables: table.clone(), skip_log: *skip_log };
                 print_verified(&admin.verify(request).await.map_err(failure)?)?;
             }
+            AdminCommand::Cluster(command) => {
+                if let Some(change) = change(command) {
+                    admin.change_cluster(change).await.map_err(failure)?;
+                }
+                print_cluster(&admin.cluster().await.map_err(failure)?);
+            }
         }
         Ok(())
     })
@@ -29,6 +36,35 @@ fn failure(error: ClientError) -> Failure {
     match error {
         ClientError::Unreachable { .. } => Failure::Refused(error.to_string()),
         ClientError::Refused(_) => Failure::fatal(error),
+    }
+}
+
+fn change(command: &ClusterCommand) -> Option<Change> {
+    Some(match command.clone() {
+        ClusterCommand::Status => return None,
+        ClusterCommand::Add { name, address } => Change::Add(v1::AddMember { name, address }),
+        ClusterCommand::Remove { name } => Change::Remove(name),
+        ClusterCommand::Promote { name } => Change::Promote(name),
+        ClusterCommand::Demote { name } => Change::Demote(name),
+        ClusterCommand::Transfer { name } => Change::Transfer(name),
+    })
+}
+
+fn print_cluster(cluster: &v1::ClusterResponse) {
+    let leader = if cluster.leader.is_empty() { "nobody leads" } else { &*format!("{} leads", cluster.leader) };
+    println!(
+        "{leader} in term {}; {} has applied entry {} of {}",
+        cluster.term, cluster.node, cluster.applied, cluster.committed
+    );
+    for member in &cluster.members {
+        let role = match (member.leads, member.voter) {
+            (true, _) => "leader",
+            (false, true) => "voter",
+            (false, false) => "learner",
+        };
+        let holds = member.matched.map(|index| format!(", holds entry {index}")).unwrap_or_default();
+        let answered = member.answered_ms.map(|ms| format!(", answered {ms} ms ago")).unwrap_or_default();
+        println!("  {} {role} at {}, {}{holds}{answered}", member.name, member.address, member.incarnation);
     }
 }
 

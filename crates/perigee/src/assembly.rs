@@ -11,7 +11,7 @@ use std::time::Duration;
 use perigee_cluster::{Cluster, ClusterOptions, Identity};
 use perigee_config::{Authentication, ByteSize, Config, Durability, MemoryPlan};
 use perigee_consensus::{
-    Applied, ClusterParts, Consensus, ConsensusError, ConsensusOptions, Node, SnapshotPosition, adopt,
+    Applied, ClusterParts, Consensus, ConsensusError, ConsensusOptions, Node, SnapshotPosition, adopt, force_recover,
 };
 use perigee_engine::snapshot::{self, LsmSnapshots};
 use perigee_engine::{Engine, EngineOptions, KeyspaceLog, Machine, maintenance};
@@ -80,7 +80,7 @@ impl Assembly {
         overrides: &Overrides,
         listener: Option<TcpListener>,
     ) -> Result<Arc<Self>, Failure> {
-        if overrides.force_recover {
+        if overrides.force_recover && listener.is_none() {
             return Err(Failure::Refused(
                 "--force-recover is for a node that has lost the majority of its cluster; this node is the only voter, so \
                  there is nobody to go on without: start it as always"
@@ -88,6 +88,18 @@ impl Assembly {
             ));
         }
         let (meta, mut identity) = identity(config, dir, &runtime)?;
+        if overrides.force_recover {
+            if identity.cluster_id == 0 {
+                return Err(Failure::Refused(
+                    "--force-recover: this node has never been a member of a cluster".to_owned(),
+                ));
+            }
+            // Another member than it was: those that are left behind do not know it, and it does not know them.
+            let incarnation = perigee_log::random_id();
+            let node = Node { name: config.node.id.clone(), incarnation, address: String::new() };
+            identity = NodeIdentity { node_id: node.id(), incarnation, ..identity };
+            meta.set_identity(identity)?;
+        }
         let mut member = match listener {
             Some(listener) => Some(Member::listen(config, &identity, listener).await?),
             None => None,
@@ -122,12 +134,16 @@ impl Assembly {
         let log = Arc::new(log);
         adopt_snapshot(&meta, &log, &restored, recovered.chain_hash)?;
         check_skipped(&overrides.skip_entries, restored.index, &log)?;
+        let restored_position = restored.clone();
         let machine = Machine::new(applier, restored, Arc::clone(&log)).skipping(overrides.skip_entries.clone());
         let node = Node {
             name: config.node.id.clone(),
             incarnation: identity.incarnation,
             address: member.as_ref().map(|member| member.cluster.node().address.clone()).unwrap_or_default(),
         };
+        if overrides.force_recover {
+            recover_alone(&log, &meta, &restored_position, &node)?;
+        }
         let mut options = ConsensusOptions::new(node, identity.cluster_id);
         options.committed = LogIndex(recovery.committed);
         options.recent_bytes_max = plan.log_cache.bytes() as usize;
@@ -436,6 +452,21 @@ fn adopt_snapshot(meta: &Meta, log: &Log, restored: &Applied, chain_hash: [u8; 3
     }
     adopt(log, &SnapshotPosition { applied: restored.clone(), chain_hash })?;
     meta.save_fact(INSTALLED, &[0])?;
+    Ok(())
+}
+
+/// Makes this node the only voter of what it holds, and says what that costs.
+fn recover_alone(log: &Log, meta: &Meta, restored: &Applied, node: &Node) -> Result<(), Failure> {
+    let recovered = force_recover(log, meta, restored, node).map_err(consensus_failure)?;
+    let members: Vec<String> = recovered.members.iter().map(ToString::to_string).collect();
+    tracing::warn!(
+        last = %recovered.last,
+        term = recovered.term.0,
+        marked = %recovered.marked,
+        left_behind = members.join(", "),
+        "--force-recover: this node goes on as the only voter. What others have acknowledged behind its last entry is lost; start \
+         none of them again but with an empty folder, and add it with `perigee admin cluster add`"
+    );
     Ok(())
 }
 

@@ -27,6 +27,29 @@ pub(crate) enum Command {
     Log(LogCommand),
     /// Ask a running node over its gRPC door.
     Admin(AdminArguments),
+    /// Make the certificates that members of a cluster prove themselves with.
+    #[command(subcommand)]
+    Cert(CertCommand),
+}
+
+/// `perigee cert …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertCommand {
+    /// Make a cluster's authority: authority.crt, and its key, which signs for the members.
+    Authority {
+        /// Where to. Made when it is not there.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Make a certificate and a key for each node, signed with the key in DIR/authority.key.
+    Node {
+        /// Where the authority is, and where to.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Names of nodes, as in --peers.
+        #[arg(required = true)]
+        name: Vec<String>,
+    },
 }
 
 /// `perigee admin`
@@ -54,6 +77,44 @@ pub(crate) enum AdminCommand {
         /// Leave out the log's files.
         #[arg(long)]
         skip_log: bool,
+    },
+    /// Who is a member of the cluster, and who leads.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+}
+
+/// `perigee admin … cluster …`. Any node takes a change; the leader makes it.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// The members, as the node knows them.
+    Status,
+    /// Let a node learn that was started with --peers that name a member.
+    Add {
+        /// Its name.
+        name: String,
+        /// Where other members reach it.
+        #[arg(value_name = "HOST:PORT")]
+        address: String,
+    },
+    /// Remove a member for good.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Let a learner vote that has caught up.
+    Promote {
+        /// Its name.
+        name: String,
+    },
+    /// Take a voter's vote; it goes on learning.
+    Demote {
+        /// Its name.
+        name: String,
+    },
+    /// Let another voter lead.
+    Transfer {
+        /// Its name.
+        name: String,
     },
 }
 
@@ -91,7 +152,7 @@ pub(crate) struct NodeArguments {
     #[arg(long)]
     pub(crate) clean: bool,
 
-    /// Go on as a single node although the other voters are gone. What only they had is lost.
+    /// Go on as the only voter although the majority of the cluster is gone for good. What only they had is lost.
     #[arg(long)]
     pub(crate) force_recover: bool,
 

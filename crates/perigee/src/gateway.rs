@@ -10,6 +10,7 @@ use futures::{FutureExt, StreamExt};
 use perigee_cluster::{Cluster, Doors};
 use perigee_consensus::{Consensus, LinkError, Node};
 use perigee_engine::{Answers, Elsewhere, Engine};
+use perigee_grpc::{ClusterChange, Members};
 use perigee_pgwire::ForeignSessions;
 use perigee_resp::{ForeignCall, ForeignMessage, RespServer};
 use tokio::sync::mpsc;
@@ -30,6 +31,7 @@ mod kind {
     pub(super) const REDIS_CALL: u8 = 1;
     pub(super) const REDIS_MESSAGES: u8 = 2;
     pub(super) const PG_CANCEL: u8 = 3;
+    pub(super) const CLUSTER_CHANGE: u8 = 4;
 }
 
 /// This node's way to the doors of the others. Cheap to clone.
@@ -107,12 +109,104 @@ impl Gateway {
         }
     }
 
+    /// Changes the cluster, as its leader.
+    async fn change_here(&self, change: ClusterChange) -> Result<(), String> {
+        let (consensus, cluster) = (&self.consensus, self.cluster.as_ref());
+        let cluster = cluster.ok_or("this node is alone: it was started without --peers")?;
+        let members = consensus.members();
+        let named = |name: &str, voter: bool| {
+            let kind = if voter { "voter" } else { "learner" };
+            let found = members.iter().find(|member| member.node.name == name && member.voter == voter);
+            found.map(|member| member.node.id()).ok_or(format!("no {kind} has the name {name:?}"))
+        };
+        let done = match change {
+            ClusterChange::Add { name, address } => {
+                if members.iter().any(|member| member.node.name == name) {
+                    return Err(format!("{name:?} is a member already"));
+                }
+                consensus.add_learner(cluster.candidate(&name, &address).await?).await
+            }
+            ClusterChange::Remove(name) => {
+                let ids: Vec<u64> = members.iter().filter(|one| one.node.name == name).map(|one| one.id).collect();
+                if ids.is_empty() {
+                    return Err(format!("no member has the name {name:?}"));
+                }
+                let mut done = Ok(());
+                for id in ids {
+                    done = done.and(consensus.remove(id).await);
+                }
+                done
+            }
+            ClusterChange::Promote(name) => consensus.promote(named(&name, false)?, &[]).await,
+            ClusterChange::Demote(name) => consensus.demote(named(&name, true)?).await,
+            ClusterChange::Transfer(name) => {
+                let id = named(&name, true)?;
+                consensus.transfer(id).await.map_err(|error| error.to_string())?;
+                return self.led_by(id).await;
+            }
+        };
+        done.map_err(|error| error.to_string())
+    }
+
+    /// Waits until this node knows that `id` leads.
+    async fn led_by(&self, id: u64) -> Result<(), String> {
+        let started = tokio::time::Instant::now();
+        while self.consensus.leader().is_none_or(|leader| leader.id() != id) {
+            if started.elapsed() > READ_PATIENCE {
+                return Err("it was asked to lead and has not taken over yet".to_owned());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
     /// Answers the doors of other members from now on.
     pub(crate) fn open(&self, doors: Arc<OpenDoors>) {
         if let Some(cluster) = &self.cluster {
             cluster.open_doors(doors);
         }
     }
+}
+
+impl Members for Gateway {
+    fn change(&self, change: ClusterChange) -> BoxFuture<'static, Result<(), String>> {
+        let gateway = self.clone();
+        async move {
+            if gateway.consensus.leader_term().is_some() {
+                return gateway.change_here(change).await;
+            }
+            let (Some(cluster), Some((leader, _))) = (&gateway.cluster, gateway.consensus.remote_leader()) else {
+                return Err("no leader is known".to_owned());
+            };
+            let asked = cluster.ask(&leader, kind::CLUSTER_CHANGE, encode_change(&change), CALL_PATIENCE).await;
+            asked.map(drop).map_err(|error| error.to_string())
+        }
+        .boxed()
+    }
+}
+
+/// A verb and its words; names and addresses have no spaces.
+fn encode_change(change: &ClusterChange) -> Bytes {
+    let text = match change {
+        ClusterChange::Add { name, address } => format!("add {name} {address}"),
+        ClusterChange::Remove(name) => format!("remove {name}"),
+        ClusterChange::Promote(name) => format!("promote {name}"),
+        ClusterChange::Demote(name) => format!("demote {name}"),
+        ClusterChange::Transfer(name) => format!("transfer {name}"),
+    };
+    text.into()
+}
+
+fn decode_change(body: &[u8]) -> Option<ClusterChange> {
+    let words: Vec<&str> = std::str::from_utf8(body).ok()?.split(' ').collect();
+    Some(match words[..] {
+        ["add", name, address] => ClusterChange::Add { name: name.to_owned(), address: address.to_owned() },
+        ["remove", name] => ClusterChange::Remove(name.to_owned()),
+        ["promote", name] => ClusterChange::Promote(name.to_owned()),
+        ["demote", name] => ClusterChange::Demote(name.to_owned()),
+        ["transfer", name] => ClusterChange::Transfer(name.to_owned()),
+        _ => return None,
+    })
 }
 
 impl Elsewhere for Gateway {
@@ -193,20 +287,27 @@ pub(crate) struct OpenDoors {
     pub(crate) redis: OnceLock<Arc<RespServer>>,
     pub(crate) pg: OnceLock<ForeignSessions>,
     pub(crate) engine: OnceLock<Arc<Engine>>,
+    pub(crate) gateway: OnceLock<Gateway>,
 }
 
 impl OpenDoors {
     /// None yet; on the runtime that this is called on.
     pub(crate) fn new() -> Self {
         let handle = tokio::runtime::Handle::current();
-        Self { handle, redis: OnceLock::new(), pg: OnceLock::new(), engine: OnceLock::new() }
+        Self { handle, redis: OnceLock::new(), pg: OnceLock::new(), engine: OnceLock::new(), gateway: OnceLock::new() }
     }
 }
 
 impl Doors for OpenDoors {
     fn ask(&self, kind: u8, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
         let (redis, engine) = (self.redis.get().cloned(), self.engine.get().cloned());
+        let gateway = self.gateway.get().cloned();
         let answering = self.handle.spawn(async move {
+            if kind == kind::CLUSTER_CHANGE {
+                let change = decode_change(&body).ok_or_else(|| "the change does not decode".to_owned())?;
+                let gateway = gateway.ok_or_else(|| "this node is still starting".to_owned())?;
+                return gateway.change_here(change).await.map(|()| Bytes::new());
+            }
             if kind == kind::PG_CANCEL {
                 let numbers: Result<[u8; 8], _> = body[..].try_into();
                 let (Ok([a, b, c, d, e, f, g, h]), Some(engine)) = (numbers, engine) else {

@@ -130,6 +130,7 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     let engine = Arc::clone(assembly.engine());
     drop(doors.pg.set(ForeignSessions::new(Arc::clone(&engine), message_bytes_max, closing.clone())));
     drop(doors.engine.set(engine));
+    drop(doors.gateway.set(assembly.gateway().clone()));
     let door = pg_listener
         .map(|listener| Ok::<_, Failure>(tokio::spawn(serve_pg(config, listener, &assembly, closing.clone())?)))
         .transpose()?;
@@ -261,7 +262,8 @@ fn serve_rest(
 /// The gRPC door.
 async fn serve_grpc(node: String, listener: TcpListener, assembly: Arc<Assembly>, closing: CancellationToken) {
     let engine = Arc::clone(assembly.engine());
-    if let Err(error) = GrpcServer::serve(listener, engine, node, closing).await {
+    let members = Arc::new(assembly.gateway().clone());
+    if let Err(error) = GrpcServer::serve(listener, engine, node, members, closing).await {
         tracing::error!(%error, "the gRPC door has closed");
     }
 }

@@ -1,10 +1,12 @@
 //! Who may come in, and over what: passwords and TLS.
 //!
 //! - [`scram`]: SCRAM-SHA-256 verifiers in PostgreSQL's format
+//! - [`authority`]: the certificates of a cluster's members
 //! - [`tls`]: server configurations from PEM files; one crypto provider, ring
 //!
 //! That a public address needs authentication is a rule of `perigee-config`, which sees both.
 
+pub mod authority;
 pub mod scram;
 pub mod tls;
 

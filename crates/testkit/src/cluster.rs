@@ -52,15 +52,19 @@ impl Cluster {
         Self { servers, addresses, network: None, paused: vec![false; size] }.started()
     }
 
-    /// One node more, started and not waited for: it is no member until an operator adds it. Gives its name and where members reach it.
+    /// A node that is to take the place of another, started and not waited for: it is no member until an operator adds it. Gives its
+    /// name and where members reach it.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn another(&mut self, options: &ServerOptions) -> Result<(String, SocketAddr), TestkitError> {
+    pub fn another(&mut self, options: &ServerOptions, instead: usize) -> Result<(String, SocketAddr), TestkitError> {
         let address = free_addresses(1)?[0];
         self.addresses.push(address);
         let name = format!("n{}", self.addresses.len());
-        let options = options.clone().flag(&["--id", &name, "--peers", &peers(&self.addresses)]);
+        let peers = peers(&self.addresses);
+        let peers: Vec<&str> =
+            peers.split(',').enumerate().filter(|(at, _)| *at != instead).map(|(_, one)| one).collect();
+        let options = options.clone().flag(&["--id", &name, "--peers", &peers.join(",")]);
         self.servers.push(Server::prepare(options)?);
         self.paused.push(false);
         self.spawn(self.servers.len() - 1)?;

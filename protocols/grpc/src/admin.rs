@@ -8,7 +8,9 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::error;
+use crate::members::{ClusterChange, Members};
 use crate::v1;
+use crate::v1::change_cluster_request::Change;
 
 /// The service.
 pub(crate) struct AdminService {
@@ -17,11 +19,12 @@ pub(crate) struct AdminService {
     node: String,
     /// One check at a time: each reads everything.
     verifying: Semaphore,
+    members: Arc<dyn Members>,
 }
 
 impl AdminService {
-    pub(crate) fn new(engine: Arc<Engine>, node: String) -> Self {
-        Self { engine, node, verifying: Semaphore::new(1) }
+    pub(crate) fn new(engine: Arc<Engine>, node: String, members: Arc<dyn Members>) -> Self {
+        Self { engine, node, verifying: Semaphore::new(1), members }
     }
 }
 
@@ -59,6 +62,43 @@ impl v1::admin_server::Admin for AdminService {
         let _turn = self.verifying.try_acquire().map_err(|_| Status::resource_exhausted("a check is running"))?;
         let verified = self.engine.verify(options).await.map_err(|e| error::status(&e))?;
         Ok(Response::new(response(verified)))
+    }
+
+    async fn cluster(&self, _: Request<v1::ClusterRequest>) -> Result<Response<v1::ClusterResponse>, Status> {
+        let state = self.engine.cluster_state();
+        let members = state.members.into_iter().map(|member| v1::ClusterMember {
+            name: member.name,
+            incarnation: member.incarnation,
+            address: member.address,
+            voter: member.voter,
+            leads: member.leads,
+            matched: member.matched,
+            answered_ms: member.answered_ms,
+        });
+        Ok(Response::new(v1::ClusterResponse {
+            node: state.node,
+            leader: state.leader.unwrap_or_default(),
+            term: state.term,
+            committed: state.committed,
+            applied: state.applied,
+            members: members.collect(),
+        }))
+    }
+
+    async fn change_cluster(
+        &self,
+        request: Request<v1::ChangeClusterRequest>,
+    ) -> Result<Response<v1::ChangeClusterResponse>, Status> {
+        let change = match request.into_inner().change {
+            Some(Change::Add(v1::AddMember { name, address })) => ClusterChange::Add { name, address },
+            Some(Change::Remove(name)) => ClusterChange::Remove(name),
+            Some(Change::Promote(name)) => ClusterChange::Promote(name),
+            Some(Change::Demote(name)) => ClusterChange::Demote(name),
+            Some(Change::Transfer(name)) => ClusterChange::Transfer(name),
+            None => return Err(Status::invalid_argument("the request names no change")),
+        };
+        self.members.change(change).await.map_err(Status::failed_precondition)?;
+        Ok(Response::new(v1::ChangeClusterResponse {}))
     }
 }
 

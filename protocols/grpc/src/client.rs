@@ -63,6 +63,25 @@ impl Admin {
     }
 }
 
+impl Admin {
+    /// Who is a member of the cluster, as the node knows it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn cluster(&mut self) -> Result<v1::ClusterResponse, ClientError> {
+        self.0.cluster(v1::ClusterRequest {}).await.map(tonic::Response::into_inner).map_err(refused)
+    }
+
+    /// Changes who is a member, or who leads.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn change_cluster(&mut self, change: v1::change_cluster_request::Change) -> Result<(), ClientError> {
+        let request = v1::ChangeClusterRequest { change: Some(change) };
+        self.0.change_cluster(request).await.map(drop).map_err(refused)
+    }
+}
+
 fn refused(status: tonic::Status) -> ClientError {
     ClientError::Refused(format!("{}: {}", status.code(), status.message()))
 }

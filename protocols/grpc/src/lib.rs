@@ -6,8 +6,10 @@
 mod admin;
 pub mod client;
 mod error;
+mod members;
 mod server;
 
+pub use members::{Changing, ClusterChange, Members};
 pub use server::{GrpcServer, is_allowed};
 
 /// Messages and services of `perigee.v1`, as the descriptors in `proto/` say.

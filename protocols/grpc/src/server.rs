@@ -12,6 +12,7 @@ use tonic::transport::Server;
 
 use crate::DESCRIPTORS;
 use crate::admin::AdminService;
+use crate::members::Members;
 use crate::v1::admin_server::AdminServer;
 
 /// Requests of one connection at a time.
@@ -39,6 +40,7 @@ impl GrpcServer {
         listener: TcpListener,
         engine: Arc<Engine>,
         node: String,
+        members: Arc<dyn Members>,
         closing: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -58,7 +60,8 @@ impl GrpcServer {
                 (None, None)
             }
         };
-        let admin = AdminServer::new(AdminService::new(engine, node)).max_decoding_message_size(REQUEST_BYTES_MAX);
+        let admin =
+            AdminServer::new(AdminService::new(engine, node, members)).max_decoding_message_size(REQUEST_BYTES_MAX);
         Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
             .http2_keepalive_interval(Some(KEEPALIVE))

@@ -67,7 +67,9 @@ pub(crate) use template::is_aggregate;
 pub(crate) use type_names::with_types;
 pub(crate) use type_planner::domain_of;
 pub use type_planner::sql_type_of;
-pub use view::{AdvisoryLock, CompatGap, KeysView, ReadView, SessionFacts, SessionServices};
+pub use view::{
+    AdvisoryLock, ClusterMember, ClusterState, CompatGap, KeysView, ReadView, SessionFacts, SessionServices,
+};
 
 #[cfg(test)]
 pub(crate) mod tests;

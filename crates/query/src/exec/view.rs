@@ -185,6 +185,56 @@ pub trait SessionServices: Send + Sync {
     fn compat_gaps(&self) -> Vec<CompatGap> {
         Vec::new()
     }
+    /// `perigee.cluster_nodes` and `perigee.raft_status`
+    fn cluster(&self) -> Option<ClusterState> {
+        None
+    }
+}
+
+/// The cluster as the node knows it that the statement runs on.
+#[derive(Clone, Debug)]
+pub struct ClusterState {
+    /// The node.
+    pub node: String,
+    /// Whether it leads and may serve.
+    pub leads: bool,
+    /// Who leads, when that is known.
+    pub leader: Option<String>,
+    /// The current term.
+    pub term: u64,
+    /// First and last entry of its log.
+    pub log: (u64, u64),
+    /// Last entry that is durable here.
+    pub synced: u64,
+    /// Last entry that is known to be committed.
+    pub committed: u64,
+    /// Last entry applied here.
+    pub applied: u64,
+    /// Last entry that the LSM holds.
+    pub checkpoint: u64,
+    /// Bytes of the log's files.
+    pub log_bytes: u64,
+    /// All members.
+    pub members: Vec<ClusterMember>,
+}
+
+/// A member of the cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterMember {
+    /// Its name.
+    pub name: String,
+    /// Its incarnation, 32 hexadecimal digits.
+    pub incarnation: String,
+    /// Where other members reach it.
+    pub address: String,
+    /// Whether it votes; else it only learns.
+    pub voter: bool,
+    /// Whether it leads.
+    pub leads: bool,
+    /// What it holds of the log; only the leader knows.
+    pub matched: Option<u64>,
+    /// How long ago it answered the leader, in milliseconds; only the leader knows.
+    pub answered_ms: Option<u64>,
 }
 
 /// An advisory lock, as a call names it.

@@ -7,6 +7,7 @@
 //! - [`lists`]: `pg_tables`, `pg_views`, `pg_stat_user_tables` and other views over the above
 //! - [`comments`][]: `pg_description`
 //! - [`gaps`][]: `perigee.compat_gaps`
+//! - [`members`][]: `perigee.cluster_nodes`, `perigee.raft_status`
 //! - [`tiers`][]: `perigee.tiers`
 //! - [`types`]: `pg_type`, `pg_enum`, `pg_extension`
 //! - [`information`], [`information_keys`]: `information_schema`
@@ -19,6 +20,7 @@ mod information;
 mod information_keys;
 mod information_types;
 mod lists;
+mod members;
 mod relations;
 mod roles;
 mod tiers;
@@ -40,6 +42,8 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
         match definition.name {
             "redis_users" => roles::redis_users(scope, &mut rows),
             "tiers" => tiers::fill(scope, &mut rows),
+            "cluster_nodes" => members::nodes(scope, &mut rows),
+            "raft_status" => members::status(scope, &mut rows),
             _ => gaps::fill(scope, &mut rows),
         }
         return rows;
