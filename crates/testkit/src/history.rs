@@ -346,9 +346,9 @@ fn circle(history: &[Transaction], appends: &Appends, orders: &Orders<'_>) -> Op
     let mut text = "no order explains this:".to_owned();
     for (at, node) in shortest.iter().enumerate() {
         let why = graph.after[*node].get(&shortest[(at + 1) % shortest.len()]).copied().unwrap_or_default();
-        match history.get(*node) {
-            Some(one) => text.push_str(&format!("\n  {one}\n    {why}, before")),
-            None => {}
+        // A point in time is none.
+        if let Some(one) = history.get(*node) {
+            text.push_str(&format!("\n  {one}\n    {why}, before"));
         }
     }
     text.push_str(" the first again");
