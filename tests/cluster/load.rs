@@ -351,13 +351,21 @@ async fn step(client: &impl tokio_postgres::GenericClient, step: &mut Step) -> R
 
 impl Shared {
     async fn tables(&self) {
-        let client = Client::connect(self.pg[0]).await.unwrap();
         let sql = format!(
-            "CREATE TABLE lists (k bigint PRIMARY KEY, v text NOT NULL);
-             CREATE TABLE accounts (id bigint PRIMARY KEY, balance bigint NOT NULL);
-             INSERT INTO accounts SELECT x, {BALANCE} FROM generate_series(0, {ACCOUNTS} - 1) AS g(x)"
+            "CREATE TABLE IF NOT EXISTS lists (k bigint PRIMARY KEY, v text NOT NULL);
+             CREATE TABLE IF NOT EXISTS accounts (id bigint PRIMARY KEY, balance bigint NOT NULL);
+             INSERT INTO accounts SELECT x, {BALANCE} FROM generate_series(0, {ACCOUNTS} - 1) AS g(x) ON CONFLICT DO NOTHING"
         );
-        client.batch_execute(&sql).await.unwrap();
+        let started = Instant::now();
+        // Again when a leader is lost meanwhile, on a machine that is busy.
+        while let Err(error) = self.run(&sql).await {
+            assert!(started.elapsed() < PATIENCE, "the tables cannot be made: {error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn run(&self, sql: &str) -> Result<(), TestkitError> {
+        Ok(Client::connect(self.pg[0]).await?.batch_execute(sql).await?)
     }
 
     fn sql_client(&self, number: u64, mut random: StdRng) {
