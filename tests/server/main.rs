@@ -8,6 +8,7 @@ mod cold;
 mod command_line;
 mod docs;
 mod garbage;
+mod latest;
 mod notifications;
 mod operations;
 mod overrides;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::record_batch::RecordBatch;
 use parking_lot::Mutex;
+use perigee_plan::relational::ViewCheck;
 use perigee_query::sql::{Check, Generated, RowExpression};
 use perigee_storage::arrow_value::batch_to_rows;
 use perigee_types::catalog::{Column, Table};
@@ -20,7 +21,7 @@ use crate::write::table_batch;
 const TABLES_MAX: usize = 4_096;
 
 /// What makes and tests a table's rows, ready to run.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct RowRules {
     pub(crate) checks: Vec<Check>,
     pub(crate) generated: Vec<Generated>,
@@ -63,6 +64,25 @@ impl Session {
                 generated: perigee_query::sql::generated(table, context)?,
             })
         })
+    }
+
+    /// Has rows that are written to `target` tested by conditions of views too.
+    ///
+    /// # Errors
+    /// What planning the conditions gives.
+    pub(crate) fn add_view_checks(&self, target: &mut Target, checks: &[ViewCheck]) -> SqlResult<()> {
+        if checks.is_empty() {
+            return Ok(());
+        }
+        let planned = self.with_plan_context(&[], |_, context| {
+            let planned = checks.iter().map(|check| {
+                let test = perigee_query::sql::row_condition(&target.table, &check.condition, context)?;
+                Ok(Check { name: String::new(), test, domain: None, view: Some(check.view.clone()) })
+            });
+            planned.collect::<SqlResult<Vec<_>>>()
+        })?;
+        Arc::make_mut(&mut target.rules).checks.extend(planned);
+        Ok(())
     }
 
     /// Puts the values of generated columns into rows whose other columns are known.
@@ -138,6 +158,11 @@ impl Session {
         match self.find_violation(target, checks, rows).await? {
             Some((at, check)) => {
                 let row = rows.get(at).map(Vec::as_slice).unwrap_or_default();
+                if let Some(view) = &check.view {
+                    let text = format!("new row violates check option for view \"{view}\"");
+                    return Err(SqlError::new(SqlState::WithCheckOptionViolation, text)
+                        .detail(format!("Failing row contains ({}).", describe(&target.table, row))));
+                }
                 let text = format!(
                     "new row for relation \"{}\" violates check constraint \"{}\"",
                     target.table.name, check.name

@@ -272,6 +272,7 @@ impl Session {
 
     /// Sends buffered rows of a table to the log once they are too many to keep. Not where they must be seen again.
     pub(crate) async fn stage_if_large(&mut self, target: &mut Target, keep: bool) -> SqlResult<()> {
+        let keep = keep || target.unique.may_defer();
         let limit = if keep { usize::MAX } else { self.engine.options.transaction_bytes_max };
         self.stage_if_large_at(target, limit).await
     }

@@ -1,13 +1,15 @@
-//! Deferrable foreign keys: what a statement finds wrong and COMMIT, or SET CONSTRAINTS IMMEDIATE, looks at again.
+//! Deferrable constraints: what a statement finds wrong and COMMIT, or SET CONSTRAINTS IMMEDIATE, looks at again.
 //!
 //! A statement looks for what its rows point to as ever, and takes its share of the row that it finds. Only what it does
-//! not find is kept until later: so a load in the right order keeps nothing.
+//! not find is kept until later: so a load in the right order keeps nothing. Of a deferred unique constraint every key that
+//! is written is kept, and counted later.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use perigee_types::catalog::{Deferral, ForeignKey, Table};
-use perigee_types::{Oid, SqlError, SqlResult, SqlState, TableId, Value};
-use rustc_hash::FxHashMap;
+use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, TableId, Value};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::foreign::{Gone, PENDING_MAX, PendingKey, Pointing, referenced_key};
 use crate::session::Session;
@@ -19,6 +21,8 @@ pub(crate) enum Postponed {
     Points(PendingKey),
     /// Rows of `child` point to keys that are gone.
     PointedTo { child: TableId, key: Oid, gone: Gone },
+    /// A row was written whose key others may have.
+    Shared { table: TableId, index: Oid, row: Row },
 }
 
 /// What SET CONSTRAINTS has said in a transaction.
@@ -40,20 +44,20 @@ impl Constraints {
         }
     }
 
-    fn defers(&self, key: &ForeignKey) -> bool {
-        let initially = match key.deferral {
+    fn defers(&self, oid: Oid, deferral: Deferral) -> bool {
+        let initially = match deferral {
             Deferral::Never => return false,
             Deferral::Immediate => false,
             Deferral::Deferred => true,
         };
-        self.each.get(&key.oid).copied().or(self.all).unwrap_or(initially)
+        self.each.get(&oid).copied().or(self.all).unwrap_or(initially)
     }
 }
 
 impl Transaction {
-    /// Whether a foreign key is looked at when the transaction ends.
-    pub(crate) fn defers(&self, key: &ForeignKey) -> bool {
-        self.constraints.defers(key)
+    /// Whether a constraint is looked at when the transaction ends.
+    pub(crate) fn defers(&self, oid: Oid, deferral: Deferral) -> bool {
+        self.constraints.defers(oid, deferral)
     }
 
     /// Keeps what is wrong until later.
@@ -62,7 +66,7 @@ impl Transaction {
     /// `53200` where it is too much.
     pub(crate) fn postpone(&mut self, wrong: Postponed) -> SqlResult<()> {
         self.postponed_keys += match &wrong {
-            Postponed::Points(_) => 1,
+            Postponed::Points(_) | Postponed::Shared { .. } => 1,
             Postponed::PointedTo { gone, .. } => gone.len(),
         };
         if self.postponed_keys > PENDING_MAX {
@@ -100,19 +104,54 @@ impl Session {
     }
 
     async fn look_again(&mut self, postponed: &[Postponed], all: bool) -> SqlResult<()> {
+        self.count_shared(postponed, all).await?;
         for wrong in postponed {
             match wrong {
                 Postponed::Points(pending) => {
                     let Some((child, key)) = self.constraint(pending.table.oid, pending.key.oid)? else { continue };
-                    if all || !self.transaction()?.defers(&key) {
+                    if all || !self.transaction()?.defers(key.oid, key.deferral) {
                         Box::pin(self.uphold_pointing(&child, &key, &pending.values)).await?;
                     }
                 }
                 Postponed::PointedTo { child, key, gone } => {
                     let Some((child, key)) = self.constraint(*child, *key)? else { continue };
-                    if all || !self.transaction()?.defers(&key) {
+                    if all || !self.transaction()?.defers(key.oid, key.deferral) {
                         Box::pin(self.uphold_pointed_to(&child, &key, gone.clone())).await?;
                     }
+                }
+                Postponed::Shared { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Of deferred unique constraints: each key that was written is that of one row.
+    ///
+    /// # Errors
+    /// `23505`
+    async fn count_shared(&mut self, postponed: &[Postponed], all: bool) -> SqlResult<()> {
+        let mut shared: BTreeMap<(TableId, Oid), Vec<&Row>> = BTreeMap::new();
+        for wrong in postponed {
+            if let Postponed::Shared { table, index, row } = wrong {
+                shared.entry((*table, *index)).or_default().push(row);
+            }
+        }
+        for ((table, index), rows) in shared {
+            let engine = self.engine.clone();
+            let Some(table) = self.transaction()?.catalog(&engine).table(table).cloned() else { continue };
+            let target = self.target(&table, "INSERT").await?;
+            let Some(unique) = target.unique.0.iter().find(|unique| unique.index.oid == index) else { continue };
+            let transaction = self.transaction()?;
+            if !all && transaction.defers(index, unique.index.definition.deferral) {
+                continue;
+            }
+            let counts = transaction.writes.count_keys(table.storage, unique);
+            let mut seen = FxHashSet::default();
+            for row in rows {
+                let Some(bytes) = unique.of_row(row) else { continue };
+                let count = counts.get(&bytes).copied().unwrap_or_default();
+                if count > 0 && seen.insert(bytes.clone()) {
+                    self.transaction()?.check_key(&target, unique, row, &bytes, count > 1).await?;
                 }
             }
         }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use perigee_plan::Write;
+use perigee_plan::relational::ViewCheck;
 use perigee_query::sql::{RowExpression, row_expression};
 use perigee_types::catalog::{Catalog, Table};
 use perigee_types::partition::Router;
@@ -40,6 +41,8 @@ pub(crate) struct Family {
     /// How to wait for rows, where the statement says it.
     pub(crate) wait: Option<LockWait>,
     command: String,
+    /// Conditions of the views that it is written through.
+    view_checks: Vec<ViewCheck>,
     /// Where the transaction's own rows began before the statement, by storage.
     began: FxHashMap<Oid, Vid>,
     members: FxHashMap<TableId, Member>,
@@ -215,7 +218,19 @@ impl Session {
         };
         let mut members = FxHashMap::default();
         members.insert(root.oid, Member::new(target, &root, own_first));
-        Ok(Family { root, catalog, wait: None, command: command.to_owned(), began, members })
+        Ok(Family { root, catalog, wait: None, command: command.to_owned(), view_checks: Vec::new(), began, members })
+    }
+
+    /// As [`Session::family`], of what a statement writes to, perhaps through views.
+    ///
+    /// # Errors
+    /// As [`Session::target`].
+    pub(crate) async fn written_family(&mut self, write: &Write, command: &str) -> SqlResult<Family> {
+        let mut family = self.family(&write.table, command).await?;
+        let root = family.root.oid;
+        self.add_view_checks(&mut family.member_mut(root)?.target, &write.view_checks)?;
+        family.view_checks.clone_from(&write.view_checks);
+        Ok(family)
     }
 
     /// Opens a member of a family.
@@ -226,7 +241,8 @@ impl Session {
         if !family.members.contains_key(&oid) {
             let table = family.catalog.table(oid).cloned();
             let table = table.ok_or_else(|| SqlError::internal("a table of a family is gone"))?;
-            let target = self.target(&table, &family.command).await?;
+            let mut target = self.target(&table, &family.command).await?;
+            self.add_view_checks(&mut target, &family.view_checks)?;
             let own_first = family.began.get(&target.table.storage).copied().unwrap_or(Vid::LOCAL_FIRST);
             family.members.insert(oid, Member::new(target, &family.root, own_first));
         }

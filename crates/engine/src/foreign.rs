@@ -130,7 +130,7 @@ impl Session {
             if self.transaction()?.lock_referenced(&parent, &table, &key, &values).await? {
                 continue;
             }
-            if !self.transaction()?.defers(&key) {
+            if !self.transaction()?.defers(key.oid, key.deferral) {
                 return Err(self.not_present(&table, &key, &values, &parent.table));
             }
             self.transaction()?.postpone(Postponed::Points(PendingKey { table, key, values }))?;
@@ -176,7 +176,8 @@ impl Session {
                 let pointing = Pointing { child: &child, key: &key, parent: &parent };
                 match self.refuse_pointing(&pointing, &gone).await {
                     Err(error)
-                        if error.state() == SqlState::ForeignKeyViolation && self.transaction()?.defers(&key) =>
+                        if error.state() == SqlState::ForeignKeyViolation
+                            && self.transaction()?.defers(key.oid, key.deferral) =>
                     {
                         let (child, key) = (child.table.oid, key.oid);
                         self.transaction()?.postpone(Postponed::PointedTo { child, key, gone })?;
@@ -191,7 +192,7 @@ impl Session {
                 if self.transaction()?.lock_referenced(&parent, &table, &key, &values).await? {
                     continue;
                 }
-                if self.transaction()?.defers(&key) {
+                if self.transaction()?.defers(key.oid, key.deferral) {
                     let pending = PendingKey { table: table.clone(), key: key.clone(), values };
                     self.transaction()?.postpone(Postponed::Points(pending))?;
                     continue;

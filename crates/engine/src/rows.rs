@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checks::RowRules;
 use crate::commit::check_not_null;
+use crate::deferred::Postponed;
 use crate::engine::Engine;
 use crate::error::storage;
 use crate::locks::{Acquired, LockKey, LockMode, LockWait};
@@ -240,14 +241,35 @@ impl Transaction {
     /// Locks a row's key in a unique index and makes sure that nobody has it.
     async fn claim_key(&mut self, target: &Target, unique: &UniqueKey, row: &[Value]) -> SqlResult<()> {
         let Some(bytes) = self.lock_key(target, unique, row).await? else { return Ok(()) };
+        if self.defers(unique.index.oid, unique.index.definition.deferral) {
+            // Whether it is the only one is asked when the transaction ends. What others do to it meanwhile waits.
+            let (table, index) = (target.table.oid, unique.index.oid);
+            return self.postpone(Postponed::Shared { table, index, row: row.to_vec() });
+        }
+        let own = self.writes.find(target.table.storage, unique.index.oid, &bytes).is_some();
+        self.check_key(target, unique, row, &bytes, own).await
+    }
+
+    /// Makes sure that no row but this one has a key that is locked; `own`: another of the transaction's own has.
+    ///
+    /// # Errors
+    /// `23505`, and what locks give.
+    pub(crate) async fn check_key(
+        &mut self,
+        target: &Target,
+        unique: &UniqueKey,
+        row: &[Value],
+        bytes: &[u8],
+        own: bool,
+    ) -> SqlResult<()> {
         let storage_oid = target.table.storage;
-        if self.writes.find(storage_oid, unique.index.oid, &bytes).is_some() {
+        if own {
             return Err(duplicate_key(target, unique, row));
         }
         let Some(store) = &target.store else { return Ok(()) };
         let staged = self.staged();
         loop {
-            let found = store.get_with_staged(unique.index.oid, &bytes, LATEST, staged).map_err(storage)?;
+            let found = store.get_with_staged(unique.index.oid, bytes, LATEST, staged).map_err(storage)?;
             let Some(vid) = found.filter(|vid| !self.writes.has_ended(storage_oid, *vid)) else { return Ok(()) };
             if Some(unique.index.oid) == target.table.primary_key {
                 return Err(duplicate_key(target, unique, row));

@@ -50,7 +50,7 @@ impl Session {
             if let Some(keys) = KeyTable::of(write.table.oid) {
                 return Err(keys.unsupported("WITH queries that write"));
             }
-            let family = self.family(&write.table, command_of(write)).await?;
+            let family = self.written_family(write, command_of(write)).await?;
             parts.push(Part { write, family });
         }
         let main_place = main.map(|_| with.parts.len());

@@ -36,7 +36,7 @@ impl Session {
         if let Some(keys) = KeyTable::of(write.table.oid) {
             return Box::pin(self.run_key_write(prepared, write, keys, parameters)).await;
         }
-        let mut family = self.family(&write.table, prepared.tag).await?;
+        let mut family = self.written_family(write, prepared.tag).await?;
         self.settle_staged().await?;
         let mark = self.transaction()?.writes.mark();
         for _ in 0..RUNS_MAX {
@@ -96,11 +96,12 @@ impl Session {
         let mut count = 0;
         let mut written = Vec::new();
         // Rows that are kept cannot go into the log while the statement runs.
-        let keep = returns || self.transaction()?.deferred.is_some();
+        let mut keep = returns || self.transaction()?.deferred.is_some();
         while let Some(batch) = stream.next().await {
             for (oid, mut rows) in self.place(family, batch_to_rows(&batch?)).await? {
                 let member = family.member(oid)?;
                 let target = &member.target;
+                keep |= target.unique.may_defer();
                 self.generate(target, &mut rows).await?;
                 self.check_rows(target, &rows).await?;
                 if oid == family.root.oid {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use perigee_storage::entry::OldRow;
 use perigee_storage::store::{Overlay, TableOverlay};
-use perigee_types::catalog::{Catalog, CatalogChange, Index, Table};
+use perigee_types::catalog::{Catalog, CatalogChange, Deferral, Index, Table};
 use perigee_types::{IndexId, LogIndex, Oid, Row, Value, Vid, key};
 use rustc_hash::FxHashMap;
 
@@ -39,6 +39,12 @@ impl UniqueKeys {
             .collect();
         keys.sort_by_key(|k| (Some(k.index.oid) != table.primary_key, k.index.oid));
         Self(keys.into())
+    }
+
+    /// Whether two rows may share a key of one of them for a while.
+    #[must_use]
+    pub fn may_defer(&self) -> bool {
+        self.0.iter().any(|unique| unique.index.definition.deferral != Deferral::Never)
     }
 
     /// The primary key, if the table has one.
@@ -246,6 +252,17 @@ impl WriteSet {
         }
         let place = *writes.by_key.get(&(index, key.to_vec()))?;
         Some((Vid(Vid::LOCAL_FIRST.0 + place as u64), writes.inserted.get(place)?.as_ref()?))
+    }
+
+    /// How often each key of a unique index stands in own live rows.
+    #[must_use]
+    pub fn count_keys(&self, storage: Oid, unique: &UniqueKey) -> FxHashMap<Vec<u8>, usize> {
+        let mut counts = FxHashMap::default();
+        let rows = self.tables.get(&storage).into_iter().flat_map(|writes| writes.inserted.iter().flatten());
+        for key in rows.filter_map(|row| unique.of_row(row)) {
+            *counts.entry(key).or_default() += 1;
+        }
+        counts
     }
 
     /// The vid that the next own row of a table gets.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use perigee_types::acl::Acl;
-use perigee_types::catalog::{Check, Column, ColumnDefault, Deferral, OnCommit, ReferentialAction, Table};
+use perigee_types::catalog::{Check, CheckOption, Column, ColumnDefault, Deferral, OnCommit, ReferentialAction, Table};
 use perigee_types::enum_type::EnumPlace;
 use perigee_types::partition::{Datum, Strategy};
 use perigee_types::{Interval, Oid, SqlType, Value};
@@ -189,6 +189,8 @@ pub struct KeyConstraint {
     pub columns: Vec<String>,
     /// PRIMARY KEY.
     pub primary: bool,
+    /// DEFERRABLE
+    pub deferral: Deferral,
 }
 
 /// CHECK.
@@ -599,6 +601,8 @@ pub enum Ddl {
         query: String,
         /// Tables and views that it reads.
         depends_on: Vec<Oid>,
+        /// WITH CHECK OPTION
+        check_option: Option<CheckOption>,
     },
     /// CREATE MATERIALIZED VIEW
     CreateMaterializedView {

@@ -73,6 +73,17 @@ pub struct Write {
     /// RETURNING: a plan over one scan, named [`RETURNING_TABLE`], whose columns are the table's live columns (the new
     /// rows; for DELETE the old ones), then `others`, then [`TABLE_OID_COLUMN`].
     pub returning: Option<Arc<LogicalPlan>>,
+    /// Conditions of views that it writes through.
+    pub view_checks: Vec<ViewCheck>,
+}
+
+/// WITH CHECK OPTION: what a row must fulfil that is written through a view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewCheck {
+    /// The view's name.
+    pub view: String,
+    /// A condition over the table's columns, as text.
+    pub condition: String,
 }
 
 /// A statement behind a WITH whose queries write. All of them see the rows as they were before it.

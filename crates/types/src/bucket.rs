@@ -108,7 +108,7 @@ pub fn time_value(at: i64, ty: &SqlType) -> Value {
             i64::MIN => i32::MIN,
             at => i32::try_from(at.div_euclid(DAY)).unwrap_or(i32::MAX),
         }),
-        SqlType::Timestamp => Value::Timestamp(at),
+        SqlType::Timestamp(_) => Value::Timestamp(at),
         _ => Value::Timestamptz(at),
     }
 }

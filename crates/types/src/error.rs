@@ -95,6 +95,7 @@ states! {
     InsufficientPrivilege = "42501",
     CannotCoerce = "42846",
     GroupingError = "42803",
+    InvalidPrecedingOrFollowingSize = "22013",
     WindowingError = "42P20",
     InvalidRecursion = "42P19",
     InvalidForeignKey = "42830",

@@ -16,6 +16,7 @@
 
 use crate::error::{SqlError, SqlResult, SqlState};
 use crate::numeric;
+use crate::sql_type::SqlType;
 use crate::value::Value;
 
 /// The longest key of an index, in bytes; PostgreSQL's own limit is near it.
@@ -144,6 +145,41 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
+/// Whether the first value of `key` is NULL.
+#[must_use]
+pub fn is_null(key: &[u8]) -> bool {
+    key.first() == Some(&NULL)
+}
+
+/// How many bytes of `key` its first value takes, one of `ty` or NULL; `None` where the type alone does not say it.
+#[must_use]
+pub fn value_bytes(ty: &SqlType, key: &[u8]) -> Option<usize> {
+    if is_null(key) {
+        return Some(1);
+    }
+    let behind = match ty {
+        SqlType::Bool => 1,
+        SqlType::Int2
+        | SqlType::Int4
+        | SqlType::Int8
+        | SqlType::Oid
+        | SqlType::Float4
+        | SqlType::Float8
+        | SqlType::Date
+        | SqlType::Time(_)
+        | SqlType::Timestamp(_)
+        | SqlType::Timestamptz(_)
+        | SqlType::Enum(_) => 8,
+        SqlType::Uuid | SqlType::Interval => 16,
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Bytea => {
+            // Zeros within are followed by `ff`.
+            key.get(1..)?.windows(2).position(|two| two == [0, 0])? + 2
+        }
+        _ => return None,
+    };
+    (key.len() > behind).then_some(1 + behind)
+}
+
 fn float(v: f64, out: &mut Vec<u8>) {
     out.push(VALUE);
     let v = if v == 0.0 {
@@ -187,6 +223,25 @@ mod tests {
             assert!(key(std::slice::from_ref(&a)) < key(std::slice::from_ref(&b)), "{a:?} {b:?}");
         }
         assert_eq!(key(&[Value::Float8(0.0)]), key(&[Value::Float8(-0.0)]));
+    }
+
+    #[test]
+    fn the_type_says_where_a_value_ends() {
+        for (ty, value) in [
+            (SqlType::Int2, Value::Int2(-1)),
+            (SqlType::Timestamptz(None), Value::Timestamptz(7)),
+            (SqlType::Text, Value::Text("a\0\0b\0".into())),
+            (SqlType::Bytea, Value::Bytea(vec![0, 255, 0])),
+            (SqlType::Uuid, Value::Uuid([0; 16])),
+            (SqlType::Bool, Value::Bool(true)),
+            (SqlType::Text, Value::Null),
+        ] {
+            let alone = key(std::slice::from_ref(&value)).len();
+            assert_eq!(value_bytes(&ty, &key(&[value.clone(), Value::Int4(0)])), Some(alone), "{value:?}");
+            assert_eq!(value_bytes(&ty, &key(&[value.clone()])), Some(alone), "{value:?}");
+        }
+        assert_eq!(value_bytes(&SqlType::Int4, &[VALUE, 0, 0]), None);
+        assert_eq!(value_bytes(&SqlType::Text, &[VALUE, b'a', 0]), None);
     }
 
     #[test]

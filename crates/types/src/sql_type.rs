@@ -53,12 +53,12 @@ pub enum SqlType {
     Bytea,
     /// date
     Date,
-    /// time without time zone
-    Time,
-    /// timestamp without time zone
-    Timestamp,
-    /// timestamp with time zone
-    Timestamptz,
+    /// time without time zone, with its digits of a second where they were declared
+    Time(Option<u8>),
+    /// timestamp without time zone, as well
+    Timestamp(Option<u8>),
+    /// timestamp with time zone, as well
+    Timestamptz(Option<u8>),
     /// interval
     Interval,
     /// uuid
@@ -117,9 +117,9 @@ impl SqlType {
             | SqlType::Void => DataType::Utf8View,
             SqlType::Bytea | SqlType::Vector(_) => DataType::BinaryView,
             SqlType::Date => DataType::Date32,
-            SqlType::Time => DataType::Time64(TimeUnit::Microsecond),
-            SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-            SqlType::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
+            SqlType::Time(_) => DataType::Time64(TimeUnit::Microsecond),
+            SqlType::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            SqlType::Timestamptz(_) => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
             SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             SqlType::Uuid => DataType::FixedSizeBinary(16),
             SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => DataType::UInt32,
@@ -176,13 +176,13 @@ impl SqlType {
             DataType::FixedSizeBinary(16) => SqlType::Uuid,
             DataType::FixedSizeBinary(_) => SqlType::Bytea,
             DataType::Date32 | DataType::Date64 => SqlType::Date,
-            DataType::Time32(_) | DataType::Time64(_) => SqlType::Time,
+            DataType::Time32(_) | DataType::Time64(_) => SqlType::Time(None),
             DataType::Timestamp(TimeUnit::Second, Some(zone)) => match EnumType::of_zone(zone) {
                 Some(of) => SqlType::Enum(of),
-                None => SqlType::Timestamptz,
+                None => SqlType::Timestamptz(None),
             },
-            DataType::Timestamp(_, None) => SqlType::Timestamp,
-            DataType::Timestamp(_, Some(_)) => SqlType::Timestamptz,
+            DataType::Timestamp(_, None) => SqlType::Timestamp(None),
+            DataType::Timestamp(_, Some(_)) => SqlType::Timestamptz(None),
             DataType::Interval(_) | DataType::Duration(_) => SqlType::Interval,
             DataType::Null => SqlType::Text,
             DataType::Dictionary(_, of) => return SqlType::of_arrow(of),
@@ -214,9 +214,9 @@ impl SqlType {
             SqlType::Char(_) => 1042,
             SqlType::Varchar(_) => 1043,
             SqlType::Date => 1082,
-            SqlType::Time => 1083,
-            SqlType::Timestamp => 1114,
-            SqlType::Timestamptz => 1184,
+            SqlType::Time(_) => 1083,
+            SqlType::Timestamp(_) => 1114,
+            SqlType::Timestamptz(_) => 1184,
             SqlType::Interval => 1186,
             SqlType::Numeric(_) => 1700,
             SqlType::Regclass => 2205,
@@ -242,10 +242,10 @@ impl SqlType {
                 SqlType::Float4 => 1021,
                 SqlType::Float8 => 1022,
                 SqlType::Oid => 1028,
-                SqlType::Timestamp => 1115,
+                SqlType::Timestamp(_) => 1115,
                 SqlType::Date => 1182,
-                SqlType::Time => 1183,
-                SqlType::Timestamptz => 1185,
+                SqlType::Time(_) => 1183,
+                SqlType::Timestamptz(_) => 1185,
                 SqlType::Interval => 1187,
                 SqlType::Numeric(_) => 1231,
                 SqlType::Regclass => 2210,
@@ -284,9 +284,9 @@ impl SqlType {
             SqlType::Char(1),
             SqlType::Varchar(None),
             SqlType::Date,
-            SqlType::Time,
-            SqlType::Timestamp,
-            SqlType::Timestamptz,
+            SqlType::Time(None),
+            SqlType::Timestamp(None),
+            SqlType::Timestamptz(None),
             SqlType::Interval,
             SqlType::Numeric(None),
             SqlType::Regclass,
@@ -311,12 +311,45 @@ impl SqlType {
             SqlType::Int2 => 2,
             SqlType::Int4 | SqlType::Float4 | SqlType::Date | SqlType::Void => 4,
             SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Enum(_) => 4,
-            SqlType::Int8 | SqlType::Float8 | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz => 8,
+            SqlType::Int8 | SqlType::Float8 | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) => 8,
             SqlType::Interval | SqlType::Uuid => 16,
             SqlType::Name => 64,
             SqlType::Unknown => -2,
             _ => -1,
         }
+    }
+
+    /// Digits of a second that were declared.
+    #[must_use]
+    pub fn second_digits(&self) -> Option<u8> {
+        match self {
+            SqlType::Time(digits) | SqlType::Timestamp(digits) | SqlType::Timestamptz(digits) => *digits,
+            _ => None,
+        }
+    }
+
+    /// The type without declared digits of a second; others as they are.
+    #[must_use]
+    pub fn without_second_digits(&self) -> SqlType {
+        match self {
+            SqlType::Time(_) => SqlType::Time(None),
+            SqlType::Timestamp(_) => SqlType::Timestamp(None),
+            SqlType::Timestamptz(_) => SqlType::Timestamptz(None),
+            other => other.clone(),
+        }
+    }
+
+    /// A count of microseconds with the digits of a second that were declared; halves go away from zero. The infinities stay.
+    #[must_use]
+    pub fn rounded_micros(&self, micros: i64) -> i64 {
+        let Some(digits) = self.second_digits().filter(|digits| *digits < 6) else { return micros };
+        if micros == i64::MAX || micros == i64::MIN {
+            return micros;
+        }
+        let unit = 10_i64.pow(6 - u32::from(digits));
+        let (whole, rest) = (micros / unit, micros % unit);
+        let up = if rest.abs() * 2 >= unit { micros.signum() } else { 0 };
+        (whole + up).checked_mul(unit).unwrap_or(micros)
     }
 
     /// `atttypmod`: the modifier as PostgreSQL writes it, -1 without one.
@@ -328,6 +361,7 @@ impl SqlType {
             }
             SqlType::Varchar(Some(n)) | SqlType::Char(n) => *n as i32 + 4,
             SqlType::Vector(Some(n)) => i32::from(*n),
+            SqlType::Time(Some(n)) | SqlType::Timestamp(Some(n)) | SqlType::Timestamptz(Some(n)) => i32::from(*n),
             SqlType::Array(of) => of.modifier(),
             _ => -1,
         }
@@ -351,9 +385,9 @@ impl SqlType {
             SqlType::InternalChar => "char",
             SqlType::Bytea => "bytea",
             SqlType::Date => "date",
-            SqlType::Time => "time",
-            SqlType::Timestamp => "timestamp",
-            SqlType::Timestamptz => "timestamptz",
+            SqlType::Time(_) => "time",
+            SqlType::Timestamp(_) => "timestamp",
+            SqlType::Timestamptz(_) => "timestamptz",
             SqlType::Interval => "interval",
             SqlType::Uuid => "uuid",
             SqlType::Json => "json",
@@ -444,9 +478,12 @@ impl fmt::Display for SqlType {
             SqlType::Varchar(None) => f.write_str("character varying"),
             SqlType::Char(n) => write!(f, "character({n})"),
             SqlType::InternalChar => f.write_str("\"char\""),
-            SqlType::Time => f.write_str("time without time zone"),
-            SqlType::Timestamp => f.write_str("timestamp without time zone"),
-            SqlType::Timestamptz => f.write_str("timestamp with time zone"),
+            SqlType::Time(None) => f.write_str("time without time zone"),
+            SqlType::Time(Some(n)) => write!(f, "time({n}) without time zone"),
+            SqlType::Timestamp(None) => f.write_str("timestamp without time zone"),
+            SqlType::Timestamp(Some(n)) => write!(f, "timestamp({n}) without time zone"),
+            SqlType::Timestamptz(None) => f.write_str("timestamp with time zone"),
+            SqlType::Timestamptz(Some(n)) => write!(f, "timestamp({n}) with time zone"),
             SqlType::Vector(Some(n)) => write!(f, "vector({n})"),
             SqlType::Array(of) => write!(f, "{of}[]"),
             SqlType::Enum(of) => f.write_str(&of.display_name()),
@@ -468,7 +505,7 @@ mod tests {
             SqlType::Char(1),
             SqlType::Numeric(None),
             SqlType::Numeric(Some((15, 2))),
-            SqlType::Timestamptz,
+            SqlType::Timestamptz(None),
             SqlType::Uuid,
             SqlType::Array(Box::new(SqlType::Uuid)),
             SqlType::Array(Box::new(SqlType::Text)),
@@ -489,7 +526,20 @@ mod tests {
     #[test]
     fn modifiers_are_postgresqls() {
         assert_eq!(SqlType::Varchar(Some(40)).modifier(), 44);
+        assert_eq!(SqlType::Timestamptz(Some(3)).modifier(), 3);
         assert_eq!(SqlType::Numeric(Some((15, 2))).modifier(), (15 << 16 | 2) + 4);
         assert_eq!(SqlType::Text.modifier(), -1);
+    }
+
+    #[test]
+    fn seconds_are_rounded_away_from_zero() {
+        let to = |digits, micros| SqlType::Timestamp(digits).rounded_micros(micros);
+        assert_eq!(to(Some(0), 1_500_000), 2_000_000);
+        assert_eq!(to(Some(0), -1_500_000), -2_000_000);
+        assert_eq!(to(Some(3), 1_499), 1_000);
+        assert_eq!(to(Some(6), 1_499), 1_499);
+        assert_eq!(to(None, 1_499), 1_499);
+        assert_eq!(to(Some(0), i64::MAX), i64::MAX);
+        assert_eq!(to(Some(0), i64::MIN), i64::MIN);
     }
 }

@@ -61,9 +61,11 @@ pub fn parse_with(text: &str, ty: &SqlType, settings: &OutputSettings) -> SqlRes
         SqlType::Bytea => Value::Bytea(binary::parse_bytea(text)?),
         SqlType::Vector(wanted) => Value::Bytea(vector::parse(text, *wanted)?),
         SqlType::Date => Value::Date(datetime_in::parse_date(text, settings)?),
-        SqlType::Time => Value::Time(datetime_in::parse_time(text, settings)?),
-        SqlType::Timestamp => Value::Timestamp(datetime_in::parse_timestamp(text, settings)?),
-        SqlType::Timestamptz => Value::Timestamptz(datetime_in::parse_timestamptz(text, settings)?),
+        SqlType::Time(_) => Value::Time(ty.rounded_micros(datetime_in::parse_time(text, settings)?)),
+        SqlType::Timestamp(_) => Value::Timestamp(ty.rounded_micros(datetime_in::parse_timestamp(text, settings)?)),
+        SqlType::Timestamptz(_) => {
+            Value::Timestamptz(ty.rounded_micros(datetime_in::parse_timestamptz(text, settings)?))
+        }
         SqlType::Interval => Value::Interval(interval::parse_interval(text)?),
         SqlType::Uuid => Value::Uuid(binary::parse_uuid(text)?),
         SqlType::Json => {

@@ -185,12 +185,12 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
             infinite @ (DATE_INFINITY | DATE_MINUS_INFINITY) => infinite,
             days => days.checked_add(POSTGRES_EPOCH_DAYS).ok_or_else(|| out_of_range("date"))?,
         }),
-        SqlType::Time => match reader.int64()? {
+        SqlType::Time(_) => match reader.int64()? {
             micros @ 0..=DAY_MICROS => Value::Time(micros),
             _ => return Err(out_of_range("time")),
         },
-        SqlType::Timestamp => Value::Timestamp(decode_timestamp(&mut reader)?),
-        SqlType::Timestamptz => Value::Timestamptz(decode_timestamp(&mut reader)?),
+        SqlType::Timestamp(_) => Value::Timestamp(decode_timestamp(&mut reader)?),
+        SqlType::Timestamptz(_) => Value::Timestamptz(decode_timestamp(&mut reader)?),
         SqlType::Interval => {
             let (micros, days, months) = (reader.int64()?, reader.int32()?, reader.int32()?);
             Value::Interval(Interval { months, days, micros })
@@ -309,9 +309,9 @@ mod tests {
             (Value::Bytea(vec![0, 255]), SqlType::Bytea),
             (Value::Date(0), SqlType::Date),
             (Value::Date(DATE_INFINITY), SqlType::Date),
-            (Value::Time(1), SqlType::Time),
-            (Value::Timestamp(-1), SqlType::Timestamp),
-            (Value::Timestamptz(TIMESTAMP_INFINITY), SqlType::Timestamptz),
+            (Value::Time(1), SqlType::Time(None)),
+            (Value::Timestamp(-1), SqlType::Timestamp(None)),
+            (Value::Timestamptz(TIMESTAMP_INFINITY), SqlType::Timestamptz(None)),
             (Value::Interval(Interval { months: 1, days: -2, micros: 3 }), SqlType::Interval),
             (Value::Uuid([7; 16]), SqlType::Uuid),
             (Value::Text("{\"a\": 1}".into()), SqlType::Jsonb),
@@ -377,9 +377,9 @@ mod tests {
             array(SqlType::Numeric(None)),
             array(SqlType::Text),
             SqlType::Jsonb,
-            SqlType::Timestamp,
+            SqlType::Timestamp(None),
             SqlType::Date,
-            SqlType::Time,
+            SqlType::Time(None),
         ];
         let mut seed = 3u64;
         let mut next = || {

@@ -210,7 +210,7 @@ impl Events {
         };
         out.extend_from_slice(format!("event: {kind}\nid: {}\ndata: {{\"at\":", text_of(behind)).as_bytes());
         let at = Value::Timestamptz(i64::try_from(event.time.micros()).unwrap_or(i64::MAX));
-        write_value(out, &at, &SqlType::Timestamptz, &self.style);
+        write_value(out, &at, &SqlType::Timestamptz(None), &self.style);
         let (old, new) = match &event.change {
             Change::Insert { columns, new, .. } => (None, Some((columns, new))),
             Change::Update { columns, old, new, .. } => (Some(old), Some((columns, new))),

@@ -125,7 +125,7 @@ fn of_type(value: &Value, ty: &SqlType, settings: &OutputSettings) -> SqlResult<
         Value::Int4(_) => SqlType::Int4,
         Value::Int8(_) => SqlType::Int8,
         Value::Float8(_) => SqlType::Float8,
-        Value::Timestamptz(_) => SqlType::Timestamptz,
+        Value::Timestamptz(_) => SqlType::Timestamptz(None),
         Value::Numeric(..) => SqlType::Numeric(None),
         Value::Text(_) => SqlType::Text,
         _ => return Err(SqlError::internal("a value of a kind that no statement of this door has")),
@@ -180,6 +180,6 @@ mod tests {
         check(Value::Bool(true), SqlType::Text, Ok(Value::Text("t".into())));
         check(Value::Numeric(12, 0), SqlType::Numeric(Some((20, 0))), Ok(Value::Numeric(12, 0)));
         check(Value::Null, SqlType::Int4, Ok(Value::Null));
-        check(Value::Timestamptz(0), SqlType::Timestamptz, Ok(Value::Timestamptz(0)));
+        check(Value::Timestamptz(0), SqlType::Timestamptz(None), Ok(Value::Timestamptz(0)));
     }
 }

@@ -111,3 +111,29 @@ select '2024-05-06 24:00:00'::timestamp, '24:00:01'::time;
 select time with time zone '10:00+02' = time with time zone '08:00+00', time with time zone '10:00+02' at time zone 'UTC';
 select date_add(timestamptz '2024-05-06 00:00+00', interval '1 day');
 select to_char(timestamp '2024-05-06 00:08:09', 'HH:MI:SS am'), to_char(timestamp '2024-05-06 07:08:09', 'SSSS'), to_char(timestamp '2024-05-06', 'month MONTH Month'), to_char(timestamp '2024-05-06', 'dy DY Dy D ID');
+-- Digits of a second.
+select timestamp(0) '2024-05-06 07:08:09.6', timestamptz(2) '2024-05-06 07:08:09.126+00', '07:08:09.678'::time(1), timestamp(3) '1969-12-31 23:59:59.9995';
+select current_timestamp(0) = date_trunc('second', current_timestamp(0)), pg_typeof(localtimestamp(2)), pg_typeof(localtime(1));
+create table stamp (id integer, a timestamp(0), b timestamptz(3), c time(1), d timestamp, e timestamp(6)[]);
+insert into stamp values (1, '2024-05-06 07:08:09.6', '2024-05-06 07:08:09.12651+00', '07:08:09.678', '2024-01-01 01:02:03.456789', '{2024-01-01 00:00:00.5}');
+select a, b, c, d, e from stamp;
+--> binary
+select a, b, c from stamp;
+update stamp set a = d, c = '10:20:30.45';
+insert into stamp (id, a, b) select 2, d + interval '1 second', d::timestamptz from stamp;
+select id, a, b, c from stamp order by id;
+select id from stamp where a = '2024-01-01 01:02:03.4' or a = timestamp '2024-01-01 01:02:03';
+select column_name, data_type, datetime_precision from information_schema.columns where table_name = 'stamp' order by ordinal_position;
+select format_type(atttypid, atttypmod), atttypmod from pg_attribute where attrelid = 'stamp'::regclass and attnum between 2 and 5 order by attnum;
+alter table stamp alter column d type timestamp(1);
+select d, d::timestamp(0), d::date from stamp order by id;
+select coalesce(a, d), max(b), min(c) from stamp group by a, d order by 1;
+select a from stamp union all select d from stamp order by 1;
+--> params 2024-05-06 07:08:09.5 | 9
+insert into stamp (a, id) values ($1, $2) returning a;
+copy stamp (id, a, b, c) from stdin;
+20	2024-05-06 07:08:09.5	2024-05-06 07:08:09.0006+00	23:59:59.04
+\.
+select a, b, c from stamp where id = 20;
+create table stamped as select '2024-05-06 07:08:09.6'::timestamp(0) as x;
+select format_type(atttypid, atttypmod) from pg_attribute where attrelid = 'stamped'::regclass and attnum > 0;

@@ -208,3 +208,5 @@ select 'open;
 ;
 select 1; select 2; select 3 as three;
 select 1; select 1 / 0; select 2;
+select * from rows from (generate_series(1, 2), generate_series(5, 7)) as r (a, b);
+select p, r.a from (values (2), (1)) v (p), rows from (generate_series(1, p)) as r (a) order by 1, 2;

@@ -96,7 +96,7 @@ pub(super) fn check_every(column: &Column, every: Interval) -> SqlResult<()> {
         SqlType::Int2 | SqlType::Int4 | SqlType::Int8 => {
             invalid("integer dimensions need an integer interval above zero")
         }
-        SqlType::Timestamp | SqlType::Timestamptz | SqlType::Date => {
+        SqlType::Timestamp(_) | SqlType::Timestamptz(_) | SqlType::Date => {
             if every.months != 0 && (every.days != 0 || every.micros != 0) {
                 return invalid("an interval of partitions may not mix months with days or time");
             }

@@ -6,7 +6,7 @@ use perigee_plan::ddl::{CheckConstraint, ForeignKeyConstraint};
 use perigee_storage::arrow_value::batch_to_rows;
 use perigee_storage::store::Snapshot;
 use perigee_storage::table::ChunkScan;
-use perigee_types::catalog::{Catalog, CatalogChange, Check, ForeignKey, Object, Table};
+use perigee_types::catalog::{Catalog, CatalogChange, Check, Deferral, ForeignKey, Object, Table};
 use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, SqlType, Value, Vid, key};
 use rustc_hash::FxHashSet;
 
@@ -106,6 +106,10 @@ pub(super) fn new_foreign_key(
             format!("there is no unique constraint matching given keys for referenced table \"{}\"", parent.name);
         SqlError::new(SqlState::InvalidForeignKey, text)
     })?;
+    if index.definition.deferral != Deferral::Never {
+        let text = format!("cannot use a deferrable unique constraint for referenced table \"{}\"", parent.name);
+        return Err(SqlError::new(SqlState::ObjectNotInPrerequisiteState, text));
+    }
     let name = match &key.name {
         Some(name) => {
             refuse_taken(catalog, table, name)?;
@@ -158,7 +162,7 @@ fn comparable(from: &SqlType, to: &SqlType) -> bool {
         SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Numeric(_) => 1,
         SqlType::Float4 | SqlType::Float8 => 2,
         ty if ty.is_string() => 3,
-        SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz => 4,
+        SqlType::Date | SqlType::Timestamp(_) | SqlType::Timestamptz(_) => 4,
         _ => 0,
     };
     from == to || (class(from) != 0 && class(from) == class(to))

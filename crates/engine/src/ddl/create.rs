@@ -7,7 +7,8 @@ use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Query};
 use perigee_types::acl::AclKind;
 use perigee_types::catalog::{
-    Catalog, CatalogChange, Column, ColumnDefault, Index, IndexState, Object, OnCommit, Schema, Sequence, Table, View,
+    Catalog, CatalogChange, Column, ColumnDefault, Index, IndexDefinition, IndexState, Object, OnCommit, Schema,
+    Sequence, Table, View,
 };
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -217,7 +218,9 @@ impl Session {
     }
 
     pub(super) fn create_view(&mut self, ddl: &Ddl) -> SqlResult<()> {
-        let Ddl::CreateView { schema, becomes_temporary, name, replace, columns, query, depends_on } = ddl else {
+        let Ddl::CreateView { schema, becomes_temporary, name, replace, columns, query, depends_on, check_option } =
+            ddl
+        else {
             return Err(SqlError::internal("not CREATE VIEW"));
         };
         if *becomes_temporary {
@@ -252,6 +255,7 @@ impl Session {
             query: query.clone(),
             columns: columns.clone(),
             depends_on: depends_on.clone(),
+            check_option: *check_option,
             comment: None,
         };
         self.change(vec![CatalogChange::Put(Object::View(Arc::new(view)))])
@@ -362,7 +366,7 @@ pub(super) fn new_key(
         unique: true,
         constraint: true,
         parent: None,
-        definition: Default::default(),
+        definition: IndexDefinition { deferral: key.deferral, ..IndexDefinition::default() },
         state: IndexState::Valid,
         comment: None,
     })

@@ -122,6 +122,7 @@ impl Session {
             keys: if is_plain { Vec::new() } else { keys.iter().map(key).collect() },
             predicate: predicate.clone(),
             include: include.iter().map(number).collect::<SqlResult<_>>()?,
+            ..IndexDefinition::default()
         };
         let parts: Vec<&str> = keys.iter().map(|key| &key.name).chain(include).map(String::as_str).collect();
         let index = Index {

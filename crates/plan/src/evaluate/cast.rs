@@ -65,8 +65,8 @@ pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings
                 .map_err(|_| SqlError::new(SqlState::NumericValueOutOfRange, "OID out of range")),
             None => Err(no_cast(from, to)),
         },
-        SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => {
-            datetime(value, to, &settings).ok_or_else(|| no_cast(from, to))
+        SqlType::Date | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) | SqlType::Interval => {
+            datetime(value, to, &settings).map(|value| rounded(value, to)).ok_or_else(|| no_cast(from, to))
         }
         SqlType::Json | SqlType::Jsonb if matches!(from, SqlType::Json | SqlType::Jsonb) => match &value {
             Value::Text(text) => text::parse_with(text, to, &settings),
@@ -226,22 +226,32 @@ fn datetime(value: Value, to: &SqlType, settings: &OutputSettings) -> Option<Val
     };
     Some(match (value, to) {
         (Value::Date(v), SqlType::Date) => Value::Date(v),
-        (Value::Date(v), SqlType::Timestamp) => Value::Timestamp(midnight(v)),
-        (Value::Date(v), SqlType::Timestamptz) => Value::Timestamptz(to_utc(midnight(v))),
-        (Value::Timestamp(v), SqlType::Timestamp) => Value::Timestamp(v),
-        (Value::Timestamp(v), SqlType::Timestamptz) => Value::Timestamptz(to_utc(v)),
+        (Value::Date(v), SqlType::Timestamp(_)) => Value::Timestamp(midnight(v)),
+        (Value::Date(v), SqlType::Timestamptz(_)) => Value::Timestamptz(to_utc(midnight(v))),
+        (Value::Timestamp(v), SqlType::Timestamp(_)) => Value::Timestamp(v),
+        (Value::Timestamp(v), SqlType::Timestamptz(_)) => Value::Timestamptz(to_utc(v)),
         (Value::Timestamp(v), SqlType::Date) => Value::Date(day(v)),
-        (Value::Timestamp(v), SqlType::Time) if finite(v) => Value::Time(v.rem_euclid(DAY_MICROS)),
-        (Value::Timestamptz(v), SqlType::Timestamptz) => Value::Timestamptz(v),
-        (Value::Timestamptz(v), SqlType::Timestamp) => Value::Timestamp(to_local(v)),
+        (Value::Timestamp(v), SqlType::Time(_)) if finite(v) => Value::Time(v.rem_euclid(DAY_MICROS)),
+        (Value::Timestamptz(v), SqlType::Timestamptz(_)) => Value::Timestamptz(v),
+        (Value::Timestamptz(v), SqlType::Timestamp(_)) => Value::Timestamp(to_local(v)),
         (Value::Timestamptz(v), SqlType::Date) => Value::Date(day(to_local(v))),
-        (Value::Timestamptz(v), SqlType::Time) if finite(v) => Value::Time(to_local(v).rem_euclid(DAY_MICROS)),
-        (Value::Time(v), SqlType::Time) => Value::Time(v),
+        (Value::Timestamptz(v), SqlType::Time(_)) if finite(v) => Value::Time(to_local(v).rem_euclid(DAY_MICROS)),
+        (Value::Time(v), SqlType::Time(_)) => Value::Time(v),
         (Value::Time(v), SqlType::Interval) => Value::Interval(Interval { months: 0, days: 0, micros: v }),
         (Value::Interval(v), SqlType::Interval) => Value::Interval(v),
-        (Value::Interval(v), SqlType::Time) => Value::Time(v.micros.rem_euclid(DAY_MICROS)),
+        (Value::Interval(v), SqlType::Time(_)) => Value::Time(v.micros.rem_euclid(DAY_MICROS)),
         _ => return None,
     })
+}
+
+/// With the digits of a second that a type was declared with.
+fn rounded(value: Value, to: &SqlType) -> Value {
+    match value {
+        Value::Time(v) => Value::Time(to.rounded_micros(v)),
+        Value::Timestamp(v) => Value::Timestamp(to.rounded_micros(v)),
+        Value::Timestamptz(v) => Value::Timestamptz(to.rounded_micros(v)),
+        other => other,
+    }
 }
 
 fn no_cast(from: &SqlType, to: &SqlType) -> SqlError {

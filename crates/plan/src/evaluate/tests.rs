@@ -75,9 +75,9 @@ fn casts_follow_postgresql() {
         (text("x"), SqlType::Text, SqlType::Int4, true, Err("22P02")),
         (Value::Bool(true), SqlType::Bool, SqlType::Text, true, Ok(text("true"))),
         (Value::Int4(5), SqlType::Int4, SqlType::Text, false, Ok(text("5"))),
-        (Value::Date(1), SqlType::Date, SqlType::Timestamp, false, Ok(Value::Timestamp(DAY))),
-        (Value::Timestamptz(DAY + 5), SqlType::Timestamptz, SqlType::Time, false, Ok(Value::Time(5))),
-        (Value::Timestamp(-1), SqlType::Timestamp, SqlType::Date, false, Ok(Value::Date(-1))),
+        (Value::Date(1), SqlType::Date, SqlType::Timestamp(None), false, Ok(Value::Timestamp(DAY))),
+        (Value::Timestamptz(DAY + 5), SqlType::Timestamptz(None), SqlType::Time(None), false, Ok(Value::Time(5))),
+        (Value::Timestamp(-1), SqlType::Timestamp(None), SqlType::Date, false, Ok(Value::Date(-1))),
         (Value::Bool(true), SqlType::Bool, SqlType::Int8, true, Err("42846")),
         (Value::Null, SqlType::Bool, SqlType::Int8, true, Ok(Value::Null)),
     ];

@@ -62,6 +62,7 @@ pub use stream::BatchStream;
 pub use system::SystemTables;
 pub(crate) use system::system_table_oid;
 pub use table::Shape;
+pub use table::{LATEST_MARK, NewestOf};
 pub(crate) use table::{finds_written_rows, scanned_table};
 pub(crate) use template::is_aggregate;
 pub(crate) use type_names::with_types;

@@ -22,7 +22,7 @@ use perigee_types::{Oid, SqlError, SqlResult, SqlState, TableId, TenantId};
 
 use super::error::{from_sql, sql_error};
 use super::system::SystemTables;
-use super::table::{CatalogTable, Shape};
+use super::table::{CatalogTable, LATEST_MARK, NewestOf, Shape};
 use super::template;
 
 /// System tables that hold passwords: only superusers read them.
@@ -100,12 +100,16 @@ impl<'a> Planning<'a> {
     /// A table as a source for [`datafusion::logical_expr::LogicalPlanBuilder::scan`].
     #[must_use]
     pub fn source(&self, table: &Arc<Table>, shape: Shape) -> Arc<dyn TableSource> {
+        provider_as_source(Arc::new(self.table(table, shape)))
+    }
+
+    fn table(&self, table: &Arc<Table>, shape: Shape) -> CatalogTable {
         self.reads.lock().insert(table.oid);
         let catalog = &self.options.catalog;
         // Tables that inherit have indexes of their own; those of partitions belong together.
         let alone = shape.only || table.partitioning.is_some() || !catalog.has_children(table.oid);
         let unique = catalog.indexes_of(table).filter(|i| i.unique && alone).cloned().collect::<Vec<_>>();
-        provider_as_source(Arc::new(CatalogTable::new(Arc::clone(table), &unique, shape)))
+        CatalogTable::new(Arc::clone(table), &unique, shape)
     }
 
     /// A table of a system schema as a source.
@@ -157,6 +161,10 @@ impl<'a> Planning<'a> {
         }
         let catalog = &self.options.catalog;
         let Some(schema) = catalog.schema(self.options.tenant, schema) else { return Ok(None) };
+        let (name, newest) = match name.split_once(LATEST_MARK) {
+            Some((name, of)) => (name, Some(of)),
+            None => (name, None),
+        };
         let (name, shape) = match (name.strip_suffix(ONLY_MARK), name.strip_suffix(TABLE_OID_MARK)) {
             (Some(name), _) => (name, Shape { only: true, ..Shape::default() }),
             (None, Some(name)) => (name, Shape { oid: true, ..Shape::default() }),
@@ -175,7 +183,11 @@ impl<'a> Planning<'a> {
                         format!("materialized view \"{}\" has not been populated", table.name),
                     )
                     .hint("Use the REFRESH MATERIALIZED VIEW command.")),
-                    _ => Ok(Some(self.source(table, Shape { vid, ..shape }))),
+                    _ => {
+                        let newest = newest.filter(|_| !vid).and_then(|of| NewestOf::parse(table, of));
+                        let provider = self.table(table, Shape { vid, ..shape }).with_newest(newest);
+                        Ok(Some(provider_as_source(Arc::new(provider))))
+                    }
                 }
             }
             Some(Object::View(view)) => self.view(view).map(Some),

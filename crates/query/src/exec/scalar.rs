@@ -85,9 +85,9 @@ pub(super) fn natural(value: &Value) -> Result<ScalarValue> {
         Value::Numeric(..) | Value::Wide(_) => SqlType::Numeric(None),
         Value::Bytea(_) => SqlType::Bytea,
         Value::Date(_) => SqlType::Date,
-        Value::Time(_) => SqlType::Time,
-        Value::Timestamp(_) => SqlType::Timestamp,
-        Value::Timestamptz(_) => SqlType::Timestamptz,
+        Value::Time(_) => SqlType::Time(None),
+        Value::Timestamp(_) => SqlType::Timestamp(None),
+        Value::Timestamptz(_) => SqlType::Timestamptz(None),
         Value::Interval(_) => SqlType::Interval,
         Value::Uuid(_) => SqlType::Uuid,
         Value::Enum(_) | Value::Array(_) => {

@@ -36,12 +36,48 @@ impl Shape {
     }
 }
 
+/// Of which rows LATEST ON keeps the newest: names of columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewestOf {
+    pub(super) partition: Vec<String>,
+    pub(super) time: String,
+    /// WHERE says how new they may be at most.
+    pub(super) bounded: bool,
+}
+
+/// Behind a table's name: only the newest rows are asked for. What LATEST ON names follows as [`NewestOf::mark`] writes it.
+pub const LATEST_MARK: &str = "\u{1}latest";
+
+impl NewestOf {
+    /// What stands behind a table's name.
+    #[must_use]
+    pub fn mark(table: &Table, time: usize, partition: &[usize], bounded: bool) -> Option<String> {
+        let number = |place: &usize| Some(table.columns.get(*place)?.number.to_string());
+        let numbers = std::iter::once(&time).chain(partition).map(number).collect::<Option<Vec<_>>>()?;
+        Some(format!("{LATEST_MARK}{}{}", if bounded { "<" } else { "" }, numbers.join(",")))
+    }
+
+    /// Reads what stands behind [`LATEST_MARK`].
+    pub(super) fn parse(table: &Table, mark: &str) -> Option<Self> {
+        let numbers = mark.strip_prefix('<');
+        let (bounded, numbers) = (numbers.is_some(), numbers.unwrap_or(mark));
+        let name = |number: &str| {
+            let place = table.number_position(number.parse().ok()?)?;
+            Some(table.columns.get(place)?.name.clone())
+        };
+        let mut names = numbers.split(',').map(name);
+        let time = names.next()??;
+        Some(Self { time, partition: names.collect::<Option<_>>()?, bounded })
+    }
+}
+
 /// A table. Holds no rows: they come from the [`super::ReadView`] of the statement that scans it.
 pub(super) struct CatalogTable {
     table: Arc<Table>,
     shape: Shape,
     schema: SchemaRef,
     constraints: Constraints,
+    newest: Option<NewestOf>,
 }
 
 /// The table that a scan reads; `None` for one of the system.
@@ -84,7 +120,17 @@ impl CatalogTable {
                 })
             });
         let constraints = Constraints::new_unverified(constraints.collect());
-        Self { schema: Arc::new(Schema::new(fields)), constraints, shape, table }
+        Self { schema: Arc::new(Schema::new(fields)), constraints, shape, table, newest: None }
+    }
+
+    /// Asks for the newest rows alone, or for more where there is no fast way to them.
+    pub(super) fn with_newest(mut self, newest: Option<NewestOf>) -> Self {
+        self.newest = newest;
+        self
+    }
+
+    pub(super) fn newest(&self) -> Option<&NewestOf> {
+        self.newest.as_ref()
     }
 
     /// The table as planned.

@@ -66,10 +66,15 @@ pub fn sql_type_of(ty: &SqlDataType) -> SqlResult<SqlType> {
         SqlDataType::JSON => SqlType::Json,
         SqlDataType::JSONB => SqlType::Jsonb,
         SqlDataType::Date => SqlType::Date,
-        // Fewer digits of a second than six are kept as six.
-        SqlDataType::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Time,
-        SqlDataType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Timestamp,
-        SqlDataType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => SqlType::Timestamptz,
+        SqlDataType::Time(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            SqlType::Time(second_digits(*digits))
+        }
+        SqlDataType::Timestamp(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            SqlType::Timestamp(second_digits(*digits))
+        }
+        SqlDataType::Timestamp(digits, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => {
+            SqlType::Timestamptz(second_digits(*digits))
+        }
         SqlDataType::Interval { fields: None, precision: None } => SqlType::Interval,
         SqlDataType::Regclass => SqlType::Regclass,
         SqlDataType::Array(
@@ -92,6 +97,11 @@ pub fn sql_type_of(ty: &SqlDataType) -> SqlResult<SqlType> {
         }
         other => return Err(undefined(&other.to_string().to_lowercase())),
     })
+}
+
+/// Declared digits of a second; PostgreSQL takes more than six as six.
+fn second_digits(digits: Option<u64>) -> Option<u8> {
+    digits.map(|digits| u8::try_from(digits).unwrap_or(6).min(6))
 }
 
 /// The count of dimensions behind `vector`.
@@ -136,9 +146,9 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "name" => SqlType::Name,
         "bytea" => SqlType::Bytea,
         "date" => SqlType::Date,
-        "time" => SqlType::Time,
-        "timestamp" => SqlType::Timestamp,
-        "timestamptz" => SqlType::Timestamptz,
+        "time" => SqlType::Time(None),
+        "timestamp" => SqlType::Timestamp(None),
+        "timestamptz" => SqlType::Timestamptz(None),
         "interval" => SqlType::Interval,
         "uuid" => SqlType::Uuid,
         "json" => SqlType::Json,

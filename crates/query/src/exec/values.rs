@@ -55,7 +55,7 @@ impl SessionValue {
 
     fn ty(self) -> SqlType {
         match self {
-            SessionValue::TransactionTime | SessionValue::StatementTime => SqlType::Timestamptz,
+            SessionValue::TransactionTime | SessionValue::StatementTime => SqlType::Timestamptz(None),
             SessionValue::TimeZone | SessionValue::Formats => SqlType::Text,
             SessionValue::User | SessionValue::SessionUser | SessionValue::Database | SessionValue::Schema => {
                 SqlType::Name

@@ -134,7 +134,7 @@ fn column_type(name: &str) -> Option<SqlType> {
         "regproc" => SqlType::Regproc,
         "regtype" => SqlType::Regtype,
         "text" => SqlType::Text,
-        "timestamptz" => SqlType::Timestamptz,
+        "timestamptz" => SqlType::Timestamptz(None),
         "varchar" => SqlType::Varchar(None),
         _ => return None,
     })

@@ -204,7 +204,7 @@ pub(super) fn default(expression: &str, ty: &SqlType) -> String {
         SqlType::Varchar(_) => "character varying".to_owned(),
         SqlType::Char(_) => "bpchar".to_owned(),
         SqlType::Numeric(_) => "numeric".to_owned(),
-        ty => ty.to_string(),
+        ty => ty.without_second_digits().to_string(),
     };
     if literal { format!("{expression}::{name}") } else { expression.to_owned() }
 }
@@ -444,7 +444,7 @@ fn bound_conditions(scope: &Scope, parent: &Table, bound: &PartitionBound, parts
 /// The constraint that an index upholds.
 pub(super) fn index_constraint(table: &Table, index: &Index) -> String {
     let kind = if table.primary_key == Some(index.oid) { "PRIMARY KEY" } else { "UNIQUE" };
-    format!("{kind} ({})", column_list(table, &index.columns))
+    format!("{kind} ({}){}", column_list(table, &index.columns), deferral(index.definition.deferral))
 }
 
 /// A CHECK constraint.
@@ -484,15 +484,19 @@ pub(super) fn foreign_key(scope: &Scope, table: &Table, key: &ForeignKey) -> Opt
         };
         text.push_str(&format!(" ON {word} {action}"));
     }
-    text.push_str(match key.deferral {
-        Deferral::Never => "",
-        Deferral::Immediate => " DEFERRABLE",
-        Deferral::Deferred => " DEFERRABLE INITIALLY DEFERRED",
-    });
+    text.push_str(deferral(key.deferral));
     if key.not_valid {
         text.push_str(" NOT VALID");
     }
     Some(text)
+}
+
+fn deferral(deferral: Deferral) -> &'static str {
+    match deferral {
+        Deferral::Never => "",
+        Deferral::Immediate => " DEFERRABLE",
+        Deferral::Deferred => " DEFERRABLE INITIALLY DEFERRED",
+    }
 }
 
 /// The definition of a constraint by its oid.

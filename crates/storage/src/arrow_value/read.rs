@@ -52,8 +52,8 @@ pub fn value_at(array: &dyn Array, row: usize, ty: &SqlType) -> Value {
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
             match ty {
-                SqlType::Timestamptz => Value::Timestamptz(micros),
-                SqlType::Timestamp => Value::Timestamp(micros),
+                SqlType::Timestamptz(_) => Value::Timestamptz(micros),
+                SqlType::Timestamp(_) => Value::Timestamp(micros),
                 _ if zone.is_some() => Value::Timestamptz(micros),
                 _ => Value::Timestamp(micros),
             }

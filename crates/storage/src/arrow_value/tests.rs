@@ -43,9 +43,9 @@ fn scalar_type() -> impl Strategy<Value = SqlType> {
         SqlType::Json,
         SqlType::Bytea,
         SqlType::Date,
-        SqlType::Time,
-        SqlType::Timestamp,
-        SqlType::Timestamptz,
+        SqlType::Time(None),
+        SqlType::Timestamp(None),
+        SqlType::Timestamptz(None),
         SqlType::Interval,
         SqlType::Uuid,
         SqlType::Enum(perigee_types::EnumType::form()),
@@ -70,9 +70,9 @@ fn value_of(ty: &SqlType) -> BoxedStrategy<Value> {
         SqlType::Numeric(_) => (-99_999i128..99_999).prop_map(|v| Value::Numeric(v, 2)).boxed(),
         SqlType::Bytea => prop::collection::vec(any::<u8>(), 0..40).prop_map(Value::Bytea).boxed(),
         SqlType::Date => any::<i32>().prop_map(Value::Date).boxed(),
-        SqlType::Time => (0..86_400_000_000i64).prop_map(Value::Time).boxed(),
-        SqlType::Timestamp => any::<i64>().prop_map(Value::Timestamp).boxed(),
-        SqlType::Timestamptz => any::<i64>().prop_map(Value::Timestamptz).boxed(),
+        SqlType::Time(_) => (0..86_400_000_000i64).prop_map(Value::Time).boxed(),
+        SqlType::Timestamp(_) => any::<i64>().prop_map(Value::Timestamp).boxed(),
+        SqlType::Timestamptz(_) => any::<i64>().prop_map(Value::Timestamptz).boxed(),
         SqlType::Interval => (any::<i32>(), any::<i32>(), -9_000_000_000_000_000i64..9_000_000_000_000_000)
             .prop_map(|(months, days, micros)| Value::Interval(Interval { months, days, micros }))
             .boxed(),
@@ -162,7 +162,7 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
     check(SqlType::Numeric(Some((3, 1))), Value::Numeric(1_25, 2));
     check(SqlType::Interval, Value::Interval(Interval { months: 0, days: 0, micros: i64::MAX }));
     check(SqlType::Array(Box::new(SqlType::Int2)), Value::Array(vec![Value::Int2(1), Value::Int4(1 << 20)]));
-    check(SqlType::Timestamp, Value::Timestamptz(0));
+    check(SqlType::Timestamp(None), Value::Timestamptz(0));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn other_forms_of_the_same_value_are_read() {
     assert_eq!(value_at(&Int32Array::from(vec![5]), 0, &SqlType::Int8), Value::Int8(5));
     assert_eq!(value_at(&UInt64Array::from(vec![u64::MAX]), 0, &SqlType::Int8), Value::Numeric(u64::MAX.into(), 0));
     let seconds = arrow::array::TimestampSecondArray::from(vec![3]);
-    assert_eq!(value_at(&seconds, 0, &SqlType::Timestamp), Value::Timestamp(3_000_000));
+    assert_eq!(value_at(&seconds, 0, &SqlType::Timestamp(None)), Value::Timestamp(3_000_000));
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_value_is_repeated() {
         assert_eq!((array.len(), array.data_type()), (3, &ty.arrow()));
         assert_eq!(value_at(&array, 2, &ty), value);
     };
-    check(Value::Null, SqlType::Timestamptz);
+    check(Value::Null, SqlType::Timestamptz(None));
     check(Value::Text("a string beyond twelve bytes".into()), SqlType::Text);
     check(Value::Array(vec![Value::Int4(1), Value::Null]), SqlType::Array(Box::new(SqlType::Int4)));
 }

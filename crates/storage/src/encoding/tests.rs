@@ -111,8 +111,8 @@ fn a_column_is_not_read_as_another() {
     };
     check(Arc::new(Int64Array::from(vec![1, 2])), DataType::UInt64, 2);
     check(Arc::new(Int64Array::from(vec![1, 2])), DataType::Int64, 3);
-    check(Arc::new(Int64Array::from(vec![1, 2])), SqlType::Timestamp.arrow(), 2);
-    check(array_of(&SqlType::Timestamp, &[]), SqlType::Timestamptz.arrow(), 0);
+    check(Arc::new(Int64Array::from(vec![1, 2])), SqlType::Timestamp(None).arrow(), 2);
+    check(array_of(&SqlType::Timestamp(None), &[]), SqlType::Timestamptz(None).arrow(), 0);
     check(array_of(&SqlType::Numeric(Some((9, 2))), &[Value::Null]), SqlType::Numeric(Some((9, 3))).arrow(), 1);
     assert!(matches!(
         encode_column(&(Arc::new(arrow::array::Int8Array::from(vec![1])) as _)),
@@ -250,7 +250,7 @@ fn rates() {
         (
             "timestamps, jittered",
             array_of(
-                &SqlType::Timestamptz,
+                &SqlType::Timestamptz(None),
                 &(0..N as i64)
                     .map(|n| Value::Timestamptz(n * 1_000_000 + (random() % 5_000) as i64))
                     .collect::<Vec<_>>(),

@@ -24,6 +24,7 @@ pub(crate) mod ends;
 pub(crate) mod fate;
 pub(crate) mod index;
 mod mark;
+mod newest;
 pub(crate) mod open_rows;
 mod read;
 mod scan;
@@ -52,6 +53,7 @@ use crate::store::{StoreError, TableStatistics};
 
 pub(crate) use append::Begin;
 pub(crate) use index::VidList;
+pub use newest::NewestRequest;
 pub use scan::{ChunkScan, TableScan, VID_COLUMN};
 
 /// Where a chunk's columns are.

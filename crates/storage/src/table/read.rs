@@ -170,7 +170,7 @@ impl TableStore {
     }
 
     /// Whether the open transaction `own` sees a row version over its snapshot `at`.
-    fn visible_with(&self, vid: u64, at: u64, own: TransactionId) -> bool {
+    pub(super) fn visible_with(&self, vid: u64, at: u64, own: TransactionId) -> bool {
         match self.place(vid) {
             None => false,
             Some(Place::Open(open, place)) => open.visible(place, at),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Table;
+use super::{Deferral, Table};
 use crate::ids::{IndexId, Oid, TableId};
 
 /// Whether an index may be read.
@@ -34,6 +34,9 @@ pub struct IndexDefinition {
     pub predicate: Option<String>,
     /// INCLUDE: numbers of columns.
     pub include: Vec<u16>,
+    /// Of a constraint: whether two rows may share a key for a while. Then no one row can be looked up by its key.
+    #[serde(default)]
+    pub deferral: Deferral,
 }
 
 /// An index.

@@ -66,6 +66,26 @@ pub struct Sequence {
     pub acl: Option<Acl>,
 }
 
+/// WITH CHECK OPTION of a view: rows that are written through it must be seen through it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CheckOption {
+    /// LOCAL: by its own condition, and by those of views below that ask for it themselves.
+    Local,
+    /// CASCADED: by its own condition and those of all views below.
+    Cascaded,
+}
+
+impl CheckOption {
+    /// How it is called in an option's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CheckOption::Local => "local",
+            CheckOption::Cascaded => "cascaded",
+        }
+    }
+}
+
 /// A view.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct View {
@@ -85,6 +105,9 @@ pub struct View {
     pub columns: Vec<(String, SqlType)>,
     /// Tables and views that it reads; they cannot be dropped without it.
     pub depends_on: Vec<Oid>,
+    /// WITH CHECK OPTION
+    #[serde(default)]
+    pub check_option: Option<CheckOption>,
     /// Comment.
     #[serde(default)]
     pub comment: Option<String>,

@@ -263,7 +263,7 @@ fn dates() {
 #[test]
 fn times() {
     check(
-        &SqlType::Time,
+        &SqlType::Time(None),
         &[
             ("04:05:06.789", "04:05:06.789"),
             ("04:05", "04:05:00"),
@@ -288,7 +288,7 @@ fn times() {
 #[test]
 fn timestamps() {
     check(
-        &SqlType::Timestamp,
+        &SqlType::Timestamp(None),
         &[
             ("2024-01-31 12:34:56.5", "2024-01-31 12:34:56.5"),
             ("2024-01-31T12:34:56Z", "2024-01-31 12:34:56"),
@@ -309,7 +309,7 @@ fn timestamps() {
         ],
     );
     check(
-        &SqlType::Timestamptz,
+        &SqlType::Timestamptz(None),
         &[
             ("2024-01-31 12:34:56+02", "2024-01-31 10:34:56+00"),
             ("2024-01-31T12:34:56Z", "2024-01-31 12:34:56+00"),
@@ -331,12 +331,12 @@ fn timestamps() {
         ("2024-03-31 02:30", "2024-03-31 03:30:00+02"), // a time that does not exist
         ("2024-10-27 02:30", "2024-10-27 02:30:00+01"), // one that exists twice
     ] {
-        check_with(&SqlType::Timestamptz, text, want, &berlin);
+        check_with(&SqlType::Timestamptz(None), text, want, &berlin);
     }
     let postgres = OutputSettings { date_style: DateStyle::Postgres, ..berlin };
-    check_with(&SqlType::Timestamptz, "2024-07-01 12:00", "Mon Jul 01 12:00:00 2024 CEST", &postgres);
+    check_with(&SqlType::Timestamptz(None), "2024-07-01 12:00", "Mon Jul 01 12:00:00 2024 CEST", &postgres);
     let kolkata = OutputSettings { time_zone: TimeZone::Fixed(19_800), ..OutputSettings::DEFAULT };
-    check_with(&SqlType::Timestamptz, "2024-01-01 00:00Z", "2024-01-01 05:30:00+05:30", &kolkata);
+    check_with(&SqlType::Timestamptz(None), "2024-01-01 00:00Z", "2024-01-01 05:30:00+05:30", &kolkata);
 }
 
 #[test]
@@ -488,15 +488,15 @@ fn garbage_is_refused() {
         SqlType::Numeric(Some((5, 2))),
         SqlType::Bytea,
         SqlType::Date,
-        SqlType::Time,
-        SqlType::Timestamp,
-        SqlType::Timestamptz,
+        SqlType::Time(None),
+        SqlType::Timestamp(None),
+        SqlType::Timestamptz(None),
         SqlType::Interval,
         SqlType::Uuid,
         SqlType::Jsonb,
         SqlType::Char(2),
         SqlType::Array(Box::new(SqlType::Text)),
-        SqlType::Array(Box::new(SqlType::Timestamptz)),
+        SqlType::Array(Box::new(SqlType::Timestamptz(None))),
     ];
     let mut seed = 42u64;
     let mut next = || {

@@ -71,8 +71,8 @@ impl Column {
             },
             SqlType::Bytea | SqlType::Vector(_) => Builder::Bytea(BinaryViewBuilder::with_capacity(rows)),
             SqlType::Date => Builder::Date(Date32Builder::with_capacity(rows)),
-            SqlType::Time => Builder::Time(Time64MicrosecondBuilder::with_capacity(rows)),
-            SqlType::Timestamp | SqlType::Timestamptz => {
+            SqlType::Time(_) => Builder::Time(Time64MicrosecondBuilder::with_capacity(rows)),
+            SqlType::Timestamp(_) | SqlType::Timestamptz(_) => {
                 Builder::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(ty.arrow()))
             }
             SqlType::Interval => Builder::Interval(IntervalMonthDayNanoBuilder::with_capacity(rows)),
@@ -148,12 +148,11 @@ impl Column {
                 _ => b.append_value(binary::parse_bytea(text)?),
             },
             Builder::Date(b) => b.append_value(datetime_in::parse_date(text, settings)?),
-            Builder::Time(b) => b.append_value(datetime_in::parse_time(text, settings)?),
-            Builder::Timestamp(b) => b.append_value(if self.ty == SqlType::Timestamptz {
-                datetime_in::parse_timestamptz(text, settings)?
-            } else {
-                datetime_in::parse_timestamp(text, settings)?
-            }),
+            Builder::Time(b) => b.append_value(self.ty.rounded_micros(datetime_in::parse_time(text, settings)?)),
+            Builder::Timestamp(b) => b.append_value(self.ty.rounded_micros(match self.ty {
+                SqlType::Timestamptz(_) => datetime_in::parse_timestamptz(text, settings)?,
+                _ => datetime_in::parse_timestamp(text, settings)?,
+            })),
             Builder::Interval(b) => append_interval(b, interval::parse_interval(text)?)?,
             Builder::Uuid(b) => b.append_value(binary::parse_uuid(text)?).map_err(SqlError::internal)?,
             Builder::Enum(b) => {

@@ -63,9 +63,9 @@ fn batches_and_values_agree() {
     check(SqlType::Bytea, Arc::new(BinaryViewArray::from(vec![&b"\x01"[..]])), Value::Bytea(vec![1]), "\\x01");
     check(SqlType::Date, Arc::new(Date32Array::from(vec![0])), Value::Date(0), "1970-01-01");
     let time = TimestampMicrosecondArray::from(vec![1]);
-    check(SqlType::Timestamp, Arc::new(time.clone()), Value::Timestamp(1), "1970-01-01 00:00:00.000001");
+    check(SqlType::Timestamp(None), Arc::new(time.clone()), Value::Timestamp(1), "1970-01-01 00:00:00.000001");
     let zoned = time.with_timezone("+00:00");
-    check(SqlType::Timestamptz, Arc::new(zoned), Value::Timestamptz(1), "1970-01-01 00:00:00.000001+00");
+    check(SqlType::Timestamptz(None), Arc::new(zoned), Value::Timestamptz(1), "1970-01-01 00:00:00.000001+00");
     let interval = IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNano::new(1, 2, 3_000)]);
     let value = Value::Interval(Interval { months: 1, days: 2, micros: 3 });
     check(SqlType::Interval, Arc::new(interval), value, "1 mon 2 days 00:00:00.000003");

@@ -236,9 +236,9 @@ mod tests {
         check("a\"b\nä", SqlType::Text, "\"a\\\"b\\nä\"");
         check("{\"a\":\n [1]}", SqlType::Json, "{\"a\":  [1]}");
         check("\\x00ff", SqlType::Bytea, "\"\\\\x00ff\"");
-        check("2026-01-02 03:04:05.5", SqlType::Timestamp, "\"2026-01-02T03:04:05.5\"");
-        check("2026-01-02 03:04:05+01", SqlType::Timestamptz, "\"2026-01-02T02:04:05+00:00\"");
-        check("infinity", SqlType::Timestamptz, "\"infinity\"");
+        check("2026-01-02 03:04:05.5", SqlType::Timestamp(None), "\"2026-01-02T03:04:05.5\"");
+        check("2026-01-02 03:04:05+01", SqlType::Timestamptz(None), "\"2026-01-02T02:04:05+00:00\"");
+        check("infinity", SqlType::Timestamptz(None), "\"infinity\"");
         check("2026-01-02", SqlType::Date, "\"2026-01-02\"");
         check("{1,NULL,3}", SqlType::Array(Box::new(SqlType::Int4)), "[1,null,3]");
         check("{a,\"b c\"}", SqlType::Array(Box::new(SqlType::Text)), "[\"a\",\"b c\"]");

@@ -7,10 +7,12 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::DFSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use perigee_types::{SqlError, SqlState, SqlType};
 
@@ -22,6 +24,22 @@ use crate::exec::error::from_sql;
 pub(super) fn sum_argument(arg: Expr) -> Expr {
     static WIDEN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Widen::new())));
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&WIDEN), vec![arg]))
+}
+
+/// As [`sum_argument`], of an average: reals are added up as what their average is.
+pub(super) fn double_argument(arg: Expr) -> Expr {
+    sum_argument(sum_argument(arg))
+}
+
+/// Whether `arg` is what a sum of reals adds up.
+pub(super) fn is_widened_real(arg: &Expr, schema: &DFSchema) -> Result<bool> {
+    match arg {
+        Expr::ScalarFunction(call) if call.func.inner().is::<Widen>() => match call.args.as_slice() {
+            [of] => Ok(of.get_type(schema)? == DataType::Float32),
+            _ => Ok(false),
+        },
+        _ => Ok(false),
+    }
 }
 
 /// `sum / count`, NULL without rows.

@@ -125,8 +125,8 @@ pub(super) fn text_literal(text: &str, to: &SqlType, explicit: bool) -> Result<E
     let field = to.field(to.internal_name(), true);
     match to {
         // What the text means depends on the session.
-        SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz
-            if *to == SqlType::Timestamptz || !is_plain(text) =>
+        SqlType::Date | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_)
+            if matches!(to, SqlType::Timestamptz(_)) || !is_plain(text) =>
         {
             let text = Expr::Literal(ScalarValue::Utf8View(Some(text.to_owned())), None);
             let session = [SessionValue::TimeZone, SessionValue::Formats, SessionValue::TransactionTime];
@@ -155,7 +155,9 @@ fn is_plain(text: &str) -> bool {
 fn depends_on_formats(from: &SqlType, to: &SqlType) -> bool {
     fn has_formats(ty: &SqlType) -> bool {
         match ty {
-            SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => true,
+            SqlType::Date | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) | SqlType::Interval => {
+                true
+            }
             SqlType::Bytea | SqlType::Float4 | SqlType::Float8 => true,
             SqlType::Array(of) => has_formats(of),
             _ => false,
@@ -173,8 +175,10 @@ fn arrow_agrees(from: &SqlType, to: &SqlType) -> bool {
         | (T::Float4 | T::Float8, T::Float4 | T::Float8)
         | (T::Bool, T::Int4)
         | (T::Int4, T::Bool)
-        | (T::Date, T::Timestamp)
-        | (T::Timestamp, T::Date)
+        | (T::Date, T::Timestamp(None))
+        | (T::Timestamp(_), T::Date | T::Timestamp(None))
+        | (T::Timestamptz(_), T::Timestamptz(None))
+        | (T::Time(_), T::Time(None))
         | (T::Int4 | T::Int8, T::Oid | T::Regclass | T::Regtype | T::Regproc)
         | (T::Oid, T::Regclass | T::Regtype | T::Regproc)
         | (T::Regclass | T::Regtype | T::Regproc, T::Oid | T::Int4 | T::Int8) => true,
@@ -187,8 +191,8 @@ fn arrow_agrees(from: &SqlType, to: &SqlType) -> bool {
 
 fn needs_zone(from: &SqlType, to: &SqlType) -> bool {
     let zoned = |ty: &SqlType| match ty {
-        SqlType::Timestamptz => true,
-        SqlType::Array(of) => **of == SqlType::Timestamptz,
+        SqlType::Timestamptz(_) => true,
+        SqlType::Array(of) => matches!(**of, SqlType::Timestamptz(_)),
         _ => false,
     };
     zoned(from) != zoned(to)
@@ -198,9 +202,13 @@ fn needs_zone(from: &SqlType, to: &SqlType) -> bool {
 fn at_time_zone(expr: Expr, zone: &str, schema: &DFSchema) -> Result<Expr> {
     let zone = Expr::Literal(ScalarValue::Utf8View(Some(zone.to_owned())), None);
     let ty = expr.get_type(schema)?;
-    let target = if matches!(ty, DataType::Timestamp(_, Some(_))) { SqlType::Timestamp } else { SqlType::Timestamptz };
+    let target = if matches!(ty, DataType::Timestamp(_, Some(_))) {
+        SqlType::Timestamp(None)
+    } else {
+        SqlType::Timestamptz(None)
+    };
     let expr = if is_unknown(&ty) || ty == DataType::Date32 {
-        let field = Arc::new(SqlType::Timestamp.field("", true));
+        let field = Arc::new(SqlType::Timestamp(None).field("", true));
         rewrite(Cast::new_from_field(Box::new(expr), field), schema)?
     } else {
         expr

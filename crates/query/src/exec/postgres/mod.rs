@@ -34,6 +34,7 @@ pub(super) mod numeric;
 mod operators;
 mod ordered;
 mod quantified;
+mod reals;
 mod regexp;
 mod rules;
 mod series;

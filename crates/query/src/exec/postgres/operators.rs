@@ -501,7 +501,7 @@ impl ExprPlanner for PostgresOperators {
             }
             "avg" => {
                 let arg = shrink(arg.clone());
-                let sum = call(super::spread::sum(), super::aggregate::sum_argument(arg.clone()));
+                let sum = call(super::spread::sum(), super::aggregate::double_argument(arg.clone()));
                 let count = call(datafusion::functions_aggregate::count::count_udaf(), counted(arg));
                 Ok(PlannerResult::Planned(super::aggregate::average(sum, count)))
             }

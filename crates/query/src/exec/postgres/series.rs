@@ -112,8 +112,8 @@ impl Series {
             Series::Empty | Series::Integers { small: true, .. } => SqlType::Int4,
             Series::Integers { .. } => SqlType::Int8,
             Series::Numerics { .. } => SqlType::Numeric(None),
-            Series::Times { zone: Some(_), .. } => SqlType::Timestamptz,
-            Series::Times { .. } => SqlType::Timestamp,
+            Series::Times { zone: Some(_), .. } => SqlType::Timestamptz(None),
+            Series::Times { .. } => SqlType::Timestamp(None),
         }
     }
 
@@ -164,7 +164,7 @@ fn time(value: &Value) -> SqlResult<i64> {
     match value {
         Value::Date(days) => Ok(i64::from(*days) * super::datetime::DAY),
         Value::Timestamp(at) | Value::Timestamptz(at) => Ok(*at),
-        Value::Text(text) => match perigee_types::text::parse(text, &SqlType::Timestamp)? {
+        Value::Text(text) => match perigee_types::text::parse(text, &SqlType::Timestamp(None))? {
             Value::Timestamp(at) => Ok(at),
             _ => Err(undefined()),
         },

@@ -21,14 +21,14 @@ const SLEEP_STEP: Duration = Duration::from_millis(20);
 
 /// Functions without arguments that stand for a value of the session.
 const SESSION_VALUES: &[(&str, SqlType, SessionValue)] = &[
-    ("now", T::Timestamptz, SessionValue::TransactionTime),
-    ("current_timestamp", T::Timestamptz, SessionValue::TransactionTime),
-    ("transaction_timestamp", T::Timestamptz, SessionValue::TransactionTime),
-    ("statement_timestamp", T::Timestamptz, SessionValue::StatementTime),
-    ("localtimestamp", T::Timestamp, SessionValue::TransactionTime),
+    ("now", T::Timestamptz(None), SessionValue::TransactionTime),
+    ("current_timestamp", T::Timestamptz(None), SessionValue::TransactionTime),
+    ("transaction_timestamp", T::Timestamptz(None), SessionValue::TransactionTime),
+    ("statement_timestamp", T::Timestamptz(None), SessionValue::StatementTime),
+    ("localtimestamp", T::Timestamp(None), SessionValue::TransactionTime),
     ("current_date", T::Date, SessionValue::TransactionTime),
-    ("localtime", T::Time, SessionValue::TransactionTime),
-    ("current_time", T::Time, SessionValue::TransactionTime),
+    ("localtime", T::Time(None), SessionValue::TransactionTime),
+    ("current_time", T::Time(None), SessionValue::TransactionTime),
     ("current_user", T::Name, SessionValue::User),
     ("current_role", T::Name, SessionValue::User),
     ("user", T::Name, SessionValue::User),
@@ -56,7 +56,9 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Function::new("version", vec![overload(&[], T::Text, |_, _| Ok(Value::Text(VERSION.to_owned())))]).udf(),
         Function::new(
             "clock_timestamp",
-            vec![overload(&[], T::Timestamptz, |_, _| Ok(Value::Timestamptz(chrono::Utc::now().timestamp_micros())))],
+            vec![overload(&[], T::Timestamptz(None), |_, _| {
+                Ok(Value::Timestamptz(chrono::Utc::now().timestamp_micros()))
+            })],
         )
         .volatile()
         .udf(),

@@ -55,8 +55,13 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
                 overload(&[T::Int8, T::Int8, T::Int8], list(T::Int8), series),
                 overload_of(vec![Parameter::AnyNumeric; 2], Returns::Type(list(T::Numeric(None))), series),
                 overload_of(vec![Parameter::AnyNumeric; 3], Returns::Type(list(T::Numeric(None))), series),
-                overload(&[T::Timestamp, T::Timestamp, T::Interval], list(T::Timestamp), series),
-                overload(&[T::Timestamptz, T::Timestamptz, T::Interval], list(T::Timestamptz), series).with_zone(),
+                overload(&[T::Timestamp(None), T::Timestamp(None), T::Interval], list(T::Timestamp(None)), series),
+                overload(
+                    &[T::Timestamptz(None), T::Timestamptz(None), T::Interval],
+                    list(T::Timestamptz(None)),
+                    series,
+                )
+                .with_zone(),
             ],
         )
         .set_returning()
@@ -102,7 +107,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
 
 /// The rows of a call as an array.
 fn series(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
-    let zoned = call.types.first() == Some(&T::Timestamptz);
+    let zoned = matches!(call.types.first(), Some(T::Timestamptz(_)));
     let (args, zone) = match (zoned, args.split_last()) {
         (true, Some((Value::Text(zone), front))) => (front, super::cast::time_zone(zone)?),
         _ => (args, perigee_types::text::TimeZone::Utc),

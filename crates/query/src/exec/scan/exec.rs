@@ -30,6 +30,7 @@ use perigee_types::catalog::Table;
 use tokio_util::sync::CancellationToken;
 
 use super::cold::{ColdFiles, ColdPart};
+use super::newest::{self, Newest};
 use super::own::OwnRows;
 use super::reader::Reader;
 use super::{cut, prune, statistics};
@@ -47,6 +48,8 @@ pub(in crate::exec) struct Source {
     /// Instead of the chunks that are cold.
     pub(super) cold: Option<ColdPart>,
     pub(super) own: Option<OwnRows>,
+    /// Only the newest rows are asked for, and there is an index to find them.
+    pub(super) newest: Option<Newest>,
     /// Where it is written down what is read.
     pub(super) read: Option<Arc<ScanRead>>,
     pub(super) cancel: CancellationToken,
@@ -74,6 +77,8 @@ pub(in crate::exec) struct ScanExec {
     unfiltered: Arc<OnceLock<Arc<Statistics>>>,
     /// For each chunk whether `filters` may be true in it; found when the first partition starts.
     matching: Arc<OnceLock<Option<Vec<bool>>>>,
+    /// The rows of which the newest are asked for; found when the first partition starts.
+    chosen: Arc<OnceLock<Option<Vec<u64>>>>,
     /// What reads files; made when the first partition starts.
     cold: Arc<Mutex<Option<Arc<Vec<ColdFiles>>>>>,
 }
@@ -95,6 +100,7 @@ impl ScanExec {
             metrics: ExecutionPlanMetricsSet::new(),
             unfiltered: Arc::default(),
             matching: Arc::default(),
+            chosen: Arc::default(),
             cold: Arc::default(),
         }
     }
@@ -151,6 +157,13 @@ impl ScanExec {
         self.matching.get_or_init(|| prune::matching(&self.source, &self.read_schema, &self.filters)).as_deref()
     }
 
+    /// Of a chunk the vids that are to be read; `None` where all are.
+    pub(super) fn chosen(&self, chunk: usize) -> Option<&[u64]> {
+        let newest = self.source.newest.as_ref()?;
+        let vids = self.chosen.get_or_init(|| newest.rows(self)).as_deref()?;
+        Some(newest::in_chunk(vids, &self.source.chunks, chunk))
+    }
+
     pub(super) fn partitions(&self) -> usize {
         self.properties.partitioning.partition_count()
     }
@@ -164,7 +177,8 @@ impl ScanExec {
         let cold = self.source.cold.as_ref().filter(|_| {
             let mut chunks = self.source.chunks.iter().enumerate();
             let may = |at: usize| self.matching().is_none_or(|chunks| chunks.get(at).copied().unwrap_or(true));
-            chunks.any(|(at, chunk)| chunk.is_cold() && may(at))
+            let chosen = |at: usize| self.chosen(at).is_none_or(|vids| !vids.is_empty());
+            chunks.any(|(at, chunk)| chunk.is_cold() && may(at) && chosen(at))
         });
         let files = match cold {
             Some(cold) => cold.plan(self, context)?,
@@ -231,6 +245,9 @@ impl DisplayAs for ScanExec {
         if let Some(limit) = self.limit {
             write!(f, ", limit={limit}")?;
         }
+        if let Some(newest) = &self.source.newest {
+            write!(f, ", newest by index={}", newest.index_name)?;
+        }
         let cold = self.source.chunks.iter().filter(|chunk| chunk.is_cold()).count();
         write!(f, ", chunks={}", self.source.chunks.len() - cold)?;
         match &self.source.cold {
@@ -274,6 +291,7 @@ impl ExecutionPlan for ScanExec {
         fresh.queue = Arc::default();
         fresh.metrics = ExecutionPlanMetricsSet::new();
         fresh.cold = Arc::default();
+        fresh.chosen = Arc::default();
         Ok(Arc::new(fresh))
     }
 
@@ -370,6 +388,7 @@ impl ExecutionPlan for ScanExec {
                 FilterPushdownPhase::Pre if possible => {
                     scan.filters.push(self.over_columns(filter.filter)?);
                     scan.matching = Arc::default();
+                    scan.chosen = Arc::default();
                     scan.cold = Arc::default();
                     answers.push(PushedDown::Yes);
                 }

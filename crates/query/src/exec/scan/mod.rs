@@ -10,12 +10,14 @@
 //! - [`cold`]: rows of files in the object store
 //! - [`cut`]: small batches where memory is short
 //! - [`ordered`]: all rows of some chunks in the order of a key, for who writes them elsewhere
+//! - [`newest`]: LATEST ON through an index
 //! - [`own`]: the rows of the statement's own transaction
 //! - [`statistics`]: what the optimizer is told
 
 mod cold;
 mod cut;
 mod exec;
+mod newest;
 mod ordered;
 mod own;
 mod prune;
@@ -39,11 +41,12 @@ use perigee_types::{SqlError, SqlState, SqlType};
 
 use cold::ColdPart;
 pub(super) use exec::ScanExec;
+use newest::Newest;
 use own::OwnRows;
 
 use super::error::{from_sql, store_error};
 use super::family;
-use super::table::{CatalogTable, Shape};
+use super::table::{CatalogTable, NewestOf, Shape};
 use super::view::{ReadView, read_view};
 
 /// Plans a scan of `table`, and of its partitions and of those that inherit from it, as the session's view shows them.
@@ -62,7 +65,7 @@ pub(super) fn plan(
     let columns: Vec<usize> = projection.map_or_else(|| (0..width).collect(), Clone::clone);
     let partitions = state.config().target_partitions();
     if shape.only || !view.snapshot.catalog.has_children(root.oid) {
-        return Ok(Arc::new(member(&view, root, root, shape, &columns, limit, partitions)?));
+        return Ok(Arc::new(member(&view, root, root, shape, &columns, limit, partitions, table.newest())?));
     }
     if let Some(log) = &view.reads {
         // A partition that comes later is a change of these.
@@ -73,7 +76,8 @@ pub(super) fn plan(
     let members = family::members(&view.snapshot.catalog, root, filters)?;
     let each = partitions.div_ceil(members.len().max(1));
     let scans = members.iter().map(|child| {
-        member(&view, root, child, shape, &columns, limit, each).map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>)
+        member(&view, root, child, shape, &columns, limit, each, table.newest())
+            .map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>)
     });
     let mut scans = scans.collect::<Result<Vec<_>>>()?;
     match (scans.len(), scans.pop()) {
@@ -87,6 +91,7 @@ pub(super) fn plan(
 }
 
 /// A scan of one table as `root`, which it belongs to, shows it. `columns` are places in the root's schema.
+#[expect(clippy::too_many_arguments, reason = "what a scan is asked for, for one table of several")]
 fn member(
     view: &ReadView,
     root: &Arc<Table>,
@@ -95,6 +100,7 @@ fn member(
     columns: &[usize],
     limit: Option<usize>,
     partitions: usize,
+    newest: Option<&NewestOf>,
 ) -> Result<ScanExec> {
     let (chunks, cold) = match view.snapshot.table(table.storage) {
         Some(store) => {
@@ -142,6 +148,7 @@ fn member(
         chunks,
         cold,
         own,
+        newest: newest.and_then(|of| Newest::find(view, table, of)),
         read: view.reads.as_ref().map(|log| log.scan_of(table)),
         cancel: view.cancel.clone(),
     })

@@ -47,6 +47,7 @@ impl QueryRuntime {
             chunks,
             cold: None,
             own: None,
+            newest: None,
             read: None,
             cancel: cancel.clone(),
         };

@@ -41,6 +41,11 @@ impl OwnRows {
         !self.ended.is_empty()
     }
 
+    /// Whether it ended this row of the snapshot.
+    pub(super) fn has_ended(&self, vid: Vid) -> bool {
+        self.ended.contains(&vid)
+    }
+
     /// Count of rows that it ended.
     pub(super) fn ended_count(&self) -> usize {
         self.ended.len()

@@ -19,6 +19,7 @@ use perigee_storage::table::{ChunkScan, Tier};
 
 use super::cold::ColdFiles;
 use super::exec::ScanExec;
+use super::newest;
 use super::prune::DynamicPruner;
 use crate::exec::error::{canceled, from_sql, store_error};
 use crate::exec::template::BATCH_ROWS;
@@ -118,7 +119,7 @@ impl Reader {
             pending: BatchCoalescer::new(Arc::clone(&output_schema), BATCH_ROWS)
                 .with_biggest_coalesce_batch_size(Some(BATCH_ROWS_MIN)),
             output_schema,
-            with_vid: ends_rows || scan.columns.contains(&live),
+            with_vid: ends_rows || scan.source.newest.is_some() || scan.columns.contains(&live),
             numbers,
             places,
             pruner: DynamicPruner::new(scan),
@@ -244,17 +245,18 @@ impl Reader {
             return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.output_schema))));
         }
         let excluded = self.scan.matching().is_some_and(|chunks| !chunks.get(place).copied().unwrap_or(true))
-            || self.pruner.as_mut().is_some_and(|pruner| !pruner.may_match(chunk));
+            || self.pruner.as_mut().is_some_and(|pruner| !pruner.may_match(chunk))
+            || self.scan.chosen(place).is_some_and(<[u64]>::is_empty);
         if excluded {
             self.counters.chunks_pruned.add(1);
             return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.output_schema))));
         }
-        let batch = self.read_chunk(chunk)?;
+        let batch = self.read_chunk(chunk, place)?;
         self.select(batch).map(Some)
     }
 
-    /// The chunk's visible rows with the scan's columns.
-    fn read_chunk(&mut self, chunk: &ChunkScan) -> Result<RecordBatch> {
+    /// The visible rows of the chunk at `place` with the scan's columns.
+    fn read_chunk(&mut self, chunk: &ChunkScan, place: usize) -> Result<RecordBatch> {
         let start = Instant::now();
         // Asked before the read: reading may make a warm chunk hot.
         let tier = chunk.tier();
@@ -269,8 +271,11 @@ impl Reader {
         time.add_duration(start.elapsed());
         self.counters.chunks_read.add(1);
 
-        let alive = match &self.scan.source.own {
-            Some(own) if own.ends_rows() => own.alive(batch.column(self.numbers.len()))?,
+        let vids = || batch.column(self.numbers.len());
+        let alive = match (self.scan.chosen(place), &self.scan.source.own) {
+            // None of them was ended.
+            (Some(chosen), _) => Some(newest::among(chosen, vids())?),
+            (None, Some(own)) if own.ends_rows() => own.alive(vids())?,
             _ => None,
         };
         let table = self.scan.source.table.oid.0;

@@ -81,6 +81,9 @@ fn with_modifier(ty: SqlType, modifier: i64) -> SqlType {
         SqlType::Varchar(_) => SqlType::Varchar(length),
         SqlType::Char(_) => SqlType::Char(length.unwrap_or(1)),
         SqlType::Vector(_) => SqlType::Vector(u16::try_from(modifier).ok()),
+        SqlType::Time(_) => SqlType::Time(u8::try_from(modifier).ok()),
+        SqlType::Timestamp(_) => SqlType::Timestamp(u8::try_from(modifier).ok()),
+        SqlType::Timestamptz(_) => SqlType::Timestamptz(u8::try_from(modifier).ok()),
         SqlType::Numeric(_) => {
             SqlType::Numeric(length.map(|bits| ((bits >> 16) as u16, (((bits & 0x7ff) ^ 1024) as i16) - 1024)))
         }

@@ -13,8 +13,10 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("current_schemas", 1..=1, SqlType::Array(Box::new(SqlType::Text)), current_schemas),
         function("pg_is_in_recovery", 0..=0, SqlType::Bool, |_, _| Ok(Value::Bool(false))),
         function("pg_is_wal_replay_paused", 0..=0, SqlType::Bool, |_, _| Ok(Value::Bool(false))),
-        function("pg_postmaster_start_time", 0..=0, SqlType::Timestamptz, |_, _| Ok(Value::Timestamptz(*STARTED))),
-        function("pg_conf_load_time", 0..=0, SqlType::Timestamptz, |_, _| Ok(Value::Timestamptz(*STARTED))),
+        function("pg_postmaster_start_time", 0..=0, SqlType::Timestamptz(None), |_, _| {
+            Ok(Value::Timestamptz(*STARTED))
+        }),
+        function("pg_conf_load_time", 0..=0, SqlType::Timestamptz(None), |_, _| Ok(Value::Timestamptz(*STARTED))),
         function("txid_current", 0..=0, SqlType::Int8, snapshot_index),
         function("txid_current_if_assigned", 0..=0, SqlType::Int8, |_, _| Ok(Value::Null)),
         function("pg_current_xact_id", 0..=0, SqlType::Int8, snapshot_index),

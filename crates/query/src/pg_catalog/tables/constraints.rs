@@ -45,7 +45,7 @@ pub(super) fn indexes(scope: &Scope, rows: &mut Rows) {
             ("indnkeyatts", int2(types.len())),
             ("indisunique", bool(index.unique)),
             ("indisprimary", bool(table.primary_key == Some(index.oid))),
-            ("indimmediate", bool(true)),
+            ("indimmediate", bool(definition.deferral == Deferral::Never)),
             ("indisvalid", bool(valid)),
             ("indisready", bool(true)),
             ("indislive", bool(true)),
@@ -96,6 +96,7 @@ pub(super) struct Constraint<'a> {
     /// A CHECK's expression.
     pub(super) expression: Option<&'a str>,
     pub(super) foreign: Option<&'a ForeignKey>,
+    deferral: Deferral,
     /// The constraint of the partitioned table that it belongs to.
     pub(super) parent: Option<Oid>,
     /// From how many parents it comes, and whether it would be there without them.
@@ -107,7 +108,7 @@ pub(super) struct Constraint<'a> {
 impl Constraint<'_> {
     /// DEFERRABLE
     pub(super) fn deferral(&self) -> Deferral {
-        self.foreign.map_or(Deferral::Never, |key| key.deferral)
+        self.deferral
     }
 }
 
@@ -121,6 +122,7 @@ pub(super) fn constraints_of<'a>(scope: &Scope<'a>, table: &'a Table) -> Vec<Con
         columns: index.columns.clone(),
         expression: None,
         foreign: None,
+        deferral: index.definition.deferral,
         parent: index.parent,
         inherited: (usize::from(index.parent.is_some()), index.parent.is_none()),
         not_valid: false,
@@ -133,6 +135,7 @@ pub(super) fn constraints_of<'a>(scope: &Scope<'a>, table: &'a Table) -> Vec<Con
         columns: deparse::columns_in(table, &check.expression),
         expression: Some(&check.expression),
         foreign: None,
+        deferral: Deferral::Never,
         parent: None,
         inherited: (usize::from(check.inherited), check.local),
         not_valid: check.not_valid,
@@ -145,6 +148,7 @@ pub(super) fn constraints_of<'a>(scope: &Scope<'a>, table: &'a Table) -> Vec<Con
         columns: key.columns.clone(),
         expression: None,
         foreign: Some(key),
+        deferral: key.deferral,
         parent: key.parent,
         inherited: (usize::from(key.parent.is_some()), key.parent.is_none()),
         not_valid: key.not_valid,

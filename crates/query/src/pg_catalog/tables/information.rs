@@ -158,7 +158,7 @@ impl TypeFacts {
             SqlType::Char(_) => "character".to_owned(),
             SqlType::Array(_) => "ARRAY".to_owned(),
             SqlType::Enum(_) => "USER-DEFINED".to_owned(),
-            other => other.to_string(),
+            other => other.without_second_digits().to_string(),
         };
         let null = Value::Null;
         let characters = match ty {
@@ -182,7 +182,10 @@ impl TypeFacts {
         };
         let fraction = match ty {
             SqlType::Date => int4(0),
-            SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => int4(6),
+            SqlType::Time(digits) | SqlType::Timestamp(digits) | SqlType::Timestamptz(digits) => {
+                int4(usize::from(digits.unwrap_or(6)))
+            }
+            SqlType::Interval => int4(6),
             _ => null,
         };
         Self { name, characters, octets, precision, radix, scale, fraction }
@@ -206,7 +209,7 @@ fn views(scope: &Scope, rows: &mut Rows) {
             ("table_schema", text(scope.schema_name(view.schema))),
             ("table_name", text(view.name.as_str())),
             ("view_definition", text(format!("{};", view.query))),
-            ("check_option", text("NONE")),
+            ("check_option", text(view.check_option.map_or_else(|| "NONE".to_owned(), |o| o.as_str().to_uppercase()))),
             ("is_updatable", yes_or_no(false)),
             ("is_insertable_into", yes_or_no(false)),
             ("is_trigger_updatable", yes_or_no(false)),

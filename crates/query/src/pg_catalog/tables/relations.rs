@@ -37,7 +37,11 @@ pub(super) fn classes(scope: &Scope, rows: &mut Rows) {
                 (owner, i.oid, table.map_or(0, |t| scope.row_count(t)), 0, None)
             }
             Relation::Sequence(s) => (s.owner, s.oid, 1, 0, None),
-            Relation::View(v) => (v.owner, Oid(0), 0, 0, None),
+            Relation::View(v) => {
+                let option = |option: perigee_types::catalog::CheckOption| format!("check_option={}", option.as_str());
+                let options = v.check_option.map(|check| Value::Array(vec![text(option(check))]));
+                (v.owner, Oid(0), 0, 0, options)
+            }
             Relation::System(d) => (perigee_types::catalog::BOOTSTRAP_ROLE, Oid(d.oid), 0, 0, None),
         };
         let kind = relation.kind_in(scope);

@@ -8,7 +8,7 @@ use crate::pg_catalog::builder::{Rows, int8, text};
 use crate::pg_catalog::scope::Scope;
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
-const TIMES: [SqlType; 3] = [SqlType::Timestamptz, SqlType::Timestamp, SqlType::Date];
+const TIMES: [SqlType; 3] = [SqlType::Timestamptz(None), SqlType::Timestamp(None), SqlType::Date];
 
 pub(super) fn fill(scope: &Scope, rows: &mut Rows) {
     let store = scope.view().snapshot.store();

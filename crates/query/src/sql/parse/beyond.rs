@@ -2,6 +2,8 @@
 //!
 //! - `a ASOF [LEFT] JOIN b ON …` (DuckDB) is `a ASOF JOIN b MATCH_CONDITION (true) ON …`, with `(false)` for LEFT
 //! - `a <+> b` (pgvector), which is three tokens, is one operator
+//! - `ROWS FROM (f(a), g(b))`, which PostgreSQL has and sqlparser does not, is `(SELECT f(a), g(b))`: sets of a select list
+//!   go on together
 //! - `LATEST ON t PARTITION BY a, b` (QuestDB) is `QUALIFY __latest(t, a, b)`
 
 use sqlparser::keywords::Keyword;
@@ -21,6 +23,41 @@ pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
     plus_between_angles(tokens);
     asof_joins(tokens);
     latest_on(tokens);
+    rows_from(tokens);
+}
+
+fn rows_from(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 1;
+    while at + 2 < tokens.len() {
+        let begins = is_words(tokens, at, &["rows", "from"]) && tokens[at + 2].token == Token::LParen;
+        if !begins {
+            at += 1;
+            continue;
+        }
+        let mut depth = 0_usize;
+        let close = (at + 2..tokens.len()).find(|at| {
+            match tokens[*at].token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0
+        });
+        let Some(close) = close else { return };
+        // What names a column is about a relation before it.
+        let names_columns = (at + 3..close).any(|at| {
+            let is_name = matches!(&tokens[at].token, Token::Word(word) if word.keyword == Keyword::NoKeyword);
+            is_name && tokens.get(at + 1).is_none_or(|next| next.token != Token::LParen)
+        });
+        let span = tokens[at].span;
+        let mut clause = vec![TokenWithSpan { token: Token::LParen, span }, word("SELECT", Keyword::SELECT, span)];
+        if names_columns {
+            clause.insert(0, word("LATERAL", Keyword::LATERAL, span));
+        }
+        let length = clause.len();
+        tokens.splice(at..at + 3, clause);
+        at += length;
+    }
 }
 
 fn plus_between_angles(tokens: &mut Vec<TokenWithSpan>) {

@@ -73,7 +73,10 @@ pub fn parse(sql: &str) -> SqlResult<Vec<Statement>> {
 fn without_space(text: &Text, tokens: Vec<TokenWithSpan>) -> SqlResult<Vec<TokenWithSpan>> {
     let mut kept: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut new_line = false;
-    for token in tokens {
+    for mut token in tokens {
+        if let Some(number) = number_of_base(text, &token) {
+            token.token = number;
+        }
         match &token.token {
             Token::Whitespace(Whitespace::Newline | Whitespace::SingleLineComment { .. }) => new_line = true,
             Token::Whitespace(_) => {}
@@ -101,6 +104,17 @@ fn without_space(text: &Text, tokens: Vec<TokenWithSpan>) -> SqlResult<Vec<Token
         }
     }
     Ok(kept)
+}
+
+/// `0x1F` as a number: the tokenizer takes it for the same as `X'1F'`.
+fn number_of_base(text: &Text, token: &TokenWithSpan) -> Option<Token> {
+    let Token::HexStringLiteral(digits) = &token.token else { return None };
+    let written = text.slice(text.range(std::slice::from_ref(token)));
+    if !written.starts_with('0') {
+        return None;
+    }
+    let number = u128::from_str_radix(&digits.replace('_', ""), 16).ok()?;
+    Some(Token::Number(number.to_string(), false))
 }
 
 /// One expression, as a column's default stands in the catalog.

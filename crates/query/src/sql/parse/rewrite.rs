@@ -36,6 +36,7 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
         }
     }
     give_view_options_values(&mut tokens);
+    option_for_check_option(&mut tokens);
     let likes = take_likes(&mut tokens);
     order_identity_options(&mut tokens);
     move_overriding(&mut tokens);
@@ -83,6 +84,38 @@ fn give_view_options_values(tokens: &mut Vec<TokenWithSpan>) {
         }
         at += 1;
     }
+}
+
+/// `CREATE VIEW v AS … WITH LOCAL CHECK OPTION` is `CREATE VIEW v WITH (check_option = 'local') AS …`.
+fn option_for_check_option(tokens: &mut Vec<TokenWithSpan>) {
+    let length = tokens.len();
+    if length < 6 || !is_words(tokens, 0, &["create"]) || !is_words(tokens, length - 2, &["check", "option"]) {
+        return;
+    }
+    let (words, option) = match () {
+        () if is_words(tokens, length - 4, &["with", "local"]) => (4, "local"),
+        () if is_words(tokens, length - 4, &["with", "cascaded"]) => (4, "cascaded"),
+        () if is_words(tokens, length - 3, &["with"]) => (3, "cascaded"),
+        () => return,
+    };
+    let Some(view) = (1..5).find(|at| is_words(tokens, *at, &["view"])) else { return };
+    let Some(query) = (view..length).find(|at| is_words(tokens, *at, &["as"])) else { return };
+    tokens.truncate(length - words);
+    let Some(span) = tokens.get(query).map(|token| token.span) else { return };
+    let made = |token| TokenWithSpan { token, span };
+    let name = Token::Word(Word { value: "check_option".to_owned(), quote_style: None, keyword: Keyword::NoKeyword });
+    let value = [made(name), made(Token::Eq), made(Token::SingleQuotedString(option.to_owned()))];
+    if tokens[query - 1].token == Token::RParen
+        && let Some(open) = (view..query).rfind(|at| tokens[*at].token == Token::LParen)
+        && is_words(tokens, open - 1, &["with"])
+    {
+        // Beside the options that stand there.
+        let beside = std::iter::once(made(Token::Comma)).chain(value);
+        tokens.splice(query - 1..query - 1, beside);
+        return;
+    }
+    let clause = [made(keyword("WITH", Keyword::WITH)), made(Token::LParen)];
+    tokens.splice(query..query, clause.into_iter().chain(value).chain([made(Token::RParen)]));
 }
 
 /// What stands before the text of a target in [`name_conflict_target`]: no name of a constraint begins like that.

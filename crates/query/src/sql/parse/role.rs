@@ -111,7 +111,7 @@ fn options(tokens: &mut Tokens, creating: bool) -> SqlResult<RoleOptions> {
             once(&mut options.connections_max, u32::try_from(limit).ok())?;
         } else if tokens.accept_words(&["valid", "until"]) {
             let text = tokens.string()?;
-            let until = match perigee_types::text::parse(&text, &SqlType::Timestamptz)? {
+            let until = match perigee_types::text::parse(&text, &SqlType::Timestamptz(None))? {
                 Value::Timestamptz(micros) => Some(micros),
                 _ => None,
             };

@@ -2,8 +2,9 @@
 //!
 //! They parse, so that a text of several statements runs up to them, and fail with 0A000.
 
-use sqlparser::tokenizer::TokenWithSpan;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::rewrite::is_words;
 use super::tokens::word_of;
 
 const COMMANDS: &[&str] = &[
@@ -93,8 +94,16 @@ const COMMANDS: &[&str] = &[
     "SECURITY LABEL",
 ];
 
-/// The command that `tokens` start with, if Perigee does not have it.
+/// The command that `tokens` start with, if Perigee does not have it, or a clause that sqlparser does not have.
 pub(super) fn find(tokens: &[TokenWithSpan]) -> Option<&'static str> {
+    let excludes = |at: usize| {
+        let words: &[&[&str]] = &[&["exclude", "current", "row"], &["exclude", "ties"], &["exclude", "group"]];
+        let found = words.iter().find(|words| is_words(tokens, at, words));
+        found.is_some_and(|words| tokens.get(at + words.len()).is_some_and(|next| next.token == Token::RParen))
+    };
+    if (0..tokens.len()).any(excludes) {
+        return Some("EXCLUDE in a window's frame");
+    }
     COMMANDS.iter().copied().find(|command| {
         let mut at = 0;
         command.split(' ').all(|word| {

@@ -43,15 +43,25 @@ fn made(expr: DfExpr, from: &SqlType, into: &Column, untyped: bool) -> SqlResult
     if !untyped && !assignable(from, to) {
         return Err(type_mismatch(&into.name, to, from));
     }
+    if to.second_digits().is_some() && from != to && !from.is_string() {
+        // What they become without digits may depend on the session; the digits do not.
+        let plain = to.without_second_digits();
+        let whole = Column { ty: plain.clone(), ..into.clone() };
+        return Ok(assigned(made(expr, from, &whole, untyped)?, &plain, to));
+    }
     if needs_no_check(from, to) {
         return Ok(if from.arrow() == to.arrow() { expr } else { cast(expr, to.arrow()) });
     }
+    Ok(assigned(expr, from, to))
+}
+
+fn assigned(expr: DfExpr, from: &SqlType, to: &SqlType) -> DfExpr {
     let function = ScalarUDF::new_from_impl(Assign {
         from: from.clone(),
         to: to.clone(),
         signature: Signature::any(1, Volatility::Immutable),
     });
-    Ok(DfExpr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![expr])))
+    DfExpr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![expr]))
 }
 
 /// Whether the plan's column is a constant or a parameter in each of its rows.
@@ -99,7 +109,8 @@ fn needs_no_check(from: &SqlType, to: &SqlType) -> bool {
         (Int2, Int4 | Int8 | Float8) | (Int4, Int8 | Float8) | (Float4, Float8) => true,
         (Text | Varchar(_) | Name, Text | Varchar(None)) => true,
         (Varchar(Some(a)), Varchar(Some(b))) => a <= b,
-        (Date | Timestamp | Timestamptz, Date | Time | Timestamp | Timestamptz) => true,
+        (Date | Timestamp(_) | Timestamptz(_), Date | Time(None) | Timestamp(None) | Timestamptz(None)) => true,
+        (Time(_), Time(None)) => true,
         _ => false,
     }
 }

@@ -31,6 +31,8 @@ pub struct Check {
     pub test: RowExpression,
     /// Where it is a rule of a column's domain.
     pub domain: Option<DomainRule>,
+    /// Where it is the condition of a view that is written through: which one.
+    pub view: Option<String>,
 }
 
 /// A rule of a domain.
@@ -58,7 +60,7 @@ pub enum RowExpression {
 pub fn checks(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Vec<Check>> {
     let check = |check: &perigee_types::catalog::Check| {
         let expression = parse_expression(&check.expression)?;
-        Ok(Check { name: check.name.clone(), test: test(table, &expression, context)?, domain: None })
+        Ok(Check { name: check.name.clone(), test: test(table, &expression, context)?, domain: None, view: None })
     };
     context.with_types(|| {
         let mut all = domain_rules(table, context)?;
@@ -79,7 +81,12 @@ fn domain_rules(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Vec<Chec
         for (ty, domain) in domains {
             let mut rule = |name: &str, expression: &ast::Expr, not_null| {
                 let domain = Some(DomainRule { domain: ty.name.clone(), not_null });
-                rules.push(Check { name: name.to_owned(), test: test(table, expression, context)?, domain });
+                rules.push(Check {
+                    name: name.to_owned(),
+                    test: test(table, expression, context)?,
+                    domain,
+                    view: None,
+                });
                 Ok::<_, SqlError>(())
             };
             if domain.not_null {

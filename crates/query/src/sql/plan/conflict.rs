@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlanBuilder;
 use perigee_plan::relational::{ConflictAction, ConflictValues, OnConflict, RETURNING_TABLE};
-use perigee_types::catalog::{Column, Table};
+use perigee_types::catalog::{Column, Deferral, Index, Table};
 use perigee_types::{IndexId, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{
     self, ConflictTarget, DoUpdate, Ident, Insert, OnConflictAction, OnInsert, Query, SelectItem, VisitMut, VisitorMut,
@@ -60,11 +60,17 @@ pub(super) fn resolve<'a>(insert: &'a Insert, table: &Table, context: &PlanConte
         return Err(SqlError::syntax("ON CONFLICT DO UPDATE requires inference specification or constraint name")
             .hint("For example, ON CONFLICT (column_name)."));
     }
+    let deferrable = |index: &Index| index.unique && index.definition.deferral != Deferral::Never;
     let arbiters = match &on.conflict_target {
         None => Vec::new(),
         Some(target) if KeyTable::of(table.oid).is_some() => key_arbiters(target, table)?,
         Some(target) => arbiters(target, table, context)?,
     };
+    let mut indexes = context.catalog.indexes_of(table);
+    if indexes.any(|index| deferrable(index) && (arbiters.is_empty() || arbiters.contains(&index.oid))) {
+        let text = "ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters";
+        return Err(SqlError::new(SqlState::ObjectNotInPrerequisiteState, text));
+    }
     Ok(Some(Conflict { arbiters, update }))
 }
 

@@ -242,7 +242,7 @@ fn point_rows(resolved: &Resolved, context: &PlanContext) -> SqlResult<Option<Pl
             None => return Ok(None),
         },
     };
-    let is_seen = target.through.is_some() && insert.returning.is_some();
+    let is_seen = target.through.as_ref().is_some_and(|through| insert.returning.is_some() || through.is_checked());
     if rows.len() > POINT_ROWS_MAX || target.is_keys() || is_seen {
         return Ok(None);
     }

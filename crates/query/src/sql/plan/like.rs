@@ -82,7 +82,8 @@ pub(super) fn taken(like: &LikeClause, context: &PlanContext) -> SqlResult<Taken
             if index.constraint {
                 let columns = column_names(&table, &index.columns);
                 let primary = table.primary_key == Some(index.oid);
-                taken.keys.push(KeyConstraint { name: None, columns, primary });
+                let deferral = index.definition.deferral;
+                taken.keys.push(KeyConstraint { name: None, columns, primary, deferral });
             } else {
                 taken.indexes.push(plain_index(&table, index)?);
             }

@@ -24,7 +24,7 @@ pub(super) fn number(text: &str) -> Option<(Value, SqlType)> {
 /// time (`'now'`).
 pub(super) fn depends_on_session(ty: &SqlType) -> bool {
     match ty {
-        SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz => true,
+        SqlType::Date | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) => true,
         SqlType::Array(of) => depends_on_session(of),
         _ => false,
     }

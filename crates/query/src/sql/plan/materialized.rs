@@ -271,7 +271,7 @@ impl Parts {
         };
         let time_column = names::column(&table, &column)?;
         let ty = &table.columns[time_column].ty;
-        if !matches!(ty, SqlType::Timestamp | SqlType::Timestamptz | SqlType::Date) {
+        if !matches!(ty, SqlType::Timestamp(_) | SqlType::Timestamptz(_) | SqlType::Date) {
             return wrong("over a column that is no timestamp, timestamptz or date");
         }
         Ok(Self { table, time_column, bucket_column, interval, time: (*time).clone() })

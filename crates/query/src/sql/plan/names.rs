@@ -6,7 +6,7 @@ use perigee_types::catalog::{Object, TEMPORARY_PREFIX, TEMPORARY_SCHEMA, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use sqlparser::ast::{Ident, ObjectName};
 
-use crate::exec::{ONLY_MARK, TABLE_OID_MARK};
+use crate::exec::{LATEST_MARK, ONLY_MARK, TABLE_OID_MARK};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -20,7 +20,10 @@ pub(super) type Qualified = (Option<String>, String);
 pub(super) fn qualified(name: &ObjectName, context: &PlanContext) -> SqlResult<Qualified> {
     let mut parts = name.0.iter().map(|part| part.as_ident().map(fold)).collect::<Option<Vec<_>>>();
     if let Some(last) = parts.as_mut().and_then(|parts| parts.last_mut())
-        && let Some(plain) = last.strip_suffix(ONLY_MARK).or_else(|| last.strip_suffix(TABLE_OID_MARK))
+        && let Some(plain) = last
+            .strip_suffix(ONLY_MARK)
+            .or_else(|| last.strip_suffix(TABLE_OID_MARK))
+            .or_else(|| last.split_once(LATEST_MARK).map(|(plain, _)| plain))
     {
         *last = plain.to_owned();
     }

@@ -162,7 +162,7 @@ fn without_modifier(ty: &SqlType) -> SqlType {
         SqlType::Char(_) => SqlType::Text,
         SqlType::Numeric(_) => SqlType::Numeric(None),
         SqlType::Array(of) => SqlType::Array(Box::new(without_modifier(of))),
-        other => other.clone(),
+        other => other.without_second_digits(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use perigee_plan::point::KeyLookup;
 use perigee_plan::{Expr, Plan, Point, ResultColumn};
-use perigee_types::catalog::{Index, IndexState, Object, Table};
+use perigee_types::catalog::{Deferral, Index, IndexState, Object, Table};
 use perigee_types::{SqlResult, SqlType};
 use sqlparser::ast::{
     self, BinaryOperator, GroupByExpr, LimitClause, LockType, ObjectName, Query, Select, SelectItem, SetExpr,
@@ -239,6 +239,7 @@ fn column_place(target: &Target, expr: &ast::Expr) -> Option<usize> {
 fn covered_index(table: &Table, equal: &[(usize, Bound, usize)], context: &PlanContext) -> Option<Arc<Index>> {
     let covered = |index: &&Arc<Index>| {
         index.unique
+            && index.definition.deferral == Deferral::Never
             && index.state == IndexState::Valid
             && !index.columns.is_empty()
             && index.columns.iter().all(|number| {

@@ -18,7 +18,7 @@ use sqlparser::ast::{
     Statement, TableFactor, TableObject, Visit, Visitor,
 };
 
-use super::view_target::Verb;
+use super::view_target::{Relations, Verb};
 use super::{names, point};
 use crate::exec::{finds_written_rows, scanned_table};
 use crate::sql::context::PlanContext;
@@ -46,6 +46,16 @@ impl Needs {
         match columns {
             None => known.whole = true,
             Some(columns) => known.numbers.extend(columns),
+        }
+    }
+
+    /// What only subqueries of views read (whose rights count, and what) is their owners' matter, unless the statement names it.
+    fn give_to_owners(&mut self, queried: &[(Oid, Oid)], named: &[Oid]) {
+        let select = Privileges::SELECT.names().next().unwrap_or_default();
+        for (owner, object) in queried.iter().filter(|(_, object)| !named.contains(object)) {
+            self.own.remove(&(*object, select));
+            let (object, privileges) = (*object, Privileges::SELECT);
+            self.others.push(Need { object, privileges, columns: None, by: Some(*owner) });
         }
     }
 
@@ -98,7 +108,13 @@ pub(super) fn needs(statement: Option<&Statement>, plan: &Plan, context: &PlanCo
         Plan::Point(_) | Plan::Ddl(_) | Plan::Transaction(_) | Plan::Session(_) | Plan::Admin(_) => {}
     }
     if let Some(statement) = statement {
-        Writes { context, needs: &mut needs }.statement(statement);
+        let mut queried = Vec::new();
+        Writes { context, needs: &mut needs, queried: &mut queried }.statement(statement);
+        if !queried.is_empty() {
+            let mut named = Relations { context, found: Vec::new() };
+            let _ = statement.visit(&mut named);
+            needs.give_to_owners(&queried, &named.found);
+        }
     }
     needs.finish()
 }
@@ -146,6 +162,8 @@ fn columns_of(scan: &TableScan) -> Option<(Oid, BTreeSet<u16>)> {
 struct Writes<'a> {
     context: &'a PlanContext<'a>,
     needs: &'a mut Needs,
+    /// What subqueries of views read that are written through.
+    queried: &'a mut Vec<(Oid, Oid)>,
 }
 
 impl Writes<'_> {
@@ -261,6 +279,7 @@ impl Writes<'_> {
             Verb::Update => (Privileges::UPDATE, Some(Privileges::SELECT)),
             Verb::Delete => (Privileges::DELETE, Some(Privileges::SELECT)),
         };
+        self.queried.extend_from_slice(&through.queried);
         for (owner, object) in &through.below {
             let need = |privileges| Need { object: *object, privileges, columns: None, by: Some(*owner) };
             self.needs.others.extend(std::iter::once(privilege).chain(reads).map(need));

@@ -258,8 +258,13 @@ pub(super) fn deferrable(names: &[ObjectName], context: &PlanContext) -> SqlResu
                 for key in table.foreign_keys.iter().filter(|key| key.name == name) {
                     if key.deferral == Deferral::Never { other = true } else { of_name.push(key.oid) }
                 }
-                other |= table.checks.iter().any(|check| check.name == name)
-                    || catalog.indexes_of(table).any(|index| index.constraint && index.name == name);
+                for index in catalog.indexes_of(table).filter(|index| index.constraint && index.name == name) {
+                    match index.definition.deferral {
+                        Deferral::Never => other = true,
+                        _ => of_name.push(index.oid),
+                    }
+                }
+                other |= table.checks.iter().any(|check| check.name == name);
             }
             // The first schema of the path that has one is meant.
             if other || !of_name.is_empty() {
@@ -279,8 +284,10 @@ pub(super) fn deferrable(names: &[ObjectName], context: &PlanContext) -> SqlResu
     // Those of partitions stand for their part of the rows.
     loop {
         let keys = tables().flat_map(|table| &table.foreign_keys);
-        let below = keys.filter(|key| key.parent.is_some_and(|parent| found.contains(&parent)));
-        let new: Vec<Oid> = below.map(|key| key.oid).filter(|oid| !found.contains(oid)).collect();
+        let keys = keys.map(|key| (key.oid, key.parent));
+        let indexes = tables().flat_map(|table| catalog.indexes_of(table)).map(|index| (index.oid, index.parent));
+        let below = keys.chain(indexes).filter(|(_, parent)| parent.is_some_and(|parent| found.contains(&parent)));
+        let new: Vec<Oid> = below.map(|(oid, _)| oid).filter(|oid| !found.contains(oid)).collect();
         if new.is_empty() {
             return Ok(found);
         }

@@ -52,7 +52,12 @@ pub(super) fn write(
     let (planned, columns) = relational(target, returning, with, &parameters, context)?.unzip();
     let others = returning.fields();
     let family = target.is_family(context);
-    let write = Write { table: Arc::clone(&target.table), family, kind, source, others, returning: planned };
+    let view_checks = match (&target.through, &kind) {
+        (None, _) | (_, WriteKind::Delete) => Vec::new(),
+        (Some(through), _) => through.checks()?,
+    };
+    let table = Arc::clone(&target.table);
+    let write = Write { table, family, kind, source, others, returning: planned, view_checks };
     Ok(Planned { plan: Plan::Write(write), parameters, columns, tag })
 }
 

@@ -251,15 +251,17 @@ pub(super) fn column(
             ColumnOption::NotNull => not_null = true,
             ColumnOption::Default(expr) => default = Some(expr),
             ColumnOption::PrimaryKey(primary) => {
-                refuse_deferrable(primary.characteristics.as_ref())?;
                 not_null = true;
-                key = Some(KeyConstraint { name: constraint_name, columns: vec![name.clone()], primary: true });
+                let deferral = deferral(primary.characteristics.as_ref())?;
+                let columns = vec![name.clone()];
+                key = Some(KeyConstraint { name: constraint_name, columns, primary: true, deferral });
             }
             ColumnOption::Unique(unique) => {
-                refuse_deferrable(unique.characteristics.as_ref())?;
                 refuse(unique.nulls_distinct == ast::NullsDistinctOption::NotDistinct, "NULLS NOT DISTINCT")?;
                 // A primary key is unique anyway.
-                key.get_or_insert(KeyConstraint { name: constraint_name, columns: vec![name.clone()], primary: false });
+                let deferral = deferral(unique.characteristics.as_ref())?;
+                let columns = vec![name.clone()];
+                key.get_or_insert(KeyConstraint { name: constraint_name, columns, primary: false, deferral });
             }
             ColumnOption::Check(check) => {
                 checks.push(CheckConstraint {
@@ -412,16 +414,17 @@ pub(super) fn table_constraint(
     let name = |name: &Option<Ident>| name.as_ref().map(fold);
     Ok(match constraint {
         TableConstraint::PrimaryKey(key) => {
-            refuse_deferrable(key.characteristics.as_ref())?;
-            Constraint::Key(KeyConstraint { name: name(&key.name), columns: key_columns(&key.columns)?, primary: true })
+            let deferral = deferral(key.characteristics.as_ref())?;
+            let columns = key_columns(&key.columns)?;
+            Constraint::Key(KeyConstraint { name: name(&key.name), columns, primary: true, deferral })
         }
         TableConstraint::Unique(key) => {
-            refuse_deferrable(key.characteristics.as_ref())?;
             refuse(key.nulls_distinct == ast::NullsDistinctOption::NotDistinct, "NULLS NOT DISTINCT")?;
             Constraint::Key(KeyConstraint {
                 name: name(&key.name),
                 columns: key_columns(&key.columns)?,
                 primary: false,
+                deferral: deferral(key.characteristics.as_ref())?,
             })
         }
         TableConstraint::Check(check) => {
@@ -487,14 +490,6 @@ fn deferral(characteristics: Option<&ast::ConstraintCharacteristics>) -> SqlResu
         (Some(true), _) => Ok(Deferral::Immediate),
         _ => Ok(Deferral::Never),
     }
-}
-
-/// Unique constraints and primary keys are looked at with each row: they have no later.
-///
-/// # Errors
-/// `0A000`
-fn refuse_deferrable(characteristics: Option<&ast::ConstraintCharacteristics>) -> SqlResult<()> {
-    refuse(deferral(characteristics)? != Deferral::Never, "a deferrable constraint that is no foreign key")
 }
 
 /// Names of the columns of an index.

@@ -241,7 +241,15 @@ pub fn refresh_rows(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Writ
     let source = select(&target, items, Vec::new(), None, context);
     let (source, _) = written_query(source, &target, Parameters::default(), |_| None, context)?;
     let kind = WriteKind::Update { assigned: Vec::new() };
-    Ok(Write { table: Arc::clone(table), family: false, kind, source, others: Vec::new(), returning: None })
+    Ok(Write {
+        table: Arc::clone(table),
+        family: false,
+        kind,
+        source,
+        others: Vec::new(),
+        returning: None,
+        view_checks: Vec::new(),
+    })
 }
 
 fn relational(

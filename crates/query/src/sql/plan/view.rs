@@ -7,9 +7,11 @@ use std::sync::Arc;
 use datafusion::common::Column;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableSource, col};
 use perigee_plan::{Ddl, Plan};
-use perigee_types::catalog::{Continuous, Object, TEMPORARY_SCHEMA, Table, View};
+use perigee_types::catalog::{CheckOption, Continuous, Object, TEMPORARY_SCHEMA, Table, View};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
-use sqlparser::ast::{self, CreateView, Ident, ObjectName, ObjectNamePart, VisitMut, VisitorMut};
+use sqlparser::ast::{
+    self, CreateTableOptions, CreateView, Ident, ObjectName, ObjectNamePart, SqlOption, VisitMut, VisitorMut,
+};
 
 use super::parameters::Parameters;
 use super::{Planned, names, query, refuse};
@@ -123,6 +125,24 @@ pub(super) fn create(create: &CreateView, context: &PlanContext) -> SqlResult<Pl
             "cannot create temporary relation in non-temporary schema",
         ));
     }
+    let check_option = check_option(&create.options)?;
+    let query = body.to_string();
+    if check_option.is_some() {
+        let view = View {
+            oid: Oid(0),
+            tenant: context.tenant,
+            schema,
+            name: name.1.clone(),
+            owner: Oid(0),
+            query: query.clone(),
+            columns: columns.clone(),
+            depends_on: Vec::new(),
+            check_option,
+            comment: None,
+            acl: None,
+        };
+        super::view_target::check_is_possible(&view, context)?;
+    }
     Ok(Planned::command(
         Plan::Ddl(Ddl::CreateView {
             schema: if becomes_temporary { TEMPORARY_SCHEMA } else { schema },
@@ -130,11 +150,42 @@ pub(super) fn create(create: &CreateView, context: &PlanContext) -> SqlResult<Pl
             name: name.1,
             replace: create.or_replace,
             columns,
-            query: body.to_string(),
+            query,
             depends_on: relational.reads,
+            check_option,
         }),
         "CREATE VIEW",
     ))
+}
+
+/// `WITH (check_option = …)`, which WITH CHECK OPTION is read as. What else stands there changes nothing here.
+///
+/// # Errors
+/// `22023` for another value, `22023` for an option that is not known.
+fn check_option(options: &CreateTableOptions) -> SqlResult<Option<CheckOption>> {
+    let (CreateTableOptions::With(options) | CreateTableOptions::Options(options)) = options else { return Ok(None) };
+    let mut found = None;
+    let invalid = |text: String| SqlError::new(SqlState::InvalidParameterValue, text);
+    for option in options {
+        let (key, value) = match option {
+            SqlOption::KeyValue { key, value } => (fold(key), value.to_string()),
+            SqlOption::Ident(key) => (fold(key), "true".to_owned()),
+            _ => return Err(SqlError::unsupported("this option of a view")),
+        };
+        match (key.as_str(), value.trim_matches(['\'', '"']).to_lowercase().as_str()) {
+            ("check_option", "local") => found = Some(CheckOption::Local),
+            ("check_option", "cascaded") => found = Some(CheckOption::Cascaded),
+            ("check_option", other) => {
+                return Err(invalid(format!("invalid value for enum option \"check_option\": {other}"))
+                    .detail("Valid values are \"local\" and \"cascaded\"."));
+            }
+            ("security_barrier", _) => {}
+            ("security_invoker", "false" | "off" | "0" | "no") => {}
+            ("security_invoker", _) => return Err(SqlError::unsupported("security_invoker")),
+            (other, _) => return Err(invalid(format!("unrecognized parameter \"{other}\""))),
+        }
+    }
+    Ok(found)
 }
 
 /// Whether any of these tables and views is temporary.

@@ -13,12 +13,12 @@
 
 use std::sync::Arc;
 
-use perigee_plan::relational::{TABLE_OID_COLUMN, VID_COLUMN};
-use perigee_types::catalog::{Object, Table, View};
+use perigee_plan::relational::{TABLE_OID_COLUMN, VID_COLUMN, ViewCheck};
+use perigee_types::catalog::{CheckOption, Object, Table, View};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use sqlparser::ast::{
     self, Assignment, AssignmentTarget, Expr, Function, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Visit, Visitor,
+    SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::point::Target;
@@ -54,11 +54,17 @@ pub(super) struct Through {
     pub(super) columns: Vec<(String, Option<usize>)>,
     /// From the view down to the one over the table: whose rights count for what is below it, and that relation.
     pub(super) below: Vec<(Oid, Oid)>,
+    /// What its subqueries and those of the views below read: whose rights count, and what.
+    pub(super) queried: Vec<(Oid, Oid)>,
     /// Its SELECT, without the table's own columns.
     select: Box<Select>,
     /// What the relation below it is called in its SELECT, and that relation where it is a view too.
     alias: String,
     inner: Option<Box<Through>>,
+    check_option: Option<CheckOption>,
+    /// Its columns as expressions over the table, and so its WHERE.
+    over_table: Vec<(String, Expr)>,
+    condition: Option<Expr>,
 }
 
 /// The table below a view that a statement writes to.
@@ -153,6 +159,22 @@ fn look(view: &View, verb: Verb, depth: usize, context: &PlanContext) -> SqlResu
     }
     let mut below = vec![(view.owner, oid)];
     below.extend(inner.iter().flat_map(|inner| inner.below.iter().copied()));
+    let below_exprs: Vec<(String, Expr)> = match &inner {
+        Some(through) => through.over_table.clone(),
+        None => {
+            let column = |name: &String| Expr::Identifier(Ident::with_quote('"', name));
+            table.visible_columns().iter().map(|c| (c.name.clone(), column(&c.name))).collect()
+        }
+    };
+    let shown = |expr: &Expr| substituted(expr, &alias, &below_exprs);
+    let over_table =
+        view.columns.iter().zip(&outputs).map(|((name, _), (expr, _))| (name.clone(), shown(expr))).collect();
+    let condition = select.selection.as_ref().map(shown);
+    let mut queried = Relations { context, found: Vec::new() };
+    let _ = Visit::visit(&select.projection, &mut queried);
+    let _ = Visit::visit(&select.selection, &mut queried);
+    let mut queried: Vec<(Oid, Oid)> = queried.found.into_iter().map(|oid| (view.owner, oid)).collect();
+    queried.extend(inner.iter().flat_map(|inner| inner.queried.iter().copied()));
     let projection = view
         .columns
         .iter()
@@ -160,7 +182,79 @@ fn look(view: &View, verb: Verb, depth: usize, context: &PlanContext) -> SqlResu
         .map(|((name, _), (expr, _))| SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) })
         .collect();
     let select = Box::new(Select { projection, ..*select });
-    Ok((table, only, Through { name: view.name.clone(), columns, below, select, alias, inner }))
+    let name = view.name.clone();
+    let check_option = view.check_option;
+    let through = Through { name, columns, below, queried, select, alias, inner, check_option, over_table, condition };
+    Ok((table, only, through))
+}
+
+/// The tables and views that a part of a statement names.
+pub(super) struct Relations<'a> {
+    pub(super) context: &'a PlanContext<'a>,
+    pub(super) found: Vec<Oid>,
+}
+
+impl Visitor for Relations<'_> {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> std::ops::ControlFlow<()> {
+        let found = names::qualified(name, self.context).ok();
+        let found = found.and_then(|name| names::find(&name, self.context).map(Object::oid));
+        self.found.extend(found);
+        std::ops::ControlFlow::Continue(())
+    }
+}
+
+/// An expression over a view's relation as one over what the relation's columns are.
+fn substituted(expr: &Expr, alias: &str, below: &[(String, Expr)]) -> Expr {
+    let mut expr = expr.clone();
+    let _ = VisitMut::visit(&mut expr, &mut Substitution { alias, below });
+    expr
+}
+
+struct Substitution<'a> {
+    alias: &'a str,
+    below: &'a [(String, Expr)],
+}
+
+impl VisitorMut for Substitution<'_> {
+    type Break = ();
+
+    // Behind its parts: what takes a name's place is not looked at again.
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> std::ops::ControlFlow<()> {
+        let column = match &*expr {
+            Expr::Identifier(column) => Some(column),
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [table, column] if fold(table) == self.alias => Some(column),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(name) = column.map(fold)
+            && let Some((_, below)) = self.below.iter().find(|(known, _)| *known == name)
+        {
+            *expr = match below {
+                Expr::Identifier(_) => below.clone(),
+                other => Expr::Nested(Box::new(other.clone())),
+            };
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+}
+
+/// Refuses WITH CHECK OPTION of a view that is not written through.
+///
+/// # Errors
+/// `0A000`
+pub(super) fn check_is_possible(view: &View, context: &PlanContext) -> SqlResult<()> {
+    look(view, Verb::Update, 0, context).map(|_| ()).map_err(|error| {
+        let text = "WITH CHECK OPTION is supported only on automatically updatable views";
+        let refused = SqlError::new(SqlState::FeatureNotSupported, text);
+        match error.fields().detail.clone() {
+            Some(detail) => refused.hint(detail),
+            None => refused,
+        }
+    })
 }
 
 /// What a view's query yields, with the places of columns that are the table's.
@@ -251,6 +345,40 @@ impl Through {
             alias: Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None }),
             sample: None,
         }
+    }
+
+    /// Whether rows that are written through it are tested.
+    pub(super) fn is_checked(&self) -> bool {
+        self.check_option.is_some() || self.inner.as_ref().is_some_and(|inner| inner.is_checked())
+    }
+
+    /// What rows that are written through it must fulfil, the conditions of views below first.
+    ///
+    /// # Errors
+    /// `0A000` for a condition with a subquery.
+    pub(super) fn checks(&self) -> SqlResult<Vec<ViewCheck>> {
+        let mut found = Vec::new();
+        self.collect_checks(false, &mut found)?;
+        Ok(found)
+    }
+
+    fn collect_checks(&self, asked: bool, found: &mut Vec<ViewCheck>) -> SqlResult<()> {
+        if let Some(inner) = &self.inner {
+            inner.collect_checks(asked || self.check_option == Some(CheckOption::Cascaded), found)?;
+        }
+        let Some(condition) = self.condition.as_ref().filter(|_| asked || self.check_option.is_some()) else {
+            return Ok(());
+        };
+        let queries = ast::visit_expressions(condition, |expr| match expr {
+            Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => std::ops::ControlFlow::Break(()),
+            _ => std::ops::ControlFlow::Continue(()),
+        });
+        if queries.is_break() {
+            return Err(SqlError::unsupported("a view's check option over a subquery"));
+        }
+        // NULL is not true.
+        found.push(ViewCheck { view: self.name.clone(), condition: format!("({condition}) IS TRUE") });
+        Ok(())
     }
 
     /// The place in the table of a column of the view.

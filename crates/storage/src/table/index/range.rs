@@ -35,11 +35,44 @@ impl TableIndex {
         request: RangeRequest,
         visible: impl Fn(u64) -> bool,
     ) -> Result<Vec<u64>, StoreError> {
+        let mut found = Vec::new();
+        let limit = request.limit;
+        self.walk(context, request, visible, |_, vid| {
+            found.push(vid);
+            found.len() < limit
+        })?;
+        Ok(found)
+    }
+
+    /// The key, with a vid behind it where the index has one there, and the vid of the last visible entry within bounds.
+    pub(crate) fn last(
+        &self,
+        context: &TableContext,
+        from: Bound<Vec<u8>>,
+        to: Bound<Vec<u8>>,
+        visible: impl Fn(u64) -> bool,
+    ) -> Result<Option<(KeyBytes, u64)>, StoreError> {
+        let mut found = None;
+        let request = RangeRequest { from, to, reverse: true, limit: 1 };
+        self.walk(context, request, visible, |key, vid| {
+            found = Some((KeyBytes::from_slice(key), vid));
+            false
+        })?;
+        Ok(found)
+    }
+
+    /// Shows visible entries in key order until `each` has seen enough. The limit is a guess of how many that will be.
+    fn walk(
+        &self,
+        context: &TableContext,
+        request: RangeRequest,
+        visible: impl Fn(u64) -> bool,
+        mut each: impl FnMut(&[u8], u64) -> bool,
+    ) -> Result<(), StoreError> {
         let RangeRequest { from, to, reverse, limit } = request;
         let (mut from, mut to) = (self.lower(from), self.upper(to));
-        let mut found = Vec::new();
         let mut keys_max = limit.clamp(PIECE_KEYS_MIN, PIECE_KEYS_MAX);
-        while found.len() < limit && !is_empty(&from, &to) {
+        while limit > 0 && !is_empty(&from, &to) {
             let (piece, last) = self.copy_deltas(&from, &to, reverse, keys_max);
             // The piece ends behind the last key copied: the LSM is read up to there.
             let (piece_from, piece_to) = match (&last, reverse) {
@@ -47,7 +80,9 @@ impl TableIndex {
                 (Some(last), false) => (from.clone(), Bound::Included(last.to_vec())),
                 (Some(last), true) => (Bound::Included(last.to_vec()), to.clone()),
             };
-            self.merge(context, piece, &piece_from, &piece_to, reverse, limit, &visible, &mut found)?;
+            if !self.merge(context, piece, (&piece_from, &piece_to), reverse, &visible, &mut each)? {
+                break;
+            }
             match (last, reverse) {
                 (None, _) => break,
                 (Some(last), false) => from = Bound::Excluded(last.to_vec()),
@@ -55,7 +90,7 @@ impl TableIndex {
             }
             keys_max = PIECE_KEYS_MAX;
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Whether no entry lies between two keys of a unique index, both included, whoever sees it.
@@ -136,26 +171,24 @@ impl TableIndex {
         (keys, last)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the state of one loop, split from it for reading")]
+    /// Whether `each` wants more.
     fn merge(
         &self,
         context: &TableContext,
         mut keys: BTreeMap<KeyBytes, Candidates>,
-        from: &Bound<Vec<u8>>,
-        to: &Bound<Vec<u8>>,
+        (from, to): (&Bound<Vec<u8>>, &Bound<Vec<u8>>),
         reverse: bool,
-        limit: usize,
         visible: &impl Fn(u64) -> bool,
-        found: &mut Vec<u64>,
-    ) -> Result<(), StoreError> {
+        each: &mut impl FnMut(&[u8], u64) -> bool,
+    ) -> Result<bool, StoreError> {
         let prefix = lsm_prefix(self.kind(), context.storage, self.oid);
         let (lsm_from, lsm_to) = lsm_bounds(&prefix, from, to);
         let mut stored = context.kv.scan(lsm_from.as_ref().map(Vec::as_slice), lsm_to.as_ref().map(Vec::as_slice));
         let mut next_stored = || if reverse { stored.next_back() } else { stored.next() };
-        let mut push = |candidates: &[u64]| {
-            // At most one version of a unique key is visible, and other entries have one vid.
-            found.extend(candidates.iter().find(|vid| visible(**vid)));
-            found.len() < limit
+        // At most one version of a unique key is visible, and other entries have one vid.
+        let mut push = |key: &[u8], candidates: &[u64]| match candidates.iter().find(|vid| visible(**vid)) {
+            Some(vid) => each(key, *vid),
+            None => true,
         };
         while let Some(item) = next_stored() {
             let (lsm_key, value) = item?;
@@ -166,22 +199,23 @@ impl TableIndex {
                 if !before {
                     break;
                 }
-                if !push(&entry.remove()) {
-                    return Ok(());
+                let (key, candidates) = entry.remove_entry();
+                if !push(&key, &candidates) {
+                    return Ok(false);
                 }
             }
             let mut candidates: Candidates = keys.remove(key).unwrap_or_default();
             candidates.extend(self.stored_vids(&lsm_key, &value)?);
-            if !push(&candidates) {
-                return Ok(());
+            if !push(key, &candidates) {
+                return Ok(false);
             }
         }
-        while let Some((_, candidates)) = if reverse { keys.pop_last() } else { keys.pop_first() } {
-            if !push(&candidates) {
-                return Ok(());
+        while let Some((key, candidates)) = if reverse { keys.pop_last() } else { keys.pop_first() } {
+            if !push(&key, &candidates) {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The vids of an entry of the LSM.

@@ -21,14 +21,14 @@ pub(super) fn function() -> Arc<ScalarUDF> {
         let array = SqlType::Array(Box::new(ty));
         overload(&args, array, buckets)
     };
-    Function::new(BUCKETS, vec![of(SqlType::Timestamptz), of(SqlType::Timestamp), of(SqlType::Date)]).udf()
+    Function::new(BUCKETS, vec![of(SqlType::Timestamptz(None)), of(SqlType::Timestamp(None)), of(SqlType::Date)]).udf()
 }
 
 fn buckets(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     let ty = match args[0] {
         Value::Date(_) => SqlType::Date,
-        Value::Timestamp(_) => SqlType::Timestamp,
-        _ => SqlType::Timestamptz,
+        Value::Timestamp(_) => SqlType::Timestamp(None),
+        _ => SqlType::Timestamptz(None),
     };
     let time = |at: usize| micros(&args[at]).ok_or_else(|| SqlError::internal("a bucket for something without a time"));
     let (mut at, next, finish) = (time(0)?, time(1)?, time(2)?);

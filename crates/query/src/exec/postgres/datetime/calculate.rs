@@ -17,19 +17,19 @@ pub(super) fn operators() -> Vec<(&'static str, Arc<ScalarUDF>)> {
     let plus = vec![
         overload(&[T::Date, T::Int4], T::Date, add_days),
         overload(&[T::Int4, T::Date], T::Date, |a, c| add_days(&[a[1].clone(), a[0].clone()], c)),
-        overload(&[T::Date, T::Interval], T::Timestamp, add),
-        overload(&[T::Interval, T::Date], T::Timestamp, |a, c| add(&[a[1].clone(), a[0].clone()], c)),
-        overload(&[T::Timestamp, T::Interval], T::Timestamp, add),
-        overload(&[T::Interval, T::Timestamp], T::Timestamp, |a, c| add(&[a[1].clone(), a[0].clone()], c)),
-        overload(&[T::Timestamptz, T::Interval], T::Timestamptz, add).with_zone(),
-        overload(&[T::Interval, T::Timestamptz], T::Timestamptz, |a, c| {
+        overload(&[T::Date, T::Interval], T::Timestamp(None), add),
+        overload(&[T::Interval, T::Date], T::Timestamp(None), |a, c| add(&[a[1].clone(), a[0].clone()], c)),
+        overload(&[T::Timestamp(None), T::Interval], T::Timestamp(None), add),
+        overload(&[T::Interval, T::Timestamp(None)], T::Timestamp(None), |a, c| add(&[a[1].clone(), a[0].clone()], c)),
+        overload(&[T::Timestamptz(None), T::Interval], T::Timestamptz(None), add).with_zone(),
+        overload(&[T::Interval, T::Timestamptz(None)], T::Timestamptz(None), |a, c| {
             add(&[a[1].clone(), a[0].clone(), a.get(2).cloned().unwrap_or(Value::Null)], c)
         })
         .with_zone(),
-        overload(&[T::Time, T::Interval], T::Time, add),
-        overload(&[T::Interval, T::Time], T::Time, |a, c| add(&[a[1].clone(), a[0].clone()], c)),
-        overload(&[T::Date, T::Time], T::Timestamp, date_and_time),
-        overload(&[T::Time, T::Date], T::Timestamp, |a, c| date_and_time(&[a[1].clone(), a[0].clone()], c)),
+        overload(&[T::Time(None), T::Interval], T::Time(None), add),
+        overload(&[T::Interval, T::Time(None)], T::Time(None), |a, c| add(&[a[1].clone(), a[0].clone()], c)),
+        overload(&[T::Date, T::Time(None)], T::Timestamp(None), date_and_time),
+        overload(&[T::Time(None), T::Date], T::Timestamp(None), |a, c| date_and_time(&[a[1].clone(), a[0].clone()], c)),
         overload(&[T::Interval, T::Interval], T::Interval, |a, _| {
             interval_sum(interval(&a[0])?, interval(&a[1])?).map(Value::Interval)
         }),
@@ -43,13 +43,13 @@ pub(super) fn operators() -> Vec<(&'static str, Arc<ScalarUDF>)> {
             Value::Int4(days) => add_days(&[a[0].clone(), Value::Int4(negated(*days)?)], c),
             _ => Err(kind()),
         }),
-        overload(&[T::Date, T::Interval], T::Timestamp, subtract),
-        overload(&[T::Timestamp, T::Interval], T::Timestamp, subtract),
-        overload(&[T::Timestamptz, T::Interval], T::Timestamptz, subtract).with_zone(),
-        overload(&[T::Timestamp, T::Timestamp], T::Interval, difference),
-        overload(&[T::Timestamptz, T::Timestamptz], T::Interval, difference),
-        overload(&[T::Time, T::Interval], T::Time, subtract),
-        overload(&[T::Time, T::Time], T::Interval, |a, _| match (&a[0], &a[1]) {
+        overload(&[T::Date, T::Interval], T::Timestamp(None), subtract),
+        overload(&[T::Timestamp(None), T::Interval], T::Timestamp(None), subtract),
+        overload(&[T::Timestamptz(None), T::Interval], T::Timestamptz(None), subtract).with_zone(),
+        overload(&[T::Timestamp(None), T::Timestamp(None)], T::Interval, difference),
+        overload(&[T::Timestamptz(None), T::Timestamptz(None)], T::Interval, difference),
+        overload(&[T::Time(None), T::Interval], T::Time(None), subtract),
+        overload(&[T::Time(None), T::Time(None)], T::Interval, |a, _| match (&a[0], &a[1]) {
             (Value::Time(a), Value::Time(b)) => Ok(Value::Interval(Interval { micros: a - b, ..Interval::default() })),
             _ => Err(kind()),
         }),

@@ -35,14 +35,14 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         .udf(),
         Function::new(
             "make_time",
-            vec![overload(&[i.clone(), i.clone(), T::Float8], T::Time, |a, _| Ok(Value::Time(time(a)?)))],
+            vec![overload(&[i.clone(), i.clone(), T::Float8], T::Time(None), |a, _| Ok(Value::Time(time(a)?)))],
         )
         .udf(),
         Function::new(
             "make_timestamp",
             vec![overload(
                 &[i.clone(), i.clone(), i.clone(), i.clone(), i.clone(), T::Float8],
-                T::Timestamp,
+                T::Timestamp(None),
                 |a, _| local(a).map(Value::Timestamp),
             )],
         )
@@ -52,13 +52,13 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             vec![
                 overload(
                     &[i.clone(), i.clone(), i.clone(), i.clone(), i.clone(), T::Float8],
-                    T::Timestamptz,
+                    T::Timestamptz(None),
                     local_in_zone,
                 )
                 .with_zone(),
                 overload(
                     &[i.clone(), i.clone(), i.clone(), i.clone(), i.clone(), T::Float8, T::Text],
-                    T::Timestamptz,
+                    T::Timestamptz(None),
                     local_in_zone,
                 ),
             ],
@@ -67,18 +67,18 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Function::new(
             "to_timestamp",
             vec![
-                overload(&[T::Float8], T::Timestamptz, |a, _| seconds(&a[0])),
-                overload(&[T::Text, T::Text], T::Timestamptz, super::pattern::to_timestamp).with_zone(),
+                overload(&[T::Float8], T::Timestamptz(None), |a, _| seconds(&a[0])),
+                overload(&[T::Text, T::Text], T::Timestamptz(None), super::pattern::to_timestamp).with_zone(),
             ],
         )
         .udf(),
         Function::new(
             "timezone",
             vec![
-                overload(&[T::Text, T::Timestamptz], T::Timestamp, in_zone),
-                overload(&[T::Text, T::Timestamp], T::Timestamptz, in_zone),
-                overload(&[T::Interval, T::Timestamptz], T::Timestamp, in_zone),
-                overload(&[T::Interval, T::Timestamp], T::Timestamptz, in_zone),
+                overload(&[T::Text, T::Timestamptz(None)], T::Timestamp(None), in_zone),
+                overload(&[T::Text, T::Timestamp(None)], T::Timestamptz(None), in_zone),
+                overload(&[T::Interval, T::Timestamptz(None)], T::Timestamp(None), in_zone),
+                overload(&[T::Interval, T::Timestamp(None)], T::Timestamptz(None), in_zone),
             ],
         )
         .udf(),
@@ -103,8 +103,8 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
                 overload(&[T::Date], T::Bool, |a, _| {
                     Ok(Value::Bool(!matches!(a[0], Value::Date(i32::MAX | i32::MIN))))
                 }),
-                overload(&[T::Timestamp], T::Bool, finite),
-                overload(&[T::Timestamptz], T::Bool, finite),
+                overload(&[T::Timestamp(None)], T::Bool, finite),
+                overload(&[T::Timestamptz(None)], T::Bool, finite),
                 overload(&[T::Interval], T::Bool, |_, _| Ok(Value::Bool(true))),
             ],
         )
@@ -112,21 +112,21 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Function::new(
             "time_bucket",
             vec![
-                overload(&[T::Interval, T::Timestamp], T::Timestamp, bucket),
-                overload(&[T::Interval, T::Timestamptz], T::Timestamptz, bucket),
+                overload(&[T::Interval, T::Timestamp(None)], T::Timestamp(None), bucket),
+                overload(&[T::Interval, T::Timestamptz(None)], T::Timestamptz(None), bucket),
                 overload(&[T::Interval, T::Date], T::Date, bucket),
-                overload(&[T::Interval, T::Timestamp, T::Timestamp], T::Timestamp, bucket_from),
-                overload(&[T::Interval, T::Timestamptz, T::Timestamptz], T::Timestamptz, bucket_from),
-                overload(&[T::Interval, T::Timestamp, T::Interval], T::Timestamp, bucket_shifted),
-                overload(&[T::Interval, T::Timestamptz, T::Interval], T::Timestamptz, bucket_shifted),
+                overload(&[T::Interval, T::Timestamp(None), T::Timestamp(None)], T::Timestamp(None), bucket_from),
+                overload(&[T::Interval, T::Timestamptz(None), T::Timestamptz(None)], T::Timestamptz(None), bucket_from),
+                overload(&[T::Interval, T::Timestamp(None), T::Interval], T::Timestamp(None), bucket_shifted),
+                overload(&[T::Interval, T::Timestamptz(None), T::Interval], T::Timestamptz(None), bucket_shifted),
             ],
         )
         .udf(),
         Function::new(
             "date_bin",
             vec![
-                overload(&[T::Interval, T::Timestamp, T::Timestamp], T::Timestamp, bin),
-                overload(&[T::Interval, T::Timestamptz, T::Timestamptz], T::Timestamptz, bin),
+                overload(&[T::Interval, T::Timestamp(None), T::Timestamp(None)], T::Timestamp(None), bin),
+                overload(&[T::Interval, T::Timestamptz(None), T::Timestamptz(None)], T::Timestamptz(None), bin),
             ],
         )
         .udf(),

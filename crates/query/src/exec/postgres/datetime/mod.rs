@@ -58,7 +58,7 @@ pub(super) fn interval_length(interval: Expr) -> Expr {
 /// The type of an untyped literal or parameter on the other side of an operator.
 pub(super) fn other_side(op: Operator, known: &SqlType, known_is_right: bool) -> SqlType {
     match (op, known) {
-        (Operator::Plus, SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz) => {
+        (Operator::Plus, SqlType::Date | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_)) => {
             SqlType::Interval
         }
         (Operator::Multiply, SqlType::Interval) => SqlType::Float8,

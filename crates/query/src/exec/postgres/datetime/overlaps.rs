@@ -13,12 +13,12 @@ use SqlType as T;
 /// `overlaps(start, end, start, end)`; an interval in place of an end is a length.
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let mut overloads = Vec::new();
-    for point in [T::Timestamptz, T::Timestamp, T::Time] {
+    for point in [T::Timestamptz(None), T::Timestamp(None), T::Time(None)] {
         for ends in [[false, false], [true, true], [false, true], [true, false]] {
             let end = |length: bool| if length { T::Interval } else { point.clone() };
             let parameters = [point.clone(), end(ends[0]), point.clone(), end(ends[1])];
             let overload = overload(&parameters, T::Bool, overlaps).called_on_null();
-            overloads.push(if point == T::Timestamptz { overload.with_zone() } else { overload });
+            overloads.push(if point == T::Timestamptz(None) { overload.with_zone() } else { overload });
         }
     }
     vec![Function::new("overlaps", overloads).udf()]

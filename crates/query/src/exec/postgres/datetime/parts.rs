@@ -35,22 +35,22 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let date_part = sources()
         .into_iter()
         .map(|source| {
-            let zoned = source == T::Timestamptz;
+            let zoned = source == T::Timestamptz(None);
             let overload = overload(&[T::Text, source], T::Float8, as_double);
             if zoned { overload.with_zone() } else { overload }
         })
         .collect();
     let trunc = vec![
-        overload(&[T::Text, T::Timestamp], T::Timestamp, truncate),
-        overload(&[T::Text, T::Timestamptz], T::Timestamptz, truncate).with_zone(),
-        overload(&[T::Text, T::Timestamptz, T::Text], T::Timestamptz, truncate),
+        overload(&[T::Text, T::Timestamp(None)], T::Timestamp(None), truncate),
+        overload(&[T::Text, T::Timestamptz(None)], T::Timestamptz(None), truncate).with_zone(),
+        overload(&[T::Text, T::Timestamptz(None), T::Text], T::Timestamptz(None), truncate),
         overload(&[T::Text, T::Interval], T::Interval, truncate),
     ];
     let age = vec![
-        overload(&[T::Timestamp, T::Timestamp], T::Interval, age),
+        overload(&[T::Timestamp(None), T::Timestamp(None)], T::Interval, age),
         // Analysis puts today's midnight before the argument.
-        overload(&[T::Timestamp], T::Interval, |_, _| Err(SqlError::internal("age without today"))),
-        overload(&[T::Timestamptz, T::Timestamptz], T::Interval, age).with_zone(),
+        overload(&[T::Timestamp(None)], T::Interval, |_, _| Err(SqlError::internal("age without today"))),
+        overload(&[T::Timestamptz(None), T::Timestamptz(None)], T::Interval, age).with_zone(),
     ];
     vec![
         extract(),
@@ -61,7 +61,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
 }
 
 fn sources() -> [SqlType; 5] {
-    [T::Date, T::Timestamp, T::Timestamptz, T::Interval, T::Time]
+    [T::Date, T::Timestamp(None), T::Timestamptz(None), T::Interval, T::Time(None)]
 }
 
 /// EXTRACT: a numeric.
@@ -73,7 +73,7 @@ pub(super) fn extract() -> Arc<ScalarUDF> {
     let overloads: Vec<Overload> = sources()
         .into_iter()
         .map(|source| {
-            let zoned = source == T::Timestamptz;
+            let zoned = source == T::Timestamptz(None);
             let parameters = vec![Parameter::Of(T::Text), Parameter::Of(source)];
             let overload = overload_of(parameters, Returns::Derived(returns), part);
             if zoned { overload.with_zone() } else { overload }

@@ -164,7 +164,7 @@ impl Rewriter<'_> {
             let today = SessionValue::TransactionTime.expr();
             let date = Arc::new(SqlType::Date.field("date", true));
             let today = cast::rewrite(Cast::new_from_field(Box::new(today), date), self.schema)?;
-            let midnight = Arc::new(SqlType::Timestamp.field("timestamp", true));
+            let midnight = Arc::new(SqlType::Timestamp(None).field("timestamp", true));
             let today = cast::rewrite(Cast::new_from_field(Box::new(today), midnight), self.schema)?;
             call.args.insert(0, today);
         }

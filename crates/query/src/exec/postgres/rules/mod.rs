@@ -1,12 +1,14 @@
 //! What DataFusion's SQL planner leaves as its own, made PostgreSQL's before types are coerced.
 //!
 //! - [`expressions`]: literals, casts, session values, operators without a hook in the planner
+//! - [`frames`]: windows that go by distance
 //! - [`keys`]: what sorts and groups by another value than its own
 //! - [`numeric`]: numerics of any count of digits
 //! - [`set_operation`]: the types that UNION, INTERSECT and EXCEPT give their columns
 //! - [`plans`]: what takes more than one expression: set-returning functions, recursive queries, untyped columns
 
 mod expressions;
+mod frames;
 mod keys;
 mod numeric;
 mod plans;

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::logical_expr::expr::{AggregateFunction, InSubquery, WindowFunction, WindowFunctionDefinition};
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
     Case, Expr, ExprSchemable, LogicalPlanBuilder, Subquery, WindowFrameBound, WindowFrameUnits,
 };
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use perigee_types::SqlType;
 
+use super::super::aggregate::is_widened_real;
 use super::super::numeric::{brought, canonical, common, comparable, is_wide, unified};
+use super::super::reals;
 use super::super::spread::NumericAggregate;
+use super::frames;
 use super::keys::keyed;
 
 /// `expr IN (SELECT …)`
@@ -70,6 +75,12 @@ pub(super) fn aggregate(mut call: AggregateFunction, schema: &DFSchema) -> Resul
     {
         call.func = inner;
     }
+    if let [arg] = call.params.args.as_slice()
+        && call.func.name() == "sum"
+        && is_widened_real(arg, schema)?
+    {
+        call.func = reals::sum();
+    }
     if call.params.distinct {
         for arg in &mut call.params.args {
             if is_wide(&arg.get_type(schema)?) {
@@ -80,6 +91,12 @@ pub(super) fn aggregate(mut call: AggregateFunction, schema: &DFSchema) -> Resul
         }
     }
     Ok(call)
+}
+
+/// A constant as a literal.
+fn folded(expr: Expr) -> Result<Expr> {
+    let context = SimplifyContext::builder().build();
+    ExprSimplifier::new(context).simplify(expr)
 }
 
 /// The type that numerics have where a frame is so and so far away: 38 digits, and 15 places.
@@ -97,6 +114,9 @@ pub(super) fn window(mut call: WindowFunction, schema: &DFSchema) -> Result<Wind
     };
     let by_range = frame.units == WindowFrameUnits::Range && !call.params.order_by.is_empty();
     let by_distance = by_range && (offset(&frame.start_bound) || offset(&frame.end_bound));
+    if by_distance {
+        frames::by_distance(frame, &mut call.params.order_by, schema)?;
+    }
     for by in &mut call.params.order_by {
         let expr = std::mem::take(&mut by.expr);
         let wide = is_wide(&expr.get_type(schema)?);
@@ -115,6 +135,19 @@ pub(super) fn window(mut call: WindowFunction, schema: &DFSchema) -> Result<Wind
         && let Some(inner) = numeric.replacement(&arg.get_type(schema)?)
     {
         call.fun = WindowFunctionDefinition::AggregateUDF(inner);
+    }
+    if let [arg] = call.params.args.as_slice()
+        && call.fun.name() == "sum"
+        && is_widened_real(arg, schema)?
+    {
+        call.fun = WindowFunctionDefinition::AggregateUDF(reals::sum());
+    }
+    if let [value, _, default] = call.params.args.as_mut_slice()
+        && matches!(call.fun.name(), "lag" | "lead")
+        && is_wide(&value.get_type(schema)?)
+    {
+        // It is a constant when the plan is made: as the form that numerics have.
+        *default = folded(brought(std::mem::take(default), &SqlType::Numeric(None), schema)?)?;
     }
     Ok(call)
 }

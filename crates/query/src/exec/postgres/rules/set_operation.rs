@@ -143,7 +143,7 @@ fn common(left: &SqlType, right: &SqlType) -> Option<SqlType> {
         });
     }
     if let (Some(l), Some(r)) = (time_rank(left), time_rank(right)) {
-        return Some(if l >= r { left.clone() } else { right.clone() });
+        return Some(if l >= r { left.without_second_digits() } else { right.without_second_digits() });
     }
     if is_text(left) && is_text(right) {
         return Some(match left {
@@ -170,8 +170,8 @@ fn number_rank(ty: &SqlType) -> Option<u8> {
 fn time_rank(ty: &SqlType) -> Option<u8> {
     Some(match ty {
         SqlType::Date => 0,
-        SqlType::Timestamp => 1,
-        SqlType::Timestamptz => 2,
+        SqlType::Timestamp(_) => 1,
+        SqlType::Timestamptz(_) => 2,
         _ => return None,
     })
 }

@@ -64,6 +64,11 @@ impl Joins {
         self.ctes.push(ctes);
     }
 
+    /// Whether a query in WITH around has this name.
+    pub(super) fn names_cte(&self, name: &str) -> bool {
+        self.ctes.iter().any(|ctes| ctes.contains_key(name))
+    }
+
     pub(super) fn leave_query(&mut self) {
         if self.queries.pop() == Some(true) {
             self.scopes.pop();

@@ -97,6 +97,7 @@ impl VisitorMut for Rewrite<'_> {
             return ControlFlow::Break(error);
         }
         self.joins.enter_query(query, self.context);
+        places_of_groups(query);
         flow(fetch_as_limit(query).and_then(|()| row_counts(query)).and_then(|()| order_by_constants(query)))
     }
 
@@ -111,7 +112,7 @@ impl VisitorMut for Rewrite<'_> {
         }
         let checked = windows::resolve(&mut select.named_window)
             .and_then(|()| no_constants(&select.group_by))
-            .and_then(|()| latest::on(select));
+            .and_then(|()| latest::on(select, self.context, &self.joins));
         if let Err(error) = checked {
             return ControlFlow::Break(error);
         }
@@ -182,7 +183,8 @@ impl VisitorMut for Rewrite<'_> {
             *expr = distance;
         }
         if let Expr::Function(function) = expr
-            && let Some(rewritten) = ordered::within_group(function).or_else(|| cast_of_call(function))
+            && let Some(rewritten) =
+                ordered::within_group(function).or_else(|| cast_of_call(function)).or_else(|| rounded_now(function))
         {
             *expr = rewritten;
         }
@@ -229,6 +231,9 @@ impl VisitorMut for Rewrite<'_> {
             Expr::Collate { expr: inner, collation } if is_byte_order(collation) => {
                 *expr = std::mem::replace(inner, Expr::value(sqlparser::ast::Value::Null));
             }
+            Expr::Value(value) if matches!(value.value, ast::Value::SingleQuotedByteStringLiteral(_)) => {
+                return ControlFlow::Break(SqlError::unsupported("type bit"));
+            }
             Expr::Collate { collation, .. } => {
                 return ControlFlow::Break(SqlError::unsupported(format_args!("collation {collation}")));
             }
@@ -271,6 +276,23 @@ fn cast_of_call(function: &ast::Function) -> Option<Expr> {
         array: false,
         format: None,
     })
+}
+
+/// `current_timestamp(3)` is a cast of the time without digits.
+fn rounded_now(function: &ast::Function) -> Option<Expr> {
+    let name = function.name.to_string().to_lowercase();
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(digits)))] = list.args.as_slice() else { return None };
+    let ast::Value::Number(digits, _) = &digits.value else { return None };
+    let digits = Some(digits.parse().ok()?);
+    let data_type = match name.as_str() {
+        "current_timestamp" => ast::DataType::Timestamp(digits, ast::TimezoneInfo::WithTimeZone),
+        "localtimestamp" => ast::DataType::Timestamp(digits, ast::TimezoneInfo::None),
+        "localtime" => ast::DataType::Time(digits, ast::TimezoneInfo::None),
+        _ => return None,
+    };
+    let now = Expr::Function(ast::Function { args: FunctionArguments::None, ..function.clone() });
+    Some(Expr::Cast { kind: ast::CastKind::Cast, expr: Box::new(now), data_type, array: false, format: None })
 }
 
 /// `x = ANY (ARRAY[a, b])` is `x IN (a, b)`, and `x <> ALL (…)` is NOT IN.
@@ -439,6 +461,28 @@ fn row_counts(query: &mut Query) -> SqlResult<()> {
         *count = Expr::value(ast::Value::Number(number.to_string(), false));
     }
     Ok(())
+}
+
+/// `ORDER BY 2` of a query with groups as what stands there: the planner looks for a column of the groups that is called like
+/// the expression.
+fn places_of_groups(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = &mut query.order_by else { return };
+    let is_plain = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+    if !grouped || !select.projection.iter().all(is_plain) {
+        return;
+    }
+    for by in order {
+        let Expr::Value(value) = &by.expr else { continue };
+        let ast::Value::Number(text, _) = &value.value else { continue };
+        let item = text.parse::<usize>().ok().and_then(|place| select.projection.get(place.checked_sub(1)?));
+        if let Some(SelectItem::UnnamedExpr(expr @ (Expr::BinaryOp { .. } | Expr::UnaryOp { .. } | Expr::Nested(_)))) =
+            item
+        {
+            by.expr = expr.clone();
+        }
+    }
 }
 
 /// `42601` for constants that are no places in the select list.

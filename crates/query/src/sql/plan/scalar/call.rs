@@ -22,17 +22,17 @@ impl Scope<'_> {
             return Err(Stop::Relational);
         }
         let arguments = arguments(&function.args).ok_or(Stop::Relational)?;
-        let now = || (Expr::TransactionTime, SqlType::Timestamptz);
+        let now = || (Expr::TransactionTime, SqlType::Timestamptz(None));
         let local = |to: SqlType| {
             let (expr, from) = now();
             (cast(expr, from, &to, true), to)
         };
         match (name, arguments.as_slice()) {
             ("now" | "current_timestamp" | "transaction_timestamp", []) => Ok(now()),
-            ("localtimestamp", []) => Ok(local(SqlType::Timestamp)),
+            ("localtimestamp", []) => Ok(local(SqlType::Timestamp(None))),
             ("current_date", []) => Ok(local(SqlType::Date)),
-            ("localtime", []) => Ok(local(SqlType::Time)),
-            ("statement_timestamp", []) => Ok((Expr::StatementTime, SqlType::Timestamptz)),
+            ("localtime", []) => Ok(local(SqlType::Time(None))),
+            ("statement_timestamp", []) => Ok((Expr::StatementTime, SqlType::Timestamptz(None))),
             ("gen_random_uuid" | "uuid_generate_v4", []) => Ok((Expr::RandomUuid, SqlType::Uuid)),
             ("nextval", [sequence]) => self.next_value(sequence),
             ("coalesce", [_, ..]) => self.coalesce(&arguments),

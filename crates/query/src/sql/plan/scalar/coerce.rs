@@ -11,8 +11,9 @@ impl Scope<'_> {
     /// An expression as `to`, where its type is unknown or becomes `to` by itself.
     pub(in crate::sql::plan) fn coerce(&mut self, bound: Bound, to: &SqlType) -> Result<Expr, Stop> {
         let (expr, from) = bound;
+        let to = &to.without_second_digits();
         if from != SqlType::Unknown {
-            return if from == *to || (is_string(&from) && is_string(to) && !has_length(to)) {
+            return if from.without_second_digits() == *to || (is_string(&from) && is_string(to) && !has_length(to)) {
                 Ok(expr)
             } else if implicit(&from, to) {
                 Ok(cast(expr, from, to, false))
@@ -85,6 +86,9 @@ impl Scope<'_> {
     /// An expression as a value to look up in a column of type `column`; its own type may be wider.
     pub(in crate::sql::plan) fn key(&mut self, bound: Bound, column: &SqlType) -> Result<Expr, Stop> {
         let (expr, from) = bound;
+        // A constant is not rounded to what the column holds: it equals none of its values then.
+        let column = &column.without_second_digits();
+        let from = from.without_second_digits();
         let looked_up = |expr, from_type| Expr::KeyCast { from: Box::new(expr), from_type, to: column.clone() };
         match column {
             // Keys of these compare without their length.
@@ -186,11 +190,11 @@ pub(in crate::sql::plan) fn assignable(from: &SqlType, to: &SqlType) -> bool {
         (SqlType::Array(from), SqlType::Vector(_)) => from.is_number(),
         (SqlType::Vector(_), SqlType::Vector(_)) => true,
         (SqlType::Vector(_), SqlType::Array(to)) => **to == SqlType::Float4,
-        (Date, Timestamp | Timestamptz)
-        | (Timestamp, Date | Time | Timestamptz)
-        | (Timestamptz, Date | Time | Timestamp)
-        | (Time, Interval)
-        | (Interval, Time)
+        (Date, Timestamp(_) | Timestamptz(_))
+        | (Timestamp(_), Date | Time(_) | Timestamp(_) | Timestamptz(_))
+        | (Timestamptz(_), Date | Time(_) | Timestamp(_) | Timestamptz(_))
+        | (Time(_), Interval | Time(_))
+        | (Interval, Time(_))
         | (Json, Jsonb)
         | (Jsonb, Json) => true,
         (from, Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc) => from.is_integer() || *from == Oid,

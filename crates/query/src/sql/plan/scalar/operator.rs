@@ -197,8 +197,8 @@ fn compared_type(left: &SqlType, right: &SqlType) -> Option<SqlType> {
         (SqlType::Unknown, other) | (other, SqlType::Unknown) if string(other) => Some(SqlType::Text),
         // Without operators of equality.
         (SqlType::Json, _) | (_, SqlType::Json) | (SqlType::Jsonb, _) | (_, SqlType::Jsonb) => None,
-        (SqlType::Unknown, other) | (other, SqlType::Unknown) => Some(other.clone()),
-        (a, b) if a == b => Some(a.clone()),
+        (SqlType::Unknown, other) | (other, SqlType::Unknown) => Some(other.without_second_digits()),
+        (a, b) if a.without_second_digits() == b.without_second_digits() => Some(a.without_second_digits()),
         _ => None,
     }
 }

@@ -149,6 +149,7 @@ impl Fixture {
                     query: query.clone(),
                     columns: columns.clone(),
                     depends_on: depends_on.clone(),
+                    check_option: None,
                     comment: None,
                     acl: None,
                 })));

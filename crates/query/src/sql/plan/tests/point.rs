@@ -111,7 +111,7 @@ fn parameters_take_the_types_beside_them() {
         ("update pgbench_accounts set abalance = abalance + $1 where aid = $2", vec![Int4, Int4]),
         (
             "insert into things (name, price, at, ok, small) values ($1, $2, $3, $4, $5)",
-            vec![Text, Numeric(None), Timestamptz, Bool, Int2],
+            vec![Text, Numeric(None), Timestamptz(None), Bool, Int2],
         ),
         ("select * from pairs where d = $1", vec![Text]),
         ("insert into pairs (d, a) values ($1, $2)", vec![Varchar(None), Int4]),

@@ -57,7 +57,7 @@ fn results_have_types_and_sources() {
     check("select count(*), min(day) from things", &[Int8, Date], &[false; 2]);
     check("select x.b, y.tbalance from pairs x join pgbench_tellers y on x.a = y.tid", &[Text, Int4], &[true; 2]);
     check("select bid, count(*) from pgbench_accounts group by bid", &[Int4, Int8], &[true, false]);
-    check("select sum(ratio), bool_and(ok), max(at) from things", &[Float8, Bool, Timestamptz], &[false; 3]);
+    check("select sum(ratio), bool_and(ok), max(at) from things", &[Float8, Bool, Timestamptz(None)], &[false; 3]);
 }
 
 #[test]

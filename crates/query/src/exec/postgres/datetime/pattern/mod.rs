@@ -31,10 +31,10 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Function::new(
             "to_char",
             vec![
-                overload(&[T::Timestamp, T::Text], T::Text, to_char),
-                overload(&[T::Timestamptz, T::Text], T::Text, to_char).with_zone(),
+                overload(&[T::Timestamp(None), T::Text], T::Text, to_char),
+                overload(&[T::Timestamptz(None), T::Text], T::Text, to_char).with_zone(),
                 overload(&[T::Interval, T::Text], T::Text, to_char),
-                overload(&[T::Time, T::Text], T::Text, to_char),
+                overload(&[T::Time(None), T::Text], T::Text, to_char),
                 overload_of(any_numeric, Returns::Type(T::Text), number::to_char),
                 overload(&[T::Float8, T::Text], T::Text, number::to_char),
             ],
