@@ -90,13 +90,8 @@ impl Session {
                 if let Some(last) = entries.last() {
                     self.client.view.lock().runs(last.spec.name);
                 }
-                self.set_blocked(true);
             }
-            let submitted = self.submit(unit, waits, entries.len()).await;
-            if waits {
-                self.set_blocked(false);
-            }
-            let (replies, commands) = submitted?;
+            let (replies, commands) = self.submit(unit, waits, entries.len()).await?;
             self.answer(replies, &entries, commands.iter().map(|command| command.args.as_slice()), began).await?;
         } else {
             if let Some(error) = self.catch_up().await? {
@@ -192,7 +187,13 @@ impl Session {
         };
         let answers = match started {
             Ok(Started::Replies(replies, commands)) => Ok((replies, commands)),
-            Ok(Started::Waits(waiting)) => self.wait(true, waiting.end()).await?,
+            Ok(Started::Waits(waiting)) => {
+                // Not before: who sees that it is blocked may unblock it.
+                self.set_blocked(true);
+                let served = self.wait(true, waiting.end()).await;
+                self.set_blocked(false);
+                served?
+            }
             Err(error) => Err(error),
         };
         match answers {

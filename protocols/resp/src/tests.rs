@@ -572,3 +572,22 @@ async fn a_wait_ends_with_its_client() {
         }
     }
 }
+
+#[tokio::test]
+async fn who_is_seen_to_be_blocked_can_be_unblocked() {
+    let door = door(None);
+    let (mut waiting, mut other) = (connect(&door), connect(&door));
+    exchange(&mut waiting, "CLIENT ID\r\n", "", 99).await;
+    let id = read(&mut waiting, 4).await.trim_start_matches(':').trim().to_owned();
+    for _ in 0..100 {
+        waiting.write_all(b"BLPOP q 0\r\n").await.unwrap();
+        loop {
+            other.write_all(b"INFO clients\r\n").await.unwrap();
+            if read(&mut other, 150).await.contains("blocked_clients:1\r\n") {
+                break;
+            }
+        }
+        exchange(&mut other, &format!("CLIENT UNBLOCK {id}\r\n"), ":1\r\n", 99).await;
+        exchange(&mut waiting, "", "*-1\r\n", 99).await;
+    }
+}
