@@ -7,6 +7,7 @@ mod faults;
 mod load;
 mod members;
 mod redis;
+mod rest;
 mod sql;
 
 use std::collections::BTreeSet;

@@ -44,10 +44,21 @@ pub enum Place {
 /// Bytes from the leader, for a session that runs there.
 pub type Answers = BoxStream<'static, Result<Bytes, String>>;
 
+/// Whose session at the leader is opened. Numbers on the wire: never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SessionDoor {
+    /// PostgreSQL's protocol.
+    Postgres = 1,
+    /// HTTP, one request.
+    Rest = 2,
+}
+
 /// The way to sessions at the leader.
 pub trait Elsewhere: Send + Sync + 'static {
-    /// Opens a session at the leader for what `requests` brings.
-    fn open(&self, requests: BoxStream<'static, Bytes>) -> BoxFuture<'static, Result<Answers, String>>;
+    /// Opens a session at the leader's door for what `requests` brings. Fails when the leader has seen none of it.
+    fn open(&self, door: SessionDoor, requests: BoxStream<'static, Bytes>)
+    -> BoxFuture<'static, Result<Answers, String>>;
 
     /// A cancel request for a session of another node.
     fn cancel(&self, process_id: i32, secret: i32);

@@ -92,7 +92,7 @@ pub use api::{
     TransactionStatus,
 };
 pub use copy::RefusedBatch;
-pub use elsewhere::{Answers, CommitFate, Elsewhere, Foreign, NamedCommit, Place, SessionChanges};
+pub use elsewhere::{Answers, CommitFate, Elsewhere, Foreign, NamedCommit, Place, SessionChanges, SessionDoor};
 pub use engine::{Engine, EngineOptions};
 pub use keyspace::KeyspaceLog;
 pub use machine::Machine;

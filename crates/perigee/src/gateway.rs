@@ -4,15 +4,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use futures::stream::BoxStream;
+use futures::future::{BoxFuture, ready};
+use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use perigee_cluster::{Cluster, Doors};
 use perigee_consensus::{Consensus, LinkError, Node};
-use perigee_engine::{Answers, Elsewhere, Engine};
+use perigee_engine::{Answers, Elsewhere, Engine, SessionDoor};
 use perigee_grpc::{ClusterChange, Members};
 use perigee_pgwire::ForeignSessions;
 use perigee_resp::{ForeignCall, ForeignMessage, RespServer};
+use perigee_rest::RestServer;
 use tokio::sync::mpsc;
 
 /// How long a read may wait for the leader to say where the log is.
@@ -33,6 +34,10 @@ mod kind {
     pub(super) const PG_CANCEL: u8 = 3;
     pub(super) const CLUSTER_CHANGE: u8 = 4;
 }
+
+/// What a session begins with.
+const POSTGRES: u8 = SessionDoor::Postgres as u8;
+const REST: u8 = SessionDoor::Rest as u8;
 
 /// This node's way to the doors of the others. Cheap to clone.
 #[derive(Clone)]
@@ -210,7 +215,12 @@ fn decode_change(body: &[u8]) -> Option<ClusterChange> {
 }
 
 impl Elsewhere for Gateway {
-    fn open(&self, requests: BoxStream<'static, Bytes>) -> BoxFuture<'static, Result<Answers, String>> {
+    fn open(
+        &self,
+        door: SessionDoor,
+        requests: BoxStream<'static, Bytes>,
+    ) -> BoxFuture<'static, Result<Answers, String>> {
+        let requests = stream::once(ready(Bytes::copy_from_slice(&[door as u8]))).chain(requests).boxed();
         let (cluster, leader) = (self.cluster.clone(), self.consensus.remote_leader());
         async move {
             let (Some(cluster), Some((leader, _))) = (cluster, leader) else {
@@ -286,6 +296,7 @@ pub(crate) struct OpenDoors {
     handle: tokio::runtime::Handle,
     pub(crate) redis: OnceLock<Arc<RespServer>>,
     pub(crate) pg: OnceLock<ForeignSessions>,
+    pub(crate) rest: OnceLock<Arc<RestServer>>,
     pub(crate) engine: OnceLock<Arc<Engine>>,
     pub(crate) gateway: OnceLock<Gateway>,
 }
@@ -294,7 +305,8 @@ impl OpenDoors {
     /// None yet; on the runtime that this is called on.
     pub(crate) fn new() -> Self {
         let handle = tokio::runtime::Handle::current();
-        Self { handle, redis: OnceLock::new(), pg: OnceLock::new(), engine: OnceLock::new(), gateway: OnceLock::new() }
+        let (redis, pg, rest) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { handle, redis, pg, rest, engine: OnceLock::new(), gateway: OnceLock::new() }
     }
 }
 
@@ -336,10 +348,18 @@ impl Doors for OpenDoors {
         async move { answering.await.unwrap_or_else(|error| Err(error.to_string())) }.boxed()
     }
 
-    fn session(&self, requests: BoxStream<'static, Bytes>) -> BoxStream<'static, Bytes> {
-        match self.pg.get() {
-            Some(sessions) => sessions.serve(requests),
-            None => futures::stream::empty().boxed(),
+    fn session(&self, mut requests: BoxStream<'static, Bytes>) -> BoxStream<'static, Bytes> {
+        let (pg, rest, handle) = (self.pg.get().cloned(), self.rest.get().cloned(), self.handle.clone());
+        async move {
+            let door = requests.next().await.unwrap_or_default();
+            let _on_its_threads = handle.enter();
+            match (&door[..], pg, rest) {
+                ([POSTGRES], Some(sessions), _) => sessions.serve(requests),
+                ([REST], _, Some(server)) => server.serve_foreign(requests),
+                _ => stream::empty().boxed(),
+            }
         }
+        .flatten_stream()
+        .boxed()
     }
 }

@@ -144,7 +144,7 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
         None => None,
     };
     let rest_door = rest_listener
-        .map(|listener| Ok::<_, Failure>(tokio::spawn(serve_rest(config, listener, &assembly, closing.clone())?)))
+        .map(|listener| Ok::<_, Failure>(tokio::spawn(serve_rest(config, listener, &assembly, closing.clone(), &doors)?)))
         .transpose()?;
     if let Some(listener) = grpc_listener {
         tokio::spawn(serve_grpc(config.node.id.clone(), listener, Arc::clone(&assembly), closing.clone()));
@@ -240,6 +240,7 @@ fn serve_rest(
     listener: TcpListener,
     assembly: &Arc<Assembly>,
     closing: CancellationToken,
+    doors: &OpenDoors,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     let security = &config.security;
     let tls = match (&security.tls_certificate, &security.tls_key) {
@@ -256,7 +257,9 @@ fn serve_rest(
         read_only_token: token(&security.read_only_token),
         ..RestOptions::default()
     };
-    Ok(RestServer::serve(listener, Arc::clone(assembly.engine()), options, closing))
+    let server = RestServer::new(Arc::clone(assembly.engine()), options, closing);
+    drop(doors.rest.set(Arc::clone(&server)));
+    Ok(server.serve(listener))
 }
 
 /// The gRPC door.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::StreamExt as _;
-use perigee_engine::{Answers, CommitFate, NamedCommit, Place, SessionChanges};
+use perigee_engine::{Answers, CommitFate, NamedCommit, Place, SessionChanges, SessionDoor};
 use perigee_types::{SqlError, SqlState, Term};
 use tokio::sync::mpsc;
 
@@ -206,7 +206,7 @@ impl Client {
         let stream = futures::stream::unfold(waiting, |mut waiting: mpsc::Receiver<Bytes>| async move {
             waiting.recv().await.map(|frame| (frame, waiting))
         });
-        let answers = elsewhere.open(stream.boxed()).await?;
+        let answers = elsewhere.open(SessionDoor::Postgres, stream.boxed()).await?;
         Ok(Remote { leader, requests, answers, input: BytesMut::new() })
     }
 

@@ -5,6 +5,7 @@
 //! ```text
 //! server        accepts, limits, drains connections; every request gets its peer
 //!   guard       where a request may come from: addresses, browsers
+//!   forward     a node that follows sends requests on to the leader
 //!   identity    who sends it: passwords of roles, tokens                 -> a role
 //!   sql         POST /v1/sql                                             -> engine::Session
 //!     run       a statement in a task of its own, cancelled when the client goes away
@@ -25,6 +26,7 @@ mod address;
 mod changes;
 mod error;
 mod filter;
+mod forward;
 mod guard;
 mod identity;
 mod ingest;

@@ -1,6 +1,5 @@
 //! Accepts connections, bounds their number, keeps them apart, drains them at the end.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{delete, get, post};
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -19,15 +19,17 @@ use perigee_security::ServerTls;
 use perigee_telemetry::names;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::error::{Answer, Problem};
 use crate::identity::{Passwords, Tokens};
 use crate::transactions::Transactions;
-use crate::{changes, guard, ingest, keys, line, openapi, rows, series, sql, tables, transactions};
+use crate::{changes, forward, guard, ingest, keys, line, openapi, rows, series, sql, tables, transactions};
 
 /// How long a client may take for TLS.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,6 +94,8 @@ pub(crate) struct Door {
 pub(crate) struct Peer {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) encrypted: bool,
+    /// It is connected to another node, which sends its request here.
+    pub(crate) foreign: bool,
 }
 
 /// The REST door.
@@ -102,13 +106,9 @@ pub struct RestServer {
 }
 
 impl RestServer {
-    /// Serves connections until `shutdown`; then requests that run may end within the drain timeout, and the future resolves.
-    pub fn serve(
-        listener: TcpListener,
-        engine: Arc<Engine>,
-        options: RestOptions,
-        shutdown: CancellationToken,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    /// A door to an engine, until `shutdown`.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, options: RestOptions, shutdown: CancellationToken) -> Arc<Self> {
         let door = Arc::new(Door {
             engine,
             tokens: Tokens::new(options.admin_token.as_deref(), options.read_only_token.as_deref()),
@@ -116,11 +116,25 @@ impl RestServer {
             transactions: Transactions::default(),
             options: options.clone(),
         });
-        let server = Arc::new(Self { router: router(door), options, shutdown });
-        server.run(listener)
+        Arc::new(Self { router: router(door), options, shutdown })
     }
 
-    async fn run(self: Arc<Self>, listener: TcpListener) {
+    /// Serves a request of a client of another node, and gives the answer. The first frame says who the client is, then comes HTTP.
+    #[must_use]
+    pub fn serve_foreign(self: Arc<Self>, mut requests: BoxStream<'static, Bytes>) -> BoxStream<'static, Bytes> {
+        let (answers, waiting) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let opening = requests.next().await.unwrap_or_default();
+            match Peer::decode(&opening) {
+                Ok(peer) => self.http(forward::pipe(requests, answers), peer).await,
+                Err(error) => tracing::warn!(%error, "another node's request was not understood"),
+            }
+        });
+        ReceiverStream::new(waiting).boxed()
+    }
+
+    /// Serves connections until the shutdown; then requests that run may end within the drain timeout.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         let mut tasks = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -165,11 +179,11 @@ impl RestServer {
             tracing::debug!(%error, %peer, "no options of TCP");
         }
         let Some(tls) = &self.options.tls else {
-            return self.http(stream, Peer { address: Some(peer), encrypted: false }).await;
+            return self.http(stream, Peer { address: Some(peer), ..Peer::default() }).await;
         };
         let handshake = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream);
         match tokio::time::timeout(TLS_TIMEOUT, handshake).await {
-            Ok(Ok(stream)) => self.http(stream, Peer { address: Some(peer), encrypted: true }).await,
+            Ok(Ok(stream)) => self.http(stream, Peer { address: Some(peer), encrypted: true, foreign: false }).await,
             Ok(Err(error)) => tracing::debug!(%error, %peer, "no TLS"),
             Err(_) => tracing::debug!(%peer, "TLS took too long"),
         }
@@ -237,6 +251,7 @@ fn router(door: Arc<Door>) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be asked for so")
         })
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&door), forward::forward))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&door), guard::guard))
         .with_state(door)
 }

@@ -1,0 +1,253 @@
+//! Requests to a node that follows: they go to the leader as they are, and its answers come back as they are.
+//!
+//! A request travels as HTTP/1.1 in a session of its own between the nodes, with a first frame that says who sends it. What was
+//! surely not run is sent again to the next leader, as long as its body is small enough to be kept.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, StatusCode, Version, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use http_body_util::BodyExt as _;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use perigee_engine::{Place, SessionDoor};
+use perigee_types::{SqlError, SqlState};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::error::{Answer, Problem};
+use crate::server::{Door, Peer};
+
+/// How long a request waits for a leader.
+const LEADER_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks.
+const RETRY: Duration = Duration::from_millis(20);
+/// A longer body is not kept for another try.
+const KEPT_BYTES_MAX: usize = 256 << 10;
+/// Bytes between HTTP and the stream of frames, each way, and of a frame.
+const PIPE_BYTES: usize = 256 << 10;
+const FRAME_BYTES: usize = 64 << 10;
+/// Frames on their way.
+const FRAMES_MAX: usize = 8;
+/// What is of one connection only.
+const HOP_BY_HOP: [HeaderName; 4] =
+    [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, HeaderName::from_static("keep-alive")];
+
+/// Runs a request where it can be run.
+pub(crate) async fn forward(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    if runs_anywhere(&request) {
+        return next.run(request).await;
+    }
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+    match door.engine.place() {
+        Place::Here => match door.engine.confirm_reads().await {
+            Ok(()) => next.run(request).await,
+            Err(error) => Problem::from(error).into_response(),
+        },
+        // Its own node finds the leader.
+        _ if peer.foreign => StatusCode::MISDIRECTED_REQUEST.into_response(),
+        Place::There | Place::Nowhere => match to_leader(&door, peer, request, next).await {
+            Ok(response) => response,
+            Err(problem) => problem.into_response(),
+        },
+    }
+}
+
+/// What every node answers alike: pages about the door, and the change feed, which is the log's.
+fn runs_anywhere(request: &Request) -> bool {
+    let path = request.uri().path();
+    path == "/openapi.json" || path == "/docs" || path.starts_with("/v1/changes/")
+}
+
+async fn to_leader(door: &Door, peer: Peer, request: Request, next: Next) -> Answer {
+    let (parts, body) = request.into_parts();
+    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let has_none = length.is_none() && !parts.headers.contains_key(header::TRANSFER_ENCODING) && parts.version < Version::HTTP_2;
+    let mut body = match length {
+        _ if has_none => Kept::Whole(Bytes::new()),
+        Some(0..=KEPT_BYTES_MAX) => Kept::Whole(read(door, body).await?),
+        _ => Kept::Once(Some(body)),
+    };
+    let since = Instant::now();
+    loop {
+        let why = match door.engine.place() {
+            Place::Here => {
+                door.engine.confirm_reads().await?;
+                let Some(body) = body.take() else { return Err(unknown()) };
+                return Ok(next.run(Request::from_parts(parts, body)).await);
+            }
+            Place::There => match attempt(door, peer, &parts, &mut body).await {
+                Ok(response) => return Ok(response),
+                Err(Failed::Unknown) if parts.method.is_safe() => "the leader was lost".to_owned(),
+                Err(Failed::Unknown) => return Err(unknown()),
+                Err(Failed::NotRun(why)) => why,
+            },
+            Place::Nowhere => "no leader is known".to_owned(),
+        };
+        if since.elapsed() > LEADER_PATIENCE || body.is_gone() {
+            let message = "no leader takes requests: a majority of the cluster is needed; nothing was written";
+            return Err(SqlError::new(SqlState::CannotConnectNow, message).detail(why).into());
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// The body of a request, for one try or for several.
+enum Kept {
+    Whole(Bytes),
+    Once(Option<Body>),
+}
+
+impl Kept {
+    fn take(&mut self) -> Option<Body> {
+        match self {
+            Kept::Whole(bytes) => Some(Body::from(bytes.clone())),
+            Kept::Once(body) => body.take(),
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        matches!(self, Kept::Once(None))
+    }
+}
+
+/// A body that is short.
+async fn read(door: &Door, body: Body) -> Answer<Bytes> {
+    let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+    let whole = tokio::time::timeout(door.options.body_timeout, body.collect()).await.map_err(late)?;
+    Ok(whole.map_err(|error| Problem::bad(format!("the body broke off: {error}")))?.to_bytes())
+}
+
+/// Why a try has failed.
+enum Failed {
+    NotRun(String),
+    /// It was sent, and nobody answered.
+    Unknown,
+}
+
+async fn attempt(door: &Door, peer: Peer, parts: &Parts, body: &mut Kept) -> Result<Response, Failed> {
+    let not_run = |why: &dyn std::fmt::Display| Failed::NotRun(why.to_string());
+    let elsewhere = door.engine.elsewhere().ok_or_else(|| not_run(&"this node is alone"))?;
+    let (frames, waiting) = mpsc::channel(FRAMES_MAX);
+    let opening = stream::once(std::future::ready(peer.encode()));
+    let requests = opening.chain(ReceiverStream::new(waiting)).boxed();
+    let answers = elsewhere.open(SessionDoor::Rest, requests).await.map_err(|error| not_run(&error))?;
+    // An answer that breaks off ends the pipe in the middle of HTTP, which is what the other end sees.
+    let answers = answers.take_while(|answer| std::future::ready(answer.is_ok())).filter_map(|answer| async { answer.ok() });
+    let io = TokioIo::new(pipe(answers.boxed(), frames));
+    let (mut sender, connection) = http1::handshake(io).await.map_err(|error| not_run(&error))?;
+    // Ends with the request: nothing else is sent on it.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a request to the leader broke off");
+        }
+    });
+    let Some(body) = body.take() else { return Err(Failed::Unknown) };
+    let mut request = Request::builder().method(parts.method.clone()).uri(target(parts)).body(body).map_err(|error| not_run(&error))?;
+    *request.headers_mut() = parts.headers.clone();
+    without_hops(request.headers_mut());
+    if let (false, Some(authority)) = (parts.headers.contains_key(header::HOST), parts.uri.authority()) {
+        let host = authority.as_str().parse().map_err(|_| not_run(&"the request names no host"))?;
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let response = sender.send_request(request).await.map_err(|error| {
+        tracing::info!(%error, "the leader did not answer a request");
+        Failed::Unknown
+    })?;
+    if response.status() == StatusCode::MISDIRECTED_REQUEST {
+        return Err(not_run(&"it does not lead any more"));
+    }
+    let mut response = response.map(Body::new);
+    without_hops(response.headers_mut());
+    Ok(response)
+}
+
+/// What a request asks for, without the authority that HTTP/2 puts before it.
+fn target(parts: &Parts) -> &str {
+    parts.uri.path_and_query().map_or("/", |path| path.as_str())
+}
+
+fn without_hops(headers: &mut HeaderMap) {
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn unknown() -> Problem {
+    let message = "the leader was lost before it answered: whether the request took effect is not known";
+    SqlError::new(SqlState::TransactionResolutionUnknown, message).into()
+}
+
+/// Bytes as a stream that HTTP can be spoken on: what `frames` bring can be read, what is written goes out as frames.
+pub(crate) fn pipe(mut frames: BoxStream<'static, Bytes>, out: mpsc::Sender<Bytes>) -> DuplexStream {
+    let (near, far) = tokio::io::duplex(PIPE_BYTES);
+    let (mut written, mut readable) = tokio::io::split(far);
+    tokio::spawn(async move {
+        while let Some(frame) = frames.next().await {
+            if readable.write_all(&frame).await.is_err() {
+                return;
+            }
+        }
+        drop(readable.shutdown().await);
+    });
+    tokio::spawn(async move {
+        let mut buffer = BytesMut::with_capacity(FRAME_BYTES);
+        while let Ok(1..) = written.read_buf(&mut buffer).await {
+            if out.send(buffer.split().freeze()).await.is_err() {
+                return;
+            }
+            buffer.reserve(FRAME_BYTES / 4);
+        }
+    });
+    near
+}
+
+impl Peer {
+    /// For the leader: one byte that says whether the client's connection is encrypted, then its address as text.
+    fn encode(self) -> Bytes {
+        let address = self.address.map_or_else(String::new, |address| address.to_string());
+        [&[u8::from(self.encrypted)], address.as_bytes()].concat().into()
+    }
+
+    /// A client of another node.
+    ///
+    /// # Errors
+    /// The frame is none of [`Peer::encode`].
+    pub(crate) fn decode(frame: &[u8]) -> io::Result<Self> {
+        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "a request of another node begins with its client");
+        let (encrypted, address) = frame.split_first().ok_or_else(wrong)?;
+        let address = std::str::from_utf8(address).map_err(|_| wrong())?;
+        let address: Option<SocketAddr> = match address {
+            "" => None,
+            text => Some(text.parse().map_err(|_| wrong())?),
+        };
+        Ok(Self { address, encrypted: *encrypted == 1, foreign: true })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_of_another_node_is_known_by_its_own_address() {
+        let peer = Peer { address: Some("192.0.2.1:4711".parse().unwrap()), encrypted: true, foreign: false };
+        let found = Peer::decode(&peer.encode()).unwrap();
+        assert_eq!((found.address, found.encrypted, found.foreign), (peer.address, true, true));
+        assert_eq!(Peer::decode(&Peer::default().encode()).unwrap().address, None);
+        for wrong in [&b""[..], b"\x01nowhere", b"\x01\xff"] {
+            assert!(Peer::decode(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
