@@ -17,7 +17,7 @@ use crate::stage::{STAGE_BYTES, Staging};
 use crate::transaction::Transaction;
 use crate::write_set::TableWrites;
 
-/// Logs a transaction and waits until it is applied. Its locks are given up by the caller, behind that.
+/// Logs a transaction and waits until it is applied. Its locks are given up by the caller, behind that, at the latest.
 pub(crate) async fn commit(
     engine: &Arc<Engine>,
     transaction: &mut Transaction,
@@ -138,7 +138,14 @@ pub(crate) async fn commit(
         engine.sequences.redefine(engine, &old, &new);
     }
     let catalog = engine.store.catalog();
-    for index in std::mem::take(&mut transaction.backfill) {
+    let indexes = std::mem::take(&mut transaction.backfill);
+    // Apply keeps the indexes from here on, so writes need not wait for the older rows to be in them. But what is to be
+    // unique is looked for there.
+    let is_unique = |index: &Oid| catalog.index(*index).is_some_and(|index| index.unique);
+    if !indexes.is_empty() && !indexes.iter().any(is_unique) {
+        transaction.release_locks();
+    }
+    for index in indexes {
         // One that was dropped again in the same transaction has nothing to be filled for.
         if catalog.object(index).is_none() {
             continue;

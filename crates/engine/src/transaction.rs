@@ -276,6 +276,11 @@ impl Transaction {
         self.staging.as_ref().map(|staging| staging.id)
     }
 
+    /// Gives up all its locks: it is committed, and others may go on before it has told its client.
+    pub(crate) fn release_locks(&mut self) {
+        self.locks.release();
+    }
+
     /// Whether it holds the whole table, so that locks of its rows are not needed.
     pub(crate) fn holds_table(&self, table: Oid) -> bool {
         self.locks.keys.contains(&(LockKey::Table(table), LockMode::Exclusive))
@@ -455,11 +460,18 @@ impl HeldLocks {
     }
 }
 
-impl Drop for HeldLocks {
-    fn drop(&mut self) {
+impl HeldLocks {
+    fn release(&mut self) {
         if !self.keys.is_empty() {
             self.manager().release(self.holder, self.keys.iter().map(|(key, _)| key));
+            self.keys.clear();
         }
+    }
+}
+
+impl Drop for HeldLocks {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
