@@ -8,6 +8,7 @@ mod copy;
 mod ddl;
 mod feed;
 mod histories;
+mod indexes;
 mod isolation;
 mod limits;
 mod node;

@@ -119,6 +119,10 @@ fn measured(metrics: &MetricsSet) -> Vec<String> {
         }
     }
     lines.extend(files(metrics));
+    let found = sum("index_rows");
+    if found > 0 {
+        lines.push(format!("by index: rows={found}"));
+    }
     let own = sum("own_rows");
     if own > 0 {
         lines.push(format!("this transaction: rows={own}"));

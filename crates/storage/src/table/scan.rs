@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder, UInt64Array};
-use arrow::compute::FilterBuilder;
+use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder, UInt32Array, UInt64Array};
+use arrow::compute::{FilterBuilder, take};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use perigee_types::catalog::Table;
@@ -222,6 +222,33 @@ impl ChunkScan {
         }
     }
 
+    /// As [`ChunkScan::batch`], of the rows with these vids only, in their order. What is not visible must not be among them.
+    ///
+    /// # Errors
+    /// As [`ChunkScan::batch`].
+    pub fn batch_of(&self, vids: &[u64], columns: &[u16], with_vid: bool) -> Result<RecordBatch, StoreError> {
+        let found: Vec<(u64, u32)> = vids.iter().filter_map(|vid| Some((*vid, self.row_of(*vid)?))).collect();
+        let rows = UInt32Array::from_iter_values(found.iter().map(|(_, row)| *row));
+        let mut arrays = match &self.part {
+            Part::Chunk(chunk) => {
+                chunk.touch(&self.table.context);
+                let column = |number: &u16| match chunk.column_place(*number) {
+                    Some(place) => Ok(take(&chunk.column(place, &self.table.context)?, &rows, None)?),
+                    None => constant(self.known(*number)?, found.len()),
+                };
+                columns.iter().map(column).collect::<Result<Vec<_>, StoreError>>()?
+            }
+            Part::Open(open) => {
+                let places: Vec<usize> = found.iter().map(|(_, row)| *row as usize).collect();
+                self.open_columns(open, columns, &places)?
+            }
+        };
+        if with_vid {
+            arrays.push(Arc::new(UInt64Array::from_iter_values(found.iter().map(|(vid, _)| *vid))));
+        }
+        self.finish(columns, arrays, found.len(), with_vid)
+    }
+
     fn chunk_batch(&self, chunk: &Chunk, columns: &[u16], with_vid: bool) -> Result<RecordBatch, StoreError> {
         chunk.touch(&self.table.context);
         let mask = visible_rows(chunk, self.at, self.own, self.after);
@@ -255,6 +282,14 @@ impl ChunkScan {
 
     fn open_batch(&self, open: &OpenRows, columns: &[u16], with_vid: bool) -> Result<RecordBatch, StoreError> {
         let places: Vec<usize> = (0..open.len()).filter(|place| self.open_visible(open, *place)).collect();
+        let mut arrays = self.open_columns(open, columns, &places)?;
+        if with_vid {
+            arrays.push(Arc::new(UInt64Array::from_iter_values(places.iter().map(|place| open.first + *place as u64))));
+        }
+        self.finish(columns, arrays, places.len(), with_vid)
+    }
+
+    fn open_columns(&self, open: &OpenRows, columns: &[u16], places: &[usize]) -> Result<Vec<ArrayRef>, StoreError> {
         let mut arrays = Vec::with_capacity(columns.len() + 1);
         for number in columns {
             let known = self.known(*number)?;
@@ -263,15 +298,12 @@ impl ChunkScan {
                 continue;
             };
             let mut builder = ColumnBuilder::new(&known.ty, places.len());
-            for place in &places {
+            for place in places {
                 builder.push(open.rows[*place].get(column).unwrap_or(&Value::Null))?;
             }
             arrays.push(builder.finish());
         }
-        if with_vid {
-            arrays.push(Arc::new(UInt64Array::from_iter_values(places.iter().map(|place| open.first + *place as u64))));
-        }
-        self.finish(columns, arrays, places.len(), with_vid)
+        Ok(arrays)
     }
 
     fn finish(

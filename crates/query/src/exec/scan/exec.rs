@@ -30,6 +30,7 @@ use perigee_types::catalog::Table;
 use tokio_util::sync::CancellationToken;
 
 use super::cold::{ColdFiles, ColdPart};
+use super::keyed::Keyed;
 use super::newest::{self, Newest};
 use super::own::OwnRows;
 use super::reader::Reader;
@@ -50,6 +51,8 @@ pub(in crate::exec) struct Source {
     pub(super) own: Option<OwnRows>,
     /// Only the newest rows are asked for, and there is an index to find them.
     pub(super) newest: Option<Newest>,
+    /// There are indexes that filters may ask for.
+    pub(super) keyed: Option<Keyed>,
     /// Where it is written down what is read.
     pub(super) read: Option<Arc<ScanRead>>,
     pub(super) cancel: CancellationToken,
@@ -77,7 +80,7 @@ pub(in crate::exec) struct ScanExec {
     unfiltered: Arc<OnceLock<Arc<Statistics>>>,
     /// For each chunk whether `filters` may be true in it; found when the first partition starts.
     matching: Arc<OnceLock<Option<Vec<bool>>>>,
-    /// The rows of which the newest are asked for; found when the first partition starts.
+    /// The rows to be read, where an index has found them; it is asked when the first partition starts.
     chosen: Arc<OnceLock<Option<Vec<u64>>>>,
     /// What reads files; made when the first partition starts.
     cold: Arc<Mutex<Option<Arc<Vec<ColdFiles>>>>>,
@@ -159,8 +162,9 @@ impl ScanExec {
 
     /// Of a chunk the vids that are to be read; `None` where all are.
     pub(super) fn chosen(&self, chunk: usize) -> Option<&[u64]> {
-        let newest = self.source.newest.as_ref()?;
-        let vids = self.chosen.get_or_init(|| newest.rows(self)).as_deref()?;
+        let (newest, keyed) = (&self.source.newest, &self.source.keyed);
+        let find = || newest.as_ref().and_then(|newest| newest.rows(self)).or_else(|| keyed.as_ref()?.rows(self));
+        let vids = self.chosen.get_or_init(find).as_deref()?;
         Some(newest::in_chunk(vids, &self.source.chunks, chunk))
     }
 
@@ -247,6 +251,8 @@ impl DisplayAs for ScanExec {
         }
         if let Some(newest) = &self.source.newest {
             write!(f, ", newest by index={}", newest.index_name)?;
+        } else if let Some(name) = self.source.keyed.as_ref().and_then(|keyed| keyed.name(self)) {
+            write!(f, ", index={name}")?;
         }
         let cold = self.source.chunks.iter().filter(|chunk| chunk.is_cold()).count();
         write!(f, ", chunks={}", self.source.chunks.len() - cold)?;
@@ -394,6 +400,7 @@ impl ExecutionPlan for ScanExec {
                 }
                 FilterPushdownPhase::Post if possible => {
                     scan.hints.push(self.over_columns(filter.filter)?);
+                    scan.chosen = Arc::default();
                     scan.cold = Arc::default();
                     answers.push(PushedDown::No);
                 }

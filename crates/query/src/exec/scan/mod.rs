@@ -10,6 +10,7 @@
 //! - [`cold`]: rows of files in the object store
 //! - [`cut`]: small batches where memory is short
 //! - [`ordered`]: all rows of some chunks in the order of a key, for who writes them elsewhere
+//! - [`keyed`]: few rows through an index
 //! - [`newest`]: LATEST ON through an index
 //! - [`own`]: the rows of the statement's own transaction
 //! - [`statistics`]: what the optimizer is told
@@ -17,6 +18,7 @@
 mod cold;
 mod cut;
 mod exec;
+mod keyed;
 mod newest;
 mod ordered;
 mod own;
@@ -41,6 +43,7 @@ use perigee_types::{SqlError, SqlState, SqlType};
 
 use cold::ColdPart;
 pub(super) use exec::ScanExec;
+use keyed::Keyed;
 use newest::Newest;
 use own::OwnRows;
 
@@ -149,6 +152,7 @@ fn member(
         cold,
         own,
         newest: newest.and_then(|of| Newest::find(view, table, of)),
+        keyed: Keyed::find(view, table),
         read: view.reads.as_ref().map(|log| log.scan_of(table)),
         cancel: view.cancel.clone(),
     })

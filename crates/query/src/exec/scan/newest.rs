@@ -5,10 +5,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray};
-use arrow::datatypes::UInt64Type;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, IsNotNullExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
@@ -171,15 +168,6 @@ pub(super) fn in_chunk<'a>(vids: &'a [u64], chunks: &[ChunkScan], at: usize) -> 
     vids.get(from..begin(at + 1)).unwrap_or_default()
 }
 
-/// Which rows are among sorted vids.
-pub(super) fn among(vids: &[u64], rows: &ArrayRef) -> Result<BooleanArray> {
-    let rows = rows
-        .as_primitive_opt::<UInt64Type>()
-        .ok_or_else(|| DataFusionError::Internal("vids are not UInt64".to_owned()))?;
-    let mask: arrow::buffer::BooleanBuffer = rows.values().iter().map(|vid| vids.binary_search(vid).is_ok()).collect();
-    Ok(BooleanArray::new(mask, None))
-}
-
 /// Places in the table's columns of all that a filter names.
 fn places(scan: &ScanExec, filter: &Arc<dyn PhysicalExpr>) -> Option<Vec<usize>> {
     let mut found = Some(Vec::new());
@@ -211,7 +199,7 @@ fn is_lower_bound(filter: &Arc<dyn PhysicalExpr>) -> bool {
 }
 
 /// A column, an operator and a constant of the column's type.
-fn comparison(scan: &ScanExec, filter: &Arc<dyn PhysicalExpr>) -> Option<(usize, Operator, Value)> {
+pub(super) fn comparison(scan: &ScanExec, filter: &Arc<dyn PhysicalExpr>) -> Option<(usize, Operator, Value)> {
     let binary = filter.downcast_ref::<BinaryExpr>()?;
     let (column, operator, constant) = match binary.left().downcast_ref::<Column>() {
         Some(column) => (column, *binary.op(), binary.right()),

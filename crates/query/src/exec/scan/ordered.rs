@@ -48,6 +48,7 @@ impl QueryRuntime {
             cold: None,
             own: None,
             newest: None,
+            keyed: None,
             read: None,
             cancel: cancel.clone(),
         };

@@ -19,7 +19,6 @@ use perigee_storage::table::{ChunkScan, Tier};
 
 use super::cold::ColdFiles;
 use super::exec::ScanExec;
-use super::newest;
 use super::prune::DynamicPruner;
 use crate::exec::error::{canceled, from_sql, store_error};
 use crate::exec::template::BATCH_ROWS;
@@ -41,6 +40,7 @@ struct Counters {
     cold_rows: Count,
     cold_time: Time,
     own_rows: Count,
+    index_rows: Count,
     chunks_read: Count,
     chunks_pruned: Count,
     filter_time: Time,
@@ -110,6 +110,7 @@ impl Reader {
             cold_rows: counter("cold_rows"),
             cold_time: time("cold_time"),
             own_rows: counter("own_rows"),
+            index_rows: counter("index_rows"),
             chunks_read: counter("chunks_read"),
             chunks_pruned: counter("chunks_pruned"),
             filter_time: time("filter_time"),
@@ -119,7 +120,7 @@ impl Reader {
             pending: BatchCoalescer::new(Arc::clone(&output_schema), BATCH_ROWS)
                 .with_biggest_coalesce_batch_size(Some(BATCH_ROWS_MIN)),
             output_schema,
-            with_vid: ends_rows || scan.source.newest.is_some() || scan.columns.contains(&live),
+            with_vid: ends_rows || scan.columns.contains(&live),
             numbers,
             places,
             pruner: DynamicPruner::new(scan),
@@ -244,9 +245,13 @@ impl Reader {
         if chunk.is_cold() {
             return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.output_schema))));
         }
-        let excluded = self.scan.matching().is_some_and(|chunks| !chunks.get(place).copied().unwrap_or(true))
-            || self.pruner.as_mut().is_some_and(|pruner| !pruner.may_match(chunk))
-            || self.scan.chosen(place).is_some_and(<[u64]>::is_empty);
+        let excluded = match self.scan.chosen(place) {
+            Some(vids) => vids.is_empty(),
+            None => {
+                self.scan.matching().is_some_and(|chunks| !chunks.get(place).copied().unwrap_or(true))
+                    || self.pruner.as_mut().is_some_and(|pruner| !pruner.may_match(chunk))
+            }
+        };
         if excluded {
             self.counters.chunks_pruned.add(1);
             return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.output_schema))));
@@ -260,7 +265,12 @@ impl Reader {
         let start = Instant::now();
         // Asked before the read: reading may make a warm chunk hot.
         let tier = chunk.tier();
-        let batch = chunk.batch(&self.numbers, self.with_vid).map_err(store_error)?;
+        let chosen = self.scan.chosen(place);
+        let batch = match chosen {
+            Some(vids) => chunk.batch_of(vids, &self.numbers, self.with_vid),
+            None => chunk.batch(&self.numbers, self.with_vid),
+        };
+        let batch = batch.map_err(store_error)?;
         let (rows, time) = match tier {
             Tier::Hot => (&self.counters.hot_rows, &self.counters.hot_time),
             Tier::Warm => (&self.counters.warm_rows, &self.counters.warm_time),
@@ -268,14 +278,15 @@ impl Reader {
             Tier::Cold => (&self.counters.cold_rows, &self.counters.cold_time),
         };
         rows.add(batch.num_rows());
+        if chosen.is_some() {
+            self.counters.index_rows.add(batch.num_rows());
+        }
         time.add_duration(start.elapsed());
         self.counters.chunks_read.add(1);
 
-        let vids = || batch.column(self.numbers.len());
-        let alive = match (self.scan.chosen(place), &self.scan.source.own) {
-            // None of them was ended.
-            (Some(chosen), _) => Some(newest::among(chosen, vids())?),
-            (None, Some(own)) if own.ends_rows() => own.alive(vids())?,
+        let alive = match &self.scan.source.own {
+            // None of those that were chosen was ended.
+            Some(own) if chosen.is_none() && own.ends_rows() => own.alive(batch.column(self.numbers.len()))?,
             _ => None,
         };
         let table = self.scan.source.table.oid.0;
