@@ -4,7 +4,7 @@
 //! asked when the first partition starts, so what joins and top-k operators have found out by then counts as well.
 
 use std::collections::HashMap;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds as _};
 use std::sync::Arc;
 
 use datafusion::logical_expr::Operator;
@@ -51,6 +51,15 @@ struct Known {
     to: Bound<Value>,
 }
 
+impl Known {
+    /// Of two lists the shorter one counts: the filters see to the rest.
+    fn is_one_of(&mut self, values: Vec<Value>) {
+        if self.equal.as_ref().is_none_or(|before| before.len() > values.len()) {
+            self.equal = Some(values);
+        }
+    }
+}
+
 impl Default for Known {
     fn default() -> Self {
         Self { equal: None, from: Bound::Unbounded, to: Bound::Unbounded }
@@ -88,11 +97,20 @@ impl Keyed {
 
     /// The rows that the filters can let through, in order; `None` where they are too many, or not known.
     pub(super) fn rows(&self, scan: &ScanExec) -> Option<Vec<u64>> {
-        let now = scan.hints().iter().filter_map(|hint| snapshot_physical_expr(Arc::clone(hint)).ok());
-        let filters: Vec<_> = scan.filters().iter().cloned().chain(now).collect();
-        let known = known(scan, &filters);
+        let mut known = known(scan, scan.filters());
+        for hint in scan.hints().iter().filter_map(|hint| snapshot_physical_expr(Arc::clone(hint)).ok()) {
+            for filter in split_conjunction(&hint) {
+                // The range of a join's other side is mostly wide, and says nothing where it is not.
+                if let Some((place, values)) = one_of(scan, filter) {
+                    known.entry(place).or_default().is_one_of(values);
+                }
+            }
+        }
         let path = self.best(scan, &known)?;
         let most = (rows(scan) / ROWS_PER_FOUND).clamp(FOUND_MIN, FOUND_MAX);
+        if path.rows_at_least(scan, &known) > most {
+            return None;
+        }
         let own = scan.source.own.as_ref();
         let mut found = Vec::new();
         for (from, to) in path.ranges(&known)? {
@@ -131,6 +149,19 @@ impl Path {
             }
         }
         rating
+    }
+
+    /// Rows that are surely in a range of the first column: those of chunks that lie in it whole.
+    fn rows_at_least(&self, scan: &ScanExec, known: &HashMap<usize, Known>) -> usize {
+        let (table, chunks) = (&scan.source.table, &scan.source.chunks);
+        let first = self.places.first().and_then(|place| Some((known.get(place)?, table.columns.get(*place)?)));
+        let Some((Known { equal: None, from, to }, column)) = first else { return 0 };
+        let range = (bound(&[], from), bound(&[], to));
+        let within = |value: &Value| !value.is_null() && range.contains(&with(&[], value));
+        let inside = |chunk: &&ChunkScan| {
+            chunk.stats(column.number).is_some_and(|stats| within(&stats.min) && within(&stats.max))
+        };
+        chunks.iter().filter(inside).map(ChunkScan::rows_max).sum()
     }
 
     /// Bounds of what is read; `None` where they are too many.
@@ -179,11 +210,7 @@ fn known(scan: &ScanExec, filters: &[Arc<dyn PhysicalExpr>]) -> HashMap<usize, K
     let mut all: HashMap<usize, Known> = HashMap::new();
     for filter in filters.iter().flat_map(split_conjunction) {
         if let Some((place, values)) = one_of(scan, filter) {
-            let known = all.entry(place).or_default();
-            // The shorter list: the filters see to the rest.
-            if known.equal.as_ref().is_none_or(|before| before.len() > values.len()) {
-                known.equal = Some(values);
-            }
+            all.entry(place).or_default().is_one_of(values);
         } else if let Some((place, operator, value)) = comparison(scan, filter) {
             let known = all.entry(place).or_default();
             match operator {
