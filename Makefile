@@ -52,6 +52,7 @@ integration: tools build
 	integration/pgbench/run
 	integration/index/run
 	integration/drivers/run
+	integration/orm/run
 	integration/memory/run
 	integration/redis/run
 	integration/redis/many_keys

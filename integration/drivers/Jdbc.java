@@ -143,6 +143,33 @@ public class Jdbc {
                 equal(d.isAutoIncrement(1), true);
             }
         });
+        check("metadata of keys", "", c -> {
+            try (Statement s = c.createStatement()) {
+                s.execute("DROP TABLE IF EXISTS child, parent");
+                s.execute("CREATE TABLE parent (a int, b int, c text UNIQUE, PRIMARY KEY (b, a))");
+                s.execute("CREATE TABLE child (id serial PRIMARY KEY, x int, y int, "
+                        + "CONSTRAINT to_parent FOREIGN KEY (y, x) REFERENCES parent ON DELETE CASCADE)");
+            }
+            DatabaseMetaData m = c.getMetaData();
+            SortedMap<Integer, String> keys = new TreeMap<>();
+            try (ResultSet r = m.getPrimaryKeys(null, "public", "parent")) {
+                while (r.next()) keys.put(r.getInt("KEY_SEQ"), r.getString("COLUMN_NAME"));
+            }
+            equal(keys, new TreeMap<>(Map.of(1, "b", 2, "a")));
+            equal(names(m.getImportedKeys(null, "public", "child"), "FKCOLUMN_NAME"), List.of("y", "x"));
+            equal(names(m.getExportedKeys(null, "public", "parent"), "FK_NAME"), List.of("to_parent", "to_parent"));
+            equal(new TreeSet<>(names(m.getIndexInfo(null, "public", "parent", false, false), "COLUMN_NAME")),
+                    new TreeSet<>(List.of("a", "b", "c")));
+            equal(names(m.getBestRowIdentifier(null, "public", "parent", 0, true), "COLUMN_NAME").size(), 2);
+            equal(names(m.getSchemas(), "TABLE_SCHEM").contains("public"), true);
+            equal(names(m.getTypeInfo(), "TYPE_NAME").contains("int4"), true);
+            names(m.getFunctions(null, null, "lower"), "FUNCTION_NAME");
+            names(m.getTablePrivileges(null, "public", "parent"), "PRIVILEGE");
+            names(m.getColumnPrivileges(null, "public", "parent", "%"), "PRIVILEGE");
+            try (Statement s = c.createStatement()) {
+                s.execute("DROP TABLE child, parent");
+            }
+        });
         check("cancel", "", c -> {
             try (Statement s = c.createStatement()) {
                 s.setQueryTimeout(1);

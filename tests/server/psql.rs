@@ -29,6 +29,7 @@ const SCHEMA: &str = "
     CREATE TABLE device (id bigint PRIMARY KEY, name text NOT NULL DEFAULT 'unknown', seen timestamptz);
     CREATE INDEX device_name ON device (name);
     CREATE TABLE reading (device bigint, at timestamp, value double precision, PRIMARY KEY (device, at));
+    CREATE TABLE part (id bigint PRIMARY KEY, device bigint REFERENCES device ON DELETE CASCADE);
     CREATE VIEW named AS SELECT id, name FROM device WHERE name <> 'unknown';
     CREATE SEQUENCE numbers START 10;
     INSERT INTO device VALUES (1, 'boiler', '2025-01-01 00:00:00+00'), (2, 'garden', NULL);
@@ -52,6 +53,10 @@ fn the_describe_family_works() {
             "\"device_name\"",
         ],
     );
+    // psql asks for foreign keys where pg_class says that there are triggers.
+    let key = "\"part_device_fkey\" FOREIGN KEY (device) REFERENCES device(id) ON DELETE CASCADE";
+    check(&server, "\\d part", &["Foreign-key constraints:", key]);
+    check(&server, "\\d device", &["Referenced by:", "TABLE \"part\" CONSTRAINT", key]);
     check(&server, "\\d+ device", &["Table \"public.device\"", "Storage", "extended", "\"device_name\" btree (name)"]);
     check(&server, "\\d+ named", &["View \"public.named\"", "View definition:", "device"]);
     check(&server, "\\d device_name", &["Index \"public.device_name\"", "btree, for table \"public.device\""]);

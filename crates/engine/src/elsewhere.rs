@@ -57,8 +57,11 @@ pub enum SessionDoor {
 /// The way to sessions at the leader.
 pub trait Elsewhere: Send + Sync + 'static {
     /// Opens a session at the leader's door for what `requests` brings. Fails when the leader has seen none of it.
-    fn open(&self, door: SessionDoor, requests: BoxStream<'static, Bytes>)
-    -> BoxFuture<'static, Result<Answers, String>>;
+    fn open(
+        &self,
+        door: SessionDoor,
+        requests: BoxStream<'static, Bytes>,
+    ) -> BoxFuture<'static, Result<Answers, String>>;
 
     /// A cancel request for a session of another node.
     fn cancel(&self, process_id: i32, secret: i32);

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     fn column(name: &str, ty: SqlType) -> ResultColumn {
-        ResultColumn { name: name.to_owned(), ty, source: None }
+        ResultColumn { name: name.to_owned(), ty, source: None, vector: false }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use parking_lot::Mutex;
+use perigee_query::exec::SessionActivity;
 use perigee_types::{SqlError, SqlResult, SqlState};
 use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +57,24 @@ impl SessionEntry {
         let token = self.terminated.child_token();
         *self.cancel.lock() = token.clone();
         token
+    }
+
+    /// What `pg_stat_activity` shows of it.
+    #[must_use]
+    pub fn shown(&self) -> SessionActivity {
+        let activity = self.activity.lock().clone();
+        SessionActivity {
+            process_id: self.process_id,
+            user: self.user.clone(),
+            application_name: activity.application_name,
+            peer: self.peer,
+            connected_micros: self.connected_micros,
+            transaction_start_micros: activity.transaction_start_micros,
+            query_start_micros: (activity.query_start_micros != 0).then_some(activity.query_start_micros),
+            state_change_micros: activity.state_change_micros,
+            state: activity.state,
+            query: activity.query,
+        }
     }
 
     /// Cancels the running statement.

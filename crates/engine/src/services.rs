@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use perigee_query::exec::{AdvisoryLock, ClusterState, CompatGap, SessionServices};
+use perigee_query::exec::{AdvisoryLock, ClusterState, CompatGap, SessionActivity, SessionServices, SessionSignal};
 use perigee_storage::entry::SequenceChange;
 use perigee_types::acl::Privileges;
-use perigee_types::catalog::{Object, Sequence};
+use perigee_types::catalog::{Object, SIGNAL_BACKEND, Sequence};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use rustc_hash::FxHashMap;
 
@@ -15,6 +15,7 @@ use crate::advisory::{self, Advisory};
 use crate::engine::Engine;
 use crate::identity::Identity;
 use crate::privileges::no_privilege;
+use crate::registry::SessionEntry;
 
 /// What a session's functions remember and reach.
 pub(crate) struct Services {
@@ -116,6 +117,38 @@ impl Services {
             return Ok(());
         }
         Err(no_privilege(&object))
+    }
+
+    /// `42501` unless the session may send this signal to another one.
+    fn check_signal(&self, engine: &Engine, session: &SessionEntry, signal: SessionSignal) -> SqlResult<()> {
+        let Some(identity) = self.identity.lock().clone() else { return Ok(()) };
+        let role = engine.store.catalog().role(&session.user).cloned();
+        let of_superuser = role.as_ref().is_some_and(|role| role.superuser);
+        let allowed = if of_superuser {
+            identity.rights.is_superuser()
+        } else {
+            identity.rights.is(SIGNAL_BACKEND) || role.is_some_and(|role| identity.rights.is(role.oid))
+        };
+        if allowed {
+            return Ok(());
+        }
+        let (what, verb, things, thing, done) = match signal {
+            SessionSignal::Cancel => ("cancel query", "cancel", "queries", "query", "whose query is being canceled"),
+            SessionSignal::Terminate => {
+                ("terminate process", "terminate", "processes", "process", "whose process is being terminated")
+            }
+        };
+        let who = if of_superuser {
+            format!(
+                "Only roles with the SUPERUSER attribute may {verb} {things} of roles with the SUPERUSER attribute."
+            )
+        } else {
+            format!(
+                "Only roles with privileges of the role {done} or with privileges of the \"pg_signal_backend\" role may \
+                 {verb} this {thing}."
+            )
+        };
+        Err(SqlError::new(SqlState::InsufficientPrivilege, format!("permission denied to {what}")).detail(who))
     }
 
     fn engine(&self) -> SqlResult<Arc<Engine>> {
@@ -294,6 +327,32 @@ impl SessionServices for Services {
 
     fn cluster(&self) -> Option<ClusterState> {
         self.engine.upgrade().map(|engine| engine.cluster_state())
+    }
+
+    fn activity(&self) -> Vec<SessionActivity> {
+        let Some(engine) = self.engine.upgrade() else { return Vec::new() };
+        let own = engine.sessions.get(self.process_id);
+        let of_database = |session: &Arc<SessionEntry>| own.as_ref().is_none_or(|own| own.database == session.database);
+        engine.sessions.all().iter().filter(|session| of_database(session)).map(|session| session.shown()).collect()
+    }
+
+    fn is_connected(&self, process_id: i32) -> bool {
+        self.engine.upgrade().is_some_and(|engine| engine.sessions.get(process_id).is_some())
+    }
+
+    fn signal(&self, process_id: i32, signal: SessionSignal) -> SqlResult<bool> {
+        let engine = self.engine()?;
+        let Some(session) = engine.sessions.get(process_id) else { return Ok(false) };
+        self.check_signal(&engine, &session, signal)?;
+        match signal {
+            SessionSignal::Cancel => session.cancel(),
+            SessionSignal::Terminate => session.terminated.cancel(),
+        }
+        if process_id == self.process_id {
+            // The caller ends here, and not only where it next looks.
+            return Err(SqlError::new(SqlState::QueryCanceled, "canceling statement due to user request"));
+        }
+        Ok(true)
     }
 
     fn notify(&self, channel: &str, payload: &str) -> SqlResult<()> {

@@ -34,6 +34,8 @@ pub enum Kind {
     TimeZone,
     /// Names, separated by commas.
     Names,
+    /// A switch that may be set, and only to on.
+    On,
     /// Cannot be changed.
     Fixed,
 }
@@ -168,7 +170,7 @@ pub const DEFINITIONS: &[Definition] = &[
     of("server_version_num", Kind::Fixed, SERVER_VERSION_NUM, "The same as a number."),
     of("session_authorization", Kind::Text, "", "The session's user: SET SESSION AUTHORIZATION."),
     of("session_replication_role", Kind::Enum(&["origin", "replica", "local"]), "origin", NO_EFFECT),
-    reported("standard_conforming_strings", Kind::Fixed, "on", "Backslashes are plain in '…'."),
+    reported("standard_conforming_strings", Kind::On, "on", "Backslashes are plain in '…'."),
     of("statement_timeout", Kind::Milliseconds, "0", "How long a statement may run; 0 is for ever."),
     of("synchronize_seqscans", Kind::Bool, "on", NO_EFFECT),
     of(
@@ -378,6 +380,16 @@ fn check(definition: &Definition, value: &str) -> SqlResult<String> {
                 format!("parameter \"{}\" requires a Boolean value", definition.name),
             )
         })?,
+        Kind::On => match parse_bool(trimmed) {
+            Some(true) => "on".to_owned(),
+            Some(false) => return Err(SqlError::unsupported(format_args!("{} = off", definition.name))),
+            None => {
+                return Err(SqlError::new(
+                    SqlState::InvalidParameterValue,
+                    format!("parameter \"{}\" requires a Boolean value", definition.name),
+                ));
+            }
+        },
         Kind::Int(low, high) => {
             let number: i64 = trimmed.parse().map_err(|_| invalid())?;
             if number < low || number > high {

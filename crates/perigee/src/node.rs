@@ -144,7 +144,9 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
         None => None,
     };
     let rest_door = rest_listener
-        .map(|listener| Ok::<_, Failure>(tokio::spawn(serve_rest(config, listener, &assembly, closing.clone(), &doors)?)))
+        .map(|listener| {
+            Ok::<_, Failure>(tokio::spawn(serve_rest(config, listener, &assembly, closing.clone(), &doors)?))
+        })
         .transpose()?;
     if let Some(listener) = grpc_listener {
         tokio::spawn(serve_grpc(config.node.id.clone(), listener, Arc::clone(&assembly), closing.clone()));

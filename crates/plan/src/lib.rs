@@ -64,6 +64,27 @@ pub struct ResultColumn {
     pub ty: SqlType,
     /// The table column that it shows unchanged: (table, column number).
     pub source: Option<(Oid, u16)>,
+    /// An array that PostgreSQL has as int2vector or oidvector, in columns of its catalogs: clients expect these types,
+    /// whose text is numbers with blanks between.
+    pub vector: bool,
+}
+
+impl ResultColumn {
+    /// The oid of the type as clients are told.
+    #[must_use]
+    pub fn type_oid(&self) -> u32 {
+        if self.vector { vector_oid(&self.ty) } else { self.ty.oid() }
+    }
+}
+
+/// The oid of int2vector or oidvector: the form that an array of such numbers has in PostgreSQL's catalogs.
+#[must_use]
+pub fn vector_oid(array: &SqlType) -> u32 {
+    match array {
+        SqlType::Array(of) if **of == SqlType::Int2 => 22,
+        SqlType::Array(of) if **of == SqlType::Oid => 30,
+        other => other.oid(),
+    }
 }
 
 /// A planned statement: what the protocols describe and the engine runs.

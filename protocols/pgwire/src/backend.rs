@@ -124,7 +124,7 @@ pub(crate) fn parameter_description(out: &mut Vec<u8>, types: &[SqlType]) {
     message(out, b't', |out| {
         count(out, types.len());
         for ty in types {
-            out.extend_from_slice(&described(ty).to_be_bytes());
+            out.extend_from_slice(&described(ty).oid().to_be_bytes());
         }
     });
 }
@@ -138,8 +138,9 @@ pub(crate) fn row_description(out: &mut Vec<u8>, columns: &[ResultColumn], forma
             let (table, number) = column.source.map_or((0, 0), |(table, number)| (table.0, number));
             out.extend_from_slice(&table.to_be_bytes());
             out.extend_from_slice(&number.to_be_bytes());
-            out.extend_from_slice(&described(&column.ty).to_be_bytes());
-            let ty = if column.ty == SqlType::Unknown { &SqlType::Text } else { &column.ty };
+            let ty = described(&column.ty);
+            let oid = if column.vector { column.type_oid() } else { ty.oid() };
+            out.extend_from_slice(&oid.to_be_bytes());
             int16(out, ty.type_length());
             int32(out, ty.modifier());
             int16(out, formats.get(i).copied().unwrap_or_default().code());
@@ -148,8 +149,8 @@ pub(crate) fn row_description(out: &mut Vec<u8>, columns: &[ResultColumn], forma
 }
 
 /// No driver knows what to do with `unknown`: it is text to them.
-fn described(ty: &SqlType) -> u32 {
-    if *ty == SqlType::Unknown { SqlType::Text.oid() } else { ty.oid() }
+fn described(ty: &SqlType) -> &SqlType {
+    if *ty == SqlType::Unknown { &SqlType::Text } else { ty }
 }
 
 /// CopyInResponse (`G`) or CopyOutResponse (`H`).

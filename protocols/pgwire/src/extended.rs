@@ -141,7 +141,8 @@ impl Client {
         }
         let statement = self.statement(bind.statement)?;
         let types = statement.as_ref().map_or(&[][..], parameter_types);
-        let parameters = parameter::decode(bind, types, &self.session.output_settings())?;
+        let names = || self.session.object_names();
+        let parameters = parameter::decode(bind, types, &self.session.output_settings(), names)?;
         let columns = columns(statement.as_ref()).map_or(0, <[_]>::len);
         let formats = if columns > 0 {
             parameter::result_formats(&bind.result_formats, columns)?

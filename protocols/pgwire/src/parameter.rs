@@ -1,5 +1,6 @@
 //! Bind's parameters and format codes.
 
+use perigee_engine::ObjectNames;
 use perigee_types::text::{OutputSettings, parse_with};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -7,12 +8,18 @@ use crate::backend::Format;
 use crate::binary;
 use crate::error::violation;
 use crate::frontend::{Bind, utf8};
+use crate::rows::is_name;
 
 /// Values of the parameters, in order.
 ///
 /// # Errors
 /// `08P01` for counts that do not fit, `22P02`, `22P03`, … for bad values, with the parameter as context.
-pub(crate) fn decode(bind: &Bind, types: &[SqlType], settings: &OutputSettings) -> SqlResult<Vec<Value>> {
+pub(crate) fn decode(
+    bind: &Bind,
+    types: &[SqlType],
+    settings: &OutputSettings,
+    names: impl Fn() -> ObjectNames,
+) -> SqlResult<Vec<Value>> {
     if bind.parameters.len() != types.len() {
         return Err(violation(format!(
             "bind message supplies {} parameters, but prepared statement \"{}\" requires {}",
@@ -30,14 +37,23 @@ pub(crate) fn decode(bind: &Bind, types: &[SqlType], settings: &OutputSettings) 
         let format = format_at(&bind.parameter_formats, i)?;
         values.push(match bytes {
             None => Value::Null,
-            Some(bytes) => value(bytes, ty, format, settings).map_err(|error| in_parameter(error, i, bind.portal))?,
+            Some(bytes) => {
+                value(bytes, ty, format, settings, &names).map_err(|error| in_parameter(error, i, bind.portal))?
+            }
         });
     }
     Ok(values)
 }
 
-fn value(bytes: &[u8], ty: &SqlType, format: Format, settings: &OutputSettings) -> SqlResult<Value> {
+fn value(
+    bytes: &[u8],
+    ty: &SqlType,
+    format: Format,
+    settings: &OutputSettings,
+    names: &impl Fn() -> ObjectNames,
+) -> SqlResult<Value> {
     match format {
+        Format::Text if is_name(ty) => names().oid(utf8(bytes)?, ty).map(|oid| Value::Oid(oid.0)),
         Format::Text => parse_with(utf8(bytes)?, ty, settings),
         Format::Binary => binary::decode(bytes, ty),
     }
@@ -90,7 +106,17 @@ fn format_of(code: i16) -> SqlResult<Format> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use perigee_types::TenantId;
+    use perigee_types::catalog::Catalog;
+
     use super::*;
+
+    fn names() -> ObjectNames {
+        let catalog = Arc::new(Catalog::bootstrap("postgres"));
+        ObjectNames { catalog, tenant: TenantId(1), path: Arc::from(["public".to_owned()]) }
+    }
 
     fn bind<'a>(formats: &[i16], parameters: &[Option<&'a [u8]>]) -> Bind<'a> {
         Bind {
@@ -106,7 +132,7 @@ mod tests {
     fn decodes_by_format() {
         let types = [SqlType::Int4, SqlType::Text];
         let check = |formats: &[i16], first: &[u8], want: Result<Vec<Value>, &str>| {
-            let got = decode(&bind(formats, &[Some(first), None]), &types, &OutputSettings::DEFAULT);
+            let got = decode(&bind(formats, &[Some(first), None]), &types, &OutputSettings::DEFAULT, names);
             assert_eq!(got.map_err(|e| e.state().code()), want, "{formats:?} {first:?}");
         };
         let five = Ok(vec![Value::Int4(5), Value::Null]);
@@ -119,8 +145,26 @@ mod tests {
         check(&[1], &[0; 8], Err("22P03"));
         check(&[2], b"5", Err("22023"));
         check(&[0, 0, 0], b"5", Err("08P01"));
-        let one = decode(&bind(&[], &[None]), &types, &OutputSettings::DEFAULT).unwrap_err();
+        let one = decode(&bind(&[], &[None]), &types, &OutputSettings::DEFAULT, names).unwrap_err();
         assert_eq!(one.message(), "bind message supplies 1 parameters, but prepared statement \"s\" requires 2");
+    }
+
+    #[test]
+    fn names_of_objects_are_looked_up() {
+        let check = |ty: SqlType, text: &'static str, want: Result<u32, &str>| {
+            let got = decode(&bind(&[], &[Some(text.as_bytes())]), &[ty], &OutputSettings::DEFAULT, names);
+            let want = want.map(|oid| vec![Value::Oid(oid)]);
+            assert_eq!(got.map_err(|e| e.state().code()), want, "{text}");
+        };
+        check(SqlType::Regclass, "pg_catalog.pg_class", Ok(1259));
+        check(SqlType::Regclass, " pg_class", Ok(1259));
+        check(SqlType::Regclass, "1259", Ok(1259));
+        check(SqlType::Regclass, "-", Ok(0));
+        check(SqlType::Regclass, "no.such", Err("42P01"));
+        check(SqlType::Regtype, "int4", Ok(23));
+        check(SqlType::Regtype, "character varying[]", Ok(1015));
+        check(SqlType::Regtype, "nothing", Err("42704"));
+        check(SqlType::Regproc, "now", Err("0A000"));
     }
 
     #[test]

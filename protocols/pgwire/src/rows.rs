@@ -7,8 +7,8 @@ pub(crate) mod cell;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, StringViewArray};
-use arrow::datatypes::{Field, Schema, UInt32Type};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringViewArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt32Type};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use perigee_engine::ObjectNames;
 use perigee_plan::ResultColumn;
@@ -23,6 +23,8 @@ use cell::Cell;
 #[derive(Debug)]
 pub(crate) struct RowEncoder {
     columns: Vec<(SqlType, Format)>,
+    /// Which columns are int2vector or oidvector and go as text.
+    vectors: Vec<bool>,
     settings: OutputSettings,
     /// For columns of regclass and the like, as text.
     names: Option<ObjectNames>,
@@ -30,16 +32,36 @@ pub(crate) struct RowEncoder {
     scratch: Vec<u8>,
 }
 
-/// Whether a type is an oid that is shown as a name.
-fn is_name(ty: &SqlType) -> bool {
+/// Whether a type is an oid that is shown as a name, and given as one.
+pub(crate) fn is_name(ty: &SqlType) -> bool {
     matches!(ty, SqlType::Regclass | SqlType::Regtype | SqlType::Regproc)
+}
+
+/// Numbers with blanks between.
+fn joined(numbers: impl Iterator<Item = i64>) -> String {
+    let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
+    numbers.join(" ")
+}
+
+/// Lists of numbers as the text of int2vector and oidvector.
+fn vector_texts(lists: &ListArray) -> SqlResult<StringViewArray> {
+    let numbers = arrow::compute::cast(lists.values(), &DataType::Int64).map_err(SqlError::internal)?;
+    let numbers = numbers.as_primitive::<Int64Type>();
+    let text = |row: usize| {
+        let offsets = lists.value_offsets();
+        let range = offsets.get(row).zip(offsets.get(row + 1)).map_or(0..0, |(from, to)| *from as usize..*to as usize);
+        (!lists.is_null(row)).then(|| joined(range.map(|at| numbers.value(at))))
+    };
+    Ok((0..lists.len()).map(text).collect())
 }
 
 impl RowEncoder {
     pub(crate) fn new(columns: &[ResultColumn], formats: &[Format], settings: OutputSettings) -> Self {
         let format = |i| formats.get(i).copied().unwrap_or_default();
+        let is_vector = |(i, column): (usize, &ResultColumn)| column.vector && format(i) == Format::Text;
+        let vectors: Vec<bool> = columns.iter().enumerate().map(is_vector).collect();
         let columns = columns.iter().enumerate().map(|(i, column)| (column.ty.clone(), format(i))).collect();
-        Self { columns, settings, names: None, scratch: Vec::new() }
+        Self { columns, vectors, settings, names: None, scratch: Vec::new() }
     }
 
     /// With the names that oids of objects are shown as; asks for them where a column needs them.
@@ -49,12 +71,18 @@ impl RowEncoder {
         self
     }
 
-    /// The batch with names in place of oids.
+    /// The batch with names in place of oids, and with the text of int2vector and oidvector.
     fn named(&self, batch: &RecordBatch) -> SqlResult<Option<RecordBatch>> {
-        let Some(names) = &self.names else { return Ok(None) };
+        if self.names.is_none() && !self.vectors.contains(&true) {
+            return Ok(None);
+        }
         let mut columns = batch.columns().to_vec();
-        for (column, (ty, format)) in columns.iter_mut().zip(&self.columns) {
-            if is_name(ty)
+        for ((column, (ty, format)), is_vector) in columns.iter_mut().zip(&self.columns).zip(&self.vectors) {
+            if *is_vector && let Some(lists) = column.as_list_opt::<i32>() {
+                *column = Arc::new(vector_texts(lists)?) as ArrayRef;
+            }
+            if let Some(names) = &self.names
+                && is_name(ty)
                 && *format == Format::Text
                 && let Some(oids) = column.as_primitive_opt::<UInt32Type>()
             {
@@ -109,13 +137,17 @@ impl RowEncoder {
     pub(crate) fn values(&mut self, out: &mut Vec<u8>, row: &Row) {
         message(out, b'D', |out| {
             count(out, self.columns.len());
-            for (value, (ty, format)) in row.iter().zip(&self.columns) {
+            for ((value, (ty, format)), is_vector) in row.iter().zip(&self.columns).zip(&self.vectors) {
                 if value.is_null() {
                     int32(out, -1);
                     continue;
                 }
                 length_prefixed(out, 0, |out| match format {
                     Format::Text => match (&self.names, value) {
+                        (_, Value::Array(numbers)) if *is_vector => {
+                            let numbers = numbers.iter().filter_map(Value::as_i64);
+                            out.extend_from_slice(joined(numbers).as_bytes());
+                        }
                         (Some(names), Value::Oid(oid)) if is_name(ty) => {
                             out.extend_from_slice(names.text(Oid(*oid), ty).as_bytes());
                         }

@@ -73,7 +73,8 @@ fn runs_anywhere(request: &Request) -> bool {
 async fn to_leader(door: &Door, peer: Peer, request: Request, next: Next) -> Answer {
     let (parts, body) = request.into_parts();
     let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let has_none = length.is_none() && !parts.headers.contains_key(header::TRANSFER_ENCODING) && parts.version < Version::HTTP_2;
+    let has_none =
+        length.is_none() && !parts.headers.contains_key(header::TRANSFER_ENCODING) && parts.version < Version::HTTP_2;
     let mut body = match length {
         _ if has_none => Kept::Whole(Bytes::new()),
         Some(0..=KEPT_BYTES_MAX) => Kept::Whole(read(door, body).await?),
@@ -144,7 +145,8 @@ async fn attempt(door: &Door, peer: Peer, parts: &Parts, body: &mut Kept) -> Res
     let requests = opening.chain(ReceiverStream::new(waiting)).boxed();
     let answers = elsewhere.open(SessionDoor::Rest, requests).await.map_err(|error| not_run(&error))?;
     // An answer that breaks off ends the pipe in the middle of HTTP, which is what the other end sees.
-    let answers = answers.take_while(|answer| std::future::ready(answer.is_ok())).filter_map(|answer| async { answer.ok() });
+    let answers =
+        answers.take_while(|answer| std::future::ready(answer.is_ok())).filter_map(|answer| async { answer.ok() });
     let io = TokioIo::new(pipe(answers.boxed(), frames));
     let (mut sender, connection) = http1::handshake(io).await.map_err(|error| not_run(&error))?;
     // Ends with the request: nothing else is sent on it.
@@ -154,7 +156,11 @@ async fn attempt(door: &Door, peer: Peer, parts: &Parts, body: &mut Kept) -> Res
         }
     });
     let Some(body) = body.take() else { return Err(Failed::Unknown) };
-    let mut request = Request::builder().method(parts.method.clone()).uri(target(parts)).body(body).map_err(|error| not_run(&error))?;
+    let mut request = Request::builder()
+        .method(parts.method.clone())
+        .uri(target(parts))
+        .body(body)
+        .map_err(|error| not_run(&error))?;
     *request.headers_mut() = parts.headers.clone();
     without_hops(request.headers_mut());
     if let (false, Some(authority)) = (parts.headers.contains_key(header::HOST), parts.uri.authority()) {

@@ -99,9 +99,8 @@ async fn a_join_asks_the_index_for_what_its_other_side_has() {
     let node = Node::start().await;
     let mut client = node.client().await;
     tables(&mut client).await;
-    let joined = |table: &str| {
-        format!("SELECT count(*), sum(y.a) FROM u AS x JOIN {table} AS y ON y.b = x.b WHERE x.a = 77")
-    };
+    let joined =
+        |table: &str| format!("SELECT count(*), sum(y.a) FROM u AS x JOIN {table} AS y ON y.b = x.b WHERE x.a = 77");
     assert_eq!(client.rows(&joined("t")).await, client.rows(&joined("u")).await);
     let plan = client.rows(&format!("EXPLAIN ANALYZE {}", joined("t"))).await.join("\n");
     assert!(plan.contains("by index: rows=20"), "{plan}");

@@ -54,7 +54,7 @@ pub(crate) use pending::pending_filter;
 pub use planning::{ONLY_MARK, Planning, PlanningOptions, RESTRICTED, TABLE_OID_MARK, ViewPlanner, optimize};
 pub(crate) use postgres::{
     ALL, ANY, BIT_NOT, BOUND_LEFT_OUT, BUCKETS, DOMAIN_VALUE, JSON_ROW, ORDINALITY, RECORD, RECORD_SET, UNNEST,
-    VARIADIC, record_columns,
+    VARIADIC, object_named, record_columns,
 };
 pub use rewrite::rewrite_expression;
 pub use runtime::{QueryOptions, QueryRuntime};
@@ -69,7 +69,8 @@ pub(crate) use type_names::with_types;
 pub(crate) use type_planner::domain_of;
 pub use type_planner::sql_type_of;
 pub use view::{
-    AdvisoryLock, ClusterMember, ClusterState, CompatGap, KeysView, ReadView, SessionFacts, SessionServices,
+    AdvisoryLock, ClusterMember, ClusterState, CompatGap, KeysView, ReadView, SessionActivity, SessionFacts,
+    SessionServices, SessionSignal,
 };
 
 #[cfg(test)]

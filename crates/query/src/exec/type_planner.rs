@@ -158,7 +158,8 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "oid" => SqlType::Oid,
         "regclass" => SqlType::Regclass,
         "regtype" => SqlType::Regtype,
-        "regproc" => SqlType::Regproc,
+        // Functions are told apart by their names alone.
+        "regproc" | "regprocedure" => SqlType::Regproc,
         // Shown by its number: no catalog of ours has a column of it.
         "regnamespace" | "regrole" => SqlType::Oid,
         "unknown" => SqlType::Unknown,

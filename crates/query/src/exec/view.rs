@@ -189,6 +189,55 @@ pub trait SessionServices: Send + Sync {
     fn cluster(&self) -> Option<ClusterState> {
         None
     }
+    /// The sessions of the database that this node serves, by process id, whoever asks.
+    fn activity(&self) -> Vec<SessionActivity> {
+        Vec::new()
+    }
+    /// `pg_cancel_backend` and `pg_terminate_backend`; whether there is such a session.
+    ///
+    /// # Errors
+    /// `42501` for who may not, `57014` where the session is the caller's own.
+    fn signal(&self, _process_id: i32, _signal: SessionSignal) -> SqlResult<bool> {
+        Err(perigee_types::SqlError::unsupported("a signal to a session here"))
+    }
+    /// Whether a session has not ended yet.
+    fn is_connected(&self, _process_id: i32) -> bool {
+        false
+    }
+}
+
+/// What one session asks of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionSignal {
+    /// End the running statement.
+    Cancel,
+    /// End the session.
+    Terminate,
+}
+
+/// What a session does. Times are microseconds since 1970 UTC.
+#[derive(Clone, Debug)]
+pub struct SessionActivity {
+    /// `pg_backend_pid()` there.
+    pub process_id: i32,
+    /// The name of the role that has logged in.
+    pub user: String,
+    /// `application_name`
+    pub application_name: String,
+    /// Where the client is.
+    pub peer: Option<std::net::SocketAddr>,
+    /// When it connected.
+    pub connected_micros: i64,
+    /// When the open transaction began.
+    pub transaction_start_micros: Option<i64>,
+    /// When the last statement began; `None` before the first.
+    pub query_start_micros: Option<i64>,
+    /// When `state` changed.
+    pub state_change_micros: i64,
+    /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`
+    pub state: &'static str,
+    /// The last statement.
+    pub query: Arc<str>,
 }
 
 /// The cluster as the node knows it that the statement runs on.

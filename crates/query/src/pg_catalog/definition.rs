@@ -8,7 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use perigee_plan::vector_oid;
 use perigee_types::{Row, SqlType, Value, text};
+
+use super::VECTOR_METADATA_KEY;
 
 const COLUMNS: &str = include_str!("data/columns.txt");
 
@@ -33,6 +36,25 @@ pub(super) struct SystemColumn {
     pub(super) name: &'static str,
     pub(super) ty: SqlType,
     pub(super) not_null: bool,
+    /// An array that PostgreSQL has as int2vector or oidvector.
+    pub(super) vector: bool,
+}
+
+impl SystemColumn {
+    /// `atttypid`
+    pub(super) fn type_oid(&self) -> u32 {
+        if self.vector { vector_oid(&self.ty) } else { self.ty.oid() }
+    }
+
+    fn field(&self) -> Field {
+        let field = self.ty.field(self.name, !self.not_null);
+        if !self.vector {
+            return field;
+        }
+        let mut metadata = field.metadata().clone();
+        metadata.insert(VECTOR_METADATA_KEY.to_owned(), String::new());
+        field.with_metadata(metadata)
+    }
 }
 
 /// A system table.
@@ -100,13 +122,14 @@ fn read_columns(text: &'static str) -> Vec<Definition> {
         let (Some(name), Some(second)) = (words.next(), words.next()) else { continue };
         if line.starts_with(' ') {
             let Some(ty) = column_type(second) else { continue };
-            columns.push(SystemColumn { name, ty, not_null: words.next() == Some("!") });
+            let vector = second.ends_with("vector");
+            columns.push(SystemColumn { name, ty, not_null: words.next() == Some("!"), vector });
             continue;
         }
         columns.reverse();
         let columns = std::mem::take(&mut columns);
         let (Some((schema, name)), Ok(oid)) = (name.split_once('.'), second.parse()) else { continue };
-        let fields: Vec<Field> = columns.iter().map(|c| c.ty.field(c.name, !c.not_null)).collect();
+        let fields: Vec<Field> = columns.iter().map(SystemColumn::field).collect();
         let kind = words.next().unwrap_or("r");
         all.push(Definition { schema, name, oid, kind, columns, arrow: Arc::new(Schema::new(fields)) });
     }
@@ -115,7 +138,7 @@ fn read_columns(text: &'static str) -> Vec<Definition> {
 }
 
 fn column_type(name: &str) -> Option<SqlType> {
-    if let Some(element) = name.strip_suffix("[]") {
+    if let Some(element) = name.strip_suffix("[]").or_else(|| name.strip_suffix("vector")) {
         return Some(SqlType::Array(Box::new(column_type(element)?)));
     }
     Some(match name {

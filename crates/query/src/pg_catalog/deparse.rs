@@ -7,7 +7,7 @@ use perigee_types::catalog::{Check, Deferral, ForeignKey, Index, Object, Referen
 use perigee_types::partition::{Datum, PartitionBound, PartitionKey};
 use perigee_types::text::OutputSettings;
 use perigee_types::{Oid, SqlType, Value};
-use sqlparser::ast::{Expr, visit_expressions};
+use sqlparser::ast::{DataType, Expr, Ident, ObjectName, visit_expressions, visit_expressions_mut};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
@@ -206,7 +206,24 @@ pub(super) fn default(expression: &str, ty: &SqlType) -> String {
         SqlType::Numeric(_) => "numeric".to_owned(),
         ty => ty.without_second_digits().to_string(),
     };
-    if literal { format!("{expression}::{name}") } else { expression.to_owned() }
+    if literal { format!("{expression}::{name}") } else { with_type_names(expression) }
+}
+
+/// An expression whose casts name their types as PostgreSQL prints them: `'a'::text`, where it is kept as `'a'::TEXT`.
+fn with_type_names(expression: &str) -> String {
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(expression).and_then(|mut parser| parser.parse_expr());
+    let Ok(mut parsed) = parsed else { return expression.to_owned() };
+    let mut named = false;
+    let _: ControlFlow<()> = visit_expressions_mut(&mut parsed, |expr| {
+        if let Expr::Cast { data_type, .. } = expr
+            && let Ok(ty) = crate::exec::sql_type_of(data_type)
+        {
+            *data_type = DataType::Custom(ObjectName::from(vec![Ident::new(ty.to_string())]), Vec::new());
+            named = true;
+        }
+        ControlFlow::Continue(())
+    });
+    if named { parsed.to_string() } else { expression.to_owned() }
 }
 
 /// The quote that closes a text in quotes which begins before `at`: two of them stand for one.
@@ -450,7 +467,7 @@ pub(super) fn index_constraint(table: &Table, index: &Index) -> String {
 /// A CHECK constraint.
 pub(super) fn check(check: &Check) -> String {
     let not_valid = if check.not_valid { " NOT VALID" } else { "" };
-    format!("CHECK ({}){not_valid}", parenthesized(&check.expression))
+    format!("CHECK ({}){not_valid}", parenthesized(&with_type_names(&check.expression)))
 }
 
 /// An expression as PostgreSQL prints it: operations stand in parentheses.

@@ -27,13 +27,16 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
 use perigee_types::catalog::Catalog;
-use perigee_types::{Oid, SqlType, TenantId};
+use perigee_types::{Oid, SqlError, SqlResult, SqlType, TenantId, Value};
 
 use crate::exec::SystemTables;
 
 pub(crate) use keys::key_table;
 pub(crate) use provider::{is_system_table, reads_keys};
 pub(crate) use rewrite::rewrite;
+
+/// What marks a field of the catalogs that is int2vector or oidvector: to queries it is an array.
+pub(crate) const VECTOR_METADATA_KEY: &str = "perigee.vector";
 
 /// How a session sees names of objects: its catalog and the schemas in its path.
 #[derive(Clone, Debug)]
@@ -51,6 +54,21 @@ impl ObjectNames {
     #[must_use]
     pub fn text(&self, oid: Oid, ty: &SqlType) -> String {
         functions::object_text(&self.catalog, self.tenant, &self.path, oid, ty)
+    }
+
+    /// The oid that text means as a value of one of these types: a number, `-` for none, or a name.
+    ///
+    /// # Errors
+    /// `42P01`, `42704` for a name of nothing, `0A000` for the name of a function.
+    pub fn oid(&self, text: &str, ty: &SqlType) -> SqlResult<Oid> {
+        let trimmed = text.trim_ascii();
+        if trimmed == "-" || !trimmed.is_empty() && trimmed.bytes().all(|b| b.is_ascii_digit()) {
+            return match perigee_types::text::parse(trimmed, ty)? {
+                Value::Oid(oid) => Ok(Oid(oid)),
+                _ => Err(SqlError::internal("an oid of another type")),
+            };
+        }
+        crate::exec::object_named(trimmed, ty, &self.catalog, self.tenant, &self.path)
     }
 }
 

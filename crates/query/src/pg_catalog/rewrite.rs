@@ -10,7 +10,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
 use perigee_types::SqlType;
 
-use super::functions;
+use super::{VECTOR_METADATA_KEY, functions};
 
 /// The plan with catalog casts in it. Shares what it does not change.
 ///
@@ -63,8 +63,11 @@ fn replace(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 /// A cast as a call of the function that does it, where the catalog must be asked.
 fn catalog_cast(cast: &Cast, schema: &DFSchema) -> Option<Expr> {
     let to = SqlType::of_field(&cast.field);
-    let from = cast.expr.to_field(schema).ok().map(|(_, field)| SqlType::of_field(&field));
+    let field = cast.expr.to_field(schema).ok().map(|(_, field)| field);
+    let is_vector = field.as_ref().is_some_and(|field| field.metadata().contains_key(VECTOR_METADATA_KEY));
+    let from = field.map(|field| SqlType::of_field(&field));
     let name = match (from, to) {
+        (Some(SqlType::Array(_)), to) if is_vector && to.is_string() => "int2vectorout",
         (Some(SqlType::Regclass), to) if to.is_string() => "regclassout",
         (Some(SqlType::Regtype), to) if to.is_string() => "regtypeout",
         (Some(SqlType::Regproc), to) if to.is_string() => "regprocout",

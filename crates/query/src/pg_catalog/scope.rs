@@ -109,6 +109,16 @@ impl<'a> Scope<'a> {
         self.tables().flat_map(move |table| catalog.indexes_of(table).map(move |index| (table, index)))
     }
 
+    /// Whether a foreign key leaves the relation or points to it.
+    pub(super) fn has_key_triggers(&self, relation: Relation<'_>) -> bool {
+        match relation {
+            Relation::Table(table) => {
+                !table.foreign_keys.is_empty() || self.catalog().referencing(table.oid).next().is_some()
+            }
+            _ => false,
+        }
+    }
+
     pub(super) fn views(&self) -> impl Iterator<Item = &'a Arc<View>> + use<'a> {
         let tenant = self.session().tenant;
         self.catalog().objects().filter_map(move |object| match object {

@@ -20,6 +20,8 @@ pub(crate) struct CopyEncoder {
     names: Vec<String>,
     types: Vec<SqlType>,
     force_quote: Vec<bool>,
+    /// The binary header has been written.
+    begun: bool,
     settings: OutputSettings,
     value: Vec<u8>,
     scratch: Vec<u8>,
@@ -30,6 +32,7 @@ impl CopyEncoder {
         Self {
             force_quote: (0..columns.len()).map(|i| format.force_quote.contains(&i)).collect(),
             format,
+            begun: false,
             names: columns.iter().map(|c| c.name.clone()).collect(),
             types: columns.iter().map(|c| c.ty.clone()).collect(),
             settings,
@@ -38,15 +41,9 @@ impl CopyEncoder {
         }
     }
 
-    /// Appends what stands before the rows.
+    /// Appends what stands before the rows, as far as it has a message of its own.
     pub(crate) fn header(&mut self, out: &mut Vec<u8>) {
-        if self.format.kind == CopyKind::Binary {
-            message(out, b'd', |out| {
-                out.extend_from_slice(SIGNATURE);
-                int32(out, 0);
-                int32(out, 0);
-            });
-        } else if self.format.header {
+        if self.format.kind != CopyKind::Binary && self.format.header {
             let names = std::mem::take(&mut self.names);
             message(out, b'd', |out| {
                 for (i, name) in names.iter().enumerate() {
@@ -58,9 +55,22 @@ impl CopyEncoder {
     }
 
     /// Appends what stands behind the rows.
-    pub(crate) fn trailer(&self, out: &mut Vec<u8>) {
+    pub(crate) fn trailer(&mut self, out: &mut Vec<u8>) {
         if self.format.kind == CopyKind::Binary {
-            message(out, b'd', |out| int16(out, -1));
+            message(out, b'd', |out| {
+                self.binary_header(out);
+                int16(out, -1);
+            });
+        }
+    }
+
+    /// The binary header, once: it begins the message of the first row. Clients read message by message, and know none
+    /// that holds a header alone.
+    fn binary_header(&mut self, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.begun, true) {
+            out.extend_from_slice(SIGNATURE);
+            int32(out, 0);
+            int32(out, 0);
         }
     }
 
@@ -103,6 +113,7 @@ impl CopyEncoder {
 
     fn row(&mut self, out: &mut Vec<u8>, cells: &[Cell], row: usize) -> SqlResult<()> {
         if self.format.kind == CopyKind::Binary {
+            self.binary_header(out);
             count(out, cells.len());
             for (cell, ty) in cells.iter().zip(&self.types) {
                 if cell.is_null(row) {
@@ -133,6 +144,7 @@ impl CopyEncoder {
     fn values(&mut self, out: &mut Vec<u8>, row: &Row) {
         message(out, b'd', |out| {
             if self.format.kind == CopyKind::Binary {
+                self.binary_header(out);
                 count(out, row.len());
                 for (value, ty) in row.iter().zip(&self.types) {
                     if value.is_null() {

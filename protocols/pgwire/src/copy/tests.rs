@@ -239,8 +239,10 @@ fn errors_of_a_batch_name_the_line() {
 #[test]
 fn out_and_in_again() {
     let types = [SqlType::Int4, SqlType::Text, SqlType::Array(Box::new(SqlType::Text))];
-    let columns: Vec<ResultColumn> =
-        types.iter().map(|ty| ResultColumn { name: "a,b".into(), ty: ty.clone(), source: None }).collect();
+    let columns: Vec<ResultColumn> = types
+        .iter()
+        .map(|ty| ResultColumn { name: "a,b".into(), ty: ty.clone(), source: None, vector: false })
+        .collect();
     let text = |s: &str| Value::Text(s.into());
     let values = vec![
         vec![Value::Int4(1), text("plain"), Value::Array(vec![text("x"), Value::Null])],
@@ -279,6 +281,29 @@ fn out_and_in_again() {
         assert_eq!(got, want, "{format:?}");
         assert_eq!(written(&format, &columns, &RowBlock::Batch(batch)), data, "{format:?}");
     }
+}
+
+/// Clients read rows message by message: the header is part of the first row's, the trailer stands alone.
+#[test]
+fn a_binary_message_is_a_row() {
+    let columns = [ResultColumn { name: "a".into(), ty: SqlType::Int2, source: None, vector: false }];
+    let lengths = |rows: Vec<perigee_types::Row>| {
+        let mut encoder = CopyEncoder::new(format(CopyKind::Binary), &columns, OutputSettings::DEFAULT);
+        let mut out = Vec::new();
+        encoder.header(&mut out);
+        encoder.block(&mut out, &RowBlock::Values(rows), 0, usize::MAX).unwrap();
+        encoder.trailer(&mut out);
+        let (mut lengths, mut at) = (Vec::new(), 0);
+        while at < out.len() {
+            let length = u32::from_be_bytes(out[at + 1..at + 5].try_into().unwrap()) as usize;
+            lengths.push(length - 4);
+            at += 1 + length;
+        }
+        lengths
+    };
+    let (header, row, trailer) = (19, 8, 2);
+    assert_eq!(lengths(vec![vec![Value::Int2(1)], vec![Value::Int2(2)]]), [header + row, row, trailer]);
+    assert_eq!(lengths(vec![]), [header + trailer]);
 }
 
 /// The data of all CopyData messages.

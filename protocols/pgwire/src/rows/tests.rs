@@ -13,7 +13,7 @@ use perigee_types::{Interval, Value};
 use super::*;
 
 fn column(ty: SqlType) -> ResultColumn {
-    ResultColumn { name: "c".into(), ty, source: None }
+    ResultColumn { name: "c".into(), ty, source: None, vector: false }
 }
 
 /// The one field of a DataRow; `None` for NULL.
@@ -100,4 +100,26 @@ fn a_number_too_large_for_what_was_described_is_an_error() {
     assert_eq!(error.state().code(), "22003");
     let none = RowEncoder::new(&[], &[], OutputSettings::DEFAULT).batch(&mut Vec::new(), &batch, 0, 1, usize::MAX);
     assert_eq!(none.map_err(|e| e.state().code()), Err("XX000"));
+}
+
+#[test]
+fn vectors_of_the_catalogs_have_their_text() {
+    let column = ResultColumn { vector: true, ..column(SqlType::Array(Box::new(SqlType::Int2))) };
+    assert_eq!(column.type_oid(), 22);
+    let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<arrow::datatypes::Int16Type, _, _>([
+        Some(vec![Some(1), Some(20)]),
+        Some(vec![]),
+        None,
+    ]));
+    let field_of = arrow::datatypes::Field::new("c", lists.data_type().clone(), true);
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field_of])), vec![lists]).unwrap();
+    let mut encoder = RowEncoder::new(&[column], &[Format::Text], OutputSettings::DEFAULT);
+    for (row, want) in [Some("1 20"), Some(""), None].into_iter().enumerate() {
+        let mut out = Vec::new();
+        assert_eq!(encoder.batch(&mut out, &batch, row, row + 1, usize::MAX), Ok(row + 1));
+        assert_eq!(field(&out).as_deref(), want.map(str::as_bytes));
+    }
+    let mut out = Vec::new();
+    encoder.values(&mut out, &vec![Value::Array(vec![Value::Int2(1), Value::Int2(20)])]);
+    assert_eq!(field(&out).as_deref(), Some(&b"1 20"[..]));
 }

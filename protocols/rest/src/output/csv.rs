@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn fields_are_quoted_where_they_must() {
         let mut encoder = CsvEncoder::new(Style::new(OutputSettings::default()));
-        let column = |name: &str, ty| ResultColumn { name: name.to_owned(), ty, source: None };
+        let column = |name: &str, ty| ResultColumn { name: name.to_owned(), ty, source: None, vector: false };
         let mut out = Vec::new();
         encoder.begin(&[column("a", SqlType::Text), column("b,c", SqlType::Int4)], &mut out).unwrap();
         let text = |text: &str| Value::Text(text.to_owned());

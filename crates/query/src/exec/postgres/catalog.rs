@@ -5,7 +5,8 @@ use std::sync::Arc;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, ScalarUDF};
-use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
+use perigee_types::catalog::Catalog;
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, TenantId, Value};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
@@ -51,9 +52,12 @@ fn type_named(name: &str) -> SqlResult<u32> {
 
 /// A relation by name, perhaps with its schema, as the session's search path finds it.
 pub(super) fn relation(name: &str, view: &ReadView) -> Option<Oid> {
+    let session = &view.session;
+    relation_in(name, &view.snapshot.catalog, session.tenant, &session.temporary_schema, &session.search_path)
+}
+
+fn relation_in(name: &str, catalog: &Catalog, tenant: TenantId, temporary: &str, path: &[String]) -> Option<Oid> {
     let parts = name_parts(name)?;
-    let catalog = &view.snapshot.catalog;
-    let tenant = view.session.tenant;
     let system = crate::exec::system::system_tables();
     let find = |schema: &str, relation: &str| {
         if let Some(oid) = system.oid(schema, relation) {
@@ -62,13 +66,53 @@ pub(super) fn relation(name: &str, view: &ReadView) -> Option<Oid> {
         Some(catalog.relation(catalog.schema(tenant, schema)?.oid, relation)?.oid())
     };
     match parts.as_slice() {
-        [schema, relation] if schema == "pg_temp" => find(&view.session.temporary_schema, relation),
+        [schema, relation] if schema == "pg_temp" => find(temporary, relation),
         [schema, relation] => find(schema, relation),
         [relation] => std::iter::once("pg_catalog")
-            .chain(view.session.search_path.iter().map(String::as_str))
+            .chain(path.iter().map(String::as_str))
             .find_map(|schema| find(schema, relation)),
         _ => None,
     }
+}
+
+/// The oid that text means as a value of regclass or regtype, for values that come from outside of a statement.
+///
+/// # Errors
+/// `42P01`, `42704` for a name of nothing, `0A000` for another `reg...` type.
+pub(crate) fn object_named(
+    text: &str,
+    ty: &SqlType,
+    catalog: &Catalog,
+    tenant: TenantId,
+    path: &[String],
+) -> SqlResult<Oid> {
+    match ty {
+        SqlType::Regclass => {
+            let temporary = path.iter().find(|schema| schema.starts_with("pg_temp_")).map_or("", String::as_str);
+            relation_in(text, catalog, tenant, temporary, path)
+                .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, format!("relation \"{text}\" does not exist")))
+        }
+        SqlType::Regtype => match user_type(text, catalog, tenant, path) {
+            Some(oid) => Ok(oid),
+            None => type_named(text).map(Oid),
+        },
+        other => Err(SqlError::unsupported(format_args!("a {other} by name"))),
+    }
+}
+
+/// A type that a user made, by its name.
+fn user_type(name: &str, catalog: &Catalog, tenant: TenantId, path: &[String]) -> Option<Oid> {
+    let parts = name_parts(name)?;
+    let (schemas, name): (&[String], &String) = match parts.as_slice() {
+        [schema, name] => (std::slice::from_ref(schema), name),
+        [name] => (path, name),
+        _ => return None,
+    };
+    let named = |schema: &String| {
+        let schema = catalog.schema(tenant, schema)?.oid;
+        catalog.user_types().find(|ty| ty.schema == schema && ty.name == *name).map(|ty| ty.oid)
+    };
+    schemas.iter().find_map(named)
 }
 
 /// The parts of a name with dots and quotes, folded as SQL folds them.

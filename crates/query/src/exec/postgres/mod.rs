@@ -58,6 +58,7 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
+pub(crate) use catalog::object_named;
 pub(crate) use datetime::BUCKETS;
 pub(crate) use domains::DOMAIN_VALUE;
 pub(crate) use json::{JSON_ROW, RECORD, RECORD_SET};

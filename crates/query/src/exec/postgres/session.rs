@@ -9,7 +9,7 @@ use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 use super::function::{Call, Eval, Function, Parameter, Returns, overload, overload_of};
 use crate::exec::error::canceled;
 use crate::exec::values::SessionValue;
-use crate::exec::view::{AdvisoryLock, ReadView, SessionServices};
+use crate::exec::view::{AdvisoryLock, ReadView, SessionServices, SessionSignal};
 
 use SqlType as T;
 
@@ -52,6 +52,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         .map(|(name, ty, _)| Function::new(name, vec![overload(&[], ty.clone(), never)]).volatile().udf())
         .collect();
     all.extend(advisory());
+    all.extend(signals());
     all.extend([
         Function::new("version", vec![overload(&[], T::Text, |_, _| Ok(Value::Text(VERSION.to_owned())))]).udf(),
         Function::new(
@@ -174,6 +175,57 @@ fn random_uuid() -> [u8; 16] {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     bytes
+}
+
+/// `pg_cancel_backend`, `pg_terminate_backend`
+fn signals() -> Vec<Arc<ScalarUDF>> {
+    fn signal(args: &[Value], call: &Call<'_>, signal: SessionSignal) -> SqlResult<Value> {
+        let id = args[0].as_i64().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
+        services(call)?.signal(id, signal).map(Value::Bool)
+    }
+    vec![
+        Function::new(
+            "pg_cancel_backend",
+            vec![overload(&[T::Int4], T::Bool, |a, c| signal(a, c, SessionSignal::Cancel))],
+        )
+        .volatile()
+        .udf(),
+        Function::new(
+            "pg_terminate_backend",
+            vec![
+                overload(&[T::Int4], T::Bool, |a, c| signal(a, c, SessionSignal::Terminate)),
+                overload(&[T::Int4, T::Int8], T::Bool, |a, c| {
+                    let limit = u64::try_from(a[1].as_i64().unwrap_or_default()).map_err(|_| {
+                        SqlError::new(SqlState::NumericValueOutOfRange, "\"timeout\" must not be negative")
+                    })?;
+                    let sent = signal(a, c, SessionSignal::Terminate)?;
+                    if limit == 0 || sent != Value::Bool(true) {
+                        return Ok(sent);
+                    }
+                    wait_for_end(a[0].as_i64().unwrap_or_default(), Duration::from_millis(limit), c)
+                }),
+            ],
+        )
+        .volatile()
+        .udf(),
+    ]
+}
+
+/// Whether a session that was told to end did so within `limit`. On a query thread.
+fn wait_for_end(process_id: i64, limit: Duration, call: &Call<'_>) -> SqlResult<Value> {
+    let (services, cancel) = (services(call)?, &call.view()?.cancel);
+    let id = i32::try_from(process_id).unwrap_or_default();
+    let start = Instant::now();
+    tokio::task::block_in_place(|| {
+        while services.is_connected(id) {
+            if cancel.is_cancelled() {
+                return Err(canceled());
+            }
+            let Some(rest) = limit.checked_sub(start.elapsed()) else { return Ok(Value::Bool(false)) };
+            std::thread::sleep(rest.min(SLEEP_STEP));
+        }
+        Ok(Value::Bool(true))
+    })
 }
 
 /// `pg_advisory_lock` and its like.

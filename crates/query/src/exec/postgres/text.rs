@@ -16,6 +16,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let text_and_any = || vec![Parameter::Of(T::Text), Parameter::Any];
     vec![
         substring(),
+        like_escape(),
         Function::new("concat", vec![overload_of(any(), Returns::Type(T::Text), concat).variadic().called_on_null()])
             .udf(),
         Function::new(
@@ -432,4 +433,44 @@ fn decode(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
 fn to_number(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     let kept: String = str(&args[0]).chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | '+')).collect();
     perigee_types::text::parse(&kept, &T::Numeric(None))
+}
+
+/// `like_escape(pattern, escape)`: what LIKE with ESCAPE goes by where its pattern is not constant.
+pub(super) fn like_escape() -> Arc<ScalarUDF> {
+    let eval = |a: &[Value], _: &Call<'_>| {
+        let (pattern, mut escape) = (str(&a[0]), str(&a[1]).chars());
+        match (escape.next(), escape.next()) {
+            (None, _) => Ok(text(pattern.replace('\\', "\\\\"))),
+            (Some('\\'), None) => Ok(a[0].clone()),
+            (Some(escape), None) => backslashed(pattern, escape).map(text),
+            _ => Err(SqlError::new(SqlState::InvalidEscapeSequence, "invalid escape string")
+                .hint("Escape string must be empty or one character.")),
+        }
+    };
+    Function::new("like_escape", vec![overload(&[T::Text, T::Text], T::Text, eval)]).udf()
+}
+
+/// A pattern with another escape as one with backslashes.
+pub(super) fn backslashed(pattern: &str, escape: char) -> SqlResult<String> {
+    let mut out = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            c if c == escape => match chars.next() {
+                Some(c) => {
+                    if matches!(c, '%' | '_' | '\\') {
+                        out.push('\\');
+                    }
+                    out.push(c);
+                }
+                None => {
+                    let message = "LIKE pattern must not end with escape character";
+                    return Err(SqlError::new(SqlState::InvalidEscapeSequence, message));
+                }
+            },
+            '\\' => out.push_str("\\\\"),
+            c => out.push(c),
+        }
+    }
+    Ok(out)
 }

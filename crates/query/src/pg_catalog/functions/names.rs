@@ -40,6 +40,7 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("to_regrole", 1..=1, SqlType::Oid, |s, v| {
             Ok(s.catalog().role(text_at(v, 0)).map_or(Value::Null, |r| Value::Oid(r.oid.0)))
         }),
+        function("int2vectorout", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(vector_text(v)))),
         function("regclassout", 1..=1, SqlType::Text, |s, v| Ok(Value::Text(class_text(s, oid_at(v, 0))))),
         function("regtypeout", 1..=1, SqlType::Text, |s, v| Ok(Value::Text(type_text(s, oid_at(v, 0))))),
         function("regprocout", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(proc_text(oid_at(v, 0))))),
@@ -171,12 +172,21 @@ fn regproc(_: &Scope, values: &[Value]) -> SqlResult<Value> {
     }
 }
 
+/// A function by its name; what stands in parentheses behind it, as in regprocedure, is not looked at.
 fn proc_named(name: &str) -> Option<Oid> {
+    let name = name.split_once('(').map_or(name, |(name, _)| name).trim();
     let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
     let definition = definition::find("pg_catalog", "pg_proc")?;
     let at = definition.position("proname")?;
     let row = definition.fixed_rows().iter().find(|row| row.get(at).and_then(Value::as_str) == Some(name))?;
     oid_of(row.first()?)
+}
+
+/// An int2vector or oidvector as text: numbers with blanks between.
+fn vector_text(values: &[Value]) -> String {
+    let Some(Value::Array(numbers)) = values.first() else { return String::new() };
+    let numbers: Vec<String> = numbers.iter().filter_map(Value::as_i64).map(|number| number.to_string()).collect();
+    numbers.join(" ")
 }
 
 /// A relation as regclass shows it.

@@ -1,6 +1,8 @@
 //! Databases, settings, sessions.
 
 use perigee_types::Value;
+use perigee_types::catalog::READ_ALL_STATS;
+use perigee_types::rights::Rights;
 
 use super::roles::acl_of;
 use crate::pg_catalog::builder::{Rows, bool, int8, oid, text};
@@ -69,24 +71,39 @@ fn setting_type(value: &str) -> &'static str {
     }
 }
 
-/// `pg_stat_activity`: the session that asks. Others are not known here.
+/// `pg_stat_activity`. Who is neither the session's role nor a member of it nor of `pg_read_all_stats` sees that it is
+/// there, and not what it does.
 pub(super) fn activity(scope: &Scope, rows: &mut Rows) {
-    let session = scope.session();
-    let database = scope.catalog().database(&session.database).map_or(0, |d| d.oid.0);
-    let time = |micros: i64| Value::Timestamptz(micros);
-    rows.push([
-        ("datid", oid(database)),
-        ("datname", text(session.database.as_str())),
-        ("pid", Value::Int4(session.process_id)),
-        ("usesysid", oid(session.role.0)),
-        ("usename", text(session.session_user.as_str())),
-        ("application_name", text(session.settings.get("application_name").map_or("", String::as_str))),
-        ("xact_start", time(session.transaction_time)),
-        ("query_start", time(session.statement_time)),
-        ("state_change", time(session.statement_time)),
-        ("state", text("active")),
-        ("backend_type", text("client backend")),
-    ]);
+    let facts = scope.session();
+    let rights = Rights::of(scope.catalog(), facts.role, facts.tenant);
+    let database = scope.catalog().database(&facts.database).map_or(0, |d| d.oid.0);
+    let time = |micros: Option<i64>| micros.map_or(Value::Null, Value::Timestamptz);
+    for session in facts.services.iter().flat_map(|services| services.activity()) {
+        let role = scope.catalog().role(&session.user).map(|role| role.oid);
+        let seen = rights.is(READ_ALL_STATS) || role.is_some_and(|role| rights.is(role));
+        let shown = |value: Value| if seen { value } else { Value::Null };
+        let waits =
+            if session.state == "active" { (Value::Null, Value::Null) } else { (text("Client"), text("ClientRead")) };
+        rows.push([
+            ("datid", oid(database)),
+            ("datname", text(facts.database.as_str())),
+            ("pid", Value::Int4(session.process_id)),
+            ("usesysid", role.map_or(Value::Null, |role| oid(role.0))),
+            ("usename", text(session.user)),
+            ("application_name", text(session.application_name)),
+            ("client_addr", shown(session.peer.map_or(Value::Null, |peer| text(peer.ip().to_canonical().to_string())))),
+            ("client_port", shown(session.peer.map_or(Value::Null, |peer| Value::Int4(i32::from(peer.port()))))),
+            ("backend_start", shown(Value::Timestamptz(session.connected_micros))),
+            ("xact_start", shown(time(session.transaction_start_micros))),
+            ("query_start", shown(time(session.query_start_micros))),
+            ("state_change", shown(Value::Timestamptz(session.state_change_micros))),
+            ("wait_event_type", shown(waits.0)),
+            ("wait_event", shown(waits.1)),
+            ("state", shown(text(session.state))),
+            ("query", if seen { text(session.query.as_ref()) } else { text("<insufficient privilege>") }),
+            ("backend_type", shown(text("client backend"))),
+        ]);
+    }
 }
 
 /// `pg_stat_database`

@@ -10,7 +10,7 @@ use crate::pg_catalog::scope::{Relation, Scope};
 pub(super) fn tables(scope: &Scope, rows: &mut Rows) {
     for relation in scope.relations() {
         let (owner, indexed) = match relation {
-            Relation::Table(table) => (table.owner, !table.indexes.is_empty()),
+            Relation::Table(table) if table.materialized.is_none() => (table.owner, !table.indexes.is_empty()),
             Relation::System(definition) if definition.kind == "r" => (perigee_types::catalog::BOOTSTRAP_ROLE, false),
             _ => continue,
         };
@@ -20,7 +20,7 @@ pub(super) fn tables(scope: &Scope, rows: &mut Rows) {
             ("tableowner", text(scope.role_name(owner))),
             ("hasindexes", bool(indexed)),
             ("hasrules", bool(false)),
-            ("hastriggers", bool(false)),
+            ("hastriggers", bool(scope.has_key_triggers(relation))),
             ("rowsecurity", bool(false)),
         ]);
     }

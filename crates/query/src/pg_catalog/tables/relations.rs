@@ -77,6 +77,8 @@ pub(super) fn classes(scope: &Scope, rows: &mut Rows) {
             ("relnatts", int2(relation.columns(scope).len())),
             ("relchecks", int2(checks)),
             ("relhasrules", bool(kind == "v")),
+            // Foreign keys are triggers of both tables in PostgreSQL; psql looks for none where this is false.
+            ("relhastriggers", bool(scope.has_key_triggers(relation))),
             ("relispopulated", bool(true)),
             ("relreplident", text(identity)),
             ("reloptions", options.unwrap_or(Value::Null)),
@@ -99,7 +101,12 @@ pub(super) fn attributes(scope: &Scope, rows: &mut Rows) {
                 _ => column.is_some_and(|c| c.not_null),
             };
             let acl = column.filter(|c| !c.acl.is_empty()).map_or(Value::Null, |c| acl(scope, &c.acl));
-            attribute(rows, relation.oid(), (number, &name, &ty), column, not_null, acl);
+            let type_oid = match relation {
+                Relation::System(d) => d.columns.get(at).map(|c| c.type_oid()),
+                _ => column.and_then(|c| c.domain).map(|domain| domain.0),
+            };
+            let type_oid = type_oid.unwrap_or_else(|| ty.oid());
+            attribute(rows, relation.oid(), (number, &name, &ty, type_oid), column, not_null, acl);
         }
     }
 }
@@ -107,7 +114,7 @@ pub(super) fn attributes(scope: &Scope, rows: &mut Rows) {
 fn attribute(
     rows: &mut Rows,
     relation: Oid,
-    (number, name, ty): (u16, &str, &SqlType),
+    (number, name, ty, type_oid): (u16, &str, &SqlType, u32),
     column: Option<&Column>,
     not_null: bool,
     acl: Value,
@@ -122,7 +129,7 @@ fn attribute(
     rows.push([
         ("attrelid", oid(relation.0)),
         ("attname", text(name)),
-        ("atttypid", oid(column.and_then(|c| c.domain).map_or(ty.oid(), |domain| domain.0))),
+        ("atttypid", oid(type_oid)),
         ("attstattarget", Value::Int4(-1)),
         ("attlen", Value::Int2(length)),
         ("attnum", int2(usize::from(number))),

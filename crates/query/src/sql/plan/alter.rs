@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perigee_plan::ddl::{AlterTable as Action, CheckConstraint, ColumnType, ForeignKeyConstraint};
+use perigee_plan::ddl::{AlterTable as Action, CheckConstraint, ColumnType, ForeignKeyConstraint, RelationChange};
 use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Plan};
 use perigee_types::catalog::{ColumnDefault, Object, Table};
@@ -24,7 +24,15 @@ pub(super) fn plan(alter: &AlterTable, context: &PlanContext) -> SqlResult<Plann
     let name = names::qualified(&alter.name, context)?;
     let table = match names::find(&name, context) {
         Some(Object::Table(table)) if table.materialized.is_none() => Some(Arc::clone(table)),
-        Some(_) => return Err(names::not_a_table(&name.1)),
+        Some(object) => {
+            // pg_dump writes OWNER TO of sequences and views so.
+            let [AlterTableOperation::OwnerTo { new_owner }] = alter.operations.as_slice() else {
+                return Err(names::not_a_table(&name.1));
+            };
+            let change = RelationChange::Owner(owner(new_owner));
+            let ddl = Ddl::AlterRelation { object: Some(object.oid()), name: name.1, change };
+            return Ok(Planned::command(Plan::Ddl(ddl), "ALTER TABLE"));
+        }
         None if alter.if_exists => None,
         None => return Err(names::undefined_table(&name)),
     };
@@ -190,14 +198,18 @@ fn action(
             refuse(time, "SET of time_column and partition")?;
             Action::SetOptions(options)
         }
-        AlterTableOperation::OwnerTo { new_owner } => Action::Owner(match new_owner {
-            Owner::Ident(name) => RoleName::Named(fold(name)),
-            Owner::CurrentRole | Owner::CurrentUser => RoleName::Current,
-            Owner::SessionUser => RoleName::Session,
-        }),
+        AlterTableOperation::OwnerTo { new_owner } => Action::Owner(owner(new_owner)),
         other => return Err(SqlError::unsupported(format_args!("ALTER TABLE {other}"))),
     });
     Ok(())
+}
+
+fn owner(name: &Owner) -> RoleName {
+    match name {
+        Owner::Ident(name) => RoleName::Named(fold(name)),
+        Owner::CurrentRole | Owner::CurrentUser => RoleName::Current,
+        Owner::SessionUser => RoleName::Session,
+    }
 }
 
 fn alter_column(

@@ -9,10 +9,13 @@ use datafusion::logical_expr::{Expr as DfExpr, JoinType, LogicalPlan};
 use perigee_plan::ResultColumn;
 use perigee_types::catalog::Object;
 use perigee_types::{Oid, SqlType};
-use sqlparser::ast::{CastKind, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Value};
+use sqlparser::ast::{
+    CastKind, Expr, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Value,
+};
 
 use super::names;
 use super::types::type_name;
+use crate::pg_catalog::VECTOR_METADATA_KEY;
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -46,9 +49,18 @@ impl OutputNames {
 /// Works out the names of a query's columns, and gives the expressions of its select list aliases by which ORDER BY
 /// finds them and which DataFusion's planner, unlike PostgreSQL, wants to differ.
 pub(super) fn name_outputs(query: &mut Query) -> OutputNames {
+    named(query, false)
+}
+
+/// As [`name_outputs`], for a subquery of FROM: what is around it finds its columns by their names.
+pub(super) fn name_derived(query: &mut Query) {
+    named(query, true);
+}
+
+fn named(query: &mut Query, derived: bool) -> OutputNames {
     distinguish(&mut query.body);
     match first_select(&mut query.body) {
-        Some(select) => name_select(select),
+        Some(select) => name_select(select, derived),
         None => OutputNames::default(),
     }
 }
@@ -88,7 +100,49 @@ fn first_select(body: &mut SetExpr) -> Option<&mut Select> {
     }
 }
 
-fn name_select(select: &mut Select) -> OutputNames {
+/// What the wildcards of a select list bring.
+struct Wildcards {
+    /// The relations that are named: `t.*`.
+    relations: Vec<String>,
+    /// `*`, or one of something else than a relation.
+    all: bool,
+    /// Whether FROM has one relation only.
+    single: bool,
+}
+
+impl Wildcards {
+    fn of(select: &Select) -> Self {
+        let single = matches!(select.from.as_slice(), [one] if one.joins.is_empty());
+        let mut found = Self { relations: Vec::new(), all: false, single };
+        for item in &select.projection {
+            match item {
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                    match name.0.last().and_then(|part| part.as_ident()) {
+                        Some(relation) => found.relations.push(fold(relation)),
+                        None => found.all = true,
+                    }
+                }
+                SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => found.all = true,
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Whether they may bring the same column once more, which DataFusion's planner refuses.
+    fn may_bring(&self, expr: &Expr) -> bool {
+        match expr {
+            Expr::Identifier(_) => self.all || self.single,
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [.., relation, _] => self.all || self.relations.contains(&fold(relation)),
+                _ => true,
+            },
+            _ => false,
+        }
+    }
+}
+
+fn name_select(select: &mut Select, derived: bool) -> OutputNames {
     let mut names = OutputNames::default();
     let mut count: HashMap<String, usize> = HashMap::new();
     for item in &select.projection {
@@ -103,10 +157,15 @@ fn name_select(select: &mut Select) -> OutputNames {
             }
         }
     }
-    let wildcard = names.wildcard;
+    let wildcards = names.wildcard.then(|| Wildcards::of(select));
     for (place, item) in select.projection.iter_mut().enumerate() {
         let Some(name) = item_name(item) else { continue };
-        let unique = count.get(&name) == Some(&1) && !wildcard;
+        let may_be_doubled = |expr: &Expr| match &wildcards {
+            Some(wildcards) => !derived || name == UNNAMED || wildcards.may_bring(expr),
+            None => false,
+        };
+        let unique =
+            count.get(&name) == Some(&1) && !matches!(&*item, SelectItem::UnnamedExpr(expr) if may_be_doubled(expr));
         let take = |expr: &mut Expr, alias| {
             let expr = std::mem::replace(expr, Expr::value(Value::Null));
             SelectItem::ExprWithAlias { expr, alias }
@@ -227,6 +286,7 @@ pub(super) fn result_columns(
                 ty => ty,
             },
             source: source(planned, place, context),
+            vector: field.metadata().contains_key(VECTOR_METADATA_KEY),
         })
         .collect()
 }

@@ -60,7 +60,7 @@ pub(super) fn plan(query: &Query, context: &PlanContext) -> SqlResult<Option<Pla
         }
         None => EVERY,
     };
-    let column_of = |name: &str, ty| ResultColumn { name: name.to_owned(), ty, source: None };
+    let column_of = |name: &str, ty| ResultColumn { name: name.to_owned(), ty, source: None, vector: false };
     let columns = match whole {
         true => vec![column_of(NAME, SqlType::Text)],
         false => vec![

@@ -187,7 +187,7 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
             let parameters = prepared.parameters.clone();
             let explain = Explain { statement: prepared, analyze: *analyze, verbose: *verbose, json: *json };
             let ty = if *json { SqlType::Json } else { SqlType::Text };
-            let columns = [ResultColumn { name: "QUERY PLAN".to_owned(), ty, source: None }];
+            let columns = [ResultColumn { name: "QUERY PLAN".to_owned(), ty, source: None, vector: false }];
             Ok(Planned { plan: Plan::Explain(explain), parameters, columns: Some(Arc::from(columns)), tag: "EXPLAIN" })
         }
         Ast::Vacuum { tables, analyze } => {
@@ -236,7 +236,7 @@ fn sql(statement: &Statement, ast: &ast::Statement, context: &PlanContext) -> Sq
 }
 
 fn session(command: &SessionCommand) -> Planned {
-    let text = |name: &str| ResultColumn { name: name.to_owned(), ty: SqlType::Text, source: None };
+    let text = |name: &str| ResultColumn { name: name.to_owned(), ty: SqlType::Text, source: None, vector: false };
     let (columns, tag): (Option<Vec<ResultColumn>>, _) = match command {
         SessionCommand::Set { .. } => (None, "SET"),
         SessionCommand::Show(name) => (Some(vec![text(shown_name(name))]), "SHOW"),

@@ -289,7 +289,7 @@ pub(super) fn outputs(
             _ => None,
         };
         output.push(scope.coerce(bound, &ty)?);
-        columns.push(ResultColumn { name, ty, source });
+        columns.push(ResultColumn { name, ty, source, vector: false });
     }
     Ok((output, columns))
 }
@@ -309,6 +309,7 @@ fn all_columns(table: &Table, output: &mut Vec<Expr>, columns: &mut Vec<ResultCo
             name: column.name.clone(),
             ty: column.ty.clone(),
             source: Some((table.oid, column.number)),
+            vector: false,
         });
     }
 }

@@ -19,6 +19,7 @@ use super::super::choice::Choice;
 use super::super::domains::DOMAIN_VALUE;
 use super::super::function::{Function, is_enum, is_unknown};
 use super::super::operators::{adopt, jsonb_key, shrink};
+use super::super::text::{self, backslashed};
 use super::super::{arithmetic, cast, datetime, numeric as wide, quantified, session, sets};
 use super::numeric;
 use crate::exec::bind::evaluate_constant;
@@ -346,14 +347,18 @@ impl Rewriter<'_> {
         Ok(Like { expr, pattern, ..like })
     }
 
-    /// LIKE with an escape of its own: its pattern, where constant, with backslashes.
+    /// LIKE with an escape of its own: its pattern with backslashes.
     fn escaped(&self, like: Like) -> Result<Like> {
         let mut like = self.like(like)?;
         let Some(escape) = like.escape_char.filter(|c| *c != '\\') else { return Ok(like) };
         if let Expr::Literal(ScalarValue::Utf8View(Some(pattern)), _) = like.pattern.as_mut() {
-            *pattern = backslashed(pattern, escape)?;
-            like.escape_char = None;
+            *pattern = backslashed(pattern, escape).map_err(from_sql)?;
+        } else {
+            let escape = Expr::Literal(ScalarValue::Utf8View(Some(escape.to_string())), None);
+            let args = vec![*like.pattern, escape];
+            like.pattern = Box::new(Expr::ScalarFunction(ScalarFunction::new_udf(text::like_escape(), args)));
         }
+        like.escape_char = None;
         Ok(like)
     }
 
@@ -443,31 +448,6 @@ fn midnight_as_date(expr: Expr) -> Expr {
         }
         _ => expr,
     }
-}
-
-/// A pattern with another escape as one with backslashes.
-fn backslashed(pattern: &str, escape: char) -> Result<String> {
-    let mut out = String::with_capacity(pattern.len());
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            c if c == escape => match chars.next() {
-                Some(c) => {
-                    if matches!(c, '%' | '_' | '\\') {
-                        out.push('\\');
-                    }
-                    out.push(c);
-                }
-                None => {
-                    let message = "LIKE pattern must not end with escape character";
-                    return Err(from_sql(SqlError::new(SqlState::InvalidEscapeSequence, message)));
-                }
-            },
-            '\\' => out.push_str("\\\\"),
-            c => out.push(c),
-        }
-    }
-    Ok(out)
 }
 
 /// An SQL pattern as a regular expression over the whole text.

@@ -3,6 +3,7 @@
 mod arguments;
 mod asof;
 mod domains;
+mod expanded;
 mod functions;
 mod gapfill;
 mod joins;
@@ -55,6 +56,7 @@ fn run<N: Visit + VisitMut>(node: &mut N, context: &PlanContext) -> SqlResult<()
         rows: Vec::new(),
         joins: joins::Joins::default(),
         windows: Vec::new(),
+        expanded: expanded::Expanded::default(),
     };
     match VisitMut::visit(node, &mut rewrite) {
         ControlFlow::Continue(()) => Ok(()),
@@ -80,6 +82,7 @@ struct Rewrite<'a> {
     windows: Vec<Vec<NamedWindowDefinition>>,
     /// Their columns, where they are known.
     rows: Vec<whole_rows::Relations>,
+    expanded: expanded::Expanded,
 }
 
 impl VisitorMut for Rewrite<'_> {
@@ -117,6 +120,7 @@ impl VisitorMut for Rewrite<'_> {
             return ControlFlow::Break(error);
         }
         self.windows.push(select.named_window.clone());
+        self.expanded.enter_select(&mut select.projection);
         functions::from(&mut select.from);
         literals::in_select_list(&mut select.projection);
         system_columns::name_only(&mut select.from);
@@ -144,12 +148,15 @@ impl VisitorMut for Rewrite<'_> {
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
         if let TableFactor::Derived { subquery, .. } = factor {
             // Its columns are named as those of a statement are.
-            columns::name_outputs(subquery);
+            columns::name_derived(subquery);
         }
         ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        if let Some(field) = self.expanded.field(expr) {
+            *expr = field;
+        }
         crate::exec::rewrite_expression(expr);
         match domains::cast(expr, self.context) {
             Ok(Some(checked)) => *expr = checked,
