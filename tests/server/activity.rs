@@ -100,7 +100,8 @@ async fn sessions_are_terminated() {
             let result = one.batch_execute(setup).await;
             (one, result)
         });
-        let known = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {id} AND query = $${setup}$$");
+        let last = format!("query <> '' AND right($${setup}$$, length(query)) = query");
+        let known = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {id} AND {last}");
         until(&admin, &known, "1").await;
         let ended = format!("SELECT pg_terminate_backend({id}, 60000)");
         assert_eq!(admin.value(&ended).await.unwrap(), "t", "{setup}");

@@ -177,7 +177,7 @@ impl Session {
                 }
                 let options = ExplainOptions { analyze: false, ..options };
                 let main = match &with.main {
-                    WithMain::Write(write) => Some(write),
+                    WithMain::Write(write) => Some(write.as_ref()),
                     WithMain::Query(query) => {
                         lines = engine.query.explain(query, parameters, view.clone(), options).await?;
                         None

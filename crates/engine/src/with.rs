@@ -42,7 +42,7 @@ impl Session {
         parameters: &[Value],
     ) -> SqlResult<Outcome> {
         let main = match &with.main {
-            WithMain::Write(write) => Some(write),
+            WithMain::Write(write) => Some(write.as_ref()),
             WithMain::Query(_) => None,
         };
         let mut parts = Vec::with_capacity(with.parts.len() + 1 + with.after.len());

@@ -103,7 +103,7 @@ pub enum WithMain {
     /// SELECT
     Query(Query),
     /// INSERT, UPDATE, DELETE or MERGE
-    Write(Write),
+    Write(Box<Write>),
 }
 
 /// Name of the in-memory relation that a RETURNING plan reads.

@@ -238,7 +238,7 @@ mod tests {
         ] {
             let alone = key(std::slice::from_ref(&value)).len();
             assert_eq!(value_bytes(&ty, &key(&[value.clone(), Value::Int4(0)])), Some(alone), "{value:?}");
-            assert_eq!(value_bytes(&ty, &key(&[value.clone()])), Some(alone), "{value:?}");
+            assert_eq!(value_bytes(&ty, &key(std::slice::from_ref(&value))), Some(alone), "{value:?}");
         }
         assert_eq!(value_bytes(&SqlType::Int4, &[VALUE, 0, 0]), None);
         assert_eq!(value_bytes(&SqlType::Text, &[VALUE, b'a', 0]), None);

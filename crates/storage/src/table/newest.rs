@@ -54,7 +54,7 @@ impl TableStore {
         let mut leaps = 0;
         let mut last = |from: &[u8], to: Bound<Vec<u8>>| {
             leaps += 1;
-            let found = index.last(&self.context, Bound::Included(from.to_vec()), to, &visible)?;
+            let found = index.last(&self.context, Bound::Included(from.to_vec()), to, visible)?;
             Ok::<_, StoreError>((found, leaps > request.leaps_max))
         };
         let mut to = match request.prefix.is_empty() {

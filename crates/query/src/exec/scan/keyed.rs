@@ -44,6 +44,9 @@ struct Path {
     places: Vec<usize>,
 }
 
+/// Bounds of keys.
+type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// What filters say of one column.
 struct Known {
     equal: Option<Vec<Value>>,
@@ -165,7 +168,7 @@ impl Path {
     }
 
     /// Bounds of what is read; `None` where they are too many.
-    fn ranges(&self, known: &HashMap<usize, Known>) -> Option<Vec<(Bound<Vec<u8>>, Bound<Vec<u8>>)>> {
+    fn ranges(&self, known: &HashMap<usize, Known>) -> Option<Vec<KeyRange>> {
         let mut prefixes = vec![Vec::new()];
         for place in &self.places {
             let Some(known) = known.get(place) else { break };

@@ -96,7 +96,7 @@ pub(super) fn plan(whole: &Query, with: &ast::With, context: &PlanContext) -> Sq
         return Ok(planned);
     }
     let main = match planned.plan {
-        Plan::Write(write) => WithMain::Write(write),
+        Plan::Write(write) => WithMain::Write(Box::new(write)),
         Plan::Query(query) if query.row_lock.is_some() => {
             return Err(SqlError::unsupported("a locking clause behind a WITH that writes"));
         }
