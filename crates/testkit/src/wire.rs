@@ -22,7 +22,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long an answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an update waits for one more message when all that was asked for is answered.
 const UPDATE_TIMEOUT: Duration = Duration::from_millis(100);
 

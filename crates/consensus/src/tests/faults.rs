@@ -42,7 +42,16 @@ async fn fails(operation: Operation) {
     let reason = is_stopped(&consensus).await;
     assert!(reason.contains("simulated"), "{reason}");
     assert_eq!(recorder.payloads(), [numbered(0)]);
-    let later = consensus.propose(term, numbered(99)).await;
+    let later = async {
+        loop {
+            match consensus.propose(term, numbered(99)).await {
+                // Those before it are still being given up.
+                Err(ProposeError::Busy) => tokio::time::sleep(Duration::from_millis(1)).await,
+                answer => break answer,
+            }
+        }
+    };
+    let later = tokio::time::timeout(Duration::from_secs(10), later).await.expect("is answered");
     assert!(matches!(later, Err(ProposeError::Storage(_))), "{later:?}");
     consensus.shutdown().await;
 }
