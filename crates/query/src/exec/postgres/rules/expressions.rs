@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion, TreeNodeRewriter};
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::error::DataFusionError;
@@ -98,7 +98,7 @@ impl TreeNodeRewriter for Rewriter<'_> {
                 let types: Vec<SqlType> =
                     arms.filter_map(|arm| self.known(arm).transpose()).collect::<Result<Vec<_>>>()?;
                 let case = numeric::case(case, self.schema)?;
-                Ok(Transformed::yes(one_text(Expr::Case(case), &types)))
+                Ok(Transformed::yes(one_type(Expr::Case(case), &types)))
             }
             other => Ok(Transformed::no(other)),
         }
@@ -379,10 +379,18 @@ impl Rewriter<'_> {
     }
 }
 
-/// A choice between values of `types`, where these are texts of several types: the first of them is the common one.
-fn one_text(expr: Expr, types: &[SqlType]) -> Expr {
+/// A choice between values of `types` says its type where DataFusion would take another from its form: values of one type have that,
+/// texts of several types the first of them.
+fn one_type(expr: Expr, types: &[SqlType]) -> Expr {
     let is_text = |ty: &SqlType| matches!(ty, SqlType::Text | SqlType::Varchar(_));
+    let is_its_form = |ty: &SqlType| SqlType::of_field(&Field::new("case", ty.arrow(), true)) == *ty;
     match types {
+        // What digits a numeric has is said by its own rules.
+        [first, rest @ ..]
+            if rest.iter().all(|ty| ty == first) && !matches!(first, SqlType::Numeric(_)) && !is_its_form(first) =>
+        {
+            sets::labeled(expr, Arc::new(first.field("case", true)))
+        }
         [first, rest @ ..] if types.iter().all(is_text) && rest.iter().any(|ty| ty != first) => {
             let common = if *first == SqlType::Text { SqlType::Text } else { SqlType::Varchar(None) };
             sets::labeled(expr, Arc::new(common.field("case", true)))
