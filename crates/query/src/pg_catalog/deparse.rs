@@ -196,7 +196,7 @@ pub(super) fn nextval(scope: &Scope, sequence: Oid) -> String {
 }
 
 /// A column's default: a string literal has the column's type.
-pub(super) fn default(expression: &str, ty: &SqlType) -> String {
+pub(super) fn default(scope: &Scope, expression: &str, ty: &SqlType) -> String {
     let literal = expression.len() > 1
         && expression.starts_with('\'')
         && closing_quote(expression, 1).is_some_and(|end| end + 1 == expression.len());
@@ -204,6 +204,7 @@ pub(super) fn default(expression: &str, ty: &SqlType) -> String {
         SqlType::Varchar(_) => "character varying".to_owned(),
         SqlType::Char(_) => "bpchar".to_owned(),
         SqlType::Numeric(_) => "numeric".to_owned(),
+        SqlType::Enum(of) => super::functions::type_name(scope, of.oid()),
         ty => ty.without_second_digits().to_string(),
     };
     if literal { format!("{expression}::{name}") } else { with_type_names(expression) }

@@ -37,6 +37,11 @@ use crate::exec::view::view_of;
 
 type Eval = fn(&Scope, &[Value]) -> SqlResult<Value>;
 
+/// A type's name, with its schema where the bare name means another.
+pub(super) fn type_name(scope: &Scope, oid: Oid) -> String {
+    names::formatted(scope, oid, -1)
+}
+
 /// All functions of this module, for the planner.
 pub(super) fn functions() -> &'static [Arc<ScalarUDF>] {
     static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {

@@ -81,7 +81,7 @@ fn columns(scope: &Scope, rows: &mut Rows) {
             };
             let default = match column.and_then(|c| c.default.as_ref()) {
                 _ if identity.is_some() => None,
-                Some(ColumnDefault::Expression(expression)) => Some(deparse::default(expression, &ty)),
+                Some(ColumnDefault::Expression(expression)) => Some(deparse::default(scope, expression, &ty)),
                 Some(ColumnDefault::Sequence(sequence)) => Some(deparse::nextval(scope, *sequence)),
                 Some(ColumnDefault::Generated(_)) | None => None,
             };

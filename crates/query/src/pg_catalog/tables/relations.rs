@@ -187,7 +187,7 @@ pub(super) fn defaults(scope: &Scope, rows: &mut Rows) {
         for column in table.visible_columns().iter().filter(|c| c.identity_always.is_none()) {
             let Some(default) = &column.default else { continue };
             let expression = match default {
-                ColumnDefault::Expression(expression) => deparse::default(expression, &column.ty),
+                ColumnDefault::Expression(expression) => deparse::default(scope, expression, &column.ty),
                 ColumnDefault::Generated(expression) => format!("({expression})"),
                 ColumnDefault::Sequence(sequence) => deparse::nextval(scope, *sequence),
             };
