@@ -70,7 +70,7 @@ with connection.cursor() as cursor:
     assert kinds["primary_key"] == [["id"]], kinds
     assert kinds["foreign_key"] == [["group_id"], ["user_id"]], kinds
     assert ["user_id", "group_id"] in kinds["unique"], kinds
-    indexes = {tuple(c["columns"]): c["orders"] for c in constraints if c["index"] and c["type"] == "btree"}
+    indexes = {tuple(c["columns"]): c["orders"] for c in constraints if c["index"] and c["type"] == "idx"}
     assert indexes[("user_id",)] == ["ASC"], indexes
 models = io.StringIO()
 call_command("inspectdb", stdout=models)

@@ -10,7 +10,7 @@
 //! - [`cast`](mod@cast): casts
 //! - [`numeric`]: numeric of any count of digits, [`spread`]: its aggregates
 //! - [`aggregate`]: sum and avg
-//! - [`choice`]: COALESCE and its like
+//! - [`choice`]: COALESCE and its like, [`common_type`]: the type that values of several types become
 //! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`], [`sets`],
 //!   [`arrays`], [`json`], [`regexp`]: functions by subject
 //! - [`bytes`], [`unicode`]: bytea, and text by its code points
@@ -23,6 +23,7 @@ mod bytes;
 mod cast;
 mod catalog;
 mod choice;
+mod common_type;
 mod datetime;
 mod domains;
 mod enums;
@@ -59,6 +60,7 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(crate) use catalog::object_named;
+pub(crate) use common_type::{common_of, without_modifier};
 pub(crate) use datetime::BUCKETS;
 pub(crate) use domains::DOMAIN_VALUE;
 pub(crate) use json::{JSON_ROW, RECORD, RECORD_SET};

@@ -55,6 +55,47 @@ pub(super) fn common<'a>(types: impl Iterator<Item = &'a DataType> + Clone) -> O
     }
 }
 
+/// The type of a choice between numbers of these types where DataFusion would take another: numerics and floats are a
+/// float, and what stands beside a wide numeric is one. `None` where it would not, or where not all are numbers.
+pub(super) fn choice<'a>(types: impl Iterator<Item = &'a DataType> + Clone) -> Option<SqlType> {
+    let mut known = types.filter(|ty| !super::function::is_unknown(ty));
+    let is_numeric = |ty: &DataType| is_exact(ty) && !ty.is_integer();
+    if !known.clone().any(is_numeric) || !known.clone().all(|ty| is_exact(ty) || is_float(ty)) {
+        return None;
+    }
+    if known.clone().any(|ty| *ty == DataType::Float64) {
+        Some(SqlType::Float8)
+    } else if known.clone().any(is_float) {
+        Some(SqlType::Float4)
+    } else {
+        known.any(is_wide).then_some(SqlType::Numeric(None))
+    }
+}
+
+/// The results of a choice as one type, where DataFusion would bring them to another than PostgreSQL does; as they are
+/// else.
+pub(super) fn chosen(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
+    let types = exprs.iter().map(|e| e.get_type(schema)).collect::<Result<Vec<_>>>()?;
+    let to = match choice(types.iter()) {
+        // Constants alone show their own places; beside a column of so many, they have as many as that.
+        None if exprs.iter().all(|e| matches!(e, Expr::Literal(..))) => {
+            let mut scales = types.iter().filter_map(|ty| match ty {
+                DataType::Decimal128(_, scale) => Some(*scale),
+                ty if ty.is_integer() => Some(0),
+                _ => None,
+            });
+            let first = scales.next();
+            let differ = scales.any(|scale| Some(scale) != first);
+            (differ && types.iter().all(is_exact)).then_some(SqlType::Numeric(None))
+        }
+        to => to,
+    };
+    match to {
+        Some(to) => exprs.into_iter().map(|e| brought(e, &to, schema)).collect(),
+        None => Ok(exprs),
+    }
+}
+
 /// `expr` cast to a type, unless it has it.
 pub(super) fn brought(expr: Expr, to: &SqlType, schema: &DFSchema) -> Result<Expr> {
     if expr.get_type(schema)? == to.arrow() {

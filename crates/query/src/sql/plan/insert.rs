@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder};
 use perigee_plan::relational::WriteKind;
 use perigee_plan::{Expr, Plan, Point};
 use perigee_types::catalog::{Column, ColumnDefault, Table};
-use perigee_types::{SqlError, SqlResult, SqlState};
+use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{self, Insert, Query, SelectItem, SetExpr, TableObject, Values};
 
 use super::conflict::{self, Conflict};
@@ -15,10 +15,10 @@ use super::others::Returning;
 use super::parameters::Parameters;
 use super::point::{self, Target};
 use super::query::{self, relational};
-use super::scalar::{Scope, Stop};
+use super::scalar::{Scope, Stop, assignable, type_mismatch};
 use super::update::{cast_assigned, default_expression, default_value, is_default, query_of};
 use super::view_target::Verb;
-use super::{Planned, names, refuse, returning};
+use super::{Planned, names, refuse, returning, rewrite};
 use crate::exec::sql_error;
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
@@ -359,6 +359,11 @@ fn prepare_source(
                     parameters.infer_target(value, &table.columns[*place].ty)?;
                 }
             }
+            let targets: Vec<&SqlType> = columns.iter().map(|place| &table.columns[*place].ty).collect();
+            rewrite::values::assigned(values, &targets, parameters, context, |at, from| {
+                let column = &table.columns[columns[at]];
+                if assignable(from, &column.ty) { Ok(()) } else { Err(type_mismatch(&column.name, &column.ty, from)) }
+            })?;
         }
         SetExpr::Select(select) => {
             for (place, item) in columns.iter().zip(&select.projection) {

@@ -15,6 +15,7 @@ use sqlparser::ast::{Expr, LimitClause, Query, Value, Visit, Visitor};
 
 use super::types::base_type;
 use super::undefined_parameter;
+use crate::exec::without_modifier;
 
 /// The most parameters: what the protocol can bind.
 pub(super) const PARAMETERS_MAX: usize = 65_535;
@@ -58,6 +59,7 @@ impl Parameters {
     /// Types a parameter unless it has a type.
     pub(super) fn infer(&mut self, place: usize, ty: &SqlType) {
         if let Some(known @ None) = self.types.get_mut(place) {
+            // `$1` for a varchar(3) column takes any text, and the assignment checks it.
             *known = Some(without_modifier(ty));
         }
     }
@@ -152,17 +154,6 @@ impl Parameters {
             self.infer(place, &ty);
         }
         Ok(())
-    }
-}
-
-/// A parameter has no modifier: `$1` for a varchar(3) column takes any text and the assignment checks it.
-fn without_modifier(ty: &SqlType) -> SqlType {
-    match ty {
-        SqlType::Varchar(_) => SqlType::Varchar(None),
-        SqlType::Char(_) => SqlType::Text,
-        SqlType::Numeric(_) => SqlType::Numeric(None),
-        SqlType::Array(of) => SqlType::Array(Box::new(without_modifier(of))),
-        other => other.without_second_digits(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, TableReference};
 use datafusion::logical_expr::{Expr as DfExpr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
@@ -240,6 +241,27 @@ pub(super) fn expression(expr: ast::Expr, schema: &DFSchema, context: &PlanConte
     let planning = planning(context, &views);
     let planner = SqlToRel::new_with_options(&planning, planning.parser_options());
     planner.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(sql_error)
+}
+
+/// The type of an expression that names nothing of a query around it, as analysis leaves it; `None` where it does name
+/// something, or is wrong.
+pub(super) fn type_alone(mut expr: ast::Expr, parameters: &Parameters, context: &PlanContext) -> Option<SqlType> {
+    rewrite::expression(&mut expr, context).ok()?;
+    let views = Views::new(context);
+    let planning = planning(context, &views);
+    let planner = SqlToRel::new_with_options(&planning, planning.parser_options());
+    let mut known = PlannerContext::new().with_prepare_param_data_types(parameters.fields());
+    let expr = planner.sql_to_expr(expr, &DFSchema::empty(), &mut known).ok()?;
+    let plan = LogicalPlanBuilder::empty(true).project([expr]).and_then(LogicalPlanBuilder::build).ok()?;
+    let field = plan.schema().fields().first()?;
+    if matches!(field.data_type(), DataType::Utf8 | DataType::Null) {
+        return Some(SqlType::Unknown);
+    }
+    match SqlType::of_field(field) {
+        // It may be what the planner makes of integer literals.
+        SqlType::Int8 | SqlType::Array(_) => Some(SqlType::of_field(optimize(&plan).ok()?.schema().fields().first()?)),
+        ty => Some(ty),
+    }
 }
 
 /// The type of an expression.

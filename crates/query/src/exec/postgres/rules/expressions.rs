@@ -199,7 +199,11 @@ impl Rewriter<'_> {
         if let Some(choice) = call.func.inner().downcast_ref::<Choice>() {
             let ty = self.first_known(call.args.iter())?.unwrap_or(SqlType::Text);
             call.args = call.args.into_iter().map(|arg| adopt(arg, &ty)).collect::<Result<_>>()?;
-            call.args = wide::unified(call.args, self.schema)?;
+            call.args = match call.func.name() {
+                // What it gives is its first argument, whatever that is compared with.
+                "nullif" => wide::unified(call.args, self.schema)?,
+                _ => wide::chosen(call.args, self.schema)?,
+            };
             call.func = Arc::clone(choice.inner());
             let chooses = call.func.name() != "nullif";
             let chosen = Expr::ScalarFunction(call);

@@ -13,7 +13,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use perigee_types::SqlType;
 
 use super::super::aggregate::is_widened_real;
-use super::super::numeric::{brought, canonical, common, comparable, is_wide, unified};
+use super::super::numeric::{brought, canonical, chosen, common, comparable, is_wide};
 use super::super::reals;
 use super::super::spread::NumericAggregate;
 use super::frames;
@@ -58,7 +58,7 @@ pub(super) fn case(case: Case, schema: &DFSchema) -> Result<Case> {
     let mut results = thens;
     let has_else = else_expr.is_some();
     results.extend(else_expr.map(|e| *e));
-    let mut results = unified(results, schema)?;
+    let mut results = chosen(results, schema)?;
     let else_expr = if has_else { results.pop().map(Box::new) } else { None };
     let when_then_expr = whens.into_iter().zip(results).map(|(w, t)| (Box::new(w), Box::new(t))).collect();
     Ok(Case { expr, when_then_expr, else_expr })

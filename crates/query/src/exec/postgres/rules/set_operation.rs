@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 use perigee_types::{SqlError, SqlState, SqlType};
 
 use super::super::cast;
+use super::super::common_type::common_of;
 use super::super::function::is_unknown;
 use super::super::operators::adopt;
 use super::keys::keyed;
@@ -114,70 +115,16 @@ fn column_types(inputs: &[&LogicalPlan], operation: &str) -> Result<Vec<Option<S
             let types: Vec<SqlType> = fields
                 .map(|field| if is_unknown(field.data_type()) { SqlType::Unknown } else { SqlType::of_field(field) })
                 .collect();
-            let Some(first) = types.iter().find(|ty| **ty != SqlType::Unknown) else {
-                return Ok(types.first().map(|_| SqlType::Text));
-            };
-            let common = types.iter().filter(|ty| **ty != SqlType::Unknown).try_fold(first.clone(), |so_far, ty| {
-                common(&so_far, ty).ok_or_else(|| {
-                    let (left, right) = (so_far.to_string(), ty.to_string());
-                    let message = format!("{operation} types {left} and {right} cannot be matched");
-                    from_sql(SqlError::new(SqlState::DatatypeMismatch, message))
-                })
+            let known = types.iter().filter(|ty| **ty != SqlType::Unknown);
+            let common = common_of(known).map_err(|(left, right)| {
+                let message = format!("{operation} types {left} and {right} cannot be matched");
+                from_sql(SqlError::new(SqlState::DatatypeMismatch, message))
             })?;
+            let Some(common) = common else { return Ok(types.first().map(|_| SqlType::Text)) };
             let agree = types.iter().all(|ty| *ty == common);
             Ok((!agree).then_some(common))
         })
         .collect()
-}
-
-/// The type that values of both become; `None` where there is none.
-fn common(left: &SqlType, right: &SqlType) -> Option<SqlType> {
-    if left == right {
-        return Some(left.clone());
-    }
-    if let (Some(l), Some(r)) = (number_rank(left), number_rank(right)) {
-        return Some(match (left, right) {
-            (SqlType::Numeric(_), SqlType::Numeric(_)) => SqlType::Numeric(None),
-            _ if l >= r => left.clone(),
-            _ => right.clone(),
-        });
-    }
-    if let (Some(l), Some(r)) = (time_rank(left), time_rank(right)) {
-        return Some(if l >= r { left.without_second_digits() } else { right.without_second_digits() });
-    }
-    if is_text(left) && is_text(right) {
-        return Some(match left {
-            SqlType::Varchar(_) => SqlType::Varchar(None),
-            SqlType::Char(_) if matches!(right, SqlType::Char(_)) => SqlType::Text,
-            _ => SqlType::Text,
-        });
-    }
-    None
-}
-
-fn number_rank(ty: &SqlType) -> Option<u8> {
-    Some(match ty {
-        SqlType::Int2 => 0,
-        SqlType::Int4 => 1,
-        SqlType::Int8 => 2,
-        SqlType::Numeric(_) => 3,
-        SqlType::Float4 => 4,
-        SqlType::Float8 => 5,
-        _ => return None,
-    })
-}
-
-fn time_rank(ty: &SqlType) -> Option<u8> {
-    Some(match ty {
-        SqlType::Date => 0,
-        SqlType::Timestamp(_) => 1,
-        SqlType::Timestamptz(_) => 2,
-        _ => return None,
-    })
-}
-
-fn is_text(ty: &SqlType) -> bool {
-    matches!(ty, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name)
 }
 
 /// The plan with its columns in these types.

@@ -12,6 +12,7 @@ mod literals;
 mod ordered;
 mod rows;
 mod system_columns;
+pub(super) mod values;
 mod whole_rows;
 mod windows;
 
@@ -92,7 +93,9 @@ impl VisitorMut for Rewrite<'_> {
         if !query.locks.is_empty() {
             return ControlFlow::Break(SqlError::unsupported("FOR UPDATE in a subquery"));
         }
-        literals::in_values(query);
+        if let Err(error) = values::in_query(query, self.context) {
+            return ControlFlow::Break(error);
+        }
         if query.with.as_ref().is_some_and(with::writes) {
             return ControlFlow::Break(with::not_at_the_top());
         }
