@@ -5,6 +5,7 @@
 mod activity;
 mod admin;
 mod attestations;
+mod backup;
 mod cold;
 mod command_line;
 mod docs;

@@ -22,6 +22,8 @@ pub struct Config {
     pub storage: Storage,
     /// Rows in an object store.
     pub cold: Cold,
+    /// Backups that are made unasked.
+    pub backup: Backup,
     /// Queries.
     pub query: Query,
     /// Sessions.
@@ -141,6 +143,33 @@ pub struct Cold {
     /// A folder is one mount of all members.
     #[serde(deserialize_with = "crate::lenient::boolean")]
     pub shared: bool,
+}
+
+/// `[backup]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// Where the log is archived and base backups go: `file:///folder`, `s3://bucket/path`, `az://container/path`,
+    /// `gs://bucket/path`; nothing is backed up unasked when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// How far the archive is behind, at most, while the store answers.
+    pub interval: Span,
+    /// Time between two base backups; `off` for the first one only.
+    pub base_interval: Span,
+    /// How much of the log is kept at most for an archive that is behind.
+    pub log_keep: ByteSize,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self {
+            url: None,
+            interval: Span::from_secs(1),
+            base_interval: Span::from_secs(86_400),
+            log_keep: ByteSize::mb(4096),
+        }
+    }
 }
 
 /// When a write is acknowledged.

@@ -23,6 +23,12 @@ impl Config {
         if self.storage.checkpoint_interval.get().is_none() {
             return conflict("storage.checkpoint_interval cannot be off: the log would never be cut on a quiet node");
         }
+        if self.backup.interval.get().is_none() {
+            return conflict("backup.interval cannot be off: without backup.url there are no backups by themselves");
+        }
+        if self.backup.log_keep < self.log.segment_size {
+            return conflict("backup.log_keep must be at least log.segment_size");
+        }
         if self.storage.checkpoint_size < ByteSize::mb(1) {
             return conflict("storage.checkpoint_size must be at least 1MB");
         }

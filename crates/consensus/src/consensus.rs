@@ -10,7 +10,7 @@ use futures::FutureExt;
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
-use perigee_log::{Anchor, Log, LogError, Meta, VerifyReport};
+use perigee_log::{Anchor, Log, LogError, Meta, Record, VerifyReport};
 use perigee_runtime::{Clock, Runtime};
 use perigee_types::{LogIndex, Term};
 use tokio::sync::watch;
@@ -241,6 +241,20 @@ impl Consensus {
             *last = index.max(*last);
             newer
         });
+    }
+
+    /// The archive holds the log up to `index`: it need not be kept for it any longer.
+    pub fn archived(&self, index: LogIndex) {
+        self.inner.shared.archived.store(index.0, Ordering::Release);
+    }
+
+    /// Records of the log as they are stored, from `from` to `to`, both included, with payloads of about `bytes_max` in all,
+    /// but at least one. The caller knows that `to` is committed and durable here. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`LogError::Purged`] below [`first_index`](Self::first_index); what reading the files gives.
+    pub fn records(&self, from: LogIndex, to: LogIndex, bytes_max: usize) -> Result<Vec<Record>, LogError> {
+        self.inner.shared.log.read(from.0, to.0 + 1, bytes_max)
     }
 
     /// SHA-256 over the log up to `index`.

@@ -27,6 +27,7 @@ pub(crate) struct Housekeeping {
     pub(crate) queue: WriterQueue,
     pub(crate) keep_entries: u64,
     pub(crate) keep_bytes: u64,
+    pub(crate) unarchived_bytes: u64,
 }
 
 impl Housekeeping {
@@ -62,7 +63,7 @@ impl Housekeeping {
             0 => index.0,
             bytes => index.0.min(self.shared.log.first_of_last(bytes).saturating_sub(1)),
         };
-        let upto = index.0.saturating_sub(self.keep_entries).min(kept);
+        let upto = index.0.saturating_sub(self.keep_entries).min(kept).min(self.not_needed_by_archive());
         let Some(upto) = to_raft(LogIndex(upto)) else {
             return Ok(());
         };
@@ -70,5 +71,12 @@ impl Housekeeping {
             return Ok(());
         }
         self.raft.trigger().purge_log(upto).await.map_err(|e| e.to_string())
+    }
+
+    /// The last entry that the archive has, or will never have: a store that stays away must not fill the disk.
+    fn not_needed_by_archive(&self) -> u64 {
+        let archived = self.shared.archived.load(Ordering::Acquire);
+        let bound = self.shared.log.first_of_last(self.unarchived_bytes).saturating_sub(1);
+        archived.max(bound)
     }
 }

@@ -59,6 +59,7 @@ pub use members::{ClusterParts, Member, MembershipError, ReadIndexError};
 pub use metrics::ConsensusMetrics;
 pub use options::{ConsensusOptions, Durability, Node};
 pub use peer::{PeerError, PeerService};
+pub use raft_types::proposed;
 pub use recover::{ForceRecovered, force_recover};
 pub use snapshot::{SnapshotPosition, SnapshotReader, SnapshotWriter, Snapshots, adopt};
 pub use transport::{Call, Lane, Link, LinkError, Transport};

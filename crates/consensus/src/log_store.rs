@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Chain hash with which the log may begin anew behind its end; only an installed snapshot has one.
     pub(crate) reset_hash: Option<ChainHash>,
+    /// The last entry that the archive holds; `u64::MAX` where there is no archive to wait for.
+    pub(crate) archived: AtomicU64,
 }
 
 /// Why the log takes no more writes; the first reason stays.
@@ -82,6 +84,7 @@ impl Shared {
             failure: Failure::default(),
             counters: Counters::default(),
             reset_hash: None,
+            archived: AtomicU64::new(u64::MAX),
         })
     }
 

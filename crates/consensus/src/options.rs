@@ -93,6 +93,9 @@ pub struct ConsensusOptions {
     pub keep_entries: u64,
     /// Bytes of the log, about, kept for who follows it, also behind checkpoints.
     pub keep_bytes: u64,
+    /// Bytes of the log, about, that are kept at most until they are archived: see [`crate::Consensus::archived`]. 0 where
+    /// there is no archive.
+    pub unarchived_bytes: u64,
     /// Worker threads of core and apply; 0 runs them on the caller's tokio runtime (simulation).
     pub threads: usize,
     /// Bytes of a snapshot sent to one member in a second, packed; 0 sends as fast as it goes.
@@ -116,6 +119,7 @@ impl ConsensusOptions {
             recent_bytes_max: 16 << 20,
             keep_entries: 10_000,
             keep_bytes: 0,
+            unarchived_bytes: 0,
             threads: 2,
             snapshot_bytes_per_second: 64 << 20,
         }

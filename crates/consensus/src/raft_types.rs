@@ -232,6 +232,15 @@ impl Entry {
     }
 }
 
+/// What was proposed, of a stored record; `None` for a record of consensus itself.
+///
+/// # Errors
+/// When the record makes no sense.
+pub fn proposed(record: &Record) -> io::Result<Option<Bytes>> {
+    let committed = Entry::from_record(record.clone())?.into_committed()?;
+    Ok((committed.kind == EntryKind::Normal).then_some(committed.payload))
+}
+
 /// openraft's index as ours.
 pub(crate) fn to_index(raft: u64) -> LogIndex {
     LogIndex(raft + 1)

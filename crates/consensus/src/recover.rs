@@ -29,7 +29,8 @@ pub struct ForceRecovered {
     pub members: Vec<Node>,
 }
 
-/// Makes `node`, a new incarnation, the only voter over what this log holds. Before consensus starts, on a log that nobody uses.
+/// Makes `node`, a new incarnation, the only voter over what this log holds, behind a checkpoint (`restored`, and the time of
+/// its last entry). Before consensus starts, on a log that nobody uses.
 /// May be repeated when a crash came in between.
 ///
 /// # Errors
@@ -38,11 +39,12 @@ pub fn force_recover(
     log: &Log,
     meta: &Meta,
     restored: &Applied,
+    restored_time: Hlc,
     node: &Node,
 ) -> Result<ForceRecovered, ConsensusError> {
     let damaged = |what| move |error: std::io::Error| ConsensusError::Damaged { what, reason: error.to_string() };
     let (term, index) = log.last().or(log.last_purged()).unwrap_or_default();
-    let mut time = Hlc::default();
+    let mut time = restored_time;
     let mut members = restored.membership.clone();
     // The last entry also where a checkpoint has it: its time must not run back.
     let mut next = log.first_index().max(index.min(restored.index.0 + 1));

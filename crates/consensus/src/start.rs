@@ -59,6 +59,10 @@ pub(crate) async fn start(
     let last = LogIndex(log.last().or(log.last_purged()).map_or(0, |(_, index)| index));
     let committed = options.committed.min(last);
     let shared = Shared::new(log, vote, committed, options.recent_bytes_max).map_err(damage("position of the log"))?;
+    if options.unarchived_bytes > 0 {
+        // Until somebody knows better.
+        shared.archived.store(0, Ordering::Release);
+    }
     let shared = Arc::new(shared);
     let clock = Arc::clone(&runtime.clock);
     let (apply, state) =
@@ -204,6 +208,7 @@ impl Starting {
             queue: self.queue.clone(),
             keep_entries: self.options.keep_entries,
             keep_bytes: self.options.keep_bytes,
+            unarchived_bytes: self.options.unarchived_bytes,
         };
         tokio::spawn(housekeeping.run(checkpointed.subscribe()));
         Ok(Inner {

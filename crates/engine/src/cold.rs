@@ -116,14 +116,20 @@ pub(crate) async fn migrate(engine: &Arc<Engine>, table: &Arc<Table>, cancel: &C
 /// Removes files of this cluster in the object store that nothing needs. Gives how many.
 ///
 /// # Errors
-/// As [`migrate`].
+/// As [`migrate`]; `55006` while a backup copies files; what the archive gives, where there is one.
 pub(crate) async fn collect(engine: &Arc<Engine>) -> SqlResult<usize> {
     let term = engine.consensus.leader_term().ok_or_else(crate::transaction::no_leader)?;
     let engine = Arc::clone(engine);
     blocking(move || {
+        let Some(_alone) = engine.backups.collecting.try_write() else {
+            return Err(SqlError::new(SqlState::ObjectInUse, "files of the cold tier are being backed up"));
+        };
         let uploading = |path: &str| engine.migrations.uploads.lock().contains(path);
-        let removed = engine.store.collect_cold(&engine.options.cold_prefix, term, uploading);
-        removed.map_err(|error| perigee_query::exec::error::cold_error(&error))
+        let failed = |error| perigee_query::exec::error::cold_error(&error);
+        let idle = engine.store.idle_cold(term, uploading).map_err(failed)?;
+        // A restore to a time at which they were needed must find them in the archive.
+        crate::backup::ship(&engine, true).map_err(|error| crate::backup::sql_error(&error))?;
+        engine.store.remove_cold(&idle, uploading).map_err(failed)
     })
     .await
 }
@@ -192,7 +198,7 @@ impl Upload {
     fn put(&mut self, finished: FinishedFile) -> SqlResult<ColdFile> {
         let failed = |error| perigee_query::exec::error::cold_error(&error);
         let name = uuid::Uuid::new_v4().simple().to_string();
-        let path = file_path(&self.engine.options.cold_prefix, self.table.storage, self.term, &name);
+        let path = file_path(self.cold.prefix(), self.table.storage, self.term, &name);
         let FinishedFile { bytes, rows, checksum, vid_first, vid_last } = finished;
         if self.cold.is_local() {
             self.engine.check_disk(bytes.len())?;

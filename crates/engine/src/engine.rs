@@ -20,6 +20,7 @@ use perigee_telemetry::names;
 use perigee_types::{Hlc, LogIndex, SqlError, SqlResult, SqlState, Term};
 
 use crate::api::{Authentication, ConnectRequest};
+use crate::backup::{BackupOptions, Backups};
 use crate::checks::RuleCache;
 use crate::cold::Migrations;
 use crate::continuous::Aggregates;
@@ -55,8 +56,10 @@ pub struct EngineOptions {
     pub transaction_bytes_max: usize,
     /// Time between two attestations of a node that is written to.
     pub attest_every: Duration,
-    /// Where this cluster's cold files are within the object store: nothing outside of it is ever removed.
-    pub cold_prefix: String,
+    /// The cluster: its backups stand under this id.
+    pub cluster_id: u128,
+    /// Where backups go; `None` where none are made unasked.
+    pub backup: Option<BackupOptions>,
     /// Whether a folder with cold files is the same one on every member.
     pub cold_shared: bool,
 }
@@ -73,7 +76,8 @@ impl Default for EngineOptions {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             transaction_bytes_max: 64 << 20,
             attest_every: Duration::from_secs(5),
-            cold_prefix: "perigee/1".to_owned(),
+            cluster_id: 0,
+            backup: None,
             cold_shared: false,
         }
     }
@@ -101,6 +105,7 @@ pub struct Engine {
     pub(crate) aggregates: Aggregates,
     pub(crate) keyspace: Option<Arc<Keyspace>>,
     pub(crate) migrations: Migrations,
+    pub(crate) backups: Backups,
     pub(crate) elsewhere: std::sync::OnceLock<Arc<dyn Elsewhere>>,
     holders: AtomicU64,
     /// Why the node cannot go on.
@@ -147,6 +152,7 @@ impl Engine {
             aggregates: Aggregates::default(),
             keyspace,
             migrations: Migrations::default(),
+            backups: Backups::default(),
             elsewhere: std::sync::OnceLock::new(),
             holders: AtomicU64::new(1),
             failure: tokio::sync::watch::Sender::new(None),

@@ -252,6 +252,18 @@ impl Session {
                 }
                 crate::cold::collect(&engine).await?;
             }
+            Admin::Backup(url) => {
+                self.refuse_in_block("CALL perigee.backup")?;
+                // It reads everything, and writes where it is told to.
+                if !self.identity(&self.latest_catalog()).rights.is_superuser() {
+                    return Err(SqlError::new(SqlState::InsufficientPrivilege, "permission denied to make a backup")
+                        .detail("Only roles with the SUPERUSER attribute may make backups."));
+                }
+                let url = url.clone();
+                tokio::task::spawn_blocking(move || engine.back_up(url.as_deref()))
+                    .await
+                    .map_err(SqlError::internal)??;
+            }
             Admin::Checkpoint => {
                 let rights = &self.identity(&self.planning_catalog()).rights;
                 if !rights.is(perigee_types::catalog::CHECKPOINT) {

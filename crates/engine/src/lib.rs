@@ -11,6 +11,7 @@
 //! ```
 //!
 //! - [`api`]: what a door sees of a statement
+//! - [`backup`]: the archive of the log, base backups
 //! - [`engine`]: what all sessions share; [`session`]: one client
 //! - [`portal`]: bound statements and cursors; [`row_source`]: their rows
 //! - `checks`, `foreign`, `conflict`: CHECK, foreign keys, ON CONFLICT
@@ -28,6 +29,7 @@
 
 mod advisory;
 pub mod api;
+pub mod backup;
 mod checks;
 mod cold;
 mod commit;
@@ -73,7 +75,6 @@ mod session_settings;
 mod session_statements;
 mod session_transaction;
 pub mod settings;
-pub mod snapshot;
 mod stage;
 mod temporary;
 mod transaction;

@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &AdminArguments) -> Result<(), Failure> {
     })
 }
 
-fn failure(error: ClientError) -> Failure {
+pub(crate) fn failure(error: ClientError) -> Failure {
     match error {
         ClientError::Unreachable { .. } => Failure::Refused(error.to_string()),
         ClientError::Refused(_) => Failure::fatal(error),

@@ -5,15 +5,17 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use perigee_backup::snapshot::{self, LsmSnapshots};
 use perigee_cluster::{Cluster, ClusterOptions, Identity};
 use perigee_config::{Authentication, ByteSize, Config, Durability, MemoryPlan};
 use perigee_consensus::{
     Applied, ClusterParts, Consensus, ConsensusError, ConsensusOptions, Node, SnapshotPosition, adopt, force_recover,
 };
-use perigee_engine::snapshot::{self, LsmSnapshots};
+use perigee_engine::backup::{self, BackupOptions};
 use perigee_engine::{Engine, EngineOptions, KeyspaceLog, Machine, maintenance};
 use perigee_keyspace::{Keyspace, persist};
 use perigee_log::{Log, LogOptions, Meta, NodeIdentity};
@@ -25,13 +27,15 @@ use perigee_storage::budget::{BudgetOptions, MemoryBudget};
 use perigee_storage::cold::ColdStore;
 use perigee_storage::disk::DiskReserve;
 use perigee_storage::kv::{FjallKv, KvEngine, KvError, KvOptions};
+use perigee_storage::objects::Objects;
 use perigee_storage::store::{Store, StoreError, StoreOptions};
 use perigee_telemetry::names;
-use perigee_types::LogIndex;
+use perigee_types::{Hlc, LogIndex};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::backup_command::check_finished;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
@@ -39,7 +43,7 @@ use crate::measure;
 
 /// How long a leader that stops waits for another member to take over.
 const HAND_OVER: Duration = Duration::from_secs(2);
-/// The life of a cluster, counted from one; a restore begins the next.
+/// The life of a cluster, counted from one. A restored one is a cluster of its own, with other ids.
 const LINEAGE: u32 = 1;
 /// The fact in `meta` that says whether the log is still to be brought behind an installed snapshot.
 const INSTALLED: &str = "installed";
@@ -88,6 +92,7 @@ impl Assembly {
             ));
         }
         let (meta, mut identity) = identity(config, dir, &runtime)?;
+        check_finished(&meta, dir)?;
         if overrides.force_recover {
             if identity.cluster_id == 0 {
                 return Err(Failure::Refused(
@@ -116,7 +121,7 @@ impl Assembly {
         let kv = open_kv(plan, dir).await?;
         let (keyspace, line) = open_keyspace(&kv, &budget, &runtime).await?;
         let beside = Arc::clone(&keyspace);
-        let cold = open_cold(config, plan, dir).await?;
+        let cold = open_cold(config, plan, dir, identity.cluster_id).await?;
         let (store, applier) = open_store(config, plan, Arc::clone(&kv), Arc::clone(&budget), beside, cold).await?;
         let recovered = store.recovered();
         let restored =
@@ -142,13 +147,14 @@ impl Assembly {
             address: member.as_ref().map(|member| member.cluster.node().address.clone()).unwrap_or_default(),
         };
         if overrides.force_recover {
-            recover_alone(&log, &meta, &restored_position, &node)?;
+            recover_alone(&log, &meta, (&restored_position, recovered.time), &node)?;
         }
         let mut options = ConsensusOptions::new(node, identity.cluster_id);
         options.committed = LogIndex(recovery.committed);
         options.recent_bytes_max = plan.log_cache.bytes() as usize;
         options.keep_bytes = config.log.feed_retention.bytes();
         options.keep_entries = config.log.keep_entries;
+        options.unarchived_bytes = if config.backup.url.is_some() { config.backup.log_keep.bytes() } else { 0 };
         options.heartbeat = config.node.heartbeat.duration();
         options.election_min = config.node.election_timeout.duration();
         options.election_max = options.election_min * 2;
@@ -175,8 +181,8 @@ impl Assembly {
         let disk = DiskReserve::new(Arc::clone(&runtime.files), Arc::clone(&runtime.clock), dir.root(), reserve);
         let disk = Arc::new(disk);
         let mut options = engine_options(config, plan)?;
-        // Paths have the cluster, and which of its lives after a restore this is: none removes another's files.
-        options.cold_prefix = format!("{:032x}/{LINEAGE}", identity.cluster_id);
+        options.cluster_id = identity.cluster_id;
+        options.backup = open_backup(config).await?;
         let (query, kept) = (open_query(config, plan, dir)?, (Arc::clone(&disk), Arc::clone(&budget)));
         let log_of_keys = KeyspaceLog::new(consensus.clone(), Arc::clone(&disk), Arc::clone(&budget));
         let engine = Engine::new(
@@ -215,6 +221,13 @@ impl Assembly {
                 .spawn(move || maintenance::run_eviction(&engine, &stop))
                 .map_err(Failure::fatal)?
         };
+        let archive = {
+            let (engine, stop) = (Arc::clone(&engine), stop_maintenance.clone());
+            std::thread::Builder::new()
+                .name("archive".to_owned())
+                .spawn(move || backup::run(&engine, &stop))
+                .map_err(Failure::fatal)?
+        };
         if member.is_some() {
             tokio::spawn(maintenance::take_over(Arc::clone(&engine), stop_maintenance.clone()));
         }
@@ -237,7 +250,7 @@ impl Assembly {
             gateway,
             cluster: member,
             stop_maintenance,
-            maintenance: std::sync::Mutex::new(vec![maintenance, eviction]),
+            maintenance: std::sync::Mutex::new(vec![maintenance, eviction, archive]),
         }))
     }
 
@@ -456,8 +469,8 @@ fn adopt_snapshot(meta: &Meta, log: &Log, restored: &Applied, chain_hash: [u8; 3
 }
 
 /// Makes this node the only voter of what it holds, and says what that costs.
-fn recover_alone(log: &Log, meta: &Meta, restored: &Applied, node: &Node) -> Result<(), Failure> {
-    let recovered = force_recover(log, meta, restored, node).map_err(consensus_failure)?;
+fn recover_alone(log: &Log, meta: &Meta, restored: (&Applied, Hlc), node: &Node) -> Result<(), Failure> {
+    let recovered = force_recover(log, meta, restored.0, restored.1, node).map_err(consensus_failure)?;
     let members: Vec<String> = recovered.members.iter().map(ToString::to_string).collect();
     tracing::warn!(
         last = %recovered.last,
@@ -576,15 +589,44 @@ async fn open_store(
     opened.await.map_err(Failure::fatal)?.map_err(store_failure)
 }
 
-/// Where cold files are: the node's own folder, unless the configuration names a store.
-async fn open_cold(config: &Config, plan: &MemoryPlan, dir: &DataDir) -> Result<Arc<ColdStore>, Failure> {
+async fn open_cold(
+    config: &Config,
+    plan: &MemoryPlan,
+    dir: &DataDir,
+    cluster_id: u128,
+) -> Result<Arc<ColdStore>, Failure> {
     let (url, folder) = (config.cold.url.clone(), dir.cold());
     let cache = plan.hot.bytes() / 32;
-    let opened = tokio::task::spawn_blocking(move || match url {
-        Some(url) => ColdStore::at_url(&url, cache),
-        None => ColdStore::in_folder(&folder, cache),
-    });
-    opened.await.map_err(Failure::fatal)?.map_err(|error| Failure::Fatal(error.to_string()))
+    let opened = tokio::task::spawn_blocking(move || cold_store(url.as_deref(), &folder, cluster_id, cache));
+    opened.await.map_err(Failure::fatal)?
+}
+
+/// Where cold files are: the node's own folder, unless the configuration names a store. Blocking.
+pub(crate) fn cold_store(
+    url: Option<&str>,
+    folder: &Path,
+    cluster_id: u128,
+    cache_bytes: u64,
+) -> Result<Arc<ColdStore>, Failure> {
+    let objects = match url {
+        Some(url) => Objects::at_url(url),
+        None => Objects::in_folder(folder),
+    };
+    let objects = objects.map_err(Failure::fatal)?;
+    // Paths have the cluster, and which of its lives this is: none removes another's files.
+    Ok(ColdStore::new(objects, &format!("{cluster_id:032x}/{LINEAGE}"), cache_bytes))
+}
+
+/// Where backups go by themselves, if they do.
+async fn open_backup(config: &Config) -> Result<Option<BackupOptions>, Failure> {
+    let Some(url) = config.backup.url.clone() else { return Ok(None) };
+    let opened = tokio::task::spawn_blocking(move || Objects::at_url(&url));
+    let objects = opened.await.map_err(Failure::fatal)?.map_err(Failure::fatal)?;
+    Ok(Some(BackupOptions {
+        objects,
+        interval: config.backup.interval.get().unwrap_or(Duration::from_secs(1)),
+        base_interval: config.backup.base_interval.get(),
+    }))
 }
 
 fn open_query(config: &Config, plan: &MemoryPlan, dir: &DataDir) -> Result<Arc<QueryRuntime>, Failure> {

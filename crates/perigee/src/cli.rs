@@ -27,9 +27,80 @@ pub(crate) enum Command {
     Log(LogCommand),
     /// Ask a running node over its gRPC door.
     Admin(AdminArguments),
+    /// Make backups of a running node, look at them, remove old ones.
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Make a node's folder out of a backup: a new cluster, with this node as its only member.
+    Restore(RestoreArguments),
     /// Make the certificates that members of a cluster prove themselves with.
     #[command(subcommand)]
     Cert(CertCommand),
+}
+
+/// `perigee backup …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Ask a running node for a base backup. Where backup.url is set the node makes them by itself, and archives its log.
+    Create {
+        /// Where the node's gRPC door listens.
+        #[arg(long, value_name = "HOST:PORT")]
+        address: String,
+        /// Where to: file:///folder, s3://bucket/path, az://container/path or gs://bucket/path [default: the node's backup.url].
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+    },
+    /// Say what backups there are, and up to where the archived log brings them.
+    List(BackupPlace),
+    /// Read everything and compare all checksums.
+    Verify(BackupPlace),
+    /// Remove old backups, the log before the oldest that stays, and cold files that only they need.
+    Prune {
+        #[command(flatten)]
+        place: BackupPlace,
+        /// How many backups stay.
+        #[arg(long, value_name = "COUNT")]
+        keep: usize,
+        /// What is younger stays: it may belong to a backup that is being made.
+        #[arg(long, value_name = "DURATION", default_value = "1d")]
+        grace: String,
+    },
+}
+
+/// Where backups are.
+#[derive(Debug, Args)]
+pub(crate) struct BackupPlace {
+    /// The place: file:///folder, s3://bucket/path, az://container/path or gs://bucket/path.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: String,
+    /// The cluster, where there are backups of several.
+    #[arg(long, value_name = "ID")]
+    pub(crate) cluster: Option<String>,
+}
+
+/// `perigee restore`
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArguments {
+    #[command(flatten)]
+    pub(crate) place: BackupPlace,
+
+    /// Begin with this backup [default: the newest that is not behind the target].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backup: Option<String>,
+
+    /// Restore what was committed up to this time, such as 2026-01-31T12:00:00Z [default: everything].
+    #[arg(long, value_name = "TIME", conflicts_with = "to_index")]
+    pub(crate) to_time: Option<String>,
+
+    /// Restore up to this entry of the log.
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) to_index: Option<u64>,
+
+    /// Empty the folder first.
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    #[command(flatten)]
+    pub(crate) settings: SettingArguments,
 }
 
 /// `perigee cert …`

@@ -4,12 +4,14 @@
 //! - `node`: the life of a node, from its data directory to its last fsync
 //! - `assembly`: log, consensus, storage, engine and doors, put together
 //! - `admin_command`: asks a running node over its gRPC door
+//! - `backup_command`: backups, and restores from them
 //! - `cert_command`: certificates for the members of a cluster
 //! - `ops`: health, readiness, metrics over HTTP
 //! - `failure`: why the process ends, and with which exit code
 
 mod admin_command;
 mod assembly;
+mod backup_command;
 mod banner;
 mod cert_command;
 mod cli;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
         Command::Config(ConfigCommand::Print(settings)) => config_command::print(&settings),
         Command::Log(LogCommand::Verify(arguments)) => log_command::verify(&arguments),
         Command::Admin(arguments) => admin_command::run(&arguments),
+        Command::Backup(command) => backup_command::run(&command),
+        Command::Restore(arguments) => backup_command::restore(&arguments),
         Command::Cert(command) => cert_command::run(&command),
     };
     match result {

@@ -253,6 +253,8 @@ pub enum Admin {
     Migrate(Vec<Arc<Table>>),
     /// `CALL perigee.collect_cold_files()`: files in the object store that nothing needs are removed.
     CollectCold,
+    /// `CALL perigee.backup(['url'])`: a base backup, at a URL or where the configuration says.
+    Backup(Option<String>),
     /// LOCK TABLE
     Lock {
         /// The tables.

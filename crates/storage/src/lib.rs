@@ -11,6 +11,7 @@
 //! - [`cold`]: rows in Parquet files of an object store
 //! - [`checkpoint`]: what changed, as one run into the LSM, and back
 //! - [`budget`]: who may hold how many bytes of memory
+//! - [`objects`]: an object store, for callers that may block
 //! - [`disk`]: when writes are refused because the disk is nearly full
 
 pub mod arrow_value;
@@ -22,5 +23,6 @@ pub mod disk;
 pub mod encoding;
 pub mod entry;
 pub mod kv;
+pub mod objects;
 pub mod store;
 pub mod table;

@@ -100,6 +100,23 @@ impl v1::admin_server::Admin for AdminService {
         self.members.change(change).await.map_err(Status::failed_precondition)?;
         Ok(Response::new(v1::ChangeClusterResponse {}))
     }
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<v1::BackupResponse>, Status> {
+        let (engine, url) = (Arc::clone(&self.engine), request.into_inner().url);
+        let made = tokio::task::spawn_blocking(move || engine.back_up((!url.is_empty()).then_some(url.as_str())));
+        let base = made.await.map_err(|e| Status::internal(e.to_string()))?.map_err(|e| error::status(&e))?;
+        Ok(Response::new(backup_response(base)))
+    }
+}
+
+fn backup_response(base: perigee_engine::backup::Base) -> v1::BackupResponse {
+    v1::BackupResponse {
+        bytes: base.bytes(),
+        cold_files: base.cold.len() as u64,
+        cluster: base.cluster,
+        name: base.name,
+        index: base.index,
+    }
 }
 
 fn response(verified: Verified) -> v1::VerifyResponse {

@@ -72,6 +72,15 @@ impl Admin {
         self.0.cluster(v1::ClusterRequest {}).await.map(tonic::Response::into_inner).map_err(refused)
     }
 
+    /// Makes a base backup, at a URL or where the node's backups go.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn backup(&mut self, url: Option<&str>) -> Result<v1::BackupResponse, ClientError> {
+        let request = v1::BackupRequest { url: url.unwrap_or_default().to_owned() };
+        self.0.backup(request).await.map(tonic::Response::into_inner).map_err(refused)
+    }
+
     /// Changes who is a member, or who leads.
     ///
     /// # Errors

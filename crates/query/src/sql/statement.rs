@@ -207,6 +207,8 @@ pub enum Ast {
     Migrate(ObjectName),
     /// `CALL perigee.collect_cold_files()`
     CollectCold,
+    /// `CALL perigee.backup(['url'])`
+    Backup(Option<String>),
     /// REFRESH MATERIALIZED VIEW
     Refresh {
         /// The view.

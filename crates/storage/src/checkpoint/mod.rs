@@ -13,6 +13,7 @@
 //! Registering the run is the commit: before it, a restart finds the checkpoint before this one, whole.
 
 mod chunk_format;
+mod contents;
 pub(crate) mod format;
 mod freeze;
 mod load;
@@ -27,6 +28,7 @@ use perigee_types::LogIndex;
 use crate::kv::RUNS_WAITING_MAX;
 use crate::store::{Store, StoreError};
 
+pub use contents::ColdFilesOf;
 pub(crate) use load::load;
 pub use load::position;
 

@@ -12,7 +12,7 @@
 //! not exported because it had ended, or stands in a chunk that is still warm, is in neither place twice.
 //!
 //! - [`form`]: how types of Arrow that Parquet does not have stand in a file
-//! - [`store`]: the object store, from threads that may block
+//! - [`store`]: where files stand in the object store
 //! - [`write`]: rows into files
 //! - [`read`]: single rows out of files, by vid
 //! - [`visible`]: which rows of a file a scan sees
@@ -29,7 +29,9 @@ use perigee_types::{LogIndex, SqlType};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use store::{ColdStore, Found};
+use crate::objects::ObjectError;
+
+pub use store::ColdStore;
 pub use visible::ColdRows;
 pub use write::{ColdWriter, FinishedFile, WriteOptions};
 
@@ -130,4 +132,13 @@ pub enum ColdError {
     /// Rows could not be made into a file.
     #[error("rows cannot be written as Parquet: {0}")]
     Write(String),
+}
+
+impl From<ObjectError> for ColdError {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Away { location, reason } => Self::Away { location, reason },
+            ObjectError::Missing(path) => Self::Missing(path),
+        }
+    }
 }

@@ -1,63 +1,35 @@
-//! The object store, for callers that may block.
+//! Where cold files are, and what is kept in memory of them.
 //!
-//! Requests run on threads of their own: storage has none that wait for a network.
+//! A path in a manifest begins with the ids of the cluster that made the file. The manifests of a restored cluster name
+//! files of the one that was backed up; its own copies of these stand under `inherited/` of its own ids. So no cluster
+//! ever reads, lists or removes what another one needs, also where both have one bucket.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::fs::File;
 use std::ops::Range;
-use std::path::{Path as FilePath, PathBuf};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::local::LocalFileSystem;
-use object_store::path::Path;
-use object_store::prefix::PrefixStore;
-use object_store::{ClientOptions, Error, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutPayload, RetryConfig};
+use object_store::ObjectStore;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use tokio::runtime::{Handle, Runtime, RuntimeFlavor};
-use url::Url;
 
 use super::ColdError;
 use super::read::FileVids;
+use crate::objects::{Found, Objects};
 
-/// How long one request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request is tried again: a store that is away shall not hold a statement for minutes.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
-const RETRIES_MAX: usize = 6;
-const THREADS: usize = 2;
-/// Behind the name of a file of a local store that is not whole yet.
-const PARTIAL: char = '#';
+/// The folder of files that the cluster before a restore has made.
+const INHERITED: &str = "inherited";
 
 /// Where cold files are.
 pub struct ColdStore {
-    store: Arc<dyn ObjectStore>,
-    location: String,
-    /// The folder, of a local store.
-    folder: Option<PathBuf>,
-    /// `None` only while dropping.
-    threads: Option<Runtime>,
-    handle: Handle,
+    objects: Arc<Objects>,
+    /// The ids of this cluster and of its lineage: nothing outside of it is ever touched.
+    prefix: String,
     pub(super) footers: Cache<String, Arc<ArrowReaderMetadata>, FooterWeight>,
     pub(super) vids: Cache<String, Arc<FileVids>, VidsWeight>,
-}
-
-/// A file in the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Its path.
-    pub path: String,
-    /// Its length in bytes.
-    pub bytes: u64,
 }
 
 #[derive(Clone)]
@@ -80,111 +52,59 @@ impl Weighter<String, Arc<FileVids>> for VidsWeight {
 
 impl fmt::Debug for ColdStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ColdStore").field("location", &self.location).finish_non_exhaustive()
-    }
-}
-
-impl Drop for ColdStore {
-    fn drop(&mut self) {
-        // The last holder may be a task, where waiting for threads is not allowed.
-        if let Some(threads) = self.threads.take() {
-            threads.shutdown_background();
-        }
+        f.debug_struct("ColdStore").field("location", &self.location()).field("prefix", &self.prefix).finish()
     }
 }
 
 impl ColdStore {
-    /// A store in a folder, which is made where it is missing. `cache_bytes` bounds what is kept of footers and of vids.
+    /// The files under `prefix` of a store. `cache_bytes` bounds what is kept of footers and of vids.
+    #[must_use]
+    pub fn new(objects: Arc<Objects>, prefix: &str, cache_bytes: u64) -> Arc<Self> {
+        Arc::new(Self {
+            objects,
+            prefix: prefix.to_owned(),
+            footers: Cache::with_weighter(256, cache_bytes / 4, FooterWeight),
+            vids: Cache::with_weighter(256, cache_bytes / 4 * 3, VidsWeight),
+        })
+    }
+
+    /// The same in a folder, which is made where it is missing.
     ///
     /// # Errors
     /// [`ColdError::Away`]
-    pub fn in_folder(folder: &FilePath, cache_bytes: u64) -> Result<Arc<Self>, ColdError> {
-        let location = folder.display().to_string();
-        let away = |reason: String| ColdError::Away { location: location.clone(), reason };
-        std::fs::create_dir_all(folder).map_err(|error| away(error.to_string()))?;
-        let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| away(error.to_string()))?;
-        Self::over(Arc::new(store), location.clone(), Some(folder.to_owned()), cache_bytes)
+    pub fn in_folder(folder: &Path, prefix: &str, cache_bytes: u64) -> Result<Arc<Self>, ColdError> {
+        Ok(Self::new(Objects::in_folder(folder)?, prefix, cache_bytes))
     }
 
-    /// A store at a URL: `file:///folder`, `s3://bucket/path`, `az://container/path`, `gs://bucket/path`. Credentials and
-    /// all else that the kind of store knows come from the environment, or from the platform's identity.
-    ///
-    /// # Errors
-    /// [`ColdError::Away`] where the URL or the environment does not make one.
-    pub fn at_url(url: &str, cache_bytes: u64) -> Result<Arc<Self>, ColdError> {
-        let away = |reason: String| ColdError::Away { location: url.to_owned(), reason };
-        let parsed = Url::parse(url).map_err(|error| away(error.to_string()))?;
-        let (scheme, path) = ObjectStoreScheme::parse(&parsed).map_err(|error| away(error.to_string()))?;
-        let retry = RetryConfig { max_retries: RETRIES_MAX, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
-        let client = ClientOptions::default().with_timeout(REQUEST_TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT);
-        let built = match scheme {
-            ObjectStoreScheme::Local => {
-                let folder = parsed.to_file_path().map_err(|()| away("it is no path of a folder".to_owned()))?;
-                return Self::in_folder(&folder, cache_bytes);
-            }
-            ObjectStoreScheme::AmazonS3 => {
-                let client = if allows_http("AWS_ALLOW_HTTP") { client.with_allow_http(true) } else { client };
-                let builder = AmazonS3Builder::from_env().with_url(url).with_retry(retry).with_client_options(client);
-                builder.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
-            }
-            ObjectStoreScheme::MicrosoftAzure => {
-                let client = if allows_http("AZURE_ALLOW_HTTP") { client.with_allow_http(true) } else { client };
-                let builder =
-                    MicrosoftAzureBuilder::from_env().with_url(url).with_retry(retry).with_client_options(client);
-                builder.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
-            }
-            ObjectStoreScheme::GoogleCloudStorage => {
-                let builder =
-                    GoogleCloudStorageBuilder::from_env().with_url(url).with_retry(retry).with_client_options(client);
-                builder.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
-            }
-            _ => return Err(away("cold files go to file://, s3://, az:// or gs://".to_owned())),
-        };
-        let store = built.map_err(|error| away(error.to_string()))?;
-        let store: Arc<dyn ObjectStore> =
-            if path.as_ref().is_empty() { store } else { Arc::new(PrefixStore::new(store, path)) };
-        Self::over(store, url.to_owned(), None, cache_bytes)
+    /// Where new files go: the ids of this cluster and of its lineage.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
-    fn over(
-        store: Arc<dyn ObjectStore>,
-        location: String,
-        folder: Option<PathBuf>,
-        cache_bytes: u64,
-    ) -> Result<Arc<Self>, ColdError> {
-        let threads = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(THREADS)
-            .thread_name("cold")
-            .enable_all()
-            .build()
-            .map_err(|error| ColdError::Away { location: location.clone(), reason: error.to_string() })?;
-        Ok(Arc::new(Self {
-            store,
-            location,
-            folder,
-            handle: threads.handle().clone(),
-            threads: Some(threads),
-            footers: Cache::with_weighter(256, cache_bytes / 4, FooterWeight),
-            vids: Cache::with_weighter(256, cache_bytes / 4 * 3, VidsWeight),
-        }))
+    /// Where the file stands that a manifest calls `path`.
+    #[must_use]
+    pub fn place<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        let own = path.strip_prefix(self.prefix.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        if own { Cow::Borrowed(path) } else { Cow::Owned(format!("{}/{INHERITED}/{path}", self.prefix)) }
     }
 
-    /// The store itself, for who reads whole files.
+    /// The store itself, for who reads whole files: by [`place`](Self::place).
     #[must_use]
     pub fn objects(&self) -> &Arc<dyn ObjectStore> {
-        &self.store
+        self.objects.store()
     }
 
     /// Where it is, for people.
     #[must_use]
     pub fn location(&self) -> &str {
-        &self.location
+        self.objects.location()
     }
 
     /// Whether only this machine can read it.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        self.folder.is_some()
+        self.objects.is_local()
     }
 
     /// Writes a file that is not there yet. When this returns it is as durable as the store makes anything. Blocking.
@@ -192,16 +112,7 @@ impl ColdStore {
     /// # Errors
     /// [`ColdError::Away`]
     pub fn put(&self, path: &str, bytes: Bytes) -> Result<(), ColdError> {
-        let (store, at) = (Arc::clone(&self.store), Path::from(path));
-        self.wait(async move { store.put(&at, PutPayload::from(bytes)).await })?
-            .map_err(|error| self.failed(path, &error))?;
-        match &self.folder {
-            Some(folder) => sync(folder, path).map_err(|error| ColdError::Away {
-                location: self.location.clone(),
-                reason: format!("{path} cannot be synced: {error}"),
-            }),
-            None => Ok(()),
-        }
+        Ok(self.objects.put(&self.place(path), bytes)?)
     }
 
     /// Reads part of a file. Blocking.
@@ -209,8 +120,7 @@ impl ColdStore {
     /// # Errors
     /// [`ColdError::Missing`], [`ColdError::Away`]
     pub fn get(&self, path: &str, range: Range<u64>) -> Result<Bytes, ColdError> {
-        let (store, at) = (Arc::clone(&self.store), Path::from(path));
-        self.wait(async move { store.get_range(&at, range).await })?.map_err(|error| self.failed(path, &error))
+        Ok(self.objects.get(&self.place(path), range)?)
     }
 
     /// Removes a file; one that is not there is removed already. Blocking.
@@ -218,96 +128,36 @@ impl ColdStore {
     /// # Errors
     /// [`ColdError::Away`]
     pub fn delete(&self, path: &str) -> Result<(), ColdError> {
-        let (store, at) = (Arc::clone(&self.store), Path::from(path));
-        match self.wait(async move { store.delete(&at).await })? {
-            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.failed(path, &error)),
-        }
+        Ok(self.objects.delete(&self.place(path))?)
     }
 
-    /// All files under a path. Blocking.
+    /// All files of this cluster, by where they stand. Blocking.
     ///
     /// # Errors
     /// [`ColdError::Away`]
-    pub fn list(&self, under: &str) -> Result<Vec<Found>, ColdError> {
-        let (store, at) = (Arc::clone(&self.store), Path::from(under));
-        let found = self.wait(async move { store.list(Some(&at)).try_collect::<Vec<_>>().await })?;
-        let found = found.map_err(|error| self.failed(under, &error))?;
-        Ok(found.into_iter().map(|meta| Found { path: meta.location.to_string(), bytes: meta.size }).collect())
+    pub fn list(&self) -> Result<Vec<Found>, ColdError> {
+        Ok(self.objects.list(&self.prefix)?)
     }
 
-    /// Removes what uploads into a folder have left that did not end, unless `uploading` says that one still goes on. Other
-    /// stores do so by themselves. Blocking. Gives how many.
+    /// Removes what uploads of this cluster have left that did not end: see [`Objects::remove_partial`].
     ///
     /// # Errors
     /// [`ColdError::Away`]
-    pub fn remove_partial(&self, under: &str, uploading: impl Fn(&str) -> bool) -> Result<usize, ColdError> {
-        let Some(folder) = &self.folder else { return Ok(0) };
-        let mut removed = 0;
-        let mut open = vec![folder.join(under)];
-        while let Some(at) = open.pop() {
-            let away = |error: std::io::Error| ColdError::Away {
-                location: at.display().to_string(),
-                reason: error.to_string(),
-            };
-            let entries = match std::fs::read_dir(&at) {
-                Ok(entries) => entries,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(away(error)),
-            };
-            for entry in entries {
-                let path = entry.map_err(away)?.path();
-                if path.is_dir() {
-                    open.push(path);
-                    continue;
-                }
-                // While a file is written its name has a number behind it.
-                let name = path.strip_prefix(folder).ok().and_then(FilePath::to_str);
-                let partial = name.and_then(|name| name.split_once(PARTIAL)).map(|(name, _)| name);
-                if partial.is_some_and(|name| !uploading(name)) {
-                    std::fs::remove_file(&path).map_err(away)?;
-                    removed += 1;
-                }
-            }
-        }
-        Ok(removed)
-    }
-
-    fn wait<T: Send + 'static>(&self, request: impl Future<Output = T> + Send + 'static) -> Result<T, ColdError> {
-        let (sender, receiver) = mpsc::sync_channel(1);
-        self.handle.spawn(async move {
-            // Who asked waits below.
-            let _ = sender.send(request.await);
-        });
-        let wait = || receiver.recv();
-        let answer = match Handle::try_current() {
-            Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => tokio::task::block_in_place(wait),
-            _ => wait(),
-        };
-        answer.map_err(|_| ColdError::Away { location: self.location.clone(), reason: "it is closed".to_owned() })
-    }
-
-    fn failed(&self, path: &str, error: &Error) -> ColdError {
-        match error {
-            Error::NotFound { .. } => ColdError::Missing(path.to_owned()),
-            error => ColdError::Away { location: self.location.clone(), reason: error.to_string() },
-        }
+    pub fn remove_partial(&self, uploading: impl Fn(&str) -> bool) -> Result<usize, ColdError> {
+        Ok(self.objects.remove_partial(&self.prefix, uploading)?)
     }
 }
 
-fn allows_http(variable: &str) -> bool {
-    std::env::var(variable).is_ok_and(|value| value == "true" || value == "1")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Makes a file of a folder, and the folders above it, survive a power loss.
-fn sync(folder: &FilePath, path: &str) -> std::io::Result<()> {
-    let file = folder.join(path);
-    File::open(&file)?.sync_all()?;
-    for above in file.ancestors().skip(1) {
-        File::open(above)?.sync_all()?;
-        if above == folder {
-            break;
-        }
+    #[test]
+    fn files_of_another_cluster_stand_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ColdStore::in_folder(folder.path(), "ab/1", 1 << 20).unwrap();
+        assert_eq!(store.place("ab/1/5/1-x.parquet"), "ab/1/5/1-x.parquet");
+        assert_eq!(store.place("ab/12/5/1-x.parquet"), "ab/1/inherited/ab/12/5/1-x.parquet");
+        assert_eq!(store.place("cd/1/5/1-x.parquet"), "ab/1/inherited/cd/1/5/1-x.parquet");
     }
-    Ok(())
 }

@@ -28,6 +28,8 @@ use perigee_types::{LogIndex, Oid, Row, SqlType, TransactionId, Vid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::cold::Manifest;
+
 use super::batch;
 use super::{EndedRow, Entry, EntryError, Notification, OldRow, RowBlock, SequenceChange, TableChange, Transaction};
 use crate::arrow_value::batch_to_rows;
@@ -117,6 +119,14 @@ impl Entry {
     /// [`EntryError`] where the bytes are not an entry.
     pub fn decode(bytes: &[u8], schemas: &SchemaOf<'_>) -> Result<Entry, EntryError> {
         Self::decode_with(bytes, schemas, Unknown::Refused)
+    }
+
+    /// The manifest of an entry that is one. Reads nothing of other entries.
+    #[must_use]
+    pub fn manifest_of(bytes: &[u8]) -> Option<Manifest> {
+        let mut rest = bytes.strip_prefix(&[VERSION, kind::MANIFEST])?;
+        get_u32(&mut rest, "storage").ok()?;
+        get_json(&mut rest).ok()
     }
 
     /// Reads an entry of the past: rows of tables that are gone since are left out where they cannot be read without the

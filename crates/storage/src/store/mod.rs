@@ -123,6 +123,12 @@ pub(crate) struct Restored {
 }
 
 impl Store {
+    /// The LSM that checkpoints are written to.
+    #[must_use]
+    pub fn kv(&self) -> &dyn KvEngine {
+        self.shared.kv.as_ref()
+    }
+
     /// Opens a store: what the last checkpoint in `kv` holds, or a new one with the catalog of a new cluster.
     ///
     /// Give every entry behind [`Store::recovered`] to the applier; only then are reads up to date.

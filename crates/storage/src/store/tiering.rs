@@ -167,31 +167,40 @@ impl Store {
         Ok(ready.len())
     }
 
-    /// Removes files under `prefix` that no manifest names: left over from a migration that did not end, or of tables that
-    /// are gone. Gives how many. On the leader, when the first entry of its `term` is applied.
+    /// Files of this cluster that no manifest names, by where they stand: left over from a migration that did not end, or of
+    /// tables that are gone. On the leader, when the first entry of its `term` is applied.
     ///
     /// A file is named by the term that made it, see [`file_path`]: no manifest of an earlier one can still come, later ones
     /// are not judged, and of this one `uploading` says what is under way.
     ///
     /// # Errors
-    /// The store's; what was removed until then stays removed.
-    pub fn collect_cold(&self, prefix: &str, term: Term, uploading: impl Fn(&str) -> bool) -> Result<usize, ColdError> {
+    /// The store's.
+    pub fn idle_cold(&self, term: Term, uploading: impl Fn(&str) -> bool) -> Result<Vec<String>, ColdError> {
         let cold = self.cold()?;
-        let mut idle = cold.list(prefix)?;
+        let mut idle = cold.list()?;
         idle.retain(|file| term_of(&file.path).is_some_and(|made| made <= term.0) && !uploading(&file.path));
         // Asked afterwards: a manifest is applied before its files stop being uploads.
         let named: HashSet<String> = self
             .all_tables()
             .iter()
             .flat_map(|table| table.manifests().iter().cloned().collect::<Vec<_>>())
-            .flat_map(|manifest| manifest.manifest.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>())
+            .flat_map(|logged| {
+                let files = logged.manifest.files.iter();
+                files.map(|file| cold.place(&file.path).into_owned()).collect::<Vec<_>>()
+            })
             .collect();
-        let mut removed = cold.remove_partial(prefix, &uploading)?;
-        for file in idle.iter().filter(|file| !named.contains(&file.path)) {
-            cold.delete(&file.path)?;
-            removed += 1;
-        }
-        Ok(removed)
+        Ok(idle.into_iter().map(|file| file.path).filter(|path| !named.contains(path)).collect())
+    }
+
+    /// Removes files that [`idle_cold`](Self::idle_cold) has found, and what broken uploads have left. Gives how many.
+    ///
+    /// # Errors
+    /// The store's; what was removed until then stays removed.
+    pub fn remove_cold(&self, idle: &[String], uploading: impl Fn(&str) -> bool) -> Result<usize, ColdError> {
+        let cold = self.cold()?;
+        let partial = cold.remove_partial(uploading)?;
+        idle.iter().try_for_each(|path| cold.delete(path))?;
+        Ok(partial + idle.len())
     }
 
     /// What of a table is in each tier: hot, warm, cold; with the range of a `column` there.

@@ -261,7 +261,8 @@ impl World {
             self.node.store.settle_cold(None);
         }
         if self.rng.random_bool(0.2) {
-            let removed = self.node.store.collect_cold("test/1", self.node.term, |_| false).unwrap();
+            let idle = self.node.store.idle_cold(self.node.term, |_| false).unwrap();
+            let removed = self.node.store.remove_cold(&idle, |_| false).unwrap();
             assert!(removed == 0 || self.models.len() > 1, "files of a table that is there were removed");
         }
     }

@@ -58,7 +58,7 @@ impl Node {
 
     pub(crate) fn open(kv: Arc<dyn KvEngine>, budget: Arc<MemoryBudget>, options: StoreOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let cold = ColdStore::in_folder(folder.path(), 1 << 20).unwrap();
+        let cold = ColdStore::in_folder(folder.path(), "test/1", 1 << 20).unwrap();
         let options = StoreOptions { cold: Some(Arc::clone(&cold)), ..options };
         let companion = Some(Arc::new(Refusing) as Arc<dyn Companion>);
         let (store, applier) = Store::open_with(options, Arc::clone(&kv), Arc::clone(&budget), companion).unwrap();

@@ -124,7 +124,7 @@ impl ColdPart {
         let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); files.len().min(partitions).max(1)];
         for (number, file) in files.iter().enumerate() {
             let place = number % groups.len();
-            groups[place].push(PartitionedFile::new(file.path.clone(), file.bytes));
+            groups[place].push(PartitionedFile::new(self.store.place(&file.path), file.bytes));
         }
         let config = FileScanConfigBuilder::new(url.clone(), Arc::new(source))
             .with_file_groups(groups.into_iter().map(FileGroup::new).collect())

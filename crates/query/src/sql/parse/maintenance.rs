@@ -23,7 +23,8 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
     }
 }
 
-/// CALL of a procedure of the system: `perigee.migrate('table', 'cold')`, `perigee.collect_cold_files()`.
+/// CALL of a procedure of the system: `perigee.migrate('table', 'cold')`, `perigee.collect_cold_files()`,
+/// `perigee.backup(['url'])`.
 ///
 /// # Errors
 /// `42601`, `42883` for another procedure, `22023` for another tier.
@@ -34,7 +35,7 @@ pub(super) fn call(tokens: &mut Tokens) -> SqlResult<Ast> {
     tokens.expect(&Token::LParen)?;
     let mut arguments = Vec::new();
     while tokens.peek() != Some(&Token::RParen) {
-        if plain != "perigee.migrate" {
+        if !["perigee.migrate", "perigee.backup"].contains(&plain.as_str()) {
             tokens.until_closed()?;
             return Err(no_procedure(&plain));
         }
@@ -47,6 +48,8 @@ pub(super) fn call(tokens: &mut Tokens) -> SqlResult<Ast> {
     tokens.expect_end()?;
     match (plain.as_str(), arguments.as_slice()) {
         ("perigee.collect_cold_files", []) => Ok(Ast::CollectCold),
+        ("perigee.backup", []) => Ok(Ast::Backup(None)),
+        ("perigee.backup", [url]) => Ok(Ast::Backup(Some(url.clone()))),
         ("perigee.migrate", [table, tier]) => {
             if tier.to_lowercase() != "cold" {
                 let text = format!("rows cannot be moved to tier \"{tier}\"");
@@ -66,7 +69,7 @@ pub(super) fn call(tokens: &mut Tokens) -> SqlResult<Ast> {
 
 fn no_procedure(name: &str) -> SqlError {
     SqlError::new(SqlState::UndefinedFunction, format!("procedure {name} does not exist with these arguments"))
-        .hint("perigee.migrate('table', 'cold'), perigee.collect_cold_files()")
+        .hint("perigee.migrate('table', 'cold'), perigee.collect_cold_files(), perigee.backup(['url'])")
 }
 
 /// REFRESH MATERIALIZED VIEW [CONCURRENTLY] name [WITH [NO] DATA]

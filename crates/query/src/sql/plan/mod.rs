@@ -203,6 +203,7 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
             Ok(Planned::command(Plan::Admin(Admin::Migrate(tables)), "CALL"))
         }
         Ast::CollectCold => Ok(Planned::command(Plan::Admin(Admin::CollectCold), "CALL")),
+        Ast::Backup(url) => Ok(Planned::command(Plan::Admin(Admin::Backup(url.clone())), "CALL")),
         Ast::Role(change) => Ok(role::plan(change)),
         Ast::Privileges(statement) => role::privileges(statement, context),
         Ast::Unsupported(what) => Err(SqlError::unsupported(what)),

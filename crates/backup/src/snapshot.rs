@@ -1,7 +1,7 @@
-//! Checkpoints for another member, and from one: all pairs of the LSM, in key order.
+//! Checkpoints for another member or a backup, and from one: all pairs of the LSM, in key order.
 //!
 //! ```text
-//! sending:    one scan of the LSM -> pieces of about a megabyte
+//! sending:    one scan of the LSM -> pieces
 //! receiving:  pieces -> one run into lsm.received -> synced, renamed to lsm.installed -> the next start takes it for lsm
 //! ```
 //!
@@ -18,6 +18,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use perigee_consensus::{Applied, SnapshotPosition, SnapshotReader, SnapshotWriter, Snapshots};
 use perigee_storage::checkpoint::position;
 use perigee_storage::kv::{FjallKv, KvEngine, KvIter, KvOptions, RunItem};
+use perigee_storage::store::Recovered;
 
 const PIECE_BYTES: usize = 1 << 20;
 /// Pieces that wait for the disk.
@@ -39,14 +40,72 @@ impl LsmSnapshots {
     pub fn new(kv: Arc<dyn KvEngine>, root: &Path) -> Self {
         Self { kv, root: root.to_owned() }
     }
+}
 
-    fn position(&self) -> io::Result<Option<SnapshotPosition>> {
-        let recovered = position(&*self.kv).map_err(io::Error::other)?;
-        Ok(recovered.map(|recovered| SnapshotPosition {
-            applied: Applied { index: recovered.index, term: recovered.term, membership: recovered.membership },
-            chain_hash: recovered.chain_hash,
-        }))
+/// Where a checkpoint stands.
+#[must_use]
+pub fn position_of(recovered: Recovered) -> SnapshotPosition {
+    SnapshotPosition {
+        applied: Applied { index: recovered.index, term: recovered.term, membership: recovered.membership },
+        chain_hash: recovered.chain_hash,
     }
+}
+
+/// The newest checkpoint, as it is now: what is read of it does not change. `None` where there is none.
+///
+/// # Errors
+/// What the disk gives.
+pub fn pin(kv: &dyn KvEngine) -> io::Result<Option<(Recovered, KvIter)>> {
+    // A checkpoint may come between the question and the scan.
+    loop {
+        let Some(before) = position(kv).map_err(io::Error::other)? else { return Ok(None) };
+        let pairs = kv.scan(Bound::Unbounded, Bound::Unbounded);
+        if position(kv).map_err(io::Error::other)?.as_ref() == Some(&before) {
+            return Ok(Some((before, pairs)));
+        }
+    }
+}
+
+/// The next pairs, of at least `bytes` where there are so many; `look` sees each. `None` at the end.
+///
+/// # Errors
+/// What the disk gives, and `look`.
+pub fn next_piece(
+    pairs: &mut KvIter,
+    bytes: usize,
+    mut look: impl FnMut(&[u8], &[u8]) -> io::Result<()>,
+) -> io::Result<Option<Bytes>> {
+    let mut piece = BytesMut::new();
+    while piece.len() < bytes {
+        let Some(pair) = pairs.next() else { break };
+        let (key, value) = pair.map_err(io::Error::other)?;
+        look(&key, &value)?;
+        for part in [key, value] {
+            let length = u32::try_from(part.len()).map_err(io::Error::other)?;
+            piece.put_u32_le(length);
+            piece.put_slice(&part);
+        }
+    }
+    Ok((!piece.is_empty()).then(|| piece.freeze()))
+}
+
+/// Takes a checkpoint in beside the LSM of the folder at `root`: see [`install`].
+///
+/// # Errors
+/// What the disk gives.
+pub fn receive(root: &Path, position: &SnapshotPosition) -> io::Result<Box<dyn SnapshotWriter>> {
+    let dir = root.join(RECEIVED);
+    if dir.try_exists()? {
+        std::fs::remove_dir_all(&dir)?;
+    }
+    let (pieces, waiting) = sync_channel(WAITING);
+    let writing = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || write(&dir, waiting))?;
+    Ok(Box::new(Writer {
+        root: root.to_owned(),
+        position: position.clone(),
+        pieces: Some(pieces),
+        writing: Some(writing),
+    }))
 }
 
 /// Puts a snapshot that was received whole in the place of the LSM in `root`. Before the LSM is opened; to be repeated after a
@@ -81,30 +140,12 @@ pub fn waits(root: &Path) -> io::Result<bool> {
 
 impl Snapshots for LsmSnapshots {
     fn open(&self) -> io::Result<Option<Box<dyn SnapshotReader>>> {
-        // A checkpoint may come between the question and the scan.
-        loop {
-            let Some(before) = self.position()? else { return Ok(None) };
-            let pairs = self.kv.scan(Bound::Unbounded, Bound::Unbounded);
-            if self.position()?.as_ref() == Some(&before) {
-                return Ok(Some(Box::new(Reader { position: before, pairs })));
-            }
-        }
+        let pinned = pin(&*self.kv)?;
+        Ok(pinned.map(|(recovered, pairs)| Box::new(Reader { position: position_of(recovered), pairs }) as _))
     }
 
     fn receive(&self, position: &SnapshotPosition) -> io::Result<Box<dyn SnapshotWriter>> {
-        let dir = self.root.join(RECEIVED);
-        if dir.try_exists()? {
-            std::fs::remove_dir_all(&dir)?;
-        }
-        let (pieces, waiting) = sync_channel(WAITING);
-        let into = dir.clone();
-        let writing = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || write(&into, waiting))?;
-        Ok(Box::new(Writer {
-            root: self.root.clone(),
-            position: position.clone(),
-            pieces: Some(pieces),
-            writing: Some(writing),
-        }))
+        receive(&self.root, position)
     }
 }
 
@@ -119,17 +160,7 @@ impl SnapshotReader for Reader {
     }
 
     fn next(&mut self) -> io::Result<Option<Bytes>> {
-        let mut piece = BytesMut::new();
-        while piece.len() < PIECE_BYTES {
-            let Some(pair) = self.pairs.next() else { break };
-            let (key, value) = pair.map_err(io::Error::other)?;
-            for part in [key, value] {
-                let length = u32::try_from(part.len()).map_err(io::Error::other)?;
-                piece.put_u32_le(length);
-                piece.put_slice(&part);
-            }
-        }
-        Ok((!piece.is_empty()).then(|| piece.freeze()))
+        next_piece(&mut self.pairs, PIECE_BYTES, |_, _| Ok(()))
     }
 }
 

@@ -1,0 +1,44 @@
+//! What the pairs of a checkpoint say to who copies them without opening a store.
+
+use std::collections::HashSet;
+
+use perigee_types::Oid;
+use perigee_types::catalog::Object;
+
+use super::format;
+use super::records::TableRecord;
+use crate::cold::ColdFile;
+use crate::kv::keys::{self, Kind};
+use crate::store::StoreError;
+
+/// Finds the cold files that a checkpoint needs, among its pairs in key order.
+#[derive(Debug, Default)]
+pub struct ColdFilesOf {
+    /// Tables of the catalog, by storage oid: what is left of others waits for compaction.
+    tables: HashSet<Oid>,
+}
+
+impl ColdFilesOf {
+    /// Takes the next pair; gives the files that it names.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]
+    pub fn look(&mut self, key: &[u8], value: &[u8]) -> Result<Vec<ColdFile>, StoreError> {
+        match key.first() {
+            Some(kind) if *kind == Kind::Catalog as u8 => {
+                if let Object::Table(table) = format::unseal_json(value, key)? {
+                    self.tables.insert(table.storage);
+                }
+            }
+            Some(kind) if *kind == Kind::Table as u8 && keys::rest(key) == [0] => {
+                if self.tables.contains(&format::oid_of(key)?) {
+                    let record: TableRecord = format::unseal_json(value, key)?;
+                    let files = record.manifests.iter().flat_map(|logged| logged.manifest.files.iter().cloned());
+                    return Ok(files.collect());
+                }
+            }
+            _ => {}
+        }
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,291 @@
+//! Backups of a running node and restores from them: what comes back is what was there, at the moment that was asked for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use perigee_testkit::{Client, Server, ServerOptions, binary};
+
+/// How long something may take that has no reason to: machines of tests are slow and busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What `perigee` prints, and its exit code.
+fn perigee(arguments: &[&str]) -> (String, i32) {
+    let output = Command::new(binary::perigee().unwrap()).args(arguments).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (String::from_utf8_lossy(&text).into_owned(), output.status.code().unwrap_or(-1))
+}
+
+fn good(arguments: &[&str]) -> String {
+    let (text, code) = perigee(arguments);
+    assert_eq!(code, 0, "{arguments:?}: {text}");
+    text
+}
+
+fn url(folder: &Path) -> String {
+    format!("file://{}", folder.display())
+}
+
+/// A node whose log is archived in a folder.
+fn archived(backups: &Path, options: ServerOptions) -> Server {
+    archived_every(backups, options, "50ms")
+}
+
+fn archived_every(backups: &Path, options: ServerOptions, interval: &str) -> Server {
+    options.env("PERIGEE_BACKUP__URL", url(backups)).env("PERIGEE_BACKUP__INTERVAL", interval).start().unwrap()
+}
+
+fn restore(backups: &Path, to: &Path, more: &[&str]) -> (String, i32) {
+    let (url, to) = (url(backups), to.display().to_string());
+    perigee(&[&["restore", "--url", &url, "--data-dir", &to], more].concat())
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let below = |entry: fs::DirEntry| match entry.path() {
+        path if path.is_dir() => files(&path),
+        path => vec![path],
+    };
+    let mut found: Vec<PathBuf> = entries.filter_map(Result::ok).flat_map(below).collect();
+    found.sort();
+    found
+}
+
+/// Runs statements one by one, each a transaction of its own.
+async fn each(client: &Client, sql: &str) {
+    for statement in sql.split(';') {
+        client.batch_execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+}
+
+/// Waits until the archive holds an entry.
+async fn wait_archived(backups: &Path, server: &Server, wanted: u64) {
+    let started = Instant::now();
+    loop {
+        let archived = metric(server, "perigee_backup_archived_index");
+        if archived >= wanted && !files(backups).is_empty() {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "archived up to {archived}, wanted {wanted}:\n{}", server.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until the node has made its first base backup.
+async fn wait_base(backups: &Path, server: &Server) {
+    let started = Instant::now();
+    while !files(backups).iter().any(|file| file.ends_with("manifest")) {
+        assert!(started.elapsed() < PATIENCE, "no backup is made:\n{}", server.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn metric(server: &Server, name: &str) -> u64 {
+    let (_, text) = perigee_testkit::http::get(server.ops(), "/metrics").unwrap();
+    let line = text.lines().find(|line| line.starts_with(name) && line[name.len()..].starts_with(' '));
+    line.and_then(|line| line.rsplit_once(' ')).and_then(|(_, value)| value.parse::<f64>().ok()).unwrap_or(0.0) as u64
+}
+
+/// The last entry that is applied.
+fn last(server: &Server) -> u64 {
+    metric(server, "perigee_log_applied_index")
+}
+
+async fn sum(server: &Server) -> String {
+    server.client().await.unwrap().value("SELECT count(*) || ' ' || coalesce(sum(v), 0) FROM t").await.unwrap()
+}
+
+/// A base backup of a node without an archive: tables of all tiers and keys, by SQL and by the command.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_a_running_node_comes_back_whole() {
+    let server = tokio::task::block_in_place(|| perigee_tests::options().with_grpc().with_redis().start().unwrap());
+    let client = server.client().await.unwrap();
+    each(
+        &client,
+        "CREATE TABLE t (id int8 PRIMARY KEY, v int8, tag text); CREATE INDEX ON t (v);
+             INSERT INTO t SELECT g, g, 'tag ' || g FROM generate_series(1, 20000) g;
+             CALL perigee.migrate('t', 'cold');
+             UPDATE t SET v = 0 WHERE id % 100 = 0; DELETE FROM t WHERE id % 1000 = 1;
+             INSERT INTO t SELECT g, g, 'tag ' || g FROM generate_series(20001, 21000) g;
+             CREATE SEQUENCE s; SELECT nextval('s'); CREATE ROLE reader LOGIN PASSWORD 'secret';
+             INSERT INTO redis.strings (key, value) VALUES ('k', 'kept')",
+    )
+    .await;
+    let backups = server.scratch().join("backups");
+    let error = client.batch_execute("CALL perigee.backup()").await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "55000", "{error:?}");
+    client.batch_execute(&format!("CALL perigee.backup('{}')", url(&backups))).await.unwrap();
+    let grpc = server.grpc().to_string();
+    let made = tokio::task::block_in_place(|| good(&["backup", "create", "--address", &grpc, "--url", &url(&backups)]));
+    assert!(made.contains("1 cold files"), "{made}");
+    let questions = [
+        "SELECT count(*), sum(id), sum(v), md5(string_agg(tag, ',' ORDER BY id)) FROM t",
+        "SELECT id FROM t WHERE v = 12345",
+        "SELECT tag FROM t WHERE id = 20500",
+        "SELECT value FROM redis.strings WHERE key = 'k'",
+        "SELECT rolname FROM pg_roles WHERE rolname = 'reader'",
+    ];
+    let mut before = Vec::new();
+    for question in questions {
+        before.push(client.rows(question).await.unwrap());
+    }
+    let verified = good(&["backup", "verify", "--url", &url(&backups)]);
+    assert!(verified.contains("all is well"), "{verified}");
+
+    let to = server.scratch().join("restored");
+    let (text, code) = tokio::task::block_in_place(|| restore(&backups, &to, &[]));
+    assert_eq!(code, 0, "{text}");
+    let (text, code) = restore(&backups, &to, &[]);
+    assert!(code == 3 && text.contains("--force"), "{text}");
+    let (text, code) = tokio::task::block_in_place(|| restore(&backups, &to, &["--force"]));
+    assert_eq!(code, 0, "{text}");
+    let copy = tokio::task::block_in_place(|| perigee_tests::options().with_redis().on(&to).start().unwrap());
+    let of_copy = copy.client().await.unwrap();
+    for (question, before) in questions.iter().zip(&before) {
+        assert_eq!(of_copy.rows(question).await.unwrap(), *before, "{question}");
+    }
+    // It goes on by itself: keys, sequences, files.
+    let error = of_copy.batch_execute("INSERT INTO t VALUES (2, 0, '')").await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "23505");
+    assert!(of_copy.value("SELECT nextval('s')").await.unwrap().parse::<i64>().unwrap() > 1);
+    each(&of_copy, "CALL perigee.migrate('t', 'cold'); CALL perigee.collect_cold_files()").await;
+    assert_eq!(of_copy.rows(questions[0]).await.unwrap(), before[0]);
+    let verified = tokio::task::block_in_place(|| good(&["log", "verify", "--data-dir", to.to_str().unwrap()]));
+    assert!(verified.contains("the log is whole"), "{verified}");
+}
+
+/// The moments between transactions: by time, and by entry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_stops_between_two_transactions() {
+    let folder = tempfile::tempdir().unwrap();
+    let backups = folder.path().join("backups");
+    let server = tokio::task::block_in_place(|| archived(&backups, perigee_tests::options()));
+    let client = server.client().await.unwrap();
+    client.batch_execute("CREATE TABLE t (id int8 PRIMARY KEY, v int8)").await.unwrap();
+    wait_base(&backups, &server).await;
+    let mut moments = Vec::new();
+    for n in 1..=6 {
+        let rows = format!("INSERT INTO t SELECT {n} * 1000 + g, {n} FROM generate_series(1, 100) g");
+        client.batch_execute(&rows).await.unwrap();
+        if n == 3 {
+            each(&client, "CALL perigee.migrate('t', 'cold'); CHECKPOINT").await;
+        }
+        let time = client.value("SELECT clock_timestamp()");
+        moments.push((n, time.await.unwrap(), last(&server), sum(&server).await));
+    }
+    // A base in the middle: earlier moments need the one before it.
+    client.batch_execute("CALL perigee.backup()").await.unwrap();
+    client.batch_execute("INSERT INTO t VALUES (7001, 7)").await.unwrap();
+    let written = Instant::now();
+    let end = (last(&server), sum(&server).await);
+    wait_archived(&backups, &server, end.0).await;
+    println!("archived {:?} after the last commit", written.elapsed());
+    drop(client);
+    // Everything of the node is lost, at any moment.
+    drop(server);
+    let verified = good(&["backup", "verify", "--url", &url(&backups)]);
+    assert!(verified.contains("all is well") && !verified.contains("lacks"), "{verified}");
+    let check = async |name: &str, arguments: &[&str], want: &str| {
+        let to = folder.path().join(name);
+        let (text, code) = tokio::task::block_in_place(|| restore(&backups, &to, arguments));
+        assert_eq!(code, 0, "{name}: {text}");
+        let copy = tokio::task::block_in_place(|| perigee_tests::options().on(&to).start().unwrap());
+        assert_eq!(sum(&copy).await, want, "{name}: {text}");
+    };
+    for (n, time, index, want) in [&moments[2], &moments[4]] {
+        check(&format!("time {n}"), &["--to-time", time], want).await;
+        check(&format!("index {n}"), &["--to-index", &index.to_string()], want).await;
+    }
+    check("end", &[], &end.1).await;
+    let (text, code) = restore(&backups, &folder.path().join("x"), &["--to-index", "1000000"]);
+    assert!(code == 2 && text.contains("cannot be restored"), "{text}");
+    let (text, code) = restore(&backups, &folder.path().join("x"), &["--to-time", "2001-01-01T00:00:00Z"]);
+    assert!(code == 2 && text.contains("before the oldest"), "{text}");
+    assert!(!folder.path().join("x").exists(), "a refused restore makes nothing");
+}
+
+/// A restored cluster and its original, with one folder for the cold files of both: neither touches the other's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_cluster_leaves_its_original_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (backups, bucket) = (folder.path().join("backups"), folder.path().join("bucket"));
+    let shared = || perigee_tests::options().env("PERIGEE_COLD__URL", url(&bucket));
+    let server = tokio::task::block_in_place(|| archived(&backups, shared()));
+    let client = server.client().await.unwrap();
+    each(
+        &client,
+        "CREATE TABLE t (id int8 PRIMARY KEY, v int8); INSERT INTO t SELECT g, g FROM generate_series(1, 3000) g;
+             CALL perigee.migrate('t', 'cold'); CALL perigee.backup()",
+    )
+    .await;
+    let of_original = files(&bucket);
+    let want = sum(&server).await;
+    let to = folder.path().join("restored");
+    let setting = folder.path().join("perigee.toml");
+    fs::write(&setting, format!("[cold]\nurl = \"{}\"\n", url(&bucket))).unwrap();
+    let (text, code) = tokio::task::block_in_place(|| restore(&backups, &to, &["--config", setting.to_str().unwrap()]));
+    assert_eq!(code, 0, "{text}");
+    // Its own backups go beside those of the original.
+    let copy = tokio::task::block_in_place(|| archived(&backups, shared().on(&to)));
+    assert_eq!(sum(&copy).await, want);
+    let of_copy = copy.client().await.unwrap();
+    each(
+        &of_copy,
+        "INSERT INTO t VALUES (9000, 1); CALL perigee.migrate('t', 'cold'); CALL perigee.collect_cold_files();
+             CALL perigee.backup(); TRUNCATE t; CALL perigee.collect_cold_files()",
+    )
+    .await;
+    for file in &of_original {
+        assert!(file.exists(), "{} is gone", file.display());
+    }
+    client.batch_execute("CALL perigee.collect_cold_files()").await.unwrap();
+    assert_eq!(sum(&server).await, want);
+    // The other way round.
+    each(&of_copy, "INSERT INTO t SELECT g, g FROM generate_series(1, 10) g; CALL perigee.migrate('t', 'cold')").await;
+    each(&client, "DROP TABLE t; CALL perigee.collect_cold_files()").await;
+    assert_eq!(sum(&copy).await, "10 55");
+    let (text, code) = perigee(&["backup", "list", "--url", &url(&backups)]);
+    assert!(code == 2 && text.contains("of 2 clusters"), "{text}");
+}
+
+/// What is old goes, and what is left can be restored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_backups_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let backups = folder.path().join("backups");
+    let server = tokio::task::block_in_place(|| archived_every(&backups, perigee_tests::options(), "1h"));
+    let client = server.client().await.unwrap();
+    client.batch_execute("CREATE TABLE t (id int8 PRIMARY KEY, v int8)").await.unwrap();
+    wait_base(&backups, &server).await;
+    for n in 1..=4 {
+        let step = format!(
+            "TRUNCATE t; INSERT INTO t SELECT g, {n} FROM generate_series(1, 1000) g;
+             CALL perigee.migrate('t', 'cold'); CALL perigee.backup(); INSERT INTO t VALUES (0, {n})"
+        );
+        each(&client, &step).await;
+    }
+    let want = sum(&server).await;
+    // It archives what was done until now first.
+    client.batch_execute("CALL perigee.collect_cold_files()").await.unwrap();
+    drop(client);
+    drop(server);
+    let before = files(&backups).len();
+    let pruned = good(&["backup", "prune", "--url", &url(&backups), "--keep", "1"]);
+    assert!(!pruned.starts_with("0 backups"), "{pruned}");
+    let pruned = good(&["backup", "prune", "--url", &url(&backups), "--keep", "1", "--grace", "0"]);
+    assert!(pruned.starts_with("0 backups"), "{pruned}");
+    let left = files(&backups);
+    assert!(left.len() < before);
+    let cold = left.iter().filter(|path| path.extension().is_some_and(|extension| extension == "parquet")).count();
+    assert_eq!(cold, 1, "{left:?}");
+    let verified = good(&["backup", "verify", "--url", &url(&backups)]);
+    assert!(verified.contains("all is well"), "{verified}");
+    let to = folder.path().join("restored");
+    let (text, code) = tokio::task::block_in_place(|| restore(&backups, &to, &[]));
+    assert_eq!(code, 0, "{text}");
+    let copy = tokio::task::block_in_place(|| perigee_tests::options().on(&to).start().unwrap());
+    assert_eq!(sum(&copy).await, want);
+    let (text, code) = perigee(&["backup", "prune", "--url", &url(&backups), "--keep", "0"]);
+    assert_eq!(code, 2, "{text}");
+}
