@@ -5,10 +5,10 @@
 //! waits for a scan.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
 
 use crate::db::{Position, hash_of};
 use crate::object::Value;
@@ -19,14 +19,21 @@ use crate::{Keyspace, StorageFault};
 /// Bytes of images, about, beyond which a scan is given up rather than the node's memory.
 const IMAGE_BYTES_MAX: usize = 256 << 20;
 
-/// Images kept for one open scan: key to what it held; `None` for nothing.
+/// Images kept for one open scan: what keys held; `None` for nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     incarnation: u32,
-    images: FxHashMap<Box<[u8]>, Option<Image>>,
+    /// By the keys' hashes, as the scan takes them: it asks for those of one bucket after the other.
+    images: BTreeMap<u64, Vec<(Box<[u8]>, Option<Image>)>>,
     bytes: usize,
     /// It has become too large: the scan ends with an error.
     overflowed: bool,
+}
+
+impl Kept {
+    fn has(&self, key: &[u8]) -> bool {
+        self.images.get(&hash_of(key)).is_some_and(|same| same.iter().any(|(kept, _)| **kept == *key))
+    }
 }
 
 /// The open scans, by number.
@@ -52,14 +59,14 @@ impl Scans {
             undo.insert(key.into(), image());
         }
         for kept in self.open.values_mut() {
-            if kept.incarnation != incarnation || kept.overflowed || kept.images.contains_key(key) {
+            if kept.incarnation != incarnation || kept.overflowed || kept.has(key) {
                 continue;
             }
             let image = image();
             kept.bytes += key.len() + 128 + image.as_ref().map_or(0, |image| image.value.memory());
-            kept.images.insert(key.into(), image);
+            kept.images.entry(hash_of(key)).or_default().push((key.into(), image));
             if kept.bytes > IMAGE_BYTES_MAX {
-                (kept.overflowed, kept.images) = (true, FxHashMap::default());
+                (kept.overflowed, kept.images) = (true, BTreeMap::new());
             }
         }
     }
@@ -198,7 +205,7 @@ impl Scan {
         if let Some(db) = state.db_of(self.incarnation) {
             let (entries, following) = db.bucket_from(from);
             next = following;
-            for entry in entries.filter(|entry| !kept.images.contains_key(&*entry.key)) {
+            for entry in entries.filter(|entry| !kept.has(&entry.key)) {
                 let image = entry.value.clone().map(|value| Image {
                     value,
                     expire_at: entry.expire_at(),
@@ -208,14 +215,15 @@ impl Scan {
             }
             if db.has_cold_keys() {
                 for (key, image) in self.keyspace.load.cold_objects(db, from, next)? {
-                    if !kept.images.contains_key(&key) {
+                    if !kept.has(&key) {
                         put(&key, Some(image), self.now);
                     }
                 }
             }
         }
         let within = |hash: u64| hash >= from && next.is_none_or(|next| hash < next);
-        for (key, image) in kept.images.iter().filter(|(key, _)| within(hash_of(key))) {
+        let bounds = (Bound::Included(from), next.map_or(Bound::Unbounded, Bound::Excluded));
+        for (key, image) in kept.images.range(bounds).flat_map(|(_, same)| same) {
             put(key, image.clone(), self.now);
         }
         self.at = next;
