@@ -156,6 +156,12 @@ impl Consensus {
         self.inner.state.leadership.term()
     }
 
+    /// Whether there are no other members, and never will be.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.inner.alone
+    }
+
     /// Follows [`leader_term`](Self::leader_term).
     #[must_use]
     pub fn watch_leader(&self) -> watch::Receiver<Option<Term>> {

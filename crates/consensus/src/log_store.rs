@@ -3,15 +3,17 @@
 //! [`LogStore`] is the writing side, owned by core: it numbers nothing and decides nothing, gives leader's entries their
 //! time, keeps the recent end in memory ([`Recent`]) and queues the rest for the [writer](crate::writer). With durability
 //! `interval` it writes entries itself: nothing waits for a sync then, and two turns between threads would cost more than
-//! the write. [`LogReader`]s read: from memory, else from the files.
+//! the write. With `fsync` it does so too, and syncs, while the disk is fast and an append has all that is on its way: nobody
+//! could share a later sync. [`LogReader`]s read: from memory, else from the files.
 
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use std::vec;
 
 use futures::Stream;
@@ -22,6 +24,7 @@ use perigee_log::{ChainHash, Log, LogError, Record};
 use perigee_runtime::Clock;
 use perigee_types::{Hlc, LogIndex, Term};
 
+use crate::answer::InFlightCount;
 use crate::metrics::Counters;
 use crate::options::Durability;
 use crate::raft_types::{Entry, LogId, TypeConfig, Vote, damaged, log_id, to_index, to_raft};
@@ -30,6 +33,9 @@ use crate::writer::{Work, WriterQueue};
 
 /// Bytes of entries that apply or replication read at once.
 const READ_BYTES: usize = 4 << 20;
+
+/// Syncs up to this are worth less than two turns between threads.
+const FAST_SYNC: Duration = Duration::from_micros(250);
 
 /// What the log's users share.
 pub(crate) struct Shared {
@@ -40,6 +46,10 @@ pub(crate) struct Shared {
     pub(crate) committed: AtomicU64,
     /// Something was written and not yet synced.
     pub(crate) unsynced: AtomicBool,
+    /// Appends that the writer has and has not completed.
+    pub(crate) queued: AtomicUsize,
+    /// Microseconds that the last sync took.
+    sync_micros: AtomicU64,
     /// The node is shutting down.
     pub(crate) closed: AtomicBool,
     pub(crate) failure: Failure,
@@ -80,6 +90,8 @@ impl Shared {
             vote: Mutex::new(vote),
             committed: AtomicU64::new(committed.0),
             unsynced: AtomicBool::new(false),
+            queued: AtomicUsize::new(0),
+            sync_micros: AtomicU64::new(u64::MAX),
             closed: AtomicBool::new(false),
             failure: Failure::default(),
             counters: Counters::default(),
@@ -101,6 +113,18 @@ impl Shared {
         self.check(self.log.append(records, committed))?;
         self.recent.lock().written_to(last);
         Ok(())
+    }
+
+    /// Makes what was written durable; gives the time that it took.
+    pub(crate) fn sync(&self, clock: &dyn Clock) -> io::Result<Duration> {
+        let started = clock.monotonic();
+        // Before the sync: what core writes meanwhile may not be in it.
+        self.unsynced.store(false, Ordering::Release);
+        self.check(self.log.sync())?;
+        let took = clock.monotonic().saturating_sub(started);
+        self.sync_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.counters.sync(took);
+        Ok(took)
     }
 
     /// Whether nothing has failed so far.
@@ -176,18 +200,39 @@ pub(crate) struct LogStore {
     /// Time of the last entry; the next one's is above it.
     time: Hlc,
     durability: Durability,
+    /// Where entries are durable once this node has them: what is on its way.
+    alone: Option<Arc<InFlightCount>>,
 }
 
 impl LogStore {
-    /// `time`: the largest time of any entry so far.
+    /// `time`: the largest time of any entry so far. `alone`: the count of proposals, of a node that may sync on core's thread.
     pub(crate) fn new(
         shared: Arc<Shared>,
         queue: WriterQueue,
         clock: Arc<dyn Clock>,
         time: Hlc,
         durability: Durability,
+        alone: Option<Arc<InFlightCount>>,
     ) -> Self {
-        Self { shared, queue, clock, time, durability }
+        Self { shared, queue, clock, time, durability, alone }
+    }
+
+    /// Whether these entries are all that is on its way, and the disk is fast: then nobody gains by the writer's turn.
+    fn syncs_here(&self, entries: usize) -> bool {
+        self.alone.as_ref().is_some_and(|in_flight| {
+            self.shared.sync_micros.load(Ordering::Relaxed) <= FAST_SYNC.as_micros() as u64
+                && in_flight.proposals.load(Ordering::Relaxed) <= entries
+                && self.shared.queued.load(Ordering::Acquire) == 0
+        })
+    }
+
+    /// Writes and syncs entries here and now.
+    fn write_durably(&self, records: &[Record]) -> io::Result<()> {
+        let started = self.clock.monotonic();
+        self.shared.write(records)?;
+        self.shared.sync(&*self.clock)?;
+        self.shared.counters.frame(records.len(), self.clock.monotonic().saturating_sub(started));
+        Ok(())
     }
 
     /// Writes entries here and now. What else changes the log is waited for by core, so their order is the queue's.
@@ -263,6 +308,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             done.io_completed(self.write(&records, must_sync).await);
             return Ok(());
         }
+        if self.syncs_here(records.len()) {
+            done.io_completed(self.write_durably(&records));
+            return Ok(());
+        }
+        self.shared.queued.fetch_add(1, Ordering::AcqRel);
         self.queue.send(Work::Append { records, bytes, done })
     }
 

@@ -167,12 +167,16 @@ struct Starting {
 impl Starting {
     async fn run(self, mut apply: Apply) -> Result<Inner, ConsensusError> {
         self.replay(&mut apply)?;
+        let in_flight = Arc::new(InFlightCount::default());
+        // In a simulation the caller's runtime has one thread, and time that stands still: every sync would seem fast.
+        let syncs_here = self.cluster.is_none() && self.options.threads > 0;
         let store = LogStore::new(
             Arc::clone(&self.shared),
             self.queue.clone(),
             Arc::clone(&self.clock),
             self.last_time().map_err(damage("last entry"))?,
             self.options.durability,
+            syncs_here.then(|| Arc::clone(&in_flight)),
         );
         let machine_alive = apply.alive();
         let node = self.options.node.clone();
@@ -218,7 +222,7 @@ impl Starting {
             queue: self.queue,
             meta: self.meta,
             clock: self.clock,
-            in_flight: Arc::new(InFlightCount::default()),
+            in_flight,
             checkpointed,
             stopped,
             machine_alive,

@@ -161,7 +161,9 @@ impl Writer {
         }
         let result = self.write_frame().await;
         self.pace.written(self.frame.records.len() as u64, self.shared.unwritten());
+        let appends = self.frame.done.len();
         self.frame.complete(&result);
+        self.shared.queued.fetch_sub(appends, Ordering::AcqRel);
     }
 
     async fn write_frame(&mut self) -> io::Result<()> {
@@ -212,14 +214,8 @@ impl Writer {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let started = self.clock.monotonic();
-        // Before the sync: what core writes meanwhile may not be in it.
-        self.shared.unsynced.store(false, Ordering::Release);
-        let synced = self.shared.log.sync();
-        self.shared.check(synced)?;
-        let took = self.clock.monotonic().saturating_sub(started);
+        let took = self.shared.sync(&*self.clock)?;
         self.pace.synced(took);
-        self.shared.counters.sync(took);
         Ok(())
     }
 

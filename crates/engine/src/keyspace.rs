@@ -32,6 +32,11 @@ impl Proposer for KeyspaceLog {
         async move { outcome(outcome_of.await) }.boxed()
     }
 
+    /// Two where an entry goes to other nodes: the way there is long, and they write one while the next comes.
+    fn on_their_way_max(&self) -> usize {
+        if self.consensus.is_alone() { 1 } else { 2 }
+    }
+
     fn leads(&self) -> bool {
         self.consensus.leader_term().is_some()
     }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
 
 use crate::payload::{self, GONE, Header, Item, PART, SWEEP, UNITS, WHOLE};
 use crate::service::{Keyspace, Line, Proposer, SubmitError, Submitted};
 
-/// Entries on their way at a time.
-const ON_THEIR_WAY_MAX: usize = 2;
+/// Turns of other tasks that the line waits for as long as each brings more: clients that were just answered come back, and
+/// an entry costs as much as dozens of its commands. Where nobody comes it is one turn.
+const TURNS_MAX: usize = 16;
 /// Fields of an entry; beyond it a unit goes in parts.
 const ENTRY_BYTES_MAX: usize = 896 << 10;
 /// Units are gathered up to about this.
@@ -36,7 +38,7 @@ impl Keyspace {
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let free = on_their_way.len() < ON_THEIR_WAY_MAX;
+            let free = on_their_way.len() < proposer.on_their_way_max();
             tokio::select! {
                 biased;
                 Some((number, result)) = on_their_way.next() => {
@@ -47,6 +49,7 @@ impl Keyspace {
                     if count == 0 {
                         return;
                     }
+                    gather(&mut line, &mut gathered).await;
                     proposer.relieved().await;
                     for batch in divide(std::mem::take(&mut gathered)) {
                         number += 1;
@@ -140,6 +143,22 @@ impl Keyspace {
             } else if let Item::Unblock(at) = submitted.item {
                 self.unended.lock().push(at);
             }
+        }
+    }
+}
+
+/// Lets those run who may have more for this entry.
+async fn gather(line: &mut mpsc::Receiver<Submitted>, gathered: &mut Vec<Submitted>) {
+    for _ in 0..TURNS_MAX {
+        let before = gathered.len();
+        tokio::task::yield_now().await;
+        while gathered.len() < GATHERED_ITEMS
+            && let Ok(submitted) = line.try_recv()
+        {
+            gathered.push(submitted);
+        }
+        if gathered.len() == before {
+            return;
         }
     }
 }

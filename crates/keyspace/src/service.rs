@@ -6,7 +6,7 @@
 //!   +------- replies --- publish <-- apply: units in order, waiters behind them <----+
 //! ```
 //!
-//! A few entries are on their way at a time; what comes meanwhile goes into the next one. So one fsync serves all
+//! One entry is on its way at a time, or two; what comes meanwhile goes into the next one. So one fsync serves all
 //! connections, and a quiet node waits for nobody.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -48,6 +48,11 @@ pub enum SubmitError {
 pub trait Proposer: Send + Sync + 'static {
     /// Proposes an entry; calls made one after the other stand in the log in that order. Completes once it is applied here.
     fn propose(&self, payload: Bytes) -> BoxFuture<'static, Result<(), SubmitError>>;
+
+    /// Entries on their way at a time. What comes meanwhile goes into the next one, so fewer are larger.
+    fn on_their_way_max(&self) -> usize {
+        1
+    }
 
     /// Whether this node looks after what is over: one of all does.
     fn leads(&self) -> bool {

@@ -43,6 +43,9 @@ use crate::measure;
 
 /// How long a leader that stops waits for another member to take over.
 const HAND_OVER: Duration = Duration::from_secs(2);
+/// Up to so many, core and apply of a node that is alone share one thread: nobody waits for its heartbeats, and the other
+/// core has the doors' work.
+const SHARED_CORES: usize = 2;
 /// The life of a cluster, counted from one. A restored one is a cluster of its own, with other ids.
 const LINEAGE: u32 = 1;
 /// The fact in `meta` that says whether the log is still to be brought behind an installed snapshot.
@@ -164,6 +167,9 @@ impl Assembly {
                 config.log.sync_interval.get().unwrap_or(Duration::from_secs(1)),
             ),
         };
+        if member.is_none() && std::thread::available_parallelism().is_ok_and(|cores| cores.get() <= SHARED_CORES) {
+            options.threads = 1;
+        }
         let consensus = match &mut member {
             None => Consensus::start(options, runtime.clone(), Arc::clone(&log), meta, machine).await,
             Some(member) => {

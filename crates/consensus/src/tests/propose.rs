@@ -74,6 +74,22 @@ async fn proposals_share_syncs() {
 }
 
 #[tokio::test]
+async fn what_is_answered_is_durable_on_fast_and_on_slow_disks() {
+    for delay in [Duration::ZERO, Duration::from_millis(1)] {
+        let files = Counting::new(SimFiles::new(), delay);
+        let consensus = start(Arc::clone(&files) as _, &Recorder::default()).await;
+        let term = term(&consensus);
+        for i in 0..50 {
+            let before = files.syncs.load(Ordering::SeqCst);
+            let committed = consensus.propose(term, numbered(i)).await.unwrap();
+            assert!(consensus.synced_index() >= committed.index);
+            assert!(files.syncs.load(Ordering::SeqCst) > before);
+        }
+        consensus.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn another_term_is_refused() {
     let recorder = Recorder::default();
     let consensus = start(SimFiles::new(), &recorder).await;
