@@ -307,8 +307,8 @@ fn casts() {
         ("coalesce(NULL, 1)", "1"),
         ("coalesce(NULL::date, '2024-01-01')", "2024-01-01"),
         ("nullif(1, 1)", "NULL"),
-        ("greatest(1, 3, 2), least(1.5, 1)", "3|1.0"),
-        ("CASE WHEN true THEN 1 ELSE 2.5 END", "1.0"),
+        ("greatest(1, 3, 2), least(1.5, 1)", "3|1"),
+        ("CASE WHEN true THEN 1 ELSE 2.5 END", "1"),
         ("CASE 1 WHEN '1' THEN 'a' END", "a"),
     ]);
 }
@@ -402,7 +402,7 @@ fn arrays_and_series() {
         ),
         ("WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 3) SELECT n FROM t", "1\n2\n3"),
         ("SELECT 1 UNION SELECT 1", "1"),
-        ("SELECT x FROM (SELECT 1 UNION ALL SELECT 2.5) u(x) ORDER BY x", "1.0\n2.5"),
+        ("SELECT x FROM (SELECT 1 UNION ALL SELECT 2.5) u(x) ORDER BY x", "1\n2.5"),
         ("generate_series(1, 3)", "1\n2\n3"),
         ("SELECT i, generate_series(1, i) FROM generate_series(1, 2) g(i) ORDER BY 1, 2", "1|1\n2|1\n2|2"),
         ("pg_typeof(generate_series(1, 1))", "integer"),
