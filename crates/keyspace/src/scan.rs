@@ -19,12 +19,15 @@ use crate::{Keyspace, StorageFault};
 /// Bytes of images, about, beyond which a scan is given up rather than the node's memory.
 const IMAGE_BYTES_MAX: usize = 256 << 20;
 
-/// Images kept for one open scan: what keys held; `None` for nothing.
+/// A key, and what it held; `None` for nothing.
+type KeyImage = (Box<[u8]>, Option<Image>);
+
+/// Images kept for one open scan.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     incarnation: u32,
     /// By the keys' hashes, as the scan takes them: it asks for those of one bucket after the other.
-    images: BTreeMap<u64, Vec<(Box<[u8]>, Option<Image>)>>,
+    images: BTreeMap<u64, Vec<KeyImage>>,
     bytes: usize,
     /// It has become too large: the scan ends with an error.
     overflowed: bool,

@@ -24,20 +24,15 @@ impl ColdFilesOf {
     /// # Errors
     /// [`StoreError::Damaged`]
     pub fn look(&mut self, key: &[u8], value: &[u8]) -> Result<Vec<ColdFile>, StoreError> {
-        match key.first() {
-            Some(kind) if *kind == Kind::Catalog as u8 => {
-                if let Object::Table(table) = format::unseal_json(value, key)? {
-                    self.tables.insert(table.storage);
-                }
-            }
-            Some(kind) if *kind == Kind::Table as u8 && keys::rest(key) == [0] => {
-                if self.tables.contains(&format::oid_of(key)?) {
-                    let record: TableRecord = format::unseal_json(value, key)?;
-                    let files = record.manifests.iter().flat_map(|logged| logged.manifest.files.iter().cloned());
-                    return Ok(files.collect());
-                }
-            }
-            _ => {}
+        let is = |kind: Kind| key.first() == Some(&(kind as u8));
+        if is(Kind::Catalog)
+            && let Object::Table(table) = format::unseal_json(value, key)?
+        {
+            self.tables.insert(table.storage);
+        }
+        if is(Kind::Table) && keys::rest(key) == [0] && self.tables.contains(&format::oid_of(key)?) {
+            let record: TableRecord = format::unseal_json(value, key)?;
+            return Ok(record.manifests.iter().flat_map(|logged| logged.manifest.files.iter().cloned()).collect());
         }
         Ok(Vec::new())
     }
