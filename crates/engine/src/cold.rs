@@ -18,7 +18,7 @@ use perigee_storage::entry::Entry;
 use perigee_storage::store::{Export, file_path};
 use perigee_storage::table::VID_COLUMN;
 use perigee_types::catalog::Table;
-use perigee_types::{Oid, SqlError, SqlResult, SqlState, Term};
+use perigee_types::{LogIndex, Oid, SqlError, SqlResult, SqlState, Term};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
@@ -54,17 +54,22 @@ impl Migrations {
     }
 }
 
-/// Moves what was written to a table so far to the cold tier. Gives the count of rows.
+/// Moves what was written to a table up to an entry of the log to the cold tier. Gives the count of rows.
 ///
 /// # Errors
 /// `55000` where this node keeps no cold files, or other members could not read them; `55006` while another one runs;
 /// `58030` where the store is away; those of the log.
-pub(crate) async fn migrate(engine: &Arc<Engine>, table: &Arc<Table>, cancel: &CancellationToken) -> SqlResult<u64> {
+pub(crate) async fn migrate(
+    engine: &Arc<Engine>,
+    table: &Arc<Table>,
+    upto: LogIndex,
+    cancel: &CancellationToken,
+) -> SqlResult<u64> {
     let term = engine.consensus.leader_term().ok_or_else(crate::transaction::no_leader)?;
     let cold = Arc::clone(usable(engine)?);
     let running = engine.migrations.begin(table)?;
     let (store, exported) = (Arc::clone(&engine.store), Arc::clone(table));
-    let export = blocking(move || store.export(&exported).map_err(crate::error::storage)).await?;
+    let export = blocking(move || store.export(&exported, upto).map_err(crate::error::storage)).await?;
     let Some(export) = export else { return Ok(0) };
     let catalog = engine.store.catalog();
     let keys = match table.primary_key.and_then(|index| catalog.index(index)) {
@@ -74,7 +79,7 @@ pub(crate) async fn migrate(engine: &Arc<Engine>, table: &Arc<Table>, cancel: &C
     // With the rows: bloom filters for what rows are looked up by.
     let unique: Vec<u16> =
         catalog.indexes_of(table).filter(|index| index.unique).flat_map(|index| index.columns.clone()).collect();
-    let Export { snapshot, after, chunks } = export;
+    let Export { snapshot, after, horizon, chunks } = export;
     let mut rows = engine.query.ordered(table, chunks, &keys, cancel.clone());
     let mut upload = Upload::new(engine, cold, table, term, &unique);
     let files = tokio::task::spawn_blocking(move || {
@@ -83,8 +88,7 @@ pub(crate) async fn migrate(engine: &Arc<Engine>, table: &Arc<Table>, cancel: &C
     });
     let (files, upload) = files.await.map_err(SqlError::internal)??;
     let count = files.iter().map(|file| file.rows).sum();
-    let manifest = Manifest { after, horizon: snapshot.index, columns: columns(table), files };
-    let horizon = manifest.horizon;
+    let manifest = Manifest { after, horizon, columns: columns(table), files };
     let logged = engine.propose(term, &Entry::Manifest { storage: table.storage, manifest }).await;
     match logged {
         Ok(_) => {}
@@ -132,6 +136,11 @@ pub(crate) async fn collect(engine: &Arc<Engine>) -> SqlResult<usize> {
         engine.store.remove_cold(&idle, uploading).map_err(failed)
     })
     .await
+}
+
+/// Whether rows can become cold here.
+pub(crate) fn is_usable(engine: &Engine) -> bool {
+    usable(engine).is_ok()
 }
 
 /// The object store, if every member can read it.

@@ -409,7 +409,7 @@ async fn take_in(
     tracker: &Arc<Mutex<Tracker>>,
     position: LogIndex,
 ) -> SqlResult<()> {
-    run_text(session, "BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
+    session.run_alone("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
     let at = session.transaction()?.begin_statement(engine).index;
     let changed = {
         let mut tracker = tracker.lock();
@@ -428,7 +428,7 @@ async fn take_in(
                 sql::maintenance(&view, &ranges, context)
             })?;
             for text in &texts {
-                run_text(session, text).await?;
+                session.run_alone(text).await?;
             }
             let catalog = session.planning_catalog();
             let continuous = catalog.table(view.oid).and_then(|v| v.materialized.as_ref()?.continuous.clone());
@@ -437,11 +437,8 @@ async fn take_in(
         }
         // It sets the position itself.
         None => {
-            let name = session.with_plan_context(&[], |_, context| {
-                let schema = context.catalog.object(view.schema).map(Object::name).unwrap_or_default();
-                Ok(format!("{}.{}", quoted(schema), quoted(&view.name)))
-            })?;
-            run_text(session, &format!("REFRESH MATERIALIZED VIEW {name}")).await?;
+            let name = session.planning_catalog().written_name(view);
+            session.run_alone(&format!("REFRESH MATERIALIZED VIEW {name}")).await?;
         }
     }
     let Some(committed) = session.commit_transaction_at().await? else { return Ok(()) };
@@ -452,19 +449,6 @@ async fn take_in(
 
 fn gone(view: &Table) -> SqlError {
     SqlError::new(SqlState::UndefinedTable, format!("materialized view \"{}\" is gone", view.name))
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Runs one statement whose plan is nobody else's.
-async fn run_text(session: &mut Session, text: &str) -> SqlResult<()> {
-    for statement in session.split(text)? {
-        let statement = session.plan_unlifted(&statement, &[])?;
-        Box::pin(session.execute(&statement, &[])).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use perigee_plan::command::Isolation;
 use perigee_plan::relational::WithMain;
 use perigee_plan::{Admin, Copy, Explain, Plan, Prepared, Query, ResultColumn, SessionCommand};
 use perigee_query::exec::explain::ExplainOptions;
-use perigee_types::{SqlError, SqlResult, SqlState, Value};
+use perigee_types::{LogIndex, SqlError, SqlResult, SqlState, Value};
 
 use crate::Statement;
 use crate::advisory;
@@ -239,7 +239,7 @@ impl Session {
                 }
                 let cancel = self.cancel.clone();
                 for table in tables {
-                    crate::cold::migrate(&engine, table, &cancel).await?;
+                    crate::cold::migrate(&engine, table, LogIndex(u64::MAX), &cancel).await?;
                 }
             }
             Admin::CollectCold => {

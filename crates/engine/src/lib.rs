@@ -63,6 +63,7 @@ mod portal;
 mod privileges;
 mod redis_user;
 pub mod registry;
+pub mod retention;
 mod row_locks;
 mod row_source;
 mod rows;

@@ -54,6 +54,23 @@ impl Engine {
     }
 }
 
+impl Session {
+    /// Runs statements whose plans are nobody else's, in the transaction that is open. Gives how many rows they have changed.
+    ///
+    /// # Errors
+    /// Theirs.
+    pub(crate) async fn run_alone(&mut self, text: &str) -> SqlResult<u64> {
+        let mut changed = 0;
+        for statement in self.split(text)? {
+            let statement = self.plan_unlifted(&statement, &[])?;
+            if let Outcome::Command(tag) = Box::pin(self.execute(&statement, &[])).await? {
+                changed += tag.rows.unwrap_or_default();
+            }
+        }
+        Ok(changed)
+    }
+}
+
 async fn run(session: &mut Session, statement: &str, parameters: &[&str]) -> SqlResult<WholeResult> {
     let mut statements = session.split(statement)?;
     let statement = match (statements.pop(), statements.len()) {

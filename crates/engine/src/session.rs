@@ -25,6 +25,7 @@ use perigee_query::exec::{ReadView, SessionFacts};
 use perigee_query::pg_catalog::ObjectNames;
 use perigee_query::sql::{self, PlanContext, TemporarySchema};
 use perigee_storage::store::Overlay;
+use perigee_storage::table::Begun;
 use perigee_telemetry::measured;
 use perigee_types::acl::Privileges;
 use perigee_types::catalog::{Catalog, Object, READ_ALL_DATA};
@@ -84,6 +85,8 @@ pub struct Session {
     pub(crate) stale_plan: bool,
     /// The materialized view whose rows this session makes.
     pub(crate) maintains: Option<TableId>,
+    /// Rows that began elsewhere are not there for what it writes.
+    pub(crate) writes_begun: Begun,
     /// It never writes, whatever its transactions are told.
     pub(crate) reads_only: bool,
     /// What its twin on another node is to be told.
@@ -197,6 +200,7 @@ impl Session {
             copy: None,
             stale_plan: false,
             maintains: None,
+            writes_begun: Begun::EVER,
             reads_only: request.read_only,
             changes: Changes::default(),
             imported: HashMap::new(),
@@ -685,6 +689,7 @@ impl Session {
         Ok(Arc::new(ReadView {
             snapshot,
             overlay,
+            begun: Begun::EVER,
             reads,
             keys,
             returned: Vec::new(),

@@ -12,6 +12,7 @@ use perigee_plan::relational::{OnConflict, TABLE_OID_COLUMN, Write, WriteKind};
 use perigee_query::exec::ReadView;
 use perigee_query::keyspace::KeyTable;
 use perigee_storage::arrow_value::{batch_to_rows, rows_to_batch};
+use perigee_storage::table::Begun;
 use perigee_types::catalog::Table;
 use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, SqlType, TableId, Value, Vid};
 use rustc_hash::FxHashSet;
@@ -43,7 +44,10 @@ impl Session {
             let engine = self.engine.clone();
             self.transaction()?.begin_statement(&engine);
             // What the statement's queries see, those of RETURNING too: the rows as they were before.
-            let view = self.view_to_write(&write.source, false)?;
+            let mut view = self.view_to_write(&write.source, false)?;
+            if self.writes_begun != Begun::EVER {
+                view = view.of_rows_begun(self.writes_begun);
+            }
             let Some((count, rows)) = self.write_once(&mut family, write, parameters, view.clone()).await? else {
                 self.transaction()?.writes.rollback_to(mark);
                 continue;

@@ -244,6 +244,7 @@ impl Assembly {
         let stop_keys = stop_maintenance.clone();
         tokio::spawn(stop_keys.run_until_cancelled_owned(keyspace.run(line, Arc::new(log_of_keys))));
         tokio::spawn(perigee_engine::continuous::run(Arc::clone(&engine), stop_maintenance.clone()));
+        tokio::spawn(perigee_engine::retention::run(Arc::clone(&engine), stop_maintenance.clone()));
         Ok(Arc::new(Self {
             id: config.node.id.clone(),
             plan: *plan,

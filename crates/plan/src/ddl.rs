@@ -397,8 +397,13 @@ pub enum AlterTable {
         /// CASCADE
         cascade: bool,
     },
-    /// SET ( … ): storage options
-    SetOptions(BTreeMap<String, String>),
+    /// SET ( … ) and RESET ( … ): storage options
+    SetOptions {
+        /// Names with their new values.
+        set: BTreeMap<String, String>,
+        /// Names of those that go.
+        reset: Vec<String>,
+    },
     /// OWNER TO
     Owner(RoleName),
     /// ATTACH PARTITION

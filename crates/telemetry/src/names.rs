@@ -53,6 +53,8 @@ metrics! {
     Counter WRITE_STALLS_TOTAL = "perigee_write_stalls_total", "Writes that waited for a checkpoint to free memory.";
     Counter COMPAT_GAPS_TOTAL = "perigee_compat_gaps_total", "Statements refused because something is not supported.";
 
+    Counter ROWS_EXPIRED_TOTAL = "perigee_rows_expired_total", "Rows that ended because they were older than their table's ttl.";
+
     Gauge BACKUP_ARCHIVED_INDEX = "perigee_backup_archived_index", "Last entry of the log that the archive holds.";
     Gauge BACKUP_LAG_SECONDS = "perigee_backup_lag_seconds", "Time since the archive had all that was committed: what a loss of everything would cost.";
     Counter BACKUP_FAILURES_TOTAL = "perigee_backup_failures_total", "Times that the archive could not be written.";

@@ -8,6 +8,7 @@ mod extension;
 mod index;
 mod object;
 mod redis_user;
+pub mod retention;
 mod role;
 mod table;
 mod user_type;
@@ -231,6 +232,14 @@ impl Catalog {
     #[must_use]
     pub fn object(&self, oid: Oid) -> Option<&Object> {
         self.objects.get(&oid)
+    }
+
+    /// The name of a table with its schema, as a statement writes it.
+    #[must_use]
+    pub fn written_name(&self, table: &Table) -> String {
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let schema = self.object(table.schema).map(Object::name).unwrap_or_default();
+        format!("{}.{}", quoted(schema), quoted(&table.name))
     }
 
     /// A table, index, sequence or view by schema and name: they share one name space.

@@ -364,9 +364,10 @@ impl Session {
                     )),
                 }
             }
-            AlterTable::SetOptions(options) => {
+            AlterTable::SetOptions { set, reset } => {
                 let mut changed = Table::clone(table);
-                changed.options.extend(options.clone());
+                changed.options.extend(set.clone());
+                changed.options.retain(|name, _| !reset.contains(name));
                 self.put(changed)
             }
             AlterTable::Owner(role) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use perigee_storage::store::{Overlay, Snapshot};
+use perigee_storage::table::Begun;
 use perigee_types::{Oid, SqlResult, TenantId};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,8 @@ pub struct ReadView {
     pub snapshot: Arc<Snapshot>,
     /// Rows that the statement's own transaction has ended or written.
     pub overlay: Option<Arc<Overlay>>,
+    /// Which committed rows it is about, by when they began.
+    pub begun: Begun,
     /// Where scans say what they look at; only SERIALIZABLE asks for it.
     pub reads: Option<Arc<ReadLog>>,
     /// What the transaction has done to keys, and what reading them means to it.
@@ -46,6 +49,12 @@ impl ReadView {
     pub fn reading(&self, reading: perigee_keyspace::Reading) -> Arc<Self> {
         let keys = self.keys.clone().map(|keys| KeysView { reading, ..keys });
         Arc::new(Self { keys, ..self.clone() })
+    }
+
+    /// The view of a statement that is about the rows which began then, and no others.
+    #[must_use]
+    pub fn of_rows_begun(&self, begun: Begun) -> Arc<Self> {
+        Arc::new(Self { begun, ..self.clone() })
     }
 
     /// The view with what one more write of the statement has returned.

@@ -83,6 +83,7 @@ impl Store {
                 catalog_version: catalog.version,
                 next_oid: catalog.next_oid(),
                 rejected: self.rejected.read().iter().copied().collect(),
+                timeline: core.timeline.samples().to_vec(),
             },
             staged: core.freeze_staged(),
             dropped,

@@ -15,7 +15,9 @@ use super::format::{self, damaged};
 use super::records::{DroppedRecord, MetaRecord, SequenceRecord, StagedRecord, TableRecord};
 use crate::kv::keys::{self, Kind};
 use crate::kv::{DroppedSet, KvIter};
-use crate::store::{Core, Dropped, DroppedIndex, Outcomes, Recovered, Restored, SequenceState, Staged, StoreError};
+use crate::store::{
+    Core, Dropped, DroppedIndex, Outcomes, Recovered, Restored, SequenceState, Staged, StoreError, Timeline,
+};
 use crate::table::chunk::Chunk;
 use crate::table::context::{Shared, TableContext};
 use crate::table::ends::Ends;
@@ -58,6 +60,7 @@ pub(crate) fn load(shared: &Arc<Shared>, superuser: &str) -> Result<Restored, St
         membership: meta.membership.clone(),
         dropped: restore_dropped(dropped),
         outcomes: Outcomes::restored(meta.index, meta.digest),
+        timeline: Timeline::restored(meta.timeline),
         ..Core::default()
     };
     let staged: Vec<StagedRecord> = load_state(shared, "staged")?;

@@ -24,6 +24,9 @@ pub(super) struct MetaRecord {
     /// Transactions of the log that had no effect.
     #[serde(default)]
     pub(super) rejected: Vec<LogIndex>,
+    /// When entries were written: indexes with microseconds since the Unix epoch.
+    #[serde(default)]
+    pub(super) timeline: Vec<(LogIndex, u64)>,
 }
 
 /// `State staged`: transactions that have not ended.

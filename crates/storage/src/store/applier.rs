@@ -136,7 +136,10 @@ impl Store {
                 companion.new_term();
             }
         }
-        (core.index, core.term, core.time) = (index, term, time.max(core.time));
+        let time = time.max(core.time);
+        let (passed, written) = (core.index, core.time);
+        core.timeline.passed(passed, written, time);
+        (core.index, core.term, core.time) = (index, term, time);
         Ok(())
     }
 

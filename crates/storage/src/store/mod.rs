@@ -26,6 +26,7 @@ mod overlay;
 mod snapshot;
 mod staged;
 mod tiering;
+mod timeline;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +41,7 @@ use rustc_hash::FxHashMap;
 pub(crate) use self::attest::Outcomes;
 use self::catalogs::Catalogs;
 pub(crate) use self::staged::Staged;
+pub(crate) use self::timeline::Timeline;
 use crate::budget::{MemoryBudget, Pressure};
 use crate::checkpoint::CheckpointState;
 use crate::companion::Companion;
@@ -94,6 +96,7 @@ pub(crate) struct Core {
     pub(crate) changed_sequences: BTreeSet<Oid>,
     pub(crate) dropped: Dropped,
     pub(crate) outcomes: Outcomes,
+    pub(crate) timeline: Timeline,
 }
 
 /// What is dropped and still has keys in the LSM.

@@ -15,7 +15,7 @@ use perigee_types::{LogIndex, Oid, Term, Value};
 use super::{Core, Snapshot, Store, StoreError};
 use crate::cold::{ColdError, ColdStore, LoggedManifest, Manifest};
 use crate::table::chunk::Chunk;
-use crate::table::{ChunkScan, TableStore, Tier};
+use crate::table::{Begun, ChunkScan, TableStore, Tier};
 
 /// How long a store that was away is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -26,7 +26,9 @@ pub struct Export {
     pub snapshot: Arc<Snapshot>,
     /// The horizon of the manifest before.
     pub after: LogIndex,
-    /// What began since, as the snapshot sees it.
+    /// That of the next one.
+    pub horizon: LogIndex,
+    /// What began between them, as the snapshot sees it.
     pub chunks: Vec<ChunkScan>,
 }
 
@@ -78,11 +80,35 @@ impl Store {
         self.shared.cold.as_ref().ok_or(ColdError::NoStore)
     }
 
-    /// Pins what of a table is not in a manifest yet; `None` where nothing is. On the leader.
+    /// The greatest index of which it is known that it was written at or before a time: microseconds since the Unix epoch.
+    #[must_use]
+    pub fn written_by(&self, micros: u64) -> LogIndex {
+        let core = self.core.lock();
+        if core.time.micros() <= micros { core.index } else { core.timeline.index_by(micros) }
+    }
+
+    /// Where rows of a table are that began then and are there now: the first and the last index of each chunk that has
+    /// such rows, with their count, from the oldest on.
+    #[must_use]
+    pub fn rows_begun(self: &Arc<Self>, table: &Table, begun: Begun) -> Vec<((LogIndex, LogIndex), u64)> {
+        let Some(store) = self.table(table.storage) else { return Vec::new() };
+        let snapshot = self.snapshot();
+        let scan = store.scan_begun(begun, snapshot.index, None, Some(table));
+        let chunks = scan.chunks.iter().map(|chunk| {
+            let (first, last) = chunk.begins();
+            let rows = chunk.visible().map_or(chunk.rows_max(), |visible| visible.true_count());
+            ((LogIndex(first), LogIndex(last)), rows as u64)
+        });
+        let mut chunks: Vec<_> = chunks.filter(|(_, rows)| *rows > 0).collect();
+        chunks.sort_unstable();
+        chunks
+    }
+
+    /// Pins what of a table began at or before `upto` and is not in a manifest yet; `None` where nothing is. On the leader.
     ///
     /// # Errors
     /// [`StoreError::UnknownStorage`]
-    pub fn export(self: &Arc<Self>, table: &Table) -> Result<Option<Export>, StoreError> {
+    pub fn export(self: &Arc<Self>, table: &Table, upto: LogIndex) -> Result<Option<Export>, StoreError> {
         let store = self.must_get_table(table.storage)?;
         {
             // Open rows belong to apply: this stands in for it between two entries.
@@ -91,12 +117,12 @@ impl Store {
             store.seal();
         }
         let snapshot = self.snapshot();
-        let after = store.cold_horizon();
-        let chunks = store.scan_between(after, snapshot.index, table).chunks;
-        if snapshot.index <= after || chunks.is_empty() {
+        let (after, horizon) = (store.cold_horizon(), snapshot.index.min(upto));
+        if horizon <= after {
             return Ok(None);
         }
-        Ok(Some(Export { snapshot, after, chunks }))
+        let chunks = store.scan_begun(Begun { after, upto: horizon }, snapshot.index, None, Some(table)).chunks;
+        Ok((!chunks.is_empty()).then_some(Export { snapshot, after, horizon, chunks }))
     }
 
     /// A manifest was committed. One that does not go on where the last one ended has no effect: another came first.

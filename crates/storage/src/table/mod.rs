@@ -54,7 +54,7 @@ use crate::store::{StoreError, TableStatistics};
 pub(crate) use append::Begin;
 pub(crate) use index::VidList;
 pub use newest::NewestRequest;
-pub use scan::{ChunkScan, TableScan, VID_COLUMN};
+pub use scan::{Begun, ChunkScan, TableScan, VID_COLUMN};
 
 /// Where a chunk's columns are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -41,10 +41,39 @@ pub struct ChunkScan {
     at: u64,
     /// The open transaction whose staged rows are seen too.
     own: Option<TransactionId>,
-    /// Rows that began at or before this index are not seen.
-    after: u64,
+    /// Rows that began elsewhere are not seen.
+    begun: Begun,
     /// Whether it was cold when it was pinned.
     cold: bool,
+}
+
+/// Which rows of a table are asked for, by the index that began them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// Behind this one.
+    pub after: LogIndex,
+    /// Up to this one.
+    pub upto: LogIndex,
+}
+
+impl Begun {
+    /// All rows.
+    pub const EVER: Self = Self { after: LogIndex(0), upto: LogIndex(u64::MAX) };
+
+    /// Rows that began at or before an index.
+    #[must_use]
+    pub fn by(upto: LogIndex) -> Self {
+        Self { upto, ..Self::EVER }
+    }
+
+    fn has(self, index: u64) -> bool {
+        self.after.0 < index && index <= self.upto.0
+    }
+
+    /// Whether a row that began between these two, both included, may be one.
+    fn meets(self, (first, last): (u64, u64)) -> bool {
+        self.after.0 < last && first <= self.upto.0
+    }
 }
 
 #[derive(Clone)]
@@ -70,18 +99,14 @@ impl TableStore {
         own: Option<TransactionId>,
         definition: Option<&Table>,
     ) -> TableScan {
-        self.scan_from(LogIndex(0), at, own, definition)
+        self.scan_begun(Begun::EVER, at, own, definition)
     }
 
-    /// Pins what began behind `after`, as `at` sees it, which a snapshot holds open.
+    /// As [`TableStore::scan_as`], of the rows that began then only, and the ones that `own` has staged.
     #[must_use]
-    pub fn scan_between(self: &Arc<Self>, after: LogIndex, at: LogIndex, definition: &Table) -> TableScan {
-        self.scan_from(after, at, None, Some(definition))
-    }
-
-    fn scan_from(
+    pub fn scan_begun(
         self: &Arc<Self>,
-        after: LogIndex,
+        begun: Begun,
         at: LogIndex,
         own: Option<TransactionId>,
         definition: Option<&Table>,
@@ -92,17 +117,10 @@ impl TableStore {
         let (directory, open) = self.pin();
         drop(held);
         let schema = self.schema_as(definition);
-        let scan = |part, cold| ChunkScan {
-            table: Arc::clone(self),
-            schema: Arc::clone(&schema),
-            part,
-            at,
-            own,
-            after: after.0,
-            cold,
-        };
-        let begun = |(first, last): (u64, u64)| first <= at && last > after.0;
-        let seen = directory.chunks().iter().filter(|chunk| begun(chunk.begins().bounds()) || staged_by(chunk, own));
+        let scan =
+            |part, cold| ChunkScan { table: Arc::clone(self), schema: Arc::clone(&schema), part, at, own, begun, cold };
+        let asked = |bounds: (u64, u64)| bounds.0 <= at && begun.meets(bounds);
+        let seen = directory.chunks().iter().filter(|chunk| asked(chunk.begins().bounds()) || staged_by(chunk, own));
         let alive = seen.filter(|chunk| chunk.live() > 0 || chunk.ends.dead(at) < chunk.rows());
         let mut chunks: Vec<ChunkScan> =
             alive.map(|chunk| scan(Part::Chunk(Arc::clone(chunk)), chunk.is_cold())).collect();
@@ -185,13 +203,13 @@ impl ChunkScan {
     #[must_use]
     pub fn visible(&self) -> Option<BooleanArray> {
         match &self.part {
-            Part::Chunk(chunk) => visible_rows(chunk, self.at, self.own, self.after),
+            Part::Chunk(chunk) => visible_rows(chunk, self.at, self.own, self.begun),
             Part::Open(open) => Some((0..open.len()).map(|place| Some(self.open_visible(open, place))).collect()),
         }
     }
 
     fn open_visible(&self, open: &OpenRows, place: usize) -> bool {
-        open.visible(place, self.at) && (self.after == 0 || open.begins[place] > self.after)
+        open.visible(place, self.at) && self.begun.has(open.begins[place])
     }
 
     /// Statistics of a column over all its rows, visible or not: bounds hold for the visible ones, `null_count` is the
@@ -251,7 +269,7 @@ impl ChunkScan {
 
     fn chunk_batch(&self, chunk: &Chunk, columns: &[u16], with_vid: bool) -> Result<RecordBatch, StoreError> {
         chunk.touch(&self.table.context);
-        let mask = visible_rows(chunk, self.at, self.own, self.after);
+        let mask = visible_rows(chunk, self.at, self.own, self.begun);
         let rows = mask.as_ref().map_or(chunk.rows(), BooleanArray::true_count);
         let filter = mask.as_ref().map(|mask| FilterBuilder::new(mask).optimize().build());
         let shown = |array: ArrayRef| match &filter {
@@ -335,9 +353,9 @@ impl ChunkScan {
 }
 
 /// Which rows are visible; `None` for all of them.
-fn visible_rows(chunk: &Chunk, at: u64, own: Option<TransactionId>, after: u64) -> Option<BooleanArray> {
+fn visible_rows(chunk: &Chunk, at: u64, own: Option<TransactionId>, asked: Begun) -> Option<BooleanArray> {
     let (first, last) = chunk.begins().bounds();
-    let all_begun = last <= at && (after == 0 || after < first) || staged_by(chunk, own);
+    let all_begun = last <= at && asked.has(first) && asked.has(last) || staged_by(chunk, own);
     if all_begun && chunk.ends.is_empty() {
         return None;
     }
@@ -345,7 +363,7 @@ fn visible_rows(chunk: &Chunk, at: u64, own: Option<TransactionId>, after: u64) 
     if all_begun {
         mask.append_n(chunk.rows(), true);
     } else {
-        let begun = |index| index <= at && (after == 0 || after < index);
+        let begun = |index| index <= at && asked.has(index);
         chunk
             .begins()
             .for_each_run(chunk.rows() as u32, |from, to, index| mask.append_n((to - from) as usize, begun(index)));

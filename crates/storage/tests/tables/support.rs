@@ -187,7 +187,7 @@ impl Node {
     /// Exports what is not cold yet in files of few rows, and logs the manifest. Chunks follow when they may.
     pub(crate) fn migrate(&mut self) -> Option<LogIndex> {
         let definition = self.store.catalog().table(TABLE).unwrap().clone();
-        let Export { snapshot, after, chunks } = self.store.export(&definition).unwrap()?;
+        let Export { snapshot, after, chunks, .. } = self.store.export(&definition, LogIndex(u64::MAX)).unwrap()?;
         let describe =
             |column: &Column| ColdColumn { number: column.number, name: column.name.clone(), ty: column.ty.clone() };
         let columns: Vec<ColdColumn> = definition.columns.iter().map(describe).collect();

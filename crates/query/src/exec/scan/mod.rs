@@ -37,7 +37,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use perigee_plan::relational::{TABLE_OID_COLUMN, VID_COLUMN};
 use perigee_storage::cold::ColdRows;
-use perigee_storage::table::{ChunkScan, TableScan};
+use perigee_storage::table::{Begun, ChunkScan, TableScan};
 use perigee_types::catalog::Table;
 use perigee_types::{SqlError, SqlState, SqlType};
 
@@ -108,7 +108,7 @@ fn member(
     let (chunks, cold) = match view.snapshot.table(table.storage) {
         Some(store) => {
             let staged = view.overlay.as_ref().and_then(|overlay| overlay.staged);
-            let scan = store.scan_as(view.snapshot.index, staged, Some(table));
+            let scan = store.scan_begun(view.begun, view.snapshot.index, staged, Some(table));
             let cold = cold_part(view, &scan)?;
             (scan.chunks, cold)
         }
@@ -144,6 +144,8 @@ fn member(
         [number] => table.number_position(*number),
         _ => None,
     });
+    // An index finds rows whenever they began.
+    let whole = view.begun == Begun::EVER;
     Ok(ScanExec::new(exec::Source {
         table: Arc::clone(table),
         schema: Arc::new(Schema::new(fields)),
@@ -151,8 +153,8 @@ fn member(
         chunks,
         cold,
         own,
-        newest: newest.and_then(|of| Newest::find(view, table, of)),
-        keyed: Keyed::find(view, table),
+        newest: newest.filter(|_| whole).and_then(|of| Newest::find(view, table, of)),
+        keyed: whole.then(|| Keyed::find(view, table)).flatten(),
         read: view.reads.as_ref().map(|log| log.scan_of(table)),
         cancel: view.cancel.clone(),
     })

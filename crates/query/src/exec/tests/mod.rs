@@ -165,6 +165,7 @@ impl Fixture {
         Arc::new(ReadView {
             snapshot: self.store.snapshot(),
             overlay: self.overlay.clone(),
+            begun: perigee_storage::table::Begun::EVER,
             reads: None,
             keys: None,
             returned: Vec::new(),

@@ -5,6 +5,8 @@
 //! - `ROWS FROM (f(a), g(b))`, which PostgreSQL has and sqlparser does not, is `(SELECT f(a), g(b))`: sets of a select list
 //!   go on together
 //! - `LATEST ON t PARTITION BY a, b` (QuestDB) is `QUALIFY __latest(t, a, b)`
+//! - `CREATE TABLE t (…) WITH TTL = 7d` is `WITH (ttl = '7d')`
+//! - `ALTER TABLE t RESET (a, b)`, which PostgreSQL has and sqlparser does not, is SET with a value that no text can have
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
@@ -15,6 +17,9 @@ use super::tokens::word_of;
 /// The function that stands for LATEST ON.
 pub(in crate::sql) const LATEST: &str = "__latest";
 
+/// The value of a storage option that RESET gives.
+pub(in crate::sql) const RESET: &str = "\0";
+
 fn word(value: &str, keyword: Keyword, span: Span) -> TokenWithSpan {
     TokenWithSpan { token: Token::Word(Word { value: value.to_owned(), quote_style: None, keyword }), span }
 }
@@ -24,6 +29,50 @@ pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
     asof_joins(tokens);
     latest_on(tokens);
     rows_from(tokens);
+    if is_words(tokens, 0, &["create"]) {
+        ttl_alone(tokens);
+    }
+    if is_words(tokens, 0, &["alter", "table"]) {
+        reset_options(tokens);
+    }
+}
+
+fn ttl_alone(tokens: &mut Vec<TokenWithSpan>) {
+    let begins = |at: &usize| {
+        tokens[*at].token == Token::RParen
+            && is_words(tokens, at + 1, &["with", "ttl"])
+            && tokens.get(at + 3).is_some_and(|t| t.token == Token::Eq)
+    };
+    let Some(from) = (0..tokens.len()).find(begins).map(|at| at + 4) else { return };
+    let is_part = |token: &Token| matches!(token, Token::Number(..) | Token::Word(_) | Token::SingleQuotedString(_));
+    let end = tokens[from..].iter().position(|t| !is_part(&t.token)).map_or(tokens.len(), |length| from + length);
+    if end == from {
+        return;
+    }
+    let text = |token: &Token| match token {
+        Token::SingleQuotedString(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let age: Vec<String> = tokens[from..end].iter().map(|t| text(&t.token)).collect();
+    let span = tokens[from].span;
+    let made = |token| TokenWithSpan { token, span };
+    tokens.splice(from..end, [made(Token::SingleQuotedString(age.join(" "))), made(Token::RParen)]);
+    tokens.insert(from - 2, made(Token::LParen));
+}
+
+fn reset_options(tokens: &mut Vec<TokenWithSpan>) {
+    let begins =
+        |at: &usize| is_words(tokens, *at, &["reset"]) && tokens.get(at + 1).is_some_and(|t| t.token == Token::LParen);
+    let Some(at) = (2..tokens.len()).find(begins) else { return };
+    let span = tokens[at].span;
+    let Some(end) = tokens[at..].iter().position(|t| t.token == Token::RParen) else { return };
+    tokens[at] = word("SET", Keyword::SET, span);
+    for name in (at + 2..at + end).rev() {
+        if matches!(tokens[name].token, Token::Word(_)) && tokens[name + 1].token != Token::Period {
+            let value = [Token::Eq, Token::SingleQuotedString(RESET.to_owned())];
+            tokens.splice(name + 1..name + 1, value.map(|token| TokenWithSpan { token, span }));
+        }
+    }
 }
 
 fn rows_from(tokens: &mut Vec<TokenWithSpan>) {

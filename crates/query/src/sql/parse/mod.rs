@@ -28,7 +28,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 pub(super) use self::alter::WITHOUT_EFFECT;
-pub(super) use self::beyond::LATEST;
+pub(super) use self::beyond::{LATEST, RESET};
 use self::position::Text;
 use self::position::at_or_near;
 pub(super) use self::rewrite::{CONFLICT_TARGET, NOTHING};

@@ -1,5 +1,6 @@
 //! ALTER TABLE.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use perigee_plan::ddl::{AlterTable as Action, CheckConstraint, ColumnType, ForeignKeyConstraint, RelationChange};
@@ -13,7 +14,7 @@ use super::table::{Constraint, column, default_of, storage_options, table_constr
 use super::types::{base_type, domain_of};
 use super::{Planned, names, refuse};
 use crate::sql::context::PlanContext;
-use crate::sql::parse::{WITHOUT_EFFECT, fold};
+use crate::sql::parse::{RESET, WITHOUT_EFFECT, fold};
 
 /// Plans ALTER TABLE.
 ///
@@ -196,7 +197,8 @@ fn action(
             let options = storage_options(options)?;
             let time = options.contains_key("time_column") || options.contains_key("partition");
             refuse(time, "SET of time_column and partition")?;
-            Action::SetOptions(options)
+            let (reset, set): (BTreeMap<_, _>, _) = options.into_iter().partition(|(_, value)| value == RESET);
+            Action::SetOptions { set, reset: reset.into_keys().collect() }
         }
         AlterTableOperation::OwnerTo { new_owner } => Action::Owner(owner(new_owner)),
         other => return Err(SqlError::unsupported(format_args!("ALTER TABLE {other}"))),

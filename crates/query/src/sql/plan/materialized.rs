@@ -21,6 +21,7 @@ use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, 
 use perigee_plan::ddl::{ColumnDefinition, ContinuousDefinition};
 use perigee_plan::{Ddl, Plan};
 use perigee_types::bucket::{BucketWidth, time_value};
+use perigee_types::catalog::retention::{TIER, TTL, WARM_RETENTION};
 use perigee_types::catalog::{Continuous, Object, TEMPORARY_PREFIX, Table};
 use perigee_types::text::{OutputSettings, format, parse as parse_value};
 use perigee_types::{Interval, Oid, SqlError, SqlResult, SqlState, SqlType, Value};
@@ -137,7 +138,9 @@ fn is_continuous(options: &CreateTableOptions) -> SqlResult<bool> {
                 };
             }
             other => {
-                super::table::storage_options(std::slice::from_ref(other))?;
+                let options = super::table::storage_options(std::slice::from_ref(other))?;
+                let aged = options.keys().any(|name| [TTL, WARM_RETENTION, TIER].contains(&name.as_str()));
+                super::refuse(aged, "age as an option of a materialized view")?;
             }
         }
     }

@@ -6,6 +6,7 @@ use perigee_plan::ddl::{
     CheckConstraint, ColumnDefinition, ForeignKeyConstraint, KeyConstraint, Lineage, SequenceClauses, SequenceColumn,
 };
 use perigee_plan::{Ddl, Expr, Plan};
+use perigee_types::catalog::retention::{Retention, TIER, TTL, WARM_RETENTION};
 use perigee_types::catalog::{Deferral, OnCommit, ReferentialAction, TEMPORARY_SCHEMA};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
@@ -19,7 +20,7 @@ use super::scalar::{Scope, Stop};
 use super::types::{ColumnType, column_type};
 use super::{Planned, checks, hypertable, like, names, partition, query, refuse, undefined_parameter};
 use crate::sql::context::PlanContext;
-use crate::sql::parse::{fold, parse_expression};
+use crate::sql::parse::{RESET, fold, parse_expression};
 use crate::sql::statement::LikeClause;
 
 /// The most columns of a table; PostgreSQL's limit.
@@ -53,6 +54,8 @@ pub(super) fn create(
     let on_commit = on_commit(create, schema)?;
     let mut options = options(&create.table_options)?;
     let time = (options.remove("time_column"), options.remove("partition"));
+    let aged = [TTL, WARM_RETENTION, TIER].iter().any(|name| options.contains_key(*name));
+    refuse(aged && schema == TEMPORARY_SCHEMA, "age as an option of a temporary table")?;
     if let Some(source) = &create.query {
         like::refuse(likes)?;
         return create_as(create, source, with_data, (schema, name.1), (options, on_commit), context);
@@ -577,7 +580,11 @@ pub(super) fn storage_options(options: &[SqlOption]) -> SqlResult<BTreeMap<Strin
         ) || key.starts_with("autovacuum_")
             || key.starts_with("toast_")
             || key.starts_with("toast.");
-        if !known {
+        if value == RESET {
+            found.insert(key, value);
+            continue;
+        }
+        if !known && !Retention::check(&key, &value)? {
             return Err(SqlError::new(SqlState::InvalidParameterValue, format!("unrecognized parameter \"{key}\"")));
         }
         if key == "fillfactor" && !value.parse::<u8>().is_ok_and(|v| (10..=100).contains(&v)) {

@@ -1,0 +1,199 @@
+//! What age does to rows: the leader ends those that are older than their table's `ttl`, and moves those that are older than
+//! its `warm_retention` to the cold tier.
+//!
+//! ```text
+//! age  ->  the last entry of the log that is so old (the store's timeline)  ->  rows that began by then
+//!   ttl:             DELETE of these rows by an ordinary transaction; partitions of time are dropped whole
+//!   warm retention:  a manifest with this horizon
+//! ```
+//!
+//! So nothing about age is decided while entries are applied, and rows that end by age end as any rows do: their locks are
+//! waited for, rows that point to them are looked after, who follows the log is told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use perigee_storage::table::Begun;
+use perigee_types::catalog::retention::Retention;
+use perigee_types::catalog::{BOOTSTRAP_ROLE, Catalog, Object, Table};
+use perigee_types::partition::{Datum, PartitionBound};
+use perigee_types::text::calendar::DAY_MICROS;
+use perigee_types::{LogIndex, SqlResult, TableId, Value};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+
+/// How long to sleep between two looks.
+const TICK: Duration = Duration::from_secs(1);
+/// Rows that one transaction ends, about: at least those of one chunk, or of one entry of the log.
+const ROWS_ENDED: u64 = 20_000;
+/// Rows that are worth files of their own however old they are.
+const ROWS_MIGRATED: u64 = 500_000;
+/// Fewer rows wait until the oldest of them is over the age by this part of it, so that files do not get small.
+const LATE_PART: u64 = 8;
+/// How long a table is left alone whose rows could not be ended or moved.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How often files that nothing needs are removed.
+const COLLECT_EVERY: Duration = Duration::from_secs(900);
+/// How long rows that others have locked are waited for.
+const LOCK_TIMEOUT: &str = "2s";
+
+/// Looks after the age of rows while this node leads, until `stop`.
+pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
+    let mut keeper = Keeper::new(Arc::clone(&engine), stop.clone());
+    while stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
+        if engine.is_ready() && engine.consensus.leader_term().is_some() {
+            let _ = stop.run_until_cancelled(keeper.look()).await;
+        }
+    }
+}
+
+struct Keeper {
+    engine: Arc<Engine>,
+    stop: CancellationToken,
+    /// The catalog's version, and the tables of which it says something about age.
+    tables: (LogIndex, Vec<(Arc<Table>, Retention)>),
+    paused: HashMap<TableId, Instant>,
+    collected: Instant,
+}
+
+/// What became of one table.
+enum Done {
+    /// There is nothing to do now.
+    Nothing,
+    /// There may be more.
+    Some,
+}
+
+impl Keeper {
+    fn new(engine: Arc<Engine>, stop: CancellationToken) -> Self {
+        let collected = Instant::now();
+        Self { engine, stop, tables: (LogIndex(0), Vec::new()), paused: HashMap::new(), collected }
+    }
+
+    async fn look(&mut self) {
+        let catalog = self.engine.store.catalog();
+        if self.tables.0 != catalog.version {
+            self.tables = (catalog.version, aged_tables(&catalog));
+        }
+        let tables = self.tables.1.clone();
+        for (table, retention) in &tables {
+            if self.paused.get(&table.oid).is_some_and(|until| Instant::now() < *until) {
+                continue;
+            }
+            self.paused.remove(&table.oid);
+            if let Err(error) = self.keep(&catalog, table, *retention).await {
+                tracing::warn!(%error, table = %table.name, "what age asks for was not done");
+                self.paused.insert(table.oid, Instant::now() + PAUSE);
+            }
+        }
+        if self.collected.elapsed() >= COLLECT_EVERY && self.engine.store.cold().is_ok() {
+            self.collected = Instant::now();
+            match crate::cold::collect(&self.engine).await {
+                Ok(0) => {}
+                Ok(files) => tracing::info!(files, "files that nothing needs are removed"),
+                Err(error) => tracing::warn!(%error, "files that nothing needs stay"),
+            }
+        }
+    }
+
+    async fn keep(&self, catalog: &Catalog, table: &Arc<Table>, retention: Retention) -> SqlResult<()> {
+        if let Some(ttl) = retention.ttl {
+            while let Done::Some = self.end_old(catalog, table, ttl).await? {}
+        }
+        match retention.warm {
+            Some(age) => self.cool(table, age).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The time that was `age` ago: microseconds since the Unix epoch.
+    fn ago(&self, age: u64) -> u64 {
+        u64::try_from(self.engine.now_micros()).unwrap_or_default().saturating_sub(age)
+    }
+
+    async fn end_old(&self, catalog: &Catalog, table: &Arc<Table>, ttl: u64) -> SqlResult<Done> {
+        let before = self.ago(ttl);
+        if let Some(end) = end_of_time(catalog, table) {
+            // Its rows are told apart by their time, not by when they were written.
+            if i64::try_from(before).is_ok_and(|before| end <= before) {
+                self.run(&format!("DROP TABLE {}", catalog.written_name(table)), Begun::EVER).await?;
+                tracing::info!(table = %table.name, "a partition is older than its table's ttl");
+            }
+            return Ok(Done::Nothing);
+        }
+        let old = Begun::by(self.engine.store.written_by(before));
+        let mut chunks = self.engine.store.rows_begun(table, old).into_iter();
+        let Some(((_, mut upto), mut rows)) = chunks.next() else { return Ok(Done::Nothing) };
+        for ((_, last), more) in chunks {
+            if rows + more > ROWS_ENDED {
+                break;
+            }
+            (upto, rows) = (upto.max(last), rows + more);
+        }
+        let begun = Begun::by(upto.min(old.upto));
+        let deleted = self.run(&format!("DELETE FROM ONLY {}", catalog.written_name(table)), begun).await?;
+        tracing::debug!(table = %table.name, deleted, "rows are older than their table's ttl");
+        metrics::counter!(perigee_telemetry::names::ROWS_EXPIRED_TOTAL).increment(deleted);
+        // What is not deleted although it is there is kept by somebody: the next look tries again.
+        Ok(if deleted > 0 { Done::Some } else { Done::Nothing })
+    }
+
+    async fn cool(&self, table: &Arc<Table>, age: u64) -> SqlResult<()> {
+        if !crate::cold::is_usable(&self.engine) {
+            return Ok(());
+        }
+        let store = &self.engine.store;
+        let Some(after) = store.table(table.storage).map(|rows| rows.cold_horizon()) else { return Ok(()) };
+        let upto = store.written_by(self.ago(age));
+        if upto <= after {
+            return Ok(());
+        }
+        let warm = store.rows_begun(table, Begun { after, upto });
+        let rows: u64 = warm.iter().map(|(_, rows)| rows).sum();
+        let Some(((oldest, _), _)) = warm.first() else { return Ok(()) };
+        let late = *oldest.max(&after) <= store.written_by(self.ago(age.saturating_add(age / LATE_PART)));
+        if late || rows >= ROWS_MIGRATED {
+            crate::cold::migrate(&self.engine, table, upto, &self.stop).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a statement as the first superuser; only rows that began then are there for it. Gives how many it has changed.
+    async fn run(&self, statement: &str, begun: Begun) -> SqlResult<u64> {
+        let settings = [("application_name", "retention"), ("lock_timeout", LOCK_TIMEOUT)];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut session = self.engine.connect_as(BOOTSTRAP_ROLE, settings.to_vec()).await?;
+        session.writes_begun = begun;
+        let changed = session.run_alone(statement).await;
+        if changed.is_err() {
+            session.fail();
+            session.rollback_transaction();
+            return changed;
+        }
+        session.finish().await.and(changed)
+    }
+}
+
+/// The tables of which options say something about age, and that hold rows.
+fn aged_tables(catalog: &Catalog) -> Vec<(Arc<Table>, Retention)> {
+    let tables = catalog.objects().filter_map(|object| match object {
+        Object::Table(table) if table.partitioning.is_none() && table.materialized.is_none() => Some(table),
+        _ => None,
+    });
+    let aged = tables.map(|table| (Arc::clone(table), Retention::of(catalog, table)));
+    aged.filter(|(_, retention)| *retention != Retention::default()).collect()
+}
+
+/// Where a partition of time ends, in microseconds since the Unix epoch; `None` for every other table.
+fn end_of_time(catalog: &Catalog, table: &Table) -> Option<i64> {
+    let parent = catalog.table(*table.parents.first()?)?;
+    parent.partitioning.as_ref()?.every?;
+    let Some(PartitionBound::Range { to, .. }) = &table.bound else { return None };
+    match to.as_slice() {
+        [Datum::Value(Value::Timestamp(micros) | Value::Timestamptz(micros))] => Some(*micros),
+        [Datum::Value(Value::Date(days))] => i64::from(*days).checked_mul(DAY_MICROS),
+        _ => None,
+    }
+}
