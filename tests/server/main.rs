@@ -18,6 +18,7 @@ mod partitions;
 mod pgbench;
 mod psql;
 mod rest;
+mod retention;
 mod security;
 mod sessions;
 mod stop;

@@ -7,8 +7,8 @@
 //!   warm retention:  a manifest with this horizon
 //! ```
 //!
-//! So nothing about age is decided while entries are applied, and rows that end by age end as any rows do: their locks are
-//! waited for, rows that point to them are looked after, who follows the log is told.
+//! So nothing about age is decided while entries are applied, and rows that end by age end as any rows do: those that others
+//! hold stay for now, rows that point to them are looked after, who follows the log is told.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,8 +36,10 @@ const LATE_PART: u64 = 8;
 const PAUSE: Duration = Duration::from_secs(30);
 /// How often files that nothing needs are removed.
 const COLLECT_EVERY: Duration = Duration::from_secs(900);
-/// How long rows that others have locked are waited for.
-const LOCK_TIMEOUT: &str = "2s";
+/// How long tables are waited for.
+const TABLE_WAIT: &str = "2s";
+/// How long each row that another transaction holds is waited for, before it is left for the next look.
+const ROW_WAIT: &str = "5ms";
 
 /// Looks after the age of rows while this node leads, until `stop`.
 pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
@@ -118,7 +120,7 @@ impl Keeper {
         if let Some(end) = end_of_time(catalog, table) {
             // Its rows are told apart by their time, not by when they were written.
             if i64::try_from(before).is_ok_and(|before| end <= before) {
-                self.run(&format!("DROP TABLE {}", catalog.written_name(table)), Begun::EVER).await?;
+                self.run(&format!("DROP TABLE {}", catalog.written_name(table)), None).await?;
                 tracing::info!(table = %table.name, "a partition is older than its table's ttl");
             }
             return Ok(Done::Nothing);
@@ -132,11 +134,11 @@ impl Keeper {
             }
             (upto, rows) = (upto.max(last), rows + more);
         }
-        let begun = Begun::by(upto.min(old.upto));
-        let deleted = self.run(&format!("DELETE FROM ONLY {}", catalog.written_name(table)), begun).await?;
+        let delete = format!("DELETE FROM ONLY {}", catalog.written_name(table));
+        let deleted = self.run(&delete, Some(upto.min(old.upto))).await?;
         tracing::debug!(table = %table.name, deleted, "rows are older than their table's ttl");
         metrics::counter!(perigee_telemetry::names::ROWS_EXPIRED_TOTAL).increment(deleted);
-        // What is not deleted although it is there is kept by somebody: the next look tries again.
+        // Others hold what is still there.
         Ok(if deleted > 0 { Done::Some } else { Done::Nothing })
     }
 
@@ -160,12 +162,14 @@ impl Keeper {
         Ok(())
     }
 
-    /// Runs a statement as the first superuser; only rows that began then are there for it. Gives how many it has changed.
-    async fn run(&self, statement: &str, begun: Begun) -> SqlResult<u64> {
-        let settings = [("application_name", "retention"), ("lock_timeout", LOCK_TIMEOUT)];
+    /// Runs a statement as the first superuser. With an index it ends rows that began by then, others do not exist for it.
+    /// Gives how many it has changed.
+    async fn run(&self, statement: &str, ends_old: Option<LogIndex>) -> SqlResult<u64> {
+        let wait = if ends_old.is_some() { ROW_WAIT } else { TABLE_WAIT };
+        let settings = [("application_name", "retention"), ("lock_timeout", wait)];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut session = self.engine.connect_as(BOOTSTRAP_ROLE, settings.to_vec()).await?;
-        session.writes_begun = begun;
+        session.ends_old = ends_old;
         let changed = session.run_alone(statement).await;
         if changed.is_err() {
             session.fail();

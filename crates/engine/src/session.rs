@@ -85,8 +85,8 @@ pub struct Session {
     pub(crate) stale_plan: bool,
     /// The materialized view whose rows this session makes.
     pub(crate) maintains: Option<TableId>,
-    /// Rows that began elsewhere are not there for what it writes.
-    pub(crate) writes_begun: Begun,
+    /// DELETE ends the rows that began by this index and that nobody holds, and no others.
+    pub(crate) ends_old: Option<LogIndex>,
     /// It never writes, whatever its transactions are told.
     pub(crate) reads_only: bool,
     /// What its twin on another node is to be told.
@@ -200,7 +200,7 @@ impl Session {
             copy: None,
             stale_plan: false,
             maintains: None,
-            writes_begun: Begun::EVER,
+            ends_old: None,
             reads_only: request.read_only,
             changes: Changes::default(),
             imported: HashMap::new(),

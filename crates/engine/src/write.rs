@@ -45,8 +45,8 @@ impl Session {
             self.transaction()?.begin_statement(&engine);
             // What the statement's queries see, those of RETURNING too: the rows as they were before.
             let mut view = self.view_to_write(&write.source, false)?;
-            if self.writes_begun != Begun::EVER {
-                view = view.of_rows_begun(self.writes_begun);
+            if let Some(upto) = self.ends_old {
+                view = view.of_rows_begun(Begun::by(upto));
             }
             let Some((count, rows)) = self.write_once(&mut family, write, parameters, view.clone()).await? else {
                 self.transaction()?.writes.rollback_to(mark);
@@ -318,8 +318,22 @@ impl Session {
                 let others = row.split_off(width.min(row.len()));
                 let member = family.member(oid)?;
                 let target = &member.target;
-                let Some(old) = self.whole_row(member, vid, row)? else { return Ok(None) };
-                if self.transaction()?.lock_row(target, vid, &old, LockMode::Ending).await? == Locked::Changed {
+                let Some(old) = self.whole_row(member, vid, row)? else {
+                    if self.ends_old.is_some() {
+                        continue;
+                    }
+                    return Ok(None);
+                };
+                let locked = self.transaction()?.lock_row(target, vid, &old, LockMode::Ending).await;
+                // A row that is being changed, or was just now, gets young.
+                let is_used = match &locked {
+                    Ok(locked) => *locked == Locked::Changed,
+                    Err(error) => error.state() == SqlState::LockNotAvailable,
+                };
+                if self.ends_old.is_some() && is_used {
+                    continue;
+                }
+                if locked? == Locked::Changed {
                     return Ok(None);
                 }
                 count += 1;
