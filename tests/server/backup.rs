@@ -289,3 +289,69 @@ async fn old_backups_are_removed() {
     let (text, code) = perigee(&["backup", "prune", "--url", &url(&backups), "--keep", "0"]);
     assert_eq!(code, 2, "{text}");
 }
+
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(path, bytes).unwrap();
+}
+
+/// The objects of the archive, by their entries.
+fn logs(backups: &Path) -> Vec<PathBuf> {
+    files(backups).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect()
+}
+
+fn bases(backups: &Path) -> usize {
+    files(backups).iter().filter(|path| path.ends_with("manifest")).count()
+}
+
+/// An archive with a damaged object goes on: the newest is written again, and behind one in the middle a base backup begins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_archive_is_made_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let backups = folder.path().join("backups");
+    let mut server = tokio::task::block_in_place(|| archived(&backups, perigee_tests::options()));
+    let client = server.client().await.unwrap();
+    client.batch_execute("CREATE TABLE t (id int, v int)").await.unwrap();
+    wait_base(&backups, &server).await;
+    for id in 0..5 {
+        client.batch_execute(&format!("INSERT INTO t VALUES ({id}, 1)")).await.unwrap();
+        wait_archived(&backups, &server, last(&server)).await;
+    }
+    drop(client);
+    tokio::task::block_in_place(|| server.stop()).unwrap();
+    flip(logs(&backups).last().unwrap());
+    let (text, code) = perigee(&["backup", "verify", "--url", &url(&backups)]);
+    assert!(code != 0 && text.contains("damaged"), "{text}");
+    tokio::task::block_in_place(|| server.restart()).unwrap();
+    let client = server.client().await.unwrap();
+    client.batch_execute("INSERT INTO t VALUES (100, 2)").await.unwrap();
+    wait_archived(&backups, &server, last(&server)).await;
+    let verified = good(&["backup", "verify", "--url", &url(&backups)]);
+    assert!(verified.contains("all is well"), "what the log still had was written again:\n{verified}");
+    assert_eq!(bases(&backups), 1);
+
+    // One in the middle is found when small ones become one.
+    flip(&logs(&backups)[2]);
+    let started = Instant::now();
+    let mut id = 1_000;
+    while bases(&backups) == 1 {
+        client.batch_execute(&format!("INSERT INTO t VALUES ({id}, 3)")).await.unwrap();
+        wait_archived(&backups, &server, last(&server)).await;
+        id += 1;
+        assert!(started.elapsed() < PATIENCE, "no new backup begins:\n{}", server.log());
+    }
+    client.batch_execute("INSERT INTO t VALUES (5000, 4)").await.unwrap();
+    wait_archived(&backups, &server, last(&server)).await;
+    let want = sum(&server).await;
+    drop(client);
+    tokio::task::block_in_place(|| server.stop()).unwrap();
+    let (text, code) = perigee(&["backup", "verify", "--url", &url(&backups)]);
+    assert!(code != 0 && text.contains("damaged"), "it stays, and is told:\n{text}");
+    let to = folder.path().join("restored");
+    let (text, code) = tokio::task::block_in_place(|| restore(&backups, &to, &[]));
+    assert_eq!(code, 0, "{text}");
+    let copy = tokio::task::block_in_place(|| perigee_tests::options().on(&to).start().unwrap());
+    assert_eq!(sum(&copy).await, want);
+}

@@ -11,6 +11,7 @@ use perigee_log::{ChainHash, Record, pack, unpack};
 use perigee_storage::cold::{ColdFile, ColdStore};
 use perigee_storage::objects::Objects;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::BackupError;
@@ -83,33 +84,55 @@ pub struct Archive {
     last: Option<(u64, ChainHash)>,
     /// The newest objects, as far as they may still be merged.
     small: Vec<LogPlace>,
+    /// Objects behind the last entry that were found damaged: their entries are to come again.
+    lost: Vec<LogPlace>,
+}
+
+/// How the merging of small objects ended.
+#[derive(Debug)]
+pub enum Merged {
+    /// They are whole.
+    Whole,
+    /// One is damaged, and stays: no restore gets over it, so a base backup is wanted behind it.
+    Gap(BackupError),
 }
 
 impl Archive {
-    /// Looks what is there. Blocking.
+    /// Looks what is there. It goes on behind the newest object that is whole. `broken`: paths of objects that are known to
+    /// be damaged. Blocking.
     ///
     /// # Errors
     /// [`BackupError`]
-    pub fn open(at: Arc<Objects>, cluster: &str) -> Result<Self, BackupError> {
-        let logs = place::logs(&at, cluster)?;
-        let newest = logs.iter().max_by_key(|log| log.last).cloned();
-        let last = match &newest {
-            Some(log) => {
-                let span = read(&log.path, &at.get_all(&log.path, OBJECT_BYTES_MAX)?)?;
-                Some((span.header.last, span.head))
-            }
-            None => None,
-        };
-        let mut small: Vec<LogPlace> = Vec::new();
-        let mut next = newest.map(|log| log.last);
-        for log in logs.into_iter().rev() {
-            if log.bytes < LARGE_BYTES && Some(log.last) == next {
-                next = log.first.checked_sub(1);
-                small.push(log);
+    pub fn open(at: Arc<Objects>, cluster: &str, broken: &HashSet<String>) -> Result<Self, BackupError> {
+        let mut logs = place::logs(&at, cluster)?;
+        logs.sort_by_key(|log| log.last);
+        let mut archive = Self { at, cluster: cluster.to_owned(), last: None, small: Vec::new(), lost: Vec::new() };
+        while let Some(newest) = logs.last() {
+            match read(&newest.path, &archive.at.get_all(&newest.path, OBJECT_BYTES_MAX)?) {
+                Ok(span) => {
+                    archive.last = Some((span.header.last, span.head));
+                    break;
+                }
+                Err(error @ BackupError::Damaged { .. }) => {
+                    tracing::warn!(%error, "the archive goes on before it");
+                    archive.lost.extend(logs.pop());
+                }
+                Err(error) => return Err(error),
             }
         }
-        small.reverse();
-        Ok(Self { at, cluster: cluster.to_owned(), last, small })
+        let mut next = archive.last.map(|(last, _)| last);
+        logs.sort_by_key(|log| (log.first, std::cmp::Reverse(log.last)));
+        for log in logs.into_iter().rev() {
+            if broken.contains(&log.path) {
+                break;
+            }
+            if log.bytes < LARGE_BYTES && Some(log.last) == next {
+                next = log.first.checked_sub(1);
+                archive.small.push(log);
+            }
+        }
+        archive.small.reverse();
+        Ok(archive)
     }
 
     /// The last entry in it, with its chain hash.
@@ -122,6 +145,7 @@ impl Archive {
     pub fn restart(&mut self, index: u64, hash: ChainHash) {
         self.last = Some((index, hash));
         self.small.clear();
+        self.lost.clear();
     }
 
     /// Adds entries, which follow the last one, with the cold files that they name. Blocking.
@@ -154,6 +178,13 @@ impl Archive {
         };
         let place = self.put(&header, &bytes)?;
         self.last = Some((last.index, head));
+        // What was lost is here again; one of the same name has been written over.
+        let (again, lost): (Vec<LogPlace>, _) =
+            std::mem::take(&mut self.lost).into_iter().partition(|log| log.last <= last.index);
+        self.lost = lost;
+        for log in again.iter().filter(|log| log.path != place.path) {
+            self.at.delete(&log.path)?;
+        }
         match place.bytes < LARGE_BYTES {
             true => self.small.push(place),
             false => self.small.clear(),
@@ -173,11 +204,26 @@ impl Archive {
     ///
     /// # Errors
     /// [`BackupError`]: all entries are still there.
-    pub fn merge(&mut self) -> Result<(), BackupError> {
+    pub fn merge(&mut self) -> Result<Merged, BackupError> {
         let bytes: u64 = self.small.iter().map(|log| log.bytes).sum();
         if self.small.len() < 2 || (self.small.len() < MERGE_COUNT && bytes < LARGE_BYTES) {
-            return Ok(());
+            return Ok(Merged::Whole);
         }
+        match self.merge_small() {
+            Ok(()) => Ok(Merged::Whole),
+            Err(error) => match &error {
+                BackupError::Damaged { path, .. } => {
+                    let behind =
+                        self.small.iter().position(|log| log.path == *path).map_or(self.small.len(), |at| at + 1);
+                    self.small.drain(..behind);
+                    Ok(Merged::Gap(error))
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn merge_small(&mut self) -> Result<(), BackupError> {
         let mut whole: Option<Span> = None;
         for log in &self.small {
             let span = read(&log.path, &self.at.get_all(&log.path, OBJECT_BYTES_MAX)?)?;

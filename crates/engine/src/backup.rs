@@ -6,11 +6,12 @@
 //! While the archive's store is away nothing else waits for it: the log stays longer, up to a bound. What is cut all the same
 //! is a gap, behind which a new base backup begins.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use perigee_backup::archive::Archive;
+use perigee_backup::archive::{Archive, Merged};
 use perigee_backup::base;
 pub use perigee_backup::base::Base;
 use perigee_backup::{BackupError, place};
@@ -50,6 +51,8 @@ pub struct BackupOptions {
 pub(crate) struct Backups {
     /// The archive, as the leader of a term found it.
     archive: Mutex<Option<(Term, Archive)>>,
+    /// Objects of the archive that were found damaged, and behind which a base backup was made.
+    broken: Mutex<HashSet<String>>,
     /// One base backup at a time.
     running: Mutex<()>,
     /// Held for reading while cold files must stay that a backup copies, for writing while files are removed.
@@ -141,7 +144,8 @@ pub(crate) fn ship(engine: &Arc<Engine>, files_stay: bool) -> Result<Option<LogI
     let mut open = engine.backups.archive.lock();
     if open.as_ref().is_none_or(|(opened_in, _)| *opened_in != term) {
         // Another leader may have written to it since.
-        let archive = Archive::open(Arc::clone(&options.objects), &cluster(engine))?;
+        let broken = engine.backups.broken.lock().clone();
+        let archive = Archive::open(Arc::clone(&options.objects), &cluster(engine), &broken)?;
         check_history(engine, &archive, options.objects.location())?;
         *open = Some((term, archive));
     }
@@ -193,7 +197,9 @@ fn ship_into(engine: &Arc<Engine>, archive: &mut Archive, files_stay: bool) -> R
     if let Some((last, _)) = archive.last() {
         engine.consensus.archived(LogIndex(last));
     }
-    archive.merge()?;
+    if let Merged::Gap(error) = archive.merge()? {
+        bridge(engine, error, files_stay)?;
+    }
     Ok(LogIndex(archive.last().map_or(0, |(last, _)| last)))
 }
 
@@ -224,6 +230,22 @@ fn begin_anew(engine: &Arc<Engine>, archive: &mut Archive, next: u64, files_stay
     let hash = hex::decode(&base.chain_hash).ok().and_then(|bytes| bytes.try_into().ok());
     let hash = hash.ok_or_else(|| BackupError::Refused("the backup has no chain hash".to_owned()))?;
     archive.restart(base.index, hash);
+    Ok(())
+}
+
+/// An object of the archive is damaged: a base backup behind it, from which restores to later times begin.
+fn bridge(engine: &Arc<Engine>, damage: BackupError, files_stay: bool) -> Result<(), BackupError> {
+    let Some(options) = &engine.options.backup else { return Ok(()) };
+    tracing::error!(error = %damage, "the archive is damaged: a new backup begins");
+    metrics::counter!(names::BACKUP_FAILURES_TOTAL).increment(1);
+    match make_base(engine, &options.objects, files_stay) {
+        Ok(_) => {}
+        // Somebody makes one; it may have begun before the damage, so this is tried again.
+        Err(error) => return Err(BackupError::Refused(error.message().to_owned())),
+    }
+    if let BackupError::Damaged { path, .. } = damage {
+        engine.backups.broken.lock().insert(path);
+    }
     Ok(())
 }
 
