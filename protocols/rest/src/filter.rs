@@ -101,7 +101,7 @@ impl Filter {
             });
             return Ok(());
         }
-        parameters.push(Parameter { ty: None, json: value.clone() });
+        parameters.push(Parameter::json(value.clone()));
         out.push_str(&format!(" {operator} ${}", parameters.len()));
         Ok(())
     }
