@@ -377,7 +377,7 @@ mod tests {
     fn a_node_is_asked_over_its_address() {
         let cli = Cli::try_parse_from("perigee admin --address 127.0.0.1:1 verify --table s.t".split_whitespace());
         let Command::Admin(arguments) = cli.unwrap().command else { panic!("not admin") };
-        assert_eq!(arguments.address, "127.0.0.1:1");
+        assert_eq!(arguments.node.address, "127.0.0.1:1");
         assert!(matches!(arguments.command, AdminCommand::Verify { table, skip_log: false } if table == ["s.t"]));
         assert!(Cli::try_parse_from(["perigee", "admin", "status"]).is_err());
     }

@@ -148,7 +148,7 @@ enum Form {
     /// Nothing has begun.
     None,
     Rows(Arc<[ResultColumn]>, Style),
-    Arrow(ArrowStream),
+    Arrow(Box<ArrowStream>),
 }
 
 fn message(part: Part) -> v1::QueryResponse {
@@ -170,7 +170,7 @@ impl Encode for Encoder {
             let mut bytes = Vec::new();
             let stream = ArrowStream::begin(columns, &mut bytes)?;
             out.push(message(Part::Arrow(bytes)));
-            Form::Arrow(stream)
+            Form::Arrow(Box::new(stream))
         } else {
             Form::Rows(Arc::clone(columns), Style::of(session))
         };
