@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
+use perigee_api::client::Access;
 use perigee_api::v1;
 use perigee_testkit::resp::Connection;
 use perigee_testkit::{Client, Server};
@@ -22,6 +22,18 @@ const ROLES: &[(&str, &str, bool, bool)] = &[
 ];
 
 const DOORS: &[&str] = &["pg", "redis", "rest", "grpc"];
+
+/// A node with all doors open, which asks for passwords.
+fn server() -> Server {
+    options()
+        .with_rest()
+        .with_grpc()
+        .with_redis()
+        .env("PERIGEE_SECURITY__AUTHENTICATION", "scram-sha-256")
+        .env("PERIGEE_SECURITY__SUPERUSER_PASSWORD", "correct horse")
+        .start()
+        .unwrap()
+}
 
 /// Runs a statement as a role through a door; what it says, or that it may not.
 async fn ask(server: &Server, door: &str, role: (&str, &str), statement: &str) -> Result<String, String> {
@@ -55,8 +67,7 @@ async fn ask(server: &Server, door: &str, role: (&str, &str), statement: &str) -
             answer.map(|answer| format!("{:?}", answer.rows)).map_err(state)
         }
         _ => {
-            let login = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", role.0, role.1));
-            let headers = [("Authorization", &*format!("Basic {login}"))];
+            let headers = [("Authorization", &*Access::basic(role.0, role.1))];
             let answer = call(server, "POST", "/v1/sql", &headers, &json!({"sql": statement}));
             match answer.json()["sqlstate"].as_str() {
                 Some(state) => Err(state.to_owned()),
@@ -68,14 +79,7 @@ async fn ask(server: &Server, door: &str, role: (&str, &str), statement: &str) -
 
 #[tokio::test]
 async fn what_a_role_may_not_do_it_does_through_no_door() {
-    let server = options()
-        .with_rest()
-        .with_grpc()
-        .with_redis()
-        .env("PERIGEE_SECURITY__AUTHENTICATION", "scram-sha-256")
-        .env("PERIGEE_SECURITY__SUPERUSER_PASSWORD", "correct horse")
-        .start()
-        .unwrap();
+    let server = server();
     let superuser = ("postgres", "correct horse");
     for statement in [
         "CREATE TABLE t (id int PRIMARY KEY, door text, role text)",
@@ -123,11 +127,8 @@ async fn what_a_role_may_not_do_it_does_through_no_door() {
         }
     }
     // The row as a resource and as a hash.
-    let headers = |role: &str, password: &str| {
-        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{role}:{password}")))
-    };
     for &(role, password, reads, _) in ROLES {
-        let authorization = headers(role, password);
+        let authorization = Access::basic(role, password);
         let row = call(&server, "GET", "/v1/tables/t/rows/1", &[("Authorization", &authorization)], &json!(null));
         assert_eq!(row.status, if reads { 200 } else { 403 }, "{role}: {}", row.text());
         let mut redis = Connection::open(server.redis(), Duration::from_secs(60)).unwrap();
@@ -150,8 +151,7 @@ async fn set(server: &Server, door: &str, role: (&str, &str), key: &str, value: 
     match door {
         "redis" => redis_of(server, role).ask(&["SET", key, value]).to_string().contains("OK"),
         "rest" => {
-            let login = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", role.0, role.1));
-            let headers = [("Authorization", &*format!("Basic {login}"))];
+            let headers = [("Authorization", &*Access::basic(role.0, role.1))];
             let answer = call(server, "PUT", &format!("/v1/keys/{key}"), &headers, &json!({"value": value}));
             assert!(matches!(answer.status, 204 | 403), "{}", answer.text());
             answer.status == 204
@@ -178,8 +178,7 @@ async fn get(server: &Server, door: &str, role: (&str, &str), key: &str) -> Opti
             (!reply.contains("NOPERM")).then_some(reply)
         }
         "rest" => {
-            let login = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", role.0, role.1));
-            let headers = [("Authorization", &*format!("Basic {login}"))];
+            let headers = [("Authorization", &*Access::basic(role.0, role.1))];
             let answer = call(server, "GET", &format!("/v1/keys/{key}"), &headers, &json!(null));
             assert!(matches!(answer.status, 200 | 403), "{}", answer.text());
             (answer.status == 200).then(|| answer.text())
@@ -207,14 +206,7 @@ fn redis_of(server: &Server, role: (&str, &str)) -> Connection {
 
 #[tokio::test]
 async fn a_key_is_one_key_at_every_door_with_the_same_rights() {
-    let server = options()
-        .with_rest()
-        .with_grpc()
-        .with_redis()
-        .env("PERIGEE_SECURITY__AUTHENTICATION", "scram-sha-256")
-        .env("PERIGEE_SECURITY__SUPERUSER_PASSWORD", "correct horse")
-        .start()
-        .unwrap();
+    let server = server();
     let superuser = ("postgres", "correct horse");
     for statement in [
         "CREATE ROLE keeper LOGIN PASSWORD 'k'",

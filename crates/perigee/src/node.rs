@@ -206,12 +206,7 @@ fn serve_pg(
     assembly: &Arc<Assembly>,
     closing: CancellationToken,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let tls = match (&config.security.tls_certificate, &config.security.tls_key) {
-        (Some(certificate), Some(key)) => {
-            Some(ServerTls::load(certificate, key, &["postgresql"]).map_err(Failure::fatal)?)
-        }
-        _ => None,
-    };
+    let tls = tls(config, &["postgresql"])?;
     let options = PgOptions { tls, connections_max: config.sessions.max, ..PgOptions::default() };
     let engine = Arc::clone(assembly.engine());
     Ok(async move { PgServer::serve(listener, engine, options, closing).await })
@@ -227,10 +222,7 @@ fn serve_redis(
     closing: CancellationToken,
     doors: &OpenDoors,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let tls = match (&config.security.tls_certificate, &config.security.tls_key) {
-        (Some(certificate), Some(key)) => Some(ServerTls::load(certificate, key, &[]).map_err(Failure::fatal)?),
-        _ => None,
-    };
+    let tls = tls(config, &[])?;
     let engine = assembly.engine();
     let keyspace = engine.keyspace().ok_or_else(|| Failure::fatal("the node has no keyspace"))?;
     let port = listener.local_addr().map_or(0, |address| address.port());
@@ -250,17 +242,19 @@ fn serve_rest(
     closing: CancellationToken,
     doors: &OpenDoors,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let security = &config.security;
-    let tls = match (&security.tls_certificate, &security.tls_key) {
-        (Some(certificate), Some(key)) => {
-            Some(ServerTls::load(certificate, key, &["h2", "http/1.1"]).map_err(Failure::fatal)?)
-        }
-        _ => None,
-    };
+    let tls = tls(config, &["h2", "http/1.1"])?;
     let options = RestOptions { tls, connections_max: config.sessions.max, ..RestOptions::default() };
     let server = perigee_rest::server(shared, options, closing);
     drop(doors.rest.set(Arc::clone(&server)));
     Ok(server.serve(listener))
+}
+
+/// TLS where it is configured, with a door's protocols.
+fn tls(config: &Config, protocols: &[&str]) -> Result<Option<ServerTls>, Failure> {
+    let (Some(certificate), Some(key)) = (&config.security.tls_certificate, &config.security.tls_key) else {
+        return Ok(None);
+    };
+    ServerTls::load(certificate, key, protocols).map(Some).map_err(Failure::fatal)
 }
 
 fn token(secret: &Option<perigee_config::Secret>) -> Option<String> {
@@ -276,11 +270,7 @@ async fn serve_grpc(
     closing: CancellationToken,
     doors: &OpenDoors,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let security = &config.security;
-    let tls = match (&security.tls_certificate, &security.tls_key) {
-        (Some(certificate), Some(key)) => Some(ServerTls::load(certificate, key, &["h2"]).map_err(Failure::fatal)?),
-        _ => None,
-    };
+    let tls = tls(config, &["h2"])?;
     let options =
         GrpcOptions { tls, connections_max: config.sessions.max, drain_timeout: RestOptions::default().drain_timeout };
     let members = Arc::new(assembly.gateway().clone());
