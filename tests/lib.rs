@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod bank;
+pub mod grpc;
 
 use perigee_testkit::{Server, ServerOptions};
 

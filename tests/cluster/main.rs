@@ -4,6 +4,7 @@
 
 mod failover;
 mod faults;
+mod grpc;
 mod load;
 mod members;
 mod redis;

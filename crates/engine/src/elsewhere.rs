@@ -52,6 +52,8 @@ pub enum SessionDoor {
     Postgres = 1,
     /// HTTP, one request.
     Rest = 2,
+    /// HTTP/2, one call of gRPC.
+    Grpc = 3,
 }
 
 /// The way to sessions at the leader.

@@ -1,10 +1,10 @@
 //! `perigee admin`: asks a running node over its gRPC door, and nothing else.
 
-use perigee_grpc::client::{Admin, ClientError};
-use perigee_grpc::v1;
-use perigee_grpc::v1::change_cluster_request::Change;
+use perigee_api::client::{Access, Admin, ClientError};
+use perigee_api::v1;
+use perigee_api::v1::change_cluster_request::Change;
 
-use crate::cli::{AdminArguments, AdminCommand, ClusterCommand};
+use crate::cli::{AdminArguments, AdminCommand, ClusterCommand, NodePlace};
 use crate::failure::Failure;
 
 /// Runs the command and prints what the node answers.
@@ -14,7 +14,7 @@ pub(crate) fn run(arguments: &AdminArguments) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::fatal(format!("cannot start threads: {error}")))?;
     runtime.block_on(async {
-        let mut admin = Admin::connect(&arguments.address).await.map_err(failure)?;
+        let mut admin = connect(&arguments.node).await?;
         match &arguments.command {
             AdminCommand::Status => print_status(&admin.status().await.map_err(failure)?),
             AdminCommand::Verify { table, skip_log } => {
@@ -30,6 +30,16 @@ pub(crate) fn run(arguments: &AdminArguments) -> Result<(), Failure> {
         }
         Ok(())
     })
+}
+
+/// Connects to a node as whoever the arguments and the environment name.
+pub(crate) async fn connect(node: &NodePlace) -> Result<Admin, Failure> {
+    let authorization = match &node.user {
+        Some(user) => Some(Access::basic(user, &std::env::var("PGPASSWORD").unwrap_or_default())),
+        None => std::env::var("PERIGEE_SECURITY__ADMIN_TOKEN").ok().map(|token| format!("Bearer {token}")),
+    };
+    let access = Access { authorization, tls_authority: node.tls_authority.clone() };
+    Admin::connect(&node.address, &access).await.map_err(failure)
 }
 
 pub(crate) fn failure(error: ClientError) -> Failure {

@@ -9,15 +9,15 @@ use perigee_backup::restore::{self, Building};
 use perigee_backup::{BackupError, prune, verify};
 use perigee_config::Config;
 use perigee_consensus::Node;
-use perigee_grpc::client::Admin;
 use perigee_log::{Meta, NodeIdentity};
 use perigee_runtime::{Files, SystemFiles};
 use perigee_storage::objects::Objects;
 use perigee_types::Hlc;
 use perigee_types::text::{OutputSettings, datetime_in, datetime_out};
 
+use crate::admin_command;
 use crate::assembly::cold_store;
-use crate::cli::{BackupCommand, BackupPlace, RestoreArguments};
+use crate::cli::{BackupCommand, BackupPlace, NodePlace, RestoreArguments};
 use crate::config_command;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
@@ -32,21 +32,21 @@ const CACHE_BYTES: u64 = 1 << 20;
 /// `perigee backup …`
 pub(crate) fn run(command: &BackupCommand) -> Result<(), Failure> {
     match command {
-        BackupCommand::Create { address, url } => create(address, url.as_deref()),
+        BackupCommand::Create { node, url } => create(node, url.as_deref()),
         BackupCommand::List(place) => list(place),
         BackupCommand::Verify(place) => check(place),
         BackupCommand::Prune { place, keep, grace } => remove(place, *keep, grace),
     }
 }
 
-fn create(address: &str, url: Option<&str>) -> Result<(), Failure> {
+fn create(node: &NodePlace, url: Option<&str>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::fatal(format!("cannot start threads: {error}")))?;
     let made = runtime.block_on(async {
-        let mut admin = Admin::connect(address).await.map_err(crate::admin_command::failure)?;
-        admin.backup(url).await.map_err(crate::admin_command::failure)
+        let mut admin = admin_command::connect(node).await?;
+        admin.backup(url).await.map_err(admin_command::failure)
     })?;
     println!("backup {} of cluster {}", made.name, made.cluster);
     println!("  up to entry {}, {} bytes, {} cold files", made.index, made.bytes, made.cold_files);

@@ -42,9 +42,8 @@ pub(crate) enum Command {
 pub(crate) enum BackupCommand {
     /// Ask a running node for a base backup. Where backup.url is set the node makes them by itself, and archives its log.
     Create {
-        /// Where the node's gRPC door listens.
-        #[arg(long, value_name = "HOST:PORT")]
-        address: String,
+        #[command(flatten)]
+        node: NodePlace,
         /// Where to: file:///folder, s3://bucket/path, az://container/path or gs://bucket/path [default: the node's backup.url].
         #[arg(long, value_name = "URL")]
         url: Option<String>,
@@ -123,12 +122,28 @@ pub(crate) enum CertCommand {
     },
 }
 
-/// `perigee admin`
+/// A running node, and who asks it: a superuser. Without a user the token in `PERIGEE_SECURITY__ADMIN_TOKEN` is sent, where there is
+/// one.
 #[derive(Debug, Args)]
-pub(crate) struct AdminArguments {
+pub(crate) struct NodePlace {
     /// Where the node's gRPC door listens.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) address: String,
+
+    /// A superuser; the environment has the password (PGPASSWORD).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+
+    /// Speak TLS with a node whose certificate is of this authority (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_authority: Option<PathBuf>,
+}
+
+/// `perigee admin`
+#[derive(Debug, Args)]
+pub(crate) struct AdminArguments {
+    #[command(flatten)]
+    pub(crate) node: NodePlace,
 
     /// What to ask.
     #[command(subcommand)]
@@ -362,7 +377,7 @@ mod tests {
     fn a_node_is_asked_over_its_address() {
         let cli = Cli::try_parse_from("perigee admin --address 127.0.0.1:1 verify --table s.t".split_whitespace());
         let Command::Admin(arguments) = cli.unwrap().command else { panic!("not admin") };
-        assert_eq!(arguments.address, "127.0.0.1:1");
+        assert_eq!(arguments.node.address, "127.0.0.1:1");
         assert!(matches!(arguments.command, AdminCommand::Verify { table, skip_log: false } if table == ["s.t"]));
         assert!(Cli::try_parse_from(["perigee", "admin", "status"]).is_err());
     }

@@ -9,11 +9,11 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use perigee_cluster::{Cluster, Doors};
 use perigee_consensus::{Consensus, LinkError, Node};
+use perigee_door::http::HttpServer;
 use perigee_engine::{Answers, Elsewhere, Engine, SessionDoor};
 use perigee_grpc::{ClusterChange, Members};
 use perigee_pgwire::ForeignSessions;
 use perigee_resp::{ForeignCall, ForeignMessage, RespServer};
-use perigee_rest::RestServer;
 use tokio::sync::mpsc;
 
 /// How long a read may wait for the leader to say where the log is.
@@ -38,6 +38,7 @@ mod kind {
 /// What a session begins with.
 const POSTGRES: u8 = SessionDoor::Postgres as u8;
 const REST: u8 = SessionDoor::Rest as u8;
+const GRPC: u8 = SessionDoor::Grpc as u8;
 
 /// This node's way to the doors of the others. Cheap to clone.
 #[derive(Clone)]
@@ -296,7 +297,8 @@ pub(crate) struct OpenDoors {
     handle: tokio::runtime::Handle,
     pub(crate) redis: OnceLock<Arc<RespServer>>,
     pub(crate) pg: OnceLock<ForeignSessions>,
-    pub(crate) rest: OnceLock<Arc<RestServer>>,
+    pub(crate) rest: OnceLock<Arc<HttpServer>>,
+    pub(crate) grpc: OnceLock<Arc<HttpServer>>,
     pub(crate) engine: OnceLock<Arc<Engine>>,
     pub(crate) gateway: OnceLock<Gateway>,
 }
@@ -305,8 +307,8 @@ impl OpenDoors {
     /// None yet; on the runtime that this is called on.
     pub(crate) fn new() -> Self {
         let handle = tokio::runtime::Handle::current();
-        let (redis, pg, rest) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { handle, redis, pg, rest, engine: OnceLock::new(), gateway: OnceLock::new() }
+        let (redis, pg, rest, grpc) = (OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { handle, redis, pg, rest, grpc, engine: OnceLock::new(), gateway: OnceLock::new() }
     }
 }
 
@@ -349,13 +351,19 @@ impl Doors for OpenDoors {
     }
 
     fn session(&self, mut requests: BoxStream<'static, Bytes>) -> BoxStream<'static, Bytes> {
-        let (pg, rest, handle) = (self.pg.get().cloned(), self.rest.get().cloned(), self.handle.clone());
+        let (pg, handle) = (self.pg.get().cloned(), self.handle.clone());
+        let (rest, grpc) = (self.rest.get().cloned(), self.grpc.get().cloned());
         async move {
             let door = requests.next().await.unwrap_or_default();
             let _on_its_threads = handle.enter();
-            match (&door[..], pg, rest) {
+            let http = match &door[..] {
+                [REST] => rest,
+                [GRPC] => grpc,
+                _ => None,
+            };
+            match (&door[..], pg, http) {
                 ([POSTGRES], Some(sessions), _) => sessions.serve(requests),
-                ([REST], _, Some(server)) => server.serve_foreign(requests),
+                (_, _, Some(server)) => server.serve_foreign(requests),
                 _ => stream::empty().boxed(),
             }
         }

@@ -10,10 +10,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use perigee_config::{Address, Config, LogFormat, REST_DEFAULT};
-use perigee_grpc::GrpcServer;
+use perigee_door::{Door, DoorOptions};
+use perigee_grpc::GrpcOptions;
 use perigee_pgwire::{ForeignSessions, PgOptions, PgServer};
 use perigee_resp::{RespOptions, RespServer};
-use perigee_rest::{RestOptions, RestServer};
+use perigee_rest::RestOptions;
 use perigee_runtime::{Runtime, SystemFiles};
 use perigee_security::tls::ServerTls;
 use perigee_telemetry::{Metrics, logs};
@@ -95,11 +96,6 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     let rest_listener = bind_rest(&config.listen.rest).await?;
     let grpc_listener = bind("grpc", &config.listen.grpc).await?;
     let cluster_listener = bind("cluster", &cluster_address(config)?).await?;
-    if let Some(address) = address(grpc_listener.as_ref()).filter(|address| !perigee_grpc::is_allowed(address)) {
-        return Err(Failure::Refused(format!(
-            "listen.grpc {address}: the gRPC door has no authentication yet and listens on loopback only"
-        )));
-    }
     let open = banner::Open {
         pg: address(pg_listener.as_ref()),
         redis: address(redis_listener.as_ref()),
@@ -143,14 +139,24 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
         }
         None => None,
     };
+    let door_options = DoorOptions {
+        admin_token: token(&config.security.admin_token),
+        read_only_token: token(&config.security.read_only_token),
+    };
+    let shared = Door::new(Arc::clone(assembly.engine()), &door_options);
     let rest_door = rest_listener
         .map(|listener| {
-            Ok::<_, Failure>(tokio::spawn(serve_rest(config, listener, &assembly, closing.clone(), &doors)?))
+            let shared = Arc::clone(&shared);
+            Ok::<_, Failure>(tokio::spawn(serve_rest(config, listener, shared, closing.clone(), &doors)?))
         })
         .transpose()?;
-    if let Some(listener) = grpc_listener {
-        tokio::spawn(serve_grpc(config.node.id.clone(), listener, Arc::clone(&assembly), closing.clone()));
-    }
+    let grpc_door = match grpc_listener {
+        Some(listener) => {
+            let serving = serve_grpc(config, listener, &assembly, shared, closing.clone(), &doors).await?;
+            Some(tokio::spawn(serving))
+        }
+        None => None,
+    };
     assembly.gateway().open(doors);
     status.serving(Arc::clone(&assembly));
     banner::print(config, &plan, open);
@@ -178,8 +184,8 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
         // The door has its own patience.
         let _ = door.await;
     }
-    if let Some(door) = rest_door {
-        // It too.
+    for door in [rest_door, grpc_door].into_iter().flatten() {
+        // They too.
         let _ = door.await;
     }
     if let Some(door) = door {
@@ -200,12 +206,7 @@ fn serve_pg(
     assembly: &Arc<Assembly>,
     closing: CancellationToken,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let tls = match (&config.security.tls_certificate, &config.security.tls_key) {
-        (Some(certificate), Some(key)) => {
-            Some(ServerTls::load(certificate, key, &["postgresql"]).map_err(Failure::fatal)?)
-        }
-        _ => None,
-    };
+    let tls = tls(config, &["postgresql"])?;
     let options = PgOptions { tls, connections_max: config.sessions.max, ..PgOptions::default() };
     let engine = Arc::clone(assembly.engine());
     Ok(async move { PgServer::serve(listener, engine, options, closing).await })
@@ -221,10 +222,7 @@ fn serve_redis(
     closing: CancellationToken,
     doors: &OpenDoors,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let tls = match (&config.security.tls_certificate, &config.security.tls_key) {
-        (Some(certificate), Some(key)) => Some(ServerTls::load(certificate, key, &[]).map_err(Failure::fatal)?),
-        _ => None,
-    };
+    let tls = tls(config, &[])?;
     let engine = assembly.engine();
     let keyspace = engine.keyspace().ok_or_else(|| Failure::fatal("the node has no keyspace"))?;
     let port = listener.local_addr().map_or(0, |address| address.port());
@@ -240,37 +238,45 @@ fn serve_redis(
 fn serve_rest(
     config: &Config,
     listener: TcpListener,
-    assembly: &Arc<Assembly>,
+    shared: Arc<Door>,
     closing: CancellationToken,
     doors: &OpenDoors,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let security = &config.security;
-    let tls = match (&security.tls_certificate, &security.tls_key) {
-        (Some(certificate), Some(key)) => {
-            Some(ServerTls::load(certificate, key, &["h2", "http/1.1"]).map_err(Failure::fatal)?)
-        }
-        _ => None,
-    };
-    let token = |token: &Option<perigee_config::Secret>| token.as_ref().map(|token| token.reveal().to_owned());
-    let options = RestOptions {
-        tls,
-        connections_max: config.sessions.max,
-        admin_token: token(&security.admin_token),
-        read_only_token: token(&security.read_only_token),
-        ..RestOptions::default()
-    };
-    let server = RestServer::new(Arc::clone(assembly.engine()), options, closing);
+    let tls = tls(config, &["h2", "http/1.1"])?;
+    let options = RestOptions { tls, connections_max: config.sessions.max, ..RestOptions::default() };
+    let server = perigee_rest::server(shared, options, closing);
     drop(doors.rest.set(Arc::clone(&server)));
     Ok(server.serve(listener))
 }
 
+/// TLS where it is configured, with a door's protocols.
+fn tls(config: &Config, protocols: &[&str]) -> Result<Option<ServerTls>, Failure> {
+    let (Some(certificate), Some(key)) = (&config.security.tls_certificate, &config.security.tls_key) else {
+        return Ok(None);
+    };
+    ServerTls::load(certificate, key, protocols).map(Some).map_err(Failure::fatal)
+}
+
+fn token(secret: &Option<perigee_config::Secret>) -> Option<String> {
+    secret.as_ref().map(|secret| secret.reveal().to_owned())
+}
+
 /// The gRPC door.
-async fn serve_grpc(node: String, listener: TcpListener, assembly: Arc<Assembly>, closing: CancellationToken) {
-    let engine = Arc::clone(assembly.engine());
+async fn serve_grpc(
+    config: &Config,
+    listener: TcpListener,
+    assembly: &Arc<Assembly>,
+    shared: Arc<Door>,
+    closing: CancellationToken,
+    doors: &OpenDoors,
+) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let tls = tls(config, &["h2"])?;
+    let options =
+        GrpcOptions { tls, connections_max: config.sessions.max, drain_timeout: RestOptions::default().drain_timeout };
     let members = Arc::new(assembly.gateway().clone());
-    if let Err(error) = GrpcServer::serve(listener, engine, node, members, closing).await {
-        tracing::error!(%error, "the gRPC door has closed");
-    }
+    let server = perigee_grpc::server(shared, config.node.id.clone(), members, options, closing).await;
+    drop(doors.grpc.set(Arc::clone(&server)));
+    Ok(server.serve(listener))
 }
 
 /// Lets open transactions end, for a while; what is still open then is ended.

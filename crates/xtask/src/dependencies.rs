@@ -6,7 +6,9 @@ use crate::Finding;
 use crate::tree::Tree;
 
 /// What a protocol crate may use of the server: it converts, calls the engine and converts back.
-const PROTOCOL_MAY_USE: [&str; 10] = [
+const PROTOCOL_MAY_USE: [&str; 12] = [
+    "perigee-api",
+    "perigee-door",
     "perigee-engine",
     "perigee-plan",
     "perigee-query",
@@ -52,6 +54,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
+    ("api", &[]),
+    ("door", &["types", "plan", "engine", "security"]),
 ];
 
 /// Each protocol crate uses the engine and what travels through it, and no other protocol.

@@ -1,27 +1,31 @@
-//! The gRPC door: package `perigee.v1`, health and reflection.
+//! The gRPC door: the services of package `perigee.v1` ([`perigee_api`]), health and reflection.
 //!
-//! A door converts, calls the engine and converts back. [`server`] listens, [`admin`] is the service of operators,
-//! [`client`] is what `perigee admin` speaks. No roles guard it yet, so it listens on loopback only.
+//! A door converts, calls the engine and converts back; it holds no data and no rules. Who asks, statements in tasks of their own,
+//! transactions, connections and the way to the leader are those of [`perigee_door`].
+//!
+//! ```text
+//! server        what there is; who may ask
+//!   sql           statements and transactions
+//!   key_value, time_series  the keyspace, through its tables in SQL
+//!   admin         what operators ask
+//!     stream      results as streams of messages
+//! ```
+//!
+//! - [`error`]: the engine's errors as statuses, in this one place
+//! - [`value`]: values as messages, and back
 
 mod admin;
-pub mod client;
+mod caller;
 mod error;
+mod key_value;
 mod members;
 mod server;
+mod sql;
+mod stream;
+mod time_series;
+mod value;
+
+pub(crate) use perigee_api::v1;
 
 pub use members::{Changing, ClusterChange, Members};
-pub use server::{GrpcServer, is_allowed};
-
-/// Messages and services of `perigee.v1`, as the descriptors in `proto/` say.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    clippy::allow_attributes_without_reason,
-    reason = "generated from the descriptors, which have the comments"
-)]
-#[path = "generated/perigee.v1.rs"]
-pub mod v1;
-
-/// The compiled descriptors, for reflection.
-pub(crate) const DESCRIPTORS: &[u8] = include_bytes!("generated/perigee.v1.bin");
+pub use server::{GrpcOptions, server};

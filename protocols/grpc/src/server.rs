@@ -1,77 +1,120 @@
-//! The server: Admin, health and reflection on one address.
+//! The server: all services on one address.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use perigee_engine::Engine;
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use axum::extract::Request;
+use perigee_api::DESCRIPTORS;
+use perigee_door::Door;
+use perigee_door::forward::{Forward, forward};
+use perigee_door::http::{HttpOptions, HttpServer};
+use perigee_engine::SessionDoor;
+use perigee_security::ServerTls;
+use perigee_telemetry::names;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::service::Routes;
 
-use crate::DESCRIPTORS;
 use crate::admin::AdminService;
+use crate::caller::guard;
+use crate::error::status;
+use crate::key_value::KeyValueService;
 use crate::members::Members;
+use crate::sql::SqlService;
+use crate::time_series::TimeSeriesService;
 use crate::v1::admin_server::AdminServer;
+use crate::v1::key_value_server::KeyValueServer;
+use crate::v1::sql_server::SqlServer;
+use crate::v1::time_series_server::TimeSeriesServer;
 
-/// Requests of one connection at a time.
-const STREAMS_MAX: u32 = 64;
-/// Bytes of a request.
-const REQUEST_BYTES_MAX: usize = 1 << 20;
-/// A connection that does not answer pings this long is closed.
+/// Bytes of a message of a client.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// How long a connection may be silent before it is asked whether it is there, and how long it may take to say so.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How long a client may take no bytes of an answer, and the next part of a message.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether the door may listen here: on loopback only, as long as no roles guard it.
-#[must_use]
-pub fn is_allowed(address: &SocketAddr) -> bool {
-    address.ip().is_loopback()
+/// How the door behaves.
+#[derive(Clone, Debug, Default)]
+pub struct GrpcOptions {
+    /// TLS, where it is configured, with `h2` as its protocol.
+    pub tls: Option<ServerTls>,
+    /// Connections at a time; one more is closed at once.
+    pub connections_max: usize,
+    /// How long calls may still run when the server stops.
+    pub drain_timeout: Duration,
 }
 
-/// The gRPC door.
-pub struct GrpcServer;
+/// The gRPC door to the node that is called `node`, until `shutdown`.
+pub async fn server(
+    door: Arc<Door>,
+    node: String,
+    members: Arc<dyn Members>,
+    options: GrpcOptions,
+    shutdown: CancellationToken,
+) -> Arc<HttpServer> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<AdminServer<AdminService>>().await;
+    health.set_serving::<SqlServer<SqlService>>().await;
+    health.set_serving::<KeyValueServer<KeyValueService>>().await;
+    health.set_serving::<TimeSeriesServer<TimeSeriesService>>().await;
+    let admin = AdminService::new(Arc::clone(&door.engine), node, members);
+    let sql = SqlServer::new(SqlService::new(Arc::clone(&door)));
+    let keys = KeyValueServer::new(KeyValueService::new(Arc::clone(&door)));
+    let series = TimeSeriesServer::new(TimeSeriesService::new(Arc::clone(&door)));
+    let routes = Routes::new(AdminServer::new(admin))
+        .add_service(sql.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(keys.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(series.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(health_service);
+    let way = Arc::new(Forward {
+        engine: Arc::clone(&door.engine),
+        door: SessionDoor::Grpc,
+        body_timeout: PATIENCE,
+        runs_anywhere,
+        is_kept,
+        refuse: |error| status(&error).into_http(),
+    });
+    let router = with_reflection(routes)
+        .into_axum_router()
+        .layer(axum::middleware::from_fn_with_state(door, guard))
+        .layer(axum::middleware::from_fn_with_state(way, forward));
+    let options = HttpOptions {
+        name: "gRPC",
+        connections_total: names::GRPC_CONNECTIONS_TOTAL,
+        panics_total: names::GRPC_PANICS_TOTAL,
+        tls: options.tls,
+        http2_only: true,
+        connections_max: options.connections_max,
+        head_timeout: KEEPALIVE,
+        write_timeout: PATIENCE,
+        drain_timeout: options.drain_timeout,
+    };
+    HttpServer::new(router, options, shutdown)
+}
 
-impl GrpcServer {
-    /// Serves until `closing`, then lets the calls that run end.
-    ///
-    /// # Errors
-    /// When the server ends by itself.
-    pub async fn serve(
-        listener: TcpListener,
-        engine: Arc<Engine>,
-        node: String,
-        members: Arc<dyn Members>,
-        closing: CancellationToken,
-    ) -> Result<(), tonic::transport::Error> {
-        let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<AdminServer<AdminService>>().await;
-        let reflection = |builder: tonic_reflection::server::Builder<'static>| {
-            builder
-                .register_encoded_file_descriptor_set(DESCRIPTORS)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
-        // grpcurl asks for v1, older tools for v1alpha.
-        let v1 = reflection(tonic_reflection::server::Builder::configure()).build_v1();
-        let v1alpha = reflection(tonic_reflection::server::Builder::configure()).build_v1alpha();
-        let (v1, v1alpha) = match (v1, v1alpha) {
-            (Ok(v1), Ok(v1alpha)) => (Some(v1), Some(v1alpha)),
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::error!(%error, "no reflection");
-                (None, None)
-            }
-        };
-        let admin =
-            AdminServer::new(AdminService::new(engine, node, members)).max_decoding_message_size(REQUEST_BYTES_MAX);
-        Server::builder()
-            .max_concurrent_streams(STREAMS_MAX)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE))
-            .tcp_nodelay(true)
-            .add_service(admin)
-            .add_service(health_service)
-            .add_optional_service(v1)
-            .add_optional_service(v1alpha)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), closing.cancelled_owned())
-            .await
+/// What each node answers for itself: operators, health, reflection.
+fn runs_anywhere(request: &Request) -> bool {
+    let path = request.uri().path();
+    path.starts_with("/perigee.v1.Admin/") || !path.starts_with("/perigee.v1.")
+}
+
+/// What a client streams may come slowly, and goes on at once.
+fn is_kept(request: &Request) -> bool {
+    request.uri().path() != "/perigee.v1.TimeSeries/Add"
+}
+
+fn with_reflection(routes: Routes) -> Routes {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // grpcurl asks for v1, older tools for v1alpha.
+    match (builder().build_v1(), builder().build_v1alpha()) {
+        (Ok(v1), Ok(v1alpha)) => routes.add_service(v1).add_service(v1alpha),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "no reflection");
+            routes
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use perigee_door::LeaseError;
 use perigee_types::{SqlError, SqlState};
 use serde_json::{Map, Value, json};
 
@@ -91,6 +92,18 @@ impl From<SqlError> for Problem {
             challenge: status == StatusCode::UNAUTHORIZED,
             sql: Some(error),
         }
+    }
+}
+
+impl From<LeaseError> for Problem {
+    fn from(error: LeaseError) -> Self {
+        let status = match error {
+            LeaseError::Sql(error) => return error.into(),
+            LeaseError::Missing => StatusCode::NOT_FOUND,
+            LeaseError::Busy => StatusCode::CONFLICT,
+            LeaseError::Bad(_) => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, error.message())
     }
 }
 

@@ -101,7 +101,7 @@ impl Filter {
             });
             return Ok(());
         }
-        parameters.push(Parameter { ty: None, json: value.clone() });
+        parameters.push(Parameter::json(value.clone()));
         out.push_str(&format!(" {operator} ${}", parameters.len()));
         Ok(())
     }
@@ -114,13 +114,20 @@ pub(crate) fn quoted(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use perigee_door::Given;
+
     use super::*;
 
     fn check(filter: &str, expected: Result<(&str, &[&str]), &str>) {
         let filter: Filter = serde_json::from_str(filter).unwrap();
         let (mut text, mut parameters) = (String::new(), Vec::new());
         let written = filter.write(&mut text, &mut parameters);
-        let values: Vec<&str> = parameters.iter().map(|parameter| parameter.json.get()).collect();
+        let json = |parameter: &Parameter| match &parameter.given {
+            Given::Json(json) => json.get().to_owned(),
+            other => panic!("{other:?} is no JSON"),
+        };
+        let values: Vec<String> = parameters.iter().map(json).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
         let found = written.map(|()| (text.as_str(), values.as_slice()));
         assert_eq!(found.as_ref().map_err(|error| error.state().code()), expected.as_ref().map_err(|code| *code));
     }

@@ -1,73 +1,29 @@
-//! Who sends a request.
-//!
-//! | `Authorization` | who |
-//! | --- | --- |
-//! | `Basic` with name and password | the role of SQL, its password checked against its SCRAM verifier |
-//! | `Bearer` with the admin token | the first superuser |
-//! | `Bearer` with the read-only token | `pg_read_all_data`, in transactions that never write |
-//! | `Token` | as `Bearer`: InfluxDB's clients say it so |
-//! | none | the first superuser where nobody is asked (trust), as at the PostgreSQL door; else 401 |
+//! Who sends a request, as a handler is given it.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use base64::Engine as _;
-use parking_lot::Mutex;
-use perigee_engine::{Authentication, ConnectRequest, Session};
-use perigee_security::ScramVerifier;
+use perigee_door::Peer;
 use perigee_telemetry::names;
-use perigee_types::SqlResult;
-use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 
 use crate::error::Problem;
-use crate::server::{Door, Peer};
+use crate::server::Door;
 
-/// The role of the read-only token.
-const READER: &str = "pg_read_all_data";
-/// The database of who names none.
-const DATABASE: &str = "postgres";
-/// Passwords that are checked at a time: each costs thousands of rounds of a hash.
-const CHECKS_MAX: usize = 4;
-/// Passwords that were right, and need not be checked again while the role's verifier is the same.
-const KNOWN_MAX: usize = 1_024;
+/// What sessions of this door are called.
+const APPLICATION: &str = "rest";
 
 /// Who sends a request.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    /// The role.
-    pub(crate) user: String,
-    /// Nothing is ever written.
-    pub(crate) read_only: bool,
-    peer: Option<SocketAddr>,
-    encrypted: bool,
-}
+pub(crate) struct Caller(perigee_door::Caller);
 
-impl Caller {
-    /// Opens a session.
-    ///
-    /// # Errors
-    /// What connecting gives.
-    pub(crate) async fn connect(
-        &self,
-        door: &Door,
-        database: Option<&str>,
-        mut settings: Vec<(String, String)>,
-    ) -> SqlResult<Session> {
-        settings.insert(0, ("application_name".to_owned(), "rest".to_owned()));
-        let request = ConnectRequest {
-            user: self.user.clone(),
-            database: database.unwrap_or(DATABASE).to_owned(),
-            settings,
-            peer: self.peer,
-            encrypted: self.encrypted,
-            read_only: self.read_only,
-        };
-        door.engine.connect(request).await
+impl Deref for Caller {
+    type Target = perigee_door::Caller;
+
+    fn deref(&self) -> &perigee_door::Caller {
+        &self.0
     }
 }
 
@@ -76,158 +32,15 @@ impl FromRequestParts<Arc<Door>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Problem> {
         let peer = parts.extensions.get::<Peer>().copied().unwrap_or_default();
-        let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let first = given.next().map(|value| value.to_str().unwrap_or_default());
-        let found = match (first, given.next()) {
-            (_, Some(_)) => None,
-            (None, None) => anonymous(door, peer),
-            (Some(given), None) => match given.split_once(' ') {
-                Some((scheme, rest)) if scheme.eq_ignore_ascii_case("basic") => password(door, peer, rest.trim()).await,
-                // InfluxDB's clients call it so.
-                Some((scheme, rest))
-                    if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token") =>
-                {
-                    door.tokens.find(rest.trim()).map(|token| match token {
-                        Token::Admin => (door.engine.superuser().to_owned(), false),
-                        Token::ReadOnly => (READER.to_owned(), true),
-                    })
-                }
-                _ => None,
-            },
+        if let Some(caller) = door.shared.identify(&parts.headers, peer, APPLICATION).await {
+            return Ok(Self(caller));
+        }
+        metrics::counter!(names::REST_DENIALS_TOTAL).increment(1);
+        tracing::info!(peer = ?peer.address, "a request without proof of who sends it was refused");
+        let detail = match parts.headers.contains_key(header::AUTHORIZATION) {
+            false => "send a role's name and password (Basic), or a token (Bearer)",
+            true => "name and password, or the token, are not right",
         };
-        let Some((user, read_only)) = found else {
-            metrics::counter!(names::REST_DENIALS_TOTAL).increment(1);
-            tracing::info!(peer = ?peer.address, "a request without proof of who sends it was refused");
-            let detail = match first {
-                None => "send a role's name and password (Basic), or a token (Bearer)",
-                Some(_) => "name and password, or the token, are not right",
-            };
-            return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
-        };
-        Ok(Self { user, read_only, peer: peer.address, encrypted: peer.encrypted })
-    }
-}
-
-fn anonymous(door: &Door, peer: Peer) -> Option<(String, bool)> {
-    door.engine.trusts(peer.address).then(|| (door.engine.superuser().to_owned(), false))
-}
-
-async fn password(door: &Door, peer: Peer, encoded: &str) -> Option<(String, bool)> {
-    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
-    let text = String::from_utf8(decoded).ok()?;
-    let (user, password) = text.split_once(':')?;
-    let right = match door.engine.authentication(user, peer.address).ok()? {
-        Authentication::Trust => true,
-        Authentication::Scram(verifier) => door.passwords.check(verifier, password).await,
-    };
-    right.then(|| (user.to_owned(), false))
-}
-
-/// What a token stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    Admin,
-    ReadOnly,
-}
-
-/// The tokens of the configuration, hashed: comparing hashes says nothing about how much of a token was right.
-#[derive(Debug, Default)]
-pub(crate) struct Tokens(Vec<([u8; 32], Token)>);
-
-impl Tokens {
-    pub(crate) fn new(admin: Option<&str>, read_only: Option<&str>) -> Self {
-        let hashed = |token: &str, kind| (Sha256::digest(token).into(), kind);
-        let tokens =
-            [admin.map(|text| hashed(text, Token::Admin)), read_only.map(|text| hashed(text, Token::ReadOnly))];
-        Self(tokens.into_iter().flatten().collect())
-    }
-
-    fn find(&self, given: &str) -> Option<Token> {
-        let given: [u8; 32] = Sha256::digest(given).into();
-        self.0.iter().find(|(hash, _)| *hash == given).map(|(_, token)| *token)
-    }
-}
-
-/// Checks passwords, few at a time and each once.
-#[derive(Debug)]
-pub(crate) struct Passwords {
-    turn: Semaphore,
-    /// Makes what is known useless to who reads memory of another run.
-    salt: [u8; 32],
-    /// Hashes of verifier and password, with when they were used last.
-    known: Mutex<(HashMap<[u8; 32], u64>, u64)>,
-}
-
-impl Default for Passwords {
-    fn default() -> Self {
-        Self { turn: Semaphore::new(CHECKS_MAX), salt: rand::random(), known: Mutex::default() }
-    }
-}
-
-impl Passwords {
-    async fn check(&self, verifier: String, password: &str) -> bool {
-        let mut hash = Sha256::new_with_prefix(self.salt);
-        hash.update((verifier.len() as u64).to_be_bytes());
-        hash.update(&verifier);
-        hash.update(password);
-        let hash: [u8; 32] = hash.finalize().into();
-        if self.is_known(&hash) {
-            return true;
-        }
-        let Ok(_turn) = self.turn.acquire().await else { return false };
-        let password = password.to_owned();
-        // Thousands of rounds: not on a thread of the network.
-        let matches = tokio::task::spawn_blocking(move || {
-            verifier.parse::<ScramVerifier>().is_ok_and(|verifier| verifier.matches(&password))
-        });
-        let right = matches.await.unwrap_or(false);
-        if right {
-            self.remember(hash);
-        }
-        right
-    }
-
-    fn is_known(&self, hash: &[u8; 32]) -> bool {
-        let (known, clock) = &mut *self.known.lock();
-        *clock += 1;
-        known.get_mut(hash).map(|used| *used = *clock).is_some()
-    }
-
-    fn remember(&self, hash: [u8; 32]) {
-        let (known, clock) = &mut *self.known.lock();
-        if known.len() >= KNOWN_MAX {
-            let oldest = known.iter().min_by_key(|(_, used)| **used).map(|(hash, _)| *hash);
-            oldest.and_then(|oldest| known.remove(&oldest));
-        }
-        known.insert(hash, *clock);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_are_found_whole() {
-        let tokens = Tokens::new(Some("0123456789abcdef"), Some("fedcba9876543210"));
-        assert_eq!(tokens.find("0123456789abcdef"), Some(Token::Admin));
-        assert_eq!(tokens.find("fedcba9876543210"), Some(Token::ReadOnly));
-        for wrong in ["", "0123456789abcde", "0123456789abcdef ", "0123456789ABCDEF"] {
-            assert_eq!(tokens.find(wrong), None, "{wrong}");
-        }
-        assert_eq!(Tokens::default().find(""), None);
-    }
-
-    #[tokio::test]
-    async fn a_password_is_checked_against_the_verifier_of_now() {
-        let passwords = Passwords::default();
-        let verifier = |password| ScramVerifier::from_password_or_verifier(password).unwrap().to_string();
-        let first = verifier("one");
-        assert!(passwords.check(first.clone(), "one").await);
-        assert!(passwords.check(first.clone(), "one").await);
-        assert!(!passwords.check(first, "two").await);
-        // What was right for the verifier before is not for the next.
-        assert!(!passwords.check(verifier("two"), "one").await);
-        assert!(!passwords.check("no verifier".to_owned(), "one").await);
+        Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
     }
 }

@@ -128,12 +128,12 @@ async fn store(session: &mut Session, readings: &[Reading]) -> SqlResult<u64> {
             let from = given.len();
             let value = reading.value.map_or(Value::Null, Value::Float8);
             given.extend([
-                Given::Text(&reading.device),
+                Given::text(&reading.device),
                 Given::Value(Value::Int8(reading.seq)),
-                Given::Text(&reading.metric),
+                Given::text(&reading.metric),
                 match &reading.ts {
                     Ok(micros) => Given::Value(Value::Timestamptz(*micros)),
-                    Err(text) => Given::Text(text),
+                    Err(text) => Given::text(text),
                 },
                 Given::Value(value),
             ]);

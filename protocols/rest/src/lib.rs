@@ -2,13 +2,15 @@
 //!
 //! A door converts, calls the engine and converts back; it holds no data and no rules.
 //!
+//! Who asks, statements in tasks of their own, transactions, connections and the way to the leader are those of
+//! [`perigee_door`].
+//!
 //! ```text
-//! server        accepts, limits, drains connections; every request gets its peer
+//! server        what there is at which path
 //!   guard       where a request may come from: addresses, browsers
-//!   forward     a node that follows sends requests on to the leader
-//!   identity    who sends it: passwords of roles, tokens                 -> a role
-//!   sql         POST /v1/sql                                             -> engine::Session
-//!     run       a statement in a task of its own, cancelled when the client goes away
+//!   identity    who sends it
+//!   sql         POST /v1/sql
+//!     run       the result of a statement on its way to the client
 //!     output    its rows as JSON, NDJSON, CSV or Arrow, as they come
 //!   transactions  sessions that live over several requests
 //!   tables, rows  tables as resources; filter: which rows
@@ -20,13 +22,11 @@
 //! ```
 //!
 //! - [`error`]: the engine's errors as problem documents, in this one place
-//! - [`value`]: values of JSON as parameters
 
 mod address;
 mod changes;
 mod error;
 mod filter;
-mod forward;
 mod guard;
 mod identity;
 mod ingest;
@@ -42,6 +42,5 @@ mod server;
 mod sql;
 mod tables;
 mod transactions;
-mod value;
 
-pub use server::{RestOptions, RestServer};
+pub use server::{RestOptions, server};

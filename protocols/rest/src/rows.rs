@@ -234,7 +234,7 @@ async fn insert_rows(
     for (at, row) in rows.iter().enumerate() {
         sql.push_str(if at == 0 { "(" } else { ", (" });
         for (at, json) in row.values().enumerate() {
-            parameters.push(Parameter { ty: None, json: json.clone() });
+            parameters.push(Parameter::json(json.clone()));
             sql.push_str(&format!("{}${}", if at == 0 { "" } else { ", " }, parameters.len()));
         }
         sql.push(')');
@@ -256,7 +256,7 @@ async fn insert_rows(
     if how.returning {
         sql.push_str(" RETURNING *");
     }
-    let given: Vec<Given<'_>> = parameters.iter().map(Given::Json).collect();
+    let given: Vec<Given<'_>> = parameters.iter().map(|parameter| parameter.given.borrowed()).collect();
     fetch(session, &sql, &given).await
 }
 
@@ -297,7 +297,7 @@ pub(crate) async fn get(
     let found = perform(&door, lease, move |session| {
         async move {
             let (condition, values) = by_key(session, &table, &key).await?;
-            let given: Vec<Given<'_>> = values.iter().map(|text| Given::Text(text)).collect();
+            let given: Vec<Given<'_>> = values.iter().map(|text| Given::text(text)).collect();
             let sql = format!("SELECT * FROM {} WHERE {condition}", table.sql());
             let fetched = fetch(session, &sql, &given).await?;
             let style = style_of(session);
@@ -346,12 +346,12 @@ pub(crate) async fn update(
         async move {
             let (condition, values) = by_key(session, &table, &key).await?;
             let changes: Vec<(String, Parameter)> =
-                changes.into_iter().map(|(name, json)| (name, Parameter { ty: None, json })).collect();
+                changes.into_iter().map(|(name, json)| (name, Parameter::json(json))).collect();
             let set = changes.iter().zip(values.len() + 1..).map(|((name, _), at)| format!("{} = ${at}", quoted(name)));
             let set: Vec<String> = set.collect();
             let sql = format!("UPDATE {} SET {} WHERE {condition} RETURNING *", table.sql(), set.join(", "));
-            let mut given: Vec<Given<'_>> = values.iter().map(|text| Given::Text(text)).collect();
-            given.extend(changes.iter().map(|(_, parameter)| Given::Json(parameter)));
+            let mut given: Vec<Given<'_>> = values.iter().map(|text| Given::text(text)).collect();
+            given.extend(changes.iter().map(|(_, parameter)| parameter.given.borrowed()));
             let fetched = fetch(session, &sql, &given).await?;
             let style = style_of(session);
             Ok(fetched.rows.first().map(|row| object(row, &fetched.columns, &style)))
@@ -374,7 +374,7 @@ pub(crate) async fn delete(
     let deleted = perform(&door, lease, move |session| {
         async move {
             let (condition, values) = by_key(session, &table, &key).await?;
-            let given: Vec<Given<'_>> = values.iter().map(|text| Given::Text(text)).collect();
+            let given: Vec<Given<'_>> = values.iter().map(|text| Given::text(text)).collect();
             fetch(session, &format!("DELETE FROM {} WHERE {condition}", table.sql()), &given).await
         }
         .boxed()
@@ -407,7 +407,7 @@ pub(crate) async fn update_all(
     let mut parameters = Vec::new();
     let mut set = Vec::new();
     for (name, json) in change.updates {
-        parameters.push(Parameter { ty: None, json });
+        parameters.push(Parameter::json(json));
         set.push(format!("{} = ${}", quoted(&name), parameters.len()));
     }
     let mut sql = format!("UPDATE {} SET {} WHERE ", TableName::new(&table).sql(), set.join(", "));
@@ -441,7 +441,7 @@ async fn counted(
     let lease = door.lease(caller, headers, None, None).await?;
     let done = perform(door, lease, move |session| {
         async move {
-            let given: Vec<Given<'_>> = parameters.iter().map(Given::Json).collect();
+            let given: Vec<Given<'_>> = parameters.iter().map(|parameter| parameter.given.borrowed()).collect();
             fetch(session, &sql, &given).await
         }
         .boxed()

@@ -152,10 +152,10 @@ pub(crate) fn content_type(headers: &HeaderMap) -> &str {
 /// A parameter: a value, or `{"type": …, "value": …}`.
 fn parameter(json: Box<RawValue>) -> Answer<Parameter> {
     if !json.get().starts_with('{') {
-        return Ok(Parameter { ty: None, json });
+        return Ok(Parameter::json(json));
     }
     match serde_json::from_str::<Typed>(json.get()) {
-        Ok(typed) => Ok(Parameter { ty: Some(typed.ty), json: typed.value }),
+        Ok(typed) => Ok(Parameter { ty: Some(typed.ty), ..Parameter::json(typed.value) }),
         Err(_) => Err(Problem::bad(
             "a parameter that is an object has a type and a value: {\"type\": \"jsonb\", \"value\": {…}}",
         )),

@@ -84,7 +84,7 @@ pub(crate) async fn describe(
     let table = TableName::new(&table);
     let body = perform(&door, lease, move |session| {
         async move {
-            let names = [Given::Text(&table.schema), Given::Text(&table.name)];
+            let names = [Given::text(&table.schema), Given::text(&table.name)];
             let sql = "SELECT column_name, data_type, is_nullable, column_default FROM information_schema.columns \
                        WHERE table_schema = $1 AND table_name = $2 ORDER BY ordinal_position";
             let columns = fetch(session, sql, &names).await?;

@@ -1,7 +1,6 @@
 //! The REST door.
 
 mod changes;
-mod doors;
 mod examples;
 mod identity;
 mod ingest;

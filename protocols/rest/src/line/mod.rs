@@ -152,7 +152,7 @@ async fn define(session: &mut Session, name: &str, lines: &[Line]) -> SqlResult<
         }
     }
     let sql = "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $1";
-    let known = fetch(session, sql, &[Given::Text(name)]).await?.rows;
+    let known = fetch(session, sql, &[Given::text(name)]).await?.rows;
     let known: BTreeSet<&str> = known.iter().filter_map(|row| row.first()?.as_str()).collect();
     let table = format!("public.{}", quoted(name));
     if known.is_empty() {
@@ -201,12 +201,12 @@ async fn insert(
     let mut given = Vec::new();
     for (at, ((series, micros), fields)) in rows.iter().enumerate() {
         let from = given.len();
-        given.push(Given::Text(series));
+        given.push(Given::text(series));
         given.push(Given::Value(Value::Timestamptz(*micros)));
         let of_series = tags.get(series);
         for tag in &tag_names {
             given.push(match of_series.and_then(|tags| tags.get(*tag)) {
-                Some(text) => Given::Text(text),
+                Some(text) => Given::text(text),
                 None => Given::Value(Value::Null),
             });
         }

@@ -4,15 +4,14 @@ mod arrow;
 mod csv;
 mod json;
 
-use perigee_engine::{ObjectNames, RowBlock};
+use perigee_engine::{Notice, ObjectNames, RowBlock, Severity};
 use perigee_plan::ResultColumn;
 use perigee_types::text::{DateStyle, OutputSettings};
 use perigee_types::{Oid, SqlResult, SqlType, Value};
+use serde_json::json;
 
 pub(crate) use json::write_value;
-
-/// Rows that are turned into values at a time.
-const ROWS: usize = 1_024;
+use perigee_door::run::for_rows;
 
 /// How a result is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +113,22 @@ pub(crate) struct End {
     pub(crate) notices: Vec<serde_json::Value>,
 }
 
+impl From<perigee_door::End> for End {
+    fn from(end: perigee_door::End) -> Self {
+        let severity = |severity| match severity {
+            Severity::Notice => "notice",
+            Severity::Warning => "warning",
+            Severity::Info => "info",
+        };
+        let notice = |notice: Notice| {
+            let (severity, error) = (severity(notice.severity), &notice.error);
+            json!({"severity": severity, "sqlstate": error.state().code(), "message": error.message()})
+        };
+        let notices = end.notices.into_iter().map(notice).collect();
+        Self { command: end.command, rows: end.rows, truncated: end.truncated, notices }
+    }
+}
+
 /// Writes one result.
 pub(crate) trait Encoder: Send {
     /// What stands before the rows. Not called for a command without rows.
@@ -124,19 +139,6 @@ pub(crate) trait Encoder: Send {
 
     /// What stands behind the rows, once they are committed.
     fn end(&mut self, end: &End, out: &mut Vec<u8>) -> SqlResult<()>;
-}
-
-/// The rows of a block, some at a time.
-fn for_rows(block: RowBlock, mut each: impl FnMut(perigee_types::Row)) {
-    match block {
-        RowBlock::Values(rows) => rows.into_iter().for_each(each),
-        RowBlock::Batch(batch) => {
-            for from in (0..batch.num_rows()).step_by(ROWS) {
-                let part = batch.slice(from, ROWS.min(batch.num_rows() - from));
-                RowBlock::Batch(part).into_rows().into_iter().for_each(&mut each);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

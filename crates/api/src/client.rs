@@ -1,0 +1,174 @@
+//! What `perigee admin` speaks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Request, Status};
+
+use crate::v1;
+use crate::v1::admin_client::AdminClient;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Bytes of an answer: a report names every table.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is none, or nobody answers there.
+    #[error("cannot reach {address}: {reason}")]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The node refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// How a client proves who it is, and who the node is.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// The value of `authorization`; nothing is sent where it is not there.
+    pub authorization: Option<String>,
+    /// The authority that the node's certificate is of, PEM: TLS is spoken then.
+    pub tls_authority: Option<PathBuf>,
+}
+
+impl Access {
+    /// What a role's name and password are sent as.
+    #[must_use]
+    pub fn basic(user: &str, password: &str) -> String {
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
+    }
+}
+
+/// A channel to `HOST:PORT`, with TLS where an authority is given.
+///
+/// # Errors
+/// [`ClientError::Unreachable`]
+pub async fn connect(address: &str, tls_authority: Option<&PathBuf>) -> Result<Channel, ClientError> {
+    let unreachable = |reason: String| ClientError::Unreachable { address: address.to_owned(), reason };
+    let refused = |error: tonic::transport::Error| {
+        unreachable(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
+    };
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(refused)?.connect_timeout(CONNECT);
+    let Some(authority) = tls_authority else { return endpoint.connect().await.map_err(refused) };
+    let tls = connector(authority).map_err(|error| unreachable(format!("{}: {error}", authority.display())))?;
+    let connect = tower::service_fn(move |to: Uri| {
+        let tls = tls.clone();
+        async move {
+            let host = to.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+            let stream = TcpStream::connect((host.as_str(), to.port_u16().unwrap_or(443))).await?;
+            let name = ServerName::try_from(host).map_err(std::io::Error::other)?;
+            Ok::<_, std::io::Error>(TokioIo::new(tls.connect(name, stream).await?))
+        }
+    });
+    endpoint.connect_with_connector(connect).await.map_err(refused)
+}
+
+fn connector(authority: &PathBuf) -> Result<TlsConnector, Box<dyn std::error::Error + Send + Sync>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(authority)? {
+        roots.add(certificate?)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config).into())
+}
+
+/// A client of a node's Admin service.
+pub struct Admin {
+    client: AdminClient<Channel>,
+    authorization: Option<MetadataValue<Ascii>>,
+}
+
+impl Admin {
+    /// Connects to `HOST:PORT`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn connect(address: &str, access: &Access) -> Result<Self, ClientError> {
+        let channel = connect(address, access.tls_authority.as_ref()).await?;
+        let wrong = |_| ClientError::Refused("name, password or token cannot be sent".to_owned());
+        let authorization = access.authorization.as_deref().map(|text| text.parse().map_err(wrong)).transpose()?;
+        let client = AdminClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        Ok(Self { client, authorization })
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
+        request
+    }
+
+    /// Where the node stands.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn status(&mut self) -> Result<v1::StatusResponse, ClientError> {
+        let request = self.request(v1::StatusRequest {});
+        self.client.status(request).await.map(tonic::Response::into_inner).map_err(refused)
+    }
+
+    /// Whether all is well.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn verify(&mut self, request: v1::VerifyRequest) -> Result<v1::VerifyResponse, ClientError> {
+        let request = self.request(request);
+        self.client.verify(request).await.map(tonic::Response::into_inner).map_err(refused)
+    }
+}
+
+impl Admin {
+    /// Who is a member of the cluster, as the node knows it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn cluster(&mut self) -> Result<v1::ClusterResponse, ClientError> {
+        let request = self.request(v1::ClusterRequest {});
+        self.client.cluster(request).await.map(tonic::Response::into_inner).map_err(refused)
+    }
+
+    /// Makes a base backup, at a URL or where the node's backups go.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn backup(&mut self, url: Option<&str>) -> Result<v1::BackupResponse, ClientError> {
+        let request = v1::BackupRequest { url: url.unwrap_or_default().to_owned() };
+        let request = self.request(request);
+        self.client.backup(request).await.map(tonic::Response::into_inner).map_err(refused)
+    }
+
+    /// Changes who is a member, or who leads.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn change_cluster(&mut self, change: v1::change_cluster_request::Change) -> Result<(), ClientError> {
+        let request = v1::ChangeClusterRequest { change: Some(change) };
+        let request = self.request(request);
+        self.client.change_cluster(request).await.map(drop).map_err(refused)
+    }
+}
+
+fn refused(status: Status) -> ClientError {
+    ClientError::Refused(format!("{}: {}", status.code(), status.message()))
+}
