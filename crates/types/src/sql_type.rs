@@ -71,6 +71,8 @@ pub enum SqlType {
     JsonPath,
     /// oid
     Oid,
+    /// xid: the number of a transaction
+    Xid,
     /// regclass
     Regclass,
     /// regtype
@@ -122,7 +124,7 @@ impl SqlType {
             SqlType::Timestamptz(_) => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
             SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             SqlType::Uuid => DataType::FixedSizeBinary(16),
-            SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => DataType::UInt32,
+            SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => DataType::UInt32,
             // Seconds are nobody else's: integers that compare and sort, with the whole type in the zone.
             SqlType::Enum(of) => DataType::Timestamp(TimeUnit::Second, Some(of.zone())),
             SqlType::Array(of) => DataType::List(Arc::new(of.field("item", true))),
@@ -207,6 +209,7 @@ impl SqlType {
             SqlType::Regproc => 24,
             SqlType::Text => 25,
             SqlType::Oid => 26,
+            SqlType::Xid => 28,
             SqlType::Json => 114,
             SqlType::Float4 => 700,
             SqlType::Float8 => 701,
@@ -241,6 +244,7 @@ impl SqlType {
                 SqlType::Int8 => 1016,
                 SqlType::Float4 => 1021,
                 SqlType::Float8 => 1022,
+                SqlType::Xid => 1011,
                 SqlType::Oid => 1028,
                 SqlType::Timestamp(_) => 1115,
                 SqlType::Date => 1182,
@@ -277,6 +281,7 @@ impl SqlType {
             SqlType::Regproc,
             SqlType::Text,
             SqlType::Oid,
+            SqlType::Xid,
             SqlType::Json,
             SqlType::Float4,
             SqlType::Float8,
@@ -310,7 +315,12 @@ impl SqlType {
             SqlType::Bool | SqlType::InternalChar => 1,
             SqlType::Int2 => 2,
             SqlType::Int4 | SqlType::Float4 | SqlType::Date | SqlType::Void => 4,
-            SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Enum(_) => 4,
+            SqlType::Oid
+            | SqlType::Xid
+            | SqlType::Regclass
+            | SqlType::Regtype
+            | SqlType::Regproc
+            | SqlType::Enum(_) => 4,
             SqlType::Int8 | SqlType::Float8 | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) => 8,
             SqlType::Interval | SqlType::Uuid => 16,
             SqlType::Name => 64,
@@ -395,6 +405,7 @@ impl SqlType {
             SqlType::JsonPath => "jsonpath",
             SqlType::Vector(_) => "vector",
             SqlType::Oid => "oid",
+            SqlType::Xid => "xid",
             SqlType::Regclass => "regclass",
             SqlType::Regtype => "regtype",
             SqlType::Regproc => "regproc",

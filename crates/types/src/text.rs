@@ -74,7 +74,9 @@ pub fn parse_with(text: &str, ty: &SqlType, settings: &OutputSettings) -> SqlRes
         }
         SqlType::Jsonb => Value::Text(json::normalize(text)?),
         SqlType::JsonPath => Value::Text(jsonpath::normalize(text)?),
-        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => Value::Oid(parse_oid(text, ty)?),
+        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
+            Value::Oid(parse_oid(text, ty)?)
+        }
         SqlType::Enum(of) => Value::Enum(of.parse(text)?),
         SqlType::Array(of) => Value::Array(array::parse_array(text, of, settings)?),
     })

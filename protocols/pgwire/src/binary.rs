@@ -143,7 +143,7 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
         SqlType::Int2 => Value::Int2(reader.int16()?),
         SqlType::Int4 => Value::Int4(reader.int32()?),
         SqlType::Int8 => Value::Int8(reader.int64()?),
-        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
+        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
             Value::Oid(reader.int32()?.cast_unsigned())
         }
         SqlType::Float4 => Value::Float4(f32::from_bits(reader.int32()?.cast_unsigned())),

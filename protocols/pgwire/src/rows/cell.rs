@@ -345,7 +345,7 @@ fn integer(out: &mut Vec<u8>, value: i64, ty: &SqlType) -> SqlResult<()> {
     match ty {
         SqlType::Int2 => out.extend_from_slice(&i16::try_from(value).map_err(out_of_range)?.to_be_bytes()),
         SqlType::Int4 => out.extend_from_slice(&i32::try_from(value).map_err(out_of_range)?.to_be_bytes()),
-        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
+        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
             out.extend_from_slice(&u32::try_from(value).map_err(out_of_range)?.to_be_bytes());
         }
         SqlType::Numeric(_) => binary::encode_numeric(out, &Numeric::integer(value)),

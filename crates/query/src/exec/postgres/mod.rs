@@ -11,7 +11,7 @@
 //! - [`numeric`]: numeric of any count of digits, [`spread`]: its aggregates
 //! - [`aggregate`]: sum and avg
 //! - [`choice`]: COALESCE and its like, [`common_type`]: the type that values of several types become
-//! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`], [`sets`],
+//! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`keywords`], [`series`], [`sets`],
 //!   [`arrays`], [`json`], [`regexp`]: functions by subject
 //! - [`bytes`], [`unicode`]: bytea, and text by its code points
 //! - [`subscripts`], [`quantified`], [`variadic`], [`ordered`]: functions that syntax stands for
@@ -30,6 +30,7 @@ mod enums;
 mod floats;
 pub(super) mod function;
 mod json;
+mod keywords;
 mod math;
 pub(super) mod numeric;
 mod operators;
@@ -69,7 +70,7 @@ pub(super) use operators::{PostgresOperators, adopt, shrink};
 pub(crate) use quantified::{ALL, ANY};
 pub(super) use rules::PostgresSemantics;
 pub(super) use sets::labeled;
-pub(crate) use sets::{ORDINALITY, UNNEST, record_columns};
+pub(crate) use sets::{ORDINALITY, PLACES, UNNEST, VECTOR_SUBSCRIPTS, record_columns};
 pub(crate) use subscripts::LEFT_OUT as BOUND_LEFT_OUT;
 pub(crate) use variadic::PREFIX as VARIADIC;
 
@@ -93,6 +94,7 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.push(domains::function());
     all.extend(regexp::functions());
     all.extend(json::functions());
+    all.extend(keywords::functions());
     all.extend(subscripts::functions());
     all.extend(ordered::functions());
     all.extend(bytes::functions());

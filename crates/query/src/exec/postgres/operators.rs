@@ -17,6 +17,7 @@ use perigee_types::numeric::Numeric;
 use perigee_types::{SqlError, SqlState, SqlType};
 use sqlparser::ast::BinaryOperator;
 
+use super::choice::Choice;
 use super::function::{Function, is_unknown, type_name, undefined_operator};
 use super::{arithmetic, cast, datetime, numeric};
 use crate::exec::bind::evaluate_constant;
@@ -39,7 +40,12 @@ impl Side {
         if matches!(&expr, Expr::Placeholder(p) if p.field.is_none()) {
             return Ok(Self { expr, ty: DataType::Null, field: None });
         }
-        let field = expr.to_field(schema)?.1;
+        let mut field = expr.to_field(schema)?.1;
+        if let Some(ty) = chosen_type(&expr, schema)?
+            && ty.arrow() == *field.data_type()
+        {
+            field = Arc::new(ty.field(field.name(), true));
+        }
         Ok(Self { ty: field.data_type().clone(), field: Some(field), expr })
     }
 
@@ -71,6 +77,40 @@ impl Side {
         let expr = adopt(self.expr, ty)?;
         Ok(Self { expr, ty: field.data_type().clone(), field: Some(field) })
     }
+}
+
+/// The type of a choice whose values all have it: DataFusion's field of CASE says the Arrow type alone.
+fn chosen_type(expr: &Expr, schema: &DFSchema) -> Result<Option<SqlType>> {
+    let arms: Vec<&Expr> = match expr {
+        Expr::Case(case) => {
+            case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr).map(AsRef::as_ref).collect()
+        }
+        Expr::ScalarFunction(call) if call.func.inner().downcast_ref::<Choice>().is_some() => {
+            call.args.iter().collect()
+        }
+        _ => return Ok(None),
+    };
+    let mut chosen: Option<SqlType> = None;
+    for arm in arms {
+        if matches!(arm, Expr::Placeholder(p) if p.field.is_none()) {
+            continue;
+        }
+        let ty = match chosen_type(arm, schema)? {
+            Some(ty) => ty,
+            None => {
+                let field = arm.to_field(schema)?.1;
+                if is_unknown(field.data_type()) {
+                    continue;
+                }
+                SqlType::of_field(&field)
+            }
+        };
+        match &chosen {
+            Some(before) if *before != ty => return Ok(None),
+            _ => chosen = Some(ty),
+        }
+    }
+    Ok(chosen)
 }
 
 /// An untyped literal or parameter as one of type `ty`; anything else as it is.
@@ -471,6 +511,18 @@ impl ExprPlanner for PostgresOperators {
             GetFieldAccess::NamedStructField { name } => Expr::Literal(name.clone(), None),
             GetFieldAccess::ListRange { .. } => return Ok(PlannerResult::Original(raw)),
         };
+        if matches!(raw.field_access, GetFieldAccess::ListIndex { .. })
+            && crate::pg_catalog::is_vector(&raw.expr, schema)
+        {
+            // Their subscripts begin at zero.
+            let place = Side::new(key, schema)?.adopt(&SqlType::Int4)?;
+            let one = Side::new(Expr::Literal(ScalarValue::Int32(Some(1)), None), schema)?;
+            let key = Box::new(plan_arithmetic(Operator::Plus, "+", place, one, schema)?);
+            return Ok(PlannerResult::Original(RawFieldAccessExpr {
+                field_access: GetFieldAccess::ListIndex { key },
+                expr: raw.expr,
+            }));
+        }
         let container = Side::new(raw.expr.clone(), schema)?;
         if container.sql() != SqlType::Jsonb {
             return Ok(PlannerResult::Original(raw));

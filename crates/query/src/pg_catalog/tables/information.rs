@@ -16,6 +16,7 @@ pub(super) fn fill(name: &str, scope: &Scope, rows: &mut Rows) {
     match name {
         "tables" => tables(scope, rows),
         "columns" => columns(scope, rows),
+        "column_udt_usage" => types_of_columns(scope, rows),
         "schemata" => schemata(scope, rows),
         "views" => views(scope, rows),
         "sequences" => sequences(scope, rows),
@@ -189,6 +190,23 @@ impl TypeFacts {
             _ => null,
         };
         Self { name, characters, octets, precision, radix, scale, fraction }
+    }
+}
+
+/// `column_udt_usage`
+fn types_of_columns(scope: &Scope, rows: &mut Rows) {
+    for relation in scope.relations().filter(|relation| matches!(relation.kind(), "r" | "p" | "v")) {
+        for (_, name, ty) in relation.columns(scope) {
+            rows.push([
+                ("udt_catalog", text(database(scope))),
+                ("udt_schema", text(type_schema(scope, &ty))),
+                ("udt_name", text(ty.internal_name())),
+                ("table_catalog", text(database(scope))),
+                ("table_schema", text(scope.schema_name(relation.schema(scope)))),
+                ("table_name", text(relation.name())),
+                ("column_name", text(name)),
+            ]);
+        }
     }
 }
 

@@ -166,8 +166,8 @@ impl VisitorMut for Rewrite<'_> {
             Ok(None) => {}
             Err(error) => return ControlFlow::Break(error),
         }
-        if let Some(oid) = system_columns::table_oid(expr, &self.relations) {
-            *expr = oid;
+        if let Some(value) = system_columns::value(expr, &self.relations) {
+            *expr = value;
         }
         if let Some(rewritten) = array_of_query(expr) {
             *expr = rewritten;
