@@ -85,6 +85,8 @@ pub enum SqlType {
     Enum(Arc<EnumType>),
     /// a one-dimensional array
     Array(Box<SqlType>),
+    /// record: a row of named values, which no column of a table holds
+    Record(Vec<(String, SqlType)>),
     /// the type of a literal that nothing has given a type yet
     Unknown,
     /// the result of a function that returns nothing
@@ -128,6 +130,9 @@ impl SqlType {
             // Seconds are nobody else's: integers that compare and sort, with the whole type in the zone.
             SqlType::Enum(of) => DataType::Timestamp(TimeUnit::Second, Some(of.zone())),
             SqlType::Array(of) => DataType::List(Arc::new(of.field("item", true))),
+            SqlType::Record(fields) => {
+                DataType::Struct(fields.iter().map(|(name, ty)| ty.field(name.as_str(), true)).collect())
+            }
         }
     }
 
@@ -191,6 +196,9 @@ impl SqlType {
             DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
                 SqlType::Array(Box::new(SqlType::of_arrow(item.data_type())?))
             }
+            DataType::Struct(fields) => {
+                SqlType::Record(fields.iter().map(|field| (field.name().clone(), SqlType::of_field(field))).collect())
+            }
             _ => return None,
         })
     }
@@ -224,6 +232,7 @@ impl SqlType {
             SqlType::Numeric(_) => 1700,
             SqlType::Regclass => 2205,
             SqlType::Regtype => 2206,
+            SqlType::Record(_) => 2249,
             SqlType::Void => 2278,
             SqlType::Uuid => 2950,
             SqlType::Jsonb => 3802,
@@ -260,6 +269,7 @@ impl SqlType {
                 SqlType::JsonPath => 4073,
                 SqlType::Vector(_) => 9_997,
                 SqlType::Enum(of) => of.array().0,
+                SqlType::Record(_) => 2287,
                 // An array of any number of dimensions has one type.
                 SqlType::Array(_) => of.oid(),
                 SqlType::Text | SqlType::Unknown | SqlType::Void => 1009,
@@ -411,6 +421,7 @@ impl SqlType {
             SqlType::Regproc => "regproc",
             SqlType::Unknown => "unknown",
             SqlType::Void => "void",
+            SqlType::Record(_) => "record",
             SqlType::Enum(of) => of.name(),
             SqlType::Array(of) => return format!("_{}", of.internal_name()),
         }

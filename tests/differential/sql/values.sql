@@ -109,3 +109,6 @@ select (case when true then '{"a": [1, 2]}'::jsonb end) -> 'a', (case when false
 select coalesce(case when x = 1 then '{"a": 1}'::jsonb end, '{"b": 2}'::jsonb) ? 'a' from (values (1), (2)) v (x) order by x;
 select coalesce(null::json, '{"a": 5}') ->> 'a', nullif('{"a": 1}'::jsonb, '{}') #> '{a}';
 select case when true then '1'::json end = '1'::json;
+select json_agg(x) from (values (array[1, 2]), (null), (array[3])) r (x);
+select json_agg(x) from (values ('{}'::json), ('[1]')) r (x);
+select json_agg(r), jsonb_agg(r) from (values (1, 'a'), (2, 'b')) r (a, b);

@@ -53,8 +53,8 @@ pub use error::sql_error;
 pub(crate) use pending::pending_filter;
 pub use planning::{ONLY_MARK, Planning, PlanningOptions, RESTRICTED, TABLE_OID_MARK, ViewPlanner, optimize};
 pub(crate) use postgres::{
-    ALL, ANY, BIT_NOT, BOUND_LEFT_OUT, BUCKETS, DOMAIN_VALUE, JSON_ROW, ORDINALITY, PLACES, RECORD, RECORD_SET, UNNEST,
-    VARIADIC, VECTOR_SUBSCRIPTS, common_of, object_named, record_columns, without_modifier,
+    ALL, ANY, BIT_NOT, BOUND_LEFT_OUT, BUCKETS, DOMAIN_VALUE, JSON_ROW, ORDINALITY, PLACES, RECORD, RECORD_SET, ROW,
+    UNNEST, VARIADIC, VECTOR_SUBSCRIPTS, common_of, object_named, parameter_types, record_columns, without_modifier,
 };
 pub use rewrite::rewrite_expression;
 pub use runtime::{QueryOptions, QueryRuntime};

@@ -92,6 +92,8 @@ impl Column {
             | SqlType::Jsonb
             | SqlType::JsonPath
             | SqlType::Unknown
+            // No table has a column that is a record.
+            | SqlType::Record(_)
             | SqlType::Void => Builder::Text(StringViewBuilder::with_capacity(rows)),
         };
         Self { ty: ty.clone(), settings, builder }

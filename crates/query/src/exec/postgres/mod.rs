@@ -13,6 +13,7 @@
 //! - [`choice`]: COALESCE and its like, [`common_type`]: the type that values of several types become
 //! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`keywords`], [`series`], [`sets`],
 //!   [`arrays`], [`json`], [`regexp`]: functions by subject
+//! - [`records`]: rows as values
 //! - [`bytes`], [`unicode`]: bytea, and text by its code points
 //! - [`subscripts`], [`quantified`], [`variadic`], [`ordered`]: functions that syntax stands for
 
@@ -37,6 +38,7 @@ mod operators;
 mod ordered;
 mod quantified;
 mod reals;
+mod records;
 mod regexp;
 mod rules;
 mod series;
@@ -64,10 +66,12 @@ pub(crate) use catalog::object_named;
 pub(crate) use common_type::{common_of, without_modifier};
 pub(crate) use datetime::BUCKETS;
 pub(crate) use domains::DOMAIN_VALUE;
+pub(crate) use function::parameter_types;
 pub(crate) use json::{JSON_ROW, RECORD, RECORD_SET};
 pub(crate) use math::BIT_NOT;
 pub(super) use operators::{PostgresOperators, adopt, shrink};
 pub(crate) use quantified::{ALL, ANY};
+pub(crate) use records::ROW;
 pub(super) use rules::PostgresSemantics;
 pub(super) use sets::labeled;
 pub(crate) use sets::{ORDINALITY, PLACES, UNNEST, VECTOR_SUBSCRIPTS, record_columns};
@@ -103,6 +107,7 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(variadic::functions());
     all.extend(vectors::functions());
     all.extend(uuids::functions());
+    all.push(records::function());
     all.push(super::asof::mark());
     all.extend(super::system::system_tables().functions());
     all

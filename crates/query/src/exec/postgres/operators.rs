@@ -279,6 +279,9 @@ fn plan_comparison(op: Operator, symbol: &'static str, left: Side, right: Side, 
         }
         _ => (left, right),
     };
+    if matches!(left.ty, DataType::Struct(_)) || matches!(right.ty, DataType::Struct(_)) {
+        return Err(from_sql(SqlError::unsupported("a comparison of records that are not written out")));
+    }
     if !comparable(&left.ty, &right.ty) && !is_unknown(&left.ty) && !is_unknown(&right.ty) {
         return Err(from_sql(undefined_operator(symbol, &left.sql().to_string(), &right.sql().to_string())));
     }
@@ -524,6 +527,12 @@ impl ExprPlanner for PostgresOperators {
             }));
         }
         let container = Side::new(raw.expr.clone(), schema)?;
+        if let (SqlType::Record(fields), GetFieldAccess::NamedStructField { name }) =
+            (container.sql(), &raw.field_access)
+        {
+            let name = name.try_as_str().flatten().unwrap_or_default();
+            return super::records::field(container.expr, &fields, name).map(PlannerResult::Planned);
+        }
         if container.sql() != SqlType::Jsonb {
             return Ok(PlannerResult::Original(raw));
         }
