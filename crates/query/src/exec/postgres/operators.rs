@@ -266,6 +266,16 @@ fn comparable(left: &DataType, right: &DataType) -> bool {
     l == 0 || r == 0 || (l == r && (l != 10 || left == right))
 }
 
+/// Whether equal records of a type have equal values in Arrow's form.
+fn is_plain_record(ty: &DataType) -> bool {
+    let DataType::Struct(fields) = ty else { return false };
+    fields.iter().all(|field| match SqlType::of_field(field) {
+        SqlType::Json | SqlType::Jsonb | SqlType::Interval | SqlType::Array(_) => false,
+        SqlType::Record(_) => is_plain_record(field.data_type()),
+        _ => !numeric::is_wide(field.data_type()),
+    })
+}
+
 fn plan_comparison(op: Operator, symbol: &'static str, left: Side, right: Side, schema: &DFSchema) -> Result<Expr> {
     let (left, right) = match (left.is_unknown(), right.is_unknown()) {
         (true, false) => {
@@ -279,7 +289,11 @@ fn plan_comparison(op: Operator, symbol: &'static str, left: Side, right: Side, 
         }
         _ => (left, right),
     };
-    if matches!(left.ty, DataType::Struct(_)) || matches!(right.ty, DataType::Struct(_)) {
+    let is_record = |side: &Side| matches!(side.ty, DataType::Struct(_));
+    // Records that are equal have the same NULLs in PostgreSQL too; in its order NULL comes last.
+    let equates =
+        matches!(op, Operator::Eq | Operator::NotEq) && is_plain_record(&left.ty) && is_plain_record(&right.ty);
+    if (is_record(&left) || is_record(&right)) && !equates {
         return Err(from_sql(SqlError::unsupported("a comparison of records that are not written out")));
     }
     if !comparable(&left.ty, &right.ty) && !is_unknown(&left.ty) && !is_unknown(&right.ty) {

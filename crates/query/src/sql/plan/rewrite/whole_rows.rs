@@ -280,7 +280,14 @@ pub(super) fn in_operands(expr: &mut Expr, scopes: &[Relations]) {
         }
         Expr::Cast { expr, .. } => operand(expr, scopes),
         Expr::Array(array) => array.elem.iter_mut().for_each(|element| operand(element, scopes)),
-        Expr::BinaryOp { left, op: BinaryOperator::StringConcat, right } => {
+        // A subquery of several columns is no record.
+        Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right }
+            if matches!(left.as_ref(), Expr::Subquery(_)) || matches!(right.as_ref(), Expr::Subquery(_)) => {}
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::StringConcat | BinaryOperator::Eq | BinaryOperator::NotEq,
+            right,
+        } => {
             operand(left, scopes);
             operand(right, scopes);
         }
