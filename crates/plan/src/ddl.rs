@@ -712,6 +712,8 @@ pub enum Ddl {
         object: Oid,
         /// A column of it, by number.
         column: Option<u16>,
+        /// A constraint of it.
+        constraint: Option<Oid>,
         /// The text, `None` to remove it.
         text: Option<String>,
     },

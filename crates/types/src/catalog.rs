@@ -485,6 +485,7 @@ mod tests {
             parents: Vec::new(),
             partitioning: None,
             bound: None,
+            constraint_comments: Vec::new(),
             comment: None,
             acl: None,
         }))

@@ -71,6 +71,8 @@ pub enum SqlType {
     JsonPath,
     /// oid
     Oid,
+    /// xid: the number of a transaction
+    Xid,
     /// regclass
     Regclass,
     /// regtype
@@ -83,6 +85,8 @@ pub enum SqlType {
     Enum(Arc<EnumType>),
     /// a one-dimensional array
     Array(Box<SqlType>),
+    /// record: a row of named values, which no column of a table holds
+    Record(Vec<(String, SqlType)>),
     /// the type of a literal that nothing has given a type yet
     Unknown,
     /// the result of a function that returns nothing
@@ -122,10 +126,13 @@ impl SqlType {
             SqlType::Timestamptz(_) => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
             SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             SqlType::Uuid => DataType::FixedSizeBinary(16),
-            SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => DataType::UInt32,
+            SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => DataType::UInt32,
             // Seconds are nobody else's: integers that compare and sort, with the whole type in the zone.
             SqlType::Enum(of) => DataType::Timestamp(TimeUnit::Second, Some(of.zone())),
             SqlType::Array(of) => DataType::List(Arc::new(of.field("item", true))),
+            SqlType::Record(fields) => {
+                DataType::Struct(fields.iter().map(|(name, ty)| ty.field(name.as_str(), true)).collect())
+            }
         }
     }
 
@@ -189,6 +196,9 @@ impl SqlType {
             DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
                 SqlType::Array(Box::new(SqlType::of_arrow(item.data_type())?))
             }
+            DataType::Struct(fields) => {
+                SqlType::Record(fields.iter().map(|field| (field.name().clone(), SqlType::of_field(field))).collect())
+            }
             _ => return None,
         })
     }
@@ -207,6 +217,7 @@ impl SqlType {
             SqlType::Regproc => 24,
             SqlType::Text => 25,
             SqlType::Oid => 26,
+            SqlType::Xid => 28,
             SqlType::Json => 114,
             SqlType::Float4 => 700,
             SqlType::Float8 => 701,
@@ -221,6 +232,7 @@ impl SqlType {
             SqlType::Numeric(_) => 1700,
             SqlType::Regclass => 2205,
             SqlType::Regtype => 2206,
+            SqlType::Record(_) => 2249,
             SqlType::Void => 2278,
             SqlType::Uuid => 2950,
             SqlType::Jsonb => 3802,
@@ -241,6 +253,7 @@ impl SqlType {
                 SqlType::Int8 => 1016,
                 SqlType::Float4 => 1021,
                 SqlType::Float8 => 1022,
+                SqlType::Xid => 1011,
                 SqlType::Oid => 1028,
                 SqlType::Timestamp(_) => 1115,
                 SqlType::Date => 1182,
@@ -256,6 +269,7 @@ impl SqlType {
                 SqlType::JsonPath => 4073,
                 SqlType::Vector(_) => 9_997,
                 SqlType::Enum(of) => of.array().0,
+                SqlType::Record(_) => 2287,
                 // An array of any number of dimensions has one type.
                 SqlType::Array(_) => of.oid(),
                 SqlType::Text | SqlType::Unknown | SqlType::Void => 1009,
@@ -277,6 +291,7 @@ impl SqlType {
             SqlType::Regproc,
             SqlType::Text,
             SqlType::Oid,
+            SqlType::Xid,
             SqlType::Json,
             SqlType::Float4,
             SqlType::Float8,
@@ -310,7 +325,12 @@ impl SqlType {
             SqlType::Bool | SqlType::InternalChar => 1,
             SqlType::Int2 => 2,
             SqlType::Int4 | SqlType::Float4 | SqlType::Date | SqlType::Void => 4,
-            SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Enum(_) => 4,
+            SqlType::Oid
+            | SqlType::Xid
+            | SqlType::Regclass
+            | SqlType::Regtype
+            | SqlType::Regproc
+            | SqlType::Enum(_) => 4,
             SqlType::Int8 | SqlType::Float8 | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) => 8,
             SqlType::Interval | SqlType::Uuid => 16,
             SqlType::Name => 64,
@@ -395,11 +415,13 @@ impl SqlType {
             SqlType::JsonPath => "jsonpath",
             SqlType::Vector(_) => "vector",
             SqlType::Oid => "oid",
+            SqlType::Xid => "xid",
             SqlType::Regclass => "regclass",
             SqlType::Regtype => "regtype",
             SqlType::Regproc => "regproc",
             SqlType::Unknown => "unknown",
             SqlType::Void => "void",
+            SqlType::Record(_) => "record",
             SqlType::Enum(of) => of.name(),
             SqlType::Array(of) => return format!("_{}", of.internal_name()),
         }

@@ -21,6 +21,7 @@ pub mod json;
 pub mod jsonpath;
 pub mod number;
 pub mod pattern;
+pub mod record;
 pub mod settings;
 pub mod zone;
 
@@ -74,9 +75,17 @@ pub fn parse_with(text: &str, ty: &SqlType, settings: &OutputSettings) -> SqlRes
         }
         SqlType::Jsonb => Value::Text(json::normalize(text)?),
         SqlType::JsonPath => Value::Text(jsonpath::normalize(text)?),
-        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => Value::Oid(parse_oid(text, ty)?),
+        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
+            Value::Oid(parse_oid(text, ty)?)
+        }
         SqlType::Enum(of) => Value::Enum(of.parse(text)?),
         SqlType::Array(of) => Value::Array(array::parse_array(text, of, settings)?),
+        SqlType::Record(_) => {
+            return Err(SqlError::new(
+                SqlState::FeatureNotSupported,
+                "input of anonymous composite types is not implemented",
+            ));
+        }
     })
 }
 
@@ -123,10 +132,11 @@ pub fn format_into(out: &mut Vec<u8>, value: &Value, ty: &SqlType, settings: &Ou
             SqlType::Enum(of) => out.extend_from_slice(of.label(*v).unwrap_or_default().as_bytes()),
             _ => number::format_integer(out, *v),
         },
-        Value::Array(values) => {
-            let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
-            array::format_array(out, values, of, settings);
-        }
+        Value::Array(values) => match ty {
+            SqlType::Array(of) => array::format_array(out, values, of, settings),
+            SqlType::Record(fields) => record::format_record(out, values, fields, settings),
+            _ => array::format_array(out, values, &SqlType::Text, settings),
+        },
     }
 }
 

@@ -45,6 +45,17 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
                 out.extend_from_slice(of.label(*v).unwrap_or_default().as_bytes());
             }
         }
+        Value::Array(values) if matches!(ty, SqlType::Record(_)) => {
+            let fields: &[(String, SqlType)] = if let SqlType::Record(fields) = ty { fields } else { &[] };
+            int32(out, fields.len() as i32);
+            for (value, (_, ty)) in values.iter().zip(fields) {
+                int32(out, ty.oid().cast_signed());
+                match value {
+                    Value::Null => int32(out, -1),
+                    value => length_prefixed(out, 0, |out| encode(out, value, ty)),
+                }
+            }
+        }
         Value::Array(values) => {
             let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
             encode_array_header(out, &[values.len()], values.iter().any(Value::is_null), of);
@@ -143,7 +154,7 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
         SqlType::Int2 => Value::Int2(reader.int16()?),
         SqlType::Int4 => Value::Int4(reader.int32()?),
         SqlType::Int8 => Value::Int8(reader.int64()?),
-        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
+        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
             Value::Oid(reader.int32()?.cast_unsigned())
         }
         SqlType::Float4 => Value::Float4(f32::from_bits(reader.int32()?.cast_unsigned())),
@@ -205,6 +216,7 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
             Value::Enum(of.parse(utf8(reader.bytes(rest)?)?)?)
         }
         SqlType::Array(of) => Value::Array(decode_array(&mut reader, of)?),
+        SqlType::Record(_) => return Err(SqlError::unsupported("input of anonymous composite types")),
     };
     if reader.0.is_empty() { Ok(value) } else { Err(invalid("incorrect binary data format")) }
 }

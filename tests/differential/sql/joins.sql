@@ -150,3 +150,6 @@ select * from a join b;
 select * from a natural join b on true;
 select a.id from a right join b on a.id = b.id order by b.y;
 select sum(a.id) filter (where b.y is not null) from a left join b on a.id = b.id;
+select x.a, (select max(y.b) from (values (1, now()), (2, now() + interval '1 hour')) y (a, b) where y.a <= x.a and y.b <= now() limit 1) = now() from (values (1), (2)) x (a) order by 1;
+select x.a from (values (1), (2)) x (a) where x.a in (select y.a from (values (1, timestamptz '2020-01-01'), (2, now() + interval '1 day')) y (a, b) where y.a = x.a and y.b < current_timestamp limit 1);
+select x.a, l.u from (values (1), (2)) x (a), lateral (select current_user as u from (values (1), (2)) y (a) where y.a >= x.a order by y.a limit 1) l order by 1;

@@ -207,3 +207,7 @@ alter table device drop column added;
 execute star;
 drop table device;
 execute star;
+--> params 0
+select pg_terminate_backend($1);
+--> params {a,1}
+select '{"a": [1, 2]}'::json #>> $1;

@@ -105,3 +105,10 @@ select array_fill(7, array[3]), array_fill('x'::text, array[2]), array_fill(null
 select array(select generate_series(1, 3)), array(select distinct x from (values (1), (1)) v (x)), array(select 1 where false);
 select pg_typeof(1), pg_typeof(1.5::numeric(4, 2)), pg_typeof('a'::varchar(3)) = 'character varying'::regtype, pg_typeof(now())::text;
 select make_interval(days := 3, hours => 4), make_date(day := 2, month := 1, year := 2024), ~5, ~5::smallint, 'alphabet' ^@ 'alph', U&'d\0061t\+000061';
+select (case when true then '{"a": [1, 2]}'::jsonb end) -> 'a', (case when false then '{}'::json else '{"a": 1}'::json end) ->> 'a', (case when false then '{"a": 1}'::jsonb else '{"a": 2}' end)['a'];
+select coalesce(case when x = 1 then '{"a": 1}'::jsonb end, '{"b": 2}'::jsonb) ? 'a' from (values (1), (2)) v (x) order by x;
+select coalesce(null::json, '{"a": 5}') ->> 'a', nullif('{"a": 1}'::jsonb, '{}') #> '{a}';
+select case when true then '1'::json end = '1'::json;
+select json_agg(x) from (values (array[1, 2]), (null), (array[3])) r (x);
+select json_agg(x) from (values ('{}'::json), ('[1]')) r (x);
+select json_agg(r), jsonb_agg(r) from (values (1, 'a'), (2, 'b')) r (a, b);

@@ -205,6 +205,7 @@ impl Session {
         chunk.partitioning = None;
         chunk.bound = Some(bound);
         chunk.comment = None;
+        chunk.constraint_comments.clear();
         self.change_table(Arc::new(chunk), Vec::new(), |row| row)?;
         self.touch_parent(parent.oid)?;
         self.follow_parent(parent.oid, oid).await

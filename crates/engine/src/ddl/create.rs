@@ -97,6 +97,7 @@ impl Session {
             parents: lineage.parents.iter().map(|parent| parent.oid).collect(),
             partitioning: None,
             bound,
+            constraint_comments: Vec::new(),
             comment: None,
         };
         let mut others = Vec::new();

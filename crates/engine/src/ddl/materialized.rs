@@ -72,6 +72,7 @@ impl Session {
             parents: Vec::new(),
             partitioning: None,
             bound: None,
+            constraint_comments: Vec::new(),
             comment: None,
         };
         for definition in columns {

@@ -78,7 +78,9 @@ impl Session {
             Ddl::Truncate { tables, restart_identity, cascade } => {
                 self.truncate(tables, *restart_identity, *cascade).await?;
             }
-            Ddl::Comment { object, column, text } => self.comment(*object, *column, text.clone())?,
+            Ddl::Comment { object, column, constraint, text } => {
+                self.comment(*object, *column, *constraint, text.clone())?;
+            }
         }
         let name = match ddl {
             _ if rows.is_some() => "SELECT",
@@ -153,18 +155,28 @@ impl Session {
         self.notice(Severity::Notice, SqlError::new(SqlState::Warning, text));
     }
 
-    fn comment(&mut self, oid: Oid, column: Option<u16>, text: Option<String>) -> SqlResult<()> {
+    fn comment(
+        &mut self,
+        oid: Oid,
+        column: Option<u16>,
+        constraint: Option<Oid>,
+        text: Option<String>,
+    ) -> SqlResult<()> {
         let catalog = self.latest_catalog();
         let object = match catalog.object(oid) {
             Some(Object::Table(table)) => {
                 let mut table = Table::clone(table);
-                match column {
-                    Some(number) => {
+                match (column, constraint) {
+                    (_, Some(constraint)) => {
+                        table.constraint_comments.retain(|(of, _)| *of != constraint);
+                        table.constraint_comments.extend(text.map(|text| (constraint, text)));
+                    }
+                    (Some(number), None) => {
                         if let Some(column) = table.columns.iter_mut().find(|c| c.number == number) {
                             column.comment = text;
                         }
                     }
-                    None => table.comment = text,
+                    (None, None) => table.comment = text,
                 }
                 Object::Table(Arc::new(table))
             }

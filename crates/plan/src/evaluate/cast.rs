@@ -59,7 +59,7 @@ pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings
             Value::Int4(v) => Ok(Value::Bool(v != 0)),
             _ => Err(no_cast(from, to)),
         },
-        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => match value.as_i64() {
+        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => match value.as_i64() {
             Some(v) => u32::try_from(v)
                 .map(Value::Oid)
                 .map_err(|_| SqlError::new(SqlState::NumericValueOutOfRange, "OID out of range")),

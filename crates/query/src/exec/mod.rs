@@ -53,8 +53,8 @@ pub use error::sql_error;
 pub(crate) use pending::pending_filter;
 pub use planning::{ONLY_MARK, Planning, PlanningOptions, RESTRICTED, TABLE_OID_MARK, ViewPlanner, optimize};
 pub(crate) use postgres::{
-    ALL, ANY, BIT_NOT, BOUND_LEFT_OUT, BUCKETS, DOMAIN_VALUE, JSON_ROW, ORDINALITY, RECORD, RECORD_SET, UNNEST,
-    VARIADIC, common_of, object_named, record_columns, without_modifier,
+    ALL, ANY, BIT_NOT, BOUND_LEFT_OUT, BUCKETS, DOMAIN_VALUE, JSON_ROW, ORDINALITY, PLACES, RECORD, RECORD_SET, ROW,
+    UNNEST, VARIADIC, VECTOR_SUBSCRIPTS, common_of, object_named, parameter_types, record_columns, without_modifier,
 };
 pub use rewrite::rewrite_expression;
 pub use runtime::{QueryOptions, QueryRuntime};
@@ -64,7 +64,7 @@ pub(crate) use system::system_table_oid;
 pub use table::Shape;
 pub use table::{LATEST_MARK, NewestOf};
 pub(crate) use table::{finds_written_rows, scanned_table};
-pub(crate) use template::is_aggregate;
+pub(crate) use template::{is_aggregate, scalar_function};
 pub(crate) use type_names::with_types;
 pub(crate) use type_planner::domain_of;
 pub use type_planner::sql_type_of;

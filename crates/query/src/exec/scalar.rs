@@ -108,6 +108,15 @@ fn wide(value: &Value) -> ScalarValue {
 }
 
 fn array(values: &[Value], ty: &DataType) -> Result<ScalarValue> {
+    if let DataType::Struct(fields) = ty {
+        let columns = values
+            .iter()
+            .zip(fields)
+            .map(|(value, field)| scalar(value, field.data_type())?.to_array())
+            .collect::<Result<Vec<_>>>()?;
+        let record = arrow::array::StructArray::try_new_with_length(fields.clone(), columns, None, 1)?;
+        return Ok(ScalarValue::Struct(Arc::new(record)));
+    }
     let DataType::List(item) = ty else {
         return Err(DataFusionError::Internal(format!("an array value for type {ty}")));
     };

@@ -10,8 +10,8 @@ use datafusion::error::Result;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, SessionStateDefaults};
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
 use datafusion::optimizer::{Analyzer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
@@ -46,6 +46,11 @@ pub(super) fn planning() -> &'static SessionState {
 /// Whether a function of this name makes one row of many.
 pub(crate) fn is_aggregate(name: &str) -> bool {
     planning().aggregate_functions().contains_key(name)
+}
+
+/// A scalar function by its name.
+pub(crate) fn scalar_function(name: &str) -> Option<Arc<ScalarUDF>> {
+    planning().scalar_functions().get(name).cloned()
 }
 
 /// Optimizes a plan again after its parameters have got their values. It was analyzed before: its types stay.

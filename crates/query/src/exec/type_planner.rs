@@ -156,6 +156,7 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "jsonpath" => SqlType::JsonPath,
         "vector" => SqlType::Vector(dimensions(modifiers)?),
         "oid" => SqlType::Oid,
+        "xid" => SqlType::Xid,
         "regclass" => SqlType::Regclass,
         "regtype" => SqlType::Regtype,
         // Functions are told apart by their names alone.
@@ -166,7 +167,7 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "void" => SqlType::Void,
         "inet" | "cidr" | "macaddr" | "money" | "xml" | "point" | "line" | "box" | "circle" | "polygon" | "path"
         | "timetz" | "tsvector" | "tsquery" | "hstore" | "citext" | "int4range" | "int8range" | "numrange"
-        | "tsrange" | "tstzrange" | "daterange" | "pg_lsn" | "xid" | "cid" | "tid" => {
+        | "tsrange" | "tstzrange" | "daterange" | "pg_lsn" | "cid" | "tid" | "record" => {
             return Err(SqlError::unsupported(format_args!("type {bare}")));
         }
         other => match (type_names::find(&[other.to_owned()]), other.strip_prefix('_')) {

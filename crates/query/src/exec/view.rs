@@ -57,6 +57,14 @@ impl ReadView {
         Arc::new(Self { begun, ..self.clone() })
     }
 
+    /// The number that stands for the latest transaction that the view sees: the last digits of its index, as PostgreSQL's
+    /// come round too.
+    #[must_use]
+    pub fn transaction_number(&self) -> u32 {
+        // The first three mean no transaction.
+        ((self.snapshot.index.0 & u64::from(u32::MAX)) as u32).max(3)
+    }
+
     /// The view with what one more write of the statement has returned.
     #[must_use]
     pub fn with_returned(&self, batches: Vec<RecordBatch>) -> Self {

@@ -159,6 +159,7 @@ fn column_type(name: &str) -> Option<SqlType> {
         "text" => SqlType::Text,
         "timestamptz" => SqlType::Timestamptz(None),
         "varchar" => SqlType::Varchar(None),
+        "xid" => SqlType::Xid,
         _ => return None,
     })
 }

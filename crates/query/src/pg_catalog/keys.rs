@@ -78,6 +78,7 @@ fn table_of(definition: &Definition, keys: KeyTable) -> Table {
         parents: Vec::new(),
         partitioning: None,
         bound: None,
+        constraint_comments: Vec::new(),
         comment: None,
         acl: None,
     }

@@ -33,7 +33,7 @@ use crate::exec::SystemTables;
 
 pub(crate) use keys::key_table;
 pub(crate) use provider::{is_system_table, reads_keys};
-pub(crate) use rewrite::rewrite;
+pub(crate) use rewrite::{is_vector, rewrite};
 
 /// What marks a field of the catalogs that is int2vector or oidvector: to queries it is an array.
 pub(crate) const VECTOR_METADATA_KEY: &str = "perigee.vector";

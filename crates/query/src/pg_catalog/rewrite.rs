@@ -1,6 +1,7 @@
 //! What a plan needs before it is optimized.
 //!
-//! Casts to and from `regclass`, `regtype`, `regproc` ask the catalog: they become functions.
+//! Casts to and from `regclass`, `regtype`, `regproc` ask the catalog: they become functions. The subscripts of int2vector
+//! and oidvector begin at zero, other than those of the arrays that hold them here.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
@@ -8,9 +9,11 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
+use datafusion::scalar::ScalarValue;
 use perigee_types::SqlType;
 
 use super::{VECTOR_METADATA_KEY, functions};
+use crate::exec::VECTOR_SUBSCRIPTS;
 
 /// The plan with catalog casts in it. Shares what it does not change.
 ///
@@ -36,7 +39,7 @@ pub(crate) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
 fn concerns(node: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     node.apply_expressions(|expr| {
-        found = found || expr.exists(|e| Ok(matches!(e, Expr::Cast(_))))?;
+        found = found || expr.exists(|e| Ok(matches!(e, Expr::Cast(_)) || is_of_subscripts(e)))?;
         Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
     })?;
     Ok(found)
@@ -50,8 +53,32 @@ fn schema_of(node: &LogicalPlan) -> DFSchema {
     }
 }
 
+fn is_of_subscripts(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call)
+        if matches!(call.func.name(), "generate_subscripts" | "array_lower" | "array_upper"))
+}
+
+/// Whether an expression is an int2vector or oidvector.
+pub(crate) fn is_vector(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.to_field(schema).is_ok_and(|(_, field)| field.metadata().contains_key(VECTOR_METADATA_KEY))
+}
+
 fn replace(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
+        Expr::ScalarFunction(mut call)
+            if is_of_subscripts(&Expr::ScalarFunction(call.clone()))
+                && call.args.first().is_some_and(|array| is_vector(array, schema)) =>
+        {
+            if call.func.name() == "generate_subscripts" {
+                if let Some(function) = crate::exec::scalar_function(VECTOR_SUBSCRIPTS) {
+                    call.func = function;
+                }
+                return Ok(Transformed::yes(Expr::ScalarFunction(call)));
+            }
+            let one = Expr::Literal(ScalarValue::Int32(Some(1)), None);
+            let lower = Expr::ScalarFunction(call) - one;
+            Ok(Transformed::yes(lower))
+        }
         Expr::Cast(cast) => Ok(match catalog_cast(&cast, schema) {
             Some(function) => Transformed::yes(function),
             None => Transformed::no(Expr::Cast(cast)),

@@ -7,6 +7,7 @@ use perigee_types::{Oid, SqlType, TenantId};
 
 use super::definition::{self, Definition};
 use crate::exec::{ReadView, SessionFacts};
+use crate::sql::{PlanContext, TemporarySchema};
 
 /// The catalog of a statement's snapshot, as far as its database's tenant goes.
 #[derive(Clone, Copy)]
@@ -40,6 +41,26 @@ impl<'a> Scope<'a> {
 
     pub(super) fn catalog(&self) -> &'a Catalog {
         &self.view.snapshot.catalog
+    }
+
+    /// Which columns of a view a statement may change; `None` where its rows are not rows of one table.
+    pub(super) fn updatable_columns(&self, view: &View) -> Option<Vec<bool>> {
+        let session = self.session();
+        let temporary = TemporarySchema { name: &session.temporary_schema, implicit: session.implicit_temporary };
+        let context = PlanContext {
+            catalog: &self.view.snapshot.catalog,
+            tenant: session.tenant,
+            database: &session.database,
+            search_path: session.listed_schemas(),
+            temporary,
+            user: &session.user,
+            role: session.role,
+            settings: &|_| None,
+            maintains: None,
+            declared: &[],
+            relations: &[],
+        };
+        crate::sql::updatable_columns(view, &context)
     }
 
     pub(super) fn session(&self) -> &'a SessionFacts {

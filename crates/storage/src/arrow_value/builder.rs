@@ -9,10 +9,10 @@ use arrow::array::types::{
 };
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanBuilder, FixedSizeBinaryArray, LargeBinaryBuilder, ListArray,
-    NullBufferBuilder, PrimitiveBuilder, StringViewBuilder,
+    NullBufferBuilder, PrimitiveBuilder, StringViewBuilder, StructArray,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Fields, TimeUnit};
 use perigee_types::numeric::{self, Numeric};
 use perigee_types::{Interval, SqlType, Value};
 
@@ -61,12 +61,17 @@ enum Body {
         items: Box<ColumnBuilder>,
         nulls: NullBufferBuilder,
     },
+    Record {
+        columns: Vec<ColumnBuilder>,
+        nulls: NullBufferBuilder,
+    },
 }
 
 /// Does the same with every variant that is a builder of primitive values.
 macro_rules! each {
     ($body:expr, $b:ident => $primitive:expr, bool $bool:expr, text $text:expr, bytea $bytea:expr,
-     wide $wide:expr, uuid($bytes:ident, $nulls:ident) $uuid:expr, array($ends:ident, $items:ident, $marks:ident) $array:expr $(,)?) => {
+     wide $wide:expr, uuid($bytes:ident, $nulls:ident) $uuid:expr, array($ends:ident, $items:ident, $marks:ident) $array:expr,
+     record($columns:ident, $present:ident) $record:expr $(,)?) => {
         match $body {
             Body::Bool($b) => $bool,
             Body::Int2($b) => $primitive,
@@ -86,6 +91,7 @@ macro_rules! each {
             Body::Enum($b) => $primitive,
             Body::Uuid { bytes: $bytes, nulls: $nulls } => $uuid,
             Body::Array { ends: $ends, items: $items, nulls: $marks } => $array,
+            Body::Record { columns: $columns, nulls: $present } => $record,
         }
     };
 }
@@ -164,6 +170,15 @@ impl ColumnBuilder {
                 ends.push(end);
                 nulls.append_non_null();
             }
+            (Body::Record { columns, nulls }, Value::Array(values)) if columns.len() == values.len() => {
+                for (column, value) in columns.iter().zip(values) {
+                    ColumnBuilder::new(&column.ty, 1).push(value)?;
+                }
+                for (column, value) in columns.iter_mut().zip(values) {
+                    column.push(value)?;
+                }
+                nulls.append_non_null();
+            }
             _ => return Err(wrong()),
         }
         Ok(())
@@ -182,6 +197,10 @@ impl ColumnBuilder {
             },
             array(ends, items, nulls) {
                 ends.push(ends.last().copied().unwrap_or(items.len() as i32));
+                nulls.append_null();
+            },
+            record(columns, nulls) {
+                columns.iter_mut().for_each(ColumnBuilder::push_null);
                 nulls.append_null();
             },
         );
@@ -213,7 +232,7 @@ impl ColumnBuilder {
             Body::Wide(b) => b.append_array(array.as_binary())?,
             Body::Text(b) => array.as_string_view().iter().try_for_each(|v| append_text(b, v))?,
             Body::Bytea(b) => array.as_binary_view().iter().try_for_each(|v| append_bytea(b, v))?,
-            Body::Uuid { .. } | Body::Array { .. } => {
+            Body::Uuid { .. } | Body::Array { .. } | Body::Record { .. } => {
                 for row in 0..array.len() {
                     let value = value_at(array, row, &self.ty);
                     self.push(&value)?;
@@ -230,6 +249,7 @@ impl ColumnBuilder {
         each!(&self.body, b => b.len(), bool b.len(), text b.len(), bytea b.len(), wide b.len(),
             uuid(bytes, _nulls) bytes.len() / 16,
             array(ends, _items, _nulls) ends.len(),
+            record(_columns, nulls) nulls.len(),
         )
     }
 
@@ -246,6 +266,7 @@ impl ColumnBuilder {
             bool b.validity_slice(), text b.validity_slice(), bytea b.validity_slice(), wide b.validity_slice(),
             uuid(_bytes, nulls) nulls.as_slice(),
             array(_ends, _items, nulls) nulls.as_slice(),
+            record(_columns, nulls) nulls.as_slice(),
         );
         validity.is_some_and(|bits| bits[row / 8] & (1 << (row % 8)) == 0)
     }
@@ -292,6 +313,7 @@ impl ColumnBuilder {
                 let start = if row == 0 { 0 } else { ends[row - 1] };
                 Value::Array((start..ends[row]).map(|item| items.value(item as usize)).collect())
             }
+            Body::Record { columns, .. } => Value::Array(columns.iter().map(|column| column.value(row)).collect()),
         }
     }
 
@@ -308,6 +330,9 @@ impl ColumnBuilder {
             wide b.values_slice().len() + b.offsets_slice().len() * 8 + b.validity_slice().map_or(0, <[u8]>::len),
             uuid(bytes, nulls) bytes.capacity() + nulls.allocated_size(),
             array(ends, items, nulls) ends.capacity() * 4 + items.size_bytes() + nulls.allocated_size(),
+            record(columns, nulls) {
+                columns.iter().map(ColumnBuilder::size_bytes).sum::<usize>() + nulls.allocated_size()
+            },
         )
     }
 
@@ -321,6 +346,10 @@ impl ColumnBuilder {
             wide Arc::new(b.finish_cloned()),
             uuid(bytes, nulls) uuids(Buffer::from_slice_ref(bytes), nulls.finish_cloned()),
             array(ends, items, nulls) lists(&self.ty, ends, items.finish_cloned(), nulls.finish_cloned()),
+            record(columns, nulls) {
+                let (rows, columns) = (nulls.len(), columns.iter().map(ColumnBuilder::finish_cloned).collect());
+                records(&self.ty, columns, nulls.finish_cloned(), rows)
+            },
         )
     }
 
@@ -335,6 +364,10 @@ impl ColumnBuilder {
             wide Arc::new(b.finish()),
             uuid(bytes, nulls) uuids(Buffer::from_vec(std::mem::take(bytes)), nulls.finish()),
             array(ends, items, nulls) lists(ty, &std::mem::take(ends), items.finish(), nulls.finish()),
+            record(columns, nulls) {
+                let (rows, columns) = (nulls.len(), columns.iter_mut().map(ColumnBuilder::finish).collect());
+                records(ty, columns, nulls.finish(), rows)
+            },
         )
     }
 }
@@ -374,6 +407,13 @@ impl Body {
                 items: Box::new(ColumnBuilder::new(item_type(ty), 0)),
                 nulls: NullBufferBuilder::new(n),
             },
+            DataType::Struct(_) => Body::Record {
+                columns: match ty {
+                    SqlType::Record(fields) => fields.iter().map(|(_, ty)| ColumnBuilder::new(ty, n)).collect(),
+                    _ => Vec::new(),
+                },
+                nulls: NullBufferBuilder::new(n),
+            },
             // Every other type is stored as text.
             _ => Body::Text(StringViewBuilder::with_capacity(n).with_fixed_block_size(STRING_BLOCK_BYTES)),
         }
@@ -410,6 +450,12 @@ fn lists(ty: &SqlType, ends: &[i32], items: ArrayRef, nulls: Option<arrow::buffe
     let offsets: Vec<i32> = std::iter::once(0).chain(ends.iter().copied()).collect();
     let field = Arc::new(item_type(ty).field("item", true));
     Arc::new(ListArray::new(field, OffsetBuffer::new(ScalarBuffer::from(offsets)), items, nulls))
+}
+
+fn records(ty: &SqlType, columns: Vec<ArrayRef>, nulls: Option<arrow::buffer::NullBuffer>, rows: usize) -> ArrayRef {
+    let fields = if let DataType::Struct(fields) = ty.arrow() { fields } else { Fields::empty() };
+    let made = StructArray::try_new_with_length(fields.clone(), columns, nulls, rows);
+    Arc::new(made.unwrap_or_else(|_| StructArray::new_null(fields, rows)))
 }
 
 /// Whether two types are the same but for names and metadata of list items.

@@ -73,6 +73,11 @@ pub fn value_at(array: &dyn Array, row: usize, ty: &SqlType) -> Value {
             let items = array.as_list::<i32>().value(row);
             Value::Array((0..items.len()).map(|item| value_at(&items, item, item_type(ty))).collect())
         }
+        DataType::Struct(_) => {
+            let (columns, fields) =
+                (array.as_struct().columns(), if let SqlType::Record(f) = ty { f } else { &[][..] });
+            Value::Array(columns.iter().zip(fields).map(|(column, (_, ty))| value_at(column, row, ty)).collect())
+        }
         _ => of_another_form(array, row, ty),
     }
 }
@@ -89,7 +94,9 @@ fn integer(v: i64, ty: &SqlType) -> Value {
     let fits = match ty {
         SqlType::Int2 => i16::try_from(v).map(Value::Int2).ok(),
         SqlType::Int4 => i32::try_from(v).map(Value::Int4).ok(),
-        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => u32::try_from(v).map(Value::Oid).ok(),
+        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
+            u32::try_from(v).map(Value::Oid).ok()
+        }
         _ => None,
     };
     fits.unwrap_or(Value::Int8(v))

@@ -60,6 +60,7 @@ fn table(storage: Oid) -> Arc<Table> {
         parents: Vec::new(),
         partitioning: None,
         bound: None,
+        constraint_comments: Vec::new(),
         comment: None,
         acl: None,
     })

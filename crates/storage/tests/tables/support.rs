@@ -270,6 +270,7 @@ pub(crate) fn table(storage: Oid, indexes: &[Index]) -> Table {
         parents: Vec::new(),
         partitioning: None,
         bound: None,
+        constraint_comments: Vec::new(),
         comment: None,
         acl: None,
     }

@@ -235,6 +235,8 @@ pub struct Table {
     /// Which rows of its parent it holds, for a partition.
     #[serde(default)]
     pub bound: Option<PartitionBound>,
+    /// Comments on its constraints, by their oids.
+    pub constraint_comments: Vec<(Oid, String)>,
     /// Comment.
     #[serde(default)]
     pub comment: Option<String>,

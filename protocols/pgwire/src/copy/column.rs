@@ -57,7 +57,7 @@ impl Column {
             SqlType::Int2 => Builder::Int2(Int16Builder::with_capacity(rows)),
             SqlType::Int4 => Builder::Int4(Int32Builder::with_capacity(rows)),
             SqlType::Int8 => Builder::Int8(Int64Builder::with_capacity(rows)),
-            SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
+            SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
                 Builder::Oid(UInt32Builder::with_capacity(rows))
             }
             SqlType::Float4 => Builder::Float4(Float32Builder::with_capacity(rows)),
@@ -92,6 +92,8 @@ impl Column {
             | SqlType::Jsonb
             | SqlType::JsonPath
             | SqlType::Unknown
+            // No table has a column that is a record.
+            | SqlType::Record(_)
             | SqlType::Void => Builder::Text(StringViewBuilder::with_capacity(rows)),
         };
         Self { ty: ty.clone(), settings, builder }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array,
     FixedSizeBinaryArray, GenericBinaryArray, GenericStringArray, IntervalMonthDayNanoArray, ListArray, PrimitiveArray,
-    StringViewArray, Time64MicrosecondArray, TimestampMicrosecondArray, TimestampSecondArray,
+    StringViewArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray, TimestampSecondArray,
 };
 use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalUnit, TimeUnit, UInt32Type,
@@ -15,7 +15,7 @@ use perigee_types::numeric::{self, Numeric};
 use perigee_types::text::binary::{format_bytea, format_uuid};
 use perigee_types::text::interval::format_interval;
 use perigee_types::text::number::{format_float4, format_float8, format_integer, format_numeric};
-use perigee_types::text::{OutputSettings, array, datetime_out, pad_char};
+use perigee_types::text::{OutputSettings, array, datetime_out, pad_char, record};
 use perigee_types::{EnumType, Interval, SqlError, SqlResult, SqlState, SqlType, Value, vector};
 
 use crate::backend::{int32, length_prefixed};
@@ -47,6 +47,7 @@ pub(crate) enum Cell {
     Interval(IntervalMonthDayNanoArray),
     Enum(TimestampSecondArray, Arc<EnumType>),
     List(ListArray, Box<Cell>),
+    Record(StructArray, Vec<Cell>),
 }
 
 /// The cells of a batch's columns.
@@ -108,6 +109,12 @@ impl Cell {
                 let values = Box::new(Cell::new(list.values(), of)?);
                 Cell::List(list, values)
             }
+            DataType::Struct(_) => {
+                let record = column.as_struct().clone();
+                let cells = record.columns().iter().zip(fields(ty)).map(|(column, (_, ty))| Cell::new(column, ty));
+                let cells = cells.collect::<SqlResult<Vec<_>>>()?;
+                Cell::Record(record, cells)
+            }
             other => return Cell::cast(column, other, ty),
         })
     }
@@ -153,6 +160,7 @@ impl Cell {
             Cell::Interval(a) => a,
             Cell::Enum(a, _) => a,
             Cell::List(a, _) => a,
+            Cell::Record(a, _) => a,
         })
     }
 
@@ -208,6 +216,7 @@ impl Cell {
                 let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
                 list_text(out, range(a, row), values, of, settings, scratch);
             }
+            Cell::Record(_, cells) => record_text(out, row, cells, fields(ty), settings, scratch),
         }
     }
 
@@ -272,9 +281,51 @@ impl Cell {
                     written?;
                 }
             }
+            Cell::Record(_, cells) => {
+                int32(out, cells.len() as i32);
+                for (cell, (_, ty)) in cells.iter().zip(fields(ty)) {
+                    int32(out, ty.oid().cast_signed());
+                    let mut written = Ok(());
+                    if cell.is_null(row) {
+                        int32(out, -1);
+                    } else {
+                        length_prefixed(out, 0, |out| written = cell.binary(out, row, ty));
+                    }
+                    written?;
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// The names and types of a record.
+fn fields(ty: &SqlType) -> &[(String, SqlType)] {
+    if let SqlType::Record(fields) = ty { fields } else { &[] }
+}
+
+fn record_text(
+    out: &mut Vec<u8>,
+    row: usize,
+    cells: &[Cell],
+    fields: &[(String, SqlType)],
+    settings: &OutputSettings,
+    scratch: &mut Vec<u8>,
+) {
+    out.push(b'(');
+    for (place, (cell, (_, ty))) in cells.iter().zip(fields).enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        if !cell.is_null(row) {
+            let mut text = std::mem::take(scratch);
+            text.clear();
+            cell.text(&mut text, row, ty, settings, scratch);
+            record::write_field(out, &text);
+            *scratch = text;
+        }
+    }
+    out.push(b')');
 }
 
 fn short(unscaled: i128, scale: i8) -> Numeric {
@@ -345,7 +396,7 @@ fn integer(out: &mut Vec<u8>, value: i64, ty: &SqlType) -> SqlResult<()> {
     match ty {
         SqlType::Int2 => out.extend_from_slice(&i16::try_from(value).map_err(out_of_range)?.to_be_bytes()),
         SqlType::Int4 => out.extend_from_slice(&i32::try_from(value).map_err(out_of_range)?.to_be_bytes()),
-        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
+        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
             out.extend_from_slice(&u32::try_from(value).map_err(out_of_range)?.to_be_bytes());
         }
         SqlType::Numeric(_) => binary::encode_numeric(out, &Numeric::integer(value)),

@@ -163,6 +163,17 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value, ty: &SqlType, style:
             out.push(b'"');
         }
         Value::Timestamp(_) | Value::Timestamptz(_) => quoted(out, &iso(text(ty))),
+        Value::Array(values) if matches!(ty, SqlType::Record(_)) => {
+            let SqlType::Record(fields) = ty else { return };
+            out.push(b'{');
+            for (at, (value, (name, ty))) in values.iter().zip(fields).enumerate() {
+                comma(out, at);
+                out.extend(string(name));
+                out.push(b':');
+                write_value(out, value, ty, style);
+            }
+            out.push(b'}');
+        }
         Value::Array(values) => {
             let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
             out.push(b'[');

@@ -160,6 +160,7 @@ fn depends_on_formats(from: &SqlType, to: &SqlType) -> bool {
             }
             SqlType::Bytea | SqlType::Float4 | SqlType::Float8 => true,
             SqlType::Array(of) => has_formats(of),
+            SqlType::Record(fields) => fields.iter().any(|(_, ty)| has_formats(ty)),
             _ => false,
         }
     }

@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use datafusion::common::DFSchema;
 use datafusion::error::Result;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use datafusion::scalar::ScalarValue;
 use perigee_storage::arrow_value::{ColumnBuilder, value_at};
@@ -120,6 +123,27 @@ impl Overload {
         }
         types.iter().enumerate().map(|(at, ty)| cost(ty, self.parameter(at)?)).sum()
     }
+}
+
+/// The types that a call wants of its arguments that are parameters without one, by the parameters' names.
+pub(crate) fn parameter_types(call: &ScalarFunction, schema: &DFSchema) -> Vec<(String, SqlType)> {
+    let Some(function) = call.func.inner().downcast_ref::<Function>() else { return Vec::new() };
+    let open = |arg: &Expr| match arg {
+        Expr::Placeholder(placeholder) if placeholder.field.is_none() => Some(placeholder.id.clone()),
+        _ => None,
+    };
+    let names: Vec<Option<String>> = call.args.iter().map(open).collect();
+    if names.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    // They take what a literal in quotes takes.
+    let ty = |(arg, name): (&Expr, &Option<String>)| match name {
+        Some(_) => Some(DataType::Utf8),
+        None => arg.get_type(schema).ok(),
+    };
+    let types: Option<Vec<DataType>> = call.args.iter().zip(&names).map(ty).collect();
+    let wanted = types.map(|types| function.literal_types(&types)).unwrap_or_default();
+    names.into_iter().zip(wanted).filter_map(|(name, ty)| Some((name?, ty?))).collect()
 }
 
 /// A function with its overloads.

@@ -11,8 +11,9 @@
 //! - [`numeric`]: numeric of any count of digits, [`spread`]: its aggregates
 //! - [`aggregate`]: sum and avg
 //! - [`choice`]: COALESCE and its like, [`common_type`]: the type that values of several types become
-//! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`series`], [`sets`],
+//! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`keywords`], [`series`], [`sets`],
 //!   [`arrays`], [`json`], [`regexp`]: functions by subject
+//! - [`records`]: rows as values
 //! - [`bytes`], [`unicode`]: bytea, and text by its code points
 //! - [`subscripts`], [`quantified`], [`variadic`], [`ordered`]: functions that syntax stands for
 
@@ -30,12 +31,14 @@ mod enums;
 mod floats;
 pub(super) mod function;
 mod json;
+mod keywords;
 mod math;
 pub(super) mod numeric;
 mod operators;
 mod ordered;
 mod quantified;
 mod reals;
+mod records;
 mod regexp;
 mod rules;
 mod series;
@@ -63,13 +66,15 @@ pub(crate) use catalog::object_named;
 pub(crate) use common_type::{common_of, without_modifier};
 pub(crate) use datetime::BUCKETS;
 pub(crate) use domains::DOMAIN_VALUE;
+pub(crate) use function::parameter_types;
 pub(crate) use json::{JSON_ROW, RECORD, RECORD_SET};
 pub(crate) use math::BIT_NOT;
 pub(super) use operators::{PostgresOperators, adopt, shrink};
 pub(crate) use quantified::{ALL, ANY};
+pub(crate) use records::ROW;
 pub(super) use rules::PostgresSemantics;
 pub(super) use sets::labeled;
-pub(crate) use sets::{ORDINALITY, UNNEST, record_columns};
+pub(crate) use sets::{ORDINALITY, PLACES, UNNEST, VECTOR_SUBSCRIPTS, record_columns};
 pub(crate) use subscripts::LEFT_OUT as BOUND_LEFT_OUT;
 pub(crate) use variadic::PREFIX as VARIADIC;
 
@@ -93,6 +98,7 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.push(domains::function());
     all.extend(regexp::functions());
     all.extend(json::functions());
+    all.extend(keywords::functions());
     all.extend(subscripts::functions());
     all.extend(ordered::functions());
     all.extend(bytes::functions());
@@ -101,6 +107,7 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(variadic::functions());
     all.extend(vectors::functions());
     all.extend(uuids::functions());
+    all.push(records::function());
     all.push(super::asof::mark());
     all.extend(super::system::system_tables().functions());
     all

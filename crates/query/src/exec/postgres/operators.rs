@@ -17,6 +17,7 @@ use perigee_types::numeric::Numeric;
 use perigee_types::{SqlError, SqlState, SqlType};
 use sqlparser::ast::BinaryOperator;
 
+use super::choice::Choice;
 use super::function::{Function, is_unknown, type_name, undefined_operator};
 use super::{arithmetic, cast, datetime, numeric};
 use crate::exec::bind::evaluate_constant;
@@ -39,7 +40,12 @@ impl Side {
         if matches!(&expr, Expr::Placeholder(p) if p.field.is_none()) {
             return Ok(Self { expr, ty: DataType::Null, field: None });
         }
-        let field = expr.to_field(schema)?.1;
+        let mut field = expr.to_field(schema)?.1;
+        if let Some(ty) = chosen_type(&expr, schema)?
+            && ty.arrow() == *field.data_type()
+        {
+            field = Arc::new(ty.field(field.name(), true));
+        }
         Ok(Self { ty: field.data_type().clone(), field: Some(field), expr })
     }
 
@@ -71,6 +77,40 @@ impl Side {
         let expr = adopt(self.expr, ty)?;
         Ok(Self { expr, ty: field.data_type().clone(), field: Some(field) })
     }
+}
+
+/// The type of a choice whose values all have it: DataFusion's field of CASE says the Arrow type alone.
+fn chosen_type(expr: &Expr, schema: &DFSchema) -> Result<Option<SqlType>> {
+    let arms: Vec<&Expr> = match expr {
+        Expr::Case(case) => {
+            case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr).map(AsRef::as_ref).collect()
+        }
+        Expr::ScalarFunction(call) if call.func.inner().downcast_ref::<Choice>().is_some() => {
+            call.args.iter().collect()
+        }
+        _ => return Ok(None),
+    };
+    let mut chosen: Option<SqlType> = None;
+    for arm in arms {
+        if matches!(arm, Expr::Placeholder(p) if p.field.is_none()) {
+            continue;
+        }
+        let ty = match chosen_type(arm, schema)? {
+            Some(ty) => ty,
+            None => {
+                let field = arm.to_field(schema)?.1;
+                if is_unknown(field.data_type()) {
+                    continue;
+                }
+                SqlType::of_field(&field)
+            }
+        };
+        match &chosen {
+            Some(before) if *before != ty => return Ok(None),
+            _ => chosen = Some(ty),
+        }
+    }
+    Ok(chosen)
 }
 
 /// An untyped literal or parameter as one of type `ty`; anything else as it is.
@@ -226,6 +266,16 @@ fn comparable(left: &DataType, right: &DataType) -> bool {
     l == 0 || r == 0 || (l == r && (l != 10 || left == right))
 }
 
+/// Whether equal records of a type have equal values in Arrow's form.
+fn is_plain_record(ty: &DataType) -> bool {
+    let DataType::Struct(fields) = ty else { return false };
+    fields.iter().all(|field| match SqlType::of_field(field) {
+        SqlType::Json | SqlType::Jsonb | SqlType::Interval | SqlType::Array(_) => false,
+        SqlType::Record(_) => is_plain_record(field.data_type()),
+        _ => !numeric::is_wide(field.data_type()),
+    })
+}
+
 fn plan_comparison(op: Operator, symbol: &'static str, left: Side, right: Side, schema: &DFSchema) -> Result<Expr> {
     let (left, right) = match (left.is_unknown(), right.is_unknown()) {
         (true, false) => {
@@ -239,6 +289,13 @@ fn plan_comparison(op: Operator, symbol: &'static str, left: Side, right: Side, 
         }
         _ => (left, right),
     };
+    let is_record = |side: &Side| matches!(side.ty, DataType::Struct(_));
+    // Records that are equal have the same NULLs in PostgreSQL too; in its order NULL comes last.
+    let equates =
+        matches!(op, Operator::Eq | Operator::NotEq) && is_plain_record(&left.ty) && is_plain_record(&right.ty);
+    if (is_record(&left) || is_record(&right)) && !equates {
+        return Err(from_sql(SqlError::unsupported("a comparison of records that are not written out")));
+    }
     if !comparable(&left.ty, &right.ty) && !is_unknown(&left.ty) && !is_unknown(&right.ty) {
         return Err(from_sql(undefined_operator(symbol, &left.sql().to_string(), &right.sql().to_string())));
     }
@@ -471,7 +528,25 @@ impl ExprPlanner for PostgresOperators {
             GetFieldAccess::NamedStructField { name } => Expr::Literal(name.clone(), None),
             GetFieldAccess::ListRange { .. } => return Ok(PlannerResult::Original(raw)),
         };
+        if matches!(raw.field_access, GetFieldAccess::ListIndex { .. })
+            && crate::pg_catalog::is_vector(&raw.expr, schema)
+        {
+            // Their subscripts begin at zero.
+            let place = Side::new(key, schema)?.adopt(&SqlType::Int4)?;
+            let one = Side::new(Expr::Literal(ScalarValue::Int32(Some(1)), None), schema)?;
+            let key = Box::new(plan_arithmetic(Operator::Plus, "+", place, one, schema)?);
+            return Ok(PlannerResult::Original(RawFieldAccessExpr {
+                field_access: GetFieldAccess::ListIndex { key },
+                expr: raw.expr,
+            }));
+        }
         let container = Side::new(raw.expr.clone(), schema)?;
+        if let (SqlType::Record(fields), GetFieldAccess::NamedStructField { name }) =
+            (container.sql(), &raw.field_access)
+        {
+            let name = name.try_as_str().flatten().unwrap_or_default();
+            return super::records::field(container.expr, &fields, name).map(PlannerResult::Planned);
+        }
         if container.sql() != SqlType::Jsonb {
             return Ok(PlannerResult::Original(raw));
         }

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{
 };
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
-use super::function::{Call, Function, Parameter, Returns, overload, overload_of};
+use super::function::{Call, Eval, Function, Parameter, Returns, overload, overload_of};
 use super::series::Series;
 
 use SqlType as T;
@@ -20,6 +20,10 @@ use SqlType as T;
 pub(crate) const UNNEST: &str = "__unnest";
 /// The numbers from one on, as many as its argument has rows: WITH ORDINALITY.
 pub(crate) const ORDINALITY: &str = "__ordinality";
+/// The places of an array's elements, from one on, whatever its first subscript is.
+pub(crate) const PLACES: &str = "__places";
+/// `generate_subscripts` of an int2vector or oidvector, whose first subscript is zero.
+pub(crate) const VECTOR_SUBSCRIPTS: &str = "__vector_subscripts";
 /// Rows that one call may make: they stand in one array.
 const ROWS_MAX: usize = 1 << 24;
 
@@ -27,6 +31,9 @@ const ROWS_MAX: usize = 1 << 24;
 pub(crate) fn record_columns(function: &str) -> Option<&'static [(&'static str, &'static str)]> {
     if function == "pg_partition_ancestors" {
         return Some(&[("relid", "pg_partition_ancestors")]);
+    }
+    if function == "pg_get_keywords" {
+        return Some(super::keywords::COLUMNS);
     }
     if function == "pg_partition_tree" {
         return Some(&[
@@ -66,19 +73,9 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         )
         .set_returning()
         .udf(),
-        Function::new(
-            "generate_subscripts",
-            vec![
-                overload_of(vec![Parameter::Any, Parameter::Of(T::Int4)], Returns::Type(list(T::Int4)), subscripts),
-                overload_of(
-                    vec![Parameter::Any, Parameter::Of(T::Int4), Parameter::Of(T::Bool)],
-                    Returns::Type(list(T::Int4)),
-                    subscripts,
-                ),
-            ],
-        )
-        .set_returning()
-        .udf(),
+        subscripts_of("generate_subscripts", |a, _| Ok(subscripts(a, 1))),
+        subscripts_of(PLACES, |a, _| Ok(subscripts(a, 1))),
+        subscripts_of(VECTOR_SUBSCRIPTS, |a, _| Ok(subscripts(a, 0))),
         Function::new(
             "pg_listening_channels",
             vec![overload(&[], list(T::Text), |_, c| {
@@ -130,10 +127,20 @@ fn series(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
     Ok(Value::Array(rows))
 }
 
-fn subscripts(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
-    let (Value::Array(array), Some(1)) = (&args[0], args[1].as_i64()) else { return Ok(Value::Array(Vec::new())) };
-    let numbers = (1..=array.len() as i32).map(Value::Int4);
-    Ok(Value::Array(if args.get(2) == Some(&Value::Bool(true)) { numbers.rev().collect() } else { numbers.collect() }))
+fn subscripts_of(name: &str, eval: Eval) -> Arc<ScalarUDF> {
+    let of = |rest: &[T]| {
+        let rest = rest.iter().cloned().map(Parameter::Of);
+        let parameters = std::iter::once(Parameter::Any).chain(rest).collect();
+        overload_of(parameters, Returns::Type(T::Array(Box::new(T::Int4))), eval)
+    };
+    Function::new(name, vec![of(&[T::Int4]), of(&[T::Int4, T::Bool])]).set_returning().udf()
+}
+
+/// The subscripts of an array whose first one is `lower`.
+fn subscripts(args: &[Value], lower: i32) -> Value {
+    let (Value::Array(array), Some(1)) = (&args[0], args[1].as_i64()) else { return Value::Array(Vec::new()) };
+    let numbers = (lower..lower + array.len() as i32).map(Value::Int4);
+    Value::Array(if args.get(2) == Some(&Value::Bool(true)) { numbers.rev().collect() } else { numbers.collect() })
 }
 
 fn elements(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {

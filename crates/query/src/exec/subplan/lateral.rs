@@ -10,7 +10,6 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
 
 use super::{Parameterized, function, keeps_left, parameterized};
-use crate::exec::planning::optimize_plan;
 use crate::exec::postgres::labeled;
 
 /// Name of the column of rows while they stand in it.
@@ -99,8 +98,7 @@ pub(super) fn rows(join: Join) -> Result<LogicalPlan> {
     let body = body.build()?;
     let names: Vec<(Option<TableReference>, String)> =
         body.schema().iter().map(|(q, f)| (q.cloned(), f.name().clone())).collect();
-    let Parameterized { plan, arguments, types } = parameterized(body, left, None)?;
-    let body = optimize_plan(&plan)?;
+    let Parameterized { plan: body, arguments, types } = parameterized(body, left, None)?;
     let fields: Vec<_> = body.schema().inner().fields().iter().cloned().collect();
     let udf = Arc::new(function::rows(body, types, keeps_left(join.join_type)));
     let mut inner = columns_of(left);

@@ -291,18 +291,18 @@ fn compared(expr: Expr, op: Operator, all: bool, subquery: &Subquery, schema: &D
         ])?
         .build()?;
     let Parameterized { plan, arguments, types } = parameterized(plan, schema, Some(expr))?;
-    let udf = function::value(optimize_plan(&plan)?, types)?;
+    let udf = function::value(plan, types)?;
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), arguments)))
 }
 
 /// The only value of a plan that may name columns of `schema`.
 fn value(plan: LogicalPlan, schema: &DFSchema) -> Result<Expr> {
     let Parameterized { plan, arguments, types } = parameterized(plan, schema, None)?;
-    let udf = function::value(optimize_plan(&plan)?, types)?;
+    let udf = function::value(plan, types)?;
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), arguments)))
 }
 
-/// A plan that asks for what it takes from outside.
+/// An optimized plan that asks for what it takes from outside.
 struct Parameterized {
     plan: LogicalPlan,
     /// The values of its parameters, for an outer row.
@@ -311,44 +311,64 @@ struct Parameterized {
     types: Vec<DataType>,
 }
 
-/// The plan with parameters for everything that it takes from outside, and the values of these for a row of `schema`.
-/// `left` is the value of the parameter that stands for the left side of a comparison.
+/// The plan, optimized, with parameters for everything that it takes from outside, and the values of these for a row of
+/// `schema`. `left` is the value of the parameter that stands for the left side of a comparison.
 fn parameterized(plan: LogicalPlan, schema: &DFSchema, left: Option<Expr>) -> Result<Parameterized> {
     // Behind this no subquery in it refers to it: what refers to the outside refers to ours.
     let plan = replace(plan, Which::All)?;
-    let (mut arguments, mut types): (Vec<Expr>, Vec<DataType>) = Default::default();
-    let mut take = |argument: Expr, ty: &DataType| {
-        arguments.iter().position(|known| *known == argument).unwrap_or_else(|| {
-            arguments.push(argument);
-            types.push(ty.clone());
-            arguments.len() - 1
+    let mut outside = Outside { schema, left, arguments: Vec::new(), types: Vec::new() };
+    let plan = optimize_plan(&outside.take_all(plan)?)?;
+    // Analysis puts values of the session in, for now() and for casts that ask for the time zone.
+    let plan = outside.take_all(plan)?;
+    Ok(Parameterized { plan, arguments: outside.arguments, types: outside.types })
+}
+
+/// What a subplan takes from outside.
+struct Outside<'a> {
+    /// The columns of the outer row.
+    schema: &'a DFSchema,
+    left: Option<Expr>,
+    arguments: Vec<Expr>,
+    types: Vec<DataType>,
+}
+
+impl Outside<'_> {
+    /// The plan with parameters for what it takes from outside.
+    fn take_all(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(|node| {
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let expr = expr.transform_up(|e| self.take(e))?;
+                Ok(expr.update_data(|e| name.restore(e)))
+            })
         })
-    };
-    let plan = plan.transform_up_with_subqueries(|node| {
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let expr = expr.transform_up(|e| {
-                let (argument, field) = match &e {
-                    Expr::OuterReferenceColumn(field, column) => {
-                        let inner = schema.maybe_index_of_column(column).is_some();
-                        (if inner { Expr::Column(column.clone()) } else { e.clone() }, Arc::clone(field))
-                    }
-                    Expr::ScalarVariable(field, _) => (e.clone(), Arc::clone(field)),
-                    Expr::Placeholder(Placeholder { id, field: Some(field) }) => match &left {
-                        Some(left) if id.strip_prefix(PARAMETER) == Some("_left") => (left.clone(), Arc::clone(field)),
-                        _ if !id.starts_with(PARAMETER) => (e.clone(), Arc::clone(field)),
-                        _ => return Ok(Transformed::no(e)),
-                    },
-                    _ => return Ok(Transformed::no(e)),
-                };
-                let id = format!("{PARAMETER}{}", take(argument, field.data_type()));
-                Ok(Transformed::yes(Expr::Placeholder(Placeholder::new_with_field(id, Some(field)))))
-            })?;
-            Ok(expr.update_data(|e| name.restore(e)))
-        })
-    })?;
-    Ok(Parameterized { plan: plan.data, arguments, types })
+        .map(|t| t.data)
+    }
+
+    /// The parameter that stands for an expression, where it takes something from outside.
+    fn take(&mut self, expr: Expr) -> Result<Transformed<Expr>> {
+        let (argument, field) = match &expr {
+            Expr::OuterReferenceColumn(field, column) => {
+                let inner = self.schema.maybe_index_of_column(column).is_some();
+                (if inner { Expr::Column(column.clone()) } else { expr.clone() }, Arc::clone(field))
+            }
+            Expr::ScalarVariable(field, _) => (expr.clone(), Arc::clone(field)),
+            Expr::Placeholder(Placeholder { id, field: Some(field) }) => match &self.left {
+                Some(left) if id.strip_prefix(PARAMETER) == Some("_left") => (left.clone(), Arc::clone(field)),
+                _ if !id.starts_with(PARAMETER) => (expr.clone(), Arc::clone(field)),
+                _ => return Ok(Transformed::no(expr)),
+            },
+            _ => return Ok(Transformed::no(expr)),
+        };
+        let place = self.arguments.iter().position(|known| *known == argument).unwrap_or_else(|| {
+            self.arguments.push(argument);
+            self.types.push(field.data_type().clone());
+            self.arguments.len() - 1
+        });
+        let id = format!("{PARAMETER}{place}");
+        Ok(Transformed::yes(Expr::Placeholder(Placeholder::new_with_field(id, Some(field)))))
+    }
 }
 
 /// Whether a plan is one row of aggregates, which DataFusion joins.

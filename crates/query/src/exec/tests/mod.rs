@@ -108,6 +108,7 @@ impl Fixture {
             parents: Vec::new(),
             partitioning: None,
             bound: None,
+            constraint_comments: Vec::new(),
             comment: None,
             acl: None,
         });

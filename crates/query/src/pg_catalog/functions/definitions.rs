@@ -156,8 +156,12 @@ fn serial_sequence(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
 
 /// Bits of UPDATE (4), INSERT (8) and DELETE (16).
 fn relation_is_updatable(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
-    let table = matches!(scope.relation(oid_at(values, 0)), Some(Relation::Table(_)));
-    Ok(Value::Int4(if table { 28 } else { 0 }))
+    let updatable = match scope.relation(oid_at(values, 0)) {
+        Some(Relation::Table(_)) => true,
+        Some(Relation::View(view)) => scope.updatable_columns(view).is_some(),
+        _ => false,
+    };
+    Ok(Value::Int4(if updatable { 28 } else { 0 }))
 }
 
 /// `obj_description(oid [, class])`
@@ -170,6 +174,11 @@ fn comment(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
             Some(Object::Schema(schema)) if schema.name == "public" => Some("standard public schema".to_owned()),
             _ => None,
         },
+        "pg_constraint" => scope
+            .tables()
+            .flat_map(|table| &table.constraint_comments)
+            .find(|(of, _)| *of == oid)
+            .map(|(_, comment)| comment.clone()),
         _ => None,
     };
     Ok(comment.map_or(Value::Null, Value::Text))

@@ -28,6 +28,8 @@ pub(super) fn databases(scope: &Scope, rows: &mut Rows) {
             ("datcollate", text("C")),
             ("datctype", text("C")),
             ("datacl", acl_of(scope, database.oid)),
+            // No row waits for its transaction to be frozen.
+            ("datfrozenxid", oid(scope.view().transaction_number())),
         ]);
     }
 }

@@ -2,6 +2,7 @@
 
 use perigee_types::Value;
 
+use super::constraints::constraints_of;
 use crate::pg_catalog::builder::{Rows, oid, text};
 use crate::pg_catalog::scope::{Relation, Scope};
 
@@ -9,10 +10,12 @@ use crate::pg_catalog::scope::{Relation, Scope};
 const PG_CLASS: u32 = 1259;
 /// Oid of `pg_type` as the class of an object.
 const PG_TYPE: u32 = 1247;
+/// Oid of `pg_constraint` as the class of an object.
+const PG_CONSTRAINT: u32 = 2606;
 /// Oid of `pg_namespace` as the class of an object.
 const PG_NAMESPACE: u32 = 2615;
 
-/// `pg_description`: comments on relations and their columns.
+/// `pg_description`: comments on relations, their columns and constraints, and on types.
 pub(super) fn fill(scope: &Scope, rows: &mut Rows) {
     let mut push = |class: u32, object: u32, column: u16, comment: &str| {
         rows.push([
@@ -35,6 +38,11 @@ pub(super) fn fill(scope: &Scope, rows: &mut Rows) {
             push(PG_CLASS, relation.oid().0, 0, comment);
         }
         let Relation::Table(table) = relation else { continue };
+        for constraint in constraints_of(scope, table) {
+            if let Some((_, comment)) = table.constraint_comments.iter().find(|(of, _)| *of == constraint.oid) {
+                push(PG_CONSTRAINT, constraint.oid.0, 0, comment);
+            }
+        }
         for column in &table.columns {
             if let Some(comment) = &column.comment {
                 push(PG_CLASS, table.oid.0, column.number, comment);

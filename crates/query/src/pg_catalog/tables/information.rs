@@ -16,6 +16,7 @@ pub(super) fn fill(name: &str, scope: &Scope, rows: &mut Rows) {
     match name {
         "tables" => tables(scope, rows),
         "columns" => columns(scope, rows),
+        "column_udt_usage" => types_of_columns(scope, rows),
         "schemata" => schemata(scope, rows),
         "views" => views(scope, rows),
         "sequences" => sequences(scope, rows),
@@ -48,12 +49,16 @@ fn tables(scope: &Scope, rows: &mut Rows) {
             "v" => "VIEW",
             _ => continue,
         };
+        let insertable = match relation {
+            Relation::View(view) => scope.updatable_columns(view).is_some(),
+            _ => kind != "VIEW",
+        };
         rows.push([
             ("table_catalog", text(database(scope))),
             ("table_schema", text(scope.schema_name(relation.schema(scope)))),
             ("table_name", text(relation.name())),
             ("table_type", text(kind)),
-            ("is_insertable_into", yes_or_no(kind != "VIEW")),
+            ("is_insertable_into", yes_or_no(insertable)),
             ("is_typed", yes_or_no(false)),
         ]);
     }
@@ -65,10 +70,18 @@ fn columns(scope: &Scope, rows: &mut Rows) {
             continue;
         }
         let schema = scope.schema_name(relation.schema(scope));
+        let of_view = match relation {
+            Relation::View(view) => scope.updatable_columns(view),
+            _ => None,
+        };
         for (at, (number, name, ty)) in relation.columns(scope).into_iter().enumerate() {
             let column = match relation {
                 Relation::Table(table) => table.columns.get(at),
                 _ => None,
+            };
+            let is_updatable = match relation {
+                Relation::View(_) => of_view.as_ref().is_some_and(|columns| columns.get(at) == Some(&true)),
+                _ => matches!(relation.kind(), "r" | "p"),
             };
             let not_null = match relation {
                 Relation::System(d) => d.columns.get(at).is_some_and(|c| c.not_null),
@@ -123,7 +136,7 @@ fn columns(scope: &Scope, rows: &mut Rows) {
                 ("identity_cycle", yes_or_no(sequence.is_some_and(|s| s.cycle))),
                 ("is_generated", text(if generated.is_some() { "ALWAYS" } else { "NEVER" })),
                 ("generation_expression", generated.map_or(Value::Null, |text| Value::Text(format!("({text})")))),
-                ("is_updatable", yes_or_no(matches!(relation.kind(), "r" | "p"))),
+                ("is_updatable", yes_or_no(is_updatable)),
             ]);
         }
     }
@@ -192,6 +205,23 @@ impl TypeFacts {
     }
 }
 
+/// `column_udt_usage`
+fn types_of_columns(scope: &Scope, rows: &mut Rows) {
+    for relation in scope.relations().filter(|relation| matches!(relation.kind(), "r" | "p" | "v")) {
+        for (_, name, ty) in relation.columns(scope) {
+            rows.push([
+                ("udt_catalog", text(database(scope))),
+                ("udt_schema", text(type_schema(scope, &ty))),
+                ("udt_name", text(ty.internal_name())),
+                ("table_catalog", text(database(scope))),
+                ("table_schema", text(scope.schema_name(relation.schema(scope)))),
+                ("table_name", text(relation.name())),
+                ("column_name", text(name)),
+            ]);
+        }
+    }
+}
+
 fn schemata(scope: &Scope, rows: &mut Rows) {
     for schema in scope.schemas() {
         rows.push([
@@ -204,14 +234,15 @@ fn schemata(scope: &Scope, rows: &mut Rows) {
 
 fn views(scope: &Scope, rows: &mut Rows) {
     for view in scope.views() {
+        let updatable = scope.updatable_columns(view).is_some();
         rows.push([
             ("table_catalog", text(database(scope))),
             ("table_schema", text(scope.schema_name(view.schema))),
             ("table_name", text(view.name.as_str())),
             ("view_definition", text(format!("{};", view.query))),
             ("check_option", text(view.check_option.map_or_else(|| "NONE".to_owned(), |o| o.as_str().to_uppercase()))),
-            ("is_updatable", yes_or_no(false)),
-            ("is_insertable_into", yes_or_no(false)),
+            ("is_updatable", yes_or_no(updatable)),
+            ("is_insertable_into", yes_or_no(updatable)),
             ("is_trigger_updatable", yes_or_no(false)),
             ("is_trigger_deletable", yes_or_no(false)),
             ("is_trigger_insertable_into", yes_or_no(false)),

@@ -117,3 +117,25 @@ pub(super) fn index_statistics(scope: &Scope, rows: &mut Rows) {
         ]);
     }
 }
+
+/// `pg_statio_user_tables` and `pg_stat_xact_user_tables`: nothing of theirs is counted.
+pub(super) fn uncounted_tables(scope: &Scope, rows: &mut Rows) {
+    for table in scope.tables() {
+        rows.push([
+            ("relid", oid(table.oid.0)),
+            ("schemaname", text(scope.schema_name(table.schema))),
+            ("relname", text(table.name.as_str())),
+        ]);
+    }
+}
+
+/// `pg_statio_user_sequences`
+pub(super) fn uncounted_sequences(scope: &Scope, rows: &mut Rows) {
+    for sequence in scope.sequences() {
+        rows.push([
+            ("relid", oid(sequence.oid.0)),
+            ("schemaname", text(scope.schema_name(sequence.schema))),
+            ("relname", text(sequence.name.as_str())),
+        ]);
+    }
+}

@@ -83,7 +83,13 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
         "pg_indexes" => lists::indexes(scope, &mut rows),
         "pg_sequences" => lists::sequences(scope, &mut rows),
         "pg_stat_user_tables" | "pg_stat_all_tables" => lists::table_statistics(scope, &mut rows),
-        "pg_stat_user_indexes" | "pg_stat_all_indexes" => lists::index_statistics(scope, &mut rows),
+        "pg_stat_user_indexes" | "pg_stat_all_indexes" | "pg_statio_user_indexes" | "pg_statio_all_indexes" => {
+            lists::index_statistics(scope, &mut rows)
+        }
+        "pg_statio_user_tables" | "pg_statio_all_tables" | "pg_stat_xact_user_tables" | "pg_stat_xact_all_tables" => {
+            lists::uncounted_tables(scope, &mut rows)
+        }
+        "pg_statio_user_sequences" | "pg_statio_all_sequences" => lists::uncounted_sequences(scope, &mut rows),
         _ => {}
     }
     rows

@@ -83,6 +83,7 @@ pub(super) fn classes(scope: &Scope, rows: &mut Rows) {
             ("relreplident", text(identity)),
             ("reloptions", options.unwrap_or(Value::Null)),
             ("relacl", acl_of(scope, relation.oid())),
+            ("relfrozenxid", oid(if matches!(kind, "r" | "m") { scope.view().transaction_number() } else { 0 })),
         ]);
     }
 }

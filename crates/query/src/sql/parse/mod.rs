@@ -31,6 +31,7 @@ pub(super) use self::alter::WITHOUT_EFFECT;
 pub(super) use self::beyond::{LATEST, RESET};
 use self::position::Text;
 use self::position::at_or_near;
+pub(super) use self::rewrite::CONSTRAINT_MARK;
 pub(super) use self::rewrite::{CONFLICT_TARGET, NOTHING};
 use self::tokens::Tokens;
 pub(super) use self::tokens::fold;

@@ -38,6 +38,7 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     give_view_options_values(&mut tokens);
     option_for_check_option(&mut tokens);
     let likes = take_likes(&mut tokens);
+    comment_on_constraint(&mut tokens);
     order_identity_options(&mut tokens);
     move_overriding(&mut tokens);
     drop_words_without_effect(&mut tokens);
@@ -55,6 +56,8 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     order_using(&mut tokens);
     call_current_schema(&mut tokens);
     super::beyond::rewrite(&mut tokens);
+    syntax::bare_rows(&mut tokens);
+    syntax::limit_for_fetch(&mut tokens);
     syntax::plain_tokens(&mut tokens);
     syntax::plain_strings(&mut tokens);
     syntax::plain_substring(&mut tokens);
@@ -63,6 +66,26 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     syntax::name_records(&mut tokens);
     syntax::assign_subscripts(&mut tokens);
     Rewritten { tokens, no_data, likes }
+}
+
+/// Behind a constraint's name that stands where a column's name is read.
+pub(in crate::sql) const CONSTRAINT_MARK: &str = "\u{1}constraint";
+
+/// `COMMENT ON CONSTRAINT c ON t IS …` is `COMMENT ON COLUMN t.c IS …`, with a mark behind the name.
+fn comment_on_constraint(tokens: &mut Vec<TokenWithSpan>) {
+    if !is_words(tokens, 0, &["comment", "on", "constraint"]) || !is_words(tokens, 4, &["on"]) {
+        return;
+    }
+    let Some(end) = (5..tokens.len()).find(|at| is_words(tokens, *at, &["is"])) else { return };
+    let TokenWithSpan { token: Token::Word(word), span } = &tokens[3] else { return };
+    let name = if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() };
+    let marked =
+        Word { value: format!("{name}{CONSTRAINT_MARK}"), quote_style: Some('"'), keyword: Keyword::NoKeyword };
+    let made = |token| TokenWithSpan { token, span: *span };
+    let column = [made(Token::Period), made(Token::Word(marked))];
+    tokens.splice(end..end, column);
+    tokens.drain(3..5);
+    tokens[2].token = keyword("COLUMN", Keyword::COLUMN);
 }
 
 /// `CREATE MATERIALIZED VIEW v WITH (a)` is `WITH (a = true)`.

@@ -107,6 +107,51 @@ pub(super) fn name_records(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
+/// `FETCH FIRST (n) ROWS ONLY` is `LIMIT (n)`.
+pub(super) fn limit_for_fetch(tokens: &mut Vec<TokenWithSpan>) {
+    for at in 1..tokens.len() {
+        let fetches = is_words(tokens, at, &["fetch", "first"]) || is_words(tokens, at, &["fetch", "next"]);
+        if !fetches || tokens.get(at + 2).is_none_or(|open| open.token != Token::LParen) {
+            continue;
+        }
+        let mut depth = 0_usize;
+        let close = (at + 2..tokens.len()).find(|at| {
+            match tokens[*at].token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0
+        });
+        let Some(close) = close else { return };
+        if is_words(tokens, close + 1, &["rows", "only"]) || is_words(tokens, close + 1, &["row", "only"]) {
+            tokens.drain(close + 1..close + 3);
+            let limit = Word { value: "LIMIT".to_owned(), quote_style: None, keyword: Keyword::LIMIT };
+            tokens[at].token = Token::Word(limit);
+            tokens.remove(at + 1);
+        }
+    }
+}
+
+/// `(t).*` is `t.*`.
+pub(super) fn bare_rows(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at + 4 < tokens.len() {
+        if let [open, row, close, period, star] = &tokens[at..at + 5]
+            && open.token == Token::LParen
+            && matches!(row.token, Token::Word(_))
+            && close.token == Token::RParen
+            && period.token == Token::Period
+            && star.token == Token::Mul
+            && (at == 0 || tokens[at - 1].token == Token::Comma || word_of(&tokens[at - 1].token).is_some())
+        {
+            tokens.remove(at + 2);
+            tokens.remove(at);
+        }
+        at += 1;
+    }
+}
+
 /// `name := value` is `name => value`, and `U&'…'` a string like any other.
 pub(super) fn plain_tokens(tokens: &mut [TokenWithSpan]) {
     for token in tokens {

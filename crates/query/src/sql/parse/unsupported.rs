@@ -104,6 +104,9 @@ pub(super) fn find(tokens: &[TokenWithSpan]) -> Option<&'static str> {
     if (0..tokens.len()).any(excludes) {
         return Some("EXCLUDE in a window's frame");
     }
+    if (0..tokens.len()).any(|at| is_words(tokens, at, &["where", "current", "of"])) {
+        return Some("WHERE CURRENT OF");
+    }
     COMMANDS.iter().copied().find(|command| {
         let mut at = 0;
         command.split(' ').all(|word| {

@@ -486,6 +486,7 @@ pub(super) fn to_be(name: &str, columns: &[ColumnDefinition], context: &PlanCont
         parents: Vec::new(),
         partitioning: None,
         bound: None,
+        constraint_comments: Vec::new(),
         comment: None,
         acl: None,
     })

@@ -10,7 +10,8 @@ use perigee_plan::ResultColumn;
 use perigee_types::catalog::Object;
 use perigee_types::{Oid, SqlType};
 use sqlparser::ast::{
-    CastKind, Expr, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Value,
+    AccessExpr, CastKind, Expr, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    Value,
 };
 
 use super::names;
@@ -212,7 +213,13 @@ fn name_of(expr: &Expr) -> Option<(String, bool)> {
     match expr {
         Expr::Identifier(ident) => Some((fold(ident), true)),
         Expr::CompoundIdentifier(idents) => idents.last().map(|ident| (fold(ident), true)),
-        Expr::CompoundFieldAccess { root, .. } => name_of(root),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let field = access_chain.iter().rev().find_map(|access| match access {
+                AccessExpr::Dot(Expr::Identifier(field)) => Some(field),
+                _ => None,
+            });
+            field.map_or_else(|| name_of(root), |field| Some((fold(field), true)))
+        }
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => name_of(inner),
         Expr::Function(function) => function_name(&function.name).map(|name| (name, true)),
         Expr::Cast { expr, data_type, kind, .. } => match name_of(expr) {

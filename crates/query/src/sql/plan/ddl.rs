@@ -15,7 +15,7 @@ use sqlparser::ast::{
 use super::table::check_key_type;
 use super::{Planned, checks, names, refuse};
 use crate::sql::context::PlanContext;
-use crate::sql::parse::fold;
+use crate::sql::parse::{CONSTRAINT_MARK, fold};
 use crate::sql::statement::Statement;
 
 /// Plans a statement that changes the catalog.
@@ -208,13 +208,17 @@ fn comment(kind: CommentObject, name: &ObjectName, text: Option<String>, context
         let column = fold(names::last_ident(name)?);
         table.0.pop();
         let table = names::table(&table, context)?;
+        if let Some(name) = column.strip_suffix(CONSTRAINT_MARK) {
+            let constraint = Some(constraint(&table, name, context)?);
+            return Ok(Ddl::Comment { object: table.oid, column: None, constraint, text });
+        }
         let number = table.columns[names::column(&table, &column)?].number;
-        return Ok(Ddl::Comment { object: table.oid, column: Some(number), text });
+        return Ok(Ddl::Comment { object: table.oid, column: Some(number), constraint: None, text });
     }
     let name = names::qualified(name, context)?;
     if matches!(kind, CommentObject::Type | CommentObject::Domain) {
         let object = super::user_type::find(&name, context)?.oid;
-        return Ok(Ddl::Comment { object, column: None, text });
+        return Ok(Ddl::Comment { object, column: None, constraint: None, text });
     }
     let found: Option<Oid> = match (kind, names::find(&name, context)) {
         (CommentObject::Table, Some(Object::Table(o))) => Some(o.oid),
@@ -230,5 +234,16 @@ fn comment(kind: CommentObject, name: &ObjectName, text: Option<String>, context
         _ => return Err(SqlError::unsupported(format_args!("COMMENT ON {kind}"))),
     };
     let object = found.ok_or_else(|| names::undefined_table(&name))?;
-    Ok(Ddl::Comment { object, column: None, text })
+    Ok(Ddl::Comment { object, column: None, constraint: None, text })
+}
+
+/// The constraint of a table by its name.
+fn constraint(table: &Table, name: &str, context: &PlanContext) -> SqlResult<Oid> {
+    let of_index = context.catalog.indexes_of(table).find(|index| index.constraint && index.name == name);
+    let check = table.checks.iter().find(|check| check.name == name).map(|check| check.oid);
+    let foreign = table.foreign_keys.iter().find(|key| key.name == name).map(|key| key.oid);
+    of_index.map(|index| index.oid).or(check).or(foreign).ok_or_else(|| {
+        let message = format!("constraint \"{name}\" for table \"{}\" does not exist", table.name);
+        SqlError::new(SqlState::UndefinedObject, message)
+    })
 }

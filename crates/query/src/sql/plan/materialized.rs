@@ -73,6 +73,7 @@ pub(super) fn create(create: &CreateView, with_data: bool, context: &PlanContext
                 format!("column \"{name}\" specified more than once"),
             ));
         }
+        super::table::no_record(&name, &column.ty)?;
         columns.push(super::table::plain_column(name, column.ty.clone()));
     }
     let continuous = if let Some(parts) = parts {

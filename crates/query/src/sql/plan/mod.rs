@@ -66,6 +66,7 @@ pub use checks::{
 pub(in crate::sql) use literal::untyped_value;
 pub use materialized::maintenance;
 pub use update::{column_default, refresh_rows};
+pub(crate) use view_target::updatable_columns;
 
 /// What planning made of a statement, before it is wrapped up.
 pub(super) struct Planned {

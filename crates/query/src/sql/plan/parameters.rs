@@ -15,7 +15,7 @@ use sqlparser::ast::{Expr, LimitClause, Query, Value, Visit, Visitor};
 
 use super::types::base_type;
 use super::undefined_parameter;
-use crate::exec::without_modifier;
+use crate::exec::{parameter_types, without_modifier};
 
 /// The most parameters: what the protocol can bind.
 pub(super) const PARAMETERS_MAX: usize = 65_535;
@@ -138,6 +138,9 @@ impl Parameters {
                         && let Ok((_, field)) = needle.to_field(&schema)
                     {
                         found.push((placeholder.id.clone(), SqlType::Array(Box::new(SqlType::of_field(&field)))));
+                    }
+                    if let DfExpr::ScalarFunction(call) = expr {
+                        found.extend(parameter_types(call, &schema));
                     }
                     if let DfExpr::Placeholder(placeholder) = expr
                         && let Some(field) = &placeholder.field

@@ -167,6 +167,7 @@ fn create_as(
         if columns.iter().any(|other| other.name == name) {
             return Err(duplicate_column(&name));
         }
+        no_record(&name, &column.ty)?;
         columns.push(plain_column(name, column.ty.clone()));
     }
     query.row_lock = None;
@@ -221,6 +222,20 @@ pub(super) fn plain_column(name: String, ty: SqlType) -> ColumnDefinition {
 
 fn duplicate_column(name: &str) -> SqlError {
     SqlError::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once"))
+}
+
+/// No relation has a column that is a record.
+///
+/// # Errors
+/// `42P16`
+pub(super) fn no_record(name: &str, ty: &SqlType) -> SqlResult<()> {
+    let item = if let SqlType::Array(of) = ty { of } else { ty };
+    match item {
+        SqlType::Record(_) => {
+            Err(SqlError::new(SqlState::InvalidTableDefinition, format!("column \"{name}\" has pseudo-type {ty}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A column as CREATE TABLE and ADD COLUMN define it.

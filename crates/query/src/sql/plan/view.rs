@@ -109,7 +109,8 @@ pub(super) fn create(create: &CreateView, context: &PlanContext) -> SqlResult<Pl
         .zip(given)
         .map(|(column, given)| (given.unwrap_or_else(|| column.name.clone()), column.ty.clone()))
         .collect();
-    for (place, (name, _)) in columns.iter().enumerate() {
+    for (place, (name, ty)) in columns.iter().enumerate() {
+        super::table::no_record(name, ty)?;
         if columns[..place].iter().any(|(other, _)| other == name) {
             return Err(SqlError::new(
                 SqlState::DuplicateColumn,

@@ -76,6 +76,12 @@ pub(super) fn resolve(view: &View, known_as: String, verb: Verb, context: &PlanC
     Ok(Target { table, known_as, only, through: Some(Arc::new(through)) })
 }
 
+/// Which columns of a view a statement may change; `None` where its rows are not rows of one table.
+pub(crate) fn updatable_columns(view: &View, context: &PlanContext) -> Option<Vec<bool>> {
+    let (.., through) = look(view, Verb::Update, 0, context).ok()?;
+    Some(through.columns.iter().map(|(_, place)| place.is_some()).collect())
+}
+
 fn look(view: &View, verb: Verb, depth: usize, context: &PlanContext) -> SqlResult<(Arc<Table>, bool, Through)> {
     let refused = |detail: &str| Err(not_updatable(view, verb, detail));
     if depth >= DEPTH_MAX {

@@ -51,6 +51,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         // Analysis puts today's midnight before the argument.
         overload(&[T::Timestamp(None)], T::Interval, |_, _| Err(SqlError::internal("age without today"))),
         overload(&[T::Timestamptz(None), T::Timestamptz(None)], T::Interval, age).with_zone(),
+        overload(&[T::Xid], T::Int4, transactions_since),
     ];
     vec![
         extract(),
@@ -323,6 +324,15 @@ fn truncate_interval(field: &str, span: Interval) -> SqlResult<Interval> {
 }
 
 /// The time between two points in years, months and days of the calendar.
+/// `age(xid)`: how many transactions ago it was. The first three numbers stand for no transaction and are past for ever.
+fn transactions_since(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    let latest = call.view()?.transaction_number();
+    Ok(Value::Int4(match &args[0] {
+        Value::Oid(number @ 3..) => latest.wrapping_sub(*number).cast_signed(),
+        _ => i32::MAX,
+    }))
+}
+
 fn age(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     let local = |value: &Value| -> SqlResult<i64> {
         match value {

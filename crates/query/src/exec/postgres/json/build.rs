@@ -34,6 +34,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         .udf()
     };
     vec![
+        zoned("row_to_json", T::Json, |a, c| Ok(Value::Text(zoned_text(a, c)?))),
         zoned("to_json", T::Json, |a, c| Ok(Value::Text(zoned_text(a, c)?))),
         zoned("to_jsonb", T::Jsonb, |a, c| normal(&zoned_text(a, c)?)),
         Function::new(
@@ -131,6 +132,18 @@ fn write_with(out: &mut String, value: &Value, ty: &T, settings: &OutputSettings
     match (value, ty) {
         (Value::Null, _) => out.push_str("null"),
         (Value::Bool(v), _) => out.push_str(if *v { "true" } else { "false" }),
+        (Value::Array(values), T::Record(fields)) => {
+            out.push('{');
+            for (at, (value, (name, ty))) in values.iter().zip(fields).enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                json::write_string(out, name);
+                out.push(':');
+                write_with(out, value, ty, settings);
+            }
+            out.push('}');
+        }
         (Value::Array(elements), T::Array(of)) => {
             out.push('[');
             for (at, element) in elements.iter().enumerate() {
@@ -263,15 +276,34 @@ pub(in crate::exec::postgres) fn aggregate(raw: &RawAggregateExpr) -> Option<Exp
             Ok(Value::Text(shown(&a[0], &c.types[0])))
         })],
     );
+    // Arrays and rows stand on lines of their own in an array: they begin with the line break.
+    let lines = Function::new(
+        "json_line",
+        vec![overload_of(vec![Parameter::Any], Returns::Type(T::Json), |a, c| {
+            let structured = matches!(c.types[0], T::Array(_) | T::Record(_));
+            Ok(Value::Text(format!("{}{}", if structured { LINE } else { "" }, shown(&a[0], &c.types[0]))))
+        })],
+    );
+    let rows = Function::new(
+        "json_row_line",
+        vec![overload_of(vec![Parameter::Any], Returns::Type(T::Json), |a, c| {
+            Ok(Value::Text(format!("{LINE}{}", shown(&a[0], &c.types[0]))))
+        })],
+    );
     let key_text = Function::new(
         "json_key",
         vec![overload_of(vec![Parameter::Any], Returns::Type(T::Text), |a, c| {
             key(&a[0], &c.types[0]).map(Value::Text)
         })],
     );
-    let (json, key_text) = (json.udf(), key_text.udf());
+    let (json, lines, rows, key_text) = (json.udf(), lines.udf(), rows.udf(), key_text.udf());
     let collected = |(place, arg): (usize, &Expr)| {
-        let udf = if *object && place == 0 { &key_text } else { &json };
+        let udf = match arg {
+            _ if *object && place == 0 => &key_text,
+            _ if *object => &json,
+            Expr::ScalarFunction(call) if call.func.name() == JSON_ROW => &rows,
+            _ => &lines,
+        };
         let arg = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(udf), vec![arg.clone()]));
         Expr::AggregateFunction(AggregateFunction::new_udf(
             array_agg_udaf(),
@@ -294,11 +326,22 @@ pub(in crate::exec::postgres) fn aggregate(raw: &RawAggregateExpr) -> Option<Exp
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(finish, raw.args.iter().enumerate().map(collected).collect())))
 }
 
+/// What stands before an element of an array on a line of its own.
+const LINE: &str = "\n ";
+
 /// Collected JSON as an array.
 fn collected_array(value: &Value) -> String {
     let Value::Array(elements) = value else { return "null".to_owned() };
-    let shown: Vec<&str> = elements.iter().map(|value| value.as_str().unwrap_or("null")).collect();
-    format!("[{}]", shown.join(", "))
+    let mut out = "[".to_owned();
+    for (at, element) in elements.iter().enumerate() {
+        let element = element.as_str().unwrap_or("null");
+        if at > 0 {
+            out.push_str(", ");
+        }
+        out.push_str(if at == 0 { element.strip_prefix(LINE).unwrap_or(element) } else { element });
+    }
+    out.push(']');
+    out
 }
 
 /// Collected keys and JSON as an object.

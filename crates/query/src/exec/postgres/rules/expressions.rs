@@ -161,7 +161,10 @@ impl Rewriter<'_> {
             // The rules would test other values than the one that comes out.
             return Err(from_sql(SqlError::unsupported("a volatile expression that is cast to a domain")));
         }
-        if call.func.name() == "age" && call.args.len() == 1 {
+        if call.func.name() == "age"
+            && let [of] = call.args.as_slice()
+            && of.get_type(self.schema)? != SqlType::Xid.arrow()
+        {
             let today = SessionValue::TransactionTime.expr();
             let date = Arc::new(SqlType::Date.field("date", true));
             let today = cast::rewrite(Cast::new_from_field(Box::new(today), date), self.schema)?;
@@ -206,13 +209,18 @@ impl Rewriter<'_> {
             };
             call.func = Arc::clone(choice.inner());
             let chooses = call.func.name() != "nullif";
+            let asked = if chooses { call.args.len() } else { 1 };
+            let types: Vec<SqlType> =
+                call.args.iter().take(asked).filter_map(|arg| self.known(arg).transpose()).collect::<Result<_>>()?;
+            let compares = matches!(call.func.name(), "greatest" | "least");
             let chosen = Expr::ScalarFunction(call);
             // The first type is the common one of varchar and text; DataFusion says text.
             return Ok(Transformed::yes(match ty {
                 SqlType::Varchar(_) if chooses => {
                     sets::labeled(chosen, Arc::new(SqlType::Varchar(None).field("varchar", true)))
                 }
-                _ => chosen,
+                _ if compares => chosen,
+                _ => one_type(chosen, &types),
             }));
         }
         self.refuse_enums(&mut call)?;

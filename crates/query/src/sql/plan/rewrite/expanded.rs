@@ -3,7 +3,7 @@
 //! There are no values of row types, so its uses are written as the set-returning functions that they stand for:
 //!
 //! ```text
-//! (_pg_expandarray(a)).n             generate_subscripts(a, 1)
+//! (_pg_expandarray(a)).n             the places of a's elements
 //! (_pg_expandarray(a)).x             unnest(a)
 //! _pg_expandarray(a) AS keys         unnest(a) AS keys
 //! (around.keys).x                    around.keys
@@ -15,6 +15,7 @@ use sqlparser::ast::{AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArg
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
+use crate::exec::PLACES;
 use crate::sql::parse::fold;
 
 /// The columns of a statement that hold such rows.
@@ -41,7 +42,7 @@ impl Expanded {
         let (row, field) = (bare(root), fold(field));
         if let Some(array) = argument(row) {
             return match field.as_str() {
-                "n" => call("generate_subscripts", array, ", 1"),
+                "n" => call(PLACES, array, ", 1"),
                 "x" => call("unnest", array, ""),
                 _ => None,
             };

@@ -102,6 +102,7 @@ impl VisitorMut for Rewrite<'_> {
         if let Err(error) = gapfill::fill(query) {
             return ControlFlow::Break(error);
         }
+        whole_rows::in_order(query, self.context);
         self.joins.enter_query(query, self.context);
         places_of_groups(query);
         flow(fetch_as_limit(query).and_then(|()| row_counts(query)).and_then(|()| order_by_constants(query)))
@@ -136,6 +137,7 @@ impl VisitorMut for Rewrite<'_> {
         self.relations.push(system_columns::relations(&select.from, self.context));
         self.rows.push(whole_rows::relations(&select.from, self.context));
         system_columns::name(&mut select.projection);
+        whole_rows::in_select_list(&mut select.projection, &self.rows);
         select.projection.iter_mut().for_each(rows::value);
         flow(self.joins.enter_select(select, self.context).and_then(|()| asof::joins(&mut select.from)))
     }
@@ -166,8 +168,8 @@ impl VisitorMut for Rewrite<'_> {
             Ok(None) => {}
             Err(error) => return ControlFlow::Break(error),
         }
-        if let Some(oid) = system_columns::table_oid(expr, &self.relations) {
-            *expr = oid;
+        if let Some(value) = system_columns::value(expr, &self.relations) {
+            *expr = value;
         }
         if let Some(rewritten) = array_of_query(expr) {
             *expr = rewritten;
@@ -184,11 +186,12 @@ impl VisitorMut for Rewrite<'_> {
         if let Some(merged) = self.joins.merged(expr) {
             *expr = merged;
         }
-        match rows::rewrite(expr) {
+        match rows::rewrite(expr, &self.rows) {
             Ok(Some(rewritten)) => *expr = rewritten,
             Ok(None) => {}
             Err(error) => return ControlFlow::Break(error),
         }
+        whole_rows::in_operands(expr, &self.rows);
         if let Some(distance) = functions::distance(expr) {
             *expr = distance;
         }
@@ -218,6 +221,7 @@ impl VisitorMut for Rewrite<'_> {
                 if let Err(error) = whole_rows::counted(function, &self.rows) {
                     return ControlFlow::Break(error);
                 }
+                whole_rows::in_arguments(function, &self.rows);
                 if let Err(error) = arguments::by_position(function) {
                     return ControlFlow::Break(error);
                 }

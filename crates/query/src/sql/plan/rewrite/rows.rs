@@ -8,13 +8,14 @@ use sqlparser::ast::{
     TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, Value,
 };
 
-use super::functions;
+use super::{functions, whole_rows};
 
 /// What an expression over row values is without them; `None` where it has none.
 ///
 /// # Errors
 /// `42601` where rows of different lengths meet.
-pub(super) fn rewrite(expr: &Expr) -> SqlResult<Option<Expr>> {
+pub(super) fn rewrite(expr: &Expr, scopes: &[whole_rows::Relations]) -> SqlResult<Option<Expr>> {
+    let parts = |expr: &Expr| parts_in(expr, scopes);
     Ok(match expr {
         Expr::BinaryOp { left, op, right } => match (parts(left), parts(right)) {
             (Some(left), Some(right)) => compare(&left, op, &right)?,
@@ -68,6 +69,14 @@ pub(super) fn value(item: &mut SelectItem) {
         conditions,
         else_result: None,
     };
+}
+
+/// The columns of a row value that stands there, or of a whole row.
+fn parts_in(expr: &Expr, scopes: &[whole_rows::Relations]) -> Option<Vec<Expr>> {
+    match expr {
+        Expr::Nested(inner) => parts_in(inner, scopes),
+        _ => parts(expr).or_else(|| whole_rows::columns_of_row(expr, scopes)),
+    }
 }
 
 /// The columns of a row value that stands there.

@@ -1,5 +1,8 @@
 //! `tableoid`: the same for all rows of a table, so it is known where the table is. Rows of a table with partitions, or
 //! that others inherit from, have it in a hidden column: its scan is asked for it by a mark behind the table's name.
+//!
+//! `xmin` of the system catalogs, whose rows are computed from a version of the catalog, not written by a transaction: it is
+//! the frozen transaction's for all of them.
 
 use std::ops::ControlFlow;
 
@@ -17,6 +20,11 @@ use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
 const TABLE_OID: &str = "tableoid";
+const XMIN: &str = "xmin";
+/// What rows have that were there before all transactions that are.
+const FROZEN_TRANSACTION: u32 = 2;
+/// Oids of system tables are below this, those of views over them above.
+const SYSTEM_TABLES_END: u32 = 10_000;
 
 /// The names of a SELECT's tables, and the tables' oids where all rows have the same.
 pub(super) type Relations = Vec<(String, Option<Oid>)>;
@@ -194,29 +202,42 @@ fn collect(table: &TableWithJoins, context: &PlanContext, found: &mut Relations)
     }
 }
 
-/// The oid that an expression `tableoid` or `t.tableoid` is.
-pub(super) fn table_oid(expr: &Expr, scopes: &[Relations]) -> Option<Expr> {
-    let oid = match expr {
-        Expr::Identifier(column) if is_table_oid(column) => match scopes.last()?.as_slice() {
-            [(_, oid)] => (*oid)?,
-            _ => return None,
-        },
+/// What an expression `tableoid`, `t.tableoid` or `t.xmin` is.
+pub(super) fn value(expr: &Expr, scopes: &[Relations]) -> Option<Expr> {
+    let (table, column) = match expr {
+        Expr::Identifier(column) => (None, fold(column)),
         Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-            [.., table, column] if is_table_oid(column) => {
-                let name = fold(table);
-                scopes.iter().rev().flatten().find(|(known, _)| *known == name)?.1?
-            }
+            [.., table, column] => (Some(fold(table)), fold(column)),
             _ => return None,
         },
         _ => return None,
     };
+    if !is_known(&column) {
+        return None;
+    }
+    let oid = match table {
+        None => match scopes.last()?.as_slice() {
+            [(_, oid)] => (*oid)?,
+            _ => return None,
+        },
+        Some(table) => scopes.iter().rev().flatten().find(|(known, _)| *known == table)?.1?,
+    };
+    let (number, ty) = match column.as_str() {
+        XMIN if oid.0 < SYSTEM_TABLES_END => (FROZEN_TRANSACTION, "xid"),
+        XMIN => return None,
+        _ => (oid.0, "oid"),
+    };
     Some(Expr::Cast {
         kind: CastKind::Cast,
-        expr: Box::new(Expr::value(Value::Number(oid.0.to_string(), false))),
-        data_type: DataType::Custom(ObjectName::from(vec![Ident::new("oid")]), Vec::new()),
+        expr: Box::new(Expr::value(Value::SingleQuotedString(number.to_string()))),
+        data_type: DataType::Custom(ObjectName::from(vec![Ident::new(ty)]), Vec::new()),
         array: false,
         format: None,
     })
+}
+
+fn is_known(column: &str) -> bool {
+    matches!(column, TABLE_OID | XMIN)
 }
 
 fn is_table_oid(column: &Ident) -> bool {
@@ -226,15 +247,15 @@ fn is_table_oid(column: &Ident) -> bool {
 /// Keeps the column's name, which the number does not have.
 pub(super) fn name(projection: &mut [SelectItem]) {
     for item in projection {
-        if let SelectItem::UnnamedExpr(expr) = item
-            && match expr {
-                Expr::Identifier(column) => is_table_oid(column),
-                Expr::CompoundIdentifier(parts) => parts.last().is_some_and(is_table_oid),
-                _ => false,
-            }
-        {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let column = match &*expr {
+            Expr::Identifier(column) => fold(column),
+            Expr::CompoundIdentifier(parts) => parts.last().map(fold).unwrap_or_default(),
+            _ => continue,
+        };
+        if is_known(&column) {
             let expr = std::mem::replace(expr, Expr::value(Value::Null));
-            *item = SelectItem::ExprWithAlias { expr, alias: Ident::new(TABLE_OID) };
+            *item = SelectItem::ExprWithAlias { expr, alias: Ident::new(column) };
         }
     }
 }

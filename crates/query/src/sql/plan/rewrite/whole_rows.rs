@@ -1,24 +1,35 @@
-//! Whole rows as JSON: `row_to_json(t)`, `to_jsonb(t)`, `json_agg(t)` over a table or subquery of FROM, `row_to_json(ROW(…))`.
+//! Whole rows: `SELECT t FROM t`, `ROW(a, b)`, `(t).a`, `row_to_json(t)`, `count(t)` over a table or subquery of FROM.
 //!
-//! There are no values of composite types here, so a row becomes an object by the names of its columns, which the
-//! catalog or the subquery's select list says.
+//! A row is written as a call with the names and values of its columns, which the catalog or the subquery's select list says:
+//! of [`ROW`], which makes a record, or of [`JSON_ROW`] where JSON is all that it is for.
+
+use std::ops::ControlFlow;
 
 use perigee_types::catalog::Object;
 use perigee_types::{SqlError, SqlResult};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, SelectItem,
-    SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
+    AccessExpr, BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    JoinOperator, ObjectName, OrderBy, OrderByExpr, OrderByKind, Query, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, TableAlias, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
 };
 
 use super::super::{columns, names};
 use super::functions::call;
-use crate::exec::JSON_ROW;
+use crate::exec::{JSON_ROW, ROW};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
-/// The relations of a SELECT by name, with their columns where they are known here.
-pub(super) type Relations = Vec<(String, Option<Vec<String>>)>;
+/// A relation by name, with its columns where they are known here.
+pub(super) struct Relation {
+    name: String,
+    columns: Option<Vec<String>>,
+    /// Whether an outer join makes rows of it that it does not have.
+    outer: bool,
+}
+
+/// The relations of a SELECT.
+pub(super) type Relations = Vec<Relation>;
 
 /// The relations of a FROM.
 pub(super) fn relations(from: &[TableWithJoins], context: &PlanContext) -> Relations {
@@ -30,38 +41,67 @@ pub(super) fn relations(from: &[TableWithJoins], context: &PlanContext) -> Relat
 }
 
 fn collect(table: &TableWithJoins, context: &PlanContext, found: &mut Relations) {
-    for factor in std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)) {
-        match factor {
-            TableFactor::Table { name, alias, args: None, .. } => {
-                let Ok(qualified) = names::qualified(name, context) else { continue };
-                let columns = match names::find(&qualified, context) {
-                    Some(Object::Table(table)) => Some(table.columns.iter().map(|c| c.name.clone()).collect()),
-                    Some(Object::View(view)) => Some(view.columns.iter().map(|(column, _)| column.clone()).collect()),
-                    _ => None,
-                };
-                found.push(named(alias.as_ref(), qualified.1, columns));
-            }
-            TableFactor::Derived { subquery, alias, .. } => {
-                found.push(named(alias.as_ref(), String::new(), outputs(&subquery.body)));
-            }
-            TableFactor::NestedJoin { table_with_joins, .. } => collect(table_with_joins, context, found),
-            // A series has one column, which is called as it is.
-            TableFactor::Table { alias: Some(alias), .. } => {
-                let name = fold(&alias.name);
-                found.push((name.clone(), Some(vec![name])));
-            }
-            _ => found.push((String::new(), None)),
-        }
+    let first = found.len();
+    collect_factor(&table.relation, context, found);
+    for join in &table.joins {
+        let right = found.len();
+        collect_factor(&join.relation, context, found);
+        let (before, behind) = found.split_at_mut(right);
+        let (left_is_outer, right_is_outer) = match join.join_operator {
+            JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => (false, true),
+            JoinOperator::Right(_) | JoinOperator::RightOuter(_) => (true, false),
+            JoinOperator::FullOuter(_) => (true, true),
+            _ => (false, false),
+        };
+        before[first..].iter_mut().for_each(|relation| relation.outer |= left_is_outer);
+        behind.iter_mut().for_each(|relation| relation.outer |= right_is_outer);
     }
 }
 
+fn collect_factor(factor: &TableFactor, context: &PlanContext, found: &mut Relations) {
+    found.push(match factor {
+        TableFactor::Table { name, alias, args: None, .. } => {
+            let Ok(qualified) = names::qualified(name, context) else { return };
+            let columns = match names::find(&qualified, context) {
+                Some(Object::Table(table)) => Some(table.visible_columns().iter().map(|c| c.name.clone()).collect()),
+                Some(Object::View(view)) => Some(view.columns.iter().map(|(column, _)| column.clone()).collect()),
+                _ => None,
+            };
+            named(alias.as_ref(), qualified.1, columns)
+        }
+        TableFactor::Derived { subquery, alias, .. } => named(alias.as_ref(), String::new(), outputs(&subquery.body)),
+        TableFactor::NestedJoin { table_with_joins, .. } => return collect(table_with_joins, context, found),
+        // A series has one column, which is called as it is.
+        TableFactor::Table { alias: Some(alias), .. } => {
+            let name = fold(&alias.name);
+            Relation { columns: Some(vec![name.clone()]), name, outer: false }
+        }
+        _ => Relation { name: String::new(), columns: None, outer: false },
+    });
+}
+
 /// A relation under its alias, whose columns may have other names.
-fn named(alias: Option<&TableAlias>, name: String, mut columns: Option<Vec<String>>) -> (String, Option<Vec<String>>) {
-    let Some(alias) = alias else { return (name, columns) };
+fn named(alias: Option<&TableAlias>, name: String, mut columns: Option<Vec<String>>) -> Relation {
+    let Some(alias) = alias else { return Relation { name, columns, outer: false } };
     for (column, other) in columns.iter_mut().flatten().zip(&alias.columns) {
         *column = fold(&other.name);
     }
-    (fold(&alias.name), columns)
+    Relation { name: fold(&alias.name), columns, outer: false }
+}
+
+/// The relation that a name stands for: no column of that name may be there, which would come first.
+fn relation_named<'a>(ident: &Ident, scopes: &'a [Relations]) -> Option<(&'a Relation, &'a [String])> {
+    let wanted = fold(ident);
+    for scope in scopes.iter().rev() {
+        // One may be where columns are not known.
+        if scope.iter().any(|relation| relation.columns.as_ref().is_none_or(|known| known.contains(&wanted))) {
+            return None;
+        }
+        if let Some(relation) = scope.iter().find(|relation| relation.name == wanted) {
+            return relation.columns.as_deref().map(|columns| (relation, columns));
+        }
+    }
+    None
 }
 
 /// The names of a query's columns; `None` with a wildcard.
@@ -132,19 +172,201 @@ fn fields(expr: &Expr, scopes: &[Relations]) -> Option<Vec<(String, Expr)>> {
             values.map(positions)
         }
         Expr::Identifier(ident) => {
-            let wanted = fold(ident);
-            for scope in scopes.iter().rev() {
-                // A column of that name comes first, and one may be where columns are not known.
-                if scope.iter().any(|(_, columns)| columns.as_ref().is_none_or(|known| known.contains(&wanted))) {
-                    return None;
-                }
-                if let Some((relation, Some(columns))) = scope.iter().find(|(name, _)| *name == wanted) {
-                    return Some(columns_of(relation, columns));
-                }
-            }
-            None
+            relation_named(ident, scopes).map(|(relation, columns)| columns_of(&relation.name, columns))
         }
         _ => None,
+    }
+}
+
+/// The record that an expression is: `ROW(a, b)`, `(a, b)`, or a relation's name.
+fn record(expr: &Expr, scopes: &[Relations]) -> Option<Expr> {
+    let fields = match expr {
+        Expr::Nested(inner) => return record(inner, scopes),
+        Expr::Function(row) if is_row(row) => {
+            let FunctionArguments::List(list) = &row.args else { return None };
+            let mut values = Vec::new();
+            for arg in &list.args {
+                match arg {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => values.push(expr.clone()),
+                    FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => {
+                        let [part] = name.0.as_slice() else { return None };
+                        let wanted = fold(part.as_ident()?);
+                        let relation = scopes.iter().rev().flatten().find(|relation| relation.name == wanted)?;
+                        let columns = columns_of(&relation.name, relation.columns.as_deref()?);
+                        values.extend(columns.into_iter().map(|(_, column)| column));
+                    }
+                    _ => return None,
+                }
+            }
+            values.into_iter().enumerate().map(|(at, value)| (format!("f{}", at + 1), value)).collect()
+        }
+        other => fields(other, scopes)?,
+    };
+    let outer = match expr {
+        Expr::Identifier(ident) => relation_named(ident, scopes).is_some_and(|(relation, _)| relation.outer),
+        _ => false,
+    };
+    let present = outer.then(|| any_value(fields.iter().map(|(_, column)| column.clone()))).flatten();
+    let mut args = Vec::with_capacity(fields.len() * 2);
+    for (name, value) in fields {
+        args.push(Expr::value(Value::SingleQuotedString(name)));
+        args.push(record(&value, scopes).unwrap_or(value));
+    }
+    let row = call(ROW, args);
+    Some(match present {
+        Some(present) => when(present, row),
+        None => row,
+    })
+}
+
+fn is_row(function: &Function) -> bool {
+    function.name.to_string().eq_ignore_ascii_case("row") && function.over.is_none()
+}
+
+/// Rewrites an operand that is a record.
+fn operand(expr: &mut Expr, scopes: &[Relations]) {
+    if let Some(record) = record(expr, scopes) {
+        *expr = record;
+    }
+}
+
+/// Rewrites the items of a select list that are records, and writes `(t).*` as `t.*`.
+pub(super) fn in_select_list(items: &mut [SelectItem], scopes: &[Relations]) {
+    for item in items {
+        match item {
+            SelectItem::UnnamedExpr(expr) => {
+                let name = columns::expression_name(expr);
+                if let Some(expr) = record(expr, scopes) {
+                    *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+                }
+            }
+            SelectItem::ExprWithAlias { expr, .. } => operand(expr, scopes),
+            SelectItem::QualifiedWildcard(kind, _) => {
+                let SelectItemQualifiedWildcardKind::Expr(expr) = &*kind else { continue };
+                let mut row = expr;
+                while let Expr::Nested(inner) = row {
+                    row = inner;
+                }
+                if let Expr::Identifier(ident) = row
+                    && relation_named(ident, scopes).is_some()
+                {
+                    *kind = SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(vec![ident.clone()]));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Rewrites the arguments of a function that are records.
+pub(super) fn in_arguments(function: &mut Function, scopes: &[Relations]) {
+    if is_row(function) {
+        return;
+    }
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    for arg in &mut list.args {
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) = arg {
+            operand(arg, scopes);
+        }
+    }
+}
+
+/// Rewrites records where an expression takes values, and the columns that are taken out of rows: `(t).a`.
+pub(super) fn in_operands(expr: &mut Expr, scopes: &[Relations]) {
+    match expr {
+        Expr::Case { conditions, else_result, .. } => {
+            let results = conditions.iter_mut().map(|case| &mut case.result);
+            results.chain(else_result.as_deref_mut()).for_each(|result| operand(result, scopes));
+        }
+        Expr::Cast { expr, .. } => operand(expr, scopes),
+        Expr::Array(array) => array.elem.iter_mut().for_each(|element| operand(element, scopes)),
+        // A subquery of several columns is no record.
+        Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right }
+            if matches!(left.as_ref(), Expr::Subquery(_)) || matches!(right.as_ref(), Expr::Subquery(_)) => {}
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::StringConcat | BinaryOperator::Eq | BinaryOperator::NotEq,
+            right,
+        } => {
+            operand(left, scopes);
+            operand(right, scopes);
+        }
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let [AccessExpr::Dot(Expr::Identifier(field)), rest @ ..] = access_chain.as_slice() else { return };
+            let wanted = fold(field);
+            let mut row = root.as_ref();
+            while let Expr::Nested(inner) = row {
+                row = inner;
+            }
+            let found = fields(row, scopes).and_then(|all| all.into_iter().find(|(name, _)| *name == wanted));
+            let Some((_, value)) = found else {
+                operand(root, scopes);
+                // The planner takes the name of a record's field as text.
+                if matches!(root.as_ref(), Expr::Nested(_) | Expr::Function(_)) {
+                    access_chain[0] = AccessExpr::Dot(Expr::value(Value::SingleQuotedString(wanted)));
+                }
+                return;
+            };
+            *expr = match rest {
+                [] => value,
+                rest => Expr::CompoundFieldAccess { root: Box::new(value), access_chain: rest.to_vec() },
+            };
+        }
+        _ => {}
+    }
+}
+
+/// Does for ORDER BY of a SELECT what [`in_operands`] does: it stands outside of it.
+pub(super) fn in_order(query: &mut Query, context: &PlanContext) {
+    struct Operands<'a>(&'a [Relations]);
+    impl VisitorMut for Operands<'_> {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            in_operands(expr, self.0);
+            ControlFlow::Continue(())
+        }
+    }
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = &mut query.order_by else { return };
+    let is_row = |by: &OrderByExpr| matches!(by.expr, Expr::Tuple(_) | Expr::CompoundFieldAccess { .. });
+    if !order.iter().any(is_row) {
+        return;
+    }
+    let scopes = [relations(&select.from, context)];
+    for by in order {
+        if matches!(by.expr, Expr::Tuple(_)) {
+            operand(&mut by.expr, &scopes);
+        }
+        let _ = by.expr.visit(&mut Operands(&scopes));
+    }
+}
+
+/// The columns of a row that is a relation's name; `None` for another expression.
+pub(super) fn columns_of_row(expr: &Expr, scopes: &[Relations]) -> Option<Vec<Expr>> {
+    match expr {
+        Expr::Identifier(_) => Some(fields(expr, scopes)?.into_iter().map(|(_, column)| column).collect()),
+        _ => None,
+    }
+}
+
+/// Whether one of the values is there.
+fn any_value(values: impl Iterator<Item = Expr>) -> Option<Expr> {
+    values.map(|value| Expr::IsNotNull(Box::new(value))).reduce(|all, next| Expr::BinaryOp {
+        left: Box::new(all),
+        op: BinaryOperator::Or,
+        right: Box::new(next),
+    })
+}
+
+/// The value where the condition holds.
+fn when(condition: Expr, result: Expr) -> Expr {
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result }],
+        else_result: None,
     }
 }
 
@@ -164,8 +386,8 @@ pub(super) fn counted(function: &mut Function, scopes: &[Relations]) -> SqlResul
             let [part] = name.0.as_slice() else { return Err(SqlError::unsupported("count of this row")) };
             let Some(ident) = part.as_ident() else { return Err(SqlError::unsupported("count of this row")) };
             let wanted = fold(ident);
-            let mut relations = scopes.iter().rev().flatten();
-            let Some((relation, Some(columns))) = relations.find(|(name, _)| *name == wanted) else {
+            let found = scopes.iter().rev().flatten().find(|relation| relation.name == wanted);
+            let Some((relation, columns)) = found.and_then(|found| Some((&found.name, found.columns.as_ref()?))) else {
                 return Err(SqlError::unsupported("count of a row whose columns are not known"));
             };
             columns_of(relation, columns)
@@ -176,18 +398,8 @@ pub(super) fn counted(function: &mut Function, scopes: &[Relations]) -> SqlResul
         },
         _ => return Ok(()),
     };
-    let has_value = row
-        .into_iter()
-        .map(|(_, column)| Expr::IsNotNull(Box::new(column)))
-        .reduce(|all, next| Expr::BinaryOp { left: Box::new(all), op: BinaryOperator::Or, right: Box::new(next) });
-    let Some(has_value) = has_value else { return Ok(()) };
-    *arg = FunctionArgExpr::Expr(Expr::Case {
-        case_token: AttachedToken::empty(),
-        end_token: AttachedToken::empty(),
-        operand: None,
-        conditions: vec![CaseWhen { condition: has_value, result: Expr::value(Value::Boolean(true)) }],
-        else_result: None,
-    });
+    let Some(has_value) = any_value(row.into_iter().map(|(_, column)| column)) else { return Ok(()) };
+    *arg = FunctionArgExpr::Expr(when(has_value, Expr::value(Value::Boolean(true))));
     Ok(())
 }
 

@@ -103,6 +103,7 @@ impl Fixture {
                     parents: Vec::new(),
                     partitioning: None,
                     bound: None,
+                    constraint_comments: Vec::new(),
                     comment: None,
                     acl: None,
                 };
