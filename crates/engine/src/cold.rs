@@ -10,6 +10,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use perigee_consensus::Consensus;
@@ -22,6 +23,9 @@ use perigee_types::{LogIndex, Oid, SqlError, SqlResult, SqlState, Term};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+
+/// How long the removal of files waits for a backup that copies some.
+const BACKUP_WAIT: Duration = Duration::from_secs(10);
 
 /// What is under way on this node.
 #[derive(Default)]
@@ -120,12 +124,12 @@ pub(crate) async fn migrate(
 /// Removes files of this cluster in the object store that nothing needs. Gives how many.
 ///
 /// # Errors
-/// As [`migrate`]; `55006` while a backup copies files; what the archive gives, where there is one.
+/// As [`migrate`]; `55006` where a backup goes on copying files; what the archive gives, where there is one.
 pub(crate) async fn collect(engine: &Arc<Engine>) -> SqlResult<usize> {
     let term = engine.consensus.leader_term().ok_or_else(crate::transaction::no_leader)?;
     let engine = Arc::clone(engine);
     blocking(move || {
-        let Some(_alone) = engine.backups.collecting.try_write() else {
+        let Some(_alone) = engine.backups.collecting.try_write_for(BACKUP_WAIT) else {
             return Err(SqlError::new(SqlState::ObjectInUse, "files of the cold tier are being backed up"));
         };
         let uploading = |path: &str| engine.migrations.uploads.lock().contains(path);
