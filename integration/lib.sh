@@ -44,14 +44,14 @@ free_port() {
 }
 
 # start DIR [FLAGS...]: a node on DIR. Sets PID, PORT and OPS; keeps the ports over restarts. It opens a Redis door when REDIS
-# says where (HOST:PORT), and a REST door when REST does.
+# says where (HOST:PORT), and a REST or gRPC door when REST or GRPC does.
 start() {
     local dir="$1"
     shift
     PORT="${PORT:-$(free_port)}"
     OPS="${OPS:-$(free_port)}"
     "$PERIGEE_BIN" node --data-dir "$dir" --pg-address "127.0.0.1:$PORT" --redis-address "${REDIS:-off}" \
-        --rest-address "${REST:-off}" --ops-address "127.0.0.1:$OPS" "$@" \
+        --rest-address "${REST:-off}" --grpc-address "${GRPC:-off}" --ops-address "127.0.0.1:$OPS" "$@" \
         >>"$dir.log" 2>&1 &
     PID=$!
     PIDS+=("$PID")

@@ -1,6 +1,5 @@
 //! A node with its gRPC door open, asked as operators ask it.
 
-use std::net::TcpListener;
 use std::process::Command;
 
 use perigee_testkit::{Server, ServerOptions, binary};
@@ -8,8 +7,9 @@ use perigee_testkit::{Server, ServerOptions, binary};
 /// Starts a node with its gRPC door open, and says where that is.
 #[must_use]
 pub fn server_with_grpc(options: ServerOptions) -> (Server, String) {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    (options.flag(&["--grpc-address", &free]).start().unwrap(), free)
+    let server = options.with_grpc().start().unwrap();
+    let address = server.grpc().to_string();
+    (server, address)
 }
 
 /// What `perigee admin` prints, and its exit code.

@@ -73,6 +73,8 @@ impl Node {
 
 /// Where the REST door listens when nobody says.
 pub const REST_DEFAULT: &str = "127.0.0.1:8080";
+/// Where the gRPC door listens when nobody says.
+pub const GRPC_DEFAULT: &str = "127.0.0.1:8000";
 
 /// `[listen]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,7 +100,7 @@ impl Default for Listen {
             pg: Address::At("127.0.0.1:5432".to_owned()),
             redis: Address::At("127.0.0.1:6379".to_owned()),
             rest: Address::At(REST_DEFAULT.to_owned()),
-            grpc: Address::Off,
+            grpc: Address::At(GRPC_DEFAULT.to_owned()),
             cluster: Address::Off,
             ops: Address::At("127.0.0.1:9090".to_owned()),
         }

@@ -58,6 +58,10 @@ fn text(config: &Config, plan: &MemoryPlan, open: Open) -> String {
                 rest.port()
             ));
         }
+        if let Some(grpc) = open.grpc {
+            let plain = if config.security.tls_certificate.is_some() { "" } else { "-plaintext " };
+            lines.push(format!("  grpcurl {plain}{}:{} list", host(grpc), grpc.port()));
+        }
         if config.security.authentication == Authentication::Trust {
             lines.push("No password is asked: no authentication is configured.".to_owned());
         }

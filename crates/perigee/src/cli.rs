@@ -278,7 +278,7 @@ pub(crate) struct SettingArguments {
     #[arg(long, value_name = "HOST:PORT")]
     rest_address: Option<String>,
 
-    /// Where gRPC listens, or "off".
+    /// Where gRPC listens, or "off" [default: 127.0.0.1:8000].
     #[arg(long, value_name = "HOST:PORT")]
     grpc_address: Option<String>,
 

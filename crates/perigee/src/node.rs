@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use perigee_config::{Address, Config, LogFormat, REST_DEFAULT};
+use perigee_config::{Address, Config, GRPC_DEFAULT, LogFormat, REST_DEFAULT};
 use perigee_door::{Door, DoorOptions};
 use perigee_grpc::GrpcOptions;
 use perigee_pgwire::{ForeignSessions, PgOptions, PgServer};
@@ -93,8 +93,8 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     let ops_listener = bind("ops", &config.listen.ops).await?;
     let pg_listener = bind("pg", &config.listen.pg).await?;
     let redis_listener = bind("redis", &config.listen.redis).await?;
-    let rest_listener = bind_rest(&config.listen.rest).await?;
-    let grpc_listener = bind("grpc", &config.listen.grpc).await?;
+    let rest_listener = bind_unless_taken("rest", &config.listen.rest, REST_DEFAULT).await?;
+    let grpc_listener = bind_unless_taken("grpc", &config.listen.grpc, GRPC_DEFAULT).await?;
     let cluster_listener = bind("cluster", &cluster_address(config)?).await?;
     let open = banner::Open {
         pg: address(pg_listener.as_ref()),
@@ -315,10 +315,14 @@ async fn bind(door: &'static str, address: &Address) -> Result<Option<TcpListene
 }
 
 /// An address that nobody has chosen may be somebody else's: the door stays closed, and the database runs.
-async fn bind_rest(address: &Address) -> Result<Option<TcpListener>, Failure> {
-    match bind("rest", address).await {
-        Err(Failure::Listen { source, .. }) if address.get() == Some(REST_DEFAULT) => {
-            tracing::warn!(address = REST_DEFAULT, error = %source, "the REST door stays closed: its default address is taken");
+async fn bind_unless_taken(
+    door: &'static str,
+    address: &Address,
+    default: &str,
+) -> Result<Option<TcpListener>, Failure> {
+    match bind(door, address).await {
+        Err(Failure::Listen { source, .. }) if address.get() == Some(default) => {
+            tracing::warn!(door, address = default, error = %source, "a door stays closed: its default address is taken");
             Ok(None)
         }
         other => other,

@@ -174,8 +174,8 @@ impl Server {
         let door = |open: bool, at: SocketAddr| if open { at.to_string() } else { "off".to_owned() };
         command.args(["--redis-address", &door(self.options.redis, self.redis)]);
         command.args(["--rest-address", &door(self.options.rest, self.rest)]);
-        if self.options.grpc {
-            command.args(["--grpc-address", &self.grpc.to_string()]);
+        if !self.options.flags.iter().any(|flag| flag == "--grpc-address") {
+            command.args(["--grpc-address", &door(self.options.grpc, self.grpc)]);
         }
         command.args(&self.options.flags);
         // Settings of whoever runs the tests are not the test's.
