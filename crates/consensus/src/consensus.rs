@@ -75,6 +75,13 @@ pub(crate) struct Inner {
     pub(crate) threads: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
+impl Inner {
+    /// Why this node takes nothing any more, if it has failed.
+    fn failed(&self) -> Option<ProposeError> {
+        self.shared.failure.get().map(ProposeError::Storage)
+    }
+}
+
 impl Consensus {
     /// Starts the node over its log: replays what is committed, takes part, and with one voter leads when this returns.
     ///
@@ -128,6 +135,11 @@ impl Consensus {
         if inner.closing.load(Ordering::Acquire) {
             return Proposal::refused(ProposeError::Stopped);
         }
+        // A core that has ended is not asked: openraft waits for its task then, and panics at the next call when that wait
+        // is given up, as below.
+        if let Some(error) = inner.failed() {
+            return Proposal::refused(error);
+        }
         let Some(in_flight) = InFlight::take(&inner.in_flight, PREFIX + payload.len(), inner.in_flight_bytes_max)
         else {
             return Proposal::refused(ProposeError::Busy);
@@ -142,11 +154,8 @@ impl Consensus {
         // it up would seem to find the queue full.
         match tokio::task::unconstrained(request.into_future()).now_or_never() {
             Some(Ok(())) => Proposal::waiting(rx),
-            Some(Err(_)) => Proposal::refused(match inner.shared.failure.get() {
-                Some(reason) => ProposeError::Storage(reason),
-                None => ProposeError::Stopped,
-            }),
-            None => Proposal::refused(ProposeError::Busy),
+            Some(Err(_)) => Proposal::refused(inner.failed().unwrap_or(ProposeError::Stopped)),
+            None => Proposal::refused(inner.failed().unwrap_or(ProposeError::Busy)),
         }
     }
 

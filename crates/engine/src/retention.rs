@@ -32,6 +32,9 @@ const ROWS_ENDED: u64 = 20_000;
 const ROWS_MIGRATED: u64 = 500_000;
 /// Fewer rows wait until the oldest of them is over the age by this part of it, so that files do not get small.
 const LATE_PART: u64 = 8;
+/// Fewer rows than these wait at least so long, in microseconds, besides.
+const ROWS_FEW: u64 = 8_192;
+const LATE_FEW: u64 = 600_000_000;
 /// How long a table is left alone whose rows could not be ended or moved.
 const PAUSE: Duration = Duration::from_secs(30);
 /// How often files that nothing needs are removed.
@@ -155,7 +158,11 @@ impl Keeper {
         let warm = store.rows_begun(table, Begun { after, upto });
         let rows: u64 = warm.iter().map(|(_, rows)| rows).sum();
         let Some(((oldest, _), _)) = warm.first() else { return Ok(()) };
-        let late = *oldest.max(&after) <= store.written_by(self.ago(age.saturating_add(age / LATE_PART)));
+        let wait = match rows < ROWS_FEW {
+            true => (age / LATE_PART).max(LATE_FEW),
+            false => age / LATE_PART,
+        };
+        let late = *oldest.max(&after) <= store.written_by(self.ago(age.saturating_add(wait)));
         if late || rows >= ROWS_MIGRATED {
             crate::cold::migrate(&self.engine, table, upto, &self.stop).await?;
         }

@@ -53,6 +53,11 @@ async fn fails(operation: Operation) {
     };
     let later = tokio::time::timeout(Duration::from_secs(10), later).await.expect("is answered");
     assert!(matches!(later, Err(ProposeError::Storage(_))), "{later:?}");
+    // Also those who do not wait for the answer.
+    let many: Vec<_> = (0..20).map(|i| consensus.propose(term, numbered(i))).collect();
+    for answer in join_all(many).await {
+        assert!(matches!(answer, Err(ProposeError::Storage(_))), "{answer:?}");
+    }
     consensus.shutdown().await;
 }
 

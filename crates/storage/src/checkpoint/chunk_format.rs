@@ -160,8 +160,8 @@ pub(crate) fn decode_header(
     Ok(ChunkHeader { first, vids, begins, ends: Ends::default(), columns, packed, cold })
 }
 
-/// The end-marks as of `at`; `None` where there is none.
-pub(crate) fn encode_marks(ends: &Ends, at: u64) -> Option<Vec<u8>> {
+/// The end-marks as of `at`; `None` where there is none. `known`: the transaction had staged something by then.
+pub(crate) fn encode_marks(ends: &Ends, at: u64, known: impl Fn(TransactionId) -> bool) -> Option<Vec<u8>> {
     let (mut plain, mut staged) = (Vec::new(), Vec::new());
     ends.read(|marks| {
         marks.for_each(|row, end| {
@@ -169,7 +169,9 @@ pub(crate) fn encode_marks(ends: &Ends, at: u64) -> Option<Vec<u8>> {
                 plain.push((row, end));
             }
         });
-        for one in marks.staged().iter().filter(|one| one.fate.index() > at) {
+        // Apply goes on meanwhile: one that has begun since comes again out of the log, and nothing else names it.
+        let open = |fate: &Fate| fate.index() > at && known(fate.transaction());
+        for one in marks.staged().iter().filter(|one| open(&one.fate)) {
             let mut rows: Vec<u32> = one.rows.iter().copied().collect();
             rows.sort_unstable();
             staged.push((one.fate.transaction(), rows));
@@ -260,4 +262,32 @@ fn rows(count: u64, key: &[u8]) -> Result<u32, StoreError> {
         return Err(damaged(key, "a count of rows is out of range"));
     }
     Ok(count as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_that_are_staged_behind_the_checkpoint_are_left_out() {
+        let ends = Ends::default();
+        let fates: Vec<Arc<Fate>> = (1..=3).map(|number| Arc::new(Fate::new(TransactionId(number)))).collect();
+        for (row, fate) in (0..).zip(&fates) {
+            ends.stage(row, fate);
+        }
+        // The first commits behind the checkpoint, the second stays open, the third has begun since.
+        fates[0].commit(9);
+        ends.committed(&fates[0]);
+        let known = |transaction: TransactionId| transaction.0 < 3;
+        let value = encode_marks(&ends, 8, known).unwrap();
+        let mut asked = Vec::new();
+        let mut find = |transaction| {
+            asked.push(transaction);
+            Arc::new(Fate::new(transaction))
+        };
+        let marks = decode_marks(&value, b"key", 10, &mut find).unwrap();
+        assert_eq!(marks.staged().iter().map(|one| one.rows.len()).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(asked, [TransactionId(1), TransactionId(2)]);
+        assert!(encode_marks(&ends, 8, |_| false).is_none());
+    }
 }

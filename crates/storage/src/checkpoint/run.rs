@@ -61,7 +61,7 @@ impl Frozen {
             .chain(tables().flat_map(FrozenTable::facts))
             .chain(tables().flat_map(|table| table.headers(self.index.0)))
             .chain(tables().flat_map(FrozenTable::columns))
-            .chain(tables().flat_map(|table| table.marks(self.index.0)))
+            .chain(tables().flat_map(|table| table.marks(self)))
             .chain(self.index_pairs(kv, true))
             .chain(self.index_pairs(kv, false))
             .chain(self.companion.iter().flat_map(|companion| companion.pairs()).map(|pair| Ok(pair?)))
@@ -186,11 +186,13 @@ impl FrozenTable {
         })
     }
 
-    fn marks(&self, at: u64) -> impl Iterator<Item = Pair> + '_ {
+    fn marks<'a>(&'a self, frozen: &'a Frozen) -> impl Iterator<Item = Pair> + 'a {
+        let at = frozen.index.0;
+        let known = |transaction| frozen.staged.iter().any(|staged| staged.transaction == transaction);
         let storage = self.store.storage();
         let changed = self.chunks.iter().filter(|(_, change)| change.marks);
         changed.filter_map(move |(first, change)| {
-            let marks = change.chunk.as_ref().and_then(|chunk| encode_marks(&chunk.ends, at));
+            let marks = change.chunk.as_ref().and_then(|chunk| encode_marks(&chunk.ends, at, known));
             let written = change.before.as_ref().is_some_and(ChunkChange::had_marks);
             let key = format::chunk_key(Kind::Mark, storage, *first);
             (marks.is_some() || written).then(|| Ok((key, marks.map(Bytes::from))))

@@ -236,6 +236,7 @@ pub struct Table {
     #[serde(default)]
     pub bound: Option<PartitionBound>,
     /// Comments on its constraints, by their oids.
+    #[serde(default)]
     pub constraint_comments: Vec<(Oid, String)>,
     /// Comment.
     #[serde(default)]
