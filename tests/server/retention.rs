@@ -80,7 +80,7 @@ async fn rows_become_cold_by_age() {
         CREATE TABLE c (ts timestamptz NOT NULL, v int) WITH (time_column = 'ts', partition = '1 day', tier = 'cold');
         CREATE TABLE w (id int) WITH (tier = 'warm');
         INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 20000) g; INSERT INTO w SELECT id FROM t;
-        INSERT INTO c SELECT '2024-01-01'::timestamptz + g * interval '8 seconds', g FROM generate_series(0, 19999) g";
+        INSERT INTO c SELECT '2024-01-01'::timestamptz + g * interval '8 seconds', g FROM generate_series(0, 11999) g";
     client.batch_execute(create).await.unwrap();
     let cold = "SELECT sum(rows) FROM perigee.tiers WHERE tier = 'cold' AND table_name LIKE";
     let digest = "SELECT md5(string_agg(id || v, ',' ORDER BY id)) FROM t";
@@ -89,7 +89,7 @@ async fn rows_become_cold_by_age() {
     assert_eq!(client.value(digest).await.unwrap(), before);
     // Partitions have the option of their parent; the second one has few rows, which wait.
     wait_for(&client, &format!("{cold} 'c%'"), "10800").await;
-    assert_eq!(client.value("SELECT sum(v) FROM c").await.unwrap(), "199990000");
+    assert_eq!(client.value("SELECT sum(v) FROM c").await.unwrap(), "71994000");
     // A change makes rows warm, and many of them cold again.
     let change = "UPDATE t SET v = 'new' WHERE id <= 9000; DELETE FROM t WHERE id > 19990";
     client.batch_execute(change).await.unwrap();
