@@ -84,6 +84,9 @@ impl Keeper {
         }
         let tables = self.tables.1.clone();
         for (table, retention) in &tables {
+            if self.engine.store.catalog().version != catalog.version {
+                break;
+            }
             if self.paused.get(&table.oid).is_some_and(|until| Instant::now() < *until) {
                 continue;
             }
@@ -105,7 +108,12 @@ impl Keeper {
 
     async fn keep(&self, catalog: &Catalog, table: &Arc<Table>, retention: Retention) -> SqlResult<()> {
         if let Some(ttl) = retention.ttl {
-            while let Done::Some = self.end_old(catalog, table, ttl).await? {}
+            while let Done::Some = self.end_old(catalog, table, ttl).await? {
+                // Another name or another age since: the next look sees it.
+                if self.engine.store.catalog().version != catalog.version {
+                    return Ok(());
+                }
+            }
         }
         match retention.warm {
             Some(age) => self.cool(table, age).await,
