@@ -19,10 +19,11 @@ use perigee_types::catalog::retention::Retention;
 use perigee_types::catalog::{BOOTSTRAP_ROLE, Catalog, Object, Table};
 use perigee_types::partition::{Datum, PartitionBound};
 use perigee_types::text::calendar::DAY_MICROS;
-use perigee_types::{LogIndex, SqlResult, TableId, Value};
+use perigee_types::{LogIndex, SqlError, SqlResult, SqlState, TableId, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::session::Session;
 
 /// How long to sleep between two looks.
 const TICK: Duration = Duration::from_secs(1);
@@ -131,7 +132,7 @@ impl Keeper {
         if let Some(end) = end_of_time(catalog, table) {
             // Its rows are told apart by their time, not by when they were written.
             if i64::try_from(before).is_ok_and(|before| end <= before) {
-                self.run(&format!("DROP TABLE {}", catalog.written_name(table)), None).await?;
+                self.run(table, &format!("DROP TABLE {}", catalog.written_name(table)), None).await?;
                 tracing::info!(table = %table.name, "a partition is older than its table's ttl");
             }
             return Ok(Done::Nothing);
@@ -146,7 +147,7 @@ impl Keeper {
             (upto, rows) = (upto.max(last), rows + more);
         }
         let delete = format!("DELETE FROM ONLY {}", catalog.written_name(table));
-        let deleted = self.run(&delete, Some(upto.min(old.upto))).await?;
+        let deleted = self.run(table, &delete, Some(upto.min(old.upto))).await?;
         tracing::debug!(table = %table.name, deleted, "rows are older than their table's ttl");
         metrics::counter!(perigee_telemetry::names::ROWS_EXPIRED_TOTAL).increment(deleted);
         // Others hold what is still there.
@@ -177,14 +178,15 @@ impl Keeper {
         Ok(())
     }
 
-    /// Runs a statement as the first superuser. With an index it ends rows that began by then, others do not exist for it.
-    /// Gives how many it has changed.
-    async fn run(&self, statement: &str, ends_old: Option<LogIndex>) -> SqlResult<u64> {
+    /// Runs a statement over a table as the first superuser. With an index it ends rows that began by then, others do not
+    /// exist for it. Gives how many it has changed.
+    async fn run(&self, table: &Table, statement: &str, ends_old: Option<LogIndex>) -> SqlResult<u64> {
         let wait = if ends_old.is_some() { ROW_WAIT } else { TABLE_WAIT };
         let settings = [("application_name", "retention"), ("lock_timeout", wait)];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut session = self.engine.connect_as(BOOTSTRAP_ROLE, settings.to_vec()).await?;
         session.ends_old = ends_old;
+        session.only = Some(table.oid);
         let changed = session.run_alone(statement).await;
         if changed.is_err() {
             session.fail();
@@ -192,6 +194,18 @@ impl Keeper {
             return changed;
         }
         session.finish().await.and(changed)
+    }
+}
+
+impl Session {
+    /// Refuses a table other than the one that this session is for.
+    pub(crate) fn check_only(&self, table: TableId) -> SqlResult<()> {
+        match self.only {
+            Some(only) if only != table => {
+                Err(SqlError::new(SqlState::ObjectInUse, "the table's name has gone to another table"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

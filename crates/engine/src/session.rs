@@ -87,6 +87,8 @@ pub struct Session {
     pub(crate) maintains: Option<TableId>,
     /// DELETE ends the rows that began by this index and that nobody holds, and no others.
     pub(crate) ends_old: Option<LogIndex>,
+    /// The one table that its statements may write or drop: a name may go to another table before they run.
+    pub(crate) only: Option<TableId>,
     /// It never writes, whatever its transactions are told.
     pub(crate) reads_only: bool,
     /// What its twin on another node is to be told.
@@ -201,6 +203,7 @@ impl Session {
             stale_plan: false,
             maintains: None,
             ends_old: None,
+            only: None,
             reads_only: request.read_only,
             changes: Changes::default(),
             imported: HashMap::new(),

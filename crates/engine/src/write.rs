@@ -37,6 +37,7 @@ impl Session {
         if let Some(keys) = KeyTable::of(write.table.oid) {
             return Box::pin(self.run_key_write(prepared, write, keys, parameters)).await;
         }
+        self.check_only(write.table.oid)?;
         let mut family = self.written_family(write, prepared.tag).await?;
         self.settle_staged().await?;
         let mark = self.transaction()?.writes.mark();

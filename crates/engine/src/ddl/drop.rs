@@ -29,6 +29,7 @@ impl Session {
         let catalog = self.latest_catalog();
         let identity = self.identity(&catalog);
         for object in &wanted {
+            self.check_only(object.oid())?;
             // The owner of a schema may empty it.
             let schema = object.schema().and_then(|oid| catalog.object(oid));
             if !schema.is_some_and(|schema| identity.rights.owns(schema, &catalog)) {

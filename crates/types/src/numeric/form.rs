@@ -12,7 +12,7 @@
 
 use num_bigint::{BigInt, Sign};
 
-use super::{Int, Numeric};
+use super::{Int, Numeric, WHOLE_DIGITS_MAX};
 
 const NEGATIVE_INFINITY: u8 = 0;
 const NEGATIVE: u8 = 1;
@@ -23,6 +23,9 @@ const NAN: u8 = 5;
 
 /// Exponents are kept plus this.
 const BIAS: i32 = 1 << 20;
+
+/// Exponents that numbers have: those of the whole digits there may be, and behind the point as many as a number can show.
+const EXPONENTS: std::ops::RangeInclusive<i32> = -(u16::MAX as i32 / 2 + 1)..=WHOLE_DIGITS_MAX as i32 / 2;
 
 /// Appends a number's form.
 pub fn encode(number: &Numeric, out: &mut Vec<u8>) {
@@ -133,11 +136,15 @@ fn read(key: &[u8], places: Option<u32>) -> Option<Numeric> {
     let [a, b, c] = exponent.map(|byte| byte ^ invert);
     let exponent = i32::from_be_bytes([0, a, b, c]) - BIAS;
     let (_, digits) = rest.split_last()?;
+    let digit = |byte: &u8| (byte ^ invert).wrapping_sub(1);
+    // Changed bytes could ask for a number of a million digits, or for digits that are none.
+    if !EXPONENTS.contains(&exponent) || digits.iter().any(|d| digit(d) > 99) {
+        return None;
+    }
     // As an integer the digits have so many places behind the point.
     let places_read = 2 * (digits.len() as i32 - exponent);
     let scale = places.unwrap_or_else(|| u32::try_from(places_read).unwrap_or(0));
     let shift = scale as i32 - places_read;
-    let digit = |byte: &u8| (byte ^ invert).wrapping_sub(1);
     if digits.len() <= 19 {
         let small = digits.iter().fold(0i128, |v, d| v * 100 + i128::from(digit(d)));
         let shifted = if shift >= 0 {

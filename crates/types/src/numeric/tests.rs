@@ -116,6 +116,24 @@ fn forms_keep_order_value_and_places() {
     assert!(decode(&[]).is_none() && decode(&[9, 0, 0]).is_none() && decode(&[3, 1, 0]).is_none());
 }
 
+/// Each byte of a stored number may have changed on a disk.
+#[test]
+fn forms_of_no_number_are_refused() {
+    let mut form = Vec::new();
+    encode(&number("123.45"), &mut form);
+    assert!(decode(&form).is_some());
+    // A number of two million digits, and one as small.
+    for exponent in [[0xff, 0xff, 0xff], [0, 0, 0], [0x11, 0, 1]] {
+        let mut changed = form.clone();
+        changed[1..4].copy_from_slice(&exponent);
+        assert!(decode(&changed).is_none() && decode_key(key_of(&changed)).is_none(), "{exponent:?}");
+    }
+    let digits = [vec![3, 0x10, 0, 10], vec![0xff; 19], vec![0, 0, 0]].concat();
+    assert!(decode(&digits).is_none());
+    let digits = [vec![3, 0x10, 0, 2], vec![0; 3], vec![0, 0, 0]].concat();
+    assert!(decode(&digits).is_none());
+}
+
 #[test]
 fn keys_do_not_tell_places_apart() {
     let key = |value: Value| {
