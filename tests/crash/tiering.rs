@@ -43,9 +43,11 @@ async fn load(client: &Client, mut n: i64, steps: i64) {
             return;
         }
         n += 1;
-        let behind = match n % 3 {
-            0 => "CALL perigee.migrate('t', 'cold')",
+        let behind = match n % 6 {
+            0 | 3 => "CALL perigee.migrate('t', 'cold')",
             1 => "CHECKPOINT",
+            4 => "CALL perigee.compact('t')",
+            5 => "CALL perigee.collect_cold_files()",
             _ => "SELECT 1",
         };
         match client.batch_execute(behind).await {

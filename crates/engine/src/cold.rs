@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use perigee_consensus::Consensus;
-use perigee_storage::cold::{ColdColumn, ColdFile, ColdStore, ColdWriter, FinishedFile, Manifest, WriteOptions};
+use perigee_storage::cold::{
+    ColdColumn, ColdFile, ColdStore, ColdWriter, FinishedFile, LoggedManifest, Manifest, WriteOptions,
+};
 use perigee_storage::entry::Entry;
 use perigee_storage::store::{Export, file_path};
 use perigee_storage::table::VID_COLUMN;
@@ -24,6 +26,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 
+/// How long files stay that compacted ones have replaced: queries on other members may still read them. In microseconds; on
+/// the leader, which removes them, longer than where nobody asks for them any more.
+const REPLACED_KEPT: u64 = 900_000_000;
+const REPLACED_KEPT_LEADER: u64 = 3_600_000_000;
 /// How long the removal of files waits for a backup that copies some.
 const BACKUP_WAIT: Duration = Duration::from_secs(10);
 
@@ -75,6 +81,44 @@ pub(crate) async fn migrate(
     let (store, exported) = (Arc::clone(&engine.store), Arc::clone(table));
     let export = blocking(move || store.export(&exported, upto).map_err(crate::error::storage)).await?;
     let Some(export) = export else { return Ok(0) };
+    let count = upload(engine, table, term, cold, export, cancel).await?;
+    drop(running);
+    let (store, storage) = (Arc::clone(&engine.store), table.storage);
+    let chunks = blocking(move || Ok(store.settle_cold(Some(storage)))).await?;
+    tracing::info!(table = %table.name, rows = count, chunks, "rows are cold");
+    Ok(count)
+}
+
+/// Makes new files of those of a table's manifests, neighbours of each other, without rows that have ended. The old ones are
+/// needed until no snapshot reads them. Gives the count of rows.
+///
+/// # Errors
+/// As [`migrate`].
+pub(crate) async fn compact(
+    engine: &Arc<Engine>,
+    table: &Arc<Table>,
+    manifests: &[Arc<LoggedManifest>],
+    cancel: &CancellationToken,
+) -> SqlResult<u64> {
+    let term = engine.consensus.leader_term().ok_or_else(crate::transaction::no_leader)?;
+    let cold = Arc::clone(usable(engine)?);
+    let _running = engine.migrations.begin(table)?;
+    let export = engine.store.export_again(table, manifests).map_err(crate::error::storage)?;
+    let Some(export) = export else { return Ok(0) };
+    let count = upload(engine, table, term, cold, export, cancel).await?;
+    tracing::info!(table = %table.name, rows = count, manifests = manifests.len(), "cold files are compacted");
+    Ok(count)
+}
+
+/// Makes files of what was exported, and logs their manifest. Gives the count of rows.
+async fn upload(
+    engine: &Arc<Engine>,
+    table: &Arc<Table>,
+    term: Term,
+    cold: Arc<ColdStore>,
+    export: Export,
+    cancel: &CancellationToken,
+) -> SqlResult<u64> {
     let catalog = engine.store.catalog();
     let keys = match table.primary_key.and_then(|index| catalog.index(index)) {
         Some(index) => index.columns.clone(),
@@ -83,8 +127,8 @@ pub(crate) async fn migrate(
     // With the rows: bloom filters for what rows are looked up by.
     let unique: Vec<u16> =
         catalog.indexes_of(table).filter(|index| index.unique).flat_map(|index| index.columns.clone()).collect();
-    let Export { snapshot, after, horizon, chunks } = export;
-    let mut rows = engine.query.ordered(table, chunks, &keys, cancel.clone());
+    let Export { snapshot, after, horizon, scan } = export;
+    let mut rows = engine.query.ordered(table, scan, &cold, &keys, cancel.clone());
     let mut upload = Upload::new(engine, cold, table, term, &unique);
     let files = tokio::task::spawn_blocking(move || {
         let read = || futures::executor::block_on(rows.next());
@@ -93,7 +137,8 @@ pub(crate) async fn migrate(
     let (files, upload) = files.await.map_err(SqlError::internal)??;
     let count = files.iter().map(|file| file.rows).sum();
     let manifest = Manifest { after, horizon, columns: columns(table), files };
-    let logged = engine.propose(term, &Entry::Manifest { storage: table.storage, manifest }).await;
+    let entry = Entry::Manifest { storage: table.storage, manifest: manifest.clone() };
+    let logged = engine.propose(term, &entry).await;
     match logged {
         Ok(_) => {}
         Err(error) => {
@@ -106,7 +151,7 @@ pub(crate) async fn migrate(
         }
     }
     drop(snapshot);
-    let named = engine.store.table(table.storage).is_some_and(|store| store.cold_horizon() == horizon);
+    let named = engine.store.manifests(table.storage).iter().any(|logged| logged.manifest == manifest);
     if !named {
         return Err(SqlError::new(
             SqlState::ObjectNotInPrerequisiteState,
@@ -114,10 +159,6 @@ pub(crate) async fn migrate(
         ));
     }
     upload.named();
-    drop(running);
-    let (store, storage) = (Arc::clone(&engine.store), table.storage);
-    let chunks = blocking(move || Ok(store.settle_cold(Some(storage)))).await?;
-    tracing::info!(table = %table.name, rows = count, chunks, %horizon, "rows are cold");
     Ok(count)
 }
 
@@ -132,6 +173,7 @@ pub(crate) async fn collect(engine: &Arc<Engine>) -> SqlResult<usize> {
         let Some(_alone) = engine.backups.collecting.try_write_for(BACKUP_WAIT) else {
             return Err(SqlError::new(SqlState::ObjectInUse, "files of the cold tier are being backed up"));
         };
+        forget_replaced(&engine);
         let uploading = |path: &str| engine.migrations.uploads.lock().contains(path);
         let failed = |error| perigee_query::exec::error::cold_error(&error);
         let idle = engine.store.idle_cold(term, uploading).map_err(failed)?;
@@ -140,6 +182,18 @@ pub(crate) async fn collect(engine: &Arc<Engine>) -> SqlResult<usize> {
         engine.store.remove_cold(&idle, uploading).map_err(failed)
     })
     .await
+}
+
+/// Lets go of the files that compacted ones have replaced, as soon as no query here or elsewhere can read them.
+pub(crate) fn forget_replaced(engine: &Engine) {
+    let kept = match (engine.consensus.is_alone(), engine.consensus.leader_term()) {
+        (true, _) => 0,
+        (false, None) => REPLACED_KEPT,
+        (false, Some(_)) => REPLACED_KEPT_LEADER,
+    };
+    let now = u64::try_from(engine.now_micros()).unwrap_or_default();
+    let upto = if kept == 0 { LogIndex(u64::MAX) } else { engine.store.written_by(now.saturating_sub(kept)) };
+    engine.store.forget_replaced(upto);
 }
 
 /// Whether rows can become cold here.

@@ -7,6 +7,7 @@ use perigee_plan::command::Isolation;
 use perigee_plan::relational::WithMain;
 use perigee_plan::{Admin, Copy, Explain, Plan, Prepared, Query, ResultColumn, SessionCommand};
 use perigee_query::exec::explain::ExplainOptions;
+use perigee_types::catalog::{Object, Table};
 use perigee_types::{LogIndex, SqlError, SqlResult, SqlState, Value};
 
 use crate::Statement;
@@ -212,6 +213,14 @@ impl Session {
         Ok(Outcome::Rows(columns, RowStream::ready(prepared.tag, RowBlock::Values(rows))))
     }
 
+    fn require_owned(&self, tables: &[Arc<Table>]) -> SqlResult<()> {
+        let catalog = self.latest_catalog();
+        let identity = self.identity(&catalog);
+        tables.iter().try_for_each(|table| {
+            self.require_owner(&catalog, &identity.rights, &Object::Table(Arc::clone(table)))
+        })
+    }
+
     async fn admin(&mut self, prepared: &Prepared, admin: &Admin) -> SqlResult<Outcome> {
         let engine = self.engine.clone();
         match admin {
@@ -232,14 +241,18 @@ impl Session {
             Admin::Reindex(object) => self.check_reindex(*object)?,
             Admin::Migrate(tables) => {
                 self.refuse_in_block("CALL perigee.migrate")?;
-                let catalog = self.latest_catalog();
-                for table in tables {
-                    let rights = &self.identity(&catalog).rights;
-                    self.require_owner(&catalog, rights, &perigee_types::catalog::Object::Table(table.clone()))?;
-                }
+                self.require_owned(tables)?;
                 let cancel = self.cancel.clone();
                 for table in tables {
                     crate::cold::migrate(&engine, table, LogIndex(u64::MAX), &cancel).await?;
+                }
+            }
+            Admin::Compact(tables) => {
+                self.refuse_in_block("CALL perigee.compact")?;
+                self.require_owned(tables)?;
+                let cancel = self.cancel.clone();
+                for table in tables {
+                    crate::cold::compact(&engine, table, &engine.store.manifests(table.storage), &cancel).await?;
                 }
             }
             Admin::CollectCold => {

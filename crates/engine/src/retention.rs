@@ -11,9 +11,11 @@
 //! hold stay for now, rows that point to them are looked after, who follows the log is told.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use perigee_storage::cold::LoggedManifest;
 use perigee_storage::table::Begun;
 use perigee_types::catalog::retention::Retention;
 use perigee_types::catalog::{BOOTSTRAP_ROLE, Catalog, Object, Table};
@@ -40,6 +42,14 @@ const LATE_FEW: u64 = 600_000_000;
 const PAUSE: Duration = Duration::from_secs(30);
 /// How often files that nothing needs are removed.
 const COLLECT_EVERY: Duration = Duration::from_secs(900);
+/// How often cold files are looked at that could be fewer.
+const COMPACT_EVERY: Duration = Duration::from_secs(60);
+/// Manifests that are worth one: so many neighbours, of rows that fit one sort.
+const MANIFESTS_MIN: usize = 8;
+const ROWS_COMPACTED_MAX: u64 = 32_000_000;
+/// Files are written again when this part of their rows has ended, of so many.
+const ENDED_PART: u64 = 3;
+const ENDED_MIN: u64 = 65_536;
 /// How long tables are waited for.
 const TABLE_WAIT: &str = "2s";
 /// How long each row that another transaction holds is waited for, before it is left for the next look.
@@ -51,6 +61,9 @@ pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
         if engine.is_ready() && engine.consensus.leader_term().is_some() {
             let _ = stop.run_until_cancelled(keeper.look()).await;
+        } else if keeper.compacted.elapsed() >= COMPACT_EVERY {
+            keeper.compacted = Instant::now();
+            crate::cold::forget_replaced(&engine);
         }
     }
 }
@@ -62,6 +75,7 @@ struct Keeper {
     tables: (LogIndex, Vec<(Arc<Table>, Retention)>),
     paused: HashMap<TableId, Instant>,
     collected: Instant,
+    compacted: Instant,
 }
 
 /// What became of one table.
@@ -74,8 +88,9 @@ enum Done {
 
 impl Keeper {
     fn new(engine: Arc<Engine>, stop: CancellationToken) -> Self {
-        let collected = Instant::now();
-        Self { engine, stop, tables: (LogIndex(0), Vec::new()), paused: HashMap::new(), collected }
+        let now = Instant::now();
+        let tables = (LogIndex(0), Vec::new());
+        Self { engine, stop, tables, paused: HashMap::new(), collected: now, compacted: now }
     }
 
     async fn look(&mut self) {
@@ -97,12 +112,37 @@ impl Keeper {
                 self.paused.insert(table.oid, Instant::now() + PAUSE);
             }
         }
+        if self.compacted.elapsed() >= COMPACT_EVERY && crate::cold::is_usable(&self.engine) {
+            self.compacted = Instant::now();
+            self.compact(&catalog).await;
+        }
         if self.collected.elapsed() >= COLLECT_EVERY && self.engine.store.cold().is_ok() {
             self.collected = Instant::now();
             match crate::cold::collect(&self.engine).await {
                 Ok(0) => {}
                 Ok(files) => tracing::info!(files, "files that nothing needs are removed"),
                 Err(error) => tracing::warn!(%error, "files that nothing needs stay"),
+            }
+        }
+    }
+
+    /// Makes few files of many small ones, and of those that hold much that has ended.
+    async fn compact(&mut self, catalog: &Catalog) {
+        crate::cold::forget_replaced(&self.engine);
+        let worth = |object: &Object| {
+            let Object::Table(table) = object else { return None };
+            let load = self.engine.store.cold_load(table.storage);
+            let manifests = load[worth_compacting(&load)?].iter().map(|(manifest, _)| Arc::clone(manifest));
+            Some((Arc::clone(table), manifests.collect::<Vec<_>>()))
+        };
+        let tables: Vec<_> = catalog.objects().filter_map(worth).collect();
+        for (table, manifests) in tables {
+            if self.paused.get(&table.oid).is_some_and(|until| Instant::now() < *until) {
+                continue;
+            }
+            if let Err(error) = crate::cold::compact(&self.engine, &table, &manifests, &self.stop).await {
+                tracing::warn!(%error, table = %table.name, "cold files are not compacted");
+                self.paused.insert(table.oid, Instant::now() + PAUSE);
             }
         }
     }
@@ -209,6 +249,28 @@ impl Session {
     }
 }
 
+/// Which of a table's manifests, each with the rows of it that are left, should become one: the newest ones that are many,
+/// the older one never more than all behind it, so that a row is written again about once each time that there are twice as
+/// many; or one of which much has ended.
+fn worth_compacting(load: &[(Arc<LoggedManifest>, u64)]) -> Option<Range<usize>> {
+    let (mut from, mut rows) = (load.len(), 0);
+    for (place, (manifest, live)) in load.iter().enumerate().rev() {
+        let alike = from == load.len() || manifest.rows() <= rows;
+        if !alike || rows + live > ROWS_COMPACTED_MAX {
+            break;
+        }
+        (from, rows) = (place, rows + live);
+    }
+    if load.len() - from >= MANIFESTS_MIN {
+        return Some(from..load.len());
+    }
+    let emptied = |(manifest, live): &(Arc<LoggedManifest>, u64)| {
+        let ended = manifest.rows().saturating_sub(*live);
+        ended >= ENDED_MIN && ended >= manifest.rows() / ENDED_PART
+    };
+    load.iter().position(emptied).map(|place| place..place + 1)
+}
+
 /// The tables of which options say something about age, and that hold rows.
 fn aged_tables(catalog: &Catalog) -> Vec<(Arc<Table>, Retention)> {
     let tables = catalog.objects().filter_map(|object| match object {
@@ -228,5 +290,39 @@ fn end_of_time(catalog: &Catalog, table: &Table) -> Option<i64> {
         [Datum::Value(Value::Timestamp(micros) | Value::Timestamptz(micros))] => Some(*micros),
         [Datum::Value(Value::Date(days))] => i64::from(*days).checked_mul(DAY_MICROS),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use perigee_storage::cold::{ColdFile, Manifest};
+
+    use super::*;
+
+    fn load(rows: &[(u64, u64)]) -> Vec<(Arc<LoggedManifest>, u64)> {
+        let manifest = |(place, (rows, live)): (usize, &(u64, u64))| {
+            let (after, horizon) = (LogIndex(place as u64 * 10), LogIndex(place as u64 * 10 + 10));
+            let file =
+                ColdFile { path: String::new(), rows: *rows, bytes: 0, checksum: 0, vid_first: 0, vid_last: 0 };
+            let manifest = Manifest { after, horizon, columns: Vec::new(), files: vec![file] };
+            let logged = LoggedManifest { index: horizon.next(), manifest, replaced: Vec::new() };
+            (Arc::new(logged), *live)
+        };
+        rows.iter().enumerate().map(manifest).collect()
+    }
+
+    #[test]
+    fn many_small_manifests_become_one_and_emptied_ones_are_written_again() {
+        let full = |rows: u64, count: usize| vec![(rows, rows); count];
+        assert_eq!(worth_compacting(&[]), None);
+        assert_eq!(worth_compacting(&load(&full(1_000, 7))), None);
+        assert_eq!(worth_compacting(&load(&full(1_000, 8))), Some(0..8));
+        // A large one in front of them stays as it is, and is taken when there is as much behind it.
+        let behind = |count| [full(1_000_000, 1), full(1_000, count)].concat();
+        assert_eq!(worth_compacting(&load(&behind(8))), Some(1..9));
+        assert_eq!(worth_compacting(&load(&behind(1_000))), Some(0..1_001));
+        assert_eq!(worth_compacting(&load(&full(30_000_000, 20))), None, "more than one sort takes");
+        assert_eq!(worth_compacting(&load(&[(300_000, 300_000), (300_000, 100_000), (1, 1)])), Some(1..2));
+        assert_eq!(worth_compacting(&load(&[(300, 100), (300, 0)])), None, "little has ended");
     }
 }

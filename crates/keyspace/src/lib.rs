@@ -17,6 +17,7 @@
 mod apply;
 pub mod args;
 pub mod command;
+mod company;
 mod db;
 mod draft;
 mod effects;

@@ -6,19 +6,15 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use tokio::sync::mpsc;
 
+use crate::company::{Company, UNITS_MAX};
 use crate::payload::{self, GONE, Header, Item, PART, SWEEP, UNITS, WHOLE};
 use crate::service::{Keyspace, Line, Proposer, SubmitError, Submitted};
 
-/// Turns of other tasks that the line waits for as long as each brings more: clients that were just answered come back, and
-/// an entry costs as much as dozens of its commands. Where nobody comes it is one turn.
-const TURNS_MAX: usize = 16;
 /// Fields of an entry; beyond it a unit goes in parts.
 const ENTRY_BYTES_MAX: usize = 896 << 10;
 /// Units are gathered up to about this.
 const GATHERED_BYTES: usize = 512 << 10;
-const GATHERED_ITEMS: usize = 4_096;
 /// At most one sweep in this time, as long as one is enough.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// And this long behind one that was not.
@@ -34,6 +30,7 @@ impl Keyspace {
             FuturesUnordered::new();
         let mut number = 0_u64;
         let mut gathered: Vec<Submitted> = Vec::new();
+        let mut company = Company::default();
         let mut sweeping = None;
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -45,12 +42,13 @@ impl Keyspace {
                     sweeping = sweeping.filter(|sweep| *sweep != number);
                     self.ended(number, result);
                 }
-                count = line.recv_many(&mut gathered, GATHERED_ITEMS), if free => {
+                count = line.recv_many(&mut gathered, UNITS_MAX), if free => {
                     if count == 0 {
                         return;
                     }
-                    gather(&mut line, &mut gathered).await;
+                    company.gather(&mut line, &mut gathered).await;
                     proposer.relieved().await;
+                    company.sent(&gathered);
                     for batch in divide(std::mem::take(&mut gathered)) {
                         number += 1;
                         if let Some(proposal) = self.propose(number, batch, &proposer) {
@@ -143,22 +141,6 @@ impl Keyspace {
             } else if let Item::Unblock(at) = submitted.item {
                 self.unended.lock().push(at);
             }
-        }
-    }
-}
-
-/// Lets those run who may have more for this entry.
-async fn gather(line: &mut mpsc::Receiver<Submitted>, gathered: &mut Vec<Submitted>) {
-    for _ in 0..TURNS_MAX {
-        let before = gathered.len();
-        tokio::task::yield_now().await;
-        while gathered.len() < GATHERED_ITEMS
-            && let Ok(submitted) = line.try_recv()
-        {
-            gathered.push(submitted);
-        }
-        if gathered.len() == before {
-            return;
         }
     }
 }

@@ -251,6 +251,8 @@ pub enum Admin {
     Checkpoint,
     /// `CALL perigee.migrate('table', 'cold')`: rows written so far go to the object store.
     Migrate(Vec<Arc<Table>>),
+    /// `CALL perigee.compact('table')`: cold files become as few as they can be, without rows that have ended.
+    Compact(Vec<Arc<Table>>),
     /// `CALL perigee.collect_cold_files()`: files in the object store that nothing needs are removed.
     CollectCold,
     /// `CALL perigee.backup(['url'])`: a base backup, at a URL or where the configuration says.

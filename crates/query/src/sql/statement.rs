@@ -205,6 +205,8 @@ pub enum Ast {
     Checkpoint,
     /// `CALL perigee.migrate('table', 'cold')`
     Migrate(ObjectName),
+    /// `CALL perigee.compact('table')`
+    Compact(ObjectName),
     /// `CALL perigee.collect_cold_files()`
     CollectCold,
     /// `CALL perigee.backup(['url'])`

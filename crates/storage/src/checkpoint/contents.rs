@@ -32,7 +32,8 @@ impl ColdFilesOf {
         }
         if is(Kind::Table) && keys::rest(key) == [0] && self.tables.contains(&format::oid_of(key)?) {
             let record: TableRecord = format::unseal_json(value, key)?;
-            return Ok(record.manifests.iter().flat_map(|logged| logged.manifest.files.iter().cloned()).collect());
+            let manifests = record.manifests.iter().flat_map(|logged| logged.with_replaced());
+            return Ok(manifests.flat_map(|logged| logged.manifest.files.iter().cloned()).collect());
         }
         Ok(Vec::new())
     }

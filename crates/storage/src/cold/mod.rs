@@ -37,12 +37,13 @@ pub use write::{ColdWriter, FinishedFile, WriteOptions};
 
 /// Which files hold the rows of a table that began in a range of the log.
 ///
-/// The rows are those with a begin behind the horizon of the manifest before it, up to its own, that were alive there.
+/// The rows are those with a begin behind the horizon of the manifest before it, up to its own, that were alive there. One
+/// whose range is that of manifests that were logged before takes their place: its files hold what was still alive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The horizon of the manifest before it, zero for the first: begins behind it belong to this one.
     pub after: LogIndex,
-    /// The snapshot that was exported.
+    /// The last begin that belongs to it.
     pub horizon: LogIndex,
     /// The columns of each file, in order; behind the last one stands the vid.
     pub columns: Vec<ColdColumn>,
@@ -85,6 +86,9 @@ pub struct LoggedManifest {
     pub index: LogIndex,
     /// What was logged.
     pub manifest: Manifest,
+    /// Those whose place it has taken: older snapshots read their files. None once there are no such snapshots.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<Arc<LoggedManifest>>,
 }
 
 impl LoggedManifest {
@@ -94,6 +98,43 @@ impl LoggedManifest {
         self.manifest.after.0 < last && first <= self.manifest.horizon.0
     }
 
+    /// What a snapshot reads: this one, or those whose place it has taken since.
+    #[must_use]
+    pub fn seen_at(self: &Arc<Self>, at: u64) -> Vec<Arc<LoggedManifest>> {
+        if self.replaced.is_empty() || self.index.0 <= at {
+            return vec![Arc::clone(self)];
+        }
+        self.replaced.iter().flat_map(|replaced| replaced.seen_at(at)).collect()
+    }
+
+    /// This one, and behind it all whose place it has taken and that are not forgotten.
+    pub fn with_replaced(&self) -> Box<dyn Iterator<Item = &LoggedManifest> + '_> {
+        self.read_from(LogIndex(0))
+    }
+
+    /// What snapshots from `oldest` on read: this one, and behind it those whose place it has taken for them.
+    pub(crate) fn read_from(&self, oldest: LogIndex) -> Box<dyn Iterator<Item = &LoggedManifest> + '_> {
+        let replaced = if self.index > oldest { self.replaced.as_slice() } else { &[] };
+        Box::new(std::iter::once(self).chain(replaced.iter().flat_map(move |older| older.read_from(oldest))))
+    }
+
+    /// Without those that no snapshot from `oldest` on reads; `None` where nothing changes.
+    fn without_unread(&self, oldest: LogIndex) -> Option<Self> {
+        if self.replaced.is_empty() {
+            return None;
+        }
+        if self.index <= oldest {
+            return Some(Self { replaced: Vec::new(), ..self.clone() });
+        }
+        let (mut replaced, mut changed) = (self.replaced.clone(), false);
+        for older in &mut replaced {
+            if let Some(without) = older.without_unread(oldest) {
+                (*older, changed) = (Arc::new(without), true);
+            }
+        }
+        changed.then(|| Self { replaced, ..self.clone() })
+    }
+
     /// Rows of all its files.
     #[must_use]
     pub fn rows(&self) -> u64 {
@@ -101,8 +142,43 @@ impl LoggedManifest {
     }
 }
 
-/// The manifests of a table, oldest first.
+/// The manifests of a table, by what they cover, oldest first.
 pub type Manifests = Arc<Vec<Arc<LoggedManifest>>>;
+
+/// Puts a manifest where it belongs: behind the last one, or in the place of those that cover what it covers. `None` where it
+/// does neither: another one came first.
+#[must_use]
+pub(crate) fn with_manifest(manifests: &Manifests, index: LogIndex, manifest: Manifest) -> Option<Manifests> {
+    let last = manifests.last().map_or(LogIndex(0), |last| last.manifest.horizon);
+    if manifest.horizon <= manifest.after || manifest.horizon >= index {
+        return None;
+    }
+    let mut all = manifests.as_ref().clone();
+    if manifest.after == last {
+        all.push(Arc::new(LoggedManifest { index, manifest, replaced: Vec::new() }));
+        return Some(Arc::new(all));
+    }
+    let from = all.iter().position(|logged| logged.manifest.after == manifest.after)?;
+    let to = all.iter().position(|logged| logged.manifest.horizon == manifest.horizon)?;
+    // The same once more takes nobody's place.
+    if to < from || all[from].manifest == manifest {
+        return None;
+    }
+    let replaced: Vec<_> = all.drain(from..=to).collect();
+    all.insert(from, Arc::new(LoggedManifest { index, manifest, replaced }));
+    Some(Arc::new(all))
+}
+
+/// Lets go of replaced manifests that no snapshot from `oldest` on reads; `None` where there are none.
+pub(crate) fn without_unread(manifests: &Manifests, oldest: LogIndex) -> Option<Manifests> {
+    let (mut all, mut changed) = (manifests.as_ref().clone(), false);
+    for logged in &mut all {
+        if let Some(without) = logged.without_unread(oldest) {
+            (*logged, changed) = (Arc::new(without), true);
+        }
+    }
+    changed.then(|| Arc::new(all))
+}
 
 /// What can go wrong with cold files.
 #[derive(Clone, Debug, Error)]

@@ -217,7 +217,7 @@ impl ColdStore {
     /// [`StoreError::Cold`]
     pub(crate) fn rows<'a>(
         self: &Arc<Self>,
-        manifests: impl Iterator<Item = &'a Arc<LoggedManifest>>,
+        manifests: impl Iterator<Item = &'a LoggedManifest>,
         vids: &[u64],
         columns: &[(u16, DataType)],
     ) -> Result<Vec<ArrayRef>, StoreError> {

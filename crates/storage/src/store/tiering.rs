@@ -13,9 +13,9 @@ use perigee_types::catalog::Table;
 use perigee_types::{LogIndex, Oid, Term, Value};
 
 use super::{Core, Snapshot, Store, StoreError};
-use crate::cold::{ColdError, ColdStore, LoggedManifest, Manifest};
+use crate::cold::{ColdError, ColdStore, LoggedManifest, Manifest, Manifests};
 use crate::table::chunk::Chunk;
-use crate::table::{Begun, ChunkScan, TableStore, Tier};
+use crate::table::{Begun, ChunkScan, TableScan, TableStore, Tier};
 
 /// How long a store that was away is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ pub struct Export {
     /// That of the next one.
     pub horizon: LogIndex,
     /// What began between them, as the snapshot sees it.
-    pub chunks: Vec<ChunkScan>,
+    pub scan: TableScan,
 }
 
 impl Export {
@@ -121,19 +121,66 @@ impl Store {
         if horizon <= after {
             return Ok(None);
         }
-        let chunks = store.scan_begun(Begun { after, upto: horizon }, snapshot.index, None, Some(table)).chunks;
-        Ok((!chunks.is_empty()).then_some(Export { snapshot, after, horizon, chunks }))
+        let scan = store.scan_begun(Begun { after, upto: horizon }, snapshot.index, None, Some(table));
+        Ok((!scan.chunks.is_empty()).then_some(Export { snapshot, after, horizon, scan }))
     }
 
-    /// A manifest was committed. One that does not go on where the last one ended has no effect: another came first.
+    /// Pins what of a table is in the files of some of its manifests, neighbours of each other, and is still there. On the
+    /// leader.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownStorage`]
+    pub fn export_again(self: &Arc<Self>, table: &Table, manifests: &[Arc<LoggedManifest>]) -> Result<Option<Export>, StoreError> {
+        let store = self.must_get_table(table.storage)?;
+        let (Some(first), Some(last)) = (manifests.first(), manifests.last()) else { return Ok(None) };
+        let (after, horizon) = (first.manifest.after, last.manifest.horizon);
+        let snapshot = self.snapshot();
+        let scan = store.scan_begun(Begun { after, upto: horizon }, snapshot.index, None, Some(table));
+        Ok(Some(Export { snapshot, after, horizon, scan }))
+    }
+
+    /// A manifest was committed. One that neither goes on where the last one ended nor takes the place of others has no
+    /// effect: another came first.
     pub(super) fn apply_manifest(&self, core: &mut Core, storage: Oid, manifest: Manifest) -> Result<(), StoreError> {
         let table = self.any_table(storage).filter(|table| table.dropped_at() == u64::MAX);
-        let Some(table) = table.filter(|table| table.cold_horizon() == manifest.after) else { return Ok(()) };
-        if manifest.horizon <= manifest.after || manifest.horizon >= core.index {
-            return Ok(());
+        let Some(table) = table else { return Ok(()) };
+        let horizon = manifest.horizon.0;
+        if table.add_manifest(core.index, manifest)? {
+            core.outcomes.changed_table(storage, horizon);
         }
-        core.outcomes.changed_table(storage, manifest.horizon.0);
-        table.add_manifest(core.index, manifest)
+        Ok(())
+    }
+
+    /// Lets go of manifests whose place others have taken by `upto`, as far as no snapshot reads them. Their files are needed
+    /// no more then.
+    pub fn forget_replaced(&self, upto: LogIndex) {
+        // Between two entries: apply changes manifests too.
+        let _core = self.core.lock();
+        let oldest = upto.min(LogIndex(self.clock.horizon()));
+        for table in self.all_tables() {
+            table.forget_replaced(oldest);
+        }
+    }
+
+    /// The manifests of a table, oldest first; none where there is no such table.
+    #[must_use]
+    pub fn manifests(&self, storage: Oid) -> Manifests {
+        self.any_table(storage).map(|table| table.manifests()).unwrap_or_default()
+    }
+
+    /// The manifests of a table, each with the count of rows of its files that have not ended, about.
+    #[must_use]
+    pub fn cold_load(&self, storage: Oid) -> Vec<(Arc<LoggedManifest>, u64)> {
+        let Some(table) = self.any_table(storage) else { return Vec::new() };
+        let mut load: Vec<_> = table.manifests().iter().map(|manifest| (Arc::clone(manifest), 0)).collect();
+        for chunk in table.pin().0.chunks().iter().filter(|chunk| chunk.is_cold()) {
+            let (first, _) = chunk.begins().bounds();
+            let place = load.partition_point(|(manifest, _)| manifest.manifest.horizon.0 < first);
+            if let Some((_, live)) = load.get_mut(place) {
+                *live += chunk.live() as u64;
+            }
+        }
+        load
     }
 
     /// Lets chunks go of columns that cold files hold, of one table or of all, as far as no snapshot is older than the
@@ -174,9 +221,8 @@ impl Store {
         };
         let directory = table.pin().0;
         let ready: Vec<&Arc<Chunk>> = directory.chunks().iter().filter(|chunk| may(chunk)).collect();
-        let needed = |manifest: &&Arc<LoggedManifest>| {
-            manifest.index <= last.index && ready.iter().any(|chunk| manifest.covers(chunk.begins().bounds()))
-        };
+        let needed =
+            |manifest: &&Arc<LoggedManifest>| ready.iter().any(|chunk| manifest.covers(chunk.begins().bounds()));
         for file in manifests.iter().filter(needed).flat_map(|manifest| &manifest.manifest.files) {
             cold.check_footer(file)?;
         }
@@ -211,7 +257,7 @@ impl Store {
             .iter()
             .flat_map(|table| table.manifests().iter().cloned().collect::<Vec<_>>())
             .flat_map(|logged| {
-                let files = logged.manifest.files.iter();
+                let files = logged.with_replaced().flat_map(|logged| &logged.manifest.files);
                 files.map(|file| cold.place(&file.path).into_owned()).collect::<Vec<_>>()
             })
             .collect();

@@ -48,7 +48,7 @@ use self::index::TableIndex;
 use self::open_rows::OpenRows;
 use self::schema::TableSchema;
 use crate::budget::Guard;
-use crate::cold::{LoggedManifest, Manifest, Manifests};
+use crate::cold::{LoggedManifest, Manifest, Manifests, with_manifest, without_unread};
 use crate::store::{StoreError, TableStatistics};
 
 pub(crate) use append::Begin;
@@ -143,7 +143,7 @@ impl TableStore {
     ) -> Arc<Self> {
         let live = chunks.iter().filter(|c| c.begins().bounds().0 != NEVER).map(|c| c.live()).sum::<usize>()
             + open.ends.iter().filter(|end| **end == NEVER).count();
-        context.set_manifests(facts.manifests);
+        context.set_manifests(Arc::new(facts.manifests));
         let open_bytes = context.budget.dirty.reserve(open.bytes);
         let worn = chunks.iter().filter(|c| c.ends.count() * 2 > c.rows()).cloned().collect();
         Arc::new(Self {
@@ -303,17 +303,26 @@ impl TableStore {
         self.manifests().last().map_or(LogIndex(0), |last| last.manifest.horizon)
     }
 
-    /// Takes over what an entry says about cold files. Where chunks go follows behind.
-    pub(crate) fn add_manifest(&self, index: LogIndex, manifest: Manifest) -> Result<(), StoreError> {
+    /// Takes over what an entry says about cold files; `false` where it has no effect, because another one came first. Where
+    /// chunks go follows behind.
+    pub(crate) fn add_manifest(&self, index: LogIndex, manifest: Manifest) -> Result<bool, StoreError> {
+        let horizon = manifest.horizon.0;
+        let Some(manifests) = with_manifest(&self.manifests(), index, manifest) else { return Ok(false) };
         // Rows that stand one by one are in no chunk that could become cold.
-        if self.pin().1.begins.first().is_some_and(|begin| *begin <= manifest.horizon.0) {
+        if self.pin().1.begins.first().is_some_and(|begin| *begin <= horizon) {
             self.close_open_rows()?;
         }
-        let mut manifests = self.manifests().as_ref().clone();
-        manifests.push(Arc::new(LoggedManifest { index, manifest }));
         self.context.set_manifests(manifests);
         self.mark_dirty();
-        Ok(())
+        Ok(true)
+    }
+
+    /// Lets go of replaced manifests that no snapshot from `oldest` on reads. Not beside apply.
+    pub(crate) fn forget_replaced(&self, oldest: LogIndex) {
+        if let Some(manifests) = without_unread(&self.manifests(), oldest) {
+            self.context.set_manifests(manifests);
+            self.mark_dirty();
+        }
     }
 
     /// The table in numbers.

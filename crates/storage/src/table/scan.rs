@@ -128,7 +128,12 @@ impl TableStore {
             chunks.push(scan(Part::Open(open), false));
         }
         // Behind the chunks: the manifest of each that is cold is among them.
-        TableScan { chunks, manifests: self.manifests() }
+        let manifests = self.manifests();
+        let manifests = match manifests.iter().all(|manifest| manifest.replaced.is_empty()) {
+            true => manifests,
+            false => Arc::new(manifests.iter().flat_map(|manifest| manifest.seen_at(at)).collect()),
+        };
+        TableScan { chunks, manifests }
     }
 }
 

@@ -117,3 +117,94 @@ fn rows_stay_warm_while_their_files_cannot_be_read() {
     assert!(node.store.settle_cold(Some(crate::support::TABLE)) > 0);
     assert_eq!(scan(&node.table(), LATEST, &[1]).len(), 300);
 }
+
+/// Files of all manifests that are named, replaced ones too.
+fn named(node: &Node) -> usize {
+    let manifests = node.table().manifests();
+    manifests.iter().flat_map(|logged| logged.with_replaced()).map(|logged| logged.manifest.files.len()).sum()
+}
+
+fn removed(node: &Node) -> usize {
+    let idle = node.store.idle_cold(node.term, |_| false).unwrap();
+    node.store.remove_cold(&idle, |_| false).unwrap()
+}
+
+#[test]
+fn compacted_files_take_the_place_of_others_for_new_snapshots() {
+    let mut node = Node::new();
+    node.create(&all_indexes());
+    for part in 0..4 {
+        node.insert((part * 500..(part + 1) * 500).map(|id| row(id, Some("cold"), 2 * i64::from(id))).collect());
+        node.migrate().unwrap();
+        node.store.settle_cold(Some(crate::support::TABLE));
+    }
+    let all = scan(&node.table(), LATEST, &[1, 2, 3]);
+    let gone: Vec<_> = all.iter().map(|(vid, _)| *vid).filter(|vid| vid.0 % 3 == 0).collect();
+    let old = node.store.snapshot();
+    node.delete(&gone);
+    let left = scan(&node.table(), LATEST, &[1, 2, 3]);
+    let before = node.table().manifests();
+    assert_eq!(before.len(), 4);
+    // Those in the middle, while a snapshot from before the DELETE is open.
+    node.compact(&before[1..3]);
+    let after = node.table().manifests();
+    assert_eq!(after.len(), 3);
+    assert_eq!((after[1].manifest.after, after[1].manifest.horizon), (before[1].manifest.after, before[2].manifest.horizon));
+    assert!(after[1].rows() < before[1].rows() + before[2].rows(), "rows that have ended are not in them");
+    node.store.forget_replaced(LogIndex(u64::MAX));
+    assert_eq!(removed(&node), 0, "the snapshot reads the old files");
+    assert_eq!(scan(&node.table(), old.index, &[1, 2, 3]), all);
+    assert_eq!(scan(&node.table(), LATEST, &[1, 2, 3]), left);
+    check_files(&node.table(), &node.cold, old.index, &all);
+    check_files(&node.table(), &node.cold, LATEST, &left);
+    node.checkpoint();
+    drop(old);
+    node.reopen();
+    assert_eq!(scan(&node.table(), LATEST, &[1, 2, 3]), left);
+    let files = named(&node);
+    node.store.forget_replaced(LogIndex(u64::MAX));
+    let still = named(&node);
+    assert_eq!(removed(&node), files - still);
+    assert!(still < files);
+    check_files(&node.table(), &node.cold, LATEST, &left);
+    // All of them, twice.
+    for _ in 0..2 {
+        node.compact(&node.table().manifests());
+    }
+    assert_eq!(node.table().manifests().len(), 1);
+    assert_eq!(node.table().manifests()[0].rows(), left.len() as u64);
+    node.store.forget_replaced(LogIndex(u64::MAX));
+    removed(&node);
+    node.checkpoint();
+    node.reopen();
+    assert_eq!(scan(&node.table(), LATEST, &[1, 2, 3]), left);
+    check_files(&node.table(), &node.cold, LATEST, &left);
+    // Rows go on ending, and new ones become cold behind.
+    node.delete(&left.iter().map(|(vid, _)| *vid).take(100).collect::<Vec<_>>());
+    node.insert((5_000..5_010).map(|id| row(id, None, 0)).collect());
+    node.migrate().unwrap();
+    node.store.settle_cold(Some(crate::support::TABLE));
+    let want = scan(&node.table(), LATEST, &[1, 2, 3]);
+    assert_eq!(want.len(), left.len() - 90);
+    check_files(&node.table(), &node.cold, LATEST, &want);
+}
+
+#[test]
+fn a_compaction_that_came_late_has_no_effect() {
+    use perigee_storage::entry::Entry;
+
+    let mut node = Node::new();
+    node.create(&all_indexes());
+    for part in 0..3 {
+        node.insert((part * 100..(part + 1) * 100).map(|id| row(id, None, 0)).collect());
+        node.migrate().unwrap();
+    }
+    let before = node.table().manifests();
+    node.compact(&before[0..2]);
+    let after = node.table().manifests();
+    // Of a range that is none any more: its first manifest was taken together with another one.
+    let mut late = before[1].manifest.clone();
+    late.horizon = before[2].manifest.horizon;
+    node.commit(&Entry::Manifest { storage: crate::support::TABLE, manifest: late });
+    assert_eq!(node.table().manifests(), after);
+}

@@ -37,6 +37,7 @@ struct World {
     ids: i32,
     /// Whether the column that ALTER TABLE adds is there.
     altered: bool,
+    compacted: bool,
 }
 
 fn run(seed: u64, kv: Arc<dyn KvEngine>, steps: usize) {
@@ -54,6 +55,7 @@ fn run(seed: u64, kv: Arc<dyn KvEngine>, steps: usize) {
         second: Some(SECOND),
         ids: 0,
         altered: false,
+        compacted: false,
     };
     for _ in 0..steps {
         world.step();
@@ -260,10 +262,23 @@ impl World {
         if self.rng.random_bool(0.5) {
             self.node.store.settle_cold(None);
         }
+        let manifests = self.node.store.manifests(self.storage);
+        if !manifests.is_empty() && self.rng.random_bool(0.3) {
+            let from = self.rng.random_range(0..manifests.len());
+            let to = self.rng.random_range(from..manifests.len());
+            self.node.compact(&manifests[from..=to]);
+            self.compacted = true;
+        }
         if self.rng.random_bool(0.2) {
+            if self.rng.random_bool(0.5) {
+                self.node.store.forget_replaced(LogIndex(u64::MAX));
+            }
             let idle = self.node.store.idle_cold(self.node.term, |_| false).unwrap();
             let removed = self.node.store.remove_cold(&idle, |_| false).unwrap();
-            assert!(removed == 0 || self.models.len() > 1, "files of a table that is there were removed");
+            assert!(
+                removed == 0 || self.models.len() > 1 || self.compacted,
+                "files of a table that is there were removed"
+            );
         }
     }
 

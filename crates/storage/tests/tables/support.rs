@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use perigee_storage::budget::MemoryBudget;
-use perigee_storage::cold::{ColdColumn, ColdFile, ColdStore, ColdWriter, FinishedFile, Manifest, WriteOptions};
+use perigee_storage::cold::{
+    ColdColumn, ColdFile, ColdStore, ColdWriter, FinishedFile, LoggedManifest, Manifest, WriteOptions,
+};
 use perigee_storage::companion::Companion;
 use perigee_storage::entry::{EndedRow, Entry, OldRow, RowBlock, TableChange, Transaction};
 use perigee_storage::kv::{KvEngine, MemKv};
@@ -187,15 +189,28 @@ impl Node {
     /// Exports what is not cold yet in files of few rows, and logs the manifest. Chunks follow when they may.
     pub(crate) fn migrate(&mut self) -> Option<LogIndex> {
         let definition = self.store.catalog().table(TABLE).unwrap().clone();
-        let Export { snapshot, after, chunks, .. } = self.store.export(&definition, LogIndex(u64::MAX)).unwrap()?;
+        let export = self.store.export(&definition, LogIndex(u64::MAX)).unwrap()?;
+        let manifest = self.upload(&definition, export);
+        Some(self.commit(&Entry::Manifest { storage: definition.storage, manifest }))
+    }
+
+    /// Makes new files of those of some manifests.
+    pub(crate) fn compact(&mut self, manifests: &[Arc<LoggedManifest>]) -> LogIndex {
+        let definition = self.store.catalog().table(TABLE).unwrap().clone();
+        let export = self.store.export_again(&definition, manifests).unwrap().unwrap();
+        let manifest = self.upload(&definition, export);
+        self.commit(&Entry::Manifest { storage: definition.storage, manifest })
+    }
+
+    fn upload(&mut self, definition: &Table, Export { snapshot, after, horizon, scan }: Export) -> Manifest {
         let describe =
             |column: &Column| ColdColumn { number: column.number, name: column.name.clone(), ty: column.ty.clone() };
         let columns: Vec<ColdColumn> = definition.columns.iter().map(describe).collect();
         let options = WriteOptions { file_bytes: 4 << 10, group_rows: 100 };
         let mut writer = ColdWriter::new(&columns, &[1, 2], options);
         let mut finished = Vec::new();
-        for chunk in &chunks {
-            finished.extend(writer.push(&Export::batch(chunk, &definition).unwrap()).unwrap());
+        for chunk in &scan.chunks {
+            finished.extend(writer.push(&Export::batch(chunk, definition).unwrap()).unwrap());
         }
         finished.extend(writer.finish().unwrap());
         let mut files = Vec::new();
@@ -206,9 +221,8 @@ impl Node {
             let FinishedFile { rows, checksum, vid_first, vid_last, .. } = file;
             files.push(ColdFile { path, rows, bytes, checksum, vid_first, vid_last });
         }
-        let manifest = Manifest { after, horizon: snapshot.index, columns, files };
         drop(snapshot);
-        Some(self.commit(&Entry::Manifest { storage: definition.storage, manifest }))
+        Manifest { after, horizon, columns, files }
     }
 
     pub(crate) fn find(&self, id: i32) -> Option<Vid> {

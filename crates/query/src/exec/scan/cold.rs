@@ -23,7 +23,8 @@ use datafusion::physical_expr::{PhysicalExpr, conjunction};
 use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use perigee_storage::arrow_value::ColumnBuilder;
-use perigee_storage::cold::{ColdColumn, ColdFile, ColdRows, ColdStore, LoggedManifest, form};
+use perigee_storage::cold::{ColdColumn, ColdFile, ColdRows, ColdStore, LoggedManifest, Manifests, form};
+use perigee_storage::table::ChunkScan;
 use perigee_types::Value;
 use perigee_types::catalog::Table;
 
@@ -60,6 +61,15 @@ enum Place {
 }
 
 impl ColdPart {
+    /// What of chunks is in files of `manifests`; `None` where none of them is cold.
+    pub(super) fn of(chunks: &[ChunkScan], manifests: &Manifests, store: &Arc<ColdStore>) -> Option<Self> {
+        let cold: Vec<ChunkScan> = chunks.iter().filter(|chunk| chunk.is_cold()).cloned().collect();
+        if cold.is_empty() {
+            return None;
+        }
+        Some(Self { rows: ColdRows::new(Arc::clone(manifests), cold), store: Arc::clone(store) })
+    }
+
     pub(super) fn files(&self) -> usize {
         self.rows.manifests().iter().map(|manifest| manifest.manifest.files.len()).sum()
     }

@@ -36,7 +36,6 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use perigee_plan::relational::{TABLE_OID_COLUMN, VID_COLUMN};
-use perigee_storage::cold::ColdRows;
 use perigee_storage::table::{Begun, ChunkScan, TableScan};
 use perigee_types::catalog::Table;
 use perigee_types::{SqlError, SqlState, SqlType};
@@ -165,12 +164,11 @@ fn member(
 
 /// What of a scan is in files; `None` where no chunk is cold.
 fn cold_part(view: &ReadView, scan: &TableScan) -> Result<Option<ColdPart>> {
-    let cold: Vec<ChunkScan> = scan.chunks.iter().filter(|chunk| chunk.is_cold()).cloned().collect();
-    if cold.is_empty() {
+    if !scan.chunks.iter().any(ChunkScan::is_cold) {
         return Ok(None);
     }
     let store = view.snapshot.store().cold().map_err(|error| store_error(error.into()))?;
-    Ok(Some(ColdPart { rows: ColdRows::new(Arc::clone(&scan.manifests), cold), store: Arc::clone(store) }))
+    Ok(ColdPart::of(&scan.chunks, &scan.manifests, store))
 }
 
 fn gone(table: &Table) -> DataFusionError {

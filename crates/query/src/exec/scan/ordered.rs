@@ -11,12 +11,14 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use perigee_plan::relational::{TABLE_OID_COLUMN, VID_COLUMN};
-use perigee_storage::table::ChunkScan;
+use perigee_storage::cold::ColdStore;
+use perigee_storage::table::TableScan;
 use perigee_types::SqlType;
 use perigee_types::catalog::Table;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::cold::ColdPart;
 use super::exec::{ScanExec, Source};
 use crate::exec::error::sql_error;
 use crate::exec::runtime::QueryRuntime;
@@ -27,12 +29,14 @@ const BATCHES_WAITING: usize = 2;
 
 impl QueryRuntime {
     /// The visible rows of chunks of a table, with all its columns and the vids behind them, in the order of `keys`, numbers
-    /// of columns; without keys in the order in which they were written.
+    /// of columns; without keys in the order in which they were written. Those of cold chunks are in the files of
+    /// `manifests`.
     #[must_use]
     pub fn ordered(
         self: &Arc<Self>,
         table: &Arc<Table>,
-        chunks: Vec<ChunkScan>,
+        TableScan { chunks, manifests }: TableScan,
+        store: &Arc<ColdStore>,
         keys: &[u16],
         cancel: CancellationToken,
     ) -> BatchStream {
@@ -44,8 +48,8 @@ impl QueryRuntime {
             table: Arc::clone(table),
             schema: Arc::new(Schema::new(fields)),
             unique: Vec::new(),
+            cold: ColdPart::of(&chunks, &manifests, store),
             chunks,
-            cold: None,
             own: None,
             newest: None,
             keyed: None,

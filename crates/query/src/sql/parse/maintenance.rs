@@ -23,8 +23,8 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
     }
 }
 
-/// CALL of a procedure of the system: `perigee.migrate('table', 'cold')`, `perigee.collect_cold_files()`,
-/// `perigee.backup(['url'])`.
+/// CALL of a procedure of the system: `perigee.migrate('table', 'cold')`, `perigee.compact('table')`,
+/// `perigee.collect_cold_files()`, `perigee.backup(['url'])`.
 ///
 /// # Errors
 /// `42601`, `42883` for another procedure, `22023` for another tier.
@@ -35,7 +35,7 @@ pub(super) fn call(tokens: &mut Tokens) -> SqlResult<Ast> {
     tokens.expect(&Token::LParen)?;
     let mut arguments = Vec::new();
     while tokens.peek() != Some(&Token::RParen) {
-        if !["perigee.migrate", "perigee.backup"].contains(&plain.as_str()) {
+        if !["perigee.migrate", "perigee.compact", "perigee.backup"].contains(&plain.as_str()) {
             tokens.until_closed()?;
             return Err(no_procedure(&plain));
         }
@@ -57,19 +57,24 @@ pub(super) fn call(tokens: &mut Tokens) -> SqlResult<Ast> {
                     "'cold' is the one tier that rows are moved to; between hot and warm they go by themselves.",
                 ));
             }
-            let parsed = Parser::new(&PostgreSqlDialect {})
-                .try_with_sql(table)
-                .and_then(|mut parser| parser.parse_object_name(false))
-                .map_err(|_| SqlError::new(SqlState::InvalidName, format!("invalid name syntax: \"{table}\"")))?;
-            Ok(Ast::Migrate(parsed))
+            Ok(Ast::Migrate(written_name(table)?))
         }
+        ("perigee.compact", [table]) => Ok(Ast::Compact(written_name(table)?)),
         _ => Err(no_procedure(&plain)),
     }
 }
 
+/// A name as it is written in SQL.
+fn written_name(text: &str) -> SqlResult<ObjectName> {
+    Parser::new(&PostgreSqlDialect {})
+        .try_with_sql(text)
+        .and_then(|mut parser| parser.parse_object_name(false))
+        .map_err(|_| SqlError::new(SqlState::InvalidName, format!("invalid name syntax: \"{text}\"")))
+}
+
 fn no_procedure(name: &str) -> SqlError {
     SqlError::new(SqlState::UndefinedFunction, format!("procedure {name} does not exist with these arguments"))
-        .hint("perigee.migrate('table', 'cold'), perigee.collect_cold_files(), perigee.backup(['url'])")
+        .hint("perigee.migrate('table', 'cold'), perigee.compact('table'), perigee.collect_cold_files(), perigee.backup(['url'])")
 }
 
 /// REFRESH MATERIALIZED VIEW [CONCURRENTLY] name [WITH [NO] DATA]

@@ -104,6 +104,11 @@ pub(in crate::sql) fn plan_point(statement: &Statement, context: &PlanContext) -
     Ok(planned.map(|planned| prepared(statement, planned, context)))
 }
 
+/// CALL of a procedure of the system.
+fn call(admin: Admin) -> Planned {
+    Planned::command(Plan::Admin(admin), "CALL")
+}
+
 fn point_plan(ast: &ast::Statement, context: &PlanContext) -> SqlResult<Option<Planned>> {
     Ok(match ast {
         ast::Statement::Query(query) => point::select(query, context)?,
@@ -199,12 +204,10 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
             Ok(Planned::command(Plan::Admin(Admin::Analyze(self::tables(tables, context)?)), "ANALYZE"))
         }
         Ast::Checkpoint => Ok(Planned::command(Plan::Admin(Admin::Checkpoint), "CHECKPOINT")),
-        Ast::Migrate(name) => {
-            let tables = self::tables(std::slice::from_ref(name), context)?;
-            Ok(Planned::command(Plan::Admin(Admin::Migrate(tables)), "CALL"))
-        }
-        Ast::CollectCold => Ok(Planned::command(Plan::Admin(Admin::CollectCold), "CALL")),
-        Ast::Backup(url) => Ok(Planned::command(Plan::Admin(Admin::Backup(url.clone())), "CALL")),
+        Ast::Migrate(name) => Ok(call(Admin::Migrate(tables(std::slice::from_ref(name), context)?))),
+        Ast::Compact(name) => Ok(call(Admin::Compact(tables(std::slice::from_ref(name), context)?))),
+        Ast::CollectCold => Ok(call(Admin::CollectCold)),
+        Ast::Backup(url) => Ok(call(Admin::Backup(url.clone()))),
         Ast::Role(change) => Ok(role::plan(change)),
         Ast::Privileges(statement) => role::privileges(statement, context),
         Ast::Unsupported(what) => Err(SqlError::unsupported(what)),
