@@ -3,11 +3,14 @@
 //! Each setting stands once in [`DEFINITIONS`] with its default and the check of its values. Unknown names are refused
 //! with 42704, except names with a dot, which anyone may use for their own purposes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use perigee_types::text::{ByteaOutput, DateStyle, IntervalStyle, OutputSettings, TimeZone};
 use perigee_types::{SqlError, SqlResult, SqlState};
+use rustc_hash::FxHashMap;
 
 /// PostgreSQL's version that Perigee answers as. From 15 on psql asks `\d` with a set-returning function over columns of
 /// the outer query, which the planner does not take yet; nothing else hangs on the number.
@@ -192,7 +195,18 @@ pub const DEFINITIONS: &[Definition] = &[
 /// Finds a setting; names are compared without case.
 #[must_use]
 pub fn definition(name: &str) -> Option<&'static Definition> {
-    DEFINITIONS.iter().find(|d| d.name.eq_ignore_ascii_case(name))
+    // Each statement asks for some.
+    static BY_NAME: LazyLock<FxHashMap<String, &'static Definition>> =
+        LazyLock::new(|| DEFINITIONS.iter().map(|d| (d.name.to_ascii_lowercase(), d)).collect());
+    BY_NAME.get(&*lower(name)).copied()
+}
+
+/// A name as it stands in maps.
+fn lower(name: &str) -> Cow<'_, str> {
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    }
 }
 
 /// A value as SHOW would print it, if the setting may have it.
@@ -240,12 +254,12 @@ impl Settings {
     /// The value, `None` for an unknown name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        let key = name.to_ascii_lowercase();
+        let key = lower(name);
         self.changed
-            .get(&key)
-            .or_else(|| self.base.get(&key))
+            .get(&*key)
+            .or_else(|| self.base.get(&*key))
             .map(String::as_str)
-            .or_else(|| definition(name).map(|d| d.default))
+            .or_else(|| definition(&key).map(|d| d.default))
     }
 
     /// The value as SHOW prints it.

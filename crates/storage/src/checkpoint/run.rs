@@ -18,14 +18,15 @@ use crate::kv::keys::{self, Kind};
 use crate::kv::{KvEngine, KvError, RunItem};
 use crate::store::StoreError;
 use crate::table::chunk::Chunk;
-use crate::table::index::{Delta, KeyDelta, TableIndex};
+use crate::table::context::TableContext;
+use crate::table::index::{Delta, KeyDelta, TableIndex, VidList};
 
 /// A key and its value, `None` for a tombstone.
 type Pair = Result<(Vec<u8>, Option<Bytes>), StoreError>;
 
 /// What a run writes of one index.
 enum IndexChange<'a> {
-    Delta(&'a TableIndex, &'a Delta),
+    Delta(&'a TableContext, &'a TableIndex, &'a Delta),
     /// All its keys go.
     Clear,
 }
@@ -82,7 +83,8 @@ impl Frozen {
         let mut changes: BTreeMap<(Oid, IndexId), IndexChange<'a>> = BTreeMap::new();
         for table in &self.tables {
             for (oid, (index, delta)) in table.indexes.iter().filter(|(_, (index, _))| index.unique == unique) {
-                changes.insert((table.store.storage(), *oid), IndexChange::Delta(index, delta));
+                let change = IndexChange::Delta(&table.store.context, index, delta);
+                changes.insert((table.store.storage(), *oid), change);
             }
         }
         for one in self.cleared.iter().filter(|one| one.unique == unique) {
@@ -92,7 +94,7 @@ impl Frozen {
         changes.into_iter().flat_map(move |((storage, index), change)| {
             let prefix = format::index_prefix(kind, storage, index);
             match change {
-                IndexChange::Delta(index, delta) => index_delta(kv, prefix, index, delta),
+                IndexChange::Delta(context, index, delta) => index_delta(kv, prefix, context, index, delta),
                 IndexChange::Clear => clear(kv, &prefix),
             }
         })
@@ -113,26 +115,38 @@ fn bound(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
 }
 
 /// What a delta makes of an index's entries.
-fn index_delta<'a>(kv: &'a dyn KvEngine, prefix: Vec<u8>, index: &'a TableIndex, delta: &'a Delta) -> Pairs<'a> {
+fn index_delta<'a>(
+    kv: &'a dyn KvEngine,
+    prefix: Vec<u8>,
+    context: &'a TableContext,
+    index: &'a TableIndex,
+    delta: &'a Delta,
+) -> Pairs<'a> {
     let pairs = delta.iter().map(move |(key, change)| {
         let lsm_key = [&prefix[..], key].concat();
         if !index.unique {
             let added = !change.added.is_empty();
             return Ok((lsm_key, added.then(Bytes::new)));
         }
-        let value = unique_value(kv, &lsm_key, index, change)?;
+        let vids = unique_vids(kv, &lsm_key, index, change)?;
+        let value = (!vids.is_empty()).then(|| format::encode_vids(&vids).into());
+        // What was just written is what is mostly asked for, and the first look into the LSM costs a dozen others. Until the
+        // run is there readers ask the delta first: it has the same.
+        if !vids.is_empty() && context.index_cache.has_room() {
+            context.index_cache.insert(context.storage, index.oid, key, vids);
+        }
         Ok((lsm_key, value))
     });
     Box::new(pairs)
 }
 
 /// The vids of a unique key, newest first: what the LSM holds, with what came and without what went.
-fn unique_value(
+fn unique_vids(
     kv: &dyn KvEngine,
     lsm_key: &[u8],
     index: &TableIndex,
     change: &KeyDelta,
-) -> Result<Option<Bytes>, StoreError> {
+) -> Result<VidList, StoreError> {
     let mut vids: BTreeSet<u64> = change.added.iter().copied().collect();
     if index.is_stored()
         && let Some(value) = kv.get(lsm_key)?
@@ -142,11 +156,7 @@ fn unique_value(
     for vid in &change.removed {
         vids.remove(vid);
     }
-    if vids.is_empty() {
-        return Ok(None);
-    }
-    let newest_first: Vec<u64> = vids.into_iter().rev().collect();
-    Ok(Some(format::encode_vids(&newest_first).into()))
+    Ok(vids.into_iter().rev().collect())
 }
 
 impl FrozenTable {

@@ -74,6 +74,11 @@ impl IndexCache {
         self.keys.insert(Owned { storage, index, key: KeyBytes::from_slice(key) }, vids);
     }
 
+    /// Whether more fits without another answer's going.
+    pub(crate) fn has_room(&self) -> bool {
+        self.keys.weight() < self.keys.capacity() / 4 * 3
+    }
+
     pub(crate) fn remove(&self, storage: Oid, index: IndexId, key: &[u8]) {
         self.keys.remove(&Borrowed { storage, index, key });
     }
