@@ -17,7 +17,6 @@
 mod apply;
 pub mod args;
 pub mod command;
-mod company;
 mod db;
 mod draft;
 mod effects;

@@ -6,15 +6,19 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
 
-use crate::company::{Company, UNITS_MAX};
 use crate::payload::{self, GONE, Header, Item, PART, SWEEP, UNITS, WHOLE};
 use crate::service::{Keyspace, Line, Proposer, SubmitError, Submitted};
 
+/// Turns of other tasks that the line waits for as long as each brings more: clients that were just answered come back, and
+/// an entry costs as much as dozens of its commands. Where nobody comes it is one turn.
+const TURNS_MAX: usize = 16;
 /// Fields of an entry; beyond it a unit goes in parts.
 const ENTRY_BYTES_MAX: usize = 896 << 10;
 /// Units are gathered up to about this.
 const GATHERED_BYTES: usize = 512 << 10;
+const GATHERED_ITEMS: usize = 4_096;
 /// At most one sweep in this time, as long as one is enough.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// And this long behind one that was not.
@@ -23,14 +27,32 @@ const SWEEP_AGAIN: Duration = Duration::from_millis(100);
 const SWEEP_KEYS: usize = 20_000;
 
 impl Keyspace {
-    /// Takes what doors submit to the log, until the keyspace is dropped.
+    /// Takes what doors submit to the log and answers them, until the keyspace is dropped.
     pub async fn run(self: Arc<Self>, line: Line, proposer: Arc<dyn Proposer>) {
+        *self.left_answers.lock() = Some(Vec::new());
+        tokio::select! {
+            biased;
+            () = self.give_answers() => {}
+            () = self.propose_all(line, proposer) => {}
+        }
+        let left = self.left_answers.lock().take();
+        self.answer(left.unwrap_or_default());
+    }
+
+    async fn give_answers(&self) {
+        loop {
+            self.answers_left.notified().await;
+            let left = self.left_answers.lock().as_mut().map(std::mem::take);
+            self.answer(left.unwrap_or_default());
+        }
+    }
+
+    async fn propose_all(&self, line: Line, proposer: Arc<dyn Proposer>) {
         let mut line = line.0;
         let mut on_their_way: FuturesUnordered<BoxFuture<'static, (u64, Result<(), SubmitError>)>> =
             FuturesUnordered::new();
         let mut number = 0_u64;
         let mut gathered: Vec<Submitted> = Vec::new();
-        let mut company = Company::default();
         let mut sweeping = None;
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -42,13 +64,12 @@ impl Keyspace {
                     sweeping = sweeping.filter(|sweep| *sweep != number);
                     self.ended(number, result);
                 }
-                count = line.recv_many(&mut gathered, UNITS_MAX), if free => {
+                count = line.recv_many(&mut gathered, GATHERED_ITEMS), if free => {
                     if count == 0 {
                         return;
                     }
-                    company.gather(&mut line, &mut gathered).await;
+                    gather(&mut line, &mut gathered).await;
                     proposer.relieved().await;
-                    company.sent(&gathered);
                     for batch in divide(std::mem::take(&mut gathered)) {
                         number += 1;
                         if let Some(proposal) = self.propose(number, batch, &proposer) {
@@ -141,6 +162,22 @@ impl Keyspace {
             } else if let Item::Unblock(at) = submitted.item {
                 self.unended.lock().push(at);
             }
+        }
+    }
+}
+
+/// Lets those run who may have more for this entry.
+async fn gather(line: &mut mpsc::Receiver<Submitted>, gathered: &mut Vec<Submitted>) {
+    for _ in 0..TURNS_MAX {
+        let before = gathered.len();
+        tokio::task::yield_now().await;
+        while gathered.len() < GATHERED_ITEMS
+            && let Ok(submitted) = line.try_recv()
+        {
+            gathered.push(submitted);
+        }
+        if gathered.len() == before {
+            return;
         }
     }
 }
