@@ -79,3 +79,55 @@ async fn requests_go_to_the_leader_and_see_what_others_were_told() {
     let found = value(server, "SELECT count(*) AS n FROM d").as_i64().unwrap();
     assert!((done..=done + open).contains(&found), "{found} rows of {done} done and {open} of unknown outcome");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_with_a_key_are_done_once_through_an_election() {
+    let mut cluster = Cluster::start(&options().with_rest()).unwrap();
+    let leader = cluster.leader().unwrap();
+    let (one, two) = ((leader + 1) % 3, (leader + 2) % 3);
+    let servers = cluster.servers();
+    assert_eq!(sql(&servers[one], "CREATE TABLE d (a int); CREATE ROLE ann LOGIN").status, 200);
+    // A key that is made at one node counts at all, and no longer once another has revoked it.
+    let made = sql(&servers[one], "CALL perigee.create_api_key('ann')").json();
+    let key = made["rows"][0]["api_key"].as_str().unwrap().to_owned();
+    let by_key = |server: &Server| {
+        let user = json!({"sql": "SELECT current_user AS n"});
+        let answer = call(server, "POST", "/v1/sql", &[("X-API-Key", &key)], &user);
+        (answer.status, answer.json()["rows"][0]["n"].clone())
+    };
+    assert_eq!(by_key(&servers[two]), (200, json!("ann")));
+    let id = &key[4..20];
+    assert_eq!(sql(&servers[two], &format!("CALL perigee.revoke_api_key('{id}')")).status, 200);
+    for server in servers {
+        assert_eq!(by_key(server).0, 401);
+    }
+
+    cluster.server(leader).kill();
+    let servers = cluster.servers();
+    let mut replayed = 0;
+    for number in 0..100 {
+        let statement = json!({"sql": format!("INSERT INTO d VALUES ({number}) RETURNING a AS n")});
+        let key = format!("insert {number}");
+        // As a client does that has not heard an answer; every tenth has, and asks again.
+        let mut heard = 0;
+        for attempt in 0.. {
+            assert!(attempt < 1_000, "{number}");
+            let server = &servers[if attempt % 2 == 0 { one } else { two }];
+            let answer = call(server, "POST", "/v1/sql", &[("Idempotency-Key", &key)], &statement);
+            if answer.status == 200 {
+                assert_eq!(answer.json()["rows"], json!([{"n": number}]));
+                replayed += u32::from(answer.headers.contains_key("idempotency-replayed"));
+                heard += 1;
+                if heard == 1 + u32::from(number % 10 == 0) {
+                    break;
+                }
+            } else {
+                assert!([409, 500, 503].contains(&answer.status), "{}", answer.text());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+    assert!(replayed >= 10, "{replayed}");
+    assert_eq!(value(&servers[one], "SELECT count(*) AS n FROM d"), json!(100));
+    assert_eq!(value(&servers[two], "SELECT count(DISTINCT a) AS n FROM d"), json!(100));
+}

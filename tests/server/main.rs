@@ -12,6 +12,7 @@ mod docs;
 mod doors;
 mod garbage;
 mod grpc;
+mod jwt;
 mod latest;
 mod notifications;
 mod operations;

@@ -17,6 +17,9 @@ use tonic::{Request, Status};
 
 use crate::v1;
 use crate::v1::admin_client::AdminClient;
+use crate::v1::query_response::Part;
+use crate::v1::sql_client::SqlClient;
+use crate::v1::value::Kind;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -92,9 +95,10 @@ fn connector(authority: &PathBuf) -> Result<TlsConnector, Box<dyn std::error::Er
     Ok(Arc::new(config).into())
 }
 
-/// A client of a node's Admin service.
+/// A client of a node's Admin service, and of statements that operators run.
 pub struct Admin {
     client: AdminClient<Channel>,
+    sql: SqlClient<Channel>,
     authorization: Option<MetadataValue<Ascii>>,
 }
 
@@ -107,8 +111,9 @@ impl Admin {
         let channel = connect(address, access.tls_authority.as_ref()).await?;
         let wrong = |_| ClientError::Refused("name, password or token cannot be sent".to_owned());
         let authorization = access.authorization.as_deref().map(|text| text.parse().map_err(wrong)).transpose()?;
+        let sql = SqlClient::new(channel.clone());
         let client = AdminClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        Ok(Self { client, authorization })
+        Ok(Self { client, sql, authorization })
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -156,6 +161,26 @@ impl Admin {
         let request = v1::BackupRequest { url: url.unwrap_or_default().to_owned() };
         let request = self.request(request);
         self.client.backup(request).await.map(tonic::Response::into_inner).map_err(refused)
+    }
+
+    /// The rows of a statement whose columns are all texts; what is none is left out as NULL is.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, ClientError> {
+        let statement = v1::Statement { sql: sql.to_owned(), ..v1::Statement::default() };
+        let request = self.request(v1::QueryRequest { statement: Some(statement), ..v1::QueryRequest::default() });
+        let mut stream = self.sql.query(request).await.map_err(refused)?.into_inner();
+        let mut rows = Vec::new();
+        while let Some(message) = stream.message().await.map_err(refused)? {
+            let Some(Part::Rows(some)) = message.part else { continue };
+            let text = |value: v1::Value| match value.kind {
+                Some(Kind::Text(text)) => Some(text),
+                _ => None,
+            };
+            rows.extend(some.rows.into_iter().map(|row| row.values.into_iter().map(text).collect()));
+        }
+        Ok(rows)
     }
 
     /// Changes who is a member, or who leads.

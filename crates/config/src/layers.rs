@@ -10,6 +10,9 @@ use crate::{Config, ConfigError};
 
 /// The prefix of environment variables: `PERIGEE_LISTEN__PG` is `pg` in `[listen]`.
 const PREFIX: &str = "PERIGEE_";
+/// Short names of the variables that the simplest set-up needs.
+const SHORT: [(&str, &str); 2] =
+    [("PERIGEE_ADMIN_TOKEN", "security.admin_token"), ("PERIGEE_READONLY_TOKEN", "security.read_only_token")];
 
 /// Where settings come from, weakest first: defaults, file, environment, flags.
 #[derive(Clone, Debug, Default)]
@@ -48,10 +51,16 @@ impl Layers {
                 std::fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.clone(), source })?;
             figment = figment.merge(File { path, text });
         }
+        let short = self.environment.iter().filter_map(|(name, value)| {
+            let (_, setting) = SHORT.iter().find(|(short, _)| short == name)?;
+            Some((name.as_str(), (*setting).to_owned(), value.as_str()))
+        });
         let environment = self.environment.iter().filter_map(|(name, value)| {
             let (section, key) = name.strip_prefix(PREFIX)?.split_once("__")?;
             Some((name.as_str(), format!("{}.{}", section.to_lowercase(), key.to_lowercase()), value.as_str()))
         });
+        // The long name, which says where it belongs, wins over the short one.
+        let environment = short.chain(environment);
         for (name, setting, value) in environment {
             figment = figment.merge(One { source: format!("environment variable {name}"), setting, value });
         }
@@ -163,6 +172,20 @@ mod tests {
         assert_eq!(config.log.durability, Durability::Interval);
         assert_eq!(config.log.sync_interval.duration().as_millis(), 200);
         assert_eq!(config.telemetry.format, LogFormat::Json);
+    }
+
+    #[test]
+    fn tokens_have_short_names_too() {
+        let (short, long) =
+            (("PERIGEE_ADMIN_TOKEN", "0123456789abcdef"), ("PERIGEE_SECURITY__ADMIN_TOKEN", "fedcba9876543210"));
+        let token = |environment: &[(&str, &str)]| {
+            let config = layers("", environment, &[]).load().unwrap();
+            config.security.admin_token.unwrap().reveal().to_owned()
+        };
+        assert_eq!(token(&[short]), short.1);
+        assert_eq!(token(&[long, short]), long.1);
+        let config = layers("", &[("PERIGEE_READONLY_TOKEN", "0123456789abcdef")], &[]).load().unwrap();
+        assert!(config.security.read_only_token.is_some());
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use memory::{MemoryPlan, available_memory};
 pub use peers::Peers;
 pub use secret::Secret;
 pub use settings::{
-    Authentication, Config, Durability, GRPC_DEFAULT, Listen, Log, LogFormat, Memory, Node, Query, REST_DEFAULT,
-    Security, Sessions, Storage, Telemetry,
+    Authentication, Config, Durability, GRPC_DEFAULT, Limits, Listen, Log, LogFormat, Memory, Node, Query,
+    REST_DEFAULT, Security, Sessions, Storage, Telemetry,
 };
 pub use size::ByteSize;

@@ -30,6 +30,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// Who may come in.
     pub security: Security,
+    /// How much anybody may ask of REST and gRPC.
+    pub limits: Limits,
     /// What the node says about itself.
     pub telemetry: Telemetry,
 }
@@ -314,6 +316,26 @@ pub struct Security {
     /// A bearer token that may read all tables and nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_only_token: Option<Secret>,
+    /// A secret that signs JSON Web Tokens (HS256), over REST and gRPC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_secret: Option<Secret>,
+    /// A file with that secret; white space around it does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_secret_file: Option<PathBuf>,
+    /// PEM file with a public key that tokens are signed for: RSA (RS256) or Ed25519 (EdDSA).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_public_key: Option<PathBuf>,
+    /// A set of such keys, JSON (RFC 7517).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_file: Option<PathBuf>,
+    /// What `iss` of a token has to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_issuer: Option<String>,
+    /// What `aud` of a token has to be, or to hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_audience: Option<String>,
+    /// The claim that names the role.
+    pub jwt_role_claim: String,
     /// PEM file with the server's certificate and its chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_certificate: Option<PathBuf>,
@@ -342,6 +364,13 @@ impl Default for Security {
             superuser_password: None,
             admin_token: None,
             read_only_token: None,
+            jwt_secret: None,
+            jwt_secret_file: None,
+            jwt_public_key: None,
+            jwks_file: None,
+            jwt_issuer: None,
+            jwt_audience: None,
+            jwt_role_claim: "sub".to_owned(),
             tls_certificate: None,
             tls_key: None,
             insecure: false,
@@ -349,6 +378,27 @@ impl Default for Security {
             cluster_certificate: None,
             cluster_key: None,
         }
+    }
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Requests per minute of one address, over REST and gRPC; 0 for any number.
+    #[serde(deserialize_with = "crate::lenient::number")]
+    pub address_requests_per_minute: u32,
+    /// Requests per minute of one identity: a role, an API key, a token of the configuration; 0 for any number.
+    #[serde(deserialize_with = "crate::lenient::number")]
+    pub identity_requests_per_minute: u32,
+    /// Origins whose web pages may ask over REST, with commas between them; `*` for any.
+    pub cors_origins: String,
+}
+
+impl Limits {
+    /// The origins, one by one.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        self.cors_origins.split(',').map(str::trim).filter(|origin| !origin.is_empty())
     }
 }
 

@@ -6,6 +6,8 @@ use crate::{Authentication, ByteSize, Config, ConfigError, Durability, MemoryPla
 
 /// The shortest bearer token.
 const TOKEN_BYTES_MIN: usize = 16;
+/// The shortest secret of JSON Web Tokens: as many bytes as their hash has.
+const JWT_SECRET_BYTES_MIN: usize = 32;
 
 impl Config {
     /// Checks what no single setting can: that they can stand together on this machine.
@@ -128,6 +130,8 @@ impl Config {
         if security.admin_token.is_some() && security.admin_token == security.read_only_token {
             return conflict("security.admin_token and security.read_only_token are the same");
         }
+        self.check_jwt()?;
+        self.check_origins()?;
         if security.authentication != Authentication::Trust || security.insecure {
             return Ok(());
         }
@@ -142,6 +146,51 @@ impl Config {
                      security.authentication is trust: configure authentication, listen on loopback, or accept \
                      the risk with --insecure",
                     public.ip()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    fn check_jwt(&self) -> Result<(), ConfigError> {
+        let security = &self.security;
+        if security.jwt_secret.is_some() && security.jwt_secret_file.is_some() {
+            return conflict("security.jwt_secret and security.jwt_secret_file are two places of one secret: set one");
+        }
+        if security.jwt_secret.as_ref().is_some_and(|secret| secret.reveal().len() < JWT_SECRET_BYTES_MIN) {
+            return conflict(format!("security.jwt_secret must have at least {JWT_SECRET_BYTES_MIN} bytes"));
+        }
+        if security.jwt_role_claim.is_empty() {
+            return conflict("security.jwt_role_claim is empty: name the claim of a token that has the role");
+        }
+        let has_key = security.jwt_secret.is_some()
+            || security.jwt_secret_file.is_some()
+            || security.jwt_public_key.is_some()
+            || security.jwks_file.is_some();
+        if !has_key && (security.jwt_issuer.is_some() || security.jwt_audience.is_some()) {
+            return conflict(
+                "security.jwt_issuer or jwt_audience is set, and no key: set jwt_secret, jwt_public_key or jwks_file",
+            );
+        }
+        Ok(())
+    }
+
+    fn check_origins(&self) -> Result<(), ConfigError> {
+        for origin in self.limits.origins() {
+            // Where nobody is asked, a page of anybody could do everything.
+            if origin == "*" && self.security.authentication == Authentication::Trust {
+                return conflict(
+                    "limits.cors_origins is * and security.authentication is trust: any web page could do everything",
+                );
+            }
+            let is_origin = origin.split_once("://").is_some_and(|(scheme, authority)| {
+                matches!(scheme, "http" | "https") && !authority.is_empty() && !authority.contains(['/', '*', ' '])
+            });
+            if origin != "*" && !is_origin {
+                return conflict(format!(
+                    "limits.cors_origins names {origin:?}: an origin is https://HOST or http://HOST:PORT, without a path"
                 ));
             }
         }
@@ -219,6 +268,17 @@ mod tests {
             &[("security.admin_token", "0123456789abcdef"), ("security.read_only_token", "0123456789abcdef")],
             Err("same"),
         );
+        check(&[("security.jwt_secret", "short")], Err("at least 32 bytes"));
+        check(&[("security.jwt_secret_file", "x"), ("security.jwt_secret", &"x".repeat(32))], Err("one secret"));
+        check(&[("security.jwt_issuer", "x")], Err("no key"));
+        check(&[("security.jwt_issuer", "x"), ("security.jwks_file", "keys.json")], Ok(()));
+        check(&[("security.jwt_role_claim", "")], Err("jwt_role_claim"));
+        check(&[("limits.cors_origins", "https://a.example, http://b.example:8000")], Ok(()));
+        check(&[("limits.cors_origins", "https://a.example/x")], Err("without a path"));
+        check(&[("limits.cors_origins", "a.example")], Err("an origin is"));
+        check(&[("limits.cors_origins", "*")], Err("any web page"));
+        check(&[("limits.cors_origins", "*"), ("security.authentication", "scram-sha-256")], Ok(()));
+        check(&[("limits.address_requests_per_minute", "-1")], Err("address_requests_per_minute"));
         check(&[("log.segment_size", "1kB")], Err("log.segment_size"));
         check(&[("sessions.max", "0")], Err("sessions.max"));
         check(&[("memory.root", "1MB")], Err("memory.root"));

@@ -29,6 +29,12 @@ fn the_annotated_file_names_every_setting() {
     config.security.superuser_password = Some(perigee_config::Secret::new("x"));
     config.security.admin_token = Some(perigee_config::Secret::new("x"));
     config.security.read_only_token = Some(perigee_config::Secret::new("y"));
+    config.security.jwt_secret = Some(perigee_config::Secret::new("x"));
+    config.security.jwt_secret_file = Some("x".into());
+    config.security.jwt_public_key = Some("x".into());
+    config.security.jwks_file = Some("x".into());
+    config.security.jwt_issuer = Some("x".to_owned());
+    config.security.jwt_audience = Some("x".to_owned());
     config.security.tls_certificate = Some("x".into());
     config.security.tls_key = Some("x".into());
     let all = toml::Table::try_from(&config).unwrap();

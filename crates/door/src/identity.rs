@@ -5,12 +5,18 @@
 //! | `Basic` with name and password | the role of SQL, its password checked against its SCRAM verifier |
 //! | `Bearer` with the admin token | the first superuser |
 //! | `Bearer` with the read-only token | `pg_read_all_data`, in transactions that never write |
+//! | `Bearer` with an API key (`pgk_…`) | the role that the key is of; never writing where its scope is `read` |
+//! | `Bearer` with a JSON Web Token | the role that its claim names |
 //! | `Token` | as `Bearer`: InfluxDB's clients say it so |
+//! | none, but `X-API-Key` | as `Bearer` with an API key |
 //! | none | the first superuser where nobody is asked (trust), as at the PostgreSQL door; else nobody |
+//!
+//! Who proves nobody is told no more than that.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
@@ -18,21 +24,26 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use perigee_engine::{Authentication, ConnectRequest, Session};
-use perigee_security::ScramVerifier;
-use perigee_types::SqlResult;
+use perigee_security::api_key;
+use perigee_telemetry::names;
+use perigee_types::{SqlError, SqlResult, SqlState};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 
 use crate::Door;
+use crate::limits::site;
+use crate::passwords::TooMany;
 
 /// The role of the read-only token.
 const READER: &str = "pg_read_all_data";
 /// The database of who names none.
 const DATABASE: &str = "postgres";
-/// Passwords that are checked at a time: each costs thousands of rounds of a hash.
-const CHECKS_MAX: usize = 4;
-/// Passwords that were right, and need not be checked again while the role's verifier is the same.
-const KNOWN_MAX: usize = 1_024;
+/// The header that may have an API key.
+const API_KEY: &str = "x-api-key";
+/// When who waits for a password to be checked may come again.
+const CHECK_AGAIN: Duration = Duration::from_secs(1);
+/// Who has come lately, and for how long that is lately: the audit has one line for all requests of that time.
+const LATELY_MAX: usize = 4_096;
+const LATELY: Duration = Duration::from_secs(3_600);
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,6 +56,64 @@ pub struct Peer {
     pub foreign: bool,
 }
 
+impl Peer {
+    fn ip(&self) -> Option<IpAddr> {
+        self.address.map(|address| site(address.ip()))
+    }
+}
+
+/// Why a request is nobody's, or is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It has no proof of who sends it.
+    Missing,
+    /// Its proof is not right.
+    Wrong,
+    /// Too many came; one may come again after this time.
+    TooMany(Duration),
+}
+
+impl Refusal {
+    /// What the client is told.
+    #[must_use]
+    pub fn message(&self) -> &'static str {
+        match self {
+            Refusal::Missing => "send a role's name and password (Basic), or a token or an API key (Bearer)",
+            Refusal::Wrong => "name and password, the token, or the API key are not right",
+            Refusal::TooMany(_) => "too many requests",
+        }
+    }
+}
+
+/// By what a caller has proved itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Proof {
+    /// Nothing was asked for.
+    Trust,
+    Password,
+    /// A token of the configuration.
+    Token,
+    /// An API key of this id.
+    Key(String),
+    /// A JSON Web Token.
+    Jwt,
+}
+
+impl Proof {
+    fn name(&self) -> &'static str {
+        match self {
+            Proof::Trust => "trust",
+            Proof::Password => "password",
+            Proof::Token => "token",
+            Proof::Key(_) => "api key",
+            Proof::Jwt => "jwt",
+        }
+    }
+}
+
+/// The role that is proved, whether nothing may be written, and by what; else what is wrong, for the log, and for the client.
+type Proved = Result<(String, bool, Proof), (&'static str, Refusal)>;
+
 /// Who sends a request.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -52,6 +121,7 @@ pub struct Caller {
     pub user: String,
     /// Nothing is ever written.
     pub read_only: bool,
+    proof: Proof,
     peer: Peer,
     /// What its sessions are called.
     application: &'static str,
@@ -67,13 +137,19 @@ impl Caller {
     /// Opens a session.
     ///
     /// # Errors
-    /// What connecting gives.
+    /// What connecting gives, and `28000` where its API key was revoked meanwhile.
     pub fn connect<'a>(
         &'a self,
         door: &'a Door,
         database: Option<&str>,
         mut settings: Vec<(String, String)>,
     ) -> BoxFuture<'a, SqlResult<Session>> {
+        if let Proof::Key(id) = &self.proof
+            && door.engine.store().catalog().api_key(id).is_none()
+        {
+            let error = SqlError::new(SqlState::InvalidAuthorizationSpecification, "the API key was revoked");
+            return futures::future::ready(Err(error)).boxed();
+        }
         settings.insert(0, ("application_name".to_owned(), self.application.to_owned()));
         let request = ConnectRequest {
             user: self.user.clone(),
@@ -85,52 +161,163 @@ impl Caller {
         };
         door.engine.connect(request).boxed()
     }
+
+    /// What its requests are counted by: its key or token, which may be one of many of a role, or the role.
+    fn identity(&self) -> String {
+        match &self.proof {
+            Proof::Key(id) => format!("{}{id}", api_key::PREFIX),
+            Proof::Token => format!("token {}", self.user),
+            Proof::Trust | Proof::Password | Proof::Jwt => format!("role {}", self.user),
+        }
+    }
 }
 
 impl Door {
-    /// Who sends a request with these headers; `None` where they prove nobody.
+    /// Counts a request of an address.
+    ///
+    /// # Errors
+    /// [`Refusal::TooMany`]
+    pub fn admit(&self, peer: Peer, application: &'static str) -> Result<(), Refusal> {
+        let Some(address) = peer.ip() else { return Ok(()) };
+        self.addresses.take(&address, Instant::now()).map_err(|wait| {
+            metrics::counter!(names::RATE_LIMITED_TOTAL, "door" => application, "by" => "address").increment(1);
+            Refusal::TooMany(wait)
+        })
+    }
+
+    /// Who sends a request with these headers, and whether it may come now.
+    ///
+    /// # Errors
+    /// [`Refusal`]
     pub fn identify<'a>(
         self: &'a Arc<Self>,
         headers: &'a HeaderMap,
         peer: Peer,
         application: &'static str,
-    ) -> BoxFuture<'a, Option<Caller>> {
+    ) -> BoxFuture<'a, Result<Caller, Refusal>> {
         async move {
-            let mut given = headers.get_all(header::AUTHORIZATION).iter();
-            let first = given.next().map(|value| value.to_str().unwrap_or_default());
-            let (user, read_only) = match (first, given.next()) {
-                (_, Some(_)) => return None,
-                (None, None) => self.anonymous(peer)?,
-                (Some(given), None) => match given.split_once(' ')? {
-                    (scheme, rest) if scheme.eq_ignore_ascii_case("basic") => self.password(peer, rest.trim()).await?,
-                    // InfluxDB's clients call it so.
-                    (scheme, rest) if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token") => {
-                        match self.tokens.find(rest.trim())? {
-                            Token::Admin => (self.engine.superuser().to_owned(), false),
-                            Token::ReadOnly => (READER.to_owned(), true),
-                        }
-                    }
-                    _ => return None,
-                },
-            };
-            Some(Caller { user, read_only, peer, application })
+            let (user, read_only, proof) = self.prove(headers, peer).await.map_err(|refused| {
+                let (reason, refusal) = refused;
+                tracing::warn!(target: "audit", event = "login denied", door = application, peer = ?peer.address, reason);
+                if let Refusal::TooMany(_) = refusal {
+                    metrics::counter!(names::RATE_LIMITED_TOTAL, "door" => application, "by" => "login").increment(1);
+                }
+                refusal
+            })?;
+            let caller = Caller { user, read_only, proof, peer, application };
+            let identity = caller.identity();
+            if self.lately.is_new(&identity, peer.ip()) {
+                tracing::info!(
+                    target: "audit", event = "login", door = application, peer = ?peer.address, role = caller.user,
+                    identity, by = caller.proof.name(), read_only,
+                );
+            }
+            self.identities.take(&identity, Instant::now()).map_err(|wait| {
+                metrics::counter!(names::RATE_LIMITED_TOTAL, "door" => application, "by" => "identity").increment(1);
+                Refusal::TooMany(wait)
+            })?;
+            Ok(caller)
         }
         .boxed()
     }
 
-    fn anonymous(&self, peer: Peer) -> Option<(String, bool)> {
-        self.engine.trusts(peer.address).then(|| (self.engine.superuser().to_owned(), false))
+    /// What the headers prove.
+    async fn prove(&self, headers: &HeaderMap, peer: Peer) -> Proved {
+        let wrong = |reason: &'static str| (reason, Refusal::Wrong);
+        let one = |name: &str| {
+            let mut given = headers.get_all(name).iter();
+            match (given.next(), given.next()) {
+                (_, Some(_)) => Err(wrong("a proof that is given twice")),
+                (first, None) => Ok(first.map(|value| value.to_str().unwrap_or_default())),
+            }
+        };
+        match (one(header::AUTHORIZATION.as_str())?, one(API_KEY)?) {
+            (Some(_), Some(_)) => Err(wrong("a proof that is given twice")),
+            (None, Some(key)) => self.key(key.trim()).ok_or(wrong("an API key")),
+            (None, None) => match self.engine.trusts(peer.address) {
+                true => Ok((self.engine.superuser().to_owned(), false, Proof::Trust)),
+                false => Err(("no proof", Refusal::Missing)),
+            },
+            (Some(given), None) => match given.split_once(' ') {
+                Some((scheme, rest)) if scheme.eq_ignore_ascii_case("basic") => self.password(peer, rest.trim()).await,
+                // InfluxDB's clients call it so.
+                Some((scheme, rest))
+                    if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token") =>
+                {
+                    self.bearer(rest.trim())
+                }
+                _ => Err(wrong("a scheme that is not known")),
+            },
+        }
     }
 
-    async fn password(&self, peer: Peer, encoded: &str) -> Option<(String, bool)> {
-        let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
-        let text = String::from_utf8(decoded).ok()?;
-        let (user, password) = text.split_once(':')?;
-        let right = match self.engine.authentication(user, peer.address).ok()? {
-            Authentication::Trust => true,
-            Authentication::Scram(verifier) => self.passwords.check(verifier, password).await,
+    fn bearer(&self, given: &str) -> Proved {
+        match self.tokens.find(given) {
+            Some(Token::Admin) => return Ok((self.engine.superuser().to_owned(), false, Proof::Token)),
+            Some(Token::ReadOnly) => return Ok((READER.to_owned(), true, Proof::Token)),
+            None => {}
+        }
+        if given.starts_with(api_key::PREFIX) {
+            return self.key(given).ok_or(("an API key", Refusal::Wrong));
+        }
+        let Some(verifier) = self.jwt.read().clone().filter(|_| given.contains('.')) else {
+            return Err(("a token", Refusal::Wrong));
         };
-        right.then(|| (user.to_owned(), false))
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        match verifier.verify(given, i64::try_from(since.as_secs()).unwrap_or(i64::MAX)) {
+            Ok(role) if self.logs_in(&role) => Ok((role, false, Proof::Jwt)),
+            Ok(_) => Err(("a JSON Web Token of a role that is not there, or may not log in", Refusal::Wrong)),
+            Err(error) => {
+                tracing::info!(%error, "a JSON Web Token was refused");
+                Err(("a JSON Web Token", Refusal::Wrong))
+            }
+        }
+    }
+
+    fn key(&self, given: &str) -> Option<(String, bool, Proof)> {
+        let holder = self.engine.api_key_holder(given)?;
+        self.logs_in(&holder.role).then(|| (holder.role, holder.read_only, Proof::Key(holder.key)))
+    }
+
+    fn logs_in(&self, role: &str) -> bool {
+        self.engine.store().catalog().role(role).is_some_and(|role| role.login)
+    }
+
+    async fn password(&self, peer: Peer, encoded: &str) -> Proved {
+        let wrong = ("a password", Refusal::Wrong);
+        let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).map_err(|_| wrong)?;
+        let text = String::from_utf8(decoded).map_err(|_| wrong)?;
+        let (user, password) = text.split_once(':').ok_or(wrong)?;
+        let right = match self.engine.authentication(user, peer.address).map_err(|_| wrong)? {
+            Authentication::Trust => Ok(true),
+            Authentication::Scram(verifier) => self.passwords.check(verifier, password, peer.ip()).await,
+        };
+        match right {
+            Ok(true) if self.engine.trusts(peer.address) || self.logs_in(user) => {
+                Ok((user.to_owned(), false, Proof::Password))
+            }
+            Ok(_) => Err(wrong),
+            Err(TooMany) => Err(("a password, of too many at once", Refusal::TooMany(CHECK_AGAIN))),
+        }
+    }
+}
+
+/// Who has come lately, from where.
+#[derive(Debug, Default)]
+pub(crate) struct Lately(Mutex<HashMap<(String, Option<IpAddr>), Instant>>);
+
+impl Lately {
+    fn is_new(&self, identity: &str, address: Option<IpAddr>) -> bool {
+        let (mut lately, now) = (self.0.lock(), Instant::now());
+        let key = (identity.to_owned(), address);
+        let is_known = lately.get(&key).is_some_and(|told| now.duration_since(*told) < LATELY);
+        if !is_known {
+            if lately.len() >= LATELY_MAX {
+                lately.clear();
+            }
+            lately.insert(key, now);
+        }
+        !is_known
     }
 }
 
@@ -155,62 +342,7 @@ impl Tokens {
 
     fn find(&self, given: &str) -> Option<Token> {
         let given: [u8; 32] = Sha256::digest(given).into();
-        self.0.iter().find(|(hash, _)| *hash == given).map(|(_, token)| *token)
-    }
-}
-
-/// Checks passwords, few at a time and each once.
-#[derive(Debug)]
-pub(crate) struct Passwords {
-    turn: Semaphore,
-    /// Makes what is known useless to who reads memory of another run.
-    salt: [u8; 32],
-    /// Hashes of verifier and password, with when they were used last.
-    known: Mutex<(HashMap<[u8; 32], u64>, u64)>,
-}
-
-impl Default for Passwords {
-    fn default() -> Self {
-        Self { turn: Semaphore::new(CHECKS_MAX), salt: rand::random(), known: Mutex::default() }
-    }
-}
-
-impl Passwords {
-    async fn check(&self, verifier: String, password: &str) -> bool {
-        let mut hash = Sha256::new_with_prefix(self.salt);
-        hash.update((verifier.len() as u64).to_be_bytes());
-        hash.update(&verifier);
-        hash.update(password);
-        let hash: [u8; 32] = hash.finalize().into();
-        if self.is_known(&hash) {
-            return true;
-        }
-        let Ok(_turn) = self.turn.acquire().await else { return false };
-        let password = password.to_owned();
-        // Thousands of rounds: not on a thread of the network.
-        let matches = tokio::task::spawn_blocking(move || {
-            verifier.parse::<ScramVerifier>().is_ok_and(|verifier| verifier.matches(&password))
-        });
-        let right = matches.await.unwrap_or(false);
-        if right {
-            self.remember(hash);
-        }
-        right
-    }
-
-    fn is_known(&self, hash: &[u8; 32]) -> bool {
-        let (known, clock) = &mut *self.known.lock();
-        *clock += 1;
-        known.get_mut(hash).map(|used| *used = *clock).is_some()
-    }
-
-    fn remember(&self, hash: [u8; 32]) {
-        let (known, clock) = &mut *self.known.lock();
-        if known.len() >= KNOWN_MAX {
-            let oldest = known.iter().min_by_key(|(_, used)| **used).map(|(hash, _)| *hash);
-            oldest.and_then(|oldest| known.remove(&oldest));
-        }
-        known.insert(hash, *clock);
+        self.0.iter().find(|(hash, _)| api_key::same(hash, &given)).map(|(_, token)| *token)
     }
 }
 
@@ -229,16 +361,14 @@ mod tests {
         assert_eq!(Tokens::default().find(""), None);
     }
 
-    #[tokio::test]
-    async fn a_password_is_checked_against_the_verifier_of_now() {
-        let passwords = Passwords::default();
-        let verifier = |password| ScramVerifier::from_password_or_verifier(password).unwrap().to_string();
-        let first = verifier("one");
-        assert!(passwords.check(first.clone(), "one").await);
-        assert!(passwords.check(first.clone(), "one").await);
-        assert!(!passwords.check(first, "two").await);
-        // What was right for the verifier before is not for the next.
-        assert!(!passwords.check(verifier("two"), "one").await);
-        assert!(!passwords.check("no verifier".to_owned(), "one").await);
+    #[test]
+    fn the_audit_has_one_line_for_all_requests_of_a_while() {
+        let (lately, one, other) = (Lately::default(), Some(IpAddr::from([192, 0, 2, 1])), None);
+        assert!(lately.is_new("role ann", one) && lately.is_new("role ann", other) && lately.is_new("role bob", one));
+        assert!(!lately.is_new("role ann", one) && !lately.is_new("role ann", other));
+        for n in 0..LATELY_MAX {
+            lately.is_new(&n.to_string(), one);
+        }
+        assert!(lately.0.lock().len() <= LATELY_MAX);
     }
 }

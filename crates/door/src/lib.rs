@@ -4,7 +4,8 @@
 //! ```text
 //! http          accepts, limits, drains connections; every request gets its peer
 //! forward       a node that follows sends requests on to the leader
-//! identity      who sends a request: passwords of roles, tokens      -> a caller
+//! identity      who sends a request: passwords of roles, tokens, API keys      -> a caller
+//!   passwords     checks few at a time; limits: how often anybody may ask
 //! transactions  the session of a request: its own, or one that lives over several
 //! run           a statement in a task of its own, its result into the door's sink
 //! script        several statements for one request
@@ -19,17 +20,22 @@ pub mod forward;
 pub mod http;
 mod identity;
 pub mod keys;
+mod limits;
+mod passwords;
 pub mod run;
 pub mod script;
 pub mod series;
 pub mod transactions;
 mod value;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use perigee_engine::Engine;
+use perigee_security::JwtVerifier;
 
-pub use identity::{Caller, Peer};
+pub use identity::{Caller, Peer, Refusal};
 pub use run::{CancelGuard, End, Given, Parameter, Query, Sink};
 pub use transactions::{BeginOptions, Isolation, Lease, LeaseError};
 
@@ -38,17 +44,29 @@ pub struct Door {
     /// The node.
     pub engine: Arc<Engine>,
     tokens: identity::Tokens,
-    passwords: identity::Passwords,
+    passwords: passwords::Passwords,
+    /// Tells JSON Web Tokens that prove a role, where there are keys for them.
+    jwt: RwLock<Option<Arc<JwtVerifier>>>,
+    /// How often an address may ask, and how often an identity.
+    addresses: limits::Limit<IpAddr>,
+    identities: limits::Limit<String>,
+    lately: identity::Lately,
     transactions: transactions::Transactions,
 }
 
-/// Tokens of the configuration.
+/// What the configuration says of who may ask, and how often.
 #[derive(Clone, Debug, Default)]
 pub struct DoorOptions {
     /// A bearer token that acts as the first superuser.
     pub admin_token: Option<String>,
     /// A bearer token that reads all tables.
     pub read_only_token: Option<String>,
+    /// What JSON Web Tokens are told by.
+    pub jwt: Option<JwtVerifier>,
+    /// Requests per minute of one address; 0 for any number.
+    pub address_requests_per_minute: u32,
+    /// Requests per minute of one identity; 0 for any number.
+    pub identity_requests_per_minute: u32,
 }
 
 impl Door {
@@ -58,8 +76,17 @@ impl Door {
         Arc::new(Self {
             engine,
             tokens: identity::Tokens::new(options.admin_token.as_deref(), options.read_only_token.as_deref()),
-            passwords: identity::Passwords::default(),
+            passwords: passwords::Passwords::default(),
+            jwt: RwLock::new(options.jwt.clone().map(Arc::new)),
+            addresses: limits::Limit::new(options.address_requests_per_minute),
+            identities: limits::Limit::new(options.identity_requests_per_minute),
+            lately: identity::Lately::default(),
             transactions: transactions::Transactions::default(),
         })
+    }
+
+    /// Tells JSON Web Tokens by other keys from now on.
+    pub fn set_jwt(&self, verifier: Option<JwtVerifier>) {
+        *self.jwt.write() = verifier.map(Arc::new);
     }
 }

@@ -122,11 +122,18 @@ impl Drop for Lease {
 pub(crate) struct Transactions(Mutex<HashMap<String, Open>>);
 
 struct Open {
-    user: String,
+    /// The role that has begun it, and whether it may write nothing: a key that only reads does not find what its role has begun.
+    owner: (String, bool),
     session: Arc<AsyncMutex<Option<Session>>>,
     /// Its session's number and secret, to cancel what runs when its time is over.
     process: (i32, i32),
     ended: AbortOnDropHandle<()>,
+}
+
+impl Open {
+    fn is_of(&self, caller: &Caller) -> bool {
+        self.owner.0 == caller.user && self.owner.1 == caller.read_only
+    }
 }
 
 impl Transactions {
@@ -139,9 +146,9 @@ impl Transactions {
     }
 
     /// The session of a transaction, for who has begun it; to everybody else it is not there.
-    fn find(&self, id: &str, user: &str) -> Option<Arc<AsyncMutex<Option<Session>>>> {
+    fn find(&self, id: &str, caller: &Caller) -> Option<Arc<AsyncMutex<Option<Session>>>> {
         let open = self.0.lock();
-        open.get(id).filter(|open| open.user == user).map(|open| open.session.clone())
+        open.get(id).filter(|open| open.is_of(caller)).map(|open| open.session.clone())
     }
 }
 
@@ -220,7 +227,7 @@ impl Door {
     }
 
     fn kept(self: &Arc<Self>, caller: &Caller, id: &str) -> Result<Lease, LeaseError> {
-        let session = self.transactions.find(id, &caller.user).ok_or(LeaseError::Missing)?;
+        let session = self.transactions.find(id, caller).ok_or(LeaseError::Missing)?;
         let session = session.try_lock_owned().map_err(|_| LeaseError::Busy)?;
         if session.is_none() {
             return Err(LeaseError::Missing);
@@ -272,7 +279,7 @@ impl Door {
             return Err(SqlError::new(SqlState::TooManyConnections, message).into());
         }
         let ended = AbortOnDropHandle::new(timer);
-        open.insert(id.clone(), Open { user: caller.user.clone(), session, process, ended });
+        open.insert(id.clone(), Open { owner: (caller.user.clone(), caller.read_only), session, process, ended });
         Ok(Begun { id, time })
     }
 
@@ -293,12 +300,11 @@ impl Door {
     /// Rolls a transaction back. A statement of it that runs is cancelled: it has no more use.
     pub fn rollback<'a>(self: &'a Arc<Self>, caller: &'a Caller, id: &'a str) -> BoxFuture<'a, Result<(), LeaseError>> {
         async move {
-            let process =
-                self.transactions.0.lock().get(id).filter(|open| open.user == caller.user).map(|open| open.process);
+            let process = self.transactions.0.lock().get(id).filter(|open| open.is_of(caller)).map(|open| open.process);
             if let Some(process) = process {
                 self.engine.cancel(process.0, process.1);
             }
-            let session = self.transactions.find(id, &caller.user).ok_or(LeaseError::Missing)?;
+            let session = self.transactions.find(id, caller).ok_or(LeaseError::Missing)?;
             let session = session.lock_owned().await;
             if session.is_none() {
                 return Err(LeaseError::Missing);

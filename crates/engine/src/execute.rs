@@ -216,9 +216,9 @@ impl Session {
     fn require_owned(&self, tables: &[Arc<Table>]) -> SqlResult<()> {
         let catalog = self.latest_catalog();
         let identity = self.identity(&catalog);
-        tables.iter().try_for_each(|table| {
-            self.require_owner(&catalog, &identity.rights, &Object::Table(Arc::clone(table)))
-        })
+        tables
+            .iter()
+            .try_for_each(|table| self.require_owner(&catalog, &identity.rights, &Object::Table(Arc::clone(table))))
     }
 
     async fn admin(&mut self, prepared: &Prepared, admin: &Admin) -> SqlResult<Outcome> {

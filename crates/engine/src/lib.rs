@@ -11,6 +11,7 @@
 //! ```
 //!
 //! - [`api`]: what a door sees of a statement
+//! - `api_key`: keys that prove roles; `audit`: what an auditor wants to know of
 //! - [`backup`]: the archive of the log, base backups
 //! - [`engine`]: what all sessions share; [`session`]: one client
 //! - [`portal`]: bound statements and cursors; [`row_source`]: their rows
@@ -21,7 +22,7 @@
 //! - [`continuous`]: continuous aggregates, kept up to date over the feed
 //! - [`exchange`]: results as Arrow for others
 //! - `feed`: the change feed over this node's log; `notify`: LISTEN and NOTIFY over it
-//! - [`gaps`]: what clients ask for in vain
+//! - [`gaps`]: what clients ask for in vain; `idempotency`: requests that may come again
 //! - [`machine`]: the state machine that consensus drives
 //! - [`maintenance`]: checkpoints, eviction
 //! - [`verify`]: whether log, catalog, rows and indexes agree
@@ -29,6 +30,8 @@
 
 mod advisory;
 pub mod api;
+mod api_key;
+mod audit;
 pub mod backup;
 mod checks;
 mod cold;
@@ -49,6 +52,7 @@ mod family;
 mod feed;
 mod foreign;
 mod gaps;
+mod idempotency;
 mod identity;
 mod keys;
 mod keyspace;
@@ -93,6 +97,7 @@ pub use api::{
     Authentication, CommandTag, ConnectRequest, CopyIn, CopyOut, Notice, Outcome, RowBlock, RowStream, Severity,
     TransactionStatus,
 };
+pub use api_key::KeyHolder;
 pub use copy::RefusedBatch;
 pub use elsewhere::{Answers, CommitFate, Elsewhere, Foreign, NamedCommit, Place, SessionChanges, SessionDoor};
 pub use engine::{Engine, EngineOptions};

@@ -302,8 +302,7 @@ mod tests {
     fn load(rows: &[(u64, u64)]) -> Vec<(Arc<LoggedManifest>, u64)> {
         let manifest = |(place, (rows, live)): (usize, &(u64, u64))| {
             let (after, horizon) = (LogIndex(place as u64 * 10), LogIndex(place as u64 * 10 + 10));
-            let file =
-                ColdFile { path: String::new(), rows: *rows, bytes: 0, checksum: 0, vid_first: 0, vid_last: 0 };
+            let file = ColdFile { path: String::new(), rows: *rows, bytes: 0, checksum: 0, vid_first: 0, vid_last: 0 };
             let manifest = Manifest { after, horizon, columns: Vec::new(), files: vec![file] };
             let logged = LoggedManifest { index: horizon.next(), manifest, replaced: Vec::new() };
             (Arc::new(logged), *live)

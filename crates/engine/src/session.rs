@@ -508,8 +508,9 @@ impl Session {
         error
     }
 
-    /// The door calls this for every error that a client is told, so that `perigee.compat_gaps` knows it.
+    /// The door calls this for every error that a client is told, so that `perigee.compat_gaps` knows it, and the audit.
     pub fn note_error(&self, error: &SqlError) {
+        self.audit_error(error);
         self.engine.gaps.note(error, self.engine.now_micros());
     }
 

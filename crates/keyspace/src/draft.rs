@@ -18,12 +18,14 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use perigee_types::Oid;
 
+use crate::command::Once;
 use crate::db::Position;
+use crate::object::Value;
 use crate::payload::{self, Header, Item, TRANSACTION};
 use crate::persist::Image;
 use crate::run::{Ran, run_command};
 use crate::scan::ScannedKey;
-use crate::state::{DbId, State};
+use crate::state::{DbId, IDEMPOTENCY_DB, State};
 use crate::unit::{Command, Unit};
 use crate::{Context, Effects, Flags, Keyspace, Load, Reply, StorageFault, Writer};
 
@@ -255,11 +257,15 @@ impl Draft {
             Ran::Reply(reply) => reply,
             Ran::Block(block) => block.otherwise,
         };
-        if effects.touched.is_empty() {
+        let touched: Vec<Name> = match number {
+            // Nobody is told of what is written there.
+            IDEMPOTENCY_DB => spec.keys_of(&args).iter().map(|(at, _)| (db, args[*at].clone())).collect(),
+            _ => effects.touched.iter().map(|(db, key)| (*db, Bytes::copy_from_slice(key))).collect(),
+        };
+        if touched.is_empty() {
             return Ok(reply);
         }
-        for (db, key) in &effects.touched {
-            let name = (*db, Bytes::copy_from_slice(key));
+        for name in touched {
             if inner.written.insert(name.clone())
                 && let Some(mark) = inner.marks.last_mut()
             {
@@ -269,6 +275,28 @@ impl Draft {
         inner.bytes += more;
         inner.commands.entry(db).or_default().push(Command { spec, args });
         Ok(reply)
+    }
+
+    /// What is kept of an idempotency key; the transaction depends on it from now on.
+    ///
+    /// # Errors
+    /// See [`DraftError`].
+    pub fn once(&self, key: &[u8]) -> Result<Option<Once>, DraftError> {
+        let held = self.get(IDEMPOTENCY_DB, key)?;
+        Ok(held.and_then(|held| match held.value {
+            Value::String(record) => Once::decode(&record.to_bytes()),
+            _ => None,
+        }))
+    }
+
+    /// Keeps something of an idempotency key, in the entry of what the transaction does, for as long as such keys are kept.
+    ///
+    /// # Errors
+    /// See [`DraftError`].
+    pub fn keep_once(&self, key: &[u8], once: &Once) -> Result<(), DraftError> {
+        let ttl_ms = self.keyspace.with_state(|state| Once::ttl_ms(&state.settings));
+        let words = [b"SET".to_vec(), key.to_vec(), once.encode(), b"PX".to_vec(), ttl_ms.to_string().into_bytes()];
+        self.run(IDEMPOTENCY_DB, words.into_iter().map(Bytes::from).collect()).map(drop)
     }
 
     /// Where it stands now.

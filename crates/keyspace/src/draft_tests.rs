@@ -300,3 +300,32 @@ fn two_nodes_come_to_the_same_digest() {
         assert_eq!(node.keyspace.apply_transaction(index, time, &payload).unwrap(), None);
     }
 }
+
+#[test]
+fn an_idempotency_key_is_kept_with_what_the_transaction_does() {
+    let node = node();
+    let once = |reply| crate::command::Once {
+        door: crate::command::REST,
+        digest: 7,
+        database: 0,
+        created_ms: node.keyspace.now_ms(),
+        reply,
+    };
+    let (first, second) = (node.draft(), node.draft());
+    for draft in [&first, &second] {
+        assert_eq!(draft.once(b"k").unwrap(), None);
+        // Said before the outcome is known, and again with it.
+        draft.keep_once(b"k", &once(None)).unwrap();
+        draft.run(0, args("INCR n")).unwrap();
+        draft.keep_once(b"k", &once(Some(Reply::Integer(1)))).unwrap();
+        assert_eq!(draft.once(b"k").unwrap().unwrap().reply, Some(Reply::Integer(1)));
+    }
+    assert!(node.commit(&first));
+    assert!(!node.commit(&second), "only one of both takes effect");
+    assert_eq!(node.read("GET n"), "\"1\"");
+    assert_eq!(node.draft().once(b"k").unwrap().unwrap().reply, Some(Reply::Integer(1)));
+    // It is no key of a database that clients see, and it ends.
+    assert_eq!(node.read("DBSIZE"), "1");
+    let db = DbId { tenant: TENANT, number: IDEMPOTENCY_DB };
+    node.keyspace.with_state(|state| assert!(state.db(db).is_some_and(|db| db.expiring() == 1)));
+}

@@ -7,6 +7,7 @@ use crate::db::Db;
 use crate::error::{Block, wrong_arity};
 use crate::persist::Image;
 use crate::spec::{Group, Run, Spec};
+use crate::state::IDEMPOTENCY_DB;
 use crate::{Context, Error, Reader, Reply, Result, State, StorageFault, Writer};
 
 /// What became of a command at apply.
@@ -135,6 +136,12 @@ pub fn run_command<'a>(
         for at in touched..writer.effects.touched.len() {
             let (db, key) = &writer.effects.touched[at];
             writer.state.settle(*db, key);
+        }
+        if db.number == IDEMPOTENCY_DB {
+            // Nobody is told of what is written there.
+            for (at, _) in spec.keys_of(args) {
+                writer.state.settle(db, &args[at]);
+            }
         }
         // What a script calls counts by itself.
         if writer.changes > changes && spec.group != Group::Scripting {

@@ -6,6 +6,7 @@ use perigee_api::v1::change_cluster_request::Change;
 
 use crate::cli::{AdminArguments, AdminCommand, ClusterCommand, NodePlace};
 use crate::failure::Failure;
+use crate::key_command;
 
 /// Runs the command and prints what the node answers.
 pub(crate) fn run(arguments: &AdminArguments) -> Result<(), Failure> {
@@ -27,6 +28,7 @@ pub(crate) fn run(arguments: &AdminArguments) -> Result<(), Failure> {
                 }
                 print_cluster(&admin.cluster().await.map_err(failure)?);
             }
+            AdminCommand::Key(command) => key_command::run(&mut admin, command).await?,
         }
         Ok(())
     })
@@ -36,7 +38,10 @@ pub(crate) fn run(arguments: &AdminArguments) -> Result<(), Failure> {
 pub(crate) async fn connect(node: &NodePlace) -> Result<Admin, Failure> {
     let authorization = match &node.user {
         Some(user) => Some(Access::basic(user, &std::env::var("PGPASSWORD").unwrap_or_default())),
-        None => std::env::var("PERIGEE_SECURITY__ADMIN_TOKEN").ok().map(|token| format!("Bearer {token}")),
+        None => ["PERIGEE_SECURITY__ADMIN_TOKEN", "PERIGEE_ADMIN_TOKEN"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok())
+            .map(|token| format!("Bearer {token}")),
     };
     let access = Access { authorization, tls_authority: node.tls_authority.clone() };
     Admin::connect(&node.address, &access).await.map_err(failure)

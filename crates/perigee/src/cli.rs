@@ -122,8 +122,8 @@ pub(crate) enum CertCommand {
     },
 }
 
-/// A running node, and who asks it: a superuser. Without a user the token in `PERIGEE_SECURITY__ADMIN_TOKEN` is sent, where there is
-/// one.
+/// A running node, and who asks it: a superuser. Without a user the token in `PERIGEE_ADMIN_TOKEN` (or
+/// `PERIGEE_SECURITY__ADMIN_TOKEN`) is sent, where there is one.
 #[derive(Debug, Args)]
 pub(crate) struct NodePlace {
     /// Where the node's gRPC door listens.
@@ -167,6 +167,35 @@ pub(crate) enum AdminCommand {
     /// Who is a member of the cluster, and who leads.
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// API keys, which prove roles over REST and gRPC.
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+/// `perigee admin … key …`
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key and print it, once.
+    Create {
+        /// The role that it proves.
+        role: String,
+        /// What people call it.
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// How long it lives: 12h, 90d [default: until it is revoked].
+        #[arg(long, value_name = "DURATION")]
+        expires_in: Option<String>,
+        /// Nothing is ever written with it.
+        #[arg(long)]
+        read_only: bool,
+    },
+    /// What keys there are.
+    List,
+    /// Revoke a key, from now on.
+    Revoke {
+        /// Its id, as the list has it.
+        id: String,
+    },
 }
 
 /// `perigee admin … cluster …`. Any node takes a change; the leader makes it.

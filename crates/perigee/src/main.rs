@@ -6,6 +6,8 @@
 //! - `admin_command`: asks a running node over its gRPC door
 //! - `backup_command`: backups, and restores from them
 //! - `cert_command`: certificates for the members of a cluster
+//! - `key_command`: API keys, over the same door
+//! - `reload`: what SIGHUP reads again
 //! - `ops`: health, readiness, metrics over HTTP
 //! - `failure`: why the process ends, and with which exit code
 
@@ -19,11 +21,13 @@ mod config_command;
 mod data_dir;
 mod failure;
 mod gateway;
+mod key_command;
 mod log_command;
 mod measure;
 mod node;
 mod ops;
 mod redis_door;
+mod reload;
 mod shutdown;
 mod status;
 

@@ -14,7 +14,7 @@ use perigee_door::{Door, DoorOptions};
 use perigee_grpc::GrpcOptions;
 use perigee_pgwire::{ForeignSessions, PgOptions, PgServer};
 use perigee_resp::{RespOptions, RespServer};
-use perigee_rest::RestOptions;
+use perigee_rest::{Origins, RestOptions};
 use perigee_runtime::{Runtime, SystemFiles};
 use perigee_security::tls::ServerTls;
 use perigee_telemetry::{Metrics, logs};
@@ -32,6 +32,7 @@ use crate::failure::Failure;
 use crate::gateway::OpenDoors;
 use crate::ops;
 use crate::redis_door::RedisHost;
+use crate::reload;
 use crate::shutdown::StopSignals;
 use crate::status::Status;
 
@@ -89,6 +90,9 @@ fn start_again() -> Failure {
 async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Overrides) -> Result<Ending, Failure> {
     let plan = config.memory_plan()?;
     let mut signals = StopSignals::new()?;
+    let reload_signals = reload::signals()?;
+    // Read before recovery: what is wrong with it is told at once.
+    let jwt = reload::jwt(&config.security)?;
     // Bound before recovery, so that an address in use is found at once.
     let ops_listener = bind("ops", &config.listen.ops).await?;
     let pg_listener = bind("pg", &config.listen.pg).await?;
@@ -142,8 +146,12 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     let door_options = DoorOptions {
         admin_token: token(&config.security.admin_token),
         read_only_token: token(&config.security.read_only_token),
+        jwt,
+        address_requests_per_minute: config.limits.address_requests_per_minute,
+        identity_requests_per_minute: config.limits.identity_requests_per_minute,
     };
     let shared = Door::new(Arc::clone(assembly.engine()), &door_options);
+    tokio::spawn(reload::run(reload_signals, config.clone(), Arc::clone(&shared)));
     let rest_door = rest_listener
         .map(|listener| {
             let shared = Arc::clone(&shared);
@@ -243,7 +251,8 @@ fn serve_rest(
     doors: &OpenDoors,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     let tls = tls(config, &["h2", "http/1.1"])?;
-    let options = RestOptions { tls, connections_max: config.sessions.max, ..RestOptions::default() };
+    let origins = Origins::new(config.limits.origins());
+    let options = RestOptions { tls, connections_max: config.sessions.max, origins, ..RestOptions::default() };
     let server = perigee_rest::server(shared, options, closing);
     drop(doors.rest.set(Arc::clone(&server)));
     Ok(server.serve(listener))

@@ -152,6 +152,19 @@ pub enum RoleChange {
         /// Who gets them.
         to: RoleName,
     },
+    /// `CALL perigee.create_api_key(…)`: gives the key, once.
+    CreateApiKey {
+        /// The role that it proves.
+        role: String,
+        /// What people call it.
+        name: String,
+        /// When it ends: microseconds since 1970 UTC.
+        expires: Option<i64>,
+        /// Nothing is ever written with it.
+        read_only: bool,
+    },
+    /// `CALL perigee.revoke_api_key('id')`
+    RevokeApiKey(String),
 }
 
 /// A privilege that a statement needs before it runs.

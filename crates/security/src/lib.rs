@@ -1,14 +1,19 @@
-//! Who may come in, and over what: passwords and TLS.
+//! Who may come in, and over what: passwords, tokens, keys and TLS.
 //!
+//! - [`api_key`]: keys that the server draws
+//! - [`jwt`]: tokens that somebody else signs
 //! - [`scram`]: SCRAM-SHA-256 verifiers in PostgreSQL's format
 //! - [`authority`]: the certificates of a cluster's members
 //! - [`tls`]: server configurations from PEM files; one crypto provider, ring
 //!
 //! That a public address needs authentication is a rule of `perigee-config`, which sees both.
 
+pub mod api_key;
 pub mod authority;
+pub mod jwt;
 pub mod scram;
 pub mod tls;
 
+pub use jwt::{JwtKey, JwtRules, JwtVerifier};
 pub use scram::ScramVerifier;
 pub use tls::{ServerTls, TlsError, install_crypto_provider};

@@ -49,9 +49,11 @@ metrics! {
     Counter REST_PANICS_TOTAL = "perigee_rest_panics_total", "REST connections that ended by a panic.";
     Counter REST_REQUESTS_TOTAL = "perigee_rest_requests_total", "Requests of the REST door, by class of their status.";
     Counter REST_DENIALS_TOTAL = "perigee_rest_denials_total", "Requests of the REST door refused for who sent them.";
+    Counter REST_REPLAYS_TOTAL = "perigee_rest_replays_total", "Requests of the REST door that came again with their idempotency key and got the first answer.";
     Counter GRPC_CONNECTIONS_TOTAL = "perigee_grpc_connections_total", "Connections to the gRPC door.";
     Counter GRPC_PANICS_TOTAL = "perigee_grpc_panics_total", "gRPC connections that ended by a panic.";
     Counter GRPC_DENIALS_TOTAL = "perigee_grpc_denials_total", "Calls of the gRPC door refused for who sent them.";
+    Counter RATE_LIMITED_TOTAL = "perigee_rate_limited_total", "Requests refused because too many came, by door and by what they are counted by (address, identity, login).";
     Gauge SESSIONS = "perigee_sessions", "Open sessions.";
     Counter WRITE_STALLS_TOTAL = "perigee_write_stalls_total", "Writes that waited for a checkpoint to free memory.";
     Counter COMPAT_GAPS_TOTAL = "perigee_compat_gaps_total", "Statements refused because something is not supported.";

@@ -22,7 +22,7 @@ pub use self::extension::*;
 pub use self::index::*;
 pub use self::object::*;
 pub use self::redis_user::RedisUser;
-pub use self::role::{DefaultPrivileges, Membership, Role};
+pub use self::role::{ApiKey, DefaultPrivileges, Membership, Role};
 pub use self::table::*;
 pub use self::user_type::*;
 use crate::acl::{Acl, AclKind, Privileges};
@@ -407,6 +407,15 @@ impl Catalog {
     pub fn role(&self, name: &str) -> Option<&Arc<Role>> {
         self.objects.values().find_map(|object| match object {
             Object::Role(role) if role.name == name => Some(role),
+            _ => None,
+        })
+    }
+
+    /// An API key by its id, and the role that it proves.
+    #[must_use]
+    pub fn api_key(&self, id: &str) -> Option<(&Arc<Role>, &ApiKey)> {
+        self.objects.values().find_map(|object| match object {
+            Object::Role(role) => role.api_keys.iter().find(|key| key.id == id).map(|key| (role, key)),
             _ => None,
         })
     }

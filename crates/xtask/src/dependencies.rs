@@ -55,7 +55,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("api", &[]),
-    ("door", &["types", "plan", "engine", "security"]),
+    ("door", &["types", "plan", "engine", "security", "telemetry"]),
 ];
 
 /// Each protocol crate uses the engine and what travels through it, and no other protocol.

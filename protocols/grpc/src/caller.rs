@@ -11,7 +11,7 @@ use perigee_telemetry::names;
 use perigee_types::{SqlError, SqlState};
 use tonic::Status;
 
-use crate::error::{lease_status, status};
+use crate::error::{lease_status, refusal_status, status};
 
 /// What sessions of this door are called.
 const APPLICATION: &str = "grpc";
@@ -26,22 +26,22 @@ pub(crate) async fn guard(State(door): State<Arc<Door>>, mut request: Request, n
     if !kind.starts_with("application/grpc") || request.headers().contains_key(header::ORIGIN) {
         return refuse(Status::permission_denied("only gRPC is spoken here, and not for web pages"));
     }
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+    if let Err(refusal) = door.admit(peer, APPLICATION) {
+        return refuse(refusal_status(&refusal));
+    }
     let path = request.uri().path();
     if !path.starts_with(OWN) {
         return next.run(request).await;
     }
     let for_superusers = path.starts_with(ADMIN);
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
-    let Some(caller) = door.identify(request.headers(), peer, APPLICATION).await else {
-        tracing::info!(peer = ?peer.address, "a call without proof of who sends it was refused");
-        let message = match request.headers().contains_key(header::AUTHORIZATION) {
-            false => "send a role's name and password (Basic), or a token (Bearer), as metadata `authorization`",
-            true => "name and password, or the token, are not right",
-        };
-        return refuse(status(&SqlError::new(SqlState::InvalidAuthorizationSpecification, message)));
+    let caller = match door.identify(request.headers(), peer, APPLICATION).await {
+        Ok(caller) => caller,
+        Err(refusal) => return refuse(refusal_status(&refusal)),
     };
     if for_superusers && !caller.is_superuser(&door) {
         let message = "only superusers may ask this";
+        tracing::warn!(target: "audit", event = "denied", door = APPLICATION, user = caller.user, peer = ?peer.address, path);
         return refuse(status(&SqlError::new(SqlState::InsufficientPrivilege, message)));
     }
     request.extensions_mut().insert(caller);

@@ -1,6 +1,6 @@
 //! The engine's errors as gRPC statuses, in this one place.
 
-use perigee_door::LeaseError;
+use perigee_door::{LeaseError, Refusal};
 use perigee_types::{SqlError, SqlState};
 use prost::Message;
 use tonic::metadata::MetadataValue;
@@ -64,6 +64,22 @@ pub(crate) fn lease_status(error: &LeaseError) -> Status {
         LeaseError::Missing => Status::not_found(error.message()),
         LeaseError::Busy => Status::aborted(error.message()),
         LeaseError::Bad(message) => Status::invalid_argument(message),
+    }
+}
+
+/// The status of a request that is nobody's, or one too many: `retry-after` says how many seconds to wait then.
+pub(crate) fn refusal_status(refusal: &Refusal) -> Status {
+    match refusal {
+        Refusal::Missing => {
+            let message = format!("{}, as metadata `authorization`", refusal.message());
+            status(&SqlError::new(SqlState::InvalidAuthorizationSpecification, message))
+        }
+        Refusal::Wrong => status(&SqlError::new(SqlState::InvalidAuthorizationSpecification, refusal.message())),
+        Refusal::TooMany(wait) => {
+            let mut status = Status::resource_exhausted(refusal.message());
+            status.metadata_mut().insert("retry-after", MetadataValue::from(wait.as_secs() + 1));
+            status
+        }
     }
 }
 

@@ -158,9 +158,14 @@ impl Startup {
         match self.engine.authentication(&request.user, connection.peer).map_err(Failure::Fatal)? {
             Authentication::Trust => {}
             Authentication::Scram(verifier) => {
-                auth::authenticate(connection, &self.scram, &request.user, &verifier).await?;
+                let proved = auth::authenticate(connection, &self.scram, &request.user, &verifier).await;
+                if let Err(Failure::Fatal(error)) = &proved {
+                    audit("login denied", &request.user, connection.peer, error.message());
+                }
+                proved?;
             }
         }
+        let user = request.user.clone();
         let connect = ConnectRequest {
             user: request.user,
             database: request.database,
@@ -169,7 +174,11 @@ impl Startup {
             encrypted: connection.encrypted,
             ..ConnectRequest::default()
         };
-        let mut session = self.engine.connect(connect).await.map_err(Failure::Fatal)?;
+        let mut session = self.engine.connect(connect).await.map_err(|error| {
+            audit("login denied", &user, connection.peer, error.message());
+            Failure::Fatal(error)
+        })?;
+        audit("login", &user, connection.peer, "");
         let out = &mut connection.output;
         backend::authentication(out, 0, &[]);
         for (name, value) in session.parameters() {
@@ -270,6 +279,15 @@ fn options(text: &str) -> Result<Vec<(String, String)>, SqlError> {
         settings.push((name.replace('-', "_"), value.to_owned()));
     }
     Ok(settings)
+}
+
+/// Who has come in, or not.
+fn audit(event: &'static str, role: &str, peer: Option<SocketAddr>, reason: &str) {
+    if event == "login" {
+        tracing::info!(target: "audit", event, door = "pg", role, ?peer);
+    } else {
+        tracing::warn!(target: "audit", event, door = "pg", role, ?peer, reason);
+    }
 }
 
 #[cfg(test)]

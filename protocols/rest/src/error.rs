@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use perigee_door::LeaseError;
+use perigee_door::{LeaseError, Refusal};
 use perigee_types::{SqlError, SqlState};
 use serde_json::{Map, Value, json};
 
@@ -22,13 +22,17 @@ pub(crate) struct Problem {
     sql: Option<SqlError>,
     /// Asks for another proof of who it is.
     challenge: bool,
+    /// Seconds until the request may come again.
+    retry_after_s: Option<u64>,
 }
 
 impl Problem {
     /// A problem of the request itself, which the engine has not seen.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("problem").to_owned();
-        Self { status, title, detail: detail.into(), sql: None, challenge: status == StatusCode::UNAUTHORIZED }
+        let challenge = status == StatusCode::UNAUTHORIZED;
+        let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        Self { status, title, detail: detail.into(), sql: None, challenge, retry_after_s }
     }
 
     /// `400`
@@ -76,7 +80,7 @@ impl Problem {
         Value::Object(document)
     }
 
-    #[cfg(test)]
+    /// Its status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -90,6 +94,7 @@ impl From<SqlError> for Problem {
             title: format!("{:?}", error.state()),
             detail: error.message().to_owned(),
             challenge: status == StatusCode::UNAUTHORIZED,
+            retry_after_s: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
             sql: Some(error),
         }
     }
@@ -107,6 +112,18 @@ impl From<LeaseError> for Problem {
     }
 }
 
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Missing | Refusal::Wrong => Self::new(StatusCode::UNAUTHORIZED, refusal.message()),
+            Refusal::TooMany(wait) => {
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, refusal.message());
+                Self { retry_after_s: Some(wait.as_secs() + 1), ..problem }
+            }
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.document().to_string()).into_response();
@@ -119,8 +136,8 @@ impl IntoResponse for Problem {
             );
             headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"perigee\""));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
 use perigee_door::Peer;
 use perigee_telemetry::names;
 
@@ -13,7 +12,7 @@ use crate::error::Problem;
 use crate::server::Door;
 
 /// What sessions of this door are called.
-const APPLICATION: &str = "rest";
+pub(crate) const APPLICATION: &str = "rest";
 
 /// Who sends a request.
 #[derive(Clone, Debug)]
@@ -31,16 +30,14 @@ impl FromRequestParts<Arc<Door>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Problem> {
-        let peer = parts.extensions.get::<Peer>().copied().unwrap_or_default();
-        if let Some(caller) = door.shared.identify(&parts.headers, peer, APPLICATION).await {
-            return Ok(Self(caller));
+        // Of a request that is done once somebody has asked before.
+        if let Some(caller) = parts.extensions.get::<Self>() {
+            return Ok(caller.clone());
         }
-        metrics::counter!(names::REST_DENIALS_TOTAL).increment(1);
-        tracing::info!(peer = ?peer.address, "a request without proof of who sends it was refused");
-        let detail = match parts.headers.contains_key(header::AUTHORIZATION) {
-            false => "send a role's name and password (Basic), or a token (Bearer)",
-            true => "name and password, or the token, are not right",
-        };
-        Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
+        let peer = parts.extensions.get::<Peer>().copied().unwrap_or_default();
+        door.shared.identify(&parts.headers, peer, APPLICATION).await.map(Self).map_err(|refusal| {
+            metrics::counter!(names::REST_DENIALS_TOTAL).increment(1);
+            refusal.into()
+        })
     }
 }

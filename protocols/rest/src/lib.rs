@@ -9,6 +9,7 @@
 //! server        what there is at which path
 //!   guard       where a request may come from: addresses, browsers
 //!   identity    who sends it
+//!   idempotency   requests that come again are done once
 //!   sql         POST /v1/sql
 //!     run       the result of a statement on its way to the client
 //!     output    its rows as JSON, NDJSON, CSV or Arrow, as they come
@@ -28,6 +29,7 @@ mod changes;
 mod error;
 mod filter;
 mod guard;
+mod idempotency;
 mod identity;
 mod ingest;
 mod keys;
@@ -43,4 +45,5 @@ mod sql;
 mod tables;
 mod transactions;
 
+pub use guard::Origins;
 pub use server::{RestOptions, server};

@@ -18,7 +18,8 @@ use perigee_telemetry::names;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Answer, Problem};
-use crate::{changes, guard, ingest, keys, line, openapi, rows, series, sql, tables, transactions};
+use crate::guard::Origins;
+use crate::{changes, guard, idempotency, ingest, keys, line, openapi, rows, series, sql, tables, transactions};
 
 /// How the door behaves.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct RestOptions {
     pub result_bytes_max: u64,
     /// How long requests may still run when the server stops.
     pub drain_timeout: Duration,
+    /// Origins whose web pages may ask.
+    pub origins: Origins,
 }
 
 impl Default for RestOptions {
@@ -52,6 +55,7 @@ impl Default for RestOptions {
             body_bytes_max: 16 << 20,
             result_bytes_max: 4 << 30,
             drain_timeout: Duration::from_secs(10),
+            origins: Origins::default(),
         }
     }
 }
@@ -123,6 +127,7 @@ fn router(door: Arc<Door>) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be asked for so")
         })
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&door), idempotency::once))
         .layer(axum::middleware::from_fn_with_state(way, forward))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&door), guard::guard))
         .with_state(door)
@@ -157,7 +162,8 @@ fn too_large(most: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {most} bytes"))
 }
 
-async fn read_packed(door: &Door, body: Body) -> Answer<Bytes> {
+/// The same, as it was sent.
+pub(crate) async fn read_packed(door: &Door, body: Body) -> Answer<Bytes> {
     let mut parts = body.into_data_stream();
     let mut whole = Vec::new();
     loop {

@@ -19,10 +19,10 @@ use crate::identity::Caller;
 use crate::server::{Door, read_body};
 
 /// The header that names a transaction.
-const HEADER: &str = "perigee-transaction";
+pub(crate) const TRANSACTION: &str = "perigee-transaction";
 
 fn named(headers: &HeaderMap) -> Answer<Option<&str>> {
-    headers.get(HEADER).map(|id| id.to_str().map_err(|_| LeaseError::Missing.into())).transpose()
+    headers.get(TRANSACTION).map(|id| id.to_str().map_err(|_| LeaseError::Missing.into())).transpose()
 }
 
 impl Door {

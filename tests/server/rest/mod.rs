@@ -1,10 +1,15 @@
 //! The REST door.
 
+mod api_keys;
+mod attacks;
 mod changes;
 mod examples;
+mod idempotency;
 mod identity;
 mod ingest;
+mod jwt;
 mod keys;
+mod limits;
 mod sql;
 mod tables;
 mod transactions;
@@ -26,6 +31,34 @@ pub(crate) fn call(server: &Server, method: &str, path: &str, headers: &[(&str, 
     all.extend_from_slice(headers);
     http::request(server.rest(), method, path, &all, text.as_bytes()).unwrap()
 }
+
+/// The value of a metric, all its labels together.
+pub(crate) fn metric(server: &Server, name: &str) -> u64 {
+    let (_, text) = http::get(server.ops(), "/metrics").unwrap();
+    let lines = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+}
+
+/// What `Authorization: Basic` has for a role.
+pub(crate) fn basic(user: &str, password: &str) -> String {
+    perigee_api::client::Access::basic(user, password)
+}
+
+/// A request with a statement and this `Authorization`.
+pub(crate) fn ask(server: &Server, authorization: &str, statement: &str) -> Answer {
+    call(server, "POST", "/v1/sql", &[("Authorization", authorization)], &json!({"sql": statement}))
+}
+
+/// A node that asks for passwords; the superuser's is [`PASSWORD`].
+pub(crate) fn asking() -> perigee_testkit::ServerOptions {
+    options()
+        .with_rest()
+        .env("PERIGEE_SECURITY__AUTHENTICATION", "scram-sha-256")
+        .env("PERIGEE_SECURITY__SUPERUSER_PASSWORD", PASSWORD)
+}
+
+/// The superuser's password.
+pub(crate) const PASSWORD: &str = "correct horse";
 
 /// Runs a statement and gives the document of its result.
 pub(crate) fn sql(server: &Server, statement: &str) -> Value {

@@ -22,7 +22,7 @@ mod user_type;
 
 use std::sync::Arc;
 
-use perigee_plan::{Ddl, Prepared};
+use perigee_plan::{Ddl, Prepared, RoleChange};
 use perigee_types::catalog::{Catalog, CatalogChange, Object, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, Value};
 
@@ -54,6 +54,12 @@ impl Session {
             Ddl::CreateSchema { name, if_not_exists, owner } => {
                 self.create_schema(name, *if_not_exists, owner.as_ref())?;
             }
+            Ddl::Role(RoleChange::CreateApiKey { role, name, expires, read_only }) => {
+                let row = self.create_api_key(role, name, *expires, *read_only)?;
+                self.audit_ddl(prepared, ddl);
+                let columns = prepared.columns.clone().unwrap_or_else(|| Vec::new().into());
+                return Ok(Outcome::Rows(columns, RowStream::ready(prepared.tag, RowBlock::Values(vec![row]))));
+            }
             Ddl::Role(change) => Box::pin(self.change_roles(change)).await?,
             Ddl::CreateSequence { .. } => self.create_sequence(ddl)?,
             Ddl::CreateType { schema, name, definition } => self.create_type(*schema, name, definition)?,
@@ -82,6 +88,7 @@ impl Session {
                 self.comment(*object, *column, *constraint, text.clone())?;
             }
         }
+        self.audit_ddl(prepared, ddl);
         let name = match ddl {
             _ if rows.is_some() => "SELECT",
             // There was one already.

@@ -34,6 +34,8 @@ impl Session {
             RoleChange::Membership(change) => self.change_memberships(change),
             RoleChange::DropOwned { roles, cascade } => self.drop_owned(roles, *cascade).await,
             RoleChange::ReassignOwned { roles, to } => self.reassign_owned(roles, to),
+            RoleChange::RevokeApiKey(id) => self.revoke_api_key(id),
+            RoleChange::CreateApiKey { .. } => Err(SqlError::internal("a key that is made gives a row")),
         }
     }
 

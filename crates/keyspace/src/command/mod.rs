@@ -17,7 +17,7 @@ mod string;
 mod walk;
 mod zset;
 
-pub use server::Once;
+pub use server::{KEY_BYTES_MAX, Once, REST};
 
 use std::sync::LazyLock;
 

@@ -1,6 +1,6 @@
 //! Objects as rows.
 
-use perigee_keyspace::command::Once;
+use perigee_keyspace::command::{Once, REST};
 use perigee_keyspace::object::Value as Held;
 use perigee_keyspace::object::stream::Id;
 use perigee_keyspace::scan::ScannedKey;
@@ -117,7 +117,14 @@ impl KeyTable {
         };
         if let Some(known) = known {
             return push(&|at| match at {
-                2 => Value::Text(if known.door == 0 { "redis" } else { "other" }.to_owned()),
+                2 => Value::Text(
+                    match known.door {
+                        0 => "redis",
+                        REST => "rest",
+                        _ => "other",
+                    }
+                    .to_owned(),
+                ),
                 3 => Value::Text(format!("{:032x}", known.digest)),
                 4 => time(known.created_ms),
                 _ => end(),

@@ -130,7 +130,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::UnknownStorage`]
-    pub fn export_again(self: &Arc<Self>, table: &Table, manifests: &[Arc<LoggedManifest>]) -> Result<Option<Export>, StoreError> {
+    pub fn export_again(
+        self: &Arc<Self>,
+        table: &Table,
+        manifests: &[Arc<LoggedManifest>],
+    ) -> Result<Option<Export>, StoreError> {
         let store = self.must_get_table(table.storage)?;
         let (Some(first), Some(last)) = (manifests.first(), manifests.last()) else { return Ok(None) };
         let (after, horizon) = (first.manifest.after, last.manifest.horizon);

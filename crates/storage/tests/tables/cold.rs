@@ -149,7 +149,10 @@ fn compacted_files_take_the_place_of_others_for_new_snapshots() {
     node.compact(&before[1..3]);
     let after = node.table().manifests();
     assert_eq!(after.len(), 3);
-    assert_eq!((after[1].manifest.after, after[1].manifest.horizon), (before[1].manifest.after, before[2].manifest.horizon));
+    assert_eq!(
+        (after[1].manifest.after, after[1].manifest.horizon),
+        (before[1].manifest.after, before[2].manifest.horizon)
+    );
     assert!(after[1].rows() < before[1].rows() + before[2].rows(), "rows that have ended are not in them");
     node.store.forget_replaced(LogIndex(u64::MAX));
     assert_eq!(removed(&node), 0, "the snapshot reads the old files");

@@ -59,6 +59,23 @@ pub struct DefaultPrivileges {
     pub acl: Acl,
 }
 
+/// A key that proves a role over REST and gRPC. Kept as a hash: the key itself was shown once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Finds it; no secret.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// SHA-256 of the key's text, in hexadecimal digits.
+    pub hash: String,
+    /// Nothing is ever written with it.
+    pub read_only: bool,
+    /// When it was made: microseconds since 1970 UTC.
+    pub created: i64,
+    /// When it ends: microseconds since 1970 UTC.
+    pub expires: Option<i64>,
+}
+
 /// A role.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Role {
@@ -96,6 +113,9 @@ pub struct Role {
     /// What ACL SETUSER has said of it; `None` where that was not asked.
     #[serde(default)]
     pub redis: Option<RedisUser>,
+    /// Keys that prove it.
+    #[serde(default)]
+    pub api_keys: Vec<ApiKey>,
     /// Comment.
     pub comment: Option<String>,
 }
@@ -121,6 +141,7 @@ impl Role {
             settings: BTreeMap::new(),
             default_privileges: Vec::new(),
             redis: None,
+            api_keys: Vec::new(),
             comment: None,
         }
     }

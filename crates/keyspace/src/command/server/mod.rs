@@ -5,7 +5,7 @@ mod config;
 mod once;
 mod select;
 
-pub use once::Once;
+pub use once::{KEY_BYTES_MAX, Once, REST};
 
 use crate::spec::Spec;
 

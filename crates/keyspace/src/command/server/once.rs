@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::object::{Object, Str};
 use crate::spec::{Begin, Category, Find, Flags, Group, KeyFlags, KeySpec, Run, Spec};
-use crate::state::{DbId, IDEMPOTENCY_DB};
+use crate::state::{DbId, IDEMPOTENCY_DB, Settings};
 use crate::{Error, Ran, Reply, Result, Writer, run_command};
 
 /// PERIGEE.ONCE
@@ -30,7 +30,7 @@ pub(super) static ONCE: Spec = Spec {
 };
 
 /// Bytes of an idempotency key.
-const KEY_BYTES_MAX: usize = 512;
+pub const KEY_BYTES_MAX: usize = 512;
 /// Bytes of a reply that is kept.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 /// Seconds that a key is kept, unless `idempotency-key-ttl` says otherwise.
@@ -38,6 +38,8 @@ const TTL_S: i64 = 86_400;
 
 /// The door that a key came through.
 const REDIS: u8 = 0;
+/// The REST door.
+pub const REST: u8 = 1;
 const VERSION: u8 = 1;
 
 /// What is kept of a command that has run.
@@ -46,7 +48,7 @@ const VERSION: u8 = 1;
 /// varint | the reply, if it is not too large: see [`Reply::encode`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Once {
-    /// The door, as a number: 0 for Redis.
+    /// The door, as a number: 0 for Redis, 1 for REST.
     pub door: u8,
     /// Tells commands from others, with the database that they ran in.
     pub digest: u128,
@@ -59,7 +61,12 @@ pub struct Once {
 }
 
 impl Once {
-    fn encode(&self) -> Vec<u8> {
+    /// For how long keys are kept, milliseconds.
+    pub(crate) fn ttl_ms(settings: &Settings) -> i64 {
+        settings.number("idempotency-key-ttl", TTL_S).max(1).saturating_mul(1_000)
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION, self.door];
         out.extend_from_slice(&self.digest.to_be_bytes());
         put_varint(u64::from(self.database), &mut out);
@@ -149,12 +156,12 @@ fn once(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
         Ok(Ran::Block(block)) => block.otherwise,
         Err(fault) => return Err(Error::Storage(fault)),
     };
-    let ttl_s = writer.state().settings.number("idempotency-key-ttl", TTL_S).max(1);
+    let ttl_ms = Once::ttl_ms(&writer.state().settings);
     let now = writer.now();
     let record = Once { door: REDIS, digest, database, created_ms: now, reply: Some(reply.clone()) };
     let value = Str::new(&record.encode()).into_value();
     writer.in_db(IDEMPOTENCY_DB, |writer| {
-        let put = writer.put(key, value, Some(now.saturating_add(ttl_s.saturating_mul(1_000))));
+        let put = writer.put(key, value, Some(now.saturating_add(ttl_ms)));
         let db = DbId { number: IDEMPOTENCY_DB, ..writer.context.db };
         writer.state.settle(db, key);
         put

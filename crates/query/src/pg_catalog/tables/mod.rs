@@ -3,7 +3,7 @@
 //! - [`relations`]: `pg_class`, `pg_attribute`, `pg_attrdef`, `pg_namespace`, `pg_sequence`
 //! - [`constraints`]: `pg_index`, `pg_constraint`, `pg_depend`
 //! - [`cluster`]: databases, settings, sessions
-//! - [`roles`]: roles, memberships, privileges, `perigee.redis_users`
+//! - [`roles`]: roles, memberships, privileges, `perigee.redis_users`, `perigee.api_keys`
 //! - [`lists`]: `pg_tables`, `pg_views`, `pg_stat_user_tables` and other views over the above
 //! - [`comments`][]: `pg_description`
 //! - [`gaps`][]: `perigee.compat_gaps`
@@ -41,6 +41,7 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
     if definition.schema == "perigee" {
         match definition.name {
             "redis_users" => roles::redis_users(scope, &mut rows),
+            "api_keys" => roles::api_keys(scope, &mut rows),
             "tiers" => tiers::fill(scope, &mut rows),
             "cluster_nodes" => members::nodes(scope, &mut rows),
             "raft_status" => members::status(scope, &mut rows),

@@ -47,6 +47,24 @@ pub(super) fn redis_users(scope: &Scope, rows: &mut Rows) {
     }
 }
 
+/// `perigee.api_keys`: those of roles whose rights the session has, without anything that they could be found from.
+pub(super) fn api_keys(scope: &Scope, rows: &mut Rows) {
+    let session = scope.session();
+    let rights = Rights::of(scope.catalog(), session.role, session.tenant);
+    for role in scope.roles().filter(|role| rights.is(role.oid)) {
+        for key in &role.api_keys {
+            rows.push([
+                ("id", text(key.id.as_str())),
+                ("name", text(key.name.as_str())),
+                ("rolname", text(role.name.as_str())),
+                ("scope", text(if key.read_only { "read" } else { "all" })),
+                ("created_at", Value::Timestamptz(key.created)),
+                ("expires_at", key.expires.map_or(Value::Null, Value::Timestamptz)),
+            ]);
+        }
+    }
+}
+
 fn role_cells(role: &Role) -> [(&'static str, Value); 11] {
     [
         ("oid", oid(role.oid.0)),

@@ -6,6 +6,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
+use super::api_key;
 use super::copy::boolean;
 use super::tokens::{Tokens, word_of};
 use crate::sql::statement::Ast;
@@ -24,7 +25,7 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
 }
 
 /// CALL of a procedure of the system: `perigee.migrate('table', 'cold')`, `perigee.compact('table')`,
-/// `perigee.collect_cold_files()`, `perigee.backup(['url'])`.
+/// `perigee.collect_cold_files()`, `perigee.backup(['url'])`, and those of API keys.
 ///
 /// # Errors
 /// `42601`, `42883` for another procedure, `22023` for another tier.
@@ -32,6 +33,9 @@ pub(super) fn call(tokens: &mut Tokens) -> SqlResult<Ast> {
     tokens.expect_words(&["call"])?;
     let name = tokens.object_name()?;
     let plain = name.to_string().to_lowercase();
+    if ["perigee.create_api_key", "perigee.revoke_api_key"].contains(&plain.as_str()) {
+        return api_key::call(&plain, tokens);
+    }
     tokens.expect(&Token::LParen)?;
     let mut arguments = Vec::new();
     while tokens.peek() != Some(&Token::RParen) {
@@ -73,8 +77,10 @@ fn written_name(text: &str) -> SqlResult<ObjectName> {
 }
 
 fn no_procedure(name: &str) -> SqlError {
-    SqlError::new(SqlState::UndefinedFunction, format!("procedure {name} does not exist with these arguments"))
-        .hint("perigee.migrate('table', 'cold'), perigee.compact('table'), perigee.collect_cold_files(), perigee.backup(['url'])")
+    SqlError::new(SqlState::UndefinedFunction, format!("procedure {name} does not exist with these arguments")).hint(
+        "perigee.migrate('table', 'cold'), perigee.compact('table'), perigee.collect_cold_files(), \
+         perigee.backup(['url']), perigee.create_api_key('role'), perigee.revoke_api_key('id')",
+    )
 }
 
 /// REFRESH MATERIALIZED VIEW [CONCURRENTLY] name [WITH [NO] DATA]

@@ -4,6 +4,7 @@
 //! sessions, COPY, EXPLAIN, maintenance) are read here from the tokens; everything relational goes to sqlparser.
 
 mod alter;
+mod api_key;
 mod beyond;
 mod copy;
 mod cursor;

@@ -1,10 +1,12 @@
 //! GRANT and REVOKE of privileges: names to objects.
 
+use std::sync::Arc;
+
 use perigee_plan::role::PrivilegeChange;
-use perigee_plan::{Ddl, Plan, RoleChange};
+use perigee_plan::{Ddl, Plan, ResultColumn, RoleChange};
 use perigee_types::acl::{AclKind, Privileges};
 use perigee_types::catalog::{Catalog, Object};
-use perigee_types::{Oid, SqlError, SqlResult, SqlState};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::ObjectName;
 
 use super::{Planned, names};
@@ -24,8 +26,13 @@ pub(super) fn plan(change: &RoleChange) -> Planned {
         RoleChange::Membership(_) => "GRANT ROLE",
         RoleChange::DropOwned { .. } => "DROP OWNED",
         RoleChange::ReassignOwned { .. } => "REASSIGN OWNED",
+        RoleChange::CreateApiKey { .. } | RoleChange::RevokeApiKey(_) => "CALL",
     };
-    Planned::command(Plan::Ddl(Ddl::Role(change.clone())), tag)
+    let planned = Planned::command(Plan::Ddl(Ddl::Role(change.clone())), tag);
+    let RoleChange::CreateApiKey { .. } = change else { return planned };
+    // As a procedure of PostgreSQL gives its OUT arguments.
+    let column = |name: &str| ResultColumn { name: name.to_owned(), ty: SqlType::Text, source: None, vector: false };
+    Planned { columns: Some(Arc::from([column("id"), column("api_key")])), ..planned }
 }
 
 /// Plans GRANT or REVOKE of privileges.
