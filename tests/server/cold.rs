@@ -107,23 +107,23 @@ async fn answers_do_not_depend_on_the_tier() {
         "SELECT count(*) FROM t WHERE v IS NULL",
         "SELECT md5(string_agg(id || ':' || device || ':' || tag, ',' ORDER BY id)) FROM t",
     ];
-    let ask = async || {
+    let ask = async |client: &Client| {
         let mut answers = Vec::new();
         for question in questions {
             answers.push((question, client.rows(question).await.unwrap()));
         }
         answers
     };
-    let hot = ask().await;
+    let hot = ask(&client).await;
     // A snapshot from before, which goes on reading what it read.
     let before = server.client().await.unwrap();
     before.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t").await.unwrap();
     client.batch_execute(MIGRATE).await.unwrap();
-    assert_eq!(ask().await, hot, "an older snapshot keeps the rows warm");
+    assert_eq!(ask(&client).await, hot, "an older snapshot keeps the rows warm");
     assert_eq!(before.rows(questions[0]).await.unwrap(), hot[0].1);
     before.batch_execute("COMMIT").await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    assert_eq!(ask().await, hot, "cold");
+    assert_eq!(ask(&client).await, hot, "cold");
     let shown = explain(&client, "SELECT sum(v) FROM t WHERE id < 1000").await;
     assert!(shown.contains("cold: rows=1000 "), "only rows that pass the filter are decoded:\n{shown}");
     // Changes of cold rows; the same of a copy that stays hot.
@@ -138,18 +138,18 @@ async fn answers_do_not_depend_on_the_tier() {
     let error = client.batch_execute("INSERT INTO t VALUES (-1, 1, now(), 1, 'tag 6')").await.unwrap_err();
     assert_eq!(error.code().unwrap().code(), "23505");
     client.batch_execute("DROP TABLE IF EXISTS hot").await.unwrap();
-    let changed = ask().await;
+    let changed = ask(&client).await;
     assert_ne!(changed, hot);
     // A transaction sees its own changes of cold rows, and so no longer when it goes back.
     client.batch_execute("BEGIN; DELETE FROM t WHERE id < 50000; UPDATE t SET v = 0 WHERE id = 50001").await.unwrap();
     assert_eq!(client.value("SELECT min(id) FROM t").await.unwrap(), "50000");
     assert_eq!(client.value("SELECT v FROM t WHERE id = 50001").await.unwrap(), "0");
     client.batch_execute("ROLLBACK").await.unwrap();
-    assert_eq!(ask().await, changed, "after a rollback");
+    assert_eq!(ask(&client).await, changed, "after a rollback");
     client.batch_execute(MIGRATE).await.unwrap();
-    assert_eq!(ask().await, changed, "the changes are cold too");
+    assert_eq!(ask(&client).await, changed, "the changes are cold too");
     client.batch_execute("VACUUM t; CHECKPOINT").await.unwrap();
-    assert_eq!(ask().await, changed, "behind a checkpoint");
+    assert_eq!(ask(&client).await, changed, "behind a checkpoint");
     drop((client, before));
     tokio::task::block_in_place(|| server.kill());
     tokio::task::block_in_place(|| server.restart()).unwrap();
@@ -163,11 +163,11 @@ async fn answers_do_not_depend_on_the_tier() {
     let before = server.client().await.unwrap();
     before.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t").await.unwrap();
     client.batch_execute("DELETE FROM t WHERE id BETWEEN 30000 AND 39999").await.unwrap();
-    let fewer = ask().await;
+    let fewer = ask(&client).await;
     let (old_files, left) = (files(&cold), client.rows(rows_of_files).await.unwrap());
     client.batch_execute("CALL perigee.compact('t'); CALL perigee.collect_cold_files()").await.unwrap();
     assert!(old_files.iter().all(|file| file.exists()), "the snapshot needs them");
-    assert_eq!(ask().await, fewer, "compacted");
+    assert_eq!(ask(&client).await, fewer, "compacted");
     for (question, answer) in &changed {
         assert_eq!(&before.rows(question).await.unwrap(), answer, "from before: {question}");
     }
@@ -183,7 +183,7 @@ async fn answers_do_not_depend_on_the_tier() {
     let compacted = client.rows(rows_of_files).await.unwrap();
     assert_eq!(compacted[0][0], left[0][0], "all rows that are left");
     assert_eq!(compacted[0][1].as_deref(), Some("1"));
-    assert_eq!(ask().await, fewer, "without the old files");
+    assert_eq!(ask(&client).await, fewer, "without the old files");
     client.batch_execute("UPDATE t SET v = -1 WHERE id = 20000").await.unwrap();
     assert_eq!(client.value("SELECT v FROM t WHERE id = 20000").await.unwrap(), "-1");
     // Nothing is left of a table that is emptied.
