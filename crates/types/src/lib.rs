@@ -7,6 +7,7 @@
 //! - [`enum_type`]: enumerated types
 //! - [`value`]: one datum outside of Arrow
 //! - [`key`]: order-preserving key encoding
+//! - [`network`]: addresses
 //! - [`partition`]: which partition a row belongs to
 //! - [`row`]: compact row encoding, as it stands in the log
 //! - [`acl`]: privileges on objects
@@ -23,6 +24,7 @@ pub mod enum_type;
 pub mod error;
 pub mod ids;
 pub mod key;
+pub mod network;
 pub mod numeric;
 pub mod partition;
 pub mod rights;

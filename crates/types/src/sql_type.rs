@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::enum_type::EnumType;
 use crate::ids::Oid;
+use crate::network::AddressType;
 
 /// Key of an Arrow field's metadata under which the SQL type stands, as [`SqlType`]'s JSON.
 pub const FIELD_METADATA_KEY: &str = "perigee.type";
@@ -81,6 +82,8 @@ pub enum SqlType {
     Regproc,
     /// vector of pgvector, with its count of dimensions where it was declared
     Vector(Option<u16>),
+    /// inet, cidr, macaddr, macaddr8
+    Address(AddressType),
     /// an enumerated type that a user made
     Enum(Arc<EnumType>),
     /// a one-dimensional array
@@ -119,7 +122,7 @@ impl SqlType {
             | SqlType::JsonPath
             | SqlType::Unknown
             | SqlType::Void => DataType::Utf8View,
-            SqlType::Bytea | SqlType::Vector(_) => DataType::BinaryView,
+            SqlType::Bytea | SqlType::Vector(_) | SqlType::Address(_) => DataType::BinaryView,
             SqlType::Date => DataType::Date32,
             SqlType::Time(_) => DataType::Time64(TimeUnit::Microsecond),
             SqlType::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -239,6 +242,7 @@ impl SqlType {
             SqlType::JsonPath => 4072,
             // An extension's types have no numbers of their own: these are free in PostgreSQL.
             SqlType::Vector(_) => 9_996,
+            SqlType::Address(of) => of.oids().0,
             SqlType::Enum(of) => of.oid().0,
             SqlType::Array(of) => match &**of {
                 SqlType::Bool => 1000,
@@ -268,6 +272,7 @@ impl SqlType {
                 SqlType::Jsonb => 3807,
                 SqlType::JsonPath => 4073,
                 SqlType::Vector(_) => 9_997,
+                SqlType::Address(of) => of.oids().1,
                 SqlType::Enum(of) => of.array().0,
                 SqlType::Record(_) => 2287,
                 // An array of any number of dimensions has one type.
@@ -311,6 +316,10 @@ impl SqlType {
             SqlType::Jsonb,
             SqlType::JsonPath,
             SqlType::Vector(None),
+            SqlType::Address(AddressType::Inet),
+            SqlType::Address(AddressType::Cidr),
+            SqlType::Address(AddressType::Mac),
+            SqlType::Address(AddressType::Mac8),
         ];
         if let Some(found) = simple.iter().find(|t| t.oid() == oid) {
             return Some(found.clone());
@@ -335,6 +344,7 @@ impl SqlType {
             SqlType::Interval | SqlType::Uuid => 16,
             SqlType::Name => 64,
             SqlType::Unknown => -2,
+            SqlType::Address(of) => of.type_length(),
             _ => -1,
         }
     }
@@ -414,6 +424,7 @@ impl SqlType {
             SqlType::Jsonb => "jsonb",
             SqlType::JsonPath => "jsonpath",
             SqlType::Vector(_) => "vector",
+            SqlType::Address(of) => of.name(),
             SqlType::Oid => "oid",
             SqlType::Xid => "xid",
             SqlType::Regclass => "regclass",

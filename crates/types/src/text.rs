@@ -61,6 +61,7 @@ pub fn parse_with(text: &str, ty: &SqlType, settings: &OutputSettings) -> SqlRes
         SqlType::Void => Value::Text(String::new()),
         SqlType::Bytea => Value::Bytea(binary::parse_bytea(text)?),
         SqlType::Vector(wanted) => Value::Bytea(vector::parse(text, *wanted)?),
+        SqlType::Address(of) => Value::Bytea(of.parse(text)?),
         SqlType::Date => Value::Date(datetime_in::parse_date(text, settings)?),
         SqlType::Time(_) => Value::Time(ty.rounded_micros(datetime_in::parse_time(text, settings)?)),
         SqlType::Timestamp(_) => Value::Timestamp(ty.rounded_micros(datetime_in::parse_timestamp(text, settings)?)),
@@ -121,7 +122,10 @@ pub fn format_into(out: &mut Vec<u8>, value: &Value, ty: &SqlType, settings: &Ou
         Value::Bytea(v) if matches!(ty, SqlType::Vector(_)) => {
             vector::format_into(out, v, settings.extra_float_digits);
         }
-        Value::Bytea(v) => binary::format_bytea(out, v, settings.bytea_output),
+        Value::Bytea(v) => match ty {
+            SqlType::Address(of) => out.extend_from_slice(of.format(v).as_bytes()),
+            _ => binary::format_bytea(out, v, settings.bytea_output),
+        },
         Value::Date(v) => datetime_out::format_date(out, *v, settings),
         Value::Time(v) => datetime_out::format_time(out, *v),
         Value::Timestamp(v) => datetime_out::format_timestamp(out, *v, settings),

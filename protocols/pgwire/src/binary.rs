@@ -34,7 +34,10 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
             encode_numeric(out, &Numeric::of(value).unwrap_or(Numeric::NaN));
         }
         Value::Text(v) => encode_text(out, v, ty),
-        Value::Bytea(v) => out.extend_from_slice(v),
+        Value::Bytea(v) => match ty {
+            SqlType::Address(of) => out.extend_from_slice(&of.to_wire(v)),
+            _ => out.extend_from_slice(v),
+        },
         Value::Date(v) => encode_date(out, *v),
         Value::Time(v) => out.extend_from_slice(&v.to_be_bytes()),
         Value::Timestamp(v) | Value::Timestamptz(v) => encode_timestamp(out, *v),
@@ -166,6 +169,7 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
             vector::fit(bytes, *wanted)?;
             return Ok(Value::Bytea(bytes.to_vec()));
         }
+        SqlType::Address(of) => return Ok(Value::Bytea(of.from_wire(bytes)?)),
         SqlType::Text
         | SqlType::Varchar(_)
         | SqlType::Char(_)
@@ -300,7 +304,12 @@ fn out_of_range(what: &str) -> SqlError {
 
 #[cfg(test)]
 mod tests {
+    use perigee_types::network::AddressType;
+    use perigee_types::text::parse;
+
     use super::*;
+
+    const INET: SqlType = SqlType::Address(AddressType::Inet);
 
     fn array(of: SqlType) -> SqlType {
         SqlType::Array(Box::new(of))
@@ -319,6 +328,8 @@ mod tests {
             (Value::Float8(-0.1), SqlType::Float8),
             (Value::Text("ä".into()), SqlType::Text),
             (Value::Bytea(vec![0, 255]), SqlType::Bytea),
+            (parse("10.1.2.3/8", &INET).unwrap(), INET),
+            (Value::Array(vec![parse("::1", &INET).unwrap()]), array(INET)),
             (Value::Date(0), SqlType::Date),
             (Value::Date(DATE_INFINITY), SqlType::Date),
             (Value::Time(1), SqlType::Time(None)),

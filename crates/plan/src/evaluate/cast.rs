@@ -1,5 +1,6 @@
 //! Casts between types, as PostgreSQL's assignment and explicit casts do them.
 
+use perigee_types::network::{AddressType, Network};
 use perigee_types::numeric::Numeric;
 use perigee_types::sql_type::short_numeric;
 use perigee_types::text::number::fit_numeric;
@@ -29,6 +30,12 @@ pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings
             _ => Err(no_cast(from, to)),
         },
         SqlType::Vector(wanted) => to_vector(&value, from, *wanted).unwrap_or_else(|| Err(no_cast(from, to))),
+        SqlType::Address(to_type) => match (&value, from) {
+            (Value::Bytea(kept), SqlType::Address(from_type)) => {
+                to_address(kept, *from_type, *to_type).map(Value::Bytea).ok_or_else(|| no_cast(from, to))
+            }
+            _ => Err(no_cast(from, to)),
+        },
         SqlType::Array(to_item) if matches!(from, SqlType::Vector(_)) => match &value {
             Value::Bytea(bytes) => vector::floats(bytes)
                 .map(|float| cast(Value::Float4(float), &SqlType::Float4, to_item, explicit, settings))
@@ -140,6 +147,8 @@ fn to_text(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings:
         Value::Text(text) => text,
         // A boolean's text is a word in a cast and a letter on the wire.
         Value::Bool(v) => v.to_string(),
+        // As text an address always says its mask.
+        Value::Bytea(kept) if matches!(from, SqlType::Address(AddressType::Inet)) => AddressType::Cidr.format(&kept),
         other => text::format(&other, from, settings),
     };
     let longest = match to {
@@ -172,6 +181,17 @@ fn to_vector(value: &Value, from: &SqlType, wanted: Option<u16>) -> Option<SqlRe
         _ => return None,
     };
     Some(bytes.and_then(|bytes| vector::fit(&bytes, wanted).map(|()| Value::Bytea(bytes))))
+}
+
+/// An address as another type's: a network of an address, and a short hardware address as a long one; `None` where there is no such
+/// cast.
+fn to_address(kept: &[u8], from: AddressType, to: AddressType) -> Option<Vec<u8>> {
+    match (from, to) {
+        (AddressType::Inet, AddressType::Cidr) => Some(Network::decode(kept)?.network().encode()),
+        (AddressType::Mac, AddressType::Mac8) => to.from_wire(kept).ok(),
+        (AddressType::Cidr, AddressType::Inet) => Some(kept.to_vec()),
+        _ => (from == to).then(|| kept.to_vec()),
+    }
 }
 
 fn to_integer(value: &Value, from: &SqlType, to: &SqlType) -> SqlResult<Value> {

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType as SqlDataType, ExactNumberInfo, Ident, ObjectName, TimezoneInfo,
 };
 use perigee_types::catalog::{TypeKind, UserType};
+use perigee_types::network::AddressType;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, vector};
 
 use super::error::from_sql;
@@ -155,6 +156,10 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "jsonb" => SqlType::Jsonb,
         "jsonpath" => SqlType::JsonPath,
         "vector" => SqlType::Vector(dimensions(modifiers)?),
+        "inet" => SqlType::Address(AddressType::Inet),
+        "cidr" => SqlType::Address(AddressType::Cidr),
+        "macaddr" => SqlType::Address(AddressType::Mac),
+        "macaddr8" => SqlType::Address(AddressType::Mac8),
         "oid" => SqlType::Oid,
         "xid" => SqlType::Xid,
         "regclass" => SqlType::Regclass,
@@ -165,9 +170,9 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "regnamespace" | "regrole" => SqlType::Oid,
         "unknown" => SqlType::Unknown,
         "void" => SqlType::Void,
-        "inet" | "cidr" | "macaddr" | "money" | "xml" | "point" | "line" | "box" | "circle" | "polygon" | "path"
-        | "timetz" | "tsvector" | "tsquery" | "hstore" | "citext" | "int4range" | "int8range" | "numrange"
-        | "tsrange" | "tstzrange" | "daterange" | "pg_lsn" | "cid" | "tid" | "record" => {
+        "money" | "xml" | "point" | "line" | "box" | "circle" | "polygon" | "path" | "timetz" | "tsvector"
+        | "tsquery" | "hstore" | "citext" | "int4range" | "int8range" | "numrange" | "tsrange" | "tstzrange"
+        | "daterange" | "pg_lsn" | "cid" | "tid" | "record" => {
             return Err(SqlError::unsupported(format_args!("type {bare}")));
         }
         other => match (type_names::find(&[other.to_owned()]), other.strip_prefix('_')) {

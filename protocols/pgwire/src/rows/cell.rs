@@ -198,7 +198,10 @@ impl Cell {
             Cell::Bytes(a) if matches!(ty, SqlType::Vector(_)) => {
                 vector::format_into(out, a.value(row), settings.extra_float_digits);
             }
-            Cell::Bytes(a) => format_bytea(out, a.value(row), settings.bytea_output),
+            Cell::Bytes(a) => match ty {
+                SqlType::Address(of) => out.extend_from_slice(of.format(a.value(row)).as_bytes()),
+                _ => format_bytea(out, a.value(row), settings.bytea_output),
+            },
             Cell::SmallBytes(a) => format_bytea(out, a.value(row), settings.bytea_output),
             Cell::FixedBytes(a) => format_bytea(out, a.value(row), settings.bytea_output),
             Cell::Uuid(a) => {
@@ -245,7 +248,10 @@ impl Cell {
             Cell::Text(a) => binary::encode_text(out, a.value(row), ty),
             Cell::SmallText(a) => binary::encode_text(out, a.value(row), ty),
             Cell::LargeText(a) => binary::encode_text(out, a.value(row), ty),
-            Cell::Bytes(a) => out.extend_from_slice(a.value(row)),
+            Cell::Bytes(a) => match ty {
+                SqlType::Address(of) => out.extend_from_slice(&of.to_wire(a.value(row))),
+                _ => out.extend_from_slice(a.value(row)),
+            },
             Cell::SmallBytes(a) => out.extend_from_slice(a.value(row)),
             Cell::FixedBytes(a) | Cell::Uuid(a) => out.extend_from_slice(a.value(row)),
             Cell::Date(a) => binary::encode_date(out, a.value(row)),

@@ -1,6 +1,7 @@
 //! The type that values of several types become where they are one column or one choice: UNION, VALUES, CASE.
 
 use perigee_types::SqlType;
+use perigee_types::network::AddressType;
 
 /// The type that values of both become; `None` where there is none.
 pub(crate) fn common_type(left: &SqlType, right: &SqlType) -> Option<SqlType> {
@@ -31,6 +32,10 @@ pub(crate) fn common_type(left: &SqlType, right: &SqlType) -> Option<SqlType> {
             Some(if left == of { of.clone() } else { SqlType::Oid })
         }
         (SqlType::Vector(_), SqlType::Vector(_)) => Some(SqlType::Vector(None)),
+        (
+            SqlType::Address(AddressType::Inet | AddressType::Cidr),
+            SqlType::Address(AddressType::Inet | AddressType::Cidr),
+        ) => Some(SqlType::Address(AddressType::Inet)),
         (SqlType::Array(l), SqlType::Array(r)) if without_modifier(l) == without_modifier(r) => {
             Some(SqlType::Array(Box::new(without_modifier(l))))
         }

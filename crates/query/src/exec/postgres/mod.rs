@@ -33,6 +33,7 @@ pub(super) mod function;
 mod json;
 mod keywords;
 mod math;
+mod networks;
 pub(super) mod numeric;
 mod operators;
 mod ordered;
@@ -105,6 +106,7 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(unicode::functions());
     all.extend(quantified::functions());
     all.extend(variadic::functions());
+    all.extend(networks::functions());
     all.extend(vectors::functions());
     all.extend(uuids::functions());
     all.push(records::function());

@@ -319,7 +319,8 @@ fn plan_concat(left: Side, right: Side) -> Result<Option<Expr>> {
         return Ok(None);
     }
     let is_bytes = |ty: &DataType| matches!(ty, DataType::BinaryView | DataType::Binary);
-    if is_bytes(&left.ty) || is_bytes(&right.ty) {
+    let is_address = |side: &Side| matches!(side.sql(), SqlType::Address(_));
+    if !is_address(&left) && !is_address(&right) && (is_bytes(&left.ty) || is_bytes(&right.ty)) {
         let (left, right) = (left.adopt(&SqlType::Bytea)?, right.adopt(&SqlType::Bytea)?);
         let udf = super::text::concat_bytes();
         return Ok(Some(Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![left.expr, right.expr]))));
@@ -362,6 +363,8 @@ fn plan_containers(raw: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr
             | B::AtQuestion
             | B::AtAt
             | B::PGOverlap
+            | B::PGBitwiseShiftLeft
+            | B::PGBitwiseShiftRight
             | B::StringConcat
             | B::Plus
             | B::Minus
@@ -381,6 +384,10 @@ fn plan_containers(raw: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr
     }
     let (left, right) = (Side::new(raw.left.clone(), schema)?, Side::new(raw.right.clone(), schema)?);
     if let Some(udf) = super::json::operator(&raw.op, &left.sql(), &right.sql()) {
+        return Ok(Some(call(udf, vec![left.expr, right.expr])));
+    }
+    if let Some((udf, of_left, of_right)) = super::networks::operator(&raw.op, &left.sql(), &right.sql()) {
+        let (left, right) = (left.adopt(&of_left)?, right.adopt(&of_right)?);
         return Ok(Some(call(udf, vec![left.expr, right.expr])));
     }
     if let Some(udf) = super::vectors::operator(&raw.op) {

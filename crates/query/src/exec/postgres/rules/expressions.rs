@@ -12,6 +12,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, InL
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlanBuilder, Operator, Subquery};
 use datafusion::scalar::ScalarValue;
+use perigee_types::network::AddressType;
 use perigee_types::numeric::Numeric;
 use perigee_types::{SqlError, SqlState, SqlType};
 
@@ -51,6 +52,9 @@ impl TreeNodeRewriter for Rewriter<'_> {
     }
 
     fn f_up(&mut self, expr: Expr) -> Result<Transformed<Expr>> {
+        if matches!(expr, Expr::AggregateFunction(_) | Expr::WindowFunction(_)) {
+            self.refuse_addresses(&expr)?;
+        }
         match expr {
             Expr::Literal(ScalarValue::Int64(Some(_)) | ScalarValue::UInt64(Some(_)), None) if self.shrinks => {
                 Ok(Transformed::yes(shrink(expr)))
@@ -174,6 +178,13 @@ impl Rewriter<'_> {
         }
         self.type_enum_elements(&mut call)?;
         call = quantified::with_types(call, self.schema)?;
+        if OF_BYTES.contains(&call.func.name())
+            && let Some(of) = call.args.first()
+            && let Some(ty @ SqlType::Address(_)) = self.known(of)?
+        {
+            let text = format!("function {}({ty}) does not exist", call.func.name());
+            return Err(from_sql(SqlError::new(SqlState::UndefinedFunction, text)));
+        }
         if let Some(function) = call.func.inner().downcast_ref::<Function>() {
             let types = call.args.iter().map(|a| a.get_type(self.schema)).collect::<Result<Vec<_>>>()?;
             for (arg, ty) in call.args.iter_mut().zip(function.literal_types(&types)) {
@@ -219,12 +230,21 @@ impl Rewriter<'_> {
                 SqlType::Varchar(_) if chooses => {
                     sets::labeled(chosen, Arc::new(SqlType::Varchar(None).field("varchar", true)))
                 }
-                _ if compares => chosen,
+                _ if compares && !matches!(ty, SqlType::Address(_)) => chosen,
                 _ => one_type(chosen, &types),
             }));
         }
         self.refuse_enums(&mut call)?;
+        if call.func.name() == "array_element"
+            && let Some(array) = call.args.first()
+            && let Some(SqlType::Array(of)) = self.known(array)?
+            && matches!(*of, SqlType::Address(_))
+        {
+            let field = Arc::new(of.field("element", true));
+            return Ok(Transformed::yes(sets::labeled(Expr::ScalarFunction(call), field)));
+        }
         let expr = Expr::ScalarFunction(call);
+        self.refuse_addresses(&expr)?;
         // Counts and places are int4 in PostgreSQL.
         if expr.get_type(self.schema)? == DataType::UInt64 {
             let field = Arc::new(SqlType::Int4.field("int4", true));
@@ -233,7 +253,29 @@ impl Rewriter<'_> {
         Ok(Transformed::no(expr))
     }
 
-    /// DataFusion's own functions would take a value of an enumerated type for a time. Those of arrays may have it.
+    /// What gathers addresses would give bytes: DataFusion keeps the Arrow type of a value alone.
+    fn refuse_addresses(&self, call: &Expr) -> Result<()> {
+        let (name, args) = match call {
+            Expr::ScalarFunction(call) => (call.func.name(), &call.args),
+            Expr::AggregateFunction(call) => (call.func.name(), &call.params.args),
+            Expr::WindowFunction(call) => (call.fun.name(), &call.params.args),
+            _ => return Ok(()),
+        };
+        if !is_bytes(&call.get_type(self.schema)?) {
+            return Ok(());
+        }
+        for arg in args {
+            if let Some(ty) = self.known(arg)?
+                && element_of_address(&ty).is_some()
+                && element_of_address(&SqlType::of_field(&call.to_field(self.schema)?.1)).is_none()
+            {
+                return Err(from_sql(SqlError::unsupported(format_args!("{name} of {ty}"))));
+            }
+        }
+        Ok(())
+    }
+
+    /// DataFusion's own functions would take a value of an enumerated type for a time, an address for bytes. Those of arrays may have it.
     fn refuse_enums(&self, call: &mut ScalarFunction) -> Result<()> {
         static BUILT_IN: LazyLock<HashSet<String>> = LazyLock::new(|| {
             let all = SessionStateDefaults::default_scalar_functions();
@@ -246,10 +288,11 @@ impl Rewriter<'_> {
         }
         let fields = call.args.iter().map(|arg| Ok(arg.to_field(self.schema)?.1)).collect::<Result<Vec<_>>>()?;
         let types: Vec<SqlType> = fields.iter().map(|field| SqlType::of_field(field)).collect();
-        if !types.iter().any(|ty| ty.user_type().is_some()) {
+        if !types.iter().any(|ty| ty.user_type().is_some() || element_of_address(ty).is_some()) {
             return Ok(());
         }
         if name == "array_to_string"
+            && types.iter().all(|ty| element_of_address(ty).is_none())
             && let Some(array) = call.args.first_mut()
         {
             let texts = Arc::new(SqlType::Array(Box::new(SqlType::Text)).field("text", true));
@@ -265,7 +308,7 @@ impl Rewriter<'_> {
         ))
     }
 
-    /// Literals in quotes beside an array of an enumerated type are labels.
+    /// Literals in quotes beside an array of an enumerated type are labels, beside one of addresses addresses.
     fn type_enum_elements(&self, call: &mut ScalarFunction) -> Result<()> {
         const FUNCTIONS: &[&str] = &[
             "array_append",
@@ -284,7 +327,7 @@ impl Rewriter<'_> {
         let mut element = None;
         for arg in &call.args {
             if let DataType::List(item) = arg.get_type(self.schema)?
-                && is_enum(item.data_type())
+                && (is_enum(item.data_type()) || matches!(SqlType::of_field(&item), SqlType::Address(_)))
             {
                 element = Some(SqlType::of_field(&item));
             }
@@ -391,10 +434,55 @@ impl Rewriter<'_> {
     }
 }
 
+/// Functions of bytes, which an address is not: their overloads go by Arrow types.
+const OF_BYTES: &[&str] = &[
+    "length",
+    "octet_length",
+    "bit_length",
+    "bit_count",
+    "substring",
+    "substr",
+    "overlay",
+    "position",
+    "btrim",
+    "ltrim",
+    "rtrim",
+    "md5",
+    "sha224",
+    "sha256",
+    "sha384",
+    "sha512",
+    "encode",
+    "convert_from",
+    "get_bit",
+    "get_byte",
+    "set_bit",
+    "set_byte",
+];
+
+/// The type of an address, or of the addresses in an array.
+fn element_of_address(ty: &SqlType) -> Option<AddressType> {
+    match ty {
+        SqlType::Address(of) => Some(*of),
+        SqlType::Array(of) => element_of_address(of),
+        _ => None,
+    }
+}
+
+/// Whether values are bytes, or arrays of bytes.
+fn is_bytes(ty: &DataType) -> bool {
+    match ty {
+        DataType::BinaryView => true,
+        DataType::List(item) => is_bytes(item.data_type()),
+        _ => false,
+    }
+}
+
 /// A choice between values of `types` says its type where DataFusion would take another from its form: values of one type have that,
 /// texts of several types the first of them.
 fn one_type(expr: Expr, types: &[SqlType]) -> Expr {
     let is_text = |ty: &SqlType| matches!(ty, SqlType::Text | SqlType::Varchar(_));
+    let is_network = |ty: &SqlType| matches!(ty, SqlType::Address(AddressType::Inet | AddressType::Cidr));
     let is_its_form = |ty: &SqlType| SqlType::of_field(&Field::new("case", ty.arrow(), true)) == *ty;
     match types {
         // What digits a numeric has is said by its own rules.
@@ -402,6 +490,9 @@ fn one_type(expr: Expr, types: &[SqlType]) -> Expr {
             if rest.iter().all(|ty| ty == first) && !matches!(first, SqlType::Numeric(_)) && !is_its_form(first) =>
         {
             sets::labeled(expr, Arc::new(first.field("case", true)))
+        }
+        [_, _, ..] if types.iter().all(is_network) => {
+            sets::labeled(expr, Arc::new(SqlType::Address(AddressType::Inet).field("case", true)))
         }
         [first, rest @ ..] if types.iter().all(is_text) && rest.iter().any(|ty| ty != first) => {
             let common = if *first == SqlType::Text { SqlType::Text } else { SqlType::Varchar(None) };

@@ -1,6 +1,7 @@
 //! Types made to fit.
 
 use perigee_plan::Expr;
+use perigee_types::network::AddressType;
 use perigee_types::text;
 use perigee_types::{SqlError, SqlState, SqlType, Value};
 
@@ -188,7 +189,12 @@ pub(in crate::sql::plan) fn assignable(from: &SqlType, to: &SqlType) -> bool {
     match (from, to) {
         (SqlType::Array(from), SqlType::Array(to)) => assignable(from, to),
         (SqlType::Array(from), SqlType::Vector(_)) => from.is_number(),
-        (SqlType::Vector(_), SqlType::Vector(_)) => true,
+        (SqlType::Vector(_), SqlType::Vector(_))
+        | (SqlType::Address(AddressType::Mac), SqlType::Address(AddressType::Mac8)) => true,
+        (SqlType::Address(from), SqlType::Address(to)) => {
+            from == to
+                || matches!((from, to), (AddressType::Inet, AddressType::Cidr) | (AddressType::Cidr, AddressType::Inet))
+        }
         (SqlType::Vector(_), SqlType::Array(to)) => **to == SqlType::Float4,
         (Date, Timestamp(_) | Timestamptz(_))
         | (Timestamp(_), Date | Time(_) | Timestamp(_) | Timestamptz(_))
