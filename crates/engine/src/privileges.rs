@@ -122,6 +122,9 @@ impl Session {
             Ddl::CreateSequence { schema, .. } | Ddl::CreateMaterializedView { schema, .. } => create_in(schema),
             Ddl::RefreshMaterializedView { view, .. } => own(view.oid),
             Ddl::CreateType { schema, .. } => create_in(schema),
+            Ddl::CreateFunction { function, .. } => create_in(&function.schema),
+            // Whose they are is asked where they are found.
+            Ddl::DropFunctions { .. } | Ddl::AlterFunction { .. } => Ok(()),
             Ddl::AlterType { ty, action } => {
                 own(*ty)?;
                 match action {
@@ -295,5 +298,6 @@ pub(crate) fn noun(object: &Object) -> &'static str {
         Object::View(_) => "view",
         Object::Role(_) => "role",
         Object::Type(_) => "type",
+        Object::Function(_) => "function",
     }
 }

@@ -255,6 +255,10 @@ fn catalog_faults(catalog: &Catalog) -> Vec<String> {
                 sequence.owned_by.iter().for_each(|(table, _)| needs(object, "table", *table));
             }
             Object::Type(ty) => needs(object, "schema", ty.schema),
+            Object::Function(function) => {
+                needs(object, "schema", function.schema);
+                function.user_types().for_each(|ty| needs(object, "type", ty));
+            }
             Object::View(view) => {
                 needs(object, "schema", view.schema);
                 view.depends_on.iter().for_each(|oid| needs(object, "relation", *oid));

@@ -1,14 +1,19 @@
 //! Changes of the catalog. Names are resolved to schemas, expressions are kept as text that planning has checked.
 
+mod function;
+
 use std::collections::BTreeMap;
 
 use perigee_types::acl::Acl;
-use perigee_types::catalog::{Check, CheckOption, Column, ColumnDefault, Deferral, OnCommit, ReferentialAction, Table};
+use perigee_types::catalog::{
+    Check, CheckOption, Column, ColumnDefault, Deferral, Function, OnCommit, ReferentialAction, Table,
+};
 use perigee_types::enum_type::EnumPlace;
 use perigee_types::partition::{Datum, Strategy};
 use perigee_types::{Interval, Oid, SqlType, Value};
 use std::sync::Arc;
 
+pub use self::function::{FunctionChange, FunctionName};
 use crate::expr::Expr;
 use crate::relational::Query;
 use crate::role::{RoleChange, RoleName};
@@ -654,6 +659,29 @@ pub enum Ddl {
         ty: Oid,
         /// What to do.
         action: AlterType,
+    },
+    /// CREATE FUNCTION
+    CreateFunction {
+        /// OR REPLACE
+        replace: bool,
+        /// The function; its oid and its owner are the engine's to say.
+        function: Box<Function>,
+    },
+    /// ALTER FUNCTION, COMMENT ON FUNCTION
+    AlterFunction {
+        /// The function.
+        name: FunctionName,
+        /// What to do.
+        change: FunctionChange,
+    },
+    /// DROP FUNCTION
+    DropFunctions {
+        /// The functions.
+        names: Vec<FunctionName>,
+        /// IF EXISTS
+        if_exists: bool,
+        /// CASCADE
+        cascade: bool,
     },
     /// CREATE SCHEMA
     CreateSchema {

@@ -5,6 +5,7 @@
 //! catalog of its own snapshot. Objects have persistent oids and go to disk as JSON.
 
 mod extension;
+mod function;
 mod index;
 mod object;
 mod redis_user;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::extension::*;
+pub use self::function::*;
 pub use self::index::*;
 pub use self::object::*;
 pub use self::redis_user::RedisUser;
@@ -88,6 +90,8 @@ pub struct Catalog {
     relations: HashMap<(Oid, String), Oid>,
     /// Types that users made, by schema and name.
     types: HashMap<(Oid, String), Oid>,
+    /// Functions that users made, by schema and name.
+    functions: HashMap<(Oid, String), BTreeSet<Oid>>,
     /// Tables with foreign keys, by the table that they point to.
     referencing: HashMap<TableId, BTreeSet<TableId>>,
     /// Tables with parents, by parent.
@@ -143,6 +147,7 @@ impl Catalog {
             objects: BTreeMap::new(),
             relations: HashMap::new(),
             types: HashMap::new(),
+            functions: HashMap::new(),
             referencing: HashMap::new(),
             children: HashMap::new(),
             next_oid: FIRST_USER_OID,
@@ -175,6 +180,9 @@ impl Catalog {
         if let Object::Type(ty) = &object {
             self.types.insert((ty.schema, ty.name.clone()), ty.oid);
         }
+        if let Object::Function(function) = &object {
+            self.functions.entry((function.schema, function.name.clone())).or_default().insert(function.oid);
+        }
         if let Object::Table(table) = &object {
             for key in &table.foreign_keys {
                 self.referencing.entry(key.references).or_default().insert(table.oid);
@@ -194,6 +202,15 @@ impl Catalog {
         }
         if let Object::Type(ty) = &object {
             self.types.remove(&(ty.schema, ty.name.clone()));
+        }
+        if let Object::Function(function) = &object {
+            let key = (function.schema, function.name.clone());
+            if let Some(functions) = self.functions.get_mut(&key) {
+                functions.remove(&oid);
+                if functions.is_empty() {
+                    self.functions.remove(&key);
+                }
+            }
         }
         if let Object::Table(table) = &object {
             for key in &table.foreign_keys {
@@ -281,6 +298,27 @@ impl Catalog {
     pub fn user_type(&self, schema: Oid, name: &str) -> Option<&Arc<UserType>> {
         match self.objects.get(self.types.get(&(schema, name.to_owned()))?) {
             Some(Object::Type(ty)) => Some(ty),
+            _ => None,
+        }
+    }
+
+    /// Whether users made any function.
+    #[must_use]
+    pub fn has_functions(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
+    /// The functions that users made, by schema and name.
+    pub fn functions(&self, schema: Oid, name: &str) -> impl Iterator<Item = &Arc<Function>> {
+        let found = self.functions.get(&(schema, name.to_owned()));
+        found.into_iter().flatten().filter_map(|oid| self.function(*oid))
+    }
+
+    /// A function that a user made, by oid.
+    #[must_use]
+    pub fn function(&self, oid: Oid) -> Option<&Arc<Function>> {
+        match self.objects.get(&oid) {
+            Some(Object::Function(function)) => Some(function),
             _ => None,
         }
     }

@@ -123,6 +123,8 @@ states! {
     InvalidColumnReference = "42P10",
     InvalidColumnDefinition = "42611",
     GeneratedAlways = "428C9",
+    InvalidFunctionDefinition = "42P13",
+    DuplicateFunction = "42723",
     InvalidTableDefinition = "42P16",
     InvalidObjectDefinition = "42P17",
     WithCheckOptionViolation = "44000",

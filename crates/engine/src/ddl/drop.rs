@@ -199,6 +199,9 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
                     };
                     below.and_then(|oid| gone.get(&oid)).or(gone.get(&ty.schema))
                 }
+                Object::Function(function) => {
+                    function.user_types().chain([function.schema]).find_map(|oid| gone.get(&oid))
+                }
                 _ => None,
             };
             if let (Some(on), false) = (uses, cascade || belongs) {
@@ -270,6 +273,9 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
 
 /// An object with its kind, as PostgreSQL names it in a detail.
 fn described(object: &Object) -> String {
+    if let Object::Function(function) = object {
+        return format!("function {}", super::function::signature(function));
+    }
     format!("{} {}", crate::privileges::noun(object), object.name())
 }
 

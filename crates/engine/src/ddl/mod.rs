@@ -9,6 +9,7 @@ mod chunk;
 mod constraint;
 mod create;
 mod drop;
+mod function;
 mod index;
 mod materialized;
 mod names;
@@ -63,6 +64,9 @@ impl Session {
             Ddl::Role(change) => Box::pin(self.change_roles(change)).await?,
             Ddl::CreateSequence { .. } => self.create_sequence(ddl)?,
             Ddl::CreateType { schema, name, definition } => self.create_type(*schema, name, definition)?,
+            Ddl::CreateFunction { replace, function } => self.create_function(function, *replace)?,
+            Ddl::AlterFunction { name, change } => self.alter_function(name, change)?,
+            Ddl::DropFunctions { names, if_exists, cascade } => self.drop_functions(names, *if_exists, *cascade)?,
             Ddl::AlterType { ty, action } => self.alter_type(*ty, action).await?,
             Ddl::CreateIndex { .. } => self.create_index(ddl).await?,
             Ddl::Hypertable(of) => {

@@ -11,6 +11,7 @@ use sqlparser::ast::{DataType, Expr, Ident, ObjectName, visit_expressions, visit
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
+use super::expression;
 use super::scope::{Relation, Scope};
 
 /// A name as SQL needs it: in quotes where it would be read as another.
@@ -465,10 +466,24 @@ pub(super) fn index_constraint(table: &Table, index: &Index) -> String {
     format!("{kind} ({}){}", column_list(table, &index.columns), deferral(index.definition.deferral))
 }
 
-/// A CHECK constraint.
-pub(super) fn check(check: &Check) -> String {
+/// A CHECK constraint: of a table, or of a domain where there is none.
+pub(super) fn check(scope: &Scope, table: Option<&Table>, check: &Check, pretty: bool) -> String {
     let not_valid = if check.not_valid { " NOT VALID" } else { "" };
-    format!("CHECK ({}){not_valid}", parenthesized(&with_type_names(&check.expression)))
+    let typed = table.and_then(|table| typed_condition(scope, table, &check.expression, pretty));
+    let text = typed.unwrap_or_else(|| parenthesized(&with_type_names(&check.expression)));
+    format!("CHECK ({text}){not_valid}")
+}
+
+/// A condition over the columns of a table as PostgreSQL prints it; `None` where it is not known well enough.
+pub(super) fn typed_condition(scope: &Scope, table: &Table, expression: &str, pretty: bool) -> Option<String> {
+    let parsed = crate::sql::parse_expression(expression).ok()?;
+    let column = |parts: &[Ident]| {
+        let name = crate::sql::fold(parts.last()?);
+        let column = table.visible_columns().iter().find(|column| column.name == name)?;
+        Some((expression::column_text(None, &column.name), column.ty.clone()))
+    };
+    let names = expression::Names { scope, column: &column };
+    expression::condition(&parsed, &names).map(|node| node.text(pretty))
 }
 
 /// An expression as PostgreSQL prints it: operations stand in parentheses.
@@ -518,7 +533,7 @@ fn deferral(deferral: Deferral) -> &'static str {
 }
 
 /// The definition of a constraint by its oid.
-pub(super) fn constraint(scope: &Scope, oid: Oid) -> Option<String> {
+pub(super) fn constraint(scope: &Scope, oid: Oid, pretty: bool) -> Option<String> {
     if let Some(Object::Index(index)) = scope.catalog().object(oid) {
         let table = scope.catalog().table(index.table)?;
         return index.constraint.then(|| index_constraint(table, index));
@@ -527,10 +542,10 @@ pub(super) fn constraint(scope: &Scope, oid: Oid) -> Option<String> {
         TypeKind::Domain(domain) => domain.checks.iter().find(|check| check.oid == oid),
         TypeKind::Enum(_) => None,
     });
-    if let Some(found) =
-        scope.tables().flat_map(|t| t.checks.iter()).find(|c| c.oid == oid).or(of_domains.into_iter().next())
-    {
-        return Some(check(found));
+    let of_tables = scope.tables().flat_map(|table| table.checks.iter().map(move |check| (Some(&**table), check)));
+    let mut checks = of_tables.chain(of_domains.map(|check| (None, check)));
+    if let Some((table, found)) = checks.find(|(_, check)| check.oid == oid) {
+        return Some(self::check(scope, table, found, pretty));
     }
     let mut keys = scope.tables().flat_map(|table| table.foreign_keys.iter().map(move |key| (table, key)));
     keys.find(|(_, key)| key.oid == oid).and_then(|(table, key)| foreign_key(scope, table, key))

@@ -15,12 +15,15 @@
 mod builder;
 mod definition;
 pub(crate) mod deparse;
+mod expression;
 mod functions;
 mod keys;
 mod provider;
 mod rewrite;
+mod routine;
 mod scope;
 mod tables;
+mod view_text;
 
 use std::sync::Arc;
 
@@ -31,9 +34,11 @@ use perigee_types::{Oid, SqlError, SqlResult, SqlType, TenantId, Value};
 
 use crate::exec::SystemTables;
 
+pub(crate) use functions::kind_of_function;
 pub(crate) use keys::key_table;
 pub(crate) use provider::{is_system_table, reads_keys};
 pub(crate) use rewrite::{is_vector, rewrite};
+use tables::comment_of;
 
 /// What marks a field of the catalogs that is int2vector or oidvector: to queries it is an array.
 pub(crate) const VECTOR_METADATA_KEY: &str = "perigee.vector";

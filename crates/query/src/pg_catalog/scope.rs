@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use perigee_types::catalog::{Catalog, Database, Index, Object, Role, Schema, Sequence, Table, UserType, View};
+use perigee_types::catalog::{
+    Catalog, Database, Function, Index, Object, Role, Schema, Sequence, Table, UserType, View,
+};
 use perigee_types::{Oid, SqlType, TenantId};
 
 use super::definition::{self, Definition};
@@ -113,6 +115,43 @@ impl<'a> Scope<'a> {
     /// Whether a bare name means this type.
     pub(super) fn type_is_visible(&self, ty: &UserType) -> bool {
         type_is_visible(self.catalog(), self.session().tenant, &self.session().search_path, ty)
+    }
+
+    /// The functions that users made.
+    pub(super) fn functions(&self) -> impl Iterator<Item = &'a Arc<Function>> + use<'a> {
+        let tenant = self.session().tenant;
+        self.catalog().objects().filter_map(move |object| match object {
+            Object::Function(function) if function.tenant == tenant => Some(function),
+            _ => None,
+        })
+    }
+
+    /// The function with an oid.
+    pub(super) fn function(&self, oid: Oid) -> Option<&'a Arc<Function>> {
+        self.catalog().function(oid).filter(|function| function.tenant == self.session().tenant)
+    }
+
+    /// The functions of a name, by the search path where it has no schema, in the order of their oids.
+    pub(super) fn functions_named(&self, schema: Option<&str>, name: &str) -> Vec<&'a Arc<Function>> {
+        let within = |schema: &str| {
+            let schema = self.catalog().schema(self.session().tenant, schema);
+            schema.into_iter().flat_map(|schema| self.catalog().functions(schema.oid, name)).collect::<Vec<_>>()
+        };
+        match schema {
+            Some(schema) => within(schema),
+            None => self
+                .session()
+                .search_path
+                .iter()
+                .map(|schema| within(schema))
+                .find(|f| !f.is_empty())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Whether a bare name means this function.
+    pub(super) fn function_is_visible(&self, function: &Function) -> bool {
+        self.functions_named(None, &function.name).iter().any(|found| found.oid == function.oid)
     }
 
     /// The tables that users made.

@@ -23,11 +23,13 @@ pub mod statement;
 pub use crate::pg_catalog::deparse::bound_end;
 pub use cache::StatementCache;
 pub use context::{PlanContext, TemporarySchema};
+pub(crate) use parse::fold;
 pub use parse::{parse, parse_expression};
 pub use perigee_plan::Prepared;
 pub(crate) use plan::updatable_columns;
 pub use plan::{
     Check, DomainRule, Generated, RowExpression, check_columns, check_text, checks, column_default, generated,
     index_type, maintenance, plan, refresh_rows, renamed_literal, rewritten_value, row_condition, row_expression,
+    text_calls,
 };
 pub use statement::{Ast, Statement};

@@ -7,9 +7,10 @@ use perigee_plan::command::LockMode;
 use perigee_plan::ddl::SequenceClauses;
 use perigee_plan::role::RoleName;
 use perigee_plan::{RoleChange, SessionCommand, TransactionCommand};
-use perigee_types::Value;
 use perigee_types::acl::AclKind;
+use perigee_types::catalog::{Parallel, Volatility};
 use perigee_types::enum_type::EnumPlace;
+use perigee_types::{SqlError, Value};
 use sqlparser::ast::{DataType, Expr, ForValues, Ident, ObjectName, Query, SetExpr};
 
 /// One statement of a text.
@@ -168,6 +169,26 @@ pub enum Ast {
         /// CASCADE
         cascade: bool,
     },
+    /// CREATE FUNCTION
+    CreateFunction(Box<FunctionStatement>),
+    /// DROP FUNCTION
+    DropFunctions {
+        /// Their names, each with the types of its parameters where they were written.
+        names: Vec<(ObjectName, Option<Vec<DataType>>)>,
+        /// IF EXISTS
+        if_exists: bool,
+        /// CASCADE
+        cascade: bool,
+    },
+    /// ALTER FUNCTION, COMMENT ON FUNCTION
+    AlterFunction {
+        /// Its name.
+        name: ObjectName,
+        /// The types of its parameters, where they were written.
+        parameters: Option<Vec<DataType>>,
+        /// What to do.
+        action: AlterFunctionAction,
+    },
     /// ALTER TYPE, ALTER DOMAIN
     AlterType {
         /// The type.
@@ -224,8 +245,70 @@ pub enum Ast {
     Role(RoleChange),
     /// GRANT and REVOKE of privileges
     Privileges(Box<PrivilegeStatement>),
+    /// A command that never succeeds here: its error comes when it is planned.
+    Refused(SqlError),
     /// A command of PostgreSQL that Perigee does not have: 0A000 when planned.
     Unsupported(&'static str),
+}
+
+/// CREATE FUNCTION as written.
+#[derive(Clone, Debug)]
+pub struct FunctionStatement {
+    /// OR REPLACE
+    pub replace: bool,
+    /// Its name.
+    pub name: ObjectName,
+    /// Its parameters, in order.
+    pub parameters: Vec<ParameterClause>,
+    /// RETURNS; `None` without it.
+    pub returns: Option<ReturnsClause>,
+    /// LANGUAGE
+    pub language: Option<String>,
+    /// The text behind AS.
+    pub body: Option<String>,
+    /// IMMUTABLE, STABLE, VOLATILE
+    pub volatility: Volatility,
+    /// STRICT
+    pub strict: bool,
+    /// PARALLEL
+    pub parallel: Parallel,
+    /// A clause that Perigee does not have.
+    pub unsupported: Option<&'static str>,
+}
+
+/// ALTER FUNCTION as written.
+#[derive(Clone, Debug)]
+pub enum AlterFunctionAction {
+    /// RENAME TO
+    Rename(Ident),
+    /// SET SCHEMA
+    SetSchema(Ident),
+    /// OWNER TO; `None` for the current role.
+    Owner(Option<Ident>),
+    /// COMMENT ON FUNCTION
+    Comment(Option<String>),
+}
+
+/// A parameter in CREATE FUNCTION.
+#[derive(Clone, Debug)]
+pub struct ParameterClause {
+    /// Its name, where it has one.
+    pub name: Option<Ident>,
+    /// Its type.
+    pub data_type: DataType,
+    /// DEFAULT
+    pub default: Option<Expr>,
+}
+
+/// RETURNS in CREATE FUNCTION.
+#[derive(Clone, Debug)]
+pub enum ReturnsClause {
+    /// A type.
+    Value(DataType),
+    /// SETOF a type.
+    Set(DataType),
+    /// TABLE (name type, …)
+    Table(Vec<(Ident, DataType)>),
 }
 
 /// ALTER TYPE as written.

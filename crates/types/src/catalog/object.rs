@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, Index, Role, TEMPORARY_PREFIX, Table, UserType};
+use super::{Catalog, Function, Index, Role, TEMPORARY_PREFIX, Table, UserType};
 use crate::acl::{Acl, AclKind};
 use crate::ids::{Oid, TableId, TenantId};
 use crate::sql_type::SqlType;
@@ -151,6 +151,8 @@ pub enum Object {
     Role(Arc<Role>),
     /// A type.
     Type(Arc<UserType>),
+    /// A function.
+    Function(Arc<Function>),
 }
 
 impl Object {
@@ -165,6 +167,7 @@ impl Object {
             Object::Sequence(o) => Some(o.owner),
             Object::View(o) => Some(o.owner),
             Object::Type(o) => Some(o.owner),
+            Object::Function(o) => Some(o.owner),
             Object::Role(_) => None,
         }
     }
@@ -192,6 +195,7 @@ impl Object {
             Object::Sequence(o) => Some(o.schema),
             Object::View(o) => Some(o.schema),
             Object::Type(o) => Some(o.schema),
+            Object::Function(o) => Some(o.schema),
             Object::Database(_) | Object::Schema(_) | Object::Role(_) => None,
         }
     }
@@ -204,7 +208,7 @@ impl Object {
             Object::Schema(_) => Some(AclKind::Schema),
             Object::Table(_) | Object::View(_) => Some(AclKind::Table),
             Object::Sequence(_) => Some(AclKind::Sequence),
-            Object::Index(_) | Object::Role(_) | Object::Type(_) => None,
+            Object::Index(_) | Object::Role(_) | Object::Type(_) | Object::Function(_) => None,
         }
     }
 
@@ -217,7 +221,7 @@ impl Object {
             Object::Table(o) => o.acl.as_ref(),
             Object::View(o) => o.acl.as_ref(),
             Object::Sequence(o) => o.acl.as_ref(),
-            Object::Index(_) | Object::Role(_) | Object::Type(_) => None,
+            Object::Index(_) | Object::Role(_) | Object::Type(_) | Object::Function(_) => None,
         }
     }
 
@@ -230,7 +234,7 @@ impl Object {
             Object::Table(o) => o.owner,
             Object::View(o) => o.owner,
             Object::Sequence(o) => o.owner,
-            Object::Index(_) | Object::Role(_) | Object::Type(_) => return None,
+            Object::Index(_) | Object::Role(_) | Object::Type(_) | Object::Function(_) => return None,
         };
         Some(match self.own_acl() {
             Some(acl) => Cow::Borrowed(acl),
@@ -248,7 +252,7 @@ impl Object {
             Object::Table(o) => Object::Table(Arc::new(Table { acl, ..(**o).clone() })),
             Object::View(o) => Object::View(Arc::new(View { acl, ..(**o).clone() })),
             Object::Sequence(o) => Object::Sequence(Arc::new(Sequence { acl, ..(**o).clone() })),
-            Object::Index(_) | Object::Role(_) | Object::Type(_) => self.clone(),
+            Object::Index(_) | Object::Role(_) | Object::Type(_) | Object::Function(_) => self.clone(),
         }
     }
 
@@ -278,6 +282,7 @@ impl Object {
                 Object::Sequence(Arc::new(Sequence { owner, acl: moved(&o.acl, o.owner), ..(**o).clone() }))
             }
             Object::Type(o) => Object::Type(Arc::new(UserType { owner, ..(**o).clone() })),
+            Object::Function(o) => Object::Function(Arc::new(Function { owner, ..(**o).clone() })),
             Object::Index(_) | Object::Role(_) => self.clone(),
         }
     }
@@ -294,6 +299,7 @@ impl Object {
             Object::View(o) => o.oid,
             Object::Role(o) => o.oid,
             Object::Type(o) => o.oid,
+            Object::Function(o) => o.oid,
         }
     }
 
@@ -309,6 +315,7 @@ impl Object {
             Object::View(o) => &o.name,
             Object::Role(o) => &o.name,
             Object::Type(o) => &o.name,
+            Object::Function(o) => &o.name,
         }
     }
 
@@ -320,7 +327,7 @@ impl Object {
             Object::Index(o) => Some((o.schema, &o.name)),
             Object::Sequence(o) => Some((o.schema, &o.name)),
             Object::View(o) => Some((o.schema, &o.name)),
-            Object::Database(_) | Object::Schema(_) | Object::Role(_) | Object::Type(_) => None,
+            Object::Database(_) | Object::Schema(_) | Object::Role(_) | Object::Type(_) | Object::Function(_) => None,
         }
     }
 }

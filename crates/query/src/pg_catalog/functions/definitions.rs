@@ -7,8 +7,8 @@ use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::names::{cell, formatted};
 use super::{SystemFunction, bool_at, function, oid_at, oid_of, relation_of, text_at};
-use crate::pg_catalog::deparse;
 use crate::pg_catalog::scope::{Relation, Scope};
+use crate::pg_catalog::{comment_of, deparse, routine, view_text};
 
 pub(super) fn all() -> Vec<SystemFunction> {
     vec![
@@ -16,7 +16,7 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("pg_get_expr", 2..=3, SqlType::Text, |_, v| Ok(v.first().cloned().unwrap_or(Value::Null))),
         function("pg_get_indexdef", 1..=3, SqlType::Text, index),
         function("pg_get_constraintdef", 1..=2, SqlType::Text, |s, v| {
-            Ok(deparse::constraint(s, oid_at(v, 0)).map_or(Value::Null, Value::Text))
+            Ok(deparse::constraint(s, oid_at(v, 0), bool_at(v, 1)).map_or(Value::Null, Value::Text))
         }),
         function("pg_get_viewdef", 1..=2, SqlType::Text, view),
         function("pg_get_ruledef", 1..=2, SqlType::Text, |_, _| Ok(Value::Null)),
@@ -54,10 +54,25 @@ pub(super) fn all() -> Vec<SystemFunction> {
             Ok(lineage(scope, values)?.last().map_or(Value::Null, |root| Value::Oid(root.oid.0)))
         }),
         function("pg_get_statisticsobjdef_columns", 1..=1, SqlType::Text, |_, _| Ok(Value::Null)),
-        function("pg_get_functiondef", 1..=1, SqlType::Text, |_, _| Ok(Value::Null)),
+        function("pg_get_functiondef", 1..=1, SqlType::Text, |scope, values| {
+            let function = scope.function(oid_at(values, 0));
+            Ok(function.map_or(Value::Null, |function| Value::Text(routine::definition(scope, function))))
+        }),
+        // Bodies are texts, never trees.
+        function("pg_get_function_sqlbody", 1..=1, SqlType::Text, |_, _| Ok(Value::Null)),
+        function("pg_get_function_arg_default", 2..=2, SqlType::Text, |scope, values| {
+            let parameter = values.get(1).and_then(Value::as_i64).and_then(|n| usize::try_from(n).ok()?.checked_sub(1));
+            let parameter = scope.function(oid_at(values, 0)).and_then(|function| function.parameters.get(parameter?));
+            Ok(parameter.and_then(|parameter| parameter.default.clone()).map_or(Value::Null, Value::Text))
+        }),
         function("pg_get_function_result", 1..=1, SqlType::Text, function_result),
         function("pg_get_function_arguments", 1..=1, SqlType::Text, function_arguments),
-        function("pg_get_function_identity_arguments", 1..=1, SqlType::Text, function_arguments),
+        function("pg_get_function_identity_arguments", 1..=1, SqlType::Text, |scope, values| {
+            match scope.function(oid_at(values, 0)) {
+                Some(function) => Ok(Value::Text(routine::arguments(scope, function, false))),
+                None => function_arguments(scope, values),
+            }
+        }),
         function("pg_get_serial_sequence", 2..=2, SqlType::Text, serial_sequence),
         function("pg_relation_is_publishable", 1..=1, SqlType::Bool, |_, _| Ok(Value::Bool(false))),
         function("pg_relation_is_updatable", 2..=2, SqlType::Int4, relation_is_updatable),
@@ -117,18 +132,32 @@ fn index(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
 
 fn view(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     let found = relation_of(scope, values.first().unwrap_or(&Value::Null))?;
-    let Some(Relation::View(view)) = found else { return Ok(Value::Null) };
-    Ok(Value::Text(format!("{};", view.query)))
+    // A number says where to wrap lines, which are pretty then.
+    let pretty = matches!(values.get(1), Some(Value::Bool(true) | Value::Int4(_) | Value::Int8(_)));
+    Ok(match found {
+        Some(Relation::View(view)) => Value::Text(view_text::of_view(scope, view, pretty)),
+        Some(Relation::Table(table)) => match &table.materialized {
+            Some(materialized) => Value::Text(view_text::of_materialized(scope, table, &materialized.query, pretty)),
+            None => Value::Null,
+        },
+        _ => Value::Null,
+    })
 }
 
 fn function_result(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     let oid = oid_at(values, 0);
+    if let Some(function) = scope.function(oid) {
+        return Ok(Value::Text(routine::result(scope, function)));
+    }
     let Some(returns) = cell("pg_proc", oid, "prorettype").as_ref().and_then(oid_of) else { return Ok(Value::Null) };
     let set = cell("pg_proc", oid, "proretset") == Some(Value::Bool(true));
     Ok(Value::Text(format!("{}{}", if set { "SETOF " } else { "" }, formatted(scope, returns, -1))))
 }
 
 fn function_arguments(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    if let Some(function) = scope.function(oid_at(values, 0)) {
+        return Ok(Value::Text(routine::arguments(scope, function, true)));
+    }
     let Some(Value::Array(types)) = cell("pg_proc", oid_at(values, 0), "proargtypes") else { return Ok(Value::Null) };
     let types: Vec<String> = types.iter().filter_map(oid_of).map(|oid| formatted(scope, oid, -1)).collect();
     Ok(Value::Text(types.join(", ")))
@@ -179,7 +208,7 @@ fn comment(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
             .flat_map(|table| &table.constraint_comments)
             .find(|(of, _)| *of == oid)
             .map(|(_, comment)| comment.clone()),
-        _ => None,
+        other => comment_of(scope, other, oid.0),
     };
     Ok(comment.map_or(Value::Null, Value::Text))
 }

@@ -55,7 +55,8 @@ pub(super) fn functions() -> &'static [Arc<ScalarUDF>] {
     &FUNCTIONS
 }
 
-pub(super) use names::object_text;
+pub(crate) use names::kind_of_function;
+pub(super) use names::{Callable, callables, object_text};
 
 /// A function of this module by name.
 pub(super) fn find(name: &str) -> Option<Arc<ScalarUDF>> {

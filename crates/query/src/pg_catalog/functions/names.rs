@@ -1,6 +1,9 @@
 //! Oids to names and back.
 
-use perigee_types::catalog::{Catalog, Object};
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use perigee_types::catalog::{Catalog, Object, Returns};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, TenantId, Value};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -22,8 +25,10 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("format_type", 2..=2, SqlType::Text, format_type).called_on_null(),
         function("pg_get_userbyid", 1..=1, SqlType::Name, |s, v| Ok(Value::Text(s.role_name(oid_at(v, 0))))),
         function("pg_table_is_visible", 1..=1, SqlType::Bool, table_is_visible),
-        function("pg_function_is_visible", 1..=1, SqlType::Bool, |_, v| {
-            Ok(Value::Bool(row("pg_proc", oid_at(v, 0)).is_some()))
+        function("pg_function_is_visible", 1..=1, SqlType::Bool, |scope, v| {
+            let oid = oid_at(v, 0);
+            let user = || scope.function(oid).is_some_and(|function| scope.function_is_visible(function));
+            Ok(Value::Bool(row("pg_proc", oid).is_some() || user()))
         }),
         function("pg_type_is_visible", 1..=1, SqlType::Bool, type_is_visible),
         function("regclass", 1..=1, SqlType::Regclass, regclass),
@@ -33,8 +38,8 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("to_regtype", 1..=1, SqlType::Regtype, |s, v| {
             Ok(type_named(s, text_at(v, 0)).map_or(Value::Null, Value::Oid))
         }),
-        function("to_regproc", 1..=1, SqlType::Regproc, |_, v| {
-            Ok(proc_named(text_at(v, 0)).map_or(Value::Null, |o| Value::Oid(o.0)))
+        function("to_regproc", 1..=1, SqlType::Regproc, |s, v| {
+            Ok(proc_named(s, text_at(v, 0)).map_or(Value::Null, |o| Value::Oid(o.0)))
         }),
         function("to_regnamespace", 1..=1, SqlType::Oid, to_regnamespace),
         function("to_regrole", 1..=1, SqlType::Oid, |s, v| {
@@ -43,7 +48,10 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("int2vectorout", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(vector_text(v)))),
         function("regclassout", 1..=1, SqlType::Text, |s, v| Ok(Value::Text(class_text(s, oid_at(v, 0))))),
         function("regtypeout", 1..=1, SqlType::Text, |s, v| Ok(Value::Text(type_text(s, oid_at(v, 0))))),
-        function("regprocout", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(proc_text(oid_at(v, 0))))),
+        function("regprocout", 1..=1, SqlType::Text, |s, v| {
+            let session = s.session();
+            Ok(Value::Text(proc_text(s.catalog(), session.tenant, &session.search_path, oid_at(v, 0))))
+        }),
     ];
     all.extend(
         [
@@ -160,26 +168,121 @@ fn fixed_type(name: &str) -> Option<u32> {
     Some(oid_of(row.first()?)?.0)
 }
 
-fn regproc(_: &Scope, values: &[Value]) -> SqlResult<Value> {
+fn regproc(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     let value = values.first().unwrap_or(&Value::Null);
     if let Some(oid) = oid_of(value) {
         return Ok(Value::Oid(oid.0));
     }
     let name = value.as_str().unwrap_or_default();
-    match proc_named(name) {
+    match proc_named(scope, name) {
         Some(oid) => Ok(Value::Oid(oid.0)),
         None => Err(SqlError::new(SqlState::UndefinedFunction, format!("function \"{name}\" does not exist"))),
     }
 }
 
-/// A function by its name; what stands in parentheses behind it, as in regprocedure, is not looked at.
-fn proc_named(name: &str) -> Option<Oid> {
-    let name = name.split_once('(').map_or(name, |(name, _)| name).trim();
-    let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+/// A function by its name; what stands in parentheses behind it, as in regprocedure, says how many parameters it has.
+fn proc_named(scope: &Scope, name: &str) -> Option<Oid> {
+    let (name, parameters) = match name.split_once('(') {
+        Some((name, rest)) => (name, Some(rest.trim_end().trim_end_matches(')').trim())),
+        None => (name, None),
+    };
+    let name = name.trim();
     let definition = definition::find("pg_catalog", "pg_proc")?;
     let at = definition.position("proname")?;
-    let row = definition.fixed_rows().iter().find(|row| row.get(at).and_then(Value::as_str) == Some(name))?;
-    oid_of(row.first()?)
+    let plain = name.strip_prefix("pg_catalog.").unwrap_or(name);
+    let built_in = definition.fixed_rows().iter().find(|row| row.get(at).and_then(Value::as_str) == Some(plain));
+    if let Some(row) = built_in {
+        return oid_of(row.first()?);
+    }
+    let parts = deparse::parse_ident(name)?;
+    let found = match parts.as_slice() {
+        [name] => scope.functions_named(None, name),
+        [schema, name] => scope.functions_named(Some(schema), name),
+        _ => return None,
+    };
+    let count = parameters.map(|text| if text.is_empty() { 0 } else { text.split(',').count() });
+    let fits = |parameters: usize| count.is_none_or(|count| count == parameters);
+    found.iter().find(|function| fits(function.parameters.len())).map(|function| function.oid)
+}
+
+/// What a function of PostgreSQL's is, as `prokind` says it: `a` for an aggregate, `w` for a window function, `f` for one of a row,
+/// and `s` for one that gives rows; `None` where PostgreSQL has none of this name.
+pub(crate) fn kind_of_function(name: &str) -> Option<char> {
+    static KINDS: LazyLock<HashMap<&'static str, char>> = LazyLock::new(|| {
+        let Some(definition) = definition::find("pg_catalog", "pg_proc") else { return HashMap::new() };
+        let place = |column: &str| definition.position(column);
+        let (Some(name), Some(kind), Some(set)) = (place("proname"), place("prokind"), place("proretset")) else {
+            return HashMap::new();
+        };
+        let mut kinds = HashMap::new();
+        for row in definition.fixed_rows() {
+            let Some(name) = row.get(name).and_then(Value::as_str) else { continue };
+            let kind = match (row.get(kind).and_then(Value::as_str), row.get(set)) {
+                (_, Some(Value::Bool(true))) => 's',
+                (Some("a"), _) => 'a',
+                (Some("w"), _) => 'w',
+                _ => 'f',
+            };
+            // One of a name may be of another kind than the others: what gathers rows counts.
+            let known = kinds.entry(name).or_insert(kind);
+            if *known == 'f' {
+                *known = kind;
+            }
+        }
+        kinds
+    });
+    KINDS.get(name).copied()
+}
+
+/// What a function takes and gives, as oids of types.
+pub(in crate::pg_catalog) struct Callable {
+    /// Its name as it is printed.
+    pub(in crate::pg_catalog) name: String,
+    /// The types of its parameters.
+    pub(in crate::pg_catalog) parameters: Vec<u32>,
+    /// The type of its result.
+    pub(in crate::pg_catalog) result: u32,
+}
+
+/// The functions and aggregates of a name that take so many arguments and give one value: PostgreSQL's, where it has some of the
+/// name, else those of users.
+pub(in crate::pg_catalog) fn callables(
+    scope: &Scope,
+    schema: Option<&str>,
+    name: &str,
+    arguments: usize,
+) -> Vec<Callable> {
+    if schema.is_some() || kind_of_function(name).is_none() {
+        let found = scope.functions_named(schema, name).into_iter().filter(|f| f.parameters.len() == arguments);
+        return found
+            .filter_map(|function| {
+                let Returns::Value(result) = &function.returns else { return None };
+                let session = scope.session();
+                Some(Callable {
+                    name: proc_text(scope.catalog(), session.tenant, &session.search_path, function.oid),
+                    parameters: function.parameters.iter().map(|parameter| parameter.ty.oid()).collect(),
+                    result: result.oid(),
+                })
+            })
+            .collect();
+    }
+    let Some(definition) = definition::find("pg_catalog", "pg_proc") else { return Vec::new() };
+    let place = |column: &str| definition.position(column).unwrap_or(usize::MAX);
+    let (at_name, at_set, at_variadic) = (place("proname"), place("proretset"), place("provariadic"));
+    let (at_types, at_result) = (place("proargtypes"), place("prorettype"));
+    let fitting = definition.fixed_rows().iter().filter(|row| {
+        row.get(at_name).and_then(Value::as_str) == Some(name)
+            && row.get(at_set) == Some(&Value::Bool(false))
+            && row.get(at_variadic) == Some(&Value::Oid(0))
+    });
+    fitting
+        .filter_map(|row| {
+            let Some(Value::Array(types)) = row.get(at_types) else { return None };
+            let parameters: Vec<u32> = types.iter().filter_map(oid_of).map(|oid| oid.0).collect();
+            let result = row.get(at_result).and_then(oid_of)?.0;
+            (parameters.len() == arguments).then(|| Callable { name: deparse::quote_ident(name), parameters, result })
+        })
+        .collect()
 }
 
 /// An int2vector or oidvector as text: numbers with blanks between.
@@ -207,7 +310,7 @@ pub(in crate::pg_catalog) fn object_text(
 ) -> String {
     match ty {
         SqlType::Regtype => return type_text_in(catalog, tenant, path, oid),
-        SqlType::Regproc => return proc_text(oid),
+        SqlType::Regproc => return proc_text(catalog, tenant, path, oid),
         _ => {}
     }
     let (schema, name) = match catalog.object(oid) {
@@ -261,7 +364,20 @@ fn type_text_in(catalog: &Catalog, tenant: TenantId, path: &[String], oid: Oid) 
 }
 
 /// A function as regproc shows it.
-fn proc_text(oid: Oid) -> String {
+fn proc_text(catalog: &Catalog, tenant: TenantId, path: &[String], oid: Oid) -> String {
+    if let Some(function) = catalog.function(oid) {
+        let name = deparse::quote_ident(&function.name);
+        let has_one = |schema: &String| {
+            let schema = catalog.schema(tenant, schema)?.oid;
+            catalog.functions(schema, &function.name).next().map(|_| schema)
+        };
+        return match catalog.object(function.schema) {
+            Some(schema) if path.iter().find_map(has_one) != Some(function.schema) => {
+                format!("{}.{name}", deparse::quote_ident(schema.name()))
+            }
+            _ => name,
+        };
+    }
     match cell("pg_proc", oid, "proname") {
         Some(Value::Text(name)) => name,
         _ => number_text(oid),

@@ -1,6 +1,7 @@
 //! `pg_description`.
 
 use perigee_types::Value;
+use perigee_types::catalog::EXTENSIONS;
 
 use super::constraints::constraints_of;
 use crate::pg_catalog::builder::{Rows, oid, text};
@@ -8,12 +9,43 @@ use crate::pg_catalog::scope::{Relation, Scope};
 
 /// Oid of `pg_class` as the class of an object.
 const PG_CLASS: u32 = 1259;
+/// Oid of `pg_proc` as the class of an object.
+const PG_PROC: u32 = 1255;
+/// Oid of `pg_language` as the class of an object.
+const PG_LANGUAGE: u32 = 2612;
+/// Oid of `pg_extension` as the class of an object.
+const PG_EXTENSION: u32 = 3079;
 /// Oid of `pg_type` as the class of an object.
 const PG_TYPE: u32 = 1247;
 /// Oid of `pg_constraint` as the class of an object.
 const PG_CONSTRAINT: u32 = 2606;
 /// Oid of `pg_namespace` as the class of an object.
 const PG_NAMESPACE: u32 = 2615;
+
+/// Comments on what is built in: class, oid, text.
+const BUILT_IN: &[(u32, u32, &str)] = &[
+    (PG_LANGUAGE, 12, "built-in functions"),
+    (PG_LANGUAGE, 13, "dynamically-loaded C functions"),
+    (PG_LANGUAGE, 14, "SQL-language functions"),
+    (PG_LANGUAGE, 13_563, "PL/pgSQL procedural language"),
+];
+
+/// The comment on an object of a class, other than a relation, by the class's name.
+pub(in crate::pg_catalog) fn of_object(scope: &Scope, class: &str, object: u32) -> Option<String> {
+    let built_in = |class: u32| {
+        let found = BUILT_IN.iter().find(|(of, oid, _)| (*of, *oid) == (class, object));
+        found.map(|(_, _, comment)| (*comment).to_owned())
+    };
+    match class {
+        "pg_language" => built_in(PG_LANGUAGE),
+        "pg_extension" => {
+            EXTENSIONS.iter().find(|extension| extension.oid == object).map(|extension| extension.comment.to_owned())
+        }
+        "pg_proc" => scope.functions().find(|function| function.oid.0 == object).and_then(|f| f.comment.clone()),
+        "pg_type" => scope.user_types().find(|ty| ty.oid.0 == object).and_then(|ty| ty.comment.clone()),
+        _ => None,
+    }
+}
 
 /// `pg_description`: comments on relations, their columns and constraints, and on types.
 pub(super) fn fill(scope: &Scope, rows: &mut Rows) {
@@ -27,6 +59,17 @@ pub(super) fn fill(scope: &Scope, rows: &mut Rows) {
     };
     for schema in scope.schemas().filter(|s| s.name == "public") {
         push(PG_NAMESPACE, schema.oid.0, 0, "standard public schema");
+    }
+    for (class, object, comment) in BUILT_IN {
+        push(*class, *object, 0, comment);
+    }
+    for extension in EXTENSIONS {
+        push(PG_EXTENSION, extension.oid, 0, extension.comment);
+    }
+    for function in scope.functions() {
+        if let Some(comment) = &function.comment {
+            push(PG_PROC, function.oid.0, 0, comment);
+        }
     }
     for ty in scope.user_types() {
         if let Some(comment) = &ty.comment {

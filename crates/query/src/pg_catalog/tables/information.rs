@@ -3,10 +3,10 @@
 use perigee_types::catalog::{ColumnDefault, TypeKind};
 use perigee_types::{SqlType, Value};
 
-use super::{information_keys, information_types, roles};
+use super::{functions, information_keys, information_types, roles};
 use crate::pg_catalog::builder::{Rows, int4, text, text_or_null, yes_or_no};
-use crate::pg_catalog::deparse;
 use crate::pg_catalog::scope::{Relation, Scope};
+use crate::pg_catalog::{deparse, view_text};
 
 /// The longest text in bytes, as PostgreSQL says it.
 const OCTETS_MAX: usize = 1 << 30;
@@ -20,6 +20,8 @@ pub(super) fn fill(name: &str, scope: &Scope, rows: &mut Rows) {
         "schemata" => schemata(scope, rows),
         "views" => views(scope, rows),
         "sequences" => sequences(scope, rows),
+        "routines" => functions::routines(scope, rows),
+        "parameters" => functions::parameters(scope, rows),
         "domains" => information_types::domains(scope, rows),
         "domain_constraints" => information_types::domain_constraints(scope, rows),
         "information_schema_catalog_name" => rows.push([("catalog_name", text(database(scope)))]),
@@ -239,7 +241,7 @@ fn views(scope: &Scope, rows: &mut Rows) {
             ("table_catalog", text(database(scope))),
             ("table_schema", text(scope.schema_name(view.schema))),
             ("table_name", text(view.name.as_str())),
-            ("view_definition", text(format!("{};", view.query))),
+            ("view_definition", text(view_text::of_view(scope, view, false))),
             ("check_option", text(view.check_option.map_or_else(|| "NONE".to_owned(), |o| o.as_str().to_uppercase()))),
             ("is_updatable", yes_or_no(updatable)),
             ("is_insertable_into", yes_or_no(updatable)),

@@ -3,8 +3,8 @@
 use perigee_types::Value;
 
 use crate::pg_catalog::builder::{Rows, bool, int8, oid, text};
-use crate::pg_catalog::deparse;
 use crate::pg_catalog::scope::{Relation, Scope};
+use crate::pg_catalog::{deparse, view_text};
 
 /// `pg_tables`
 pub(super) fn tables(scope: &Scope, rows: &mut Rows) {
@@ -33,7 +33,7 @@ pub(super) fn views(scope: &Scope, rows: &mut Rows) {
             ("schemaname", text(scope.schema_name(view.schema))),
             ("viewname", text(view.name.as_str())),
             ("viewowner", text(scope.role_name(view.owner))),
-            ("definition", text(format!("{};", view.query))),
+            ("definition", text(view_text::of_view(scope, view, false))),
         ]);
     }
 }
@@ -48,7 +48,7 @@ pub(super) fn materialized_views(scope: &Scope, rows: &mut Rows) {
             ("matviewowner", text(scope.role_name(table.owner))),
             ("hasindexes", Value::Bool(!table.indexes.is_empty())),
             ("ispopulated", Value::Bool(materialized.populated)),
-            ("definition", text(format!("{};", materialized.query))),
+            ("definition", text(view_text::of_materialized(scope, table, &materialized.query, false))),
         ]);
     }
 }

@@ -6,6 +6,7 @@
 //! - [`roles`]: roles, memberships, privileges, `perigee.redis_users`, `perigee.api_keys`
 //! - [`lists`]: `pg_tables`, `pg_views`, `pg_stat_user_tables` and other views over the above
 //! - [`comments`][]: `pg_description`
+//! - [`functions`]: `pg_proc`, routines
 //! - [`gaps`][]: `perigee.compat_gaps`
 //! - [`members`][]: `perigee.cluster_nodes`, `perigee.raft_status`
 //! - [`tiers`][]: `perigee.tiers`
@@ -15,6 +16,7 @@
 mod cluster;
 mod comments;
 mod constraints;
+mod functions;
 mod gaps;
 mod information;
 mod information_keys;
@@ -25,6 +27,8 @@ mod relations;
 mod roles;
 mod tiers;
 mod types;
+
+pub(super) use comments::of_object as comment_of;
 
 use super::builder::Rows;
 use super::definition::Definition;
@@ -57,6 +61,7 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
         "pg_sequence" => relations::sequences(scope, &mut rows),
         "pg_type" => types::types(scope, &mut rows),
         "pg_enum" => types::enums(scope, &mut rows),
+        "pg_proc" => functions::procedures(scope, &mut rows),
         "pg_extension" => types::extensions(&mut rows),
         "pg_available_extensions" => types::available_extensions(&mut rows),
         "pg_inherits" => relations::inheritance(scope, &mut rows),

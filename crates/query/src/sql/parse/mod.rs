@@ -8,6 +8,7 @@ mod api_key;
 mod beyond;
 mod copy;
 mod cursor;
+mod function;
 mod maintenance;
 pub(super) mod partition;
 mod position;
@@ -35,7 +36,7 @@ use self::position::at_or_near;
 pub(super) use self::rewrite::CONSTRAINT_MARK;
 pub(super) use self::rewrite::{CONFLICT_TARGET, NOTHING};
 use self::tokens::Tokens;
-pub(super) use self::tokens::fold;
+pub(crate) use self::tokens::fold;
 use super::statement::{Ast, Statement};
 
 /// How deep parentheses, CASE and prefix operators may nest, and how long a chain of operators may be: what is planned
@@ -171,6 +172,9 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
             return maintenance::parse(&mut cursor);
         }
         _ => {}
+    }
+    if let Some(ast) = function::parse(&mut cursor)? {
+        return Ok(ast);
     }
     if let Some(ast) = user_type::parse(&mut cursor)? {
         return Ok(ast);

@@ -2,7 +2,7 @@
 
 use perigee_plan::command::Discard;
 use perigee_plan::{SessionCommand, TransactionCommand};
-use perigee_types::SqlResult;
+use perigee_types::{SqlError, SqlResult, SqlState};
 use sqlparser::tokenizer::Token;
 
 use super::tokens::{Tokens, word_of};
@@ -224,7 +224,10 @@ pub(super) fn prepare(tokens: &mut Tokens) -> SqlResult<Ast> {
     if tokens.accept_words(&["transaction"]) {
         tokens.string()?;
         tokens.expect_end()?;
-        return Ok(Ast::Unsupported("PREPARE TRANSACTION"));
+        // As PostgreSQL says it where max_prepared_transactions is 0, which is its default.
+        let error = SqlError::new(SqlState::ObjectNotInPrerequisiteState, "prepared transactions are disabled")
+            .hint("Set max_prepared_transactions to a nonzero value.");
+        return Ok(Ast::Refused(error));
     }
     let name = tokens.name()?;
     let parameters = if tokens.accept(&Token::LParen) {

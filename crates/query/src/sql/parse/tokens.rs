@@ -259,7 +259,7 @@ pub(super) fn word_of(token: &Token) -> Option<String> {
 }
 
 /// A name as PostgreSQL keeps it.
-pub(in crate::sql) fn fold(ident: &Ident) -> String {
+pub(crate) fn fold(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),

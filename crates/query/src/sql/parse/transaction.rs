@@ -2,7 +2,7 @@
 
 use perigee_plan::TransactionCommand;
 use perigee_plan::command::{Isolation, TransactionModes};
-use perigee_types::SqlResult;
+use perigee_types::{SqlError, SqlResult, SqlState};
 use sqlparser::tokenizer::Token;
 
 use super::tokens::Tokens;
@@ -18,7 +18,7 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
             tokens.expect_words(&["transaction"])?;
             TransactionCommand::Begin(modes(tokens)?)
         }
-        Some("commit") if tokens.accept_words(&["prepared"]) => return Ok(Ast::Unsupported("COMMIT PREPARED")),
+        Some("commit") if tokens.accept_words(&["prepared"]) => return no_prepared(tokens),
         Some("commit" | "end") => {
             tokens.accept_one(&["work", "transaction"]);
             TransactionCommand::Commit { chain: chain(tokens)? }
@@ -28,7 +28,7 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
             tokens.accept_words(&["savepoint"]);
             TransactionCommand::Release(tokens.name()?)
         }
-        Some("rollback") if tokens.accept_words(&["prepared"]) => return Ok(Ast::Unsupported("ROLLBACK PREPARED")),
+        Some("rollback") if tokens.accept_words(&["prepared"]) => return no_prepared(tokens),
         _ => {
             tokens.accept_one(&["work", "transaction"]);
             if tokens.accept_words(&["to"]) {
@@ -41,6 +41,14 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
     };
     tokens.expect_end()?;
     Ok(Ast::Transaction(command))
+}
+
+/// COMMIT PREPARED, ROLLBACK PREPARED: no transaction is ever prepared.
+fn no_prepared(tokens: &mut Tokens) -> SqlResult<Ast> {
+    let name = tokens.string()?;
+    tokens.expect_end()?;
+    let text = format!("prepared transaction with identifier \"{name}\" does not exist");
+    Ok(Ast::Refused(SqlError::new(SqlState::UndefinedObject, text)))
 }
 
 fn chain(tokens: &mut Tokens) -> SqlResult<bool> {

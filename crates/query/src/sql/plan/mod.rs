@@ -4,7 +4,7 @@
 //! - [`point`]: reads and writes by key, which never enter DataFusion
 //! - [`scalar`]: their expressions
 //! - [`insert`], [`update`], [`delete`], [`merge`], [`returning`]: writes; [`with`]: several in one statement
-//! - [`ddl`], [`table`], [`partition`], [`alter`]: changes of the catalog
+//! - [`ddl`], [`table`], [`partition`], [`alter`], [`function`]: changes of the catalog
 //! - [`materialized`]: materialized views and continuous aggregates
 //! - [`copy`][]: COPY
 //! - [`role`]: GRANT and REVOKE; [`privileges`]: what a statement needs
@@ -17,6 +17,7 @@ mod conflict;
 mod copy;
 mod ddl;
 mod delete;
+mod function;
 mod hypertable;
 mod insert;
 mod like;
@@ -63,6 +64,7 @@ pub use checks::{
     Check, DomainRule, Generated, RowExpression, check_columns, check_text, checks, generated, index_type,
     renamed_literal, rewritten_value, row_condition, row_expression,
 };
+pub use function::body::text_calls;
 pub(in crate::sql) use literal::untyped_value;
 pub use materialized::maintenance;
 pub use update::{column_default, refresh_rows};
@@ -174,6 +176,11 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
         Ast::CreateType { name, labels } => user_type::create_enum(name, labels, context),
         Ast::AlterType { name, domain, action } => user_type::alter(name, *domain, action, context),
         Ast::CreateDomain(create) => user_type::create_domain(create, context),
+        Ast::CreateFunction(create) => function::create(create, context),
+        Ast::AlterFunction { name, parameters, action } => {
+            function::alter(name, parameters.as_deref(), action, context)
+        }
+        Ast::DropFunctions { names, if_exists, cascade } => function::drop(names, *if_exists, *cascade, context),
         Ast::DropDomain { names, if_exists, cascade } => user_type::drop_domains(names, *if_exists, *cascade, context),
         Ast::Execute { name, parameters } => prepare::execute(name, parameters, context),
         Ast::Declare { name, scroll, hold, statement } => {
@@ -210,6 +217,7 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
         Ast::Backup(url) => Ok(call(Admin::Backup(url.clone()))),
         Ast::Role(change) => Ok(role::plan(change)),
         Ast::Privileges(statement) => role::privileges(statement, context),
+        Ast::Refused(error) => Err(error.clone()),
         Ast::Unsupported(what) => Err(SqlError::unsupported(what)),
     }
 }

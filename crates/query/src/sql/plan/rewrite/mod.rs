@@ -12,6 +12,7 @@ mod literals;
 mod ordered;
 mod rows;
 mod system_columns;
+mod user_functions;
 pub(super) mod values;
 mod whole_rows;
 mod windows;
@@ -58,6 +59,7 @@ fn run<N: Visit + VisitMut>(node: &mut N, context: &PlanContext) -> SqlResult<()
         joins: joins::Joins::default(),
         windows: Vec::new(),
         expanded: expanded::Expanded::default(),
+        calls: user_functions::Calls::default(),
     };
     match VisitMut::visit(node, &mut rewrite) {
         ControlFlow::Continue(()) => Ok(()),
@@ -84,6 +86,7 @@ struct Rewrite<'a> {
     /// Their columns, where they are known.
     rows: Vec<whole_rows::Relations>,
     expanded: expanded::Expanded,
+    calls: user_functions::Calls,
 }
 
 impl VisitorMut for Rewrite<'_> {
@@ -125,6 +128,9 @@ impl VisitorMut for Rewrite<'_> {
         }
         self.windows.push(select.named_window.clone());
         self.expanded.enter_select(&mut select.projection);
+        if let Err(error) = self.calls.from(&mut select.from, &self.rows, self.context) {
+            return ControlFlow::Break(error);
+        }
         functions::from(&mut select.from);
         literals::in_select_list(&mut select.projection);
         system_columns::name_only(&mut select.from);
@@ -158,7 +164,15 @@ impl VisitorMut for Rewrite<'_> {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        self.calls.leave(expr);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        if let Err(error) = self.calls.enter(expr, &self.rows, self.context) {
+            return ControlFlow::Break(error);
+        }
         if let Some(field) = self.expanded.field(expr) {
             *expr = field;
         }

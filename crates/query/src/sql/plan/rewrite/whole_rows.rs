@@ -89,6 +89,25 @@ fn named(alias: Option<&TableAlias>, name: String, mut columns: Option<Vec<Strin
     Relation { name: fold(&alias.name), columns, outer: false }
 }
 
+/// The name of the relation that has a column of this name, where that is sure: the innermost SELECT around that has one has
+/// one alone.
+pub(super) fn owner_of<'a>(column: &Ident, scopes: &'a [Relations]) -> Option<&'a str> {
+    let wanted = fold(column);
+    for scope in scopes.iter().rev() {
+        if scope.iter().any(|relation| relation.columns.is_none() || relation.name.is_empty()) {
+            return None;
+        }
+        let mut owners =
+            scope.iter().filter(|relation| relation.columns.as_ref().is_some_and(|known| known.contains(&wanted)));
+        match (owners.next(), owners.next()) {
+            (Some(owner), None) => return Some(&owner.name),
+            (Some(_), Some(_)) => return None,
+            (None, _) => {}
+        }
+    }
+    None
+}
+
 /// The relation that a name stands for: no column of that name may be there, which would come first.
 fn relation_named<'a>(ident: &Ident, scopes: &'a [Relations]) -> Option<(&'a Relation, &'a [String])> {
     let wanted = fold(ident);
