@@ -84,7 +84,7 @@ select 3 union (select 1 except select 1);
 select * from (select id from a union select id from b) u where id > 1 order by id;
 select count(*) from (select x from a union all select y from b) u;
 select pg_typeof(n) from (select 1 as n union all select 2.5) u;
-select x from a where id = 1 union all select y from b where id = 2 limit 1;
+select x from a where id = 1 union all select y from b where id = 2 order by 1 limit 1;
 values (1) union values (2) order by 1;
 table a union table b order by 1, 2;
 with one as (select 1 as n) select * from one;
