@@ -95,8 +95,8 @@ enum Proof {
     Token,
     /// An API key of this id.
     Key(String),
-    /// A JSON Web Token.
-    Jwt,
+    /// A JSON Web Token that ends then: seconds since 1970 UTC.
+    Jwt(i64),
 }
 
 impl Proof {
@@ -106,7 +106,7 @@ impl Proof {
             Proof::Password => "password",
             Proof::Token => "token",
             Proof::Key(_) => "api key",
-            Proof::Jwt => "jwt",
+            Proof::Jwt(_) => "jwt",
         }
     }
 }
@@ -134,20 +134,34 @@ impl Caller {
         !self.read_only && door.engine.store().catalog().role(&self.user).is_some_and(|role| role.superuser)
     }
 
+    /// Whether its proof has ended meanwhile: an API key that was revoked or is over, a token that is over.
+    #[must_use]
+    pub fn is_over(&self, door: &Door) -> bool {
+        let now = door.engine.now_micros();
+        match &self.proof {
+            Proof::Key(id) => {
+                let catalog = door.engine.store().catalog();
+                let key = catalog.api_key(id);
+                key.is_none_or(|(_, key)| key.expires.is_some_and(|expires| expires <= now))
+            }
+            Proof::Jwt(end_s) => *end_s <= now / 1_000_000,
+            Proof::Trust | Proof::Password | Proof::Token => false,
+        }
+    }
+
     /// Opens a session.
     ///
     /// # Errors
-    /// What connecting gives, and `28000` where its API key was revoked meanwhile.
+    /// What connecting gives, and `28000` where its proof has ended meanwhile.
     pub fn connect<'a>(
         &'a self,
         door: &'a Door,
         database: Option<&str>,
         mut settings: Vec<(String, String)>,
     ) -> BoxFuture<'a, SqlResult<Session>> {
-        if let Proof::Key(id) = &self.proof
-            && door.engine.store().catalog().api_key(id).is_none()
-        {
-            let error = SqlError::new(SqlState::InvalidAuthorizationSpecification, "the API key was revoked");
+        if self.is_over(door) {
+            let text = "the API key was revoked, or its time or that of the token is over";
+            let error = SqlError::new(SqlState::InvalidAuthorizationSpecification, text);
             return futures::future::ready(Err(error)).boxed();
         }
         settings.insert(0, ("application_name".to_owned(), self.application.to_owned()));
@@ -167,7 +181,7 @@ impl Caller {
         match &self.proof {
             Proof::Key(id) => format!("{}{id}", api_key::PREFIX),
             Proof::Token => format!("token {}", self.user),
-            Proof::Trust | Proof::Password | Proof::Jwt => format!("role {}", self.user),
+            Proof::Trust | Proof::Password | Proof::Jwt(_) => format!("role {}", self.user),
         }
     }
 }
@@ -264,8 +278,8 @@ impl Door {
             return Err(("a token", Refusal::Wrong));
         };
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        match verifier.verify(given, i64::try_from(since.as_secs()).unwrap_or(i64::MAX)) {
-            Ok(role) if self.logs_in(&role) => Ok((role, false, Proof::Jwt)),
+        match verifier.proof(given, i64::try_from(since.as_secs()).unwrap_or(i64::MAX)) {
+            Ok((role, end_s)) if self.logs_in(&role) => Ok((role, false, Proof::Jwt(end_s))),
             Ok(_) => Err(("a JSON Web Token of a role that is not there, or may not log in", Refusal::Wrong)),
             Err(error) => {
                 tracing::info!(%error, "a JSON Web Token was refused");

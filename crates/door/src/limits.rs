@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 
 /// Buckets of one kind.
 const BUCKETS_MAX: usize = 65_536;
+/// Buckets that are forgotten at once where all are in use: looking at all of them is not for each new one.
+const ROOM: usize = BUCKETS_MAX / 16;
 /// What a bucket fills up in.
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -63,14 +65,16 @@ impl Bucket {
     }
 }
 
-/// Forgets who is as one that never asked; where there is none such, who is nearest to it.
+/// Forgets who is as one that never asked; where too few are, who is nearest to it.
 fn make_room<K: Clone + Eq + Hash>(buckets: &mut HashMap<K, Bucket>, now: Instant, most: f64) {
     buckets.retain(|_, bucket| bucket.left_at(now, most) < most);
-    if buckets.len() < BUCKETS_MAX {
+    let surplus = buckets.len().saturating_sub(BUCKETS_MAX - ROOM);
+    if surplus == 0 {
         return;
     }
-    let fullest = buckets.iter().max_by(|(_, a), (_, b)| a.left_at(now, most).total_cmp(&b.left_at(now, most)));
-    if let Some(key) = fullest.map(|(key, _)| key.clone()) {
+    let mut fullest: Vec<(f64, K)> = buckets.iter().map(|(key, b)| (b.left_at(now, most), key.clone())).collect();
+    fullest.sort_unstable_by(|(a, _), (b, _)| b.total_cmp(a));
+    for (_, key) in fullest.into_iter().take(surplus) {
         buckets.remove(&key);
     }
 }
@@ -116,11 +120,13 @@ mod tests {
         for key in 1..=BUCKETS_MAX {
             assert_eq!(limit.take(&key, now), Ok(()));
         }
-        assert_eq!(limit.buckets.lock().len(), BUCKETS_MAX);
+        assert_eq!(limit.buckets.lock().len(), BUCKETS_MAX - ROOM + 1);
         // Who has asked most is not forgotten for others.
         assert!(limit.take(&0, now).is_err());
-        assert_eq!(limit.take(&(BUCKETS_MAX + 1), now + MINUTE), Ok(()));
-        assert_eq!(limit.buckets.lock().len(), 1);
+        for key in 0..ROOM {
+            assert_eq!(limit.take(&(BUCKETS_MAX + 1 + key), now + MINUTE), Ok(()));
+        }
+        assert_eq!(limit.buckets.lock().len(), ROOM);
     }
 
     #[test]

@@ -10,11 +10,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use perigee_security::ScramVerifier;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Passwords that are checked at a time.
 const CHECKS_MAX: usize = 4;
-/// Checks that run or wait, and those of one address.
+/// Checks that run or wait, and those of one address, with the ones that have yet to be told that they were wrong.
 const WAITING_MAX: usize = 64;
 const WAITING_OF_ADDRESS_MAX: usize = 16;
 /// How long who was wrong waits for the answer.
@@ -30,6 +30,7 @@ pub(crate) struct TooMany;
 #[derive(Debug)]
 pub(crate) struct Passwords {
     turn: Semaphore,
+    places: Semaphore,
     /// Checks that run or wait, by address.
     waiting: Mutex<HashMap<Option<IpAddr>, usize>>,
     /// Makes what is known useless to who reads memory of another run.
@@ -42,6 +43,7 @@ impl Default for Passwords {
     fn default() -> Self {
         Self {
             turn: Semaphore::new(CHECKS_MAX),
+            places: Semaphore::new(WAITING_MAX),
             waiting: Mutex::default(),
             salt: rand::random(),
             known: Mutex::default(),
@@ -50,7 +52,7 @@ impl Default for Passwords {
 }
 
 /// A check that runs or waits.
-struct Waiting<'a>(&'a Passwords, Option<IpAddr>);
+struct Waiting<'a>(&'a Passwords, Option<IpAddr>, Option<SemaphorePermit<'a>>);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -83,7 +85,7 @@ impl Passwords {
         if self.is_known(&hash) {
             return Ok(true);
         }
-        let waiting = self.wait(address)?;
+        let mut waiting = self.wait(address)?;
         let Ok(turn) = self.turn.acquire().await else { return Ok(false) };
         let password = password.to_owned();
         // Thousands of rounds: not on a thread of the network.
@@ -95,6 +97,8 @@ impl Passwords {
         if right {
             self.remember(hash);
         } else {
+            // Only its own address waits with it: else a few that guess would keep everybody out.
+            drop(waiting.2.take());
             tokio::time::sleep(WRONG).await;
         }
         drop(waiting);
@@ -102,17 +106,14 @@ impl Passwords {
     }
 
     fn wait(&self, address: Option<IpAddr>) -> Result<Waiting<'_>, TooMany> {
+        let place = self.places.try_acquire().map_err(|_| TooMany)?;
         let mut waiting = self.waiting.lock();
-        let all: usize = waiting.values().sum();
         let of_address = waiting.entry(address).or_default();
-        if all >= WAITING_MAX || *of_address >= WAITING_OF_ADDRESS_MAX {
-            if *of_address == 0 {
-                waiting.remove(&address);
-            }
+        if *of_address >= WAITING_OF_ADDRESS_MAX {
             return Err(TooMany);
         }
         *of_address += 1;
-        Ok(Waiting(self, address))
+        Ok(Waiting(self, address, Some(place)))
     }
 
     fn is_known(&self, hash: &[u8; 32]) -> bool {

@@ -76,6 +76,7 @@ impl Session {
         let mut changed = Role::clone(&role);
         changed.api_keys.push(key);
         self.put_role(changed)?;
+        self.shows_secret = true;
         Ok(vec![Value::Text(new.id), Value::Text(new.text)])
     }
 

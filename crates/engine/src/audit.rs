@@ -44,7 +44,7 @@ impl Session {
             peer = ?self.entry.peer,
             session = self.entry.process_id,
             "{}",
-            error.message()
+            begin_of(error.message())
         );
     }
 }
@@ -113,9 +113,10 @@ fn changed(options: &RoleOptions) -> String {
     text
 }
 
+/// The begin of a text, as a part of one line: what stands behind a line break would look like an event of its own.
 fn begin_of(text: &str) -> String {
     let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    text[..end.unwrap_or_default()].to_owned()
+    text[..end.unwrap_or_default()].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -131,6 +132,7 @@ mod tests {
             ..RoleOptions::default()
         };
         assert_eq!(changed(&options), " SUPERUSER NOLOGIN PASSWORD");
+        assert_eq!(begin_of("a\nb\x1b"), "a b ");
         assert_eq!(begin_of(&"ä".repeat(TEXT_BYTES_MAX)).len(), TEXT_BYTES_MAX);
     }
 }

@@ -20,7 +20,7 @@ use perigee_storage::cold::{
 use perigee_storage::entry::Entry;
 use perigee_storage::store::{Export, file_path};
 use perigee_storage::table::VID_COLUMN;
-use perigee_types::catalog::Table;
+use perigee_types::catalog::{Object, Table};
 use perigee_types::{LogIndex, Oid, SqlError, SqlResult, SqlState, Term};
 use tokio_util::sync::CancellationToken;
 
@@ -81,6 +81,7 @@ pub(crate) async fn migrate(
     let (store, exported) = (Arc::clone(&engine.store), Arc::clone(table));
     let export = blocking(move || store.export(&exported, upto).map_err(crate::error::storage)).await?;
     let Some(export) = export else { return Ok(0) };
+    check_current(engine, table)?;
     let count = upload(engine, table, term, cold, export, cancel).await?;
     drop(running);
     let (store, storage) = (Arc::clone(&engine.store), table.storage);
@@ -105,9 +106,22 @@ pub(crate) async fn compact(
     let _running = engine.migrations.begin(table)?;
     let export = engine.store.export_again(table, manifests).map_err(crate::error::storage)?;
     let Some(export) = export else { return Ok(0) };
+    check_current(engine, table)?;
     let count = upload(engine, table, term, cold, export, cancel).await?;
     tracing::info!(table = %table.name, rows = count, manifests = manifests.len(), "cold files are compacted");
     Ok(count)
+}
+
+/// Refuses a definition that is not the table's any more: files made by it would be without the columns that it does not have.
+/// Behind the snapshot that is exported.
+fn check_current(engine: &Engine, table: &Table) -> SqlResult<()> {
+    match engine.store.catalog().object(table.oid) {
+        Some(Object::Table(now)) if now.storage == table.storage && now.columns == table.columns => Ok(()),
+        _ => {
+            let text = format!("table \"{}\" was changed on its way to the cold tier", table.name);
+            Err(SqlError::new(SqlState::ObjectInUse, text))
+        }
+    }
 }
 
 /// Makes files of what was exported, and logs their manifest. Gives the count of rows.

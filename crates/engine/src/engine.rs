@@ -290,7 +290,8 @@ impl Engine {
     }
 
     /// Microseconds since 1970 UTC.
-    pub(crate) fn now_micros(&self) -> i64 {
+    #[must_use]
+    pub fn now_micros(&self) -> i64 {
         self.runtime.clock.now_micros() as i64
     }
 

@@ -29,7 +29,7 @@ impl Session {
         for _ in 0..PLANS_MAX {
             statement = self.refresh(&statement)?;
             self.check_needs(&statement.prepared.needs)?;
-            self.services.act_as(&self.identity(&self.planning_catalog()));
+            self.services.act_as(&self.identity(&self.planning_catalog()), self.is_read_only());
             self.stale_plan = false;
             match self.run_plan(&statement.prepared, parameters).await {
                 Err(_) if self.stale_plan => {}
@@ -222,6 +222,11 @@ impl Session {
     }
 
     async fn admin(&mut self, prepared: &Prepared, admin: &Admin) -> SqlResult<Outcome> {
+        // Backups and files of the cold tier are written too, and a lock keeps writers waiting.
+        if self.reads_only && !matches!(admin, Admin::Analyze(_)) {
+            let text = format!("cannot execute {}: who is connected may only read", prepared.tag);
+            return Err(SqlError::new(SqlState::ReadOnlySqlTransaction, text));
+        }
         let engine = self.engine.clone();
         match admin {
             Admin::Vacuum { tables, .. } => {

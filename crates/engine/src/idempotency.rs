@@ -18,14 +18,15 @@ impl Session {
         draft.once(key.as_bytes()).map_err(draft_error)
     }
 
-    /// Keeps something of a key with what the open transaction does.
+    /// Keeps something of a key with what the open transaction does. An answer with a secret is not kept.
     ///
     /// # Errors
     /// `25006` where nothing may be written, `53200` where there is no memory.
     pub fn keep_once(&mut self, key: &str, once: &Once) -> SqlResult<()> {
         self.transaction()?.check_writable("INSERT")?;
         let draft = self.draft()?.ok_or_else(unsupported)?;
-        draft.keep_once(key.as_bytes(), once).map_err(draft_error)
+        let bare = self.shows_secret.then(|| Once { reply: None, ..once.clone() });
+        draft.keep_once(key.as_bytes(), bare.as_ref().unwrap_or(once)).map_err(draft_error)
     }
 }
 

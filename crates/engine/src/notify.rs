@@ -300,6 +300,11 @@ impl Pending {
     }
 }
 
+/// What a session that never writes is told.
+pub(crate) fn refused() -> SqlError {
+    SqlError::new(SqlState::ReadOnlySqlTransaction, "cannot execute NOTIFY: who is connected may only read")
+}
+
 /// Whether a notification may be sent.
 ///
 /// # Errors

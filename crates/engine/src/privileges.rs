@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use perigee_plan::command::LockMode;
-use perigee_plan::ddl::{AlterTable, AlterType, RelationChange};
+use perigee_plan::ddl::{AlterTable, AlterType, FunctionChange, RelationChange};
 use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Need};
 use perigee_types::acl::Privileges;
@@ -123,6 +123,7 @@ impl Session {
             Ddl::RefreshMaterializedView { view, .. } => own(view.oid),
             Ddl::CreateType { schema, .. } => create_in(schema),
             Ddl::CreateFunction { function, .. } => create_in(&function.schema),
+            Ddl::AlterFunction { change: FunctionChange::SetSchema(to), .. } => create_in(to),
             // Whose they are is asked where they are found.
             Ddl::DropFunctions { .. } | Ddl::AlterFunction { .. } => Ok(()),
             Ddl::AlterType { ty, action } => {

@@ -28,6 +28,10 @@ pub(crate) struct Services {
     has_own: AtomicBool,
     has_notifications: AtomicBool,
     process_id: i32,
+    /// The session never writes.
+    reads_only: bool,
+    /// The statement that began last may write nothing.
+    read_only: AtomicBool,
     /// The advisory locks that the session holds.
     pub(crate) advisory: Advisory,
 }
@@ -64,7 +68,7 @@ const NOTIFICATIONS_MAX: usize = 100_000;
 const SETTINGS_MAX: usize = 1_000;
 
 impl Services {
-    pub(crate) fn new(engine: &Arc<Engine>, process_id: i32) -> Arc<Self> {
+    pub(crate) fn new(engine: &Arc<Engine>, process_id: i32, reads_only: bool) -> Arc<Self> {
         Arc::new(Self {
             engine: Arc::downgrade(engine),
             state: Mutex::default(),
@@ -73,6 +77,8 @@ impl Services {
             has_own: AtomicBool::new(false),
             has_notifications: AtomicBool::new(false),
             process_id,
+            reads_only,
+            read_only: AtomicBool::new(reads_only),
             advisory: Advisory::new(Arc::downgrade(engine)),
         })
     }
@@ -100,8 +106,9 @@ impl Services {
         std::mem::take(&mut self.state.lock().notifications)
     }
 
-    /// The statement that begins runs with these rights.
-    pub(crate) fn act_as(&self, identity: &Arc<Identity>) {
+    /// The statement that begins runs with these rights, and perhaps may write nothing.
+    pub(crate) fn act_as(&self, identity: &Arc<Identity>, read_only: bool) {
+        self.read_only.store(read_only, Ordering::Relaxed);
         let mut known = self.identity.lock();
         if known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, identity)) {
             *known = Some(identity.clone());
@@ -117,6 +124,16 @@ impl Services {
             return Ok(());
         }
         Err(no_privilege(&object))
+    }
+
+    /// `25006` where nothing may be written, unless nobody else sees the sequence.
+    fn check_writable(&self, engine: &Engine, sequence: &Sequence, call: &str) -> SqlResult<()> {
+        let read_only = self.reads_only || self.read_only.load(Ordering::Relaxed);
+        if !read_only || engine.store.catalog().is_temporary(sequence.schema) {
+            return Ok(());
+        }
+        let text = format!("cannot execute {call} in a read-only transaction");
+        Err(SqlError::new(SqlState::ReadOnlySqlTransaction, text))
     }
 
     /// `42501` unless the session may send this signal to another one.
@@ -234,6 +251,7 @@ impl Services {
         if !is_identity(&engine, &sequence) {
             self.check(&sequence, &[Privileges::USAGE, Privileges::UPDATE])?;
         }
+        self.check_writable(&engine, &sequence, "nextval()")?;
         let value = engine.sequences.next_value(&engine, &sequence)?;
         let mut state = self.state.lock();
         state.values.insert(oid, value);
@@ -296,6 +314,7 @@ impl SessionServices for Services {
             own.called = called;
         } else {
             drop(state);
+            self.check_writable(&engine, &found, "setval()")?;
             engine.sequences.set_value(&engine, &found, value, called)?;
             state = self.state.lock();
         }
@@ -357,6 +376,9 @@ impl SessionServices for Services {
 
     fn notify(&self, channel: &str, payload: &str) -> SqlResult<()> {
         crate::notify::check(channel, payload)?;
+        if self.reads_only {
+            return Err(crate::notify::refused());
+        }
         let mut state = self.state.lock();
         if state.notifications.len() >= NOTIFICATIONS_MAX {
             return Err(SqlError::new(SqlState::ProgramLimitExceeded, "too many notifications in one statement"));

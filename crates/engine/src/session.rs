@@ -91,6 +91,8 @@ pub struct Session {
     pub(crate) only: Option<TableId>,
     /// It never writes, whatever its transactions are told.
     pub(crate) reads_only: bool,
+    /// It has shown a secret, which no answer that is kept may hold.
+    pub(crate) shows_secret: bool,
     /// What its twin on another node is to be told.
     pub(crate) changes: Changes,
     /// Prepared statements that came from there and were not wanted here yet.
@@ -178,7 +180,7 @@ impl Session {
         let entry = engine.sessions.enter(limit, of_role, &role.name, &database.name, request.peer, foreign, now)?;
         entry.activity.lock().application_name = settings.get("application_name").unwrap_or_default().to_owned();
         let mut session = Self {
-            services: Services::new(engine, entry.process_id),
+            services: Services::new(engine, entry.process_id, request.read_only),
             temporary: Temporary::of(entry.process_id),
             inbox: Arc::default(),
             cancel: entry.begin_statement(),
@@ -205,6 +207,7 @@ impl Session {
             ends_old: None,
             only: None,
             reads_only: request.read_only,
+            shows_secret: false,
             changes: Changes::default(),
             imported: HashMap::new(),
             commit_name: None,
@@ -631,6 +634,12 @@ impl Session {
         self.transaction = Some(transaction);
         self.link_advisory();
         Ok(())
+    }
+
+    /// Whether the statement that begins may write nothing.
+    pub(crate) fn is_read_only(&self) -> bool {
+        let default = || self.reads_only || self.settings.is_on("default_transaction_read_only");
+        self.transaction.as_ref().map_or_else(default, |transaction| transaction.read_only)
     }
 
     /// Refuses READ WRITE where the session may only read.

@@ -53,6 +53,9 @@ impl Session {
                 self.transaction()?.listening.push(change);
             }
             SessionCommand::Notify { channel, payload } => {
+                if self.reads_only {
+                    return Err(crate::notify::refused());
+                }
                 let process_id = self.entry.process_id;
                 self.transaction()?.notifications.add(channel, payload, process_id)?;
             }

@@ -26,17 +26,27 @@ const SWEEP_AGAIN: Duration = Duration::from_millis(100);
 /// Keys that one sweep ends, about.
 const SWEEP_KEYS: usize = 20_000;
 
+/// Gives the answers that are left when the line's task is gone, and leaves the next ones to who applies.
+struct Left<'a>(&'a Keyspace);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        let left = self.0.left_answers.lock().take();
+        self.0.answer(left.unwrap_or_default());
+    }
+}
+
 impl Keyspace {
     /// Takes what doors submit to the log and answers them, until the keyspace is dropped.
     pub async fn run(self: Arc<Self>, line: Line, proposer: Arc<dyn Proposer>) {
         *self.left_answers.lock() = Some(Vec::new());
+        // Whether it ends or is dropped.
+        let _left = Left(&self);
         tokio::select! {
             biased;
             () = self.give_answers() => {}
             () = self.propose_all(line, proposer) => {}
         }
-        let left = self.left_answers.lock().take();
-        self.answer(left.unwrap_or_default());
     }
 
     async fn give_answers(&self) {

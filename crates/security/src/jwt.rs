@@ -224,6 +224,14 @@ impl JwtVerifier {
     /// # Errors
     /// [`JwtError`]
     pub fn verify(&self, token: &str, now_s: i64) -> Result<String, JwtError> {
+        self.proof(token, now_s).map(|(role, _)| role)
+    }
+
+    /// The same, and when it proves it no more: seconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// [`JwtError`]
+    pub fn proof(&self, token: &str, now_s: i64) -> Result<(String, i64), JwtError> {
         let (header, claims, signature, signed) = split(token)?;
         let header = object(header)?;
         if header.contains_key("crit") {
@@ -246,14 +254,13 @@ impl JwtVerifier {
         Err(wrong)
     }
 
-    /// The role of claims that are signed.
-    fn role(&self, claims: &Map<String, Value>, now_s: i64) -> Result<String, JwtError> {
+    /// The role of claims that are signed, and when they end.
+    fn role(&self, claims: &Map<String, Value>, now_s: i64) -> Result<(String, i64), JwtError> {
         let seconds = |name: &str| claims.get(name).map(|value| value.as_f64().ok_or(JwtError::Malformed)).transpose();
         let now_s = now_s as f64;
         let leeway_s = LEEWAY_S as f64;
-        if seconds("exp")?.is_none_or(|exp| now_s >= exp + leeway_s) {
-            return Err(JwtError::Expired);
-        }
+        let end_s =
+            seconds("exp")?.map(|exp| exp + leeway_s).filter(|end_s| now_s < *end_s).ok_or(JwtError::Expired)?;
         if seconds("nbf")?.is_some_and(|nbf| now_s + leeway_s < nbf) {
             return Err(JwtError::Early);
         }
@@ -274,7 +281,7 @@ impl JwtVerifier {
             _ => {}
         }
         let role = text(&self.rules.role_claim).filter(|role| !role.is_empty());
-        role.map(str::to_owned).ok_or(JwtError::Role)
+        role.map(|role| (role.to_owned(), end_s as i64)).ok_or(JwtError::Role)
     }
 }
 

@@ -164,6 +164,9 @@ impl Events {
                     }
                 }
             }
+            if self.caller.is_over(&self.door.shared) {
+                return self.end("the API key or the token is over").await;
+            }
             // Rights, or the table, may be gone: with every change of the catalog they are looked at again.
             let now = engine.store().catalog_version();
             if now != version {

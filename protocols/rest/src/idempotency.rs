@@ -65,7 +65,8 @@ async fn run(door: &Arc<Door>, request: Request, next: &Next) -> Answer {
         // It writes nothing that could be written twice.
         return Ok(next.clone().run(Request::from_parts(parts, Body::from(body))).await);
     }
-    let digest = digest_of(&caller, &parts, &body);
+    let role = door.engine.store().catalog().role(&caller.user).map_or(0, |role| role.oid.0);
+    let digest = digest_of(&caller, role, &parts, &body);
     let work = Work { door: door.clone(), caller, key, digest };
     let first = work.attempt(&parts, &body, next).await;
     let is_conflict = |answer: &Answer| match answer {
@@ -92,13 +93,14 @@ fn key_of(parts: &Parts) -> Answer<String> {
     key.map(str::to_owned).ok_or_else(wrong)
 }
 
-/// Tells requests from others, with who sends them.
-fn digest_of(caller: &Caller, parts: &Parts, body: &[u8]) -> u128 {
+/// Tells requests from others, with who sends them: another role may have the name later.
+fn digest_of(caller: &Caller, role: u32, parts: &Parts, body: &[u8]) -> u128 {
     let mut hash = Sha256::new();
     let header = |name| parts.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
     let address = parts.uri.path_and_query().map_or("/", |address| address.as_str());
     for part in [
         caller.user.as_bytes(),
+        &role.to_be_bytes()[..],
         parts.method.as_str().as_bytes(),
         address.as_bytes(),
         header(header::CONTENT_TYPE),
@@ -155,8 +157,15 @@ impl Work {
         }
         match self.keep(&open, Some(Reply::Array(kept))).await {
             Ok(()) => open.commit().await?,
-            // The request has ended the transaction: that it was done is kept.
-            Err(LeaseError::Missing) => open.forget(),
+            // The request has ended the transaction. By COMMIT that it was done is kept; by ROLLBACK it is not yet.
+            Err(LeaseError::Missing) => {
+                open.forget();
+                if self.known().await?.is_none() {
+                    let again = self.begin().await?;
+                    self.keep(&again, None).await?;
+                    again.commit().await?;
+                }
+            }
             Err(error) => {
                 open.undo().await;
                 return Err(error.into());
@@ -256,8 +265,9 @@ fn replay(known: Once, digest: u128) -> Answer {
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     metrics::counter!(names::REST_REPLAYS_TOTAL).increment(1);
-    let gone =
-        || Problem::new(StatusCode::CONFLICT, "the request was done, and its answer was not kept: it was too large");
+    let gone = || {
+        Problem::new(StatusCode::CONFLICT, "the request was done, and its answer was not kept: too large, or secret")
+    };
     let Some(Reply::Array(kept)) = known.reply else { return Err(gone()) };
     let [Reply::Integer(status), Reply::Bulk(body), head @ ..] = kept.as_slice() else { return Err(gone()) };
     let mut response = Response::new(Body::from(body.clone()));

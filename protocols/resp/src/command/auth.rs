@@ -39,12 +39,12 @@ async fn log_in(session: &mut Session, user: &[u8], password: &[u8]) -> Result<R
     let name = text(user).into_owned();
     match who(session, &name, password).await? {
         Some(user) => {
-            tracing::info!(target: "audit", event = "login", door = "redis", user = %name, peer = ?session.client.peer);
+            tracing::info!(target: "audit", event = "login", door = "redis", user = name, peer = ?session.client.peer);
             session.become_user(true, Arc::new(user));
             Ok(Ok(()))
         }
         None => {
-            tracing::warn!(target: "audit", event = "login denied", door = "redis", user = %name, peer = ?session.client.peer);
+            tracing::warn!(target: "audit", event = "login denied", door = "redis", user = name, peer = ?session.client.peer);
             session.shared.stats.acl_denied_auth.fetch_add(1, Ordering::Relaxed);
             let length_max = session.shared.config.hot.acl_log_length_max.load(Ordering::Relaxed);
             let info = super::describe_client(&session.shared, &session.client);

@@ -13,6 +13,7 @@ use perigee_types::catalog::{Column, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{self, SelectItem};
 
+use super::function::body::refuse_bare;
 use super::parameters::Parameters;
 use super::point::Target;
 use super::query::{self, Extra};
@@ -93,7 +94,7 @@ fn domain_rules(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Vec<Chec
                 rule("", &ast::Expr::IsNotNull(Box::new(value.clone())), true)?;
             }
             for check in &domain.checks {
-                rule(&check.name, &domain_check(&check.expression, &value)?, false)?;
+                rule(&check.name, &domain_check(&check.expression, &value, context)?, false)?;
             }
         }
     }
@@ -104,8 +105,9 @@ fn domain_rules(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Vec<Chec
 ///
 /// # Errors
 /// `42601` where it is no expression.
-pub(super) fn domain_check(expression: &str, value: &ast::Expr) -> SqlResult<ast::Expr> {
+pub(super) fn domain_check(expression: &str, value: &ast::Expr, context: &PlanContext) -> SqlResult<ast::Expr> {
     let mut expression = parse_expression(expression)?;
+    refuse_bare(&expression, context)?;
     let _: ControlFlow<()> = ast::visit_expressions_mut(&mut expression, |expr| {
         if matches!(expr, ast::Expr::Identifier(ident) if fold(ident) == "value") {
             *expr = value.clone();
@@ -116,6 +118,7 @@ pub(super) fn domain_check(expression: &str, value: &ast::Expr) -> SqlResult<ast
 }
 
 fn test(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -> SqlResult<RowExpression> {
+    refuse_bare(expression, context)?;
     let context = &PlanContext { declared: &[], ..*context };
     let target = Target { table: Arc::clone(table), known_as: table.name.clone(), only: true, through: None };
     let mut parameters = Parameters::default();
@@ -148,7 +151,13 @@ fn row_plan(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -
     let item = SelectItem::UnnamedExpr(expression.clone());
     let query = returning::select_query(vec![item], vec![from], None);
     let extra = Extra::Named(table.name.clone(), Box::new(scan));
-    query::relational(query, context, Parameters::default(), Some(extra))
+    let relational = query::relational(query, context, Parameters::default(), Some(extra))?;
+    // Nobody asks for rights to what a function's body reads here.
+    let reads_others = context.catalog.has_functions() && relational.reads.iter().any(|oid| *oid != table.oid);
+    if reads_others && refuse_calls(expression, "expressions", "expression").is_ok() {
+        return Err(SqlError::unsupported("a function that reads tables in an expression over a row"));
+    }
+    Ok(relational)
 }
 
 /// A condition over the rows of a table.
@@ -278,6 +287,7 @@ pub fn rewritten_value(
 fn generated_value(table: &Arc<Table>, place: usize, text: &str, context: &PlanContext) -> SqlResult<RowExpression> {
     let context = &PlanContext { declared: &[], ..*context };
     let expression = parse_expression(text)?;
+    refuse_bare(&expression, context)?;
     // Keys of indexes are made behind all other columns.
     let of_index = table.columns.get(place).is_some_and(Column::is_hidden);
     for number in check_columns(table, text) {
@@ -358,6 +368,7 @@ pub(super) fn index_predicate(table: &Arc<Table>, predicate: &ast::Expr, context
 
 /// The type of an expression that always gives the same for the same row.
 fn of_row_alone(table: &Arc<Table>, expr: &ast::Expr, what: &str, context: &PlanContext) -> SqlResult<SqlType> {
+    refuse_bare(expr, context)?;
     let has_query = ast::visit_expressions(expr, |expr| match expr {
         ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),

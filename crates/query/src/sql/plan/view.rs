@@ -35,7 +35,12 @@ impl<'a> Views<'a> {
     }
 
     /// Plans the query of a view. Names in it are qualified: the search path does not matter.
-    pub(super) fn plan_body(&self, mut body: Box<ast::Query>) -> SqlResult<LogicalPlan> {
+    pub(super) fn plan_body(&self, body: Box<ast::Query>) -> SqlResult<LogicalPlan> {
+        self.plan_reading(body).map(|(plan, _)| plan)
+    }
+
+    /// The plan, and what it reads.
+    fn plan_reading(&self, mut body: Box<ast::Query>) -> SqlResult<(LogicalPlan, Vec<Oid>)> {
         let depth = self.depth.get();
         if depth >= DEPTH_MAX {
             return Err(SqlError::new(SqlState::StatementTooComplex, "views are nested too deeply"));
@@ -46,7 +51,8 @@ impl<'a> Views<'a> {
         let nested = Views { context: &context, depth: Cell::new(depth + 1) };
         let planning = query::planning(&context, &nested);
         let planner = datafusion::sql::planner::SqlToRel::new_with_options(&planning, planning.parser_options());
-        planner.sql_statement_to_plan(ast::Statement::Query(body)).map_err(sql_error)
+        let plan = planner.sql_statement_to_plan(ast::Statement::Query(body)).map_err(sql_error)?;
+        Ok((plan, planning.reads()))
     }
 
     /// The rows that a materialized view holds.
@@ -60,7 +66,14 @@ impl ViewPlanner for Views<'_> {
         let statement = parse(&view.query)?.pop().ok_or_else(|| damaged(view))?;
         let Ast::Sql(ast) = statement.ast else { return Err(damaged(view)) };
         let ast::Statement::Query(body) = *ast else { return Err(damaged(view)) };
-        let plan = self.plan_body(body)?;
+        let (plan, reads) = self.plan_reading(body)?;
+        // Whose rights count for what a view reads is known for what it read when it was made: a function may have been
+        // replaced since, or mean another one.
+        if self.context.catalog.has_functions() && reads.iter().any(|oid| !view.depends_on.contains(oid)) {
+            let text = format!("a function that view \"{}\" calls reads other tables than when it was made", view.name);
+            return Err(SqlError::new(SqlState::ObjectNotInPrerequisiteState, text)
+                .hint("Use CREATE OR REPLACE VIEW to make it anew."));
+        }
         rename(plan, view.columns.iter().map(|(name, _)| name.as_str()))
     }
 
@@ -215,6 +228,19 @@ impl VisitorMut for Qualify<'_> {
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
         if let Some(with) = &query.with {
             self.ctes.extend(with.cte_tables.iter().map(|cte| fold(&cte.alias.name)));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
+        if let ast::Expr::Function(call) = expr
+            && let ast::FunctionArguments::List(list) = &call.args
+            && call.name.0.len() == 1
+            && let Some(function) = super::function::body::find(&call.name, list.args.len(), self.context)
+            && let Some(schema) = self.context.catalog.object(function.schema)
+        {
+            let quoted = |name: &str| ObjectNamePart::Identifier(Ident::with_quote('"', name));
+            call.name = ObjectName(vec![quoted(schema.name()), quoted(&function.name)]);
         }
         ControlFlow::Continue(())
     }

@@ -59,6 +59,29 @@ pub(in crate::sql::plan) fn find(name: &ObjectName, arguments: usize, context: &
     found.cloned()
 }
 
+/// Refuses users' functions without a schema in an expression that the catalog keeps as text: with another search path it
+/// would mean another one.
+///
+/// # Errors
+/// `0A000`
+pub(in crate::sql::plan) fn refuse_bare(expr: &Expr, context: &PlanContext) -> SqlResult<()> {
+    let found = visit_expressions(expr, |expr| match expr {
+        Expr::Function(call) if call.name.0.len() == 1 => {
+            let ast::FunctionArguments::List(list) = &call.args else { return ControlFlow::Continue(()) };
+            find(&call.name, list.args.len(), context).map_or(ControlFlow::Continue(()), ControlFlow::Break)
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    match found {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(function) => {
+            let what =
+                format!("function {} without its schema in a constraint, index or generated column", function.name);
+            Err(SqlError::unsupported(what).hint("Write the name of its schema before its own."))
+        }
+    }
+}
+
 /// The arguments of a call in the order of the parameters, with defaults for those that are not there.
 ///
 /// # Errors
@@ -140,7 +163,7 @@ pub(in crate::sql::plan) fn value(
     context: &PlanContext,
 ) -> SqlResult<Expr> {
     let [ty] = function.returns.types().collect::<Vec<_>>()[..] else { return Err(SqlError::internal("no value")) };
-    let nulls = if function.strict { null_test(function, &arguments)? } else { None };
+    let nulls = if function.strict { null_test(function, &arguments, context)? } else { None };
     let mut query = query_of(function)?;
     let inner = match row_expression(&query) {
         Some(mut expr) => {
@@ -148,6 +171,7 @@ pub(in crate::sql::plan) fn value(
             Expr::Nested(Box::new(expr))
         }
         None => {
+            refuse_volatile(function, &arguments, context)?;
             let arguments = enclose(&mut query, arguments, number, owner_of, context)?;
             substitute(&mut query, function, arguments, context)?;
             first_row(&mut query);
@@ -179,8 +203,9 @@ pub(in crate::sql::plan) fn rows(
     owner_of: impl Fn(&Ident) -> Option<String>,
     context: &PlanContext,
 ) -> SqlResult<Query> {
-    let nulls = if function.strict { null_test(function, &arguments)? } else { None };
+    let nulls = if function.strict { null_test(function, &arguments, context)? } else { None };
     let mut query = query_of(function)?;
+    refuse_volatile(function, &arguments, context)?;
     let arguments = enclose(&mut query, arguments, number, owner_of, context)?;
     substitute(&mut query, function, arguments, context)?;
     let relation = Ident::with_quote('"', format!("{} {number}", function.name));
@@ -204,10 +229,8 @@ pub(in crate::sql::plan) fn rows(
 }
 
 /// Whether any argument is NULL; `None` without arguments.
-fn null_test(function: &Function, arguments: &[Expr]) -> SqlResult<Option<Expr>> {
-    if arguments.iter().any(is_volatile) {
-        return Err(twice(function));
-    }
+fn null_test(function: &Function, arguments: &[Expr], context: &PlanContext) -> SqlResult<Option<Expr>> {
+    refuse_volatile(function, arguments, context)?;
     let tests = arguments.iter().map(|argument| Expr::IsNull(Box::new(Expr::Nested(Box::new(argument.clone())))));
     Ok(tests.reduce(|left, right| Expr::BinaryOp {
         left: Box::new(left),
@@ -216,8 +239,17 @@ fn null_test(function: &Function, arguments: &[Expr]) -> SqlResult<Option<Expr>>
     }))
 }
 
+/// What is evaluated for each row of the body, or beside it, may not differ from time to time.
+fn refuse_volatile(function: &Function, arguments: &[Expr], context: &PlanContext) -> SqlResult<()> {
+    let volatile = arguments.iter().any(|argument| is_volatile(argument, context, &mut BTreeSet::new()));
+    if volatile { Err(twice(function)) } else { Ok(()) }
+}
+
 fn twice(function: &Function) -> SqlError {
-    SqlError::unsupported(format_args!("a volatile argument of {}, which its body uses more than once,", function.name))
+    SqlError::unsupported(format_args!(
+        "a volatile argument of {}, which its body does not use exactly once,",
+        function.name
+    ))
 }
 
 /// `CAST(expr AS type)`
@@ -291,13 +323,23 @@ fn gathers(expr: &Expr) -> bool {
     found.is_break()
 }
 
-fn is_volatile(expr: &Expr) -> bool {
-    let found = visit_expressions(expr, |expr| match expr {
-        Expr::Function(function) => {
-            let name = function.name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
-            if VOLATILE.contains(&name.as_str()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+/// Also of what the bodies of users' functions call; `seen` are those that were looked at.
+fn is_volatile<N: ast::Visit>(node: &N, context: &PlanContext, seen: &mut BTreeSet<perigee_types::Oid>) -> bool {
+    let found = visit_expressions(node, |expr| {
+        let Expr::Function(call) = expr else { return ControlFlow::Continue(()) };
+        let name = call.name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
+        if VOLATILE.contains(&name.as_str()) {
+            return ControlFlow::Break(());
         }
-        _ => ControlFlow::Continue(()),
+        let ast::FunctionArguments::List(list) = &call.args else { return ControlFlow::Continue(()) };
+        let Some(function) = find(&call.name, list.args.len(), context) else { return ControlFlow::Continue(()) };
+        if !seen.insert(function.oid) {
+            return ControlFlow::Continue(());
+        }
+        match query_of(&function) {
+            Ok(body) if !is_volatile(&body, context, seen) => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
     });
     found.is_break()
 }
@@ -341,18 +383,20 @@ fn substitute<N: VisitMut>(
 ) -> SqlResult<()> {
     let mut named = Named { context, columns: BTreeSet::new(), relations: BTreeSet::new() };
     let _ = node.visit(&mut named);
-    let volatile: Vec<bool> = arguments.iter().map(is_volatile).collect();
+    let volatile: Vec<bool> =
+        arguments.iter().map(|argument| is_volatile(argument, context, &mut BTreeSet::new())).collect();
     let arguments = arguments
         .into_iter()
         .zip(&function.parameters)
         .map(|(argument, parameter)| cast(Expr::Nested(Box::new(argument)), &parameter.ty, context.catalog))
         .collect::<SqlResult<Vec<_>>>()?;
     let uses = vec![0; arguments.len()];
-    let mut substitution = Substitution { function, arguments, columns: named.columns, uses };
+    let sizes = arguments.iter().map(|argument| Size::of(argument).count).collect();
+    let mut substitution = Substitution { function, arguments, columns: named.columns, uses, sizes, grown: 0 };
     match node.visit(&mut substitution) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => {
-            let repeated = substitution.uses.iter().zip(volatile).any(|(uses, volatile)| volatile && *uses > 1);
+            let repeated = substitution.uses.iter().zip(volatile).any(|(uses, volatile)| volatile && *uses != 1);
             if repeated { Err(twice(function)) } else { Ok(()) }
         }
     }
@@ -364,7 +408,45 @@ struct Substitution<'a> {
     /// What the body's relations call their columns: these come before parameters.
     columns: BTreeSet<String>,
     uses: Vec<usize>,
+    /// How many expressions each argument is, and how many have been put in.
+    sizes: Vec<usize>,
+    grown: usize,
 }
+
+/// How many expressions there are in a part of a statement, and how deep they stand in each other.
+#[derive(Default)]
+pub(in crate::sql::plan) struct Size {
+    pub(in crate::sql::plan) count: usize,
+    pub(in crate::sql::plan) depth: usize,
+    open: usize,
+}
+
+impl Size {
+    pub(in crate::sql::plan) fn of<N: ast::Visit>(node: &N) -> Self {
+        let mut size = Self::default();
+        let _ = ast::Visit::visit(node, &mut size);
+        size
+    }
+}
+
+impl ast::Visitor for Size {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.count += 1;
+        self.open += 1;
+        self.depth = self.depth.max(self.open);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.open = self.open.saturating_sub(1);
+        ControlFlow::Continue(())
+    }
+}
+
+/// Expressions that calls of a statement may become.
+pub(in crate::sql::plan) const EXPRESSIONS_MAX: usize = 100_000;
 
 impl Substitution<'_> {
     fn place(&self, expr: &Expr) -> Option<Result<usize, SqlError>> {
@@ -400,6 +482,10 @@ impl VisitorMut for Substitution<'_> {
             Some(Ok(place)) => place,
         };
         if let (Some(argument), Some(uses)) = (self.arguments.get(place), self.uses.get_mut(place)) {
+            self.grown += self.sizes.get(place).copied().unwrap_or_default();
+            if self.grown > EXPRESSIONS_MAX {
+                return ControlFlow::Break(SqlError::new(SqlState::StatementTooComplex, "stack depth limit exceeded"));
+            }
             *expr = argument.clone();
             *uses += 1;
         }
@@ -497,9 +583,16 @@ fn enclose(
     let mut apart = Apart { number, columns: named.columns, relations: named.relations };
     let _ = query.visit(&mut apart);
     for argument in &mut arguments {
+        // A name within a query of its own may be one of that query's columns.
+        let queries = visit_expressions(argument, |expr| match expr {
+            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
+            Expr::Function(call) if matches!(call.args, ast::FunctionArguments::Subquery(_)) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        let queries = queries.is_break();
         let qualified = ast::visit_expressions_mut(argument, |expr| {
             if let Expr::Identifier(ident) = expr {
-                let Some(owner) = owner_of(ident) else {
+                let Some(owner) = owner_of(ident).filter(|_| !queries) else {
                     let what = format!("column {ident} as an argument of a function that reads tables");
                     let hint = "Write the name of its table before the column's.";
                     return ControlFlow::Break(SqlError::unsupported(what).hint(hint));
@@ -585,6 +678,8 @@ impl VisitorMut for Apart {
 /// Whether the catalog's texts of an object call a function of this name: `name(`, with the name in quotes or not.
 #[must_use]
 pub fn text_calls(text: &str, name: &str) -> bool {
+    let any_case = text.to_lowercase();
+    let text = if name.to_lowercase() == name { any_case.as_str() } else { text };
     let calls = |written: &str| {
         text.match_indices(written).any(|(at, _)| {
             let before = text.get(..at).and_then(|before| before.chars().next_back());
@@ -592,7 +687,7 @@ pub fn text_calls(text: &str, name: &str) -> bool {
             behind.starts_with('(') && !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
         })
     };
-    calls(name) || calls(&format!("\"{name}\"")) || calls(&name.to_uppercase())
+    calls(name) || calls(&format!("\"{name}\""))
 }
 
 #[cfg(test)]

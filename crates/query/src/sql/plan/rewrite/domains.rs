@@ -41,7 +41,7 @@ pub(super) fn cast(expr: &Expr, context: &PlanContext) -> SqlResult<Option<Expr>
             args.extend([text(&ty.name), text(""), Expr::IsNotNull(Box::new(value.clone()))]);
         }
         for check in &domain.checks {
-            args.extend([text(&ty.name), text(&check.name), domain_check(&check.expression, &value)?]);
+            args.extend([text(&ty.name), text(&check.name), domain_check(&check.expression, &value, context)?]);
         }
     }
     Ok(Some(call(DOMAIN_VALUE, args)))

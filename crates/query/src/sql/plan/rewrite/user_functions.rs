@@ -17,6 +17,8 @@ use crate::sql::context::PlanContext;
 const DEPTH_MAX: usize = 32;
 const CALLS_MAX: usize = 10_000;
 const CALLS_IN_FROM_MAX: usize = 64;
+/// How deep expressions may stand in each other where bodies were put in: what is planned walks them by recursion.
+const NESTED_MAX: usize = 2_000;
 
 /// The calls of a statement.
 #[derive(Default)]
@@ -25,6 +27,9 @@ pub(super) struct Calls {
     open: Vec<usize>,
     made: usize,
     made_in_from: usize,
+    /// How many expressions bodies have become, and how many are around the one that is looked at.
+    expressions: usize,
+    depth: usize,
 }
 
 impl Calls {
@@ -38,6 +43,7 @@ impl Calls {
         scopes: &[whole_rows::Relations],
         context: &PlanContext,
     ) -> SqlResult<()> {
+        self.depth += 1;
         let Expr::Function(call) = &*expr else { return Ok(()) };
         let FunctionArguments::List(list) = &call.args else { return no_list(call, context).map_or(Ok(()), Err) };
         let Some(function) = body::find(&call.name, list.args.len(), context) else { return Ok(()) };
@@ -53,15 +59,25 @@ impl Calls {
         let arguments = body::arguments(&function, &list.args)?;
         let owner_of = |ident: &Ident| whole_rows::owner_of(ident, scopes).map(str::to_owned);
         *expr = body::value(&function, arguments, self.made, owner_of, context)?;
+        self.grow(&body::Size::of(expr))?;
         self.open.push(place(expr));
         Ok(())
     }
 
     /// Behind an expression.
     pub(super) fn leave(&mut self, expr: &Expr) {
+        self.depth = self.depth.saturating_sub(1);
         if self.open.last() == Some(&place(expr)) {
             self.open.pop();
         }
+    }
+
+    fn grow(&mut self, by: &body::Size) -> SqlResult<()> {
+        self.expressions += by.count;
+        if self.expressions > body::EXPRESSIONS_MAX || self.depth + by.depth > NESTED_MAX {
+            return Err(too_deep());
+        }
+        Ok(())
     }
 
     /// Puts queries where FROM calls users' functions.
@@ -152,6 +168,7 @@ impl Calls {
             }
             _ => body::rows(&function, arguments, &names, self.made, owner_of, context)?,
         };
+        self.grow(&body::Size::of(&subquery))?;
         *relation = TableFactor::Derived {
             lateral,
             subquery: Box::new(subquery),
