@@ -21,6 +21,52 @@ fn listed(server: &Server, authorization: &str) -> Value {
     ask(server, authorization, statement).json()["rows"].clone()
 }
 
+/// Whatever the role may do: neither by functions, nor by commands that are no statements of rows.
+#[tokio::test]
+async fn a_key_that_reads_writes_by_no_way() {
+    let server = asking().start().unwrap();
+    let owner = basic("postgres", PASSWORD);
+    assert_eq!(ask(&server, &owner, "CREATE SEQUENCE s; CREATE TABLE t (a int)").status, 200);
+    let (_, reader) = create(&server, &owner, "'postgres', 'a monitor', scope => 'read'");
+    let elsewhere = server.data_dir().join("stolen");
+    let backup = format!("CALL perigee.backup('file://{}')", elsewhere.display());
+    for statement in [
+        "SELECT nextval('s')",
+        "SELECT setval('s', 100)",
+        "SELECT pg_notify('c', 'x')",
+        "NOTIFY c",
+        "VACUUM",
+        "CHECKPOINT",
+        "BEGIN; LOCK TABLE t",
+        "CALL perigee.migrate('t', 'cold')",
+        "CALL perigee.compact('t')",
+        "CALL perigee.collect_cold_files()",
+        backup.as_str(),
+    ] {
+        let answer = ask(&server, &format!("Bearer {reader}"), statement);
+        assert_eq!(problem(&answer).0, 403, "{statement}: {}", answer.text());
+    }
+    assert!(!elsewhere.exists());
+    assert_eq!(ask(&server, &owner, "SELECT nextval('s') AS n").json()["rows"][0]["n"], 1);
+}
+
+/// A key is shown once: a retry is told that the answer was not kept.
+#[tokio::test]
+async fn no_kept_answer_holds_a_key() {
+    let server = asking().start().unwrap();
+    let owner = basic("postgres", PASSWORD);
+    let made = || {
+        let headers = [("Authorization", owner.as_str()), ("Idempotency-Key", "k-1")];
+        call(&server, "POST", "/v1/sql", &headers, &json!({"sql": "CALL perigee.create_api_key('postgres')"}))
+    };
+    let first = made();
+    assert_eq!(first.status, 200, "{}", first.text());
+    let again = made();
+    assert_eq!(problem(&again).0, 409, "{}", again.text());
+    assert!(!again.text().contains("pgk_"));
+    assert_eq!(ask(&server, &owner, "SELECT count(*) AS n FROM perigee.api_keys").json()["rows"][0]["n"], 1);
+}
+
 #[tokio::test]
 async fn keys_prove_roles_until_they_are_revoked() {
     let mut server = asking().start().unwrap();
