@@ -1,11 +1,13 @@
 //! A node as a process.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -389,6 +391,9 @@ fn doors() -> Result<[SocketAddr; 5], TestkitError> {
 /// Ports that the system gives to nobody who only connects: a server that is started again finds its own still free.
 const PORTS: Range<u16> = 12_000..32_000;
 
+/// Ports that were given to a test of this process: it may not listen there yet, or listen there again.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
 /// Loopback addresses that nobody listens on.
 pub(crate) fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, TestkitError> {
     // All at once, so that they differ.
@@ -397,7 +402,11 @@ pub(crate) fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, TestkitErr
     while listeners.len() < count {
         let address = SocketAddr::from(([127, 0, 0, 1], rand::rng().random_range(PORTS)));
         match TcpListener::bind(address) {
-            Ok(listener) => listeners.push((address, listener)),
+            Ok(listener) => {
+                if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(address.port()) {
+                    listeners.push((address, listener));
+                }
+            }
             Err(error) if tries > 1_000 => return Err(TestkitError::io("a free port")(error)),
             Err(_) => tries += 1,
         }
