@@ -20,9 +20,6 @@ use crate::unit::{Command, Unit};
 use crate::waiters::Waiter;
 use crate::{Context, Effects, EventClass, Reply, StorageFault, Writer};
 
-/// So many clients are answered on the thread that applies.
-const ANSWERED_HERE: usize = 2;
-
 impl Keyspace {
     /// Applies an entry and gives a digest of what it did. Its clients are answered at [`Keyspace::publish`].
     ///
@@ -157,33 +154,7 @@ impl Keyspace {
 
     /// Answers the clients of all entries applied so far; the end of a batch.
     pub fn publish(&self) {
-        let finished = std::mem::take(&mut *self.finished.lock());
-        if finished.len() > ANSWERED_HERE {
-            self.leave_answers(finished);
-        } else {
-            self.answer(finished);
-        }
-        // Now that nobody waits for it.
-        crate::script::clean_spent();
-    }
-
-    /// Leaves answers to the task of the line: to wake many tasks from a thread that is not theirs costs a lock and often a
-    /// system call for each, and there it costs neither.
-    fn leave_answers(&self, finished: Vec<Finished>) {
-        let mut left = self.left_answers.lock();
-        match left.as_mut() {
-            Some(left) => left.extend(finished),
-            None => {
-                drop(left);
-                return self.answer(finished);
-            }
-        }
-        drop(left);
-        self.answers_left.notify_one();
-    }
-
-    pub(crate) fn answer(&self, finished: Vec<Finished>) {
-        for finished in finished {
+        for finished in std::mem::take(&mut *self.finished.lock()) {
             // A client that has gone is no error; but it must not wait on for what others could have.
             match finished {
                 Finished::Unit(answer, result) => {
@@ -194,6 +165,8 @@ impl Keyspace {
                 Finished::Waiter(answer, result) => drop(answer.send(result)),
             }
         }
+        // Now that nobody waits for it.
+        crate::script::clean_spent();
     }
 
     /// Tells the clients of an entry of this process that it had no effect.

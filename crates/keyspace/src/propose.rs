@@ -26,38 +26,9 @@ const SWEEP_AGAIN: Duration = Duration::from_millis(100);
 /// Keys that one sweep ends, about.
 const SWEEP_KEYS: usize = 20_000;
 
-/// Gives the answers that are left when the line's task is gone, and leaves the next ones to who applies.
-struct Left<'a>(&'a Keyspace);
-
-impl Drop for Left<'_> {
-    fn drop(&mut self) {
-        let left = self.0.left_answers.lock().take();
-        self.0.answer(left.unwrap_or_default());
-    }
-}
-
 impl Keyspace {
-    /// Takes what doors submit to the log and answers them, until the keyspace is dropped.
+    /// Takes what doors submit to the log, until the keyspace is dropped.
     pub async fn run(self: Arc<Self>, line: Line, proposer: Arc<dyn Proposer>) {
-        *self.left_answers.lock() = Some(Vec::new());
-        // Whether it ends or is dropped.
-        let _left = Left(&self);
-        tokio::select! {
-            biased;
-            () = self.give_answers() => {}
-            () = self.propose_all(line, proposer) => {}
-        }
-    }
-
-    async fn give_answers(&self) {
-        loop {
-            self.answers_left.notified().await;
-            let left = self.left_answers.lock().as_mut().map(std::mem::take);
-            self.answer(left.unwrap_or_default());
-        }
-    }
-
-    async fn propose_all(&self, line: Line, proposer: Arc<dyn Proposer>) {
         let mut line = line.0;
         let mut on_their_way: FuturesUnordered<BoxFuture<'static, (u64, Result<(), SubmitError>)>> =
             FuturesUnordered::new();

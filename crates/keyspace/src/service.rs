@@ -19,7 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use perigee_runtime::Clock;
 use perigee_storage::budget::{Guard, MemoryBudget};
 use rustc_hash::FxHashMap;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::db::Position;
 use crate::error::Block;
@@ -128,9 +128,6 @@ pub struct Keyspace {
     pub(crate) unended: Mutex<Vec<Position>>,
     /// Answers that go out when the batch is published.
     pub(crate) finished: Mutex<Vec<Finished>>,
-    /// Those that the line's task is to give; `None` while there is no such task.
-    pub(crate) left_answers: Mutex<Option<Vec<Finished>>>,
-    pub(crate) answers_left: Notify,
     pub(crate) listener: RwLock<Option<Arc<dyn Listener>>>,
     /// Commands that were applied or read.
     pub(crate) commands: AtomicU64,
@@ -170,8 +167,6 @@ impl Keyspace {
             local_waiters: Mutex::default(),
             unended: Mutex::default(),
             finished: Mutex::default(),
-            left_answers: Mutex::default(),
-            answers_left: Notify::new(),
             listener: RwLock::default(),
             commands: AtomicU64::new(0),
             counted: Mutex::default(),
