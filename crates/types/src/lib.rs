@@ -7,7 +7,7 @@
 //! - [`enum_type`]: enumerated types
 //! - [`value`]: one datum outside of Arrow
 //! - [`key`]: order-preserving key encoding
-//! - [`network`]: addresses
+//! - [`network`]: internet and hardware addresses
 //! - [`partition`]: which partition a row belongs to
 //! - [`row`]: compact row encoding, as it stands in the log
 //! - [`acl`]: privileges on objects
