@@ -159,6 +159,12 @@ impl Consensus {
         }
     }
 
+    /// Runs a task on the threads of core and apply, for who feeds them: neither waits to be woken by the other. It must not
+    /// block for long, as nothing is committed meanwhile.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.handle.spawn(task);
+    }
+
     /// The term in which this node leads and has applied its first entry; before that nothing may be served or locked.
     #[must_use]
     pub fn leader_term(&self) -> Option<Term> {

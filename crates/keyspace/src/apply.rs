@@ -395,7 +395,7 @@ impl EntryRun<'_> {
         self.state.waiters.insert(at, waiter);
         let (served, receiver) = oneshot::channel();
         if self.own {
-            let local = LocalWaiter { client: unit.client, served, otherwise: block.otherwise.clone() };
+            let local = LocalWaiter { client: unit.client, served, otherwise: block.otherwise.clone(), ends: false };
             self.keyspace.local_waiters.lock().insert(at, local);
         }
         (at, block, receiver)

@@ -148,7 +148,7 @@ impl Keyspace {
 }
 
 /// Lets those run who may have more for this entry.
-async fn gather(line: &mut mpsc::Receiver<Submitted>, gathered: &mut Vec<Submitted>) {
+async fn gather(line: &mut mpsc::UnboundedReceiver<Submitted>, gathered: &mut Vec<Submitted>) {
     for _ in 0..TURNS_MAX {
         let before = gathered.len();
         tokio::task::yield_now().await;

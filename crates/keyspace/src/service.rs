@@ -28,9 +28,7 @@ use crate::state::{DbId, State};
 use crate::unit::{Command, Unit};
 use crate::{Context, Effects, Error, EventClass, Load, Reader, Reply, StorageFault};
 
-/// Units and ends of waits in the line.
-const LINE_ITEMS_MAX: usize = 16_384;
-/// KiB of units between a door and their answers.
+/// KiB of units between a door and their answers, at least one for each: what bounds the line.
 const LINE_KIB_MAX: usize = 512 << 10;
 
 /// Why a unit has no replies.
@@ -106,6 +104,8 @@ pub(crate) struct LocalWaiter {
     pub(crate) served: oneshot::Sender<Result<Reply, SubmitError>>,
     /// What it is told when it is taken away.
     pub(crate) otherwise: Reply,
+    /// CLIENT UNBLOCK has ended it, and the log does not have that yet.
+    pub(crate) ends: bool,
 }
 
 /// The keyspace of a node.
@@ -119,7 +119,7 @@ pub struct Keyspace {
     pub(crate) applied_ms: AtomicI64,
     /// Tells this process's entries from others'.
     pub(crate) origin: u64,
-    line: mpsc::Sender<Submitted>,
+    line: mpsc::UnboundedSender<Submitted>,
     room: Semaphore,
     /// Units of entries on their way, by number.
     pub(crate) on_their_way: Mutex<FxHashMap<u64, Vec<Submitted>>>,
@@ -146,13 +146,13 @@ pub(crate) enum Finished {
 }
 
 /// The end of the line that the proposer task takes from.
-pub struct Line(pub(crate) mpsc::Receiver<Submitted>);
+pub struct Line(pub(crate) mpsc::UnboundedReceiver<Submitted>);
 
 impl Keyspace {
     /// An empty keyspace; give the [`Line`] to [`Keyspace::run`].
     #[must_use]
     pub fn new(state: State, load: Box<dyn Load + Send + Sync>, clock: Arc<dyn Clock>) -> (Arc<Self>, Line) {
-        let (line, rest) = mpsc::channel(LINE_ITEMS_MAX);
+        let (line, rest) = mpsc::unbounded_channel();
         let keyspace = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             state: RwLock::new(state),
@@ -303,7 +303,7 @@ impl Keyspace {
         let kib = unit.bytes() / 1_024 + 1;
         let _room = self.room.acquire_many(u32::try_from(kib.min(LINE_KIB_MAX)).unwrap_or(u32::MAX)).await;
         let (answer, answered) = oneshot::channel();
-        self.put(Submitted { item: Item::Unit(unit), answer: Some(answer) }).await?;
+        self.put(Submitted { item: Item::Unit(unit), answer: Some(answer) })?;
         let Answered { answer, commands } = answered.await.unwrap_or(Err(SubmitError::Unknown))?;
         Ok(match answer {
             Answer::Replies(replies) => Started::Replies(replies, commands),
@@ -318,15 +318,15 @@ impl Keyspace {
     pub async fn unblock(self: &Arc<Self>, client: u64, with_error: bool) -> bool {
         let at = {
             let mut waiters = self.local_waiters.lock();
-            let Some((at, waiter)) = waiters.iter_mut().find(|(_, waiter)| waiter.client == client) else {
-                return false;
-            };
+            let waiting = waiters.iter_mut().find(|(_, waiter)| waiter.client == client && !waiter.ends);
+            let Some((at, waiter)) = waiting else { return false };
+            waiter.ends = true;
             if with_error {
                 waiter.otherwise = Reply::error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
             }
             *at
         };
-        self.put(Submitted { item: Item::Unblock(at), answer: None }).await.is_ok()
+        self.put(Submitted { item: Item::Unblock(at), answer: None }).is_ok()
     }
 
     /// Connections of this node that wait.
@@ -337,14 +337,14 @@ impl Keyspace {
 
     /// Ends a wait whose client has gone: what comes later is for others.
     pub(crate) fn end_wait(&self, at: Position) {
-        if self.line.try_send(Submitted { item: Item::Unblock(at), answer: None }).is_err() {
+        if self.put(Submitted { item: Item::Unblock(at), answer: None }).is_err() {
             self.unended.lock().push(at);
         }
     }
 
-    async fn put(&self, submitted: Submitted) -> Result<(), SubmitError> {
+    fn put(&self, submitted: Submitted) -> Result<(), SubmitError> {
         let closed = |_| SubmitError::Refused("ERR the node is stopping".to_owned());
-        self.line.send(submitted).await.map_err(closed)
+        self.line.send(submitted).map_err(closed)
     }
 }
 
@@ -382,7 +382,7 @@ impl Waiting {
                 served = &mut self.served => reply = Some(served.unwrap_or_else(unknown)),
                 () = keyspace.clock.sleep(Duration::from_millis(self.timeout_ms)) => {
                     // It may be served before the log knows that its time is over.
-                    keyspace.put(Submitted { item: Item::Unblock(self.at), answer: None }).await?;
+                    keyspace.put(Submitted { item: Item::Unblock(self.at), answer: None })?;
                 }
             }
         }

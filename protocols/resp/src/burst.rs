@@ -124,7 +124,8 @@ impl Session {
         mut args: impl Iterator<Item = &'a [Bytes]>,
         began: Instant,
     ) -> Result<(), Ended> {
-        let took = began.elapsed() / u32::try_from(entries.len()).unwrap_or(1).max(1);
+        let ended = Instant::now();
+        let took = (ended - began) / u32::try_from(entries.len()).unwrap_or(1).max(1);
         // One that is written is of no more use: those behind it may wait for the client for long.
         for (number, reply) in replies.into_iter().enumerate() {
             self.write(&reply);
@@ -146,7 +147,7 @@ impl Session {
             }
         }
         if let Some(last) = entries.last() {
-            self.show_ran(last);
+            self.show_ran(last, ended);
         }
         Ok(())
     }

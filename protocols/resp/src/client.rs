@@ -133,7 +133,12 @@ impl Client {
 
     /// Milliseconds since it was accepted.
     pub(crate) fn age_ms(&self) -> u64 {
-        u64::try_from(self.created.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.age_ms_at(Instant::now())
+    }
+
+    /// The same at another moment.
+    pub(crate) fn age_ms_at(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.created).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Ends it from outside.

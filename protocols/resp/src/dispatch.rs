@@ -177,12 +177,12 @@ impl Session {
     /// Keeps what statistics keep of a command that has run.
     pub(crate) fn ran(&mut self, entry: &'static Entry, args: &[Bytes], took: std::time::Duration, failed: bool) {
         self.count(entry, args, took, failed);
-        self.show_ran(entry);
+        self.show_ran(entry, Instant::now());
     }
 
     /// What others see of the last command that has run.
-    pub(crate) fn show_ran(&self, entry: &Entry) {
-        self.client.active_ms.store(self.client.age_ms(), Ordering::Relaxed);
+    pub(crate) fn show_ran(&self, entry: &Entry, at: Instant) {
+        self.client.active_ms.store(self.client.age_ms_at(at), Ordering::Relaxed);
         self.client.view.lock().runs(entry.spec.name);
     }
 

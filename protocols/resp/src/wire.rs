@@ -214,7 +214,10 @@ impl Wire {
             self.written += count;
             client.sent_bytes.fetch_add(count as u64, Ordering::Relaxed);
             self.must_flush = true;
-            client.written_ms.store(client.age_ms(), Ordering::Relaxed);
+            if self.written < self.output.len() {
+                // Only who does not take all of it may be one that does not read; of others the look at all clients knows.
+                client.written_ms.store(client.age_ms(), Ordering::Relaxed);
+            }
         }
         self.written = 0;
         self.output.clear();
