@@ -165,13 +165,17 @@ async fn gather(line: &mut mpsc::UnboundedReceiver<Submitted>, gathered: &mut Ve
 
 /// Batches that fit an entry each, but for a single large unit.
 fn divide(gathered: Vec<Submitted>) -> Vec<Vec<Submitted>> {
+    let bytes_of = |submitted: &Submitted| match &submitted.item {
+        Item::Unit(unit) => unit.bytes(),
+        Item::Unblock(_) => 16,
+    };
+    if gathered.iter().map(bytes_of).sum::<usize>() <= GATHERED_BYTES {
+        return vec![gathered];
+    }
     let mut batches = Vec::new();
     let (mut batch, mut bytes) = (Vec::new(), 0);
     for submitted in gathered {
-        let more = match &submitted.item {
-            Item::Unit(unit) => unit.bytes(),
-            Item::Unblock(_) => 16,
-        };
+        let more = bytes_of(&submitted);
         if bytes + more > GATHERED_BYTES && !batch.is_empty() {
             batches.push(std::mem::take(&mut batch));
             bytes = 0;

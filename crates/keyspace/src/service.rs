@@ -9,7 +9,7 @@
 //! One entry is on its way at a time, or two; what comes meanwhile goes into the next one. So one fsync serves all
 //! connections, and a quiet node waits for nobody.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -28,8 +28,10 @@ use crate::state::{DbId, State};
 use crate::unit::{Command, Unit};
 use crate::{Context, Effects, Error, EventClass, Load, Reader, Reply, StorageFault};
 
-/// KiB of units between a door and their answers, at least one for each: what bounds the line.
+/// KiB of large units between a door and their answers. With one small unit for each connection this bounds the line.
 const LINE_KIB_MAX: usize = 512 << 10;
+/// From so many bytes on a unit is large. All connections share the count of their room, which costs as much as what it counts.
+const LARGE_UNIT_BYTES: usize = 4 << 10;
 
 /// Why a unit has no replies.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -129,8 +131,6 @@ pub struct Keyspace {
     /// Answers that go out when the batch is published.
     pub(crate) finished: Mutex<Vec<Finished>>,
     pub(crate) listener: RwLock<Option<Arc<dyn Listener>>>,
-    /// Commands that were applied or read.
-    pub(crate) commands: AtomicU64,
     counted: Mutex<Option<Counted>>,
 }
 
@@ -168,7 +168,6 @@ impl Keyspace {
             unended: Mutex::default(),
             finished: Mutex::default(),
             listener: RwLock::default(),
-            commands: AtomicU64::new(0),
             counted: Mutex::default(),
         });
         (keyspace, Line(rest))
@@ -231,7 +230,6 @@ impl Keyspace {
     /// # Errors
     /// [`StorageFault`]: this read cannot be served, and perhaps no other.
     pub fn read(&self, context: &Context, commands: &[Command]) -> Result<Vec<Reply>, StorageFault> {
-        self.commands.fetch_add(commands.len() as u64, Ordering::Relaxed);
         loop {
             match self.try_read(context, commands) {
                 Ok(replies) => return Ok(replies),
@@ -299,9 +297,13 @@ impl Keyspace {
     /// # Errors
     /// See [`SubmitError`].
     pub async fn start(self: &Arc<Self>, unit: Unit) -> Result<Started, SubmitError> {
-        self.commands.fetch_add(unit.commands.len() as u64, Ordering::Relaxed);
-        let kib = unit.bytes() / 1_024 + 1;
-        let _room = self.room.acquire_many(u32::try_from(kib.min(LINE_KIB_MAX)).unwrap_or(u32::MAX)).await;
+        let bytes = unit.bytes();
+        let _room = if bytes < LARGE_UNIT_BYTES {
+            None
+        } else {
+            let kib = (bytes / 1_024).min(LINE_KIB_MAX);
+            Some(self.room.acquire_many(u32::try_from(kib).unwrap_or(u32::MAX)).await)
+        };
         let (answer, answered) = oneshot::channel();
         self.put(Submitted { item: Item::Unit(unit), answer: Some(answer) })?;
         let Answered { answer, commands } = answered.await.unwrap_or(Err(SubmitError::Unknown))?;

@@ -177,14 +177,17 @@ impl Session {
     /// # Errors
     /// [`Ended`] also where nobody knows whether it took effect: no reply would be true.
     pub(crate) async fn submit(&mut self, unit: Unit, waits: bool, count: usize) -> Result<Answers, Ended> {
-        let keyspace = std::sync::Arc::clone(&self.shared.keyspace);
-        let mut started = std::pin::pin!(async move { keyspace.start(unit).await });
-        let Ok(started) = self.wait(false, started.as_mut()).await else {
-            // Others see it go only when it waits no more: who pushes then finds nobody to give the element to.
-            if waits {
-                drop(started.await);
-            }
-            return Err(Ended);
+        let started = {
+            // Not a handle of its own: all connections would count it on two cores.
+            let mut started = std::pin::pin!(self.shared.keyspace.start(unit));
+            let Ok(started) = self.wire.wait(&self.client, false, started.as_mut()).await else {
+                // Others see it go only when it waits no more: who pushes then finds nobody to give the element to.
+                if waits {
+                    drop(started.await);
+                }
+                return Err(Ended);
+            };
+            started
         };
         let answers = match started {
             Ok(Started::Replies(replies, commands)) => Ok((replies, commands)),

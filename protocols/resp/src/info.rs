@@ -245,7 +245,7 @@ fn stats(report: &mut Report<'_>) {
     let (_, keys, items, prefixes) = shared.tracking.totals();
     let lines: Vec<(&str, u64)> = vec![
         ("total_connections_received", get(&stats.connection_total)),
-        ("total_commands_processed", get(&stats.command_total)),
+        ("total_commands_processed", stats.command_total()),
         ("instantaneous_ops_per_sec", get(&stats.ops_per_second)),
         ("total_net_input_bytes", get(&stats.read_bytes)),
         ("total_net_output_bytes", get(&stats.sent_bytes)),

@@ -135,7 +135,7 @@ impl RespServer {
     fn sample(&self, last: &mut (u64, tokio::time::Instant)) {
         let elapsed = last.1.elapsed();
         if elapsed >= Duration::from_secs(1) {
-            let now = self.shared.stats.command_total.load(Ordering::Relaxed);
+            let now = self.shared.stats.command_total();
             let per_second = (now.saturating_sub(last.0) as f64 / elapsed.as_secs_f64()) as u64;
             self.shared.stats.ops_per_second.store(per_second, Ordering::Relaxed);
             *last = (now, tokio::time::Instant::now());

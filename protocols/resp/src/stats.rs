@@ -26,7 +26,6 @@ pub(crate) struct Stats {
     pub(crate) commands: Box<[Counters]>,
     pub(crate) errors: Mutex<BTreeMap<String, u64>>,
     pub(crate) error_total: AtomicU64,
-    pub(crate) command_total: AtomicU64,
     pub(crate) connection_total: AtomicU64,
     pub(crate) rejected_total: AtomicU64,
     pub(crate) blocked: AtomicI64,
@@ -48,7 +47,6 @@ impl Stats {
             commands: (0..commands).map(|_| Counters::default()).collect(),
             errors: Mutex::default(),
             error_total: AtomicU64::new(0),
-            command_total: AtomicU64::new(0),
             connection_total: AtomicU64::new(0),
             rejected_total: AtomicU64::new(0),
             blocked: AtomicI64::new(0),
@@ -65,7 +63,6 @@ impl Stats {
     }
 
     pub(crate) fn ran(&self, number: usize, took: Duration, failed: bool) {
-        self.command_total.fetch_add(1, Ordering::Relaxed);
         if let Some(counters) = self.commands.get(number) {
             counters.calls.fetch_add(1, Ordering::Relaxed);
             counters.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -73,6 +70,11 @@ impl Stats {
                 counters.failed.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// All calls. Added up here: a counter of all commands would go from core to core with each.
+    pub(crate) fn command_total(&self) -> u64 {
+        self.commands.iter().map(|counters| counters.calls.load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn rejected(&self, number: usize) {
@@ -83,7 +85,6 @@ impl Stats {
 
     /// Counts calls of a command within a script.
     pub(crate) fn ran_in_script(&self, number: usize, calls: &Calls) {
-        self.command_total.fetch_add(calls.count, Ordering::Relaxed);
         if let Some(counters) = self.commands.get(number) {
             counters.calls.fetch_add(calls.count, Ordering::Relaxed);
             counters.failed.fetch_add(calls.failed, Ordering::Relaxed);
@@ -130,7 +131,6 @@ impl Stats {
         self.errors.lock().clear();
         for counter in [
             &self.error_total,
-            &self.command_total,
             &self.connection_total,
             &self.rejected_total,
             &self.expired_total,
