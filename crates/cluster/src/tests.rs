@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,9 +23,9 @@ use crate::{Cluster, ClusterError, ClusterOptions, Identity};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Writes down the proposals that took effect.
+/// Writes down the proposals that took effect; those of one byte not while they are held up.
 #[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<Bytes>>>);
+struct Recorder(Arc<Mutex<Vec<Bytes>>>, Arc<AtomicBool>);
 
 impl StateMachine for Recorder {
     fn applied(&self) -> Applied {
@@ -36,6 +37,9 @@ impl StateMachine for Recorder {
             return Ok(Outcome::Fenced);
         }
         if entry.kind == EntryKind::Normal {
+            while entry.payload.len() == 1 && self.1.load(Ordering::Acquire) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             self.0.lock().push(entry.payload);
         }
         Ok(Outcome::Applied)
@@ -303,4 +307,24 @@ async fn a_follower_reads_at_the_leaders_index() {
         let index = member.consensus.read_index(PATIENCE).await.unwrap();
         assert!(index >= committed.index && index > LogIndex(0));
     }
+}
+
+/// A follower answers from its own state, and may have applied what the leader has not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_applies_later_than_a_follower_does_not_read_what_is_old() {
+    let members = three(None).await;
+    let leader = leader(&members).await;
+    let follower = members.iter().find(|member| member.cluster.node() != leader.cluster.node()).unwrap();
+    follower.consensus.read_index(PATIENCE).await.unwrap();
+    assert!(leader.consensus.is_current());
+    leader.recorder.1.store(true, Ordering::Release);
+    let written = follower.consensus.submit(Bytes::from_static(b"x")).await.unwrap();
+    assert!(!leader.consensus.is_current());
+    assert!(
+        leader.consensus.read_index(Duration::from_millis(100)).await.is_err(),
+        "it has not applied what a client was told"
+    );
+    leader.recorder.1.store(false, Ordering::Release);
+    leader.consensus.read_index(PATIENCE).await.unwrap();
+    assert!(leader.consensus.applied_index() >= written.index);
 }

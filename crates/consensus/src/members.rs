@@ -324,10 +324,16 @@ impl Consensus {
         }
     }
 
-    /// Whether a read of what is applied here is linearizable without asking anybody: this is the only voter, or a leader whom a
-    /// majority has heard of so recently that no other can have been elected.
+    /// Whether a read of what is applied here is linearizable without asking anybody: this node surely leads, and has applied what is
+    /// committed. Another member may have applied that already, and told its clients.
     #[must_use]
     pub fn is_current(&self) -> bool {
+        self.surely_leads() && self.applied_index() >= self.committed_index()
+    }
+
+    /// Whether no other member can lead: this is the only voter, or a leader whom a majority has heard of so recently that no
+    /// other can have been elected.
+    fn surely_leads(&self) -> bool {
         let Some(term) = self.leader_term() else { return false };
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -355,6 +361,9 @@ impl Consensus {
     }
 
     async fn ask_index(&self, patience: Duration) -> Result<LogIndex, Option<String>> {
+        if self.surely_leads() {
+            return Ok(self.committed_index());
+        }
         if self.leader_term().is_some() {
             let index = self.peer_service().read_index().await;
             return index.map(LogIndex).map_err(|error| Some(error.to_string()));

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
@@ -16,6 +17,7 @@ use perigee_runtime::Clock;
 use perigee_types::LogIndex;
 
 use crate::apply::CheckpointMark;
+use crate::log_store::Shared;
 use crate::options::Node;
 use crate::raft_types::{TypeConfig, Vote, to_index};
 use crate::snapshot::{SendError, Sender, Sending, Snapshots};
@@ -35,6 +37,7 @@ type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 /// Makes links for openraft.
 pub(crate) struct Network {
     pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) snapshots: Option<Arc<dyn Snapshots>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) snapshot_bytes_per_second: u64,
@@ -45,6 +48,7 @@ pub(crate) struct Network {
 pub(crate) struct Peer {
     link: Arc<dyn Link>,
     lane: Lane,
+    shared: Arc<Shared>,
     snapshots: Option<Arc<dyn Snapshots>>,
     sending: Option<Sending>,
     clock: Arc<dyn Clock>,
@@ -57,6 +61,7 @@ impl Network {
         Peer {
             link: self.transport.link(node, lane),
             lane,
+            shared: Arc::clone(&self.shared),
             snapshots: self.snapshots.clone(),
             sending: None,
             clock: Arc::clone(&self.clock),
@@ -82,6 +87,13 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     }
 }
 
+/// What another member is about to learn to be committed, this node knows first: who was answered there may ask here next.
+fn tell(shared: &Shared, request: &AppendEntriesRequest<TypeConfig>) {
+    if let Some(committed) = &request.leader_commit {
+        shared.committed.fetch_max(to_index(committed.index).0, Ordering::AcqRel);
+    }
+}
+
 fn rpc(error: LinkError) -> RPCError<TypeConfig> {
     match error {
         LinkError::Unreachable { .. } | LinkError::Refused { .. } => Unreachable::new(&error).into(),
@@ -101,6 +113,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
+        tell(&self.shared, &request);
         let body = wire::encode_append(&request).map_err(|error| unusable(&error))?;
         let answer = self.link.call(Call::Append, body, option.hard_ttl()).await.map_err(rpc)?;
         wire::decode_append_response(answer).map_err(|error| unusable(&error))
@@ -120,7 +133,12 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         }
         async move {
             // An entry that cannot be encoded ends the stream; openraft tries again, and the log says why.
-            let requests = input.map(|request| wire::encode_append(&request)).take_while(|encoded| {
+            let shared = Arc::clone(&self.shared);
+            let encoded = input.map(move |request| {
+                tell(&shared, &request);
+                wire::encode_append(&request)
+            });
+            let requests = encoded.take_while(|encoded| {
                 if let Err(error) = encoded {
                     tracing::error!(%error, "an append cannot be encoded");
                 }

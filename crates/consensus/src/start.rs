@@ -185,6 +185,7 @@ impl Starting {
         let cluster = self.cluster.clone().unwrap_or_else(ClusterParts::alone);
         let network = Network {
             transport: Arc::clone(&cluster.transport),
+            shared: Arc::clone(&self.shared),
             snapshots: cluster.snapshots.clone(),
             clock: Arc::clone(&self.clock),
             snapshot_bytes_per_second: self.options.snapshot_bytes_per_second,

@@ -245,7 +245,9 @@ impl Assembly {
         let feed = stop_keys.run_until_cancelled_owned(keyspace.run(line, Arc::new(log_of_keys)));
         // Behind the answers of an entry stand the turns of all connections that have them: on the doors' threads the next
         // entry would wait for those.
-        consensus.spawn(async move { drop(feed.await) });
+        consensus.spawn(async move {
+            feed.await;
+        });
         tokio::spawn(perigee_engine::continuous::run(Arc::clone(&engine), stop_maintenance.clone()));
         tokio::spawn(perigee_engine::retention::run(Arc::clone(&engine), stop_maintenance.clone()));
         Ok(Arc::new(Self {
