@@ -14,7 +14,7 @@ use super::PATIENCE;
 use super::load::Load;
 
 /// Elections that a test can wait for, and that a busy machine does not call for all the time.
-fn options() -> ServerOptions {
+pub(crate) fn options() -> ServerOptions {
     let options = perigee_tests::options().with_redis();
     options.env("PERIGEE_NODE__HEARTBEAT", "100ms").env("PERIGEE_NODE__ELECTION_TIMEOUT", "600ms")
 }
