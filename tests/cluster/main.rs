@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod disks;
+mod divergence;
 mod failover;
 mod faults;
 mod grpc;

@@ -288,3 +288,24 @@ async fn rows_through_all_nodes_are_neither_lost_nor_doubled_when_leaders_are_ki
         assert!(written.is_empty(), "n{}: said not to be written: {written:?}", number + 1);
     }
 }
+
+/// The locks of a leader are in its memory, and nobody else has the time to be elected.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_back_at_once_commits_nothing_of_before() {
+    let mut cluster = Cluster::start(&options().env("PERIGEE_NODE__ELECTION_TIMEOUT", "6s")).unwrap();
+    let leader = cluster.leader().unwrap();
+    let (one, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let open = client(&cluster, one).await;
+    open.batch_execute("CREATE TABLE t (a int PRIMARY KEY, b int); INSERT INTO t VALUES (1, 0)").await.unwrap();
+    open.batch_execute("BEGIN; UPDATE t SET b = b + 10 WHERE a = 1").await.unwrap();
+    cluster.server(leader).kill();
+    cluster.spawn(leader).unwrap();
+    super::until("another writes", || async {
+        let Ok(client) = cluster.servers()[other].client().await else { return false };
+        client.batch_execute("UPDATE t SET b = 1 WHERE a = 1").await.is_ok()
+    })
+    .await;
+    // The block has failed: its end is an error, or ROLLBACK.
+    drop(open.batch_execute("COMMIT").await);
+    assert_eq!(client(&cluster, other).await.value("SELECT b FROM t").await.unwrap(), "1");
+}
