@@ -18,7 +18,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use perigee_testkit::resp::{Connection, Value};
-use perigee_testkit::{Client, Cluster, ServerOptions, TestkitError};
+use perigee_testkit::{Client, Cluster, ServerOptions, TestkitError, http};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -170,6 +170,7 @@ async fn an_empty_disk_is_filled_and_votes_again() {
 #[tokio::test]
 async fn a_follower_below_the_cut_log_gets_a_snapshot() {
     let options = options()
+        .with_rest()
         .env("PERIGEE_LOG__KEEP_ENTRIES", "20")
         .env("PERIGEE_LOG__FEED_RETENTION", "0")
         .env("PERIGEE_STORAGE__CHECKPOINT_INTERVAL", "1s");
@@ -187,6 +188,11 @@ async fn a_follower_below_the_cut_log_gets_a_snapshot() {
             break;
         }
         assert!(started.elapsed() < PATIENCE, "the log was not cut");
+    }
+    // Who follows the changes and was away as long is told so, never given what is left without what is missing.
+    for server in cluster.servers().iter().filter(|server| server.pid().is_some()) {
+        let (status, text) = http::get(server.rest(), "/v1/changes/t?from=2.0").unwrap();
+        assert!(status == 410 && text.contains("are no longer kept"), "{status}: {text}");
     }
     cluster.server(away).restart().unwrap();
     acknowledged.extend(write(&cluster, &mut next, Duration::from_secs(1)).await);
