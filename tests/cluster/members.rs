@@ -6,6 +6,7 @@ use std::time::Instant;
 use perigee_testkit::{Cluster, binary};
 use perigee_tests::admin::admin;
 
+use super::load::Load;
 use super::{PATIENCE, at_itself, options, until};
 
 /// Asks a node, any one, until it does what is wanted; gives what it prints.
@@ -153,4 +154,32 @@ async fn a_node_goes_on_alone_when_the_majority_is_gone_for_good() {
         client.value("SELECT sum(a) FROM t").await.is_ok_and(|sum| sum == "10")
     })
     .await;
+}
+
+/// Voters become learners and voters again, leaders hand over, a fourth comes and goes.
+#[test]
+fn members_that_change_all_the_time_cost_nothing_that_was_acknowledged() {
+    let options = super::faults::options().with_grpc();
+    let mut cluster = Cluster::start(&options).unwrap();
+    let load = Load::start(&cluster, 2, rand::random());
+    load.progress(20, "at first");
+    for round in 0..3 {
+        let leader = cluster.leader().unwrap();
+        let other = format!("n{}", (leader + 1 + round % 2) % 3 + 1);
+        insist(&cluster, leader, &["cluster", "demote", &other]);
+        load.progress(10, "with two voters");
+        insist(&cluster, leader, &["cluster", "promote", &other]);
+        load.progress(10, "with three voters");
+        insist(&cluster, leader, &["cluster", "transfer", &other]);
+        load.progress(10, "behind the transfer");
+    }
+    let (name, address) = cluster.another(&options, 0).unwrap();
+    insist(&cluster, 1, &["cluster", "add", &name, &address.to_string()]);
+    cluster.server(3).wait_ready().unwrap();
+    insist(&cluster, 1, &["cluster", "promote", &name]);
+    load.progress(20, "with a fourth");
+    insist(&cluster, 1, &["cluster", "demote", &name]);
+    insist(&cluster, 1, &["cluster", "remove", &name]);
+    load.progress(20, "without it");
+    load.check();
 }
