@@ -6,7 +6,7 @@
 #   make lint         formatting and clippy, warnings are errors
 #   make integration  real clients, TPC-H, crashes at every fsync; takes long
 #   make torture      clusters under faults, their histories checked; ROUNDS=20 SEED=… repeats one
-#   make bench        side by side with PostgreSQL and Redis; prints ratios
+#   make bench        side by side with PostgreSQL, Redis and etcd; prints ratios
 
 SHELL   := bash
 PROFILE ?= release
@@ -71,6 +71,7 @@ torture: build
 bench: tools build
 	integration/bench/pg
 	integration/bench/redis
+	integration/bench/etcd
 
 # ring, zstd and mimalloc bring C; a type check for another processor needs its C compiler and library.
 check-aarch64:
