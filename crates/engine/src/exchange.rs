@@ -88,7 +88,8 @@ fn field(name: &str, ty: &SqlType) -> Field {
 /// The form that others get.
 fn form(ty: &SqlType) -> DataType {
     match ty {
-        SqlType::Enum(_) | SqlType::Record(_) | SqlType::Address(_) => DataType::Utf8,
+        SqlType::Enum(_) | SqlType::Record(_) => DataType::Utf8,
+        ty if ty.is_kept_as_bytes() => DataType::Utf8,
         SqlType::Array(of) => DataType::List(Arc::new(Field::new("item", form(of), true))),
         ty => match ty.arrow() {
             DataType::Utf8View | DataType::LargeBinary => DataType::Utf8,
@@ -100,7 +101,8 @@ fn form(ty: &SqlType) -> DataType {
 
 /// Whether the form is made of the text of each value.
 fn by_text(ty: &SqlType) -> bool {
-    matches!(ty, SqlType::Enum(_) | SqlType::Char(_) | SqlType::Record(_) | SqlType::Address(_))
+    matches!(ty, SqlType::Enum(_) | SqlType::Char(_) | SqlType::Record(_))
+        || ty.is_kept_as_bytes()
         || ty.arrow() == DataType::LargeBinary
 }
 

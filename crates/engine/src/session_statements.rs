@@ -66,7 +66,19 @@ impl Session {
         if names_another || statement.prepared.catalog_version == self.planning_catalog().version {
             return Ok(statement.clone());
         }
-        let declared: Vec<Option<SqlType>> = statement.prepared.parameters.iter().cloned().map(Some).collect();
+        self.planned_again(statement, &statement.prepared.parameters)
+    }
+
+    /// A prepared statement for parameters of other types: arrays of other dimensions, which the client calls by one type.
+    ///
+    /// # Errors
+    /// `0A000` where its result would be another one, and what planning gives.
+    pub fn retyped(&self, statement: &Statement, types: Vec<SqlType>) -> SqlResult<Statement> {
+        self.planned_again(statement, &types)
+    }
+
+    fn planned_again(&self, statement: &Statement, types: &[SqlType]) -> SqlResult<Statement> {
+        let declared: Vec<Option<SqlType>> = types.iter().cloned().map(Some).collect();
         let parsed = sql::parse(&statement.prepared.text)?;
         let [parsed] = parsed.as_slice() else {
             return Ok(statement.clone());
@@ -97,10 +109,17 @@ impl Session {
     }
 }
 
+/// Whether a client knows both by one type.
+fn same_type(a: &SqlType, b: &SqlType) -> bool {
+    a == b || matches!((a, b), (SqlType::Array(_), SqlType::Array(_))) && a.element() == b.element()
+}
+
 fn same_columns(a: Option<&[perigee_plan::ResultColumn]>, b: Option<&[perigee_plan::ResultColumn]>) -> bool {
     match (a, b) {
         (None, None) => true,
-        (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name == b.name && a.ty == b.ty),
+        (Some(a), Some(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name == b.name && same_type(&a.ty, &b.ty))
+        }
         _ => false,
     }
 }

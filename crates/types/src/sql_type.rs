@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::enum_type::EnumType;
 use crate::ids::Oid;
 use crate::network::AddressType;
+use crate::range::RangeType;
 
 /// Key of an Arrow field's metadata under which the SQL type stands, as [`SqlType`]'s JSON.
 pub const FIELD_METADATA_KEY: &str = "perigee.type";
@@ -84,9 +85,13 @@ pub enum SqlType {
     Vector(Option<u16>),
     /// inet, cidr, macaddr, macaddr8
     Address(AddressType),
+    /// int4range, int8range, numrange, tsrange, tstzrange, daterange
+    Range(RangeType),
+    /// int4multirange and its like
+    Multirange(RangeType),
     /// an enumerated type that a user made
     Enum(Arc<EnumType>),
-    /// a one-dimensional array
+    /// an array; one of arrays has several dimensions
     Array(Box<SqlType>),
     /// record: a row of named values, which no column of a table holds
     Record(Vec<(String, SqlType)>),
@@ -122,7 +127,9 @@ impl SqlType {
             | SqlType::JsonPath
             | SqlType::Unknown
             | SqlType::Void => DataType::Utf8View,
-            SqlType::Bytea | SqlType::Vector(_) | SqlType::Address(_) => DataType::BinaryView,
+            SqlType::Bytea | SqlType::Vector(_) | SqlType::Address(_) | SqlType::Range(_) | SqlType::Multirange(_) => {
+                DataType::BinaryView
+            }
             SqlType::Date => DataType::Date32,
             SqlType::Time(_) => DataType::Time64(TimeUnit::Microsecond),
             SqlType::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -243,6 +250,8 @@ impl SqlType {
             // An extension's types have no numbers of their own: these are free in PostgreSQL.
             SqlType::Vector(_) => 9_996,
             SqlType::Address(of) => of.oids().0,
+            SqlType::Range(of) => of.oids().0,
+            SqlType::Multirange(of) => of.multirange_oids().0,
             SqlType::Enum(of) => of.oid().0,
             SqlType::Array(of) => match &**of {
                 SqlType::Bool => 1000,
@@ -273,6 +282,8 @@ impl SqlType {
                 SqlType::JsonPath => 4073,
                 SqlType::Vector(_) => 9_997,
                 SqlType::Address(of) => of.oids().1,
+                SqlType::Range(of) => of.oids().1,
+                SqlType::Multirange(of) => of.multirange_oids().1,
                 SqlType::Enum(of) => of.array().0,
                 SqlType::Record(_) => 2287,
                 // An array of any number of dimensions has one type.
@@ -321,10 +332,12 @@ impl SqlType {
             SqlType::Address(AddressType::Mac),
             SqlType::Address(AddressType::Mac8),
         ];
-        if let Some(found) = simple.iter().find(|t| t.oid() == oid) {
+        let ranges = RangeType::ALL.into_iter().flat_map(|of| [SqlType::Range(of), SqlType::Multirange(of)]);
+        let all: Vec<SqlType> = simple.into_iter().chain(ranges).collect();
+        if let Some(found) = all.iter().find(|t| t.oid() == oid) {
             return Some(found.clone());
         }
-        simple.into_iter().map(|t| SqlType::Array(Box::new(t))).find(|t| t.oid() == oid)
+        all.into_iter().map(|t| SqlType::Array(Box::new(t))).find(|t| t.oid() == oid)
     }
 
     /// `typlen`: bytes of a value, -1 where it varies.
@@ -425,6 +438,8 @@ impl SqlType {
             SqlType::JsonPath => "jsonpath",
             SqlType::Vector(_) => "vector",
             SqlType::Address(of) => of.name(),
+            SqlType::Range(of) => of.name(),
+            SqlType::Multirange(of) => of.multirange_name(),
             SqlType::Oid => "oid",
             SqlType::Xid => "xid",
             SqlType::Regclass => "regclass",
@@ -437,6 +452,33 @@ impl SqlType {
             SqlType::Array(of) => return format!("_{}", of.internal_name()),
         }
         .to_owned()
+    }
+
+    /// How many dimensions arrays of the type have; 0 for what is no array.
+    #[must_use]
+    pub fn dimensions(&self) -> usize {
+        match self {
+            SqlType::Array(of) => 1 + of.dimensions(),
+            _ => 0,
+        }
+    }
+
+    /// The type of the elements of an array, however many dimensions it has; what is no array is its own.
+    #[must_use]
+    pub fn element(&self) -> &SqlType {
+        match self {
+            SqlType::Array(of) => of.element(),
+            ty => ty,
+        }
+    }
+
+    /// The type of arrays of the same elements with so many dimensions; what is no array stays.
+    #[must_use]
+    pub fn with_dimensions(&self, count: usize) -> SqlType {
+        match self {
+            SqlType::Array(_) => (0..count).fold(self.element().clone(), |ty, _| SqlType::Array(Box::new(ty))),
+            ty => ty.clone(),
+        }
     }
 
     /// The type whose Arrow form storage keeps: enumerated types all have one, so that a new label changes no column.
@@ -467,6 +509,12 @@ impl SqlType {
             SqlType::Array(of) => Some(SqlType::Array(Box::new(of.with_enum(new)?))),
             _ => None,
         }
+    }
+
+    /// Whether its values are bytes that mean something else, which Arrow's type alone does not say.
+    #[must_use]
+    pub fn is_kept_as_bytes(&self) -> bool {
+        matches!(self, SqlType::Address(_) | SqlType::Range(_) | SqlType::Multirange(_))
     }
 
     /// Whether it is one of the string types.

@@ -62,6 +62,8 @@ pub fn parse_with(text: &str, ty: &SqlType, settings: &OutputSettings) -> SqlRes
         SqlType::Bytea => Value::Bytea(binary::parse_bytea(text)?),
         SqlType::Vector(wanted) => Value::Bytea(vector::parse(text, *wanted)?),
         SqlType::Address(of) => Value::Bytea(of.parse(text)?),
+        SqlType::Range(of) => Value::Bytea(of.parse(text, settings)?),
+        SqlType::Multirange(of) => Value::Bytea(of.parse_multirange(text, settings)?),
         SqlType::Date => Value::Date(datetime_in::parse_date(text, settings)?),
         SqlType::Time(_) => Value::Time(ty.rounded_micros(datetime_in::parse_time(text, settings)?)),
         SqlType::Timestamp(_) => Value::Timestamp(ty.rounded_micros(datetime_in::parse_timestamp(text, settings)?)),
@@ -124,6 +126,8 @@ pub fn format_into(out: &mut Vec<u8>, value: &Value, ty: &SqlType, settings: &Ou
         }
         Value::Bytea(v) => match ty {
             SqlType::Address(of) => out.extend_from_slice(of.format(v).as_bytes()),
+            SqlType::Range(of) => out.extend_from_slice(of.format(v, settings).as_bytes()),
+            SqlType::Multirange(of) => out.extend_from_slice(of.format_multirange(v, settings).as_bytes()),
             _ => binary::format_bytea(out, v, settings.bytea_output),
         },
         Value::Date(v) => datetime_out::format_date(out, *v, settings),

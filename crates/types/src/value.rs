@@ -69,7 +69,7 @@ pub enum Value {
     Uuid([u8; 16]),
     /// a value of an enumerated type: the order of its label
     Enum(i64),
-    /// a one-dimensional array, or the values of a record
+    /// an array, of arrays where it has several dimensions, or the values of a record
     Array(Vec<Value>),
 }
 

@@ -35,7 +35,7 @@ impl Style {
             Value::Int8(value) => Some(Kind::Integer(value)),
             Value::Float4(value) => Some(Kind::Double(value.into())),
             Value::Float8(value) => Some(Kind::Double(value)),
-            Value::Bytea(bytes) if !matches!(ty, SqlType::Address(_)) => Some(Kind::Bytes(bytes)),
+            Value::Bytea(bytes) if !ty.is_kept_as_bytes() => Some(Kind::Bytes(bytes)),
             Value::Array(values) => {
                 let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
                 let values = values.into_iter().map(|value| self.message(value, of)).collect();

@@ -2,7 +2,10 @@
 //!
 //! Source: the `…recv` and `…send` functions of PostgreSQL's `src/backend/utils/adt`.
 
+use perigee_types::multirange;
 use perigee_types::numeric::{Numeric, WireNumeric};
+use perigee_types::range::{Edges, Range, RangeType, flags};
+use perigee_types::text::array::{DIMENSIONS_MAX, flattened, lengths};
 use perigee_types::text::calendar::{
     DATE_INFINITY, DATE_MINUS_INFINITY, DAY_MICROS, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS, TIMESTAMP_INFINITY,
     TIMESTAMP_MINUS_INFINITY,
@@ -36,6 +39,8 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
         Value::Text(v) => encode_text(out, v, ty),
         Value::Bytea(v) => match ty {
             SqlType::Address(of) => out.extend_from_slice(&of.to_wire(v)),
+            SqlType::Range(of) => encode_range(out, &range(v, *of), *of),
+            SqlType::Multirange(of) => encode_multirange(out, v, *of),
             _ => out.extend_from_slice(v),
         },
         Value::Date(v) => encode_date(out, *v),
@@ -60,12 +65,14 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
             }
         }
         Value::Array(values) => {
-            let of = if let SqlType::Array(of) = ty { of } else { &SqlType::Text };
-            encode_array_header(out, &[values.len()], values.iter().any(Value::is_null), of);
+            let of = ty.element();
+            let lengths = lengths(values).filter(|lengths| !lengths.is_empty()).unwrap_or_else(|| vec![0]);
+            let values = flattened(values.clone());
+            encode_array_header(out, &lengths, values.iter().any(Value::is_null), of);
             for value in values {
                 match value {
                     Value::Null => int32(out, -1),
-                    value => length_prefixed(out, 0, |out| encode(out, value, of)),
+                    value => length_prefixed(out, 0, |out| encode(out, &value, of)),
                 }
             }
         }
@@ -108,6 +115,58 @@ pub(crate) fn encode_interval(out: &mut Vec<u8>, interval: Interval) {
     out.extend_from_slice(&interval.micros.to_be_bytes());
     int32(out, interval.days);
     int32(out, interval.months);
+}
+
+/// Appends a range: its flags, and the bounds that there are.
+pub(crate) fn encode_range(out: &mut Vec<u8>, range: &Range, of: RangeType) {
+    out.push(range.flags());
+    for bound in range.bounds() {
+        length_prefixed(out, 0, |out| encode(out, bound, &of.subtype()));
+    }
+}
+
+/// The range that bytes of a column are.
+pub(crate) fn range(kept: &[u8], of: RangeType) -> Range {
+    Range::decode(of, kept).unwrap_or(Range::Empty)
+}
+
+/// Appends a multirange: the count of its ranges, and each with its length.
+pub(crate) fn encode_multirange(out: &mut Vec<u8>, kept: &[u8], of: RangeType) {
+    let ranges = multirange::decode(of, kept).unwrap_or_default();
+    int32(out, ranges.len() as i32);
+    for range in ranges {
+        length_prefixed(out, 0, |out| encode_range(out, &range, of));
+    }
+}
+
+fn decode_multirange(reader: &mut Reader, of: RangeType) -> SqlResult<Vec<u8>> {
+    let mut ranges = Vec::new();
+    for _ in 0..reader.int32()? {
+        let Some(bytes) = reader.field()? else { return Err(invalid("a multirange with a NULL in it")) };
+        let mut range = Reader(bytes);
+        ranges.push(decode_range(&mut range, of)?);
+        if !range.0.is_empty() {
+            return Err(invalid("incorrect binary data format"));
+        }
+    }
+    Ok(multirange::encode(of, &multirange::apart(of, ranges)?))
+}
+
+fn decode_range(reader: &mut Reader, of: RangeType) -> SqlResult<Range> {
+    let given = reader.bytes(1)?[0];
+    if given & flags::EMPTY != 0 {
+        return Ok(Range::Empty);
+    }
+    let mut bound = |infinite: u8| {
+        if given & infinite != 0 {
+            return Ok(None);
+        }
+        let Ok(length) = usize::try_from(reader.int32()?) else { return Err(invalid("invalid length of a bound")) };
+        decode(reader.bytes(length)?, &of.subtype()).map(Some)
+    };
+    let (lower, upper) = (bound(flags::LOWER_INFINITE)?, bound(flags::UPPER_INFINITE)?);
+    let edges = Edges { lower: given & flags::LOWER_INCLUSIVE != 0, upper: given & flags::UPPER_INCLUSIVE != 0 };
+    Range::new(of, lower, upper, edges)
 }
 
 /// Appends what stands before an array's elements.
@@ -170,6 +229,8 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
             return Ok(Value::Bytea(bytes.to_vec()));
         }
         SqlType::Address(of) => return Ok(Value::Bytea(of.from_wire(bytes)?)),
+        SqlType::Range(of) => Value::Bytea(decode_range(&mut reader, *of)?.encode(*of)),
+        SqlType::Multirange(of) => Value::Bytea(decode_multirange(&mut reader, *of)?),
         SqlType::Text
         | SqlType::Varchar(_)
         | SqlType::Char(_)
@@ -271,27 +332,53 @@ fn decode_array(reader: &mut Reader, of: &SqlType) -> SqlResult<Vec<Value>> {
     if !matches!(flags, 0 | 1) {
         return Err(invalid("invalid array flags"));
     }
-    if oid != of.oid() && !(of.is_string() && SqlType::from_oid(oid).is_some_and(|t| t.is_string())) {
+    let element = of.element();
+    if oid != element.oid() && !(element.is_string() && SqlType::from_oid(oid).is_some_and(|t| t.is_string())) {
         return Err(SqlError::new(
             SqlState::DatatypeMismatch,
-            format!("binary data has array element type {oid} instead of expected {} ({of})", of.oid()),
+            format!("binary data has array element type {oid} instead of expected {} ({element})", element.oid()),
         ));
     }
-    match dimensions {
+    let count = match dimensions {
         0 => return Ok(Vec::new()),
-        1 => {}
-        2..=6 => return Err(SqlError::unsupported("an array of several dimensions")),
+        1..=6 => dimensions.cast_unsigned() as usize,
         _ => return Err(invalid(format!("invalid number of dimensions: {dimensions}"))),
+    };
+    if count != 1 + of.dimensions() {
+        return Err(SqlError::unsupported("an array of several dimensions"));
     }
-    let count = usize::try_from(reader.int32()?).map_err(|_| invalid("invalid array size"))?;
-    if reader.int32()? != 1 {
-        return Err(SqlError::unsupported("an array with a lower bound other than 1"));
+    let mut lengths = Vec::with_capacity(count);
+    let mut total = 1_usize;
+    for _ in 0..count {
+        let length = usize::try_from(reader.int32()?).map_err(|_| invalid("invalid array size"))?;
+        if reader.int32()? != 1 {
+            return Err(SqlError::unsupported("an array with a lower bound other than 1"));
+        }
+        total = total.saturating_mul(length);
+        lengths.push(length);
     }
     // Each element has at least its length: a count that does not fit is not believed.
-    if count > reader.0.len() / 4 {
+    if total > reader.0.len() / 4 {
         return Err(crate::frontend::insufficient());
     }
-    (0..count).map(|_| reader.field()?.map_or(Ok(Value::Null), |bytes| decode(bytes, of))).collect()
+    let read = |reader: &mut Reader| reader.field()?.map_or(Ok(Value::Null), |bytes| decode(bytes, element));
+    let mut values = (0..total).map(|_| read(reader)).collect::<SqlResult<Vec<_>>>()?;
+    // From the innermost dimension on.
+    for length in lengths.iter().skip(1).rev().filter(|length| **length > 0) {
+        let mut rest = values.into_iter();
+        let inner = std::iter::from_fn(|| {
+            let values: Vec<Value> = rest.by_ref().take(*length).collect();
+            (!values.is_empty()).then_some(Value::Array(values))
+        });
+        values = inner.collect();
+    }
+    Ok(values)
+}
+
+/// How many dimensions the binary form of an array has; one where it has none.
+pub(crate) fn dimensions(bytes: &[u8]) -> usize {
+    let count = bytes.first_chunk::<4>().map_or(1, |count| i32::from_be_bytes(*count));
+    usize::try_from(count).unwrap_or(1).clamp(1, DIMENSIONS_MAX)
 }
 
 fn invalid(message: impl Into<String>) -> SqlError {

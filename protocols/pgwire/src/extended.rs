@@ -139,7 +139,12 @@ impl Client {
         if bind.portal.is_empty() {
             self.session.close_portal("");
         }
-        let statement = self.statement(bind.statement)?;
+        let mut statement = self.statement(bind.statement)?;
+        if let Some(known) = &statement
+            && let Some(types) = parameter::with_dimensions(bind, parameter_types(known))?
+        {
+            statement = Some(self.session.retyped(known, types)?);
+        }
         let types = statement.as_ref().map_or(&[][..], parameter_types);
         let names = || self.session.object_names();
         let parameters = parameter::decode(bind, types, &self.session.output_settings(), names)?;

@@ -1,7 +1,7 @@
 //! Bind's parameters and format codes.
 
 use perigee_engine::ObjectNames;
-use perigee_types::text::{OutputSettings, parse_with};
+use perigee_types::text::{OutputSettings, array, parse_with};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
 use crate::backend::Format;
@@ -57,6 +57,23 @@ fn value(
         Format::Text => parse_with(utf8(bytes)?, ty, settings),
         Format::Binary => binary::decode(bytes, ty),
     }
+}
+
+/// The types of the parameters with the dimensions that the arrays among them have; `None` where these are those of `types`.
+pub(crate) fn with_dimensions(bind: &Bind, types: &[SqlType]) -> SqlResult<Option<Vec<SqlType>>> {
+    if !types.iter().any(|ty| matches!(ty, SqlType::Array(_))) {
+        return Ok(None);
+    }
+    let mut found = types.to_vec();
+    for (i, (bytes, ty)) in bind.parameters.iter().zip(&mut found).enumerate() {
+        let (Some(bytes), SqlType::Array(_)) = (bytes, &*ty) else { continue };
+        let count = match format_at(&bind.parameter_formats, i)? {
+            Format::Text => array::dimensions(utf8(bytes)?).min(array::DIMENSIONS_MAX),
+            Format::Binary => binary::dimensions(bytes),
+        };
+        *ty = ty.with_dimensions(count);
+    }
+    Ok((found != types).then_some(found))
 }
 
 fn in_parameter(error: SqlError, index: usize, portal: &str) -> SqlError {

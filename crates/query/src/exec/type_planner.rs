@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use perigee_types::catalog::{TypeKind, UserType};
 use perigee_types::network::AddressType;
+use perigee_types::range::RangeType;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, vector};
 
 use super::error::from_sql;
@@ -78,15 +79,15 @@ pub fn sql_type_of(ty: &SqlDataType) -> SqlResult<SqlType> {
         }
         SqlDataType::Interval { fields: None, precision: None } => SqlType::Interval,
         SqlDataType::Regclass => SqlType::Regclass,
-        SqlDataType::Array(
-            ArrayElemTypeDef::SquareBracket(of, _)
-            | ArrayElemTypeDef::AngleBracket(of)
-            | ArrayElemTypeDef::Parenthesis(of),
-        ) => match sql_type_of(of)? {
-            // PostgreSQL does not tell int[][] from int[].
-            array @ SqlType::Array(_) => array,
-            of => SqlType::Array(Box::new(of)),
-        },
+        // Made of a constant that has so many dimensions.
+        SqlDataType::Array(ArrayElemTypeDef::AngleBracket(of)) => SqlType::Array(Box::new(sql_type_of(of)?)),
+        SqlDataType::Array(ArrayElemTypeDef::SquareBracket(of, _) | ArrayElemTypeDef::Parenthesis(of)) => {
+            match sql_type_of(of)? {
+                // PostgreSQL does not tell int[][] from int[].
+                array @ SqlType::Array(_) => array,
+                of => SqlType::Array(Box::new(of)),
+            }
+        }
         SqlDataType::Custom(name, modifiers) => custom(name, modifiers)?,
         SqlDataType::Time(..) => return Err(SqlError::unsupported("type time with time zone")),
         SqlDataType::Bit(_) | SqlDataType::BitVarying(_) | SqlDataType::VarBit(_) => {
@@ -128,6 +129,9 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
     if !modifiers.is_empty() && bare != "bpchar" && bare != "vector" {
         return Err(SqlError::syntax(format!("type modifier is not allowed for type \"{bare}\"")));
     }
+    if let Some(ty) = range_type(&bare) {
+        return Ok(ty);
+    }
     Ok(match bare.as_str() {
         // "char" in quotes is another type than char.
         "char" if quoted => SqlType::InternalChar,
@@ -168,11 +172,12 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "regproc" | "regprocedure" => SqlType::Regproc,
         // Shown by its number: no catalog of ours has a column of it.
         "regnamespace" | "regrole" => SqlType::Oid,
+        // What input functions read: no column is of it.
+        "cstring" => SqlType::Text,
         "unknown" => SqlType::Unknown,
         "void" => SqlType::Void,
         "money" | "xml" | "point" | "line" | "box" | "circle" | "polygon" | "path" | "timetz" | "tsvector"
-        | "tsquery" | "hstore" | "citext" | "int4range" | "int8range" | "numrange" | "tsrange" | "tstzrange"
-        | "daterange" | "pg_lsn" | "cid" | "tid" | "record" => {
+        | "tsquery" | "hstore" | "citext" | "pg_lsn" | "cid" | "tid" | "record" => {
             return Err(SqlError::unsupported(format_args!("type {bare}")));
         }
         other => match (type_names::find(&[other.to_owned()]), other.strip_prefix('_')) {
@@ -184,6 +189,15 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
             (None, None) => return Err(undefined(other)),
         },
     })
+}
+
+fn range_type(name: &str) -> Option<SqlType> {
+    let named = |ty: &RangeType| match name {
+        name if name == ty.name() => Some(SqlType::Range(*ty)),
+        name if name == ty.multirange_name() => Some(SqlType::Multirange(*ty)),
+        _ => None,
+    };
+    RangeType::ALL.iter().find_map(named)
 }
 
 /// The type of a user's type where none of its rules would be forgotten.

@@ -26,6 +26,7 @@ const FIXED: &[(&str, &str)] = &[
     ("pg_operator", include_str!("data/pg_operator.tsv")),
     ("pg_opfamily", include_str!("data/pg_opfamily.tsv")),
     ("pg_proc", include_str!("data/pg_proc.tsv")),
+    ("pg_range", include_str!("data/pg_range.tsv")),
     ("pg_tablespace", include_str!("data/pg_tablespace.tsv")),
     ("pg_type", include_str!("data/pg_type.tsv")),
 ];

@@ -69,7 +69,13 @@ impl Column {
                 }
                 None => Builder::Wide(LargeBinaryBuilder::with_capacity(rows, rows * 12), *modifier),
             },
-            SqlType::Bytea | SqlType::Vector(_) | SqlType::Address(_) => Builder::Bytea(BinaryViewBuilder::with_capacity(rows)),
+            SqlType::Bytea
+            | SqlType::Vector(_)
+            | SqlType::Address(_)
+            | SqlType::Range(_)
+            | SqlType::Multirange(_) => {
+                Builder::Bytea(BinaryViewBuilder::with_capacity(rows))
+            }
             SqlType::Date => Builder::Date(Date32Builder::with_capacity(rows)),
             SqlType::Time(_) => Builder::Time(Time64MicrosecondBuilder::with_capacity(rows)),
             SqlType::Timestamp(_) | SqlType::Timestamptz(_) => {
@@ -148,6 +154,8 @@ impl Column {
             Builder::Bytea(b) => match &self.ty {
                 SqlType::Vector(wanted) => b.append_value(vector::parse(text, *wanted)?),
                 SqlType::Address(of) => b.append_value(of.parse(text)?),
+                SqlType::Range(of) => b.append_value(of.parse(text, settings)?),
+                SqlType::Multirange(of) => b.append_value(of.parse_multirange(text, settings)?),
                 _ => b.append_value(binary::parse_bytea(text)?),
             },
             Builder::Date(b) => b.append_value(datetime_in::parse_date(text, settings)?),

@@ -200,6 +200,10 @@ impl Cell {
             }
             Cell::Bytes(a) => match ty {
                 SqlType::Address(of) => out.extend_from_slice(of.format(a.value(row)).as_bytes()),
+                SqlType::Range(of) => out.extend_from_slice(of.format(a.value(row), settings).as_bytes()),
+                SqlType::Multirange(of) => {
+                    out.extend_from_slice(of.format_multirange(a.value(row), settings).as_bytes());
+                }
                 _ => format_bytea(out, a.value(row), settings.bytea_output),
             },
             Cell::SmallBytes(a) => format_bytea(out, a.value(row), settings.bytea_output),
@@ -250,6 +254,8 @@ impl Cell {
             Cell::LargeText(a) => binary::encode_text(out, a.value(row), ty),
             Cell::Bytes(a) => match ty {
                 SqlType::Address(of) => out.extend_from_slice(&of.to_wire(a.value(row))),
+                SqlType::Range(of) => binary::encode_range(out, &binary::range(a.value(row), *of), *of),
+                SqlType::Multirange(of) => binary::encode_multirange(out, a.value(row), *of),
                 _ => out.extend_from_slice(a.value(row)),
             },
             Cell::SmallBytes(a) => out.extend_from_slice(a.value(row)),

@@ -157,7 +157,7 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value, ty: &SqlType, style:
             // A line break between tokens would end a line of NDJSON; in strings JSON has none.
             out.extend(json.bytes().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { b }));
         }
-        Value::Bytea(bytes) if style.base64 && !matches!(ty, SqlType::Address(_)) => {
+        Value::Bytea(bytes) if style.base64 && !ty.is_kept_as_bytes() => {
             out.push(b'"');
             out.extend_from_slice(base64::engine::general_purpose::STANDARD.encode(bytes).as_bytes());
             out.push(b'"');

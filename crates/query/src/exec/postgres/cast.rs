@@ -16,7 +16,9 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 use perigee_plan::evaluate::cast as cast_value;
+use perigee_types::range::RangeType;
 use perigee_types::sql_type::FIELD_METADATA_KEY;
+use perigee_types::text::array::{DIMENSIONS_MAX, dimensions};
 use perigee_types::text::{ByteaOutput, DateStyle, IntervalStyle, OutputSettings, TimeZone};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -67,6 +69,14 @@ pub(super) fn rewrite(cast: Cast, schema: &DFSchema) -> Result<Expr> {
 fn finish(expr: Expr, to: &SqlType, field: FieldRef, schema: &DFSchema) -> Result<Expr> {
     let from_field = expr.to_field(schema)?.1;
     let from = SqlType::of_field(&from_field);
+    // A cast is one of the elements: an array keeps its dimensions.
+    if let (SqlType::Array(_), SqlType::Array(_)) = (&from, to)
+        && from.dimensions() > to.dimensions()
+    {
+        let to = to.with_dimensions(from.dimensions());
+        let field = Arc::new(to.field(field.name(), true));
+        return finish(expr, &to, field, schema);
+    }
     if from == *to && from_field.data_type() == field.data_type() {
         return Ok(expr);
     }
@@ -122,8 +132,20 @@ fn any_signature() -> Signature {
 
 /// A literal in quotes as a value of a type. `explicit`: a cast stands there, which may cut text.
 pub(super) fn text_literal(text: &str, to: &SqlType, explicit: bool) -> Result<Expr> {
+    // An array has the dimensions of its text, whatever the type says.
+    let nested = match to {
+        SqlType::Array(_) => to.with_dimensions(dimensions(text).min(DIMENSIONS_MAX)),
+        _ => to.clone(),
+    };
+    let to = &nested;
     let field = to.field(to.internal_name(), true);
     match to {
+        SqlType::Range(RangeType::Date | RangeType::Timestamp | RangeType::Timestamptz)
+        | SqlType::Multirange(RangeType::Date | RangeType::Timestamp | RangeType::Timestamptz) => {
+            let text = Expr::Literal(ScalarValue::Utf8View(Some(text.to_owned())), None);
+            let session = [SessionValue::TimeZone, SessionValue::Formats, SessionValue::TransactionTime];
+            return Ok(call(field, std::iter::once(text).chain(session.map(SessionValue::expr)).collect()));
+        }
         // What the text means depends on the session.
         SqlType::Date | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_)
             if matches!(to, SqlType::Timestamptz(_)) || !is_plain(text) =>
@@ -160,6 +182,7 @@ fn depends_on_formats(from: &SqlType, to: &SqlType) -> bool {
             }
             SqlType::Bytea | SqlType::Float4 | SqlType::Float8 => true,
             SqlType::Array(of) => has_formats(of),
+            SqlType::Range(of) | SqlType::Multirange(of) => has_formats(&of.subtype()),
             SqlType::Record(fields) => fields.iter().any(|(_, ty)| has_formats(ty)),
             _ => false,
         }
@@ -193,7 +216,8 @@ fn arrow_agrees(from: &SqlType, to: &SqlType) -> bool {
 fn needs_zone(from: &SqlType, to: &SqlType) -> bool {
     let zoned = |ty: &SqlType| match ty {
         SqlType::Timestamptz(_) => true,
-        SqlType::Array(of) => matches!(**of, SqlType::Timestamptz(_)),
+        SqlType::Range(of) | SqlType::Multirange(of) => *of == RangeType::Timestamptz,
+        SqlType::Array(of) => matches!(of.element(), SqlType::Timestamptz(_) | SqlType::Range(RangeType::Timestamptz)),
         _ => false,
     };
     zoned(from) != zoned(to)

@@ -13,7 +13,7 @@
 //! - [`choice`]: COALESCE and its like, [`common_type`]: the type that values of several types become
 //! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`keywords`], [`series`], [`sets`],
 //!   [`arrays`], [`json`], [`regexp`]: functions by subject
-//! - [`records`]: rows as values
+//! - [`records`]: rows as values; [`networks`], [`ranges`], [`vectors`]: types that are kept as bytes
 //! - [`bytes`], [`unicode`]: bytea, and text by its code points
 //! - [`subscripts`], [`quantified`], [`variadic`], [`ordered`]: functions that syntax stands for
 
@@ -38,6 +38,7 @@ pub(super) mod numeric;
 mod operators;
 mod ordered;
 mod quantified;
+mod ranges;
 mod reals;
 mod records;
 mod regexp;
@@ -107,6 +108,7 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(quantified::functions());
     all.extend(variadic::functions());
     all.extend(networks::functions());
+    all.extend(ranges::functions());
     all.extend(vectors::functions());
     all.extend(uuids::functions());
     all.push(records::function());

@@ -319,8 +319,8 @@ fn plan_concat(left: Side, right: Side) -> Result<Option<Expr>> {
         return Ok(None);
     }
     let is_bytes = |ty: &DataType| matches!(ty, DataType::BinaryView | DataType::Binary);
-    let is_address = |side: &Side| matches!(side.sql(), SqlType::Address(_));
-    if !is_address(&left) && !is_address(&right) && (is_bytes(&left.ty) || is_bytes(&right.ty)) {
+    let is_own = |side: &Side| side.sql().is_kept_as_bytes();
+    if !is_own(&left) && !is_own(&right) && (is_bytes(&left.ty) || is_bytes(&right.ty)) {
         let (left, right) = (left.adopt(&SqlType::Bytea)?, right.adopt(&SqlType::Bytea)?);
         let udf = super::text::concat_bytes();
         return Ok(Some(Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![left.expr, right.expr]))));
@@ -363,6 +363,8 @@ fn plan_containers(raw: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr
             | B::AtQuestion
             | B::AtAt
             | B::PGOverlap
+            | B::AndLt
+            | B::AndGt
             | B::PGBitwiseShiftLeft
             | B::PGBitwiseShiftRight
             | B::StringConcat
@@ -386,9 +388,18 @@ fn plan_containers(raw: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr
     if let Some(udf) = super::json::operator(&raw.op, &left.sql(), &right.sql()) {
         return Ok(Some(call(udf, vec![left.expr, right.expr])));
     }
-    if let Some((udf, of_left, of_right)) = super::networks::operator(&raw.op, &left.sql(), &right.sql()) {
+    let known = super::networks::operator(&raw.op, &left.sql(), &right.sql());
+    if let Some((udf, of_left, of_right)) =
+        known.or_else(|| super::ranges::operator(&raw.op, &left.sql(), &right.sql()))
+    {
         let (left, right) = (left.adopt(&of_left)?, right.adopt(&of_right)?);
         return Ok(Some(call(udf, vec![left.expr, right.expr])));
+    }
+    let compares = matches!(raw.op, B::Eq | B::NotEq | B::Lt | B::LtEq | B::Gt | B::GtEq | B::StringConcat);
+    if !compares && [left.sql(), right.sql()].iter().any(|ty| matches!(ty, SqlType::Range(_) | SqlType::Multirange(_)))
+    {
+        let (left, right) = (left.sql().to_string(), right.sql().to_string());
+        return Err(from_sql(undefined_operator(&raw.op.to_string(), &left, &right)));
     }
     if let Some(udf) = super::vectors::operator(&raw.op) {
         let of = SqlType::Vector(None);

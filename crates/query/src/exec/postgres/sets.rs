@@ -9,6 +9,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use perigee_types::text::array::flattened;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::function::{Call, Eval, Function, Parameter, Returns, overload, overload_of};
@@ -48,8 +49,9 @@ pub(crate) fn record_columns(function: &str) -> Option<&'static [(&'static str, 
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let list = |ty: T| T::Array(Box::new(ty));
-    let same: fn(&[T], &[Option<Value>]) -> T = |types, _| match types.first() {
-        Some(array @ T::Array(_)) => array.clone(),
+    // However many dimensions an array has, its elements are rows.
+    let flat: fn(&[T], &[Option<Value>]) -> T = |types, _| match types.first() {
+        Some(array @ T::Array(_)) => array.with_dimensions(1),
         _ => T::Array(Box::new(T::Text)),
     };
     vec![
@@ -87,7 +89,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         .volatile()
         .set_returning()
         .udf(),
-        Function::new(UNNEST, vec![overload_of(vec![Parameter::Any], Returns::Derived(same), elements)])
+        Function::new(UNNEST, vec![overload_of(vec![Parameter::Any], Returns::Derived(flat), elements)])
             .set_returning()
             .udf(),
         Function::new(
@@ -145,7 +147,7 @@ fn subscripts(args: &[Value], lower: i32) -> Value {
 
 fn elements(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
     match (&args[0], call.types.first()) {
-        (Value::Array(_), _) => Ok(args[0].clone()),
+        (Value::Array(elements), _) => Ok(Value::Array(flattened(elements.clone()))),
         (_, ty) => Err(SqlError::new(
             SqlState::UndefinedFunction,
             format!("function unnest({}) does not exist", ty.map_or_else(|| "unknown".to_owned(), T::to_string)),

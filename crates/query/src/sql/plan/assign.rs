@@ -40,6 +40,9 @@ pub(super) fn assign_default(expr: DfExpr, from: &SqlType, into: &Column) -> Sql
 
 fn made(expr: DfExpr, from: &SqlType, into: &Column, untyped: bool) -> SqlResult<DfExpr> {
     let to = &into.ty;
+    if matches!((from, to), (SqlType::Array(_), SqlType::Array(_))) && from.dimensions() != to.dimensions() {
+        return Err(SqlError::unsupported("an array of several dimensions in a column"));
+    }
     if !untyped && !assignable(from, to) {
         return Err(type_mismatch(&into.name, to, from));
     }

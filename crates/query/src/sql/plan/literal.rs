@@ -26,6 +26,7 @@ pub(super) fn depends_on_session(ty: &SqlType) -> bool {
     match ty {
         SqlType::Date | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) => true,
         SqlType::Array(of) => depends_on_session(of),
+        SqlType::Range(of) | SqlType::Multirange(of) => depends_on_session(&of.subtype()),
         _ => false,
     }
 }

@@ -1,7 +1,7 @@
 //! Types as SQL writes them.
 
-use perigee_types::{SqlResult, SqlType};
-use sqlparser::ast::DataType;
+use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
+use sqlparser::ast::{ArrayElemTypeDef, DataType};
 
 pub(super) use crate::exec::domain_of;
 pub(in crate::sql) use crate::exec::sql_type_of as sql_type;
@@ -54,5 +54,19 @@ pub(super) fn column_type(ty: &DataType) -> SqlResult<ColumnType> {
             _ => {}
         }
     }
-    base_type(ty).map(ColumnType::Plain)
+    if is_cstring(ty) {
+        return Err(SqlError::new(SqlState::InvalidTableDefinition, "column has pseudo-type cstring"));
+    }
+    match base_type(ty)? {
+        ty if ty.dimensions() > 1 => Err(SqlError::unsupported("an array of several dimensions in a column")),
+        ty => Ok(ColumnType::Plain(ty)),
+    }
+}
+
+fn is_cstring(ty: &DataType) -> bool {
+    match ty {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)) => is_cstring(of),
+        DataType::Custom(name, _) => bare_name(name).is_some_and(|name| name == "cstring"),
+        _ => false,
+    }
 }

@@ -21,7 +21,7 @@ use super::super::domains::DOMAIN_VALUE;
 use super::super::function::{Function, is_enum, is_unknown};
 use super::super::operators::{adopt, jsonb_key, shrink};
 use super::super::text::{self, backslashed};
-use super::super::{arithmetic, cast, datetime, numeric as wide, quantified, session, sets};
+use super::super::{arithmetic, cast, datetime, numeric as wide, quantified, ranges, session, sets};
 use super::numeric;
 use crate::exec::bind::evaluate_constant;
 use crate::exec::error::from_sql;
@@ -53,7 +53,7 @@ impl TreeNodeRewriter for Rewriter<'_> {
 
     fn f_up(&mut self, expr: Expr) -> Result<Transformed<Expr>> {
         if matches!(expr, Expr::AggregateFunction(_) | Expr::WindowFunction(_)) {
-            self.refuse_addresses(&expr)?;
+            self.refuse_gathered(&expr)?;
         }
         match expr {
             Expr::Literal(ScalarValue::Int64(Some(_)) | ScalarValue::UInt64(Some(_)), None) if self.shrinks => {
@@ -180,7 +180,8 @@ impl Rewriter<'_> {
         call = quantified::with_types(call, self.schema)?;
         if OF_BYTES.contains(&call.func.name())
             && let Some(of) = call.args.first()
-            && let Some(ty @ SqlType::Address(_)) = self.known(of)?
+            && let Some(ty) = self.known(of)?
+            && ty.is_kept_as_bytes()
         {
             let text = format!("function {}({ty}) does not exist", call.func.name());
             return Err(from_sql(SqlError::new(SqlState::UndefinedFunction, text)));
@@ -230,7 +231,7 @@ impl Rewriter<'_> {
                 SqlType::Varchar(_) if chooses => {
                     sets::labeled(chosen, Arc::new(SqlType::Varchar(None).field("varchar", true)))
                 }
-                _ if compares && !matches!(ty, SqlType::Address(_)) => chosen,
+                _ if compares && !ty.is_kept_as_bytes() => chosen,
                 _ => one_type(chosen, &types),
             }));
         }
@@ -238,13 +239,13 @@ impl Rewriter<'_> {
         if call.func.name() == "array_element"
             && let Some(array) = call.args.first()
             && let Some(SqlType::Array(of)) = self.known(array)?
-            && matches!(*of, SqlType::Address(_))
+            && of.is_kept_as_bytes()
         {
             let field = Arc::new(of.field("element", true));
             return Ok(Transformed::yes(sets::labeled(Expr::ScalarFunction(call), field)));
         }
         let expr = Expr::ScalarFunction(call);
-        self.refuse_addresses(&expr)?;
+        self.refuse_gathered(&expr)?;
         // Counts and places are int4 in PostgreSQL.
         if expr.get_type(self.schema)? == DataType::UInt64 {
             let field = Arc::new(SqlType::Int4.field("int4", true));
@@ -253,8 +254,8 @@ impl Rewriter<'_> {
         Ok(Transformed::no(expr))
     }
 
-    /// What gathers addresses would give bytes: DataFusion keeps the Arrow type of a value alone.
-    fn refuse_addresses(&self, call: &Expr) -> Result<()> {
+    /// What gathers addresses or ranges would give bytes: DataFusion keeps the Arrow type of a value alone.
+    fn refuse_gathered(&self, call: &Expr) -> Result<()> {
         let (name, args) = match call {
             Expr::ScalarFunction(call) => (call.func.name(), &call.args),
             Expr::AggregateFunction(call) => (call.func.name(), &call.params.args),
@@ -266,8 +267,8 @@ impl Rewriter<'_> {
         }
         for arg in args {
             if let Some(ty) = self.known(arg)?
-                && element_of_address(&ty).is_some()
-                && element_of_address(&SqlType::of_field(&call.to_field(self.schema)?.1)).is_none()
+                && has_own_bytes(&ty)
+                && !has_own_bytes(&SqlType::of_field(&call.to_field(self.schema)?.1))
             {
                 return Err(from_sql(SqlError::unsupported(format_args!("{name} of {ty}"))));
             }
@@ -283,16 +284,17 @@ impl Rewriter<'_> {
         });
         let name = call.func.name().to_owned();
         let of_any = name.starts_with("array_") || matches!(name.as_str(), "make_array" | "cardinality" | "flatten");
-        if !BUILT_IN.contains(&name) || (of_any && name != "array_to_string") {
+        let is_own = call.func.inner().downcast_ref::<ranges::BoundOrCase>().is_some();
+        if is_own || !BUILT_IN.contains(&name) || (of_any && name != "array_to_string") {
             return Ok(());
         }
         let fields = call.args.iter().map(|arg| Ok(arg.to_field(self.schema)?.1)).collect::<Result<Vec<_>>>()?;
         let types: Vec<SqlType> = fields.iter().map(|field| SqlType::of_field(field)).collect();
-        if !types.iter().any(|ty| ty.user_type().is_some() || element_of_address(ty).is_some()) {
+        if !types.iter().any(|ty| ty.user_type().is_some() || has_own_bytes(ty)) {
             return Ok(());
         }
         if name == "array_to_string"
-            && types.iter().all(|ty| element_of_address(ty).is_none())
+            && types.iter().all(|ty| !has_own_bytes(ty))
             && let Some(array) = call.args.first_mut()
         {
             let texts = Arc::new(SqlType::Array(Box::new(SqlType::Text)).field("text", true));
@@ -327,7 +329,7 @@ impl Rewriter<'_> {
         let mut element = None;
         for arg in &call.args {
             if let DataType::List(item) = arg.get_type(self.schema)?
-                && (is_enum(item.data_type()) || matches!(SqlType::of_field(&item), SqlType::Address(_)))
+                && (is_enum(item.data_type()) || SqlType::of_field(&item).is_kept_as_bytes())
             {
                 element = Some(SqlType::of_field(&item));
             }
@@ -434,7 +436,7 @@ impl Rewriter<'_> {
     }
 }
 
-/// Functions of bytes, which an address is not: their overloads go by Arrow types.
+/// Functions of bytes, which addresses and ranges are not: their overloads go by Arrow types.
 const OF_BYTES: &[&str] = &[
     "length",
     "octet_length",
@@ -460,12 +462,11 @@ const OF_BYTES: &[&str] = &[
     "set_byte",
 ];
 
-/// The type of an address, or of the addresses in an array.
-fn element_of_address(ty: &SqlType) -> Option<AddressType> {
+/// Whether it is a type that is kept as bytes, or an array of one.
+fn has_own_bytes(ty: &SqlType) -> bool {
     match ty {
-        SqlType::Address(of) => Some(*of),
-        SqlType::Array(of) => element_of_address(of),
-        _ => None,
+        SqlType::Array(of) => has_own_bytes(of),
+        ty => ty.is_kept_as_bytes(),
     }
 }
 

@@ -19,6 +19,7 @@ mod windows;
 
 use std::ops::ControlFlow;
 
+use perigee_types::text::array;
 use perigee_types::{SqlError, SqlResult, SqlState};
 use sqlparser::ast::{
     self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
@@ -177,6 +178,13 @@ impl VisitorMut for Rewrite<'_> {
             *expr = field;
         }
         crate::exec::rewrite_expression(expr);
+        if let Err(error) = same_dimensions(expr) {
+            return ControlFlow::Break(error);
+        }
+        with_dimensions(expr);
+        if let Some(vector) = catalog_vector(expr) {
+            *expr = vector;
+        }
         match domains::cast(expr, self.context) {
             Ok(Some(checked)) => *expr = checked,
             Ok(None) => {}
@@ -369,6 +377,50 @@ fn quantified(expr: &mut Expr) -> Option<Expr> {
     };
     let symbol = Expr::value(ast::Value::SingleQuotedString(symbol));
     Some(functions::call(name, vec![take(left), symbol, right]))
+}
+
+/// Refuses `ARRAY[[1, 2], [3]]`.
+fn same_dimensions(expr: &Expr) -> SqlResult<()> {
+    let Expr::Array(array) = expr else { return Ok(()) };
+    let lengths = array.elem.iter().map(|element| match element {
+        Expr::Array(inner) => Some(inner.elem.len()),
+        _ => None,
+    });
+    let mut lengths = lengths.filter(Option::is_some);
+    let first = lengths.next();
+    if lengths.any(|length| Some(length) != first) {
+        let message = "multidimensional arrays must have array expressions with matching dimensions";
+        return Err(SqlError::new(SqlState::ArraySubscriptError, message));
+    }
+    Ok(())
+}
+
+/// Lets the type of `'{{1, 2}, {3, 4}}'::int[]` say how many dimensions its constant has: subscripts ask for it.
+fn with_dimensions(expr: &mut Expr) {
+    let Expr::Cast { expr: of, data_type, .. } = expr else { return };
+    let ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(element, _)) = data_type else { return };
+    let Expr::Value(value) = of.as_ref() else { return };
+    let (ast::Value::SingleQuotedString(text) | ast::Value::EscapedStringLiteral(text)) = &value.value else { return };
+    let count = array::dimensions(text).min(array::DIMENSIONS_MAX);
+    if count > 1 {
+        let mut element = element.as_ref();
+        while let ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(of, _)) = element {
+            element = of;
+        }
+        let nested = |ty| ast::DataType::Array(ast::ArrayElemTypeDef::AngleBracket(Box::new(ty)));
+        *data_type = (0..count).fold(element.clone(), |ty, _| nested(ty));
+    }
+}
+
+/// A cast to int2vector or oidvector, which are arrays here, as the function that does it.
+fn catalog_vector(expr: &mut Expr) -> Option<Expr> {
+    let Expr::Cast { expr: of, data_type: ast::DataType::Custom(name, modifiers), .. } = expr else { return None };
+    let name = crate::exec::type_planner::bare_name(name).filter(|_| modifiers.is_empty())?;
+    if !matches!(name.as_str(), "int2vector" | "oidvector") {
+        return None;
+    }
+    let of = std::mem::replace(of.as_mut(), Expr::value(ast::Value::Null));
+    Some(functions::call(&name, vec![of]))
 }
 
 /// `ARRAY(SELECT e FROM … ORDER BY o)` is `COALESCE((SELECT array_agg(e ORDER BY o) FROM …), '{}')`. What groups, limits or
