@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -108,6 +108,8 @@ pub struct Engine {
     pub(crate) backups: Backups,
     pub(crate) elsewhere: std::sync::OnceLock<Arc<dyn Elsewhere>>,
     holders: AtomicU64,
+    /// The last number that a transaction got from `txid_current`.
+    transaction_numbers: AtomicI64,
     /// Why the node cannot go on.
     failure: tokio::sync::watch::Sender<Option<String>>,
     /// Answers for roles that do not exist differ per cluster and stay the same per name.
@@ -155,6 +157,7 @@ impl Engine {
             backups: Backups::default(),
             elsewhere: std::sync::OnceLock::new(),
             holders: AtomicU64::new(1),
+            transaction_numbers: AtomicI64::new(0),
             failure: tokio::sync::watch::Sender::new(None),
             mock_secret: rand::random(),
             started_micros,
@@ -287,6 +290,15 @@ impl Engine {
 
     pub(crate) fn next_holder(&self) -> Holder {
         Holder(self.holders.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number for a transaction that wants one: above those of others, and above the log's last entry, so that they grow
+    /// over restarts as long as something is written.
+    pub(crate) fn number_transaction(&self) -> i64 {
+        let floor = i64::try_from(self.store.applied().0).unwrap_or(i64::MAX - 1);
+        let above = |last: i64| Some(last.max(floor).saturating_add(1));
+        let last = self.transaction_numbers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, above);
+        last.unwrap_or_default().max(floor).saturating_add(1)
     }
 
     /// Microseconds since 1970 UTC.

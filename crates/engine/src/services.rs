@@ -280,6 +280,10 @@ fn is_identity(engine: &Engine, sequence: &Sequence) -> bool {
 }
 
 impl SessionServices for Services {
+    fn number_transaction(&self) -> i64 {
+        self.engine.upgrade().map_or(0, |engine| engine.number_transaction())
+    }
+
     fn next_value(&self, sequence: Oid) -> SqlResult<i64> {
         self.next_value_of(sequence)
     }

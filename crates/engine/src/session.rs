@@ -416,6 +416,7 @@ impl Session {
                 maintains: self.maintains,
                 settings: &settings,
                 declared,
+                called: None,
                 relations: &[],
             },
         )
@@ -675,6 +676,7 @@ impl Session {
             None => overlay,
         };
         let transaction_time = transaction.started_micros;
+        let transaction_number = transaction.number.clone();
         let mut written: FxHashSet<TableId> = transaction.writes.tables().map(|(_, writes)| writes.table.oid).collect();
         written.extend(transaction.staging.iter().flat_map(Staging::tables_with_rows));
         let reads = transaction.reads.as_ref().map(|reads| reads.scans.clone());
@@ -695,6 +697,7 @@ impl Session {
             statement_time,
             settings: Arc::new(self.all_settings()),
             process_id: self.entry.process_id,
+            transaction_number,
             pending: Some(StatementPending::new(&engine, snapshot.index, catalog.clone(), written)),
             services: Some(self.services.clone()),
         };

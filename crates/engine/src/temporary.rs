@@ -1,6 +1,6 @@
 //! Temporary objects: what a session makes in a schema of its own, and what ends with it.
 //!
-//! They are tables, views and sequences like all others: logged, in memory or in the LSM, locked and rolled back as any.
+//! They are tables, views, sequences and types like all others: logged, in memory or in the LSM, locked and rolled back as any.
 //! Only others do not find them, and they go at COMMIT where they say so, with the session, or, where the node stopped
 //! first, before it serves again.
 
@@ -155,7 +155,7 @@ impl Session {
 }
 
 fn is_in(object: &Object, schema: Oid) -> bool {
-    object.relation_name().is_some_and(|(of, _)| of == schema)
+    object.schema() == Some(schema)
 }
 
 /// Drops the temporary schema of this name, or all, with what is in them.

@@ -4,7 +4,7 @@
 //! [`crate::write_set`]) and decided under locks against the latest applied state; the log gets the result at COMMIT.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use perigee_keyspace::{Draft, DraftMark};
 use perigee_plan::command::Isolation;
@@ -48,6 +48,8 @@ pub(crate) struct Transaction {
     pub(crate) failed: bool,
     /// `now()`: microseconds since 1970 UTC.
     pub(crate) started_micros: i64,
+    /// `txid_current()`, once somebody has asked for it.
+    pub(crate) number: Arc<OnceLock<i64>>,
     /// The snapshot of REPEATABLE READ, and of the running statement.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     /// What it has read, from the first statement of a serializable transaction on.
@@ -123,6 +125,7 @@ impl Transaction {
             explicit,
             failed: false,
             started_micros: engine.now_micros(),
+            number: Arc::default(),
             snapshot: None,
             reads: None,
             writes: WriteSet::default(),

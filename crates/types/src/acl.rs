@@ -67,6 +67,7 @@ impl Privileges {
             AclKind::Sequence => Self(Self::SELECT.0 | Self::UPDATE.0 | Self::USAGE.0),
             AclKind::Schema => Self(Self::USAGE.0 | Self::CREATE.0),
             AclKind::Database => Self(Self::CREATE.0 | Self::CONNECT.0 | Self::TEMPORARY.0),
+            AclKind::Function => Self::EXECUTE,
         }
     }
 
@@ -139,6 +140,8 @@ pub enum AclKind {
     Schema,
     /// A database.
     Database,
+    /// A function.
+    Function,
 }
 
 /// What one role gave to another.
@@ -172,8 +175,8 @@ impl Acl {
         match kind {
             AclKind::Column => Self::default(),
             AclKind::Table | AclKind::Sequence | AclKind::Schema => Self(vec![own]),
-            AclKind::Database => {
-                let public = Privileges::CONNECT.with(Privileges::TEMPORARY);
+            AclKind::Database | AclKind::Function => {
+                let public = all.within(Privileges::CONNECT.with(Privileges::TEMPORARY).with(Privileges::EXECUTE));
                 Self(vec![
                     AclItem { grantee: None, grantor: owner, privileges: public, grantable: Privileges::NONE },
                     own,

@@ -314,6 +314,30 @@ impl Catalog {
         found.into_iter().flatten().filter_map(|oid| self.function(*oid))
     }
 
+    /// The function of this name in the first of some schemas that has one, with these types of parameters (their oids) where
+    /// they are known.
+    ///
+    /// # Errors
+    /// Where several have the name and no types are given.
+    pub fn function_named(
+        &self,
+        tenant: TenantId,
+        path: &[String],
+        name: &str,
+        types: Option<Vec<u32>>,
+    ) -> Result<Option<Arc<Function>>, AmbiguousFunction> {
+        for schema in path.iter().filter_map(|schema| self.schema(tenant, schema)) {
+            let fits = |function: &&Arc<Function>| types.as_ref().is_none_or(|types| function.has_types(types));
+            let mut found = self.functions(schema.oid, name).filter(fits);
+            match (found.next(), found.next()) {
+                (Some(_), Some(_)) => return Err(AmbiguousFunction),
+                (Some(one), None) => return Ok(Some(Arc::clone(one))),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
     /// A function that a user made, by oid.
     #[must_use]
     pub fn function(&self, oid: Oid) -> Option<&Arc<Function>> {

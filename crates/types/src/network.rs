@@ -65,10 +65,9 @@ impl AddressType {
         let trimmed = text.trim_ascii();
         let invalid = || invalid_syntax(self.name(), text);
         match self {
-            AddressType::Inet => Network::parse_inet(trimmed).map(Network::encode).ok_or_else(invalid),
-            AddressType::Cidr => {
-                let network = Network::parse_cidr(trimmed).ok_or_else(invalid)?;
-                if network != network.network() {
+            AddressType::Inet | AddressType::Cidr => {
+                let network = Network::parse(trimmed, self == AddressType::Cidr).ok_or_else(invalid)?;
+                if self == AddressType::Cidr && network != network.network() {
                     return Err(SqlError::new(
                         SqlState::InvalidTextRepresentation,
                         format!("invalid cidr value: \"{text}\""),
@@ -318,55 +317,44 @@ impl Network {
         (bits <= network.bits_max()).then_some(network)
     }
 
-    /// Reads an address; behind a slash the length of its mask. Octets at the end may be left out where there is one.
-    fn parse_inet(text: &str) -> Option<Self> {
+    /// Reads an address; behind a slash the length of its mask. Octets at the end may be left out where there is one, and in a
+    /// cidr also where there is none: its length follows from the address's class then, and covers what is written.
+    fn parse(text: &str, is_cidr: bool) -> Option<Self> {
         let (address, bits) = split(text)?;
-        if address.contains(':') {
-            return Self::parse_v6(address, bits);
-        }
-        let (octets, count) = octets(address)?;
-        let bits = match bits {
-            Some(bits) => bits,
-            None if count == 4 => 32,
-            None => return None,
-        };
-        if bits > 32 || usize::from(bits / 8) > count {
-            return None;
-        }
-        Some(Self { address: IpAddr::from(octets), bits })
-    }
-
-    /// Reads a network. Without a mask its length follows from the address's class, and covers what is written.
-    fn parse_cidr(text: &str) -> Option<Self> {
-        let (address, bits) = split(text)?;
-        if address.contains(':') {
-            return Self::parse_v6(address, bits);
-        }
-        let (octets, count) = octets(address)?;
-        let bits = match bits {
-            Some(bits) => bits,
-            None => {
-                let of_class = match octets[0] {
-                    240.. => 32,
-                    224.. => 8,
-                    192.. => 24,
-                    128.. => 16,
-                    _ => 8,
-                };
-                let written = u8::try_from(count * 8).ok()?;
-                match of_class.max(written) {
-                    8 if octets[0] == 224 => 4,
-                    bits => bits,
-                }
+        let network = if address.contains(':') {
+            let address: Ipv6Addr = address.parse().ok()?;
+            Self { address: IpAddr::V6(address), bits: bits.unwrap_or(128) }
+        } else {
+            let (octets, count) = octets(address)?;
+            let written = u8::try_from(count * 8).ok()?;
+            let bits = match bits {
+                Some(bits) => bits,
+                None if is_cidr => bits_of_class(octets[0], written),
+                None if count == 4 => 32,
+                None => return None,
+            };
+            // An inet has all octets that its mask reaches into.
+            if !is_cidr && bits / 8 * 8 > written {
+                return None;
             }
+            Self { address: IpAddr::from(octets), bits }
         };
-        (bits <= 32).then_some(Self { address: IpAddr::from(octets), bits })
+        (network.bits <= network.bits_max()).then_some(network)
     }
+}
 
-    fn parse_v6(address: &str, bits: Option<u8>) -> Option<Self> {
-        let address: Ipv6Addr = address.parse().ok()?;
-        let bits = bits.unwrap_or(128);
-        (bits <= 128).then_some(Self { address: IpAddr::V6(address), bits })
+/// The length of a network that is written as its first octets, so many bits of them.
+fn bits_of_class(first: u8, written: u8) -> u8 {
+    let of_class = match first {
+        240.. => 32,
+        224.. => 8,
+        192.. => 24,
+        128.. => 16,
+        _ => 8,
+    };
+    match of_class.max(written) {
+        8 if first == 224 => 4,
+        bits => bits,
     }
 }
 

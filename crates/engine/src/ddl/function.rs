@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use perigee_plan::ddl::{FunctionChange, FunctionName};
-use perigee_types::catalog::{Catalog, CatalogChange, ColumnDefault, Function, Object, TypeKind};
-use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
+use perigee_types::acl::{AclKind, Privileges};
+use perigee_types::catalog::{AmbiguousFunction, Catalog, CatalogChange, ColumnDefault, Function, Object, TypeKind};
+use perigee_types::{SqlError, SqlResult, SqlState};
 
 use super::Oids;
+use crate::privileges::require;
 use crate::session::Session;
 
 impl Session {
@@ -27,6 +29,7 @@ impl Session {
                     return Err(SqlError::unsupported(what));
                 }
                 new.oid = Oids::new(&catalog).next();
+                new.acl = self.acl_of_new(AclKind::Function, Some(function.schema));
             }
             Some(_) if !replace => {
                 let text = format!("function \"{}\" already exists with same argument types", function.name);
@@ -38,6 +41,7 @@ impl Session {
                 check_replacement(&old, function)?;
                 new.oid = old.oid;
                 new.owner = old.owner;
+                new.acl.clone_from(&old.acl);
                 new.comment.clone_from(&old.comment);
             }
         }
@@ -72,7 +76,7 @@ impl Session {
                     gone.push(CatalogChange::Remove(function.oid));
                 }
                 None if if_exists => self.notify(format!("function {} does not exist, skipping", name.signature())),
-                None => return Err(undefined(name)),
+                None => return Err(name.undefined()),
             }
         }
         self.change(gone)
@@ -80,16 +84,22 @@ impl Session {
 
     pub(super) fn alter_function(&mut self, name: &FunctionName, change: &FunctionChange) -> SqlResult<()> {
         let catalog = self.latest_catalog();
-        let old = self.function_named(&catalog, name)?.ok_or_else(|| undefined(name))?;
+        let old = self.function_named(&catalog, name)?.ok_or_else(|| name.undefined())?;
         let identity = self.identity(&catalog);
         self.require_owner(&catalog, &identity.rights, &Object::Function(old.clone()))?;
         let mut new = Function::clone(&old);
         match change {
-            FunctionChange::Rename(to) => new.name.clone_from(to),
+            FunctionChange::Rename(to) => {
+                if let Some(schema) = catalog.object(old.schema) {
+                    require(&identity.rights, schema, Privileges::CREATE, None)?;
+                }
+                new.name.clone_from(to);
+            }
             FunctionChange::SetSchema(to) => new.schema = *to,
             FunctionChange::Owner(to) => {
                 self.check_new_owner(&catalog, &identity, to, Some(old.schema))?;
-                new.owner = self.named_role(&catalog, to)?.oid;
+                let owner = self.named_role(&catalog, to)?.oid;
+                return self.change(vec![CatalogChange::Put(Object::Function(old).with_owner(owner))]);
             }
             FunctionChange::Comment(text) => new.comment.clone_from(text),
         }
@@ -113,37 +123,11 @@ impl Session {
     /// # Errors
     /// `42725` where several have the name and their parameters are not written.
     fn function_named(&self, catalog: &Catalog, name: &FunctionName) -> SqlResult<Option<Arc<Function>>> {
-        let path = match &name.schema {
-            Some(schema) => vec![schema.clone()],
-            None => self.search_path(catalog).schemas.to_vec(),
-        };
-        for schema in path {
-            let Some(schema) = catalog.schema(self.tenant, &schema) else { continue };
-            let fits = |function: &&Arc<Function>| match &name.parameters {
-                None => true,
-                Some(wanted) => types(function).eq(wanted.iter().map(SqlType::oid)),
-            };
-            let mut found = catalog.functions(schema.oid, &name.name).filter(fits);
-            let first = found.next().cloned();
-            if found.next().is_some() {
-                let text = format!("function name \"{}\" is not unique", name.name);
-                return Err(SqlError::new(SqlState::AmbiguousFunction, text)
-                    .hint("Specify the argument list to select the function unambiguously."));
-            }
-            if first.is_some() {
-                return Ok(first);
-            }
-        }
-        Ok(None)
+        let path = name.path(&self.search_path(catalog).schemas);
+        catalog
+            .function_named(self.tenant, &path, &name.name, name.oids())
+            .map_err(|AmbiguousFunction| name.ambiguous())
     }
-}
-
-fn undefined(name: &FunctionName) -> SqlError {
-    let text = match name.parameters {
-        None => format!("could not find a function named \"{}\"", name.name),
-        Some(_) => format!("function {} does not exist", name.signature()),
-    };
-    SqlError::new(SqlState::UndefinedFunction, text)
 }
 
 /// The oids of the types of a function's parameters.

@@ -24,7 +24,7 @@ mod user_type;
 use std::sync::Arc;
 
 use perigee_plan::{Ddl, Prepared, RoleChange};
-use perigee_types::catalog::{Catalog, CatalogChange, Object, Table};
+use perigee_types::catalog::{Catalog, CatalogChange, Object, Table, TypeKind};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, Value};
 
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream, Severity};
@@ -133,6 +133,9 @@ impl Session {
 
     pub(crate) fn change(&mut self, changes: Vec<CatalogChange>) -> SqlResult<()> {
         for change in &changes {
+            if let CatalogChange::Put(object) = change {
+                refuse_temporary_types(object, &self.latest_catalog())?;
+            }
             if let CatalogChange::Put(Object::Sequence(sequence)) = change {
                 match self.latest_catalog().sequence(sequence.oid) {
                     None => self.services.own_sequence(sequence.clone(), sequence.start),
@@ -219,4 +222,29 @@ impl Oids {
         self.0 += 1;
         oid
     }
+}
+
+/// Refuses a type of a session in what stays behind it.
+fn refuse_temporary_types(object: &Object, catalog: &Catalog) -> SqlResult<()> {
+    if object.schema().is_none_or(|schema| catalog.is_temporary(schema)) {
+        return Ok(());
+    }
+    let is_temporary = |ty: Oid| {
+        let schema = catalog.object(ty).and_then(Object::schema);
+        schema.is_some_and(|schema| catalog.is_temporary(schema))
+    };
+    let found = match object {
+        Object::Table(table) => {
+            let mut types = table.columns.iter().flat_map(|column| [column.domain, column.ty.user_type()]);
+            types.any(|ty| ty.is_some_and(is_temporary))
+        }
+        Object::View(view) => view.columns.iter().filter_map(|(_, ty)| ty.user_type()).any(is_temporary),
+        Object::Function(function) => function.user_types().any(is_temporary),
+        Object::Type(ty) => match &ty.kind {
+            TypeKind::Domain(domain) => domain.of.or(domain.base.user_type()).is_some_and(is_temporary),
+            TypeKind::Enum(_) => false,
+        },
+        _ => false,
+    };
+    if found { Err(SqlError::unsupported("a temporary type in what is not temporary")) } else { Ok(()) }
 }

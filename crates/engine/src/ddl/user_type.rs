@@ -18,6 +18,7 @@ use crate::session::Session;
 
 impl Session {
     pub(super) fn create_type(&mut self, schema: Oid, name: &str, definition: &TypeDefinition) -> SqlResult<()> {
+        let schema = self.creation_schema(schema)?;
         let catalog = self.latest_catalog();
         refuse_taken(&catalog, schema, name)?;
         let mut oids = Oids::new(&catalog);

@@ -1,6 +1,6 @@
 //! What ALTER and DROP FUNCTION name and do.
 
-use perigee_types::{Oid, SqlType};
+use perigee_types::{Oid, SqlError, SqlState, SqlType};
 
 use crate::role::RoleName;
 
@@ -35,5 +35,35 @@ impl FunctionName {
         let schema = self.schema.as_ref().map(|schema| format!("{schema}.")).unwrap_or_default();
         let types = self.parameters.iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
         format!("{schema}{}({})", self.name, types.join(", "))
+    }
+
+    /// The schemas that it may be in, in order.
+    #[must_use]
+    pub fn path(&self, search_path: &[String]) -> Vec<String> {
+        self.schema.as_ref().map_or_else(|| search_path.to_vec(), |schema| vec![schema.clone()])
+    }
+
+    /// The oids of the types of its parameters, where they were written.
+    #[must_use]
+    pub fn oids(&self) -> Option<Vec<u32>> {
+        self.parameters.as_ref().map(|types| types.iter().map(SqlType::oid).collect())
+    }
+
+    /// `42883`
+    #[must_use]
+    pub fn undefined(&self) -> SqlError {
+        let text = match self.parameters {
+            None => format!("could not find a function named \"{}\"", self.name),
+            Some(_) => format!("function {} does not exist", self.signature()),
+        };
+        SqlError::new(SqlState::UndefinedFunction, text)
+    }
+
+    /// `42725`
+    #[must_use]
+    pub fn ambiguous(&self) -> SqlError {
+        let text = format!("function name \"{}\" is not unique", self.name);
+        SqlError::new(SqlState::AmbiguousFunction, text)
+            .hint("Specify the argument list to select the function unambiguously.")
     }
 }

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use perigee_types::TenantId;
-use perigee_types::catalog::{Catalog, UserType};
+use perigee_types::catalog::{Catalog, TEMPORARY_PREFIX, UserType};
 
 thread_local! {
     static SCOPE: RefCell<Option<Scope>> = const { RefCell::new(None) };
@@ -52,6 +52,11 @@ pub(crate) fn find(name: &[String]) -> Option<Arc<UserType>> {
         };
         match name {
             [name] => scope.search_path.iter().find_map(|schema| within(schema, name)),
+            // The search path has the session's own, once it is there.
+            [schema, name] if schema == "pg_temp" => {
+                let own = scope.search_path.iter().find(|schema| schema.starts_with(TEMPORARY_PREFIX))?;
+                within(own, name)
+            }
             [schema, name] => within(schema, name),
             _ => None,
         }

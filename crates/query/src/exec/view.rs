@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use perigee_storage::store::{Overlay, Snapshot};
@@ -109,6 +109,8 @@ pub struct SessionFacts {
     pub settings: Arc<HashMap<String, String>>,
     /// `pg_backend_pid()`
     pub process_id: i32,
+    /// `txid_current()`, once somebody has asked for it in the transaction.
+    pub transaction_number: Arc<OnceLock<i64>>,
     /// What continuous aggregates have not taken in; `None` where nobody keeps count.
     pub pending: Option<Arc<dyn Pending>>,
     /// What functions may do to the session; `None` where they may not.
@@ -139,6 +141,7 @@ impl SessionFacts {
             statement_time: 0,
             settings: Arc::default(),
             process_id: 0,
+            transaction_number: Arc::default(),
             pending: None,
             services: None,
         }
@@ -177,6 +180,8 @@ pub trait SessionServices: Send + Sync {
     /// # Errors
     /// `22023` for a name or a payload that cannot be, `54000` for too many in one statement.
     fn notify(&self, channel: &str, payload: &str) -> SqlResult<()>;
+    /// A number for a transaction that has none yet: above all that were given before, and above the log's last entry.
+    fn number_transaction(&self) -> i64;
     /// `pg_listening_channels`
     fn listening_channels(&self) -> Vec<String> {
         Vec::new()

@@ -57,11 +57,13 @@ enum Type {
     Open(Option<String>),
 }
 
+/// A column by the parts of its name: as it is printed, and its type.
+pub(super) type ColumnOf<'a> = dyn Fn(&[Ident]) -> Option<(String, SqlType)> + 'a;
+
 /// What an expression's names mean.
 pub(super) struct Names<'a, 's> {
     pub(super) scope: &'a Scope<'s>,
-    /// A column by the parts of its name: as it is printed, and its type.
-    pub(super) column: &'a dyn Fn(&[Ident]) -> Option<(String, SqlType)>,
+    pub(super) column: &'a ColumnOf<'a>,
 }
 
 /// The expression as it is printed; `None` where it is not known well enough.

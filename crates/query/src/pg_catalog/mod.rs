@@ -25,7 +25,8 @@ mod scope;
 mod tables;
 mod view_text;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
@@ -42,6 +43,22 @@ use tables::comment_of;
 
 /// What marks a field of the catalogs that is int2vector or oidvector: to queries it is an array.
 pub(crate) const VECTOR_METADATA_KEY: &str = "perigee.vector";
+
+/// A line for each key word of PostgreSQL 15: the word, its category, whether it may be a label without AS.
+pub(crate) const KEYWORDS: &str = include_str!("data/keywords.tsv");
+
+/// Whether a name without quotes and schema is the grammar's own (`coalesce`, `select`), and so that of no function.
+pub(crate) fn is_grammars(name: &str) -> bool {
+    static WORDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+        let words = KEYWORDS.lines().filter_map(|line| {
+            let mut cells = line.split('\t');
+            let (word, category) = (cells.next()?, cells.next()?);
+            matches!(category, "C" | "R").then_some(word)
+        });
+        words.collect()
+    });
+    WORDS.contains(name)
+}
 
 /// How a session sees names of objects: its catalog and the schemas in its path.
 #[derive(Clone, Debug)]

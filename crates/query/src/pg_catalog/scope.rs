@@ -60,6 +60,7 @@ impl<'a> Scope<'a> {
             settings: &|_| None,
             maintains: None,
             declared: &[],
+            called: None,
             relations: &[],
         };
         crate::sql::updatable_columns(view, &context)

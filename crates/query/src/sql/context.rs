@@ -1,5 +1,7 @@
 //! What planning asks of a session.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
@@ -31,6 +33,8 @@ pub struct PlanContext<'a> {
     pub maintains: Option<TableId>,
     /// Parameter types that the client declared, from `$1`.
     pub declared: &'a [Option<SqlType>],
+    /// Where planning notes the users' functions that the statement calls.
+    pub called: Option<&'a RefCell<BTreeSet<Oid>>>,
     /// Relations that the statement has besides the catalog's: what writes before it in WITH return.
     pub relations: &'a [(String, LogicalPlan)],
 }

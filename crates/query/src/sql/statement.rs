@@ -380,8 +380,12 @@ pub enum PrivilegeTarget {
     AllTables(Vec<String>),
     /// ALL SEQUENCES IN SCHEMA
     AllSequences(Vec<String>),
-    /// ALL FUNCTIONS (or PROCEDURES, or ROUTINES) IN SCHEMA
+    /// Functions, with the types of their parameters where they are written.
+    Functions(Vec<(ObjectName, Option<Vec<DataType>>)>),
+    /// ALL FUNCTIONS (or ROUTINES) IN SCHEMA
     AllFunctions(Vec<String>),
+    /// ALL PROCEDURES IN SCHEMA, where there are none
+    AllProcedures(Vec<String>),
     /// ALTER DEFAULT PRIVILEGES: objects that are to come.
     New {
         /// Who will make them; empty: the current role.

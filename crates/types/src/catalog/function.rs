@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::acl::Acl;
 use crate::ids::{Oid, TenantId};
 use crate::sql_type::SqlType;
 
@@ -107,6 +108,10 @@ impl Returns {
     }
 }
 
+/// A name that several functions have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AmbiguousFunction;
+
 /// A function that a user made, in language `sql`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Function {
@@ -120,6 +125,9 @@ pub struct Function {
     pub name: String,
     /// The role that owns it.
     pub owner: Oid,
+    /// Who may call it, where something was granted or revoked.
+    #[serde(default)]
+    pub acl: Option<Acl>,
     /// Its parameters, in order.
     pub parameters: Vec<Parameter>,
     /// What it gives.
@@ -148,6 +156,12 @@ impl Function {
         (needed..=self.parameters.len()).contains(&arguments)
     }
 
+    /// Whether its parameters have the types of these oids.
+    #[must_use]
+    pub fn has_types(&self, oids: &[u32]) -> bool {
+        self.parameters.iter().map(|parameter| parameter.ty.oid()).eq(oids.iter().copied())
+    }
+
     /// The types that users made and that it names.
     pub fn user_types(&self) -> impl Iterator<Item = Oid> {
         let parameters = self.parameters.iter().map(|parameter| &parameter.ty);
@@ -169,6 +183,7 @@ mod tests {
             schema: Oid(2200),
             name: "f".to_owned(),
             owner: Oid(10),
+            acl: None,
             parameters: vec![parameter(None), parameter(Some("1"))],
             returns: Returns::Value(SqlType::Int4),
             source: "select $1 + $2".to_owned(),

@@ -208,7 +208,8 @@ impl Object {
             Object::Schema(_) => Some(AclKind::Schema),
             Object::Table(_) | Object::View(_) => Some(AclKind::Table),
             Object::Sequence(_) => Some(AclKind::Sequence),
-            Object::Index(_) | Object::Role(_) | Object::Type(_) | Object::Function(_) => None,
+            Object::Function(_) => Some(AclKind::Function),
+            Object::Index(_) | Object::Role(_) | Object::Type(_) => None,
         }
     }
 
@@ -221,7 +222,8 @@ impl Object {
             Object::Table(o) => o.acl.as_ref(),
             Object::View(o) => o.acl.as_ref(),
             Object::Sequence(o) => o.acl.as_ref(),
-            Object::Index(_) | Object::Role(_) | Object::Type(_) | Object::Function(_) => None,
+            Object::Function(o) => o.acl.as_ref(),
+            Object::Index(_) | Object::Role(_) | Object::Type(_) => None,
         }
     }
 
@@ -234,7 +236,8 @@ impl Object {
             Object::Table(o) => o.owner,
             Object::View(o) => o.owner,
             Object::Sequence(o) => o.owner,
-            Object::Index(_) | Object::Role(_) | Object::Type(_) | Object::Function(_) => return None,
+            Object::Function(o) => o.owner,
+            Object::Index(_) | Object::Role(_) | Object::Type(_) => return None,
         };
         Some(match self.own_acl() {
             Some(acl) => Cow::Borrowed(acl),
@@ -252,7 +255,8 @@ impl Object {
             Object::Table(o) => Object::Table(Arc::new(Table { acl, ..(**o).clone() })),
             Object::View(o) => Object::View(Arc::new(View { acl, ..(**o).clone() })),
             Object::Sequence(o) => Object::Sequence(Arc::new(Sequence { acl, ..(**o).clone() })),
-            Object::Index(_) | Object::Role(_) | Object::Type(_) | Object::Function(_) => self.clone(),
+            Object::Function(o) => Object::Function(Arc::new(Function { acl, ..(**o).clone() })),
+            Object::Index(_) | Object::Role(_) | Object::Type(_) => self.clone(),
         }
     }
 
@@ -282,7 +286,9 @@ impl Object {
                 Object::Sequence(Arc::new(Sequence { owner, acl: moved(&o.acl, o.owner), ..(**o).clone() }))
             }
             Object::Type(o) => Object::Type(Arc::new(UserType { owner, ..(**o).clone() })),
-            Object::Function(o) => Object::Function(Arc::new(Function { owner, ..(**o).clone() })),
+            Object::Function(o) => {
+                Object::Function(Arc::new(Function { owner, acl: moved(&o.acl, o.owner), ..(**o).clone() }))
+            }
             Object::Index(_) | Object::Role(_) => self.clone(),
         }
     }

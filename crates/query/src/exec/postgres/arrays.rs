@@ -120,6 +120,8 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         )
         .udf(),
         Function::new("array_fill", vec![overload_of(any(2), Returns::Derived(filled), fill).called_on_null()]).udf(),
+        catalog_vector("int2vector", T::Int2, |a, c| vector_of(&a[0], &c.types[0], &T::Int2)),
+        catalog_vector("oidvector", T::Oid, |a, c| vector_of(&a[0], &c.types[0], &T::Oid)),
         Function::new(
             "string_to_array",
             vec![
@@ -129,6 +131,27 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         )
         .udf(),
     ]
+}
+
+/// A cast to int2vector or oidvector.
+fn catalog_vector(name: &str, of: T, eval: Eval) -> Arc<ScalarUDF> {
+    let list = T::Array(Box::new(of));
+    Function::new(name, vec![overload_of(vec![Parameter::Any], Returns::Type(list), eval)]).vector().udf()
+}
+
+/// Numbers with blanks between them, or those of an array.
+fn vector_of(value: &Value, from: &T, of: &T) -> SqlResult<Value> {
+    match (value, from) {
+        (Value::Text(text), _) => {
+            let numbers = text.split_ascii_whitespace().map(|number| perigee_types::text::parse(number, of));
+            numbers.collect::<SqlResult<_>>().map(Value::Array)
+        }
+        (Value::Array(items), T::Array(item)) => {
+            let items = items.iter().map(|value| cast(value.clone(), item, of, true, OutputSettings::DEFAULT));
+            items.collect::<SqlResult<_>>().map(Value::Array)
+        }
+        _ => Err(SqlError::new(SqlState::CannotCoerce, format!("cannot cast type {from} to {of} vector"))),
+    }
 }
 
 fn like_first() -> Returns {

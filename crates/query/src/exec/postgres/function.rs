@@ -24,6 +24,7 @@ use super::numeric::{WIDE, is_exact, is_wide};
 use crate::exec::error::from_sql;
 use crate::exec::scalar::scalar;
 use crate::exec::view::ReadView;
+use crate::pg_catalog::VECTOR_METADATA_KEY;
 
 /// What a call knows besides its arguments.
 pub(in crate::exec) struct Call<'a> {
@@ -157,6 +158,8 @@ pub(in crate::exec) struct Function {
     operator: Option<&'static str>,
     /// For functions that return sets: what becomes of the array that they make.
     set: Option<Set>,
+    /// Whether the array that it gives is an int2vector or oidvector to clients.
+    vector: bool,
 }
 
 /// A set-returning function makes an array of its rows.
@@ -177,6 +180,7 @@ impl Function {
             signature: Signature::user_defined(Volatility::Immutable),
             operator: None,
             set: None,
+            vector: false,
         }
     }
 
@@ -194,6 +198,12 @@ impl Function {
     /// Shown as an operator between its arguments.
     pub(in crate::exec) fn operator(mut self, symbol: &'static str) -> Self {
         self.operator = Some(symbol);
+        self
+    }
+
+    /// The array that it gives is an int2vector or oidvector.
+    pub(in crate::exec) fn vector(mut self) -> Self {
+        self.vector = true;
         self
     }
 
@@ -216,6 +226,11 @@ impl Function {
     fn field(&self, field: Field) -> Field {
         match (self.set, SqlType::of_field(&field)) {
             (Some(Set::Rows), SqlType::Array(of)) => of.field(&self.name, true),
+            _ if self.vector => {
+                let mut metadata = field.metadata().clone();
+                metadata.insert(VECTOR_METADATA_KEY.to_owned(), String::new());
+                field.with_metadata(metadata)
+            }
             _ => field,
         }
     }

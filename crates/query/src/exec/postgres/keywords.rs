@@ -7,8 +7,7 @@ use perigee_types::{SqlResult, SqlType, Value};
 
 use super::function::{Eval, Function, overload};
 
-/// A line for each key word of PostgreSQL 15: the word, its category, whether it may be a label without AS.
-const KEYWORDS: &str = include_str!("../../pg_catalog/data/keywords.tsv");
+use crate::pg_catalog::KEYWORDS;
 
 /// The columns, and the functions that give them.
 pub(super) const COLUMNS: &[(&str, &str)] = &[

@@ -1,7 +1,9 @@
 //! `has_table_privilege` and its like: what [`Rights`] say.
 
+use std::sync::Arc;
+
 use perigee_types::acl::{Acl, AclKind, Privileges};
-use perigee_types::catalog::{BOOTSTRAP_ROLE, Object, Table};
+use perigee_types::catalog::{BOOTSTRAP_ROLE, Function, Object, Table};
 use perigee_types::rights::Rights;
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -10,7 +12,7 @@ use crate::pg_catalog::scope::{Relation, Scope};
 
 pub(super) fn all() -> Vec<SystemFunction> {
     let of = |name, eval| function(name, 2..=3, SqlType::Bool, eval);
-    // There are no functions, types and languages but those of the system, which everybody may use.
+    // Types and languages are everybody's.
     let always = |name| function(name, 2..=3, SqlType::Bool, |_, _| Ok(Value::Bool(true)));
     vec![
         of("has_table_privilege", |s, v| on_relation(s, v, AclKind::Table, false)),
@@ -19,7 +21,7 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("has_column_privilege", 3..=4, SqlType::Bool, on_column),
         of("has_schema_privilege", on_schema),
         of("has_database_privilege", on_database),
-        always("has_function_privilege"),
+        of("has_function_privilege", on_function),
         always("has_type_privilege"),
         always("has_language_privilege"),
         of("has_tablespace_privilege", on_tablespace),
@@ -168,6 +170,36 @@ fn on_database(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     }
 }
 
+/// `has_function_privilege([role,] function, privileges)`: PostgreSQL's own functions are everybody's.
+fn on_function(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let (role, rest) = role_and_rest(scope, values, 2)?;
+    let [function, wanted] = rest else { return Ok(Value::Null) };
+    let found = match oid_of(function) {
+        Some(oid) => scope.function(oid),
+        None => function_named(scope, function.as_str().unwrap_or_default())?,
+    };
+    match found {
+        Some(found) => on_object(scope, role, &Object::Function(found.clone()), wanted, AclKind::Function),
+        None => privileges(wanted, AclKind::Function).map(|_| Value::Bool(true)),
+    }
+}
+
+/// The function of a user that `f(integer, text)` names: no two have one name and count of parameters. `None` is one of the
+/// system.
+fn function_named<'s>(scope: &Scope<'s>, text: &str) -> SqlResult<Option<&'s Arc<Function>>> {
+    let (name, types) = text.split_once('(').unwrap_or((text, ""));
+    let types = types.trim_end().trim_end_matches(')').trim();
+    let count = if types.is_empty() { 0 } else { types.split(',').count() };
+    let (schema, name) = name.rsplit_once('.').map_or((None, name), |(schema, name)| (Some(schema.trim()), name));
+    let name = name.trim();
+    let found = scope.functions_named(schema, name).into_iter().find(|function| function.parameters.len() == count);
+    if found.is_none() && super::kind_of_function(name).is_none() {
+        let text = format!("function \"{text}\" does not exist");
+        return Err(SqlError::new(SqlState::UndefinedFunction, text));
+    }
+    Ok(found)
+}
+
 fn on_object(scope: &Scope, role: Oid, object: &Object, wanted: &Value, kind: AclKind) -> SqlResult<Value> {
     let rights = rights(scope, role);
     let has = privileges(wanted, kind)?.into_iter().any(|(privilege, grantable)| match grantable {
@@ -228,6 +260,7 @@ fn default_acl(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
         "s" => AclKind::Sequence,
         "n" => AclKind::Schema,
         "d" => AclKind::Database,
+        "f" => AclKind::Function,
         _ => return Ok(Value::Array(Vec::new())),
     };
     let owner = match oid_at(values, 1) {

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use perigee_types::{SqlResult, SqlType, Value};
+use perigee_types::{SqlError, SqlResult, SqlType, Value};
 
 use super::{SystemFunction, bool_at, function};
 use crate::pg_catalog::scope::Scope;
@@ -17,9 +17,10 @@ pub(super) fn all() -> Vec<SystemFunction> {
             Ok(Value::Timestamptz(*STARTED))
         }),
         function("pg_conf_load_time", 0..=0, SqlType::Timestamptz(None), |_, _| Ok(Value::Timestamptz(*STARTED))),
-        function("txid_current", 0..=0, SqlType::Int8, snapshot_index),
-        function("txid_current_if_assigned", 0..=0, SqlType::Int8, |_, _| Ok(Value::Null)),
-        function("pg_current_xact_id", 0..=0, SqlType::Int8, snapshot_index),
+        function("txid_current", 0..=0, SqlType::Int8, transaction_number),
+        function("txid_current_if_assigned", 0..=0, SqlType::Int8, assigned_number),
+        function("pg_current_xact_id_if_assigned", 0..=0, SqlType::Int8, assigned_number),
+        function("pg_current_xact_id", 0..=0, SqlType::Int8, transaction_number),
         function("pg_encoding_to_char", 1..=1, SqlType::Name, encoding_name),
         function("pg_char_to_encoding", 1..=1, SqlType::Int4, encoding_number),
         function("pg_client_encoding", 0..=0, SqlType::Name, |_, _| Ok(Value::Text("UTF8".to_owned()))),
@@ -61,9 +62,15 @@ fn is_other_temporary(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     Ok(Value::Bool(schema.is_some_and(|s| s.is_temporary() && s.name != scope.session().temporary_schema)))
 }
 
-/// Perigee has no transaction ids; the log index that the statement reads at grows with every transaction as they do.
-fn snapshot_index(scope: &Scope, _: &[Value]) -> SqlResult<Value> {
-    Ok(Value::Int8(i64::try_from(scope.view().snapshot.index.0).unwrap_or(i64::MAX)))
+/// A transaction has no number until it is asked for; then it keeps it.
+fn transaction_number(scope: &Scope, _: &[Value]) -> SqlResult<Value> {
+    let session = scope.session();
+    let services = session.services.as_ref().ok_or_else(|| SqlError::unsupported("txid_current here"))?;
+    Ok(Value::Int8(*session.transaction_number.get_or_init(|| services.number_transaction())))
+}
+
+fn assigned_number(scope: &Scope, _: &[Value]) -> SqlResult<Value> {
+    Ok(scope.session().transaction_number.get().map_or(Value::Null, |number| Value::Int8(*number)))
 }
 
 fn encoding_name(_: &Scope, values: &[Value]) -> SqlResult<Value> {

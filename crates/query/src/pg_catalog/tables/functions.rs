@@ -4,6 +4,7 @@ use perigee_types::catalog::{Function, Parameter, Returns, Volatility};
 use perigee_types::{SqlType, Value};
 
 use super::information::database;
+use super::roles::acl_of;
 use crate::pg_catalog::builder::{Rows, bool, int2, int4, oid, text, text_or_null, yes_or_no};
 use crate::pg_catalog::functions::type_cell;
 use crate::pg_catalog::scope::Scope;
@@ -50,6 +51,7 @@ pub(super) fn procedures(scope: &Scope, rows: &mut Rows) {
             ("proargnames", names(function)),
             ("proargdefaults", text_or_null((!defaults.is_empty()).then(|| defaults.join(", ")))),
             ("prosrc", text(function.source.as_str())),
+            ("proacl", acl_of(scope, function.oid)),
         ]);
     }
 }

@@ -156,6 +156,7 @@ pub(super) fn default_acls(scope: &Scope, rows: &mut Rows) {
             let kind = match default.kind {
                 AclKind::Sequence => "S",
                 AclKind::Schema => "n",
+                AclKind::Function => "f",
                 _ => "r",
             };
             rows.push([

@@ -29,6 +29,11 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Option<Ast>> {
 }
 
 fn create(tokens: &mut Tokens, replace: bool) -> SqlResult<Ast> {
+    if tokens.peek_word().is_some_and(|word| crate::pg_catalog::is_grammars(&word))
+        && tokens.rest().get(1).is_some_and(|next| next.token == Token::LParen)
+    {
+        return Err(tokens.error());
+    }
     let mut made = FunctionStatement {
         replace,
         name: tokens.object_name()?,
@@ -281,7 +286,7 @@ fn comment(tokens: &mut Tokens) -> SqlResult<Ast> {
 }
 
 /// `name [( [IN] [name] type, … )]`
-fn function_name(tokens: &mut Tokens) -> SqlResult<(sqlparser::ast::ObjectName, Option<Vec<DataType>>)> {
+pub(super) fn function_name(tokens: &mut Tokens) -> SqlResult<(sqlparser::ast::ObjectName, Option<Vec<DataType>>)> {
     let name = tokens.object_name()?;
     if tokens.peek() != Some(&Token::LParen) {
         return Ok((name, None));

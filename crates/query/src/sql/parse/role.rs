@@ -6,6 +6,7 @@ use perigee_types::acl::AclKind;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 use sqlparser::tokenizer::Token;
 
+use super::function::function_name;
 use super::session::setting_value;
 use super::tokens::Tokens;
 use crate::sql::statement::{Ast, PrivilegeStatement, PrivilegeTarget};
@@ -268,6 +269,7 @@ fn default_privileges(tokens: &mut Tokens) -> SqlResult<Ast> {
         Some("tables") => AclKind::Table,
         Some("sequences") => AclKind::Sequence,
         Some("schemas") => AclKind::Schema,
+        Some("functions" | "routines") => AclKind::Function,
         Some(_) => return rest_unsupported(tokens, "ALTER DEFAULT PRIVILEGES for this kind of object"),
         None => return Err(tokens.error()),
     };
@@ -304,9 +306,8 @@ fn target(tokens: &mut Tokens) -> SqlResult<Option<PrivilegeTarget>> {
     for (words, whole) in [
         ("tables", PrivilegeTarget::AllTables as fn(Vec<String>) -> _),
         ("sequences", PrivilegeTarget::AllSequences as fn(Vec<String>) -> _),
-        // There are no functions in a schema of a user's.
         ("functions", PrivilegeTarget::AllFunctions as fn(Vec<String>) -> _),
-        ("procedures", PrivilegeTarget::AllFunctions as fn(Vec<String>) -> _),
+        ("procedures", PrivilegeTarget::AllProcedures as fn(Vec<String>) -> _),
         ("routines", PrivilegeTarget::AllFunctions as fn(Vec<String>) -> _),
     ] {
         if tokens.accept_words(&["all", words, "in", "schema"]) {
@@ -322,18 +323,14 @@ fn target(tokens: &mut Tokens) -> SqlResult<Option<PrivilegeTarget>> {
     if tokens.accept_words(&["database"]) {
         return Ok(Some(PrivilegeTarget::Databases(names(tokens)?)));
     }
-    let others = &[
-        "function",
-        "procedure",
-        "routine",
-        "type",
-        "domain",
-        "language",
-        "tablespace",
-        "parameter",
-        "large",
-        "foreign",
-    ];
+    if tokens.accept_one(&["function", "routine"]).is_some() {
+        let mut names = vec![function_name(tokens)?];
+        while tokens.accept(&Token::Comma) {
+            names.push(function_name(tokens)?);
+        }
+        return Ok(Some(PrivilegeTarget::Functions(names)));
+    }
+    let others = &["procedure", "type", "domain", "language", "tablespace", "parameter", "large", "foreign"];
     if tokens.accept_one(others).is_some() {
         return Ok(None);
     }

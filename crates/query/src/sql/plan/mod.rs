@@ -50,6 +50,7 @@ mod view;
 mod view_target;
 mod with;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use perigee_plan::{Admin, Explain, Plan, Prepared, ResultColumn, SessionCommand, TransactionCommand};
@@ -90,6 +91,8 @@ impl Planned {
 /// # Errors
 /// What PostgreSQL's analysis would refuse; positions count in the statement's own text.
 pub fn plan(statement: &Statement, context: &PlanContext) -> SqlResult<Arc<Prepared>> {
+    let called = RefCell::default();
+    let context = &PlanContext { called: Some(&called), ..*context };
     let planned = context
         .with_types(|| dispatch(statement, context))
         .map_err(|error| position::locate(error, &statement.text))?;

@@ -86,9 +86,16 @@ pub(super) fn needs(statement: Option<&Statement>, plan: &Plan, context: &PlanCo
                 needs.add(lookup.table.oid, Privileges::UPDATE, Some(&BTreeSet::new()));
             }
         }
-        Plan::Query(query) => reads(query, None, &mut needs),
-        Plan::Write(write) => reads(&write.source, Some(write.table.oid), &mut needs),
+        Plan::Query(query) => {
+            calls(None, &mut needs, context);
+            reads(query, None, &mut needs);
+        }
+        Plan::Write(write) => {
+            calls(None, &mut needs, context);
+            reads(&write.source, Some(write.table.oid), &mut needs);
+        }
         Plan::With(with) => {
+            calls(None, &mut needs, context);
             for write in with.parts.iter().chain(&with.after) {
                 reads(&write.source, Some(write.table.oid), &mut needs);
             }
@@ -101,9 +108,20 @@ pub(super) fn needs(statement: Option<&Statement>, plan: &Plan, context: &PlanCo
             let columns = columns.iter().filter_map(|place| table.columns.get(*place)).map(|c| c.number).collect();
             needs.add(table.oid, Privileges::INSERT, Some(&columns));
         }
-        Plan::Copy(Copy::ToStdout { query, .. }) => reads(query, None, &mut needs),
+        Plan::Copy(Copy::ToStdout { query, .. }) => {
+            calls(None, &mut needs, context);
+            reads(query, None, &mut needs);
+        }
         Plan::Ddl(Ddl::CreateTable { source: Some(query), .. } | Ddl::CreateMaterializedView { source: query, .. }) => {
+            calls(None, &mut needs, context);
             reads(query, None, &mut needs)
+        }
+        // Read for its owner, whoever refreshes it.
+        Plan::Ddl(Ddl::RefreshMaterializedView { view, source, with_data: true }) => {
+            let mut owners = Needs::default();
+            reads(source, None, &mut owners);
+            needs.others.extend(owners.finish().into_iter().map(|need| Need { by: Some(view.owner), ..need }));
+            calls(Some(view.owner), &mut needs, context);
         }
         Plan::Point(_) | Plan::Ddl(_) | Plan::Transaction(_) | Plan::Session(_) | Plan::Admin(_) => {}
     }
@@ -117,6 +135,13 @@ pub(super) fn needs(statement: Option<&Statement>, plan: &Plan, context: &PlanCo
         }
     }
     needs.finish()
+}
+
+/// What a statement calls, whoever wrote the view that does. Definitions that are only kept call nothing.
+fn calls(by: Option<Oid>, needs: &mut Needs, context: &PlanContext) {
+    let called = context.called.map(|called| called.borrow().clone()).unwrap_or_default();
+    let need = |object| Need { object, privileges: Privileges::EXECUTE, columns: None, by };
+    needs.others.extend(called.into_iter().map(need));
 }
 
 /// `written`: the table that the query finds rows of for a write to change. What the write looks at of them is taken from

@@ -7,9 +7,9 @@ use perigee_plan::{Ddl, Plan, ResultColumn, RoleChange};
 use perigee_types::acl::{AclKind, Privileges};
 use perigee_types::catalog::{Catalog, Object};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
-use sqlparser::ast::ObjectName;
+use sqlparser::ast::{DataType, ObjectName};
 
-use super::{Planned, names};
+use super::{Planned, function, names};
 use crate::sql::context::PlanContext;
 use crate::sql::statement::{PrivilegeStatement, PrivilegeTarget};
 
@@ -98,7 +98,20 @@ pub(super) fn privileges(statement: &PrivilegeStatement, context: &PlanContext) 
             }
             (*kind, Vec::new())
         }
-        PrivilegeTarget::AllFunctions(schemas) => {
+        PrivilegeTarget::Functions(names) => {
+            let one = |(name, types): &(ObjectName, Option<Vec<DataType>>)| {
+                function::named(name, types.as_deref(), context).map(|function| function.oid)
+            };
+            (AclKind::Function, names.iter().map(one).collect::<SqlResult<Vec<_>>>()?)
+        }
+        PrivilegeTarget::AllFunctions(schemas) => (
+            AclKind::Function,
+            in_schemas(schemas, |object| match object {
+                Object::Function(o) => Some(o.schema),
+                _ => None,
+            })?,
+        ),
+        PrivilegeTarget::AllProcedures(schemas) => {
             schemas.iter().map(schema).collect::<SqlResult<Vec<_>>>()?;
             // There are none: any privilege is given on all of them.
             return Ok(plan(&RoleChange::Privileges(change(statement, Vec::new(), Vec::new(), Vec::new()))));
@@ -186,5 +199,6 @@ fn noun(kind: AclKind) -> &'static str {
         AclKind::Sequence => "sequence",
         AclKind::Schema => "schema",
         AclKind::Database => "database",
+        AclKind::Function => "function",
     }
 }

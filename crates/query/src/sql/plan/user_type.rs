@@ -5,7 +5,7 @@ use std::sync::Arc;
 use perigee_plan::ddl::{AlterType, CheckConstraint, ColumnDefinition, DropKind, TypeDefinition};
 use perigee_plan::{Ddl, Plan};
 use perigee_types::catalog::{TEMPORARY_SCHEMA, TypeKind, UserType};
-use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
+use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{self, ColumnOption, ObjectName};
 
 use super::table::default_of;
@@ -21,16 +21,9 @@ use crate::sql::statement::AlterTypeAction;
 /// `3F000`, `42501`
 pub(super) fn create_enum(name: &ObjectName, labels: &[String], context: &PlanContext) -> SqlResult<Planned> {
     let name = names::qualified(name, context)?;
-    let schema = creation_schema(&name, context)?;
+    let schema = names::creation_schema(&name, false, context)?;
     let definition = TypeDefinition::Enum(labels.to_vec());
     Ok(Planned::command(Plan::Ddl(Ddl::CreateType { schema, name: name.1, definition }), "CREATE TYPE"))
-}
-
-/// The schema in which a type is made.
-fn creation_schema(name: &names::Qualified, context: &PlanContext) -> SqlResult<Oid> {
-    let schema = names::creation_schema(name, false, context)?;
-    refuse(schema == TEMPORARY_SCHEMA, "a temporary type")?;
-    Ok(schema)
 }
 
 /// ALTER TYPE
@@ -62,7 +55,9 @@ pub(super) fn alter(
         AlterTypeAction::Rename(to) => AlterType::Rename { to: fold(&to) },
         AlterTypeAction::SetSchema(schema) => {
             let name = (Some(fold(&schema)), String::new());
-            AlterType::SetSchema { schema: creation_schema(&name, context)? }
+            let schema = names::creation_schema(&name, false, context)?;
+            refuse(schema == TEMPORARY_SCHEMA, "moving a type into a temporary schema")?;
+            AlterType::SetSchema { schema }
         }
         AlterTypeAction::Owner(role) => {
             AlterType::Owner(role.map_or_else(|| context.user.to_owned(), |role| fold(&role)))
@@ -94,7 +89,7 @@ pub(super) fn create_domain(statement: &ast::Statement, context: &PlanContext) -
     let ast::Statement::CreateTable(create) = statement else { return Err(SqlError::internal("not CREATE DOMAIN")) };
     let [column] = create.columns.as_slice() else { return Err(SqlError::syntax("syntax error in CREATE DOMAIN")) };
     let name = names::qualified(&create.name, context)?;
-    let schema = creation_schema(&name, context)?;
+    let schema = names::creation_schema(&name, false, context)?;
     let of = domain_of(&column.data_type).map(|domain| domain.oid);
     let base = base_type(&column.data_type)?;
     if matches!(base, SqlType::Unknown | SqlType::Void) {

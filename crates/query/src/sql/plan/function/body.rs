@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use perigee_types::catalog::{Catalog, Function, Object};
+use perigee_types::catalog::{Catalog, Function, Object, Returns};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{
     self, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, LimitClause, ObjectName,
     ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor,
-    Value, VisitMut, VisitorMut, visit_expressions,
+    TableFunctionArgs, Value, VisitMut, VisitorMut, visit_expressions,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -40,9 +40,16 @@ const VOLATILE: &[&str] = &[
     "set_config",
 ];
 
-/// The function of a call with so many arguments, by the search path where its name has no schema. PostgreSQL's own come first.
+/// The function of a call with so many arguments, by the search path where its name has no schema. PostgreSQL's own come first,
+/// and what the grammar reads as no function's name (`coalesce`) is none.
 pub(in crate::sql::plan) fn find(name: &ObjectName, arguments: usize, context: &PlanContext) -> Option<Arc<Function>> {
     if !context.catalog.has_functions() {
+        return None;
+    }
+    if let [ObjectNamePart::Identifier(bare)] = name.0.as_slice()
+        && bare.quote_style.is_none()
+        && crate::pg_catalog::is_grammars(&fold(bare))
+    {
         return None;
     }
     let (schema, name) = names::qualified(name, context).ok()?;
@@ -344,16 +351,69 @@ fn is_volatile<N: ast::Visit>(node: &N, context: &PlanContext, seen: &mut BTreeS
     found.is_break()
 }
 
-/// A function's value is what the first row of its query says.
+/// A function's value is what the first row of its query says, however many the query itself lets through.
 fn first_row(query: &mut Query) {
     let one_row = match query.body.as_ref() {
         SetExpr::Select(select) => !is_grouped(select) && select.having.is_none() && is_aggregate(&select.projection),
         _ => false,
     };
-    if !one_row && query.limit_clause.is_none() && query.fetch.is_none() {
-        let one = Expr::value(Value::Number("1".to_owned(), false));
-        query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(one), offset: None, limit_by: Vec::new() });
+    if let Some(fetch) = query.fetch.take_if(|fetch| !fetch.with_ties && !fetch.percent) {
+        let limit = fetch.quantity.map_or_else(one, at_most_one);
+        limited(query, limit);
+    } else if query.fetch.is_some() {
+        // Refused where the query is planned.
+    } else if let Some(LimitClause::LimitOffset { limit: Some(limit), .. }) = &query.limit_clause {
+        let limit = at_most_one(limit.clone());
+        limited(query, limit);
+    } else if !one_row {
+        limited(query, one());
     }
+}
+
+fn one() -> Expr {
+    Expr::value(Value::Number("1".to_owned(), false))
+}
+
+/// `least(limit, 1)`: NULL is no limit.
+fn at_most_one(limit: Expr) -> Expr {
+    match &limit {
+        Expr::Value(value) => match &value.value {
+            Value::Number(number, _) if number.parse() == Ok(0_u64) => limit,
+            Value::Number(..) | Value::Null => one(),
+            _ => least_of(limit),
+        },
+        _ => least_of(limit),
+    }
+}
+
+fn least_of(limit: Expr) -> Expr {
+    let arg = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
+    Expr::Function(ast::Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new("least"))]),
+        uses_odbc_syntax: false,
+        parameters: ast::FunctionArguments::None,
+        args: ast::FunctionArguments::List(ast::FunctionArgumentList {
+            duplicate_treatment: None,
+            args: vec![arg(limit), arg(one())],
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// The query with this limit in place of its own; what it skips stays.
+fn limited(query: &mut Query, limit: Expr) {
+    let offset = match query.limit_clause.take() {
+        Some(LimitClause::LimitOffset { offset, .. }) => offset,
+        Some(LimitClause::OffsetCommaLimit { offset, .. }) => {
+            Some(ast::Offset { value: offset, rows: ast::OffsetRows::None })
+        }
+        None => None,
+    };
+    query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(limit), offset, limit_by: Vec::new() });
 }
 
 /// Whether a select list has an aggregate that is no window function: over all rows, it makes one of them.
@@ -392,7 +452,9 @@ fn substitute<N: VisitMut>(
         .collect::<SqlResult<Vec<_>>>()?;
     let uses = vec![0; arguments.len()];
     let sizes = arguments.iter().map(|argument| Size::of(argument).count).collect();
-    let mut substitution = Substitution { function, arguments, columns: named.columns, uses, sizes, grown: 0 };
+    let mut own = named.columns;
+    own.append(&mut named.relations);
+    let mut substitution = Substitution { function, arguments, own, uses, sizes, grown: 0 };
     match node.visit(&mut substitution) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => {
@@ -405,8 +467,8 @@ fn substitute<N: VisitMut>(
 struct Substitution<'a> {
     function: &'a Function,
     arguments: Vec<Expr>,
-    /// What the body's relations call their columns: these come before parameters.
-    columns: BTreeSet<String>,
+    /// What the body calls its columns, and its relations, whose name is a whole row: these come before parameters.
+    own: BTreeSet<String>,
     uses: Vec<usize>,
     /// How many expressions each argument is, and how many have been put in.
     sizes: Vec<usize>,
@@ -461,7 +523,7 @@ impl Substitution<'_> {
                 let place = number.and_then(|number| number.checked_sub(1)).filter(|at| *at < self.arguments.len());
                 Some(place.ok_or_else(|| super::super::undefined_parameter(text)))
             }
-            Expr::Identifier(name) if !self.columns.contains(&fold(name)) => by_name(name).map(Ok),
+            Expr::Identifier(name) if !self.own.contains(&fold(name)) => by_name(name).map(Ok),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [function, name] if fold(function) == self.function.name => by_name(name).map(Ok),
                 _ => None,
@@ -506,6 +568,7 @@ impl VisitorMut for Named<'_> {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             self.columns.extend(cte.alias.columns.iter().map(|column| fold(&column.name)));
+            self.columns.extend(columns_of(&cte.query.body));
         }
         ControlFlow::Continue(())
     }
@@ -531,18 +594,40 @@ impl VisitorMut for Named<'_> {
                     self.relations.insert(qualified.1);
                 }
             }
-            TableFactor::Derived { subquery, .. } => {
-                if let SetExpr::Select(select) = subquery.body.as_ref() {
-                    self.columns.extend(select.projection.iter().filter_map(|item| match item {
-                        SelectItem::UnnamedExpr(expr) => Some(columns::expression_name(expr)),
-                        SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
-                        _ => None,
-                    }));
+            TableFactor::Table { name, args: Some(TableFunctionArgs { args, .. }), .. }
+            | TableFactor::Function { name, args, .. } => {
+                if let Some(function) = find(name, args.len(), self.context)
+                    && let Returns::Table(columns) = &function.returns
+                {
+                    self.columns.extend(columns.iter().map(|(column, _)| column.clone()));
                 }
             }
+            TableFactor::Derived { subquery, .. } => self.columns.extend(columns_of(&subquery.body)),
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The names of a query's columns that it says itself: those of a wildcard are its relations'.
+fn columns_of(body: &SetExpr) -> Vec<String> {
+    match body {
+        SetExpr::Select(select) => {
+            let names = select.projection.iter().filter_map(|item| match item {
+                SelectItem::UnnamedExpr(expr) => Some(columns::expression_name(expr)),
+                SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
+                _ => None,
+            });
+            names.collect()
+        }
+        // The first part of a set operation names its columns.
+        SetExpr::SetOperation { left, .. } => columns_of(left),
+        SetExpr::Query(query) => columns_of(&query.body),
+        SetExpr::Values(values) => {
+            let count = values.rows.first().map_or(0, |row| row.len());
+            (1..=count).map(|at| format!("column{at}")).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

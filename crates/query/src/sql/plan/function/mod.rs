@@ -5,10 +5,12 @@
 
 pub(super) mod body;
 
+use std::sync::Arc;
+
 use perigee_plan::ddl::{FunctionChange, FunctionName};
 use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Plan};
-use perigee_types::catalog::{Function, Parameter, Returns, TEMPORARY_SCHEMA};
+use perigee_types::catalog::{AmbiguousFunction, Function, Parameter, Returns, TEMPORARY_SCHEMA};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{DataType, Expr, ObjectName, Value};
 
@@ -67,6 +69,7 @@ pub(super) fn create(statement: &FunctionStatement, context: &PlanContext) -> Sq
         schema,
         name: name.1,
         owner: Oid(0),
+        acl: None,
         parameters,
         returns,
         source: source.clone(),
@@ -110,6 +113,21 @@ fn function_name(name: &ObjectName, types: Option<&[DataType]>, context: &PlanCo
     let (schema, name) = names::qualified(name, context)?;
     let parameters = types.map(|types| types.iter().map(bare).collect()).transpose()?;
     Ok(FunctionName { schema, name, parameters })
+}
+
+/// The function that GRANT names.
+///
+/// # Errors
+/// `42883`; `42725` where several have the name and their parameters are not written; `0A000` for one of PostgreSQL's own.
+pub(super) fn named(name: &ObjectName, types: Option<&[DataType]>, context: &PlanContext) -> SqlResult<Arc<Function>> {
+    let name = function_name(name, types, context)?;
+    let own = crate::pg_catalog::kind_of_function(&name.name).is_some();
+    match context.catalog.function_named(context.tenant, &name.path(context.search_path), &name.name, name.oids()) {
+        Ok(Some(function)) => Ok(function),
+        Ok(None) if own => Err(SqlError::unsupported("privileges on a function of the system")),
+        Ok(None) => Err(name.undefined()),
+        Err(AmbiguousFunction) => Err(name.ambiguous()),
+    }
 }
 
 /// DROP FUNCTION

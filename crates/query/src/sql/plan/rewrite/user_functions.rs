@@ -48,6 +48,7 @@ impl Calls {
         let FunctionArguments::List(list) = &call.args else { return no_list(call, context).map_or(Ok(()), Err) };
         let Some(function) = body::find(&call.name, list.args.len(), context) else { return Ok(()) };
         refuse_clauses(call, list, &function)?;
+        note(&function, context);
         if !matches!(function.returns, Returns::Value(_)) {
             let what = format!("a call of {}, which gives rows, outside of FROM", function.name);
             return Err(SqlError::unsupported(what));
@@ -135,6 +136,7 @@ impl Calls {
             _ => return Ok(()),
         };
         let Some(function) = body::find(name, args.len(), context) else { return Ok(()) };
+        note(&function, context);
         if ordinality {
             return Err(SqlError::unsupported(format_args!("WITH ORDINALITY of {}", function.name)));
         }
@@ -176,6 +178,13 @@ impl Calls {
             sample: None,
         };
         Ok(())
+    }
+}
+
+/// Who runs the statement has to have the right to call the function.
+fn note(function: &Function, context: &PlanContext) {
+    if let Some(called) = context.called {
+        called.borrow_mut().insert(function.oid);
     }
 }
 

@@ -58,6 +58,7 @@ impl Fixture {
             maintains: None,
             settings: &|_| None,
             declared,
+            called: None,
             relations: &[],
         })
     }
