@@ -84,7 +84,7 @@ tools-cc:
 	@integration/tools cc
 
 tools:
-	@integration/tools cc psql pgbench postgres15 python redis redis-py
+	@integration/tools cc psql pgbench postgres15 python redis redis-py pyarrow
 
 clean:
 	$(CARGO) clean

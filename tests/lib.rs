@@ -12,7 +12,20 @@ pub mod admin;
 pub mod bank;
 pub mod grpc;
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use perigee_testkit::{Server, ServerOptions};
+
+/// A script of this crate in Python, with the packages that integration/tools has put down.
+#[must_use]
+pub fn script(path: &str) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let work = std::env::var_os("PERIGEE_WORK").map_or_else(|| root.join(".work"), PathBuf::from);
+    let mut command = Command::new(work.join("venv/bin/python"));
+    command.arg(root.join("tests").join(path));
+    command
+}
 
 /// A node with a modest memory budget.
 #[must_use]

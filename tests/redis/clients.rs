@@ -1,10 +1,10 @@
 //! Real clients through small scripts. What needs npm, and Celery, is in integration/redis.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use perigee_testkit::Server;
+use perigee_tests::script;
 
 /// A node that does not wait for the disk: this is about its words.
 fn server() -> Server {
@@ -72,31 +72,25 @@ fn redis_benchmark_runs_all_of_its_tests() {
     }
 }
 
-/// Where integration/tools has put Python's packages.
-fn python() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let work = std::env::var_os("PERIGEE_WORK").map_or_else(|| root.join(".work"), PathBuf::from);
-    work.join("venv/bin/python")
-}
-
 #[test]
 fn slow_and_hostile_clients_harm_nobody() {
     let server = server();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("redis/hostile.py");
-    let mut command = Command::new(python());
     let (port, pid) = (server.redis().port().to_string(), server.pid().unwrap().to_string());
-    let output = command.arg(&script).args([&port, "0.3", &pid]).output().expect("see integration/tools redis-py");
+    let output =
+        script("redis/hostile.py").args([&port, "0.3", &pid]).output().expect("see integration/tools redis-py");
     assert!(output.status.success(), "{}", text(&output));
 }
 
 #[test]
 fn redis_py_works() {
     let server = server();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("redis/clients.py");
     for protocol in ["2", "3"] {
-        let mut command = Command::new(python());
-        command.arg(&script).arg(server.redis().port().to_string()).arg(protocol);
-        let output = command.output().expect("redis-py is installed: see integration/tools redis-py");
+        let mut command = script("redis/clients.py");
+        let output = command
+            .arg(server.redis().port().to_string())
+            .arg(protocol)
+            .output()
+            .expect("redis-py is installed: see integration/tools redis-py");
         assert!(output.status.success(), "RESP{protocol}: {}", text(&output));
     }
 }

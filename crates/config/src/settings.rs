@@ -382,7 +382,7 @@ impl Default for Security {
 }
 
 /// `[limits]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Requests per minute of one address, over REST and gRPC; 0 for any number.
@@ -393,6 +393,19 @@ pub struct Limits {
     pub identity_requests_per_minute: u32,
     /// Origins whose web pages may ask over REST, with commas between them; `*` for any.
     pub cors_origins: String,
+    /// Bytes of what is loaded into a table at once over REST and gRPC, packed and unpacked.
+    pub load_bytes_max: ByteSize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            address_requests_per_minute: 0,
+            identity_requests_per_minute: 0,
+            cors_origins: String::new(),
+            load_bytes_max: ByteSize::mb(4 << 10),
+        }
+    }
 }
 
 impl Limits {

@@ -11,10 +11,10 @@ use perigee_types::{SqlError, SqlResult};
 
 /// Where a writer leaves bytes until they are fetched.
 #[derive(Clone, Debug, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl Shared {
-    fn drain(&self, out: &mut Vec<u8>) {
+    pub(crate) fn drain(&self, out: &mut Vec<u8>) {
         out.append(&mut self.0.lock());
     }
 }

@@ -7,6 +7,7 @@
 //! | `Bearer` with the read-only token | `pg_read_all_data`, in transactions that never write |
 //! | `Bearer` with an API key (`pgk_…`) | the role that the key is of; never writing where its scope is `read` |
 //! | `Bearer` with a JSON Web Token | the role that its claim names |
+//! | `Bearer` with `basic_` and what `Basic` would have | as `Basic`: clients of Flight are told so |
 //! | `Token` | as `Bearer`: InfluxDB's clients say it so |
 //! | none, but `X-API-Key` | as `Bearer` with an API key |
 //! | none | the first superuser where nobody is asked (trust), as at the PostgreSQL door; else nobody |
@@ -20,6 +21,9 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -37,6 +41,11 @@ use crate::passwords::TooMany;
 const READER: &str = "pg_read_all_data";
 /// The database of who names none.
 const DATABASE: &str = "postgres";
+/// What a bearer token begins with that is a name and a password: for clients that send such what they were told in a handshake.
+const BASIC: &str = "basic_";
+/// Base64 as it comes: some clients leave the padding out.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, NO_PAD.with_decode_padding_mode(DecodePaddingMode::Indifferent));
 /// The header that may have an API key.
 const API_KEY: &str = "x-api-key";
 /// When who waits for a password to be checked may come again.
@@ -82,6 +91,17 @@ impl Refusal {
             Refusal::Wrong => "name and password, the token, or the API key are not right",
             Refusal::TooMany(_) => "too many requests",
         }
+    }
+}
+
+/// What a client that has come with this `Authorization` may send from now on, where it sends bearer tokens only.
+#[must_use]
+pub fn bearer_of(authorization: &str) -> Option<String> {
+    let (scheme, rest) = authorization.split_once(' ')?;
+    match () {
+        () if scheme.eq_ignore_ascii_case("basic") => Some(format!("Bearer {BASIC}{}", rest.trim())),
+        () if scheme.eq_ignore_ascii_case("bearer") => Some(authorization.to_owned()),
+        () => None,
     }
 }
 
@@ -258,7 +278,10 @@ impl Door {
                 Some((scheme, rest))
                     if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token") =>
                 {
-                    self.bearer(rest.trim())
+                    match rest.trim().strip_prefix(BASIC) {
+                        Some(encoded) => self.password(peer, encoded).await,
+                        None => self.bearer(rest.trim()),
+                    }
                 }
                 _ => Err(wrong("a scheme that is not known")),
             },
@@ -299,7 +322,7 @@ impl Door {
 
     async fn password(&self, peer: Peer, encoded: &str) -> Proved {
         let wrong = ("a password", Refusal::Wrong);
-        let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).map_err(|_| wrong)?;
+        let decoded = BASE64.decode(encoded).map_err(|_| wrong)?;
         let text = String::from_utf8(decoded).map_err(|_| wrong)?;
         let (user, password) = text.split_once(':').ok_or(wrong)?;
         let right = match self.engine.authentication(user, peer.address).map_err(|_| wrong)? {

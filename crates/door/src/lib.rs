@@ -9,6 +9,7 @@
 //! transactions  the session of a request: its own, or one that lives over several
 //! run           a statement in a task of its own, its result into the door's sink
 //! script        several statements for one request
+//! load          rows that are loaded into a table; arrow, parquet: results that leave as such
 //! keys, series  the keyspace through the tables of schema `redis`
 //! ```
 //!
@@ -21,6 +22,8 @@ pub mod http;
 mod identity;
 pub mod keys;
 mod limits;
+pub mod load;
+pub mod parquet;
 mod passwords;
 pub mod run;
 pub mod script;
@@ -29,13 +32,15 @@ pub mod transactions;
 mod value;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 use perigee_engine::Engine;
 use perigee_security::JwtVerifier;
+use tokio::sync::Semaphore;
 
-pub use identity::{Caller, Peer, Refusal};
+pub use identity::{Caller, Peer, Refusal, bearer_of};
 pub use run::{CancelGuard, End, Given, Parameter, Query, Sink};
 pub use transactions::{BeginOptions, Isolation, Lease, LeaseError};
 
@@ -52,6 +57,12 @@ pub struct Door {
     identities: limits::Limit<String>,
     lately: identity::Lately,
     transactions: transactions::Transactions,
+    /// Places for loads.
+    loads: Semaphore,
+    /// Where files are put down until they are loaded.
+    load_dir: PathBuf,
+    /// Bytes of what is loaded at once, packed and unpacked.
+    load_bytes_max: u64,
 }
 
 /// What the configuration says of who may ask, and how often.
@@ -67,6 +78,10 @@ pub struct DoorOptions {
     pub address_requests_per_minute: u32,
     /// Requests per minute of one identity; 0 for any number.
     pub identity_requests_per_minute: u32,
+    /// Where files are put down until they are loaded; emptied when the node starts.
+    pub load_dir: PathBuf,
+    /// Bytes of what is loaded at once, packed and unpacked.
+    pub load_bytes_max: u64,
 }
 
 impl Door {
@@ -82,6 +97,9 @@ impl Door {
             identities: limits::Limit::new(options.identity_requests_per_minute),
             lately: identity::Lately::default(),
             transactions: transactions::Transactions::default(),
+            loads: Semaphore::new(load::LOADS_MAX),
+            load_dir: options.load_dir.clone(),
+            load_bytes_max: options.load_bytes_max,
         })
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -29,7 +30,7 @@ pub(crate) struct TooMany;
 /// Checks passwords, few at a time and each once.
 #[derive(Debug)]
 pub(crate) struct Passwords {
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
     places: Semaphore,
     /// Checks that run or wait, by address.
     waiting: Mutex<HashMap<Option<IpAddr>, usize>>,
@@ -42,7 +43,7 @@ pub(crate) struct Passwords {
 impl Default for Passwords {
     fn default() -> Self {
         Self {
-            turn: Semaphore::new(CHECKS_MAX),
+            turn: Arc::new(Semaphore::new(CHECKS_MAX)),
             places: Semaphore::new(WAITING_MAX),
             waiting: Mutex::default(),
             salt: rand::random(),
@@ -86,14 +87,15 @@ impl Passwords {
             return Ok(true);
         }
         let mut waiting = self.wait(address)?;
-        let Ok(turn) = self.turn.acquire().await else { return Ok(false) };
+        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Ok(false) };
         let password = password.to_owned();
-        // Thousands of rounds: not on a thread of the network.
+        // Thousands of rounds: not on a thread of the network. They run to their end, also when the client has gone: so does its turn.
         let matches = tokio::task::spawn_blocking(move || {
-            verifier.parse::<ScramVerifier>().is_ok_and(|verifier| verifier.matches(&password))
+            let right = verifier.parse::<ScramVerifier>().is_ok_and(|verifier| verifier.matches(&password));
+            drop(turn);
+            right
         });
         let right = matches.await.unwrap_or(false);
-        drop(turn);
         if right {
             self.remember(hash);
         } else {
@@ -147,6 +149,56 @@ mod tests {
         // What was right for the verifier before is not for the next.
         assert_eq!(passwords.check(verifier("two"), "one", None).await, Ok(false));
         assert_eq!(passwords.check("no verifier".to_owned(), "one", None).await, Ok(false));
+        assert!(passwords.waiting.lock().is_empty());
+    }
+
+    /// Who goes away at once, again and again, does not have more checked at a time than who waits.
+    #[test]
+    fn a_check_keeps_its_turn_when_its_client_goes() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let passwords = Arc::new(Passwords::default());
+            let verifier = ScramVerifier::create("one").unwrap().to_string();
+            // Nothing is checked while the one thread waits.
+            let (go_on, waiting) = std::sync::mpsc::channel::<()>();
+            let held = tokio::task::spawn_blocking(move || waiting.recv().is_err());
+            for gone in 1..=CHECKS_MAX + 2 {
+                let (checking, verifier) = (Arc::clone(&passwords), verifier.clone());
+                let check = tokio::spawn(async move { checking.check(verifier, "two", None).await });
+                tokio::task::yield_now().await;
+                check.abort();
+                assert!(check.await.unwrap_err().is_cancelled());
+                assert_eq!(passwords.turn.available_permits(), CHECKS_MAX.saturating_sub(gone));
+            }
+            assert!(passwords.waiting.lock().is_empty());
+            assert_eq!(passwords.places.available_permits(), WAITING_MAX);
+            drop(go_on);
+            held.await.unwrap();
+            assert_eq!(passwords.check(verifier, "one", None).await, Ok(true));
+            assert_eq!(passwords.turn.available_permits(), CHECKS_MAX);
+        });
+    }
+
+    /// Who was wrong and waits for the answer takes no place from others, and of its own address as many as may be.
+    #[tokio::test(start_paused = true)]
+    async fn who_was_wrong_waits_alone() {
+        let passwords = Arc::new(Passwords::default());
+        let (one, other) = (Some(IpAddr::from([192, 0, 2, 1])), Some(IpAddr::from([192, 0, 2, 2])));
+        let mut wrong = Vec::new();
+        for _ in 0..WAITING_OF_ADDRESS_MAX {
+            let checking = Arc::clone(&passwords);
+            wrong.push(tokio::spawn(async move { checking.check("no verifier".to_owned(), "x", one).await }));
+        }
+        while passwords.waiting.lock().get(&one).copied().unwrap_or(0) < WAITING_OF_ADDRESS_MAX
+            || passwords.places.available_permits() < WAITING_MAX
+        {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(passwords.check("no verifier".to_owned(), "x", one).await, Err(TooMany));
+        assert!(passwords.wait(other).is_ok());
+        for wrong in wrong {
+            assert_eq!(wrong.await.unwrap(), Ok(false));
+        }
         assert!(passwords.waiting.lock().is_empty());
     }
 

@@ -41,6 +41,8 @@ pub enum Given<'a> {
     Text(Cow<'a, str>),
     /// A value of a type that is to be the parameter's.
     Value(Value),
+    /// A value of the parameter's own type.
+    Exact(Value),
 }
 
 impl<'a> Given<'a> {
@@ -57,6 +59,7 @@ impl<'a> Given<'a> {
             Given::Json(json) => Given::Json(Cow::Borrowed(json)),
             Given::Text(text) => Given::Text(Cow::Borrowed(text)),
             Given::Value(value) => Given::Value(value.clone()),
+            Given::Exact(value) => Given::Exact(value.clone()),
         }
     }
 
@@ -69,6 +72,7 @@ impl<'a> Given<'a> {
             Given::Json(json) => value(json, ty, settings),
             Given::Text(text) => parse_with(text, ty, settings),
             Given::Value(value) => of_type(value, ty, settings),
+            Given::Exact(value) => Ok(value.clone()),
         }
     }
 }
@@ -185,7 +189,10 @@ impl Drop for CancelGuard {
         runtime.spawn(async move {
             while !is_done() {
                 tokio::time::sleep(CANCEL_AGAIN).await;
-                engine.cancel(session.0, session.1);
+                // What is done has given its session back: a cancel would meet what runs there next.
+                if !is_done() {
+                    engine.cancel(session.0, session.1);
+                }
             }
         });
     }

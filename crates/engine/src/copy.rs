@@ -15,6 +15,7 @@ use perigee_storage::entry::{RowBlock as LogRows, TableChange};
 use perigee_types::catalog::Table;
 use perigee_types::{SqlError, SqlResult, SqlType, TableId, Value};
 use rustc_hash::FxHashMap;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::{CommandTag, CopyIn, Outcome};
 use crate::commit::check_not_null;
@@ -101,6 +102,12 @@ impl Session {
         let columns = columns.to_vec();
         self.copy = Some(CopyState { family, columns, defaults, filter, rows: 0, loads: FxHashMap::default() });
         Ok(Outcome::CopyIn(outcome))
+    }
+
+    /// Is cancelled with the running statement: for who waits for what the client sends.
+    #[must_use]
+    pub fn cancellation(&self) -> CancellationToken {
+        self.cancel.clone()
     }
 
     /// Rows of the running COPY, with the columns that [`CopyIn`] names.

@@ -8,6 +8,7 @@
 //! | `bytea` | `Binary` |
 //! | `timestamp`, `timestamptz` | microseconds, without a zone and in UTC |
 //! | `uuid` | `FixedSizeBinary(16)`, marked as `arrow.uuid` |
+//! | `vector` | `List` of `Float32` |
 //! | arrays | `List` of the same |
 //!
 //! A field's metadata names its SQL type under `sql_type`.
@@ -15,14 +16,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float32Builder, ListArray, ListBuilder, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use perigee_plan::ResultColumn;
 use perigee_storage::arrow_value::{rows_to_batch, value_at};
 use perigee_types::text::{OutputSettings, format};
-use perigee_types::{SqlError, SqlResult, SqlType};
+use perigee_types::{SqlError, SqlResult, SqlType, Value, vector};
 
 use crate::api::RowBlock;
 
@@ -43,6 +44,18 @@ impl Exchange {
         let types: Vec<_> = columns.iter().map(|column| (column.name.to_string(), column.ty.clone())).collect();
         let fields: Vec<Field> = types.iter().map(|(name, ty)| field(name, ty)).collect();
         Self { types, schema: Arc::new(Schema::new(fields)) }
+    }
+
+    /// The same for Parquet, which has no form for intervals of months, days and time: they are their text there.
+    #[must_use]
+    pub fn for_parquet(columns: &[ResultColumn]) -> Self {
+        let Self { types, schema } = Self::new(columns);
+        let fields = schema
+            .fields()
+            .iter()
+            .map(|field| Field::clone(field).with_data_type(texts_of_intervals(field.data_type())));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Self { types, schema }
     }
 
     /// The schema of all batches.
@@ -77,7 +90,19 @@ impl Exchange {
     }
 }
 
-fn field(name: &str, ty: &SqlType) -> Field {
+fn texts_of_intervals(form: &DataType) -> DataType {
+    match form {
+        DataType::Interval(_) => DataType::Utf8,
+        DataType::List(item) => {
+            DataType::List(Arc::new(Field::clone(item).with_data_type(texts_of_intervals(item.data_type()))))
+        }
+        other => other.clone(),
+    }
+}
+
+/// A field of a result: its form, and the SQL type by name.
+#[must_use]
+pub fn field(name: &str, ty: &SqlType) -> Field {
     let mut metadata = HashMap::from([(SQL_TYPE.to_owned(), ty.to_string())]);
     if *ty == SqlType::Uuid {
         metadata.insert("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned());
@@ -90,6 +115,7 @@ fn form(ty: &SqlType) -> DataType {
     match ty {
         SqlType::Enum(_) | SqlType::Record(_) => DataType::Utf8,
         ty if ty.is_kept_as_bytes() => DataType::Utf8,
+        SqlType::Vector(_) => DataType::List(Arc::new(Field::new("item", DataType::Float32, true))),
         SqlType::Array(of) => DataType::List(Arc::new(Field::new("item", form(of), true))),
         ty => match ty.arrow() {
             DataType::Utf8View | DataType::LargeBinary => DataType::Utf8,
@@ -107,12 +133,16 @@ fn by_text(ty: &SqlType) -> bool {
 }
 
 fn convert(column: &ArrayRef, ty: &SqlType, form: &DataType) -> SqlResult<ArrayRef> {
-    if by_text(ty) || *column.data_type() == DataType::LargeBinary {
+    let is_text_here = *ty == SqlType::Interval && *form == DataType::Utf8;
+    if by_text(ty) || is_text_here || *column.data_type() == DataType::LargeBinary {
         let settings = OutputSettings::default();
         let text = |row| (!column.is_null(row)).then(|| format(&value_at(column, row, ty), ty, &settings));
         let texts: ArrayRef = Arc::new((0..column.len()).map(text).collect::<StringArray>());
         // A short numeric in the form of the long ones: cast from its text.
         return if texts.data_type() == form { Ok(texts) } else { cast(&texts, form).map_err(SqlError::internal) };
+    }
+    if let SqlType::Vector(_) = ty {
+        return Ok(floats(column, ty));
     }
     if let (SqlType::Array(of), DataType::List(item), Some(list)) = (ty, form, column.as_list_opt::<i32>()) {
         let values = convert(list.values(), of, item.data_type())?;
@@ -125,14 +155,37 @@ fn convert(column: &ArrayRef, ty: &SqlType, form: &DataType) -> SqlResult<ArrayR
     cast(column, form).map_err(SqlError::internal)
 }
 
+/// Vectors as lists of their floats.
+fn floats(column: &ArrayRef, ty: &SqlType) -> ArrayRef {
+    let mut lists = ListBuilder::with_capacity(Float32Builder::new(), column.len());
+    for row in 0..column.len() {
+        match value_at(column, row, ty) {
+            Value::Bytea(bytes) => {
+                lists.values().append_slice(&vector::floats(&bytes).collect::<Vec<_>>());
+                lists.append(true);
+            }
+            _ => lists.append(false),
+        }
+    }
+    Arc::new(lists.finish())
+}
+
 #[cfg(test)]
 mod tests {
-    use perigee_types::Value;
-
     use super::*;
 
     fn column(name: &str, ty: SqlType) -> ResultColumn {
         ResultColumn { name: name.to_owned(), ty, source: None, vector: false }
+    }
+
+    #[test]
+    fn parquet_gets_intervals_as_text() {
+        let columns = [column("i", SqlType::Interval), column("a", SqlType::Array(Box::new(SqlType::Interval)))];
+        let value = perigee_types::text::parse("1 day 00:00:02", &SqlType::Interval).unwrap();
+        let rows = vec![vec![value.clone(), Value::Array(vec![value])]];
+        let batch = Exchange::for_parquet(&columns).batch(&RowBlock::Values(rows)).unwrap();
+        assert_eq!(batch.column(0).as_string::<i32>().value(0), "1 day 00:00:02");
+        assert_eq!(batch.column(1).as_list::<i32>().value(0).as_string::<i32>().value(0), "1 day 00:00:02");
     }
 
     #[test]

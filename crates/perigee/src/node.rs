@@ -149,6 +149,8 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
         jwt,
         address_requests_per_minute: config.limits.address_requests_per_minute,
         identity_requests_per_minute: config.limits.identity_requests_per_minute,
+        load_dir: dir.tmp().join("load"),
+        load_bytes_max: config.limits.load_bytes_max.bytes(),
     };
     let shared = Door::new(Arc::clone(assembly.engine()), &door_options);
     tokio::spawn(reload::run(reload_signals, config.clone(), Arc::clone(&shared)));

@@ -6,8 +6,9 @@ use crate::Finding;
 use crate::tree::Tree;
 
 /// What a protocol crate may use of the server: it converts, calls the engine and converts back.
-const PROTOCOL_MAY_USE: [&str; 12] = [
+const PROTOCOL_MAY_USE: [&str; 13] = [
     "perigee-api",
+    "perigee-copy",
     "perigee-door",
     "perigee-engine",
     "perigee-plan",
@@ -55,7 +56,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("api", &[]),
-    ("door", &["types", "plan", "engine", "security", "telemetry"]),
+    ("copy", &["types", "plan", "engine"]),
+    ("door", &["types", "plan", "engine", "copy", "security", "telemetry"]),
 ];
 
 /// Each protocol crate uses the engine and what travels through it, and no other protocol.

@@ -1,6 +1,7 @@
 //! SCRAM-SHA-256 with the engine's verifier; on encrypted connections also SCRAM-SHA-256-PLUS, which binds the proof to
 //! the server's certificate (`tls-server-end-point`), so that nobody in between can pass it on.
 
+use perigee_copy::utf8;
 use perigee_security::ScramVerifier;
 use perigee_security::tls::CertificateDer;
 use perigee_types::{SqlError, SqlState};
@@ -9,7 +10,7 @@ use pgwire::api::auth::sasl::scram::{ScramSecret, ScramServerAuth};
 use crate::backend;
 use crate::connection::Connection;
 use crate::error::{Failure, Handled, violation};
-use crate::frontend::{Reader, utf8};
+use crate::frontend::Reader;
 
 const MECHANISM: &str = "SCRAM-SHA-256";
 const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";

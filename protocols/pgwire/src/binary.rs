@@ -2,6 +2,7 @@
 //!
 //! Source: the `…recv` and `…send` functions of PostgreSQL's `src/backend/utils/adt`.
 
+use perigee_copy::utf8;
 use perigee_types::multirange;
 use perigee_types::numeric::{Numeric, WireNumeric};
 use perigee_types::range::{Edges, Range, RangeType, flags};
@@ -15,7 +16,7 @@ use perigee_types::text::{check_text, json, jsonpath, pad_char};
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value, vector};
 
 use crate::backend::{int16, int32, length_prefixed};
-use crate::frontend::{Reader, utf8};
+use crate::frontend::Reader;
 
 const NUMERIC_NEGATIVE: u16 = 0x4000;
 const NUMERIC_NAN: u16 = 0xC000;

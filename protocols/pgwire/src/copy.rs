@@ -1,22 +1,18 @@
 //! COPY over the wire: data from and to the client, as messages.
 
-mod binary_format;
-mod column;
-mod csv;
-mod decode;
 mod encode;
-mod text;
 
+use perigee_copy::CopyDecoder;
 use perigee_engine::{CommandTag, CopyIn, CopyOut, Session};
 use perigee_plan::command::CopyKind;
 use perigee_types::{SqlError, SqlResult, SqlState};
 
 use crate::backend::{self, Format};
+use crate::binary;
 use crate::connection::{Connection, OUTPUT_BYTES};
 use crate::error::{Failure, Handled, violation};
 use crate::frontend::Message;
 
-use decode::CopyDecoder;
 use encode::CopyEncoder;
 
 /// Reads the client's data into the table until CopyDone.
@@ -26,7 +22,7 @@ use encode::CopyEncoder;
 pub(crate) async fn copy_in(connection: &mut Connection, session: &mut Session, copy: CopyIn) -> Handled<CommandTag> {
     backend::copy_response(&mut connection.output, b'G', format_of(copy.format.kind), copy.columns.len());
     connection.flush().await?;
-    let mut decoder = CopyDecoder::new(copy, session.output_settings());
+    let mut decoder = CopyDecoder::new(copy, session.output_settings(), binary::decode);
     loop {
         let (tag, body) = connection.message().await?;
         match Message::read(tag, &body)? {

@@ -1,6 +1,7 @@
 //! Messages from the client: read out of their bytes without trusting a count or length in them.
 
-use perigee_types::{SqlError, SqlResult, SqlState};
+use perigee_copy::utf8;
+use perigee_types::{SqlError, SqlResult};
 
 use crate::error::violation;
 
@@ -167,28 +168,6 @@ impl<'a> Reader<'a> {
 /// `08P01`
 pub(crate) fn insufficient() -> SqlError {
     violation("insufficient data left in message")
-}
-
-/// Text that the client sent.
-///
-/// # Errors
-/// `22021`
-pub(crate) fn utf8(bytes: &[u8]) -> SqlResult<&str> {
-    std::str::from_utf8(bytes).map_err(|error| {
-        let at = error.valid_up_to();
-        // As many bytes as the first one says that the character has.
-        let length = match bytes[at] {
-            0xc0..=0xdf => 2,
-            0xe0..=0xef => 3,
-            0xf0..=0xf7 => 4,
-            _ => 1,
-        };
-        let shown: Vec<String> = bytes[at..].iter().take(length).map(|b| format!("0x{b:02x}")).collect();
-        SqlError::new(
-            SqlState::CharacterNotInRepertoire,
-            format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
-        )
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Bind's parameters and format codes.
 
+use perigee_copy::utf8;
 use perigee_engine::ObjectNames;
 use perigee_types::text::{OutputSettings, array, parse_with};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
@@ -7,7 +8,7 @@ use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 use crate::backend::Format;
 use crate::binary;
 use crate::error::violation;
-use crate::frontend::{Bind, utf8};
+use crate::frontend::Bind;
 use crate::rows::is_name;
 
 /// Values of the parameters, in order.

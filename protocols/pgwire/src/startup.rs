@@ -12,6 +12,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use perigee_copy::utf8;
 use perigee_engine::{Authentication, ConnectRequest, Engine, Session};
 use perigee_security::ServerTls;
 use perigee_types::{SqlError, SqlState};
@@ -23,7 +24,7 @@ use crate::auth::{self, Scram};
 use crate::backend;
 use crate::connection::Connection;
 use crate::error::{Failure, Handled, violation};
-use crate::frontend::{Reader, utf8};
+use crate::frontend::Reader;
 
 /// The longest packet before authentication, as in PostgreSQL.
 const PACKET_BYTES_MAX: usize = 10_000;

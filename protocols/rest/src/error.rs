@@ -24,6 +24,8 @@ pub(crate) struct Problem {
     challenge: bool,
     /// Seconds until the request may come again.
     retry_after_s: Option<u64>,
+    /// The row or line of the body that it is about, from 1.
+    row: Option<u64>,
 }
 
 impl Problem {
@@ -32,12 +34,28 @@ impl Problem {
         let title = status.canonical_reason().unwrap_or("problem").to_owned();
         let challenge = status == StatusCode::UNAUTHORIZED;
         let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Self { status, title, detail: detail.into(), sql: None, challenge, retry_after_s }
+        Self { status, title, detail: detail.into(), sql: None, challenge, retry_after_s, row: None }
+    }
+
+    /// What the engine says of a row or line of the body, from 1.
+    pub(crate) fn in_row(error: SqlError, row: Option<u64>) -> Self {
+        Self { row, ..error.into() }
+    }
+
+    /// `415` for a body that is packed in a way that nobody unpacks here.
+    pub(crate) fn packed_by(coding: &str) -> Self {
+        let detail = format!("the body is packed by {coding:?}: send it as it is, or by gzip or zstd");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
     /// `400`
     pub(crate) fn bad(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// The same, which may come again after so many seconds.
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
     }
 
     /// The SQLSTATE, where the engine has said it.
@@ -77,6 +95,9 @@ impl Problem {
                 document.insert("position".to_owned(), json!(position));
             }
         }
+        if let Some(row) = self.row {
+            document.insert("row".to_owned(), json!(row));
+        }
         Value::Object(document)
     }
 
@@ -96,6 +117,7 @@ impl From<SqlError> for Problem {
             challenge: status == StatusCode::UNAUTHORIZED,
             retry_after_s: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
             sql: Some(error),
+            row: None,
         }
     }
 }
@@ -117,8 +139,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Missing | Refusal::Wrong => Self::new(StatusCode::UNAUTHORIZED, refusal.message()),
             Refusal::TooMany(wait) => {
-                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, refusal.message());
-                Self { retry_after_s: Some(wait.as_secs() + 1), ..problem }
+                Self::new(StatusCode::TOO_MANY_REQUESTS, refusal.message()).retry_after(wait.as_secs() + 1)
             }
         }
     }

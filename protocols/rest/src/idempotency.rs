@@ -9,6 +9,7 @@
 //! the same time one is committed; the other gets its answer. What fails has written nothing, and is not kept: it may be tried again.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts as _, Request, State};
@@ -19,12 +20,13 @@ use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use perigee_door::{BeginOptions, LeaseError};
 use perigee_keyspace::Reply;
-use perigee_keyspace::command::{KEY_BYTES_MAX, Once, REST};
+use perigee_keyspace::command::{KEY_BYTES_MAX, Once, REPLY_BYTES_MAX, REST};
 use perigee_telemetry::names;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Answer, Problem};
 use crate::identity::Caller;
+use crate::kept::HOUR_S;
 use crate::server::{Door, read_packed};
 use crate::transactions::TRANSACTION;
 
@@ -66,8 +68,14 @@ async fn run(door: &Arc<Door>, request: Request, next: &Next) -> Answer {
         return Ok(next.clone().run(Request::from_parts(parts, Body::from(body))).await);
     }
     let role = door.engine.store().catalog().role(&caller.user).map_or(0, |role| role.oid.0);
+    if !door.kept.has_room(role, Instant::now()) {
+        let detail = "the role keeps too many idempotency keys: a key is kept for a day";
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(HOUR_S));
+    }
     let digest = digest_of(&caller, role, &parts, &body);
-    let work = Work { door: door.clone(), caller, key, digest };
+    // Keys are those of their role, whatever that is called: who has the name later finds none of them.
+    let key = format!("{role}:{key}");
+    let work = Work { door: door.clone(), caller, role, key, digest };
     let first = work.attempt(&parts, &body, next).await;
     let is_conflict = |answer: &Answer| match answer {
         Ok(response) => response.status() == StatusCode::CONFLICT,
@@ -119,6 +127,7 @@ fn digest_of(caller: &Caller, role: u32, parts: &Parts, body: &[u8]) -> u128 {
 struct Work {
     door: Arc<Door>,
     caller: Caller,
+    role: u32,
     key: String,
     digest: u128,
 }
@@ -155,7 +164,10 @@ impl Work {
                 kept.push(Reply::Bulk(Bytes::copy_from_slice(value.as_bytes())));
             }
         }
-        match self.keep(&open, Some(Reply::Array(kept))).await {
+        // One that is larger is not kept.
+        let held = Some(body.len()).filter(|bytes| *bytes <= REPLY_BYTES_MAX).unwrap_or_default();
+        let has_room = self.door.kept.take(self.role, self.key.len(), held, Instant::now());
+        match self.keep(&open, has_room.then_some(Reply::Array(kept))).await {
             Ok(()) => open.commit().await?,
             // The request has ended the transaction. By COMMIT that it was done is kept; by ROLLBACK it is not yet.
             Err(LeaseError::Missing) => {
@@ -266,7 +278,10 @@ fn replay(known: Once, digest: u128) -> Answer {
     }
     metrics::counter!(names::REST_REPLAYS_TOTAL).increment(1);
     let gone = || {
-        Problem::new(StatusCode::CONFLICT, "the request was done, and its answer was not kept: too large, or secret")
+        Problem::new(
+            StatusCode::CONFLICT,
+            "the request was done, and its answer was not kept: too large, too many, or secret",
+        )
     };
     let Some(Reply::Array(kept)) = known.reply else { return Err(gone()) };
     let [Reply::Integer(status), Reply::Bulk(body), head @ ..] = kept.as_slice() else { return Err(gone()) };

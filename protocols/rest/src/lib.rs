@@ -9,12 +9,12 @@
 //! server        what there is at which path
 //!   guard       where a request may come from: addresses, browsers
 //!   identity    who sends it
-//!   idempotency   requests that come again are done once
+//!   idempotency   requests that come again are done once; kept: how much is kept for that
 //!   sql         POST /v1/sql
 //!     run       the result of a statement on its way to the client
-//!     output    its rows as JSON, NDJSON, CSV or Arrow, as they come
+//!     output    its rows as JSON, NDJSON, CSV, Arrow or Parquet, as they come
 //!   transactions  sessions that live over several requests
-//!   tables, rows  tables as resources; filter: which rows
+//!   tables, rows  tables as resources; filter: which rows; load: many rows at once
 //!   keys, series  the keyspace as resources, through its tables in SQL
 //!   ingest, line  what devices send: JSON, and InfluxDB's line protocol
 //!   changes       the change feed as server-sent events
@@ -32,8 +32,10 @@ mod guard;
 mod idempotency;
 mod identity;
 mod ingest;
+mod kept;
 mod keys;
 mod line;
+mod load;
 mod openapi;
 mod output;
 mod rows;

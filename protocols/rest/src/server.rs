@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Answer, Problem};
 use crate::guard::Origins;
-use crate::{changes, guard, idempotency, ingest, keys, line, openapi, rows, series, sql, tables, transactions};
+use crate::kept::Kept;
+use crate::{changes, guard, idempotency, ingest, keys, line, load, openapi, rows, series, sql, tables, transactions};
 
 /// How the door behaves.
 #[derive(Clone, Debug)]
@@ -65,6 +66,7 @@ pub(crate) struct Door {
     pub(crate) shared: Arc<perigee_door::Door>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) options: RestOptions,
+    pub(crate) kept: Kept,
 }
 
 /// The REST door to a node, until `shutdown`.
@@ -82,7 +84,7 @@ pub fn server(shared: Arc<perigee_door::Door>, options: RestOptions, shutdown: C
         drain_timeout: options.drain_timeout,
     };
     let engine = Arc::clone(&shared.engine);
-    HttpServer::new(router(Arc::new(Door { shared, engine, options })), http, shutdown)
+    HttpServer::new(router(Arc::new(Door { shared, engine, options, kept: Kept::default() })), http, shutdown)
 }
 
 /// What every node answers alike: pages about the door, and the change feed, which is the log's.
@@ -109,6 +111,7 @@ fn router(door: Arc<Door>) -> Router {
         .route("/v1/tables", get(tables::list).post(tables::create))
         .route("/v1/tables/{table}", get(tables::describe).delete(tables::drop_table))
         .route("/v1/tables/{table}/query", post(rows::query))
+        .route("/v1/tables/{table}/load", post(load::post))
         .route(
             "/v1/tables/{table}/rows",
             get(rows::list).post(rows::insert).patch(rows::update_all).delete(rows::delete_all),
@@ -142,10 +145,7 @@ pub(crate) async fn read_body(door: &Door, headers: &HeaderMap, body: Body) -> A
         "identity" | "" => Ok(packed),
         "gzip" | "x-gzip" => unpack(Ok(flate2::read::MultiGzDecoder::new(&packed[..])), most),
         "zstd" => unpack(zstd::Decoder::new(&packed[..]), most),
-        other => {
-            let detail = format!("the body is packed by {other:?}: send it as it is, or by gzip or zstd");
-            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
-        }
+        other => Err(Problem::packed_by(other)),
     }
 }
 

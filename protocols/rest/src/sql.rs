@@ -138,7 +138,8 @@ pub(crate) fn format(headers: &HeaderMap) -> Answer<Format> {
     }
     Format::accepted(Some(&all.join(","))).ok_or_else(|| {
         let detail =
-            "results are application/json, application/x-ndjson, text/csv or application/vnd.apache.arrow.stream";
+            "results are application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream or \
+             application/vnd.apache.parquet";
         Problem::new(StatusCode::NOT_ACCEPTABLE, detail)
     })
 }

@@ -3,10 +3,52 @@
 use std::time::Duration;
 
 use perigee_api::v1;
+use perigee_api::v1::value::Kind;
 use perigee_testkit::resp::Connection;
-use perigee_tests::grpc::Grpc;
+use perigee_tests::grpc::{Grpc, told};
 use perigee_tests::options;
 use tonic::Code;
+
+/// What a client streams counts as long as what it has proved itself with.
+#[tokio::test]
+async fn a_stream_of_samples_ends_with_the_key_that_has_opened_it() {
+    let server = options()
+        .with_grpc()
+        .env("PERIGEE_SECURITY__AUTHENTICATION", "scram-sha-256")
+        .env("PERIGEE_ADMIN_TOKEN", "an-admin-token-of-tests")
+        .start()
+        .unwrap();
+    let owner = Grpc::at(&server, Some("Bearer an-admin-token-of-tests".to_owned())).await;
+    let made = owner.rows("CALL perigee.create_api_key('postgres')").await.remove(0);
+    let words: Vec<String> = made
+        .into_iter()
+        .filter_map(|value| match value {
+            Some(Kind::Text(text)) => Some(text),
+            _ => None,
+        })
+        .collect();
+    let (id, key) = (words.first().unwrap(), words.last().unwrap());
+    let client = Grpc::at(&server, Some(format!("Bearer {key}"))).await;
+    let (messages, waiting) = tokio::sync::mpsc::channel(1);
+    let stream = futures::stream::unfold(waiting, |mut waiting| async move {
+        let ts_ms: i64 = waiting.recv().await?;
+        let samples = vec![v1::SeriesSample { key: "s".to_owned(), ts_ms, value: 1.0 }];
+        Some((v1::AddRequest { samples, ..v1::AddRequest::default() }, waiting))
+    });
+    let mut series = client.series.clone();
+    let request = client.request(stream);
+    let added = tokio::spawn(async move { series.add(request).await });
+    messages.send(1).await.unwrap();
+    let count = || async { owner.rows("SELECT count(*) FROM redis.samples").await.remove(0).remove(0) };
+    while count().await != Some(Kind::Integer(1)) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    owner.run(&format!("CALL perigee.revoke_api_key('{id}')")).await;
+    messages.send(2).await.unwrap();
+    let (code, state) = told(added.await.unwrap().map(drop));
+    assert_eq!((code, state.as_str()), (Code::Unauthenticated, "28000"));
+    assert_eq!(count().await, Some(Kind::Integer(1)));
+}
 
 #[tokio::test]
 async fn samples_are_added_in_streams_and_read_by_key_and_by_labels() {

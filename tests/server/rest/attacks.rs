@@ -4,10 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use perigee_testkit::{Server, http};
+use perigee_testkit::resp::Connection;
+use perigee_testkit::{Client, Server, http};
 use serde_json::json;
 
-use super::{PASSWORD, ask, asking, basic, call, metric, server};
+use super::{PASSWORD, ask, asking, basic, call, metric, problem, server};
 
 /// The first line of the answer to these bytes; nothing where the connection is closed without one.
 fn told(server: &Server, request: &[u8]) -> String {
@@ -107,6 +108,48 @@ async fn many_guesses_at_once_keep_nobody_out() {
     assert_eq!(metric(&server, "perigee_rate_limited_total"), refused);
     assert_eq!(metric(&server, "perigee_rest_denials_total"), 48);
     assert_eq!(ask(&server, &owner, "SELECT 1").status, 200);
+}
+
+/// What stands behind a line break in a name would look like an event of its own.
+#[tokio::test]
+async fn names_write_no_lines_of_their_own_into_the_audit_log() {
+    let server = asking().with_redis().start().unwrap();
+    let owner = basic("postgres", PASSWORD);
+    let forged = "2026-01-01T00Z  INFO audit forged";
+    let name = format!("x\n{forged}\r\u{1b}[2K");
+    let made = format!("CREATE ROLE \"{name}\" LOGIN PASSWORD 'right'; CREATE TABLE \"{name}\" (a int)");
+    assert_eq!(ask(&server, &owner, &made).status, 200);
+    // It comes in and is denied something, over each door; others with such names do not come in.
+    let denied = format!("SELECT * FROM \"{name}\"");
+    assert_eq!(problem(&ask(&server, &basic(&name, "right"), &denied)).0, 403);
+    assert_eq!(ask(&server, &basic(&name, "wrong"), "SELECT 1").status, 401);
+    assert_eq!(ask(&server, &basic(&format!("{name}y"), "wrong"), "SELECT 1").status, 401);
+    let mut redis = Connection::open(server.redis(), Duration::from_secs(60)).unwrap();
+    for password in ["wrong", "right"] {
+        redis.ask(&["AUTH", &name, password]);
+    }
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(server.pg().port()).dbname("postgres").user(&name);
+    assert!(Client::with(config.clone().password("wrong")).await.is_err());
+    let client = Client::with(config.password("right")).await.unwrap();
+    assert!(client.batch_execute(&denied).await.is_err());
+    assert_eq!(ask(&server, &owner, &format!("DROP TABLE \"{name}\"; DROP ROLE \"{name}\"")).status, 200);
+
+    let log = server.log();
+    for (event, door) in
+        [("login", "rest"), ("login", "redis"), ("login", "pg"), ("login denied", "redis"), ("login denied", "pg")]
+    {
+        let is_told = |line: &str| {
+            line.contains(&format!("event=\"{event}\" door=\"{door}\"")) && line.contains("x\\n2026-01-01T00Z")
+        };
+        assert!(log.lines().any(is_told), "{event} {door}: {log}");
+    }
+    for event in ["role", "ddl", "denied"] {
+        let is_told = |line: &str| line.contains(&format!("event=\"{event}\"")) && line.contains(forged);
+        assert!(log.lines().any(is_told), "{event}: {log}");
+    }
+    assert!(!log.lines().any(|line| line.starts_with("2026-01-01")), "{log}");
+    assert!(!log.contains(['\r', '\u{1b}']), "{log}");
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use perigee_testkit::{Server, http};
 use serde_json::{Value, json};
 
-use super::{call, problem, server, sql};
+use super::{PASSWORD, ask, asking, basic, call, problem, server, sql};
+use crate::jwt;
 
 /// A stream of events that is being read.
 struct Events(BufReader<TcpStream>);
@@ -79,6 +80,74 @@ async fn changes_come_in_order_and_go_on_where_they_were() {
     assert_eq!(all.next().2["new"]["id"], 0);
     assert_eq!(problem(&call(&server, "GET", "/v1/changes/t?from=x", &[], &Value::Null)).0, 400);
     assert_eq!(problem(&call(&server, "GET", "/v1/changes/none", &[], &Value::Null)), (404, "42P01".into()));
+}
+
+/// The reason that the stream ends with, which it has to; `nudge` is done until it does.
+fn reason(events: &mut Events, mut nudge: impl FnMut()) -> String {
+    loop {
+        let line = events.line();
+        if line == "event: end" {
+            return events.line();
+        }
+        if line.starts_with("data: ") {
+            nudge();
+        }
+    }
+}
+
+/// A stream ends with what has opened it, whether the table is quiet or not.
+#[tokio::test]
+async fn a_stream_ends_with_the_key_or_token_that_has_opened_it() {
+    let server = asking()
+        .env("PERIGEE_SECURITY__JWT_SECRET", jwt::SECRET)
+        .env("PERIGEE_SECURITY__JWT_AUDIENCE", "perigee")
+        .start()
+        .unwrap();
+    let owner = basic("postgres", PASSWORD);
+    let insert = || assert_eq!(ask(&server, &owner, "INSERT INTO t VALUES (1)").status, 200);
+    let made = "CREATE ROLE ann LOGIN PASSWORD 'ann'; CREATE TABLE t (a int); GRANT SELECT ON t TO ann";
+    assert_eq!(ask(&server, &owner, made).status, 200);
+    let open = |authorization: &str| {
+        let mut events = Events::open(&server, "/v1/changes/t", &format!("Authorization: {authorization}\r\n"));
+        while !events.line().starts_with("id: ") {}
+        events
+    };
+    // A key that is revoked: the log tells it.
+    let key = ask(&server, &owner, "CALL perigee.create_api_key('ann')").json()["rows"][0].clone();
+    let mut events = open(&format!("Bearer {}", key["api_key"].as_str().unwrap()));
+    let revoke = format!("CALL perigee.revoke_api_key('{}')", key["id"].as_str().unwrap());
+    assert_eq!(ask(&server, &owner, &revoke).status, 200);
+    assert!(reason(&mut events, || {}).contains("the API key or the token is over"));
+
+    // A key and a token that end by themselves, soon. Of a token's time half a minute more counts: clocks may differ by that.
+    let key = || {
+        let soon = ask(&server, &owner, "SELECT (now() + interval '6 seconds')::text AS soon").json();
+        let soon = soon["rows"][0]["soon"].as_str().unwrap().to_owned();
+        let made = ask(&server, &owner, &format!("CALL perigee.create_api_key('ann', expires => '{soon}')"));
+        made.json()["rows"][0]["api_key"].as_str().unwrap().to_owned()
+    };
+    let token = || {
+        let claims = jwt::with("ann", "exp", json!(jwt::now_s() - 24));
+        jwt::token(&json!({"alg": "HS256"}), &claims, jwt::hs256(jwt::SECRET.as_bytes()))
+    };
+    for make in [&key as &dyn Fn() -> String, &token] {
+        let proof = make();
+        let mut events = open(&format!("Bearer {proof}"));
+        insert();
+        let told = reason(&mut events, || {
+            std::thread::sleep(Duration::from_millis(100));
+            insert();
+        });
+        assert!(told.contains("the API key or the token is over"), "{told}");
+        let refused =
+            http::request(server.rest(), "GET", "/v1/changes/t", &[("Authorization", &format!("Bearer {proof}"))], b"");
+        assert_eq!(refused.unwrap().status, 401);
+    }
+
+    // Rights that are gone.
+    let mut events = open(&basic("ann", "ann"));
+    assert_eq!(ask(&server, &owner, "REVOKE SELECT ON t FROM ann").status, 200);
+    assert!(reason(&mut events, || {}).contains("42501"));
 }
 
 #[tokio::test]

@@ -71,6 +71,12 @@ async fn a_request_is_done_once_for_its_key() {
     assert_eq!(send(&server, "POST", "/v1/sql", "ends", &ends).status, 200);
     assert_eq!(problem(&send(&server, "POST", "/v1/sql", "ends", &ends)).0, 409);
     assert_eq!(count(&server), 12);
+    // By ROLLBACK either: it has written nothing, and that is what was asked for.
+    let undone = json!({"sql": "UPDATE counted SET n = n + 100; ROLLBACK"});
+    assert_eq!(send(&server, "POST", "/v1/sql", "undone", &undone).status, 200);
+    assert_eq!(problem(&send(&server, "POST", "/v1/sql", "undone", &undone)).0, 409);
+    assert_eq!(problem(&send(&server, "POST", "/v1/sql", "undone", &add)).0, 422);
+    assert_eq!(count(&server), 12);
     // Nor is one whose answer is too large to be kept.
     let large = json!({"sql": "UPDATE counted SET n = n + 1 RETURNING repeat('x', 100000) AS x"});
     assert_eq!(
@@ -92,7 +98,8 @@ async fn a_request_is_done_once_for_its_key() {
     let again = send(&server, "POST", "/v1/sql", "a", &add);
     assert!(again.status == 200 && again.body == first.body && is_replayed(&again), "{}", again.text());
     assert_eq!(sql(&server, "SELECT n FROM counted")["rows"][0]["n"], 13);
-    let shown = sql(&server, "SELECT door, expires_at > now() AS ends FROM perigee.idempotency_keys WHERE key = 'a'");
+    let shown =
+        sql(&server, "SELECT door, expires_at > now() AS ends FROM perigee.idempotency_keys WHERE key = '10:a'");
     assert_eq!(shown["rows"], json!([{"door": "rest", "ends": true}]));
 }
 
@@ -129,7 +136,16 @@ async fn a_key_is_that_of_who_has_said_it() {
     assert_eq!(send(&basic("nobody", ""), "SELECT 1").status, 401);
     // Who may not write keys may say one.
     assert_eq!(send(&basic("ann", "ann"), "INSERT INTO t VALUES (1)").status, 200);
-    assert_eq!(problem(&send(&owner, "INSERT INTO t VALUES (1)")).0, 422);
+    assert!(is_replayed(&send(&basic("ann", "ann"), "INSERT INTO t VALUES (1)")));
+    let of_owner = send(&owner, "INSERT INTO t VALUES (1)");
+    assert!(of_owner.status == 200 && !is_replayed(&of_owner), "{}", of_owner.text());
+    assert_eq!(problem(&send(&owner, "INSERT INTO t VALUES (2)")).0, 422);
     assert_eq!(problem(&ask(&server, &basic("ann", "ann"), "SELECT * FROM redis.keys")).0, 403);
-    assert_eq!(ask(&server, &owner, "SELECT count(*) AS n FROM t").json()["rows"], json!([{"n": 1}]));
+    assert_eq!(ask(&server, &owner, "SELECT count(*) AS n FROM t").json()["rows"], json!([{"n": 2}]));
+    // Another role that takes the name is another one.
+    let again = "DROP OWNED BY ann; DROP ROLE ann; CREATE ROLE ann LOGIN PASSWORD 'new'; GRANT INSERT ON t TO ann";
+    assert_eq!(ask(&server, &owner, again).status, 200);
+    let of_other = send(&basic("ann", "new"), "INSERT INTO t VALUES (1)");
+    assert!(of_other.status == 200 && !is_replayed(&of_other), "{}", of_other.text());
+    assert_eq!(ask(&server, &owner, "SELECT count(*) AS n FROM t").json()["rows"], json!([{"n": 3}]));
 }

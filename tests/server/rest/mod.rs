@@ -10,6 +10,7 @@ mod ingest;
 mod jwt;
 mod keys;
 mod limits;
+mod load;
 mod sql;
 mod tables;
 mod transactions;

@@ -17,7 +17,7 @@ mod string;
 mod walk;
 mod zset;
 
-pub use server::{KEY_BYTES_MAX, Once, REST};
+pub use server::{KEY_BYTES_MAX, Once, REPLY_BYTES_MAX, REST};
 
 use std::sync::LazyLock;
 

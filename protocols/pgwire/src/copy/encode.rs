@@ -1,15 +1,13 @@
 //! Rows of a COPY … TO STDOUT, one CopyData message each.
 
 use arrow::record_batch::RecordBatch;
+use perigee_copy::{SIGNATURE, csv, dialect, text};
 use perigee_engine::RowBlock;
 use perigee_plan::ResultColumn;
 use perigee_plan::command::{CopyFormat, CopyKind};
 use perigee_types::text::{OutputSettings, format_into};
 use perigee_types::{Row, SqlResult, SqlType};
 
-use super::binary_format::SIGNATURE;
-use super::decode::dialect;
-use super::{csv, text};
 use crate::backend::{count, int16, int32, length_prefixed, message};
 use crate::binary;
 use crate::rows::cell::{Cell, cells};

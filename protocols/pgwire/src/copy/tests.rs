@@ -33,7 +33,7 @@ fn copy(format: CopyFormat, types: &[SqlType]) -> CopyIn {
 
 /// Feeds the data in pieces of `piece` bytes; rows as text, `∅` for NULL, or the error's state, message and context.
 fn decode(copy: &CopyIn, data: &[u8], piece: usize) -> Result<Vec<Vec<String>>, String> {
-    let mut decoder = CopyDecoder::new(copy.clone(), OutputSettings::DEFAULT);
+    let mut decoder = CopyDecoder::new(copy.clone(), OutputSettings::DEFAULT, binary::decode);
     let mut batches = Vec::new();
     let mut feed = || {
         for message in data.chunks(piece) {
@@ -178,7 +178,7 @@ fn csv_in() {
 }
 
 fn binary_data(tuples: &[u8]) -> Vec<u8> {
-    let mut data = super::binary_format::SIGNATURE.to_vec();
+    let mut data = perigee_copy::SIGNATURE.to_vec();
     data.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 2, 9, 9]);
     data.extend_from_slice(tuples);
     data
@@ -210,7 +210,7 @@ fn binary_in() {
 fn batches_are_bounded() {
     let copy = copy(format(CopyKind::Text), &[SqlType::Int4]);
     let data: Vec<u8> = (0..20_000).flat_map(|i| format!("{i}\n").into_bytes()).collect();
-    let mut decoder = CopyDecoder::new(copy, OutputSettings::DEFAULT);
+    let mut decoder = CopyDecoder::new(copy, OutputSettings::DEFAULT, binary::decode);
     let rest = decoder.feed(&data).unwrap();
     assert!(decoder.is_full() && !rest.is_empty());
     let batch = decoder.batch().unwrap().unwrap();
@@ -222,7 +222,7 @@ fn batches_are_bounded() {
 #[test]
 fn errors_of_a_batch_name_the_line() {
     let csv = CopyFormat { header: true, ..format(CopyKind::Csv) };
-    let mut decoder = CopyDecoder::new(copy(csv, &[SqlType::Text]), OutputSettings::DEFAULT);
+    let mut decoder = CopyDecoder::new(copy(csv, &[SqlType::Text]), OutputSettings::DEFAULT, binary::decode);
     decoder.feed(b"head\n1\n\"2\n2\"\n3\n").unwrap();
     decoder.batch().unwrap();
     let context = |row| {
@@ -260,7 +260,7 @@ fn out_and_in_again() {
     ] {
         let copy = copy(format.clone(), &types);
         let data = written(&format, &columns, &RowBlock::Values(values.clone()));
-        let mut decoder = CopyDecoder::new(copy.clone(), OutputSettings::DEFAULT);
+        let mut decoder = CopyDecoder::new(copy.clone(), OutputSettings::DEFAULT, binary::decode);
         assert!(decoder.feed(&data).unwrap().is_empty());
         decoder.end().unwrap();
         let batch = decoder.batch().unwrap().unwrap();
@@ -376,7 +376,7 @@ fn speed_of_lineitem_text() {
     let line = b"1|155190|7706|1|17|21168.23|0.04|0.02|N|O|1996-03-13|1996-02-12|1996-03-22|DELIVER IN PERSON|TRUCK|egular courts above the\n";
     let data: Vec<u8> = line.repeat(400_000);
     let copy = copy(CopyFormat { delimiter: b'|', ..format(CopyKind::Text) }, &types);
-    let mut decoder = CopyDecoder::new(copy, OutputSettings::DEFAULT);
+    let mut decoder = CopyDecoder::new(copy, OutputSettings::DEFAULT, binary::decode);
     let start = std::time::Instant::now();
     for message in data.chunks(8192) {
         let mut rest = message;

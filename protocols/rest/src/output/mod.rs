@@ -3,6 +3,7 @@
 mod arrow;
 mod csv;
 mod json;
+mod parquet;
 
 use perigee_engine::{Notice, ObjectNames, RowBlock, Severity};
 use perigee_plan::ResultColumn;
@@ -24,6 +25,8 @@ pub(crate) enum Format {
     Csv,
     /// Arrow's IPC stream.
     Arrow,
+    /// A Parquet file.
+    Parquet,
 }
 
 impl Format {
@@ -34,6 +37,7 @@ impl Format {
             Format::Ndjson => "application/x-ndjson",
             Format::Csv => "text/csv; charset=utf-8",
             Format::Arrow => "application/vnd.apache.arrow.stream",
+            Format::Parquet => "application/vnd.apache.parquet",
         }
     }
 
@@ -48,6 +52,7 @@ impl Format {
                 "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Format::Ndjson,
                 "text/csv" | "text/*" => Format::Csv,
                 "application/vnd.apache.arrow.stream" => Format::Arrow,
+                "application/vnd.apache.parquet" => Format::Parquet,
                 _ => continue,
             };
             let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok());
@@ -66,6 +71,7 @@ impl Format {
             Format::Ndjson => Box::new(json::NdjsonEncoder::new(style)),
             Format::Csv => Box::new(csv::CsvEncoder::new(style)),
             Format::Arrow => Box::new(arrow::ArrowEncoder::default()),
+            Format::Parquet => Box::new(parquet::ParquetEncoder::default()),
         }
     }
 }
@@ -153,6 +159,7 @@ mod tests {
             (Some("text/html, text/csv;q=0.5"), Some(Format::Csv)),
             (Some("text/csv;q=0.5, application/x-ndjson"), Some(Format::Ndjson)),
             (Some("application/vnd.apache.arrow.stream"), Some(Format::Arrow)),
+            (Some("application/vnd.apache.parquet, */*;q=0.1"), Some(Format::Parquet)),
             (Some("Application/VND.apache.arrow.stream"), Some(Format::Arrow)),
             (Some("application/json;q=0"), None),
             (Some("image/png"), None),

@@ -32,7 +32,7 @@ pub(super) static ONCE: Spec = Spec {
 /// Bytes of an idempotency key.
 pub const KEY_BYTES_MAX: usize = 512;
 /// Bytes of a reply that is kept.
-const REPLY_BYTES_MAX: usize = 64 << 10;
+pub const REPLY_BYTES_MAX: usize = 64 << 10;
 /// Seconds that a key is kept, unless `idempotency-key-ttl` says otherwise.
 const TTL_S: i64 = 86_400;
 

@@ -2,19 +2,25 @@
 
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
 
-use super::column::Column;
-use crate::binary;
+use crate::DecodeBinary;
+use crate::column::Column;
 
 /// What a binary COPY begins with.
-pub(crate) const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
+pub const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 
 /// The longest header extension that is skipped.
 const EXTENSION_BYTES_MAX: usize = 64 << 10;
 
+/// Reads pieces one after the other.
+#[derive(Debug)]
+pub(crate) struct BinaryReader {
+    place: Place,
+    decode: DecodeBinary,
+}
+
 /// Where the data stands.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) enum BinaryReader {
-    #[default]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
     Header,
     Tuples,
     Trailer,
@@ -24,6 +30,10 @@ pub(crate) enum BinaryReader {
 type TupleError = (SqlError, Option<usize>);
 
 impl BinaryReader {
+    pub(crate) fn new(decode: DecodeBinary) -> Self {
+        Self { place: Place::Header, decode }
+    }
+
     /// Decodes the next piece: the header, a tuple or the trailer. Returns its length and whether it was a row; `None`
     /// where its end has not come. Nothing is appended to the columns before the whole tuple is here.
     pub(crate) fn tuple(
@@ -32,20 +42,20 @@ impl BinaryReader {
         types: &[(String, SqlType)],
         columns: &mut [Column],
     ) -> Result<Option<(usize, bool)>, TupleError> {
-        match self {
-            BinaryReader::Header => {
+        match self.place {
+            Place::Header => {
                 let length = header(bytes).map_err(|error| (error, None))?;
                 if length.is_some() {
-                    *self = BinaryReader::Tuples;
+                    self.place = Place::Tuples;
                 }
                 Ok(length.map(|length| (length, false)))
             }
-            BinaryReader::Trailer => Err((bad("received copy data after EOF marker"), None)),
-            BinaryReader::Tuples => {
+            Place::Trailer => Err((bad("received copy data after EOF marker"), None)),
+            Place::Tuples => {
                 let &[a, b, ..] = bytes else { return Ok(None) };
                 let count = i16::from_be_bytes([a, b]);
                 if count == -1 {
-                    *self = BinaryReader::Trailer;
+                    self.place = Place::Trailer;
                     return Ok(Some((2, false)));
                 }
                 if usize::try_from(count).ok() != Some(columns.len()) {
@@ -62,7 +72,7 @@ impl BinaryReader {
                             at = start;
                         }
                         Some(size) => {
-                            let value = binary::decode(&bytes[start..start + size], &types[i].1);
+                            let value = (self.decode)(&bytes[start..start + size], &types[i].1);
                             value.and_then(|value| column.push(value)).map_err(|error| (error, Some(i)))?;
                             at = start + size;
                         }
@@ -75,8 +85,8 @@ impl BinaryReader {
 
     /// The data has ended, `rest` is left.
     pub(crate) fn end(&self, rest: &[u8]) -> SqlResult<()> {
-        match self {
-            BinaryReader::Header => Err(bad("COPY file signature not recognized")),
+        match self.place {
+            Place::Header => Err(bad("COPY file signature not recognized")),
             _ if !rest.is_empty() => Err(bad("unexpected EOF in COPY data")),
             _ => Ok(()),
         }

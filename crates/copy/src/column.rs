@@ -18,7 +18,7 @@ use perigee_types::text::{
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value, vector};
 
 /// Builds one column.
-pub(crate) struct Column {
+pub struct Column {
     ty: SqlType,
     settings: OutputSettings,
     builder: Builder,
@@ -51,7 +51,9 @@ enum Builder {
 }
 
 impl Column {
-    pub(crate) fn new(ty: &SqlType, settings: OutputSettings, rows: usize) -> Self {
+    /// A column of type `ty` with room for some rows.
+    #[must_use]
+    pub fn new(ty: &SqlType, settings: OutputSettings, rows: usize) -> Self {
         let builder = match ty {
             SqlType::Bool => Builder::Bool(BooleanBuilder::with_capacity(rows)),
             SqlType::Int2 => Builder::Int2(Int16Builder::with_capacity(rows)),
@@ -109,7 +111,7 @@ impl Column {
     ///
     /// # Errors
     /// As [`text::parse`].
-    pub(crate) fn push_text(&mut self, text: &str) -> SqlResult<()> {
+    pub fn push_text(&mut self, text: &str) -> SqlResult<()> {
         let settings = &self.settings;
         match &mut self.builder {
             Builder::Bool(b) => b.append_value(number::parse_bool(text)?),
@@ -183,7 +185,7 @@ impl Column {
     ///
     /// # Errors
     /// `XX000` for a value of another type.
-    pub(crate) fn push(&mut self, value: Value) -> SqlResult<()> {
+    pub fn push(&mut self, value: Value) -> SqlResult<()> {
         match (&mut self.builder, value) {
             (_, Value::Null) => self.push_null(),
             (Builder::Bool(b), Value::Bool(v)) => b.append_value(v),
@@ -216,7 +218,7 @@ impl Column {
     }
 
     /// Appends NULL.
-    pub(crate) fn push_null(&mut self) {
+    pub fn push_null(&mut self) {
         match &mut self.builder {
             Builder::Bool(b) => b.append_null(),
             Builder::Int2(b) => b.append_null(),
@@ -246,7 +248,7 @@ impl Column {
     ///
     /// # Errors
     /// `XX000` when an array's parts do not fit together, which would be a mistake here.
-    pub(crate) fn finish(&mut self) -> SqlResult<ArrayRef> {
+    pub fn finish(&mut self) -> SqlResult<ArrayRef> {
         Ok(match &mut self.builder {
             Builder::Bool(b) => Arc::new(b.finish()),
             Builder::Int2(b) => Arc::new(b.finish()),

@@ -12,13 +12,12 @@ use perigee_plan::command::{CopyFormat, CopyKind};
 use perigee_types::text::OutputSettings;
 use perigee_types::{SqlError, SqlResult, SqlState};
 
-use super::binary_format::BinaryReader;
-use super::column::Column;
-use super::{csv, text};
-use crate::frontend::utf8;
+use crate::binary_format::BinaryReader;
+use crate::column::Column;
+use crate::{DecodeBinary, csv, text, utf8};
 
 /// Rows of a batch.
-const BATCH_ROWS: usize = 8_192;
+pub const BATCH_ROWS: usize = 8_192;
 /// Input of a batch: wide rows make smaller ones.
 const BATCH_BYTES: usize = 4 << 20;
 /// Bytes of one record.
@@ -27,7 +26,7 @@ const RECORD_BYTES_MAX: usize = 256 << 20;
 const SHOWN_CHARS: usize = 100;
 
 /// Decodes the data of one COPY.
-pub(crate) struct CopyDecoder {
+pub struct CopyDecoder {
     copy: CopyIn,
     schema: SchemaRef,
     columns: Vec<Column>,
@@ -57,7 +56,9 @@ enum Framing {
 }
 
 impl CopyDecoder {
-    pub(crate) fn new(copy: CopyIn, settings: OutputSettings) -> Self {
+    /// For a COPY. `binary` decodes values of the binary format, which only some doors take.
+    #[must_use]
+    pub fn new(copy: CopyIn, settings: OutputSettings, binary: DecodeBinary) -> Self {
         let fields: Vec<_> = copy.columns.iter().map(|(name, ty)| ty.field(name, true)).collect();
         let columns = copy.columns.iter().map(|(_, ty)| Column::new(ty, settings, BATCH_ROWS)).collect();
         let flags = |places: &[usize]| (0..copy.columns.len()).map(|i| places.contains(&i)).collect::<Vec<bool>>();
@@ -67,7 +68,7 @@ impl CopyDecoder {
                 let dialect = dialect(&copy.format);
                 Framing::Csv(csv::Records::new(dialect), dialect)
             }
-            CopyKind::Binary => Framing::Binary(BinaryReader::default()),
+            CopyKind::Binary => Framing::Binary(BinaryReader::new(binary)),
         };
         Self {
             schema: Arc::new(Schema::new(fields)),
@@ -93,7 +94,7 @@ impl CopyDecoder {
     ///
     /// # Errors
     /// `22P04` and what the values give, with the line as context.
-    pub(crate) fn feed<'a>(&mut self, data: &'a [u8]) -> SqlResult<&'a [u8]> {
+    pub fn feed<'a>(&mut self, data: &'a [u8]) -> SqlResult<&'a [u8]> {
         let mut data = data;
         while !data.is_empty() && !self.is_full() {
             if self.ended {
@@ -127,7 +128,8 @@ impl CopyDecoder {
     }
 
     /// Whether the batch must be taken before more is fed.
-    pub(crate) fn is_full(&self) -> bool {
+    #[must_use]
+    pub fn is_full(&self) -> bool {
         self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES
     }
 
@@ -135,7 +137,7 @@ impl CopyDecoder {
     ///
     /// # Errors
     /// As [`CopyDecoder::feed`].
-    pub(crate) fn end(&mut self) -> SqlResult<()> {
+    pub fn end(&mut self) -> SqlResult<()> {
         match &mut self.framing {
             Framing::Binary(reader) => reader.end(&self.pending).map_err(|error| self.in_line(error, None)),
             Framing::Csv(records, _) if records.in_quotes && !self.ended => {
@@ -156,7 +158,7 @@ impl CopyDecoder {
     ///
     /// # Errors
     /// `XX000` for a mistake here.
-    pub(crate) fn batch(&mut self) -> SqlResult<Option<RecordBatch>> {
+    pub fn batch(&mut self) -> SqlResult<Option<RecordBatch>> {
         if self.rows == 0 {
             return Ok(None);
         }
@@ -170,7 +172,8 @@ impl CopyDecoder {
 
     /// An error about the batch that was taken last: about a row of it, or about none, which is told with the line that
     /// the data has come to.
-    pub(crate) fn in_batch(&self, error: SqlError, row: Option<usize>) -> SqlError {
+    #[must_use]
+    pub fn in_batch(&self, error: SqlError, row: Option<usize>) -> SqlError {
         if error.fields().context.is_some() {
             return error;
         }
@@ -179,13 +182,26 @@ impl CopyDecoder {
     }
 
     /// An error that came while the next line was waited for.
-    pub(crate) fn in_next_line(&self, error: SqlError) -> SqlError {
+    #[must_use]
+    pub fn in_next_line(&self, error: SqlError) -> SqlError {
         error.context(format!("COPY {}, line {}", self.copy.table, self.line + 1))
     }
 
     /// The batch was taken over: errors from here on concern later lines.
-    pub(crate) fn batch_written(&mut self) {
+    pub fn batch_written(&mut self) {
         self.lines.clear();
+    }
+
+    /// The line of each row of the batch that was taken last, for who writes it while later lines are decoded.
+    #[must_use]
+    pub fn take_lines(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.lines)
+    }
+
+    /// The line that the data has come to, from 1.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.line.max(1)
     }
 
     /// One line or record, without its newline.
@@ -351,11 +367,14 @@ impl CopyDecoder {
 }
 
 /// The CSV characters of a format.
-pub(crate) fn dialect(format: &CopyFormat) -> csv::Dialect {
+#[must_use]
+pub fn dialect(format: &CopyFormat) -> csv::Dialect {
     csv::Dialect { delimiter: format.delimiter, quote: format.quote, escape: format.escape }
 }
 
-fn shown(bytes: &[u8]) -> String {
+/// As much of a value as an error shows.
+#[must_use]
+pub fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     match text.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{}...", &text[..end]),

@@ -2,28 +2,34 @@
 
 /// The characters that mean something.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Dialect {
-    pub(crate) delimiter: u8,
-    pub(crate) quote: u8,
-    pub(crate) escape: u8,
+pub struct Dialect {
+    /// Stands between fields.
+    pub delimiter: u8,
+    /// Stands around a field that holds what means something.
+    pub quote: u8,
+    /// Stands before a quote inside of quotes.
+    pub escape: u8,
 }
 
 /// Finds the ends of records over pieces of input.
 #[derive(Debug)]
-pub(crate) struct Records {
+pub struct Records {
     dialect: Dialect,
-    pub(crate) in_quotes: bool,
+    /// The bytes before end inside of quotes.
+    pub in_quotes: bool,
     /// The bytes before end in an escape character inside of quotes.
     after_escape: bool,
 }
 
 impl Records {
-    pub(crate) fn new(dialect: Dialect) -> Self {
+    /// At the beginning of a record.
+    #[must_use]
+    pub fn new(dialect: Dialect) -> Self {
         Self { dialect, in_quotes: false, after_escape: false }
     }
 
     /// Where the record that `bytes` goes on with ends: the place of its newline.
-    pub(crate) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+    pub fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let Dialect { quote, escape, .. } = self.dialect;
         let mut at = 0;
         if self.after_escape && !bytes.is_empty() {
@@ -55,14 +61,17 @@ impl Records {
 
 /// A field: its bytes in the fields' common text, and whether any of it was quoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Field {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-    pub(crate) quoted: bool,
+pub struct Field {
+    /// Where it begins.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// Whether any of it was quoted.
+    pub quoted: bool,
 }
 
 /// Finds the fields of a record. Their text, without quotes, is appended to `text`.
-pub(crate) fn split(record: &[u8], dialect: Dialect, text: &mut Vec<u8>, fields: &mut Vec<Field>) {
+pub fn split(record: &[u8], dialect: Dialect, text: &mut Vec<u8>, fields: &mut Vec<Field>) {
     let Dialect { delimiter, quote, escape } = dialect;
     text.clear();
     fields.clear();
@@ -104,7 +113,7 @@ pub(crate) fn split(record: &[u8], dialect: Dialect, text: &mut Vec<u8>, fields:
 }
 
 /// Appends a value, in quotes where it needs them or `force` asks for them.
-pub(crate) fn write(value: &[u8], dialect: Dialect, null: &[u8], force: bool, alone: bool, out: &mut Vec<u8>) {
+pub fn write(value: &[u8], dialect: Dialect, null: &[u8], force: bool, alone: bool, out: &mut Vec<u8>) {
     let Dialect { delimiter, quote, escape } = dialect;
     let special = |b: &u8| *b == delimiter || *b == quote || *b == b'\n' || *b == b'\r';
     // A line of only \. would end the data.

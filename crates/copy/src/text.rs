@@ -95,7 +95,7 @@ pub(crate) fn unescape(field: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends a value with the characters escaped that mean something in the format.
-pub(crate) fn escape(value: &[u8], delimiter: u8, out: &mut Vec<u8>) {
+pub fn escape(value: &[u8], delimiter: u8, out: &mut Vec<u8>) {
     let mut plain = 0;
     for (at, &byte) in value.iter().enumerate() {
         let escaped = match byte {
