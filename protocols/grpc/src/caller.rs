@@ -15,8 +15,9 @@ use crate::error::{lease_status, refusal_status, status};
 
 /// What sessions of this door are called.
 const APPLICATION: &str = "grpc";
-/// The paths of what is Perigee's own, and of what only superusers may ask.
-const OWN: &str = "/perigee.v1.";
+/// The paths of what is Perigee's own, of Flight, and of what only superusers may ask.
+pub(crate) const OWN: &str = "/perigee.v1.";
+pub(crate) const FLIGHT: &str = "/arrow.flight.protocol.FlightService/";
 const ADMIN: &str = "/perigee.v1.Admin/";
 
 /// Lets calls through or not: those of programs that speak gRPC, which no web page can send, and that prove who they are. Health
@@ -31,7 +32,7 @@ pub(crate) async fn guard(State(door): State<Arc<Door>>, mut request: Request, n
         return refuse(refusal_status(&refusal));
     }
     let path = request.uri().path();
-    if !path.starts_with(OWN) {
+    if !path.starts_with(OWN) && !path.starts_with(FLIGHT) {
         return next.run(request).await;
     }
     let for_superusers = path.starts_with(ADMIN);

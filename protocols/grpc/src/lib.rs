@@ -1,4 +1,4 @@
-//! The gRPC door: the services of package `perigee.v1` ([`perigee_api`]), health and reflection.
+//! The gRPC door: the services of package `perigee.v1` ([`perigee_api`]), Arrow Flight SQL, health and reflection.
 //!
 //! A door converts, calls the engine and converts back; it holds no data and no rules. Who asks, statements in tasks of their own,
 //! transactions, connections and the way to the leader are those of [`perigee_door`].
@@ -7,6 +7,7 @@
 //! server        what there is; who may ask
 //!   sql           statements and transactions
 //!   key_value, time_series  the keyspace, through its tables in SQL
+//!   flight        Arrow Flight SQL
 //!   admin         what operators ask
 //!     stream      results as streams of messages
 //! ```
@@ -17,6 +18,7 @@
 mod admin;
 mod caller;
 mod error;
+mod flight;
 mod key_value;
 mod members;
 mod server;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::extract::Request;
 use perigee_api::DESCRIPTORS;
 use perigee_door::Door;
@@ -15,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::admin::AdminService;
-use crate::caller::guard;
+use crate::caller::{FLIGHT, OWN, guard};
 use crate::error::status;
+use crate::flight::FlightSql;
 use crate::key_value::KeyValueService;
 use crate::members::Members;
 use crate::sql::SqlService;
@@ -26,8 +28,9 @@ use crate::v1::key_value_server::KeyValueServer;
 use crate::v1::sql_server::SqlServer;
 use crate::v1::time_series_server::TimeSeriesServer;
 
-/// Bytes of a message of a client.
+/// Bytes of a message of a client, and of one with rows in bulk.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
+const BULK_BYTES_MAX: usize = 256 << 20;
 /// How long a connection may be silent before it is asked whether it is there, and how long it may take to say so.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long a client may take no bytes of an answer, and the next part of a message.
@@ -57,14 +60,17 @@ pub async fn server(
     health.set_serving::<SqlServer<SqlService>>().await;
     health.set_serving::<KeyValueServer<KeyValueService>>().await;
     health.set_serving::<TimeSeriesServer<TimeSeriesService>>().await;
+    health.set_serving::<FlightServiceServer<FlightSql>>().await;
     let admin = AdminService::new(Arc::clone(&door.engine), node, members);
     let sql = SqlServer::new(SqlService::new(Arc::clone(&door)));
     let keys = KeyValueServer::new(KeyValueService::new(Arc::clone(&door)));
     let series = TimeSeriesServer::new(TimeSeriesService::new(Arc::clone(&door)));
+    let flight = FlightServiceServer::new(FlightSql::new(Arc::clone(&door)));
     let routes = Routes::new(AdminServer::new(admin))
         .add_service(sql.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(keys.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(series.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(flight.max_decoding_message_size(BULK_BYTES_MAX))
         .add_service(health_service);
     let way = Arc::new(Forward {
         engine: Arc::clone(&door.engine),
@@ -95,12 +101,14 @@ pub async fn server(
 /// What each node answers for itself: operators, health, reflection.
 fn runs_anywhere(request: &Request) -> bool {
     let path = request.uri().path();
-    path.starts_with("/perigee.v1.Admin/") || !path.starts_with("/perigee.v1.")
+    path.starts_with("/perigee.v1.Admin/") || !path.starts_with(OWN) && !path.starts_with(FLIGHT)
 }
 
 /// What a client streams may come slowly, and goes on at once.
 fn is_kept(request: &Request) -> bool {
-    request.uri().path() != "/perigee.v1.TimeSeries/Add"
+    let path = request.uri().path();
+    path != "/perigee.v1.TimeSeries/Add"
+        && !path.strip_prefix(FLIGHT).is_some_and(|call| ["DoPut", "Handshake"].contains(&call))
 }
 
 fn with_reflection(routes: Routes) -> Routes {

@@ -1,5 +1,6 @@
 //! The gRPC door.
 
+mod flight;
 mod identity;
 mod keys;
 mod series;
