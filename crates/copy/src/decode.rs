@@ -231,10 +231,10 @@ impl CopyDecoder {
         let has_escapes = memchr::memchr(b'\\', record).is_some();
         let mut spans = std::mem::take(&mut self.spans);
         text::split(record, self.copy.format.delimiter, has_escapes, &mut spans);
-        self.check_count(spans.len(), record)?;
+        self.check_surplus(spans.len(), record)?;
         // A table without columns has empty lines.
         for (i, column) in self.columns.iter_mut().enumerate() {
-            let (start, end) = spans[i];
+            let Some(&(start, end)) = spans.get(i) else { return Err(self.missing(i, record)) };
             let field = &record[start..end];
             if field == self.copy.format.null.as_bytes() {
                 column.push_null();
@@ -261,10 +261,12 @@ impl CopyDecoder {
         self.line += memchr::memchr_iter(b'\n', record).count() as u64;
         let mut fields = std::mem::take(&mut self.fields);
         csv::split(record, dialect, &mut self.scratch, &mut fields);
-        self.check_count(fields.len(), record)?;
+        self.check_surplus(fields.len(), record)?;
         let null = self.copy.format.null.as_bytes();
         for (i, column) in self.columns.iter_mut().enumerate() {
-            let csv::Field { start, end, quoted } = fields[i];
+            let Some(&csv::Field { start, end, quoted }) = fields.get(i) else {
+                return Err(self.missing(i, record));
+            };
             let field = &self.scratch[start..end];
             let is_null = field == null && if quoted { self.force_null[i] } else { !self.force_not_null[i] };
             if is_null {
@@ -280,16 +282,21 @@ impl CopyDecoder {
         Ok(())
     }
 
-    fn check_count(&self, count: usize, record: &[u8]) -> SqlResult<()> {
-        let bad = |message: String| SqlError::new(SqlState::BadCopyFileFormat, message);
-        if count < self.columns.len() {
-            let error = bad(format!("missing data for column \"{}\"", self.copy.columns[count].0));
+    /// Refuses a record with more values than columns, before any of them is read.
+    fn check_surplus(&self, count: usize, record: &[u8]) -> SqlResult<()> {
+        if count > self.columns.len() && !(self.columns.is_empty() && record.is_empty()) {
+            let error = SqlError::new(SqlState::BadCopyFileFormat, "extra data after last expected column");
             return Err(self.in_line(error, Some(record)));
         }
-        if count > self.columns.len() && !(self.columns.is_empty() && record.is_empty()) {
-            return Err(self.in_line(bad("extra data after last expected column".to_owned()), Some(record)));
-        }
         Ok(())
+    }
+
+    /// The error of a record that ends before a column. The values before it are read first: PostgreSQL tells of the
+    /// leftmost mistake.
+    fn missing(&self, column: usize, record: &[u8]) -> SqlError {
+        let name = self.copy.columns.get(column).map_or("", |(name, _)| name);
+        let error = SqlError::new(SqlState::BadCopyFileFormat, format!("missing data for column \"{name}\""));
+        self.in_line(error, Some(record))
     }
 
     fn feed_binary<'a>(&mut self, data: &'a [u8]) -> SqlResult<&'a [u8]> {

@@ -513,7 +513,7 @@ pub fn split_names(list: &str) -> Vec<String> {
             ',' if !quoted => names.push(std::mem::take(&mut name)),
             c if c.is_whitespace() && !quoted => {}
             c if quoted => name.push(c),
-            c => name.extend(c.to_lowercase()),
+            c => name.push(c.to_ascii_lowercase()),
         }
     }
     names.push(name);

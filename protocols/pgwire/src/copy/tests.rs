@@ -99,6 +99,7 @@ fn text_in() {
         ("1\tä\n".as_bytes(), "1|ä"),
         (b"", ""),
         (b"1\n", "22P04 missing data for column \"c1\" / COPY t, line 1: \"1\""),
+        (b"x\n", "22P02 invalid input syntax for type integer: \"x\" / COPY t, line 1, column c0: \"x\""),
         (b"1\ta\n2\tb\tc\n", "22P04 extra data after last expected column / COPY t, line 2: \"2\tb\tc\""),
         (b"1\ta\nx\tb\n", "22P02 invalid input syntax for type integer: \"x\" / COPY t, line 2, column c0: \"x\""),
         (b"1\t\xff\n", "22021 invalid byte sequence for encoding \"UTF8\": 0xff / COPY t, line 1"),
@@ -166,6 +167,7 @@ fn csv_in() {
         (b"1,\"a\n", "22P04 unterminated CSV quoted field / COPY t, line 1: \"1,\"a\n\""),
         (b"1,\"a\nb\"\nx,c\n", "22P02 invalid input syntax for type integer: \"x\" / COPY t, line 3, column c0: \"x\""),
         (b"1\n", "22P04 missing data for column \"c1\" / COPY t, line 1: \"1\""),
+        (b"x\n", "22P02 invalid input syntax for type integer: \"x\" / COPY t, line 1, column c0: \"x\""),
     ] {
         check(&csv, &two, data, want);
     }

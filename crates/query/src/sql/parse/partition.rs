@@ -98,7 +98,8 @@ fn mark_only(tokens: &mut Vec<TokenWithSpan>) {
                 continue;
             }
             if let Token::Word(word) = &mut tokens[last].token {
-                let plain = if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() };
+                let plain =
+                    if word.quote_style.is_some() { word.value.clone() } else { word.value.to_ascii_lowercase() };
                 *word =
                     Word { value: format!("{plain}{ONLY_MARK}"), quote_style: Some('"'), keyword: Keyword::NoKeyword };
             }

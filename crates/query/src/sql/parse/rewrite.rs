@@ -78,7 +78,7 @@ fn comment_on_constraint(tokens: &mut Vec<TokenWithSpan>) {
     }
     let Some(end) = (5..tokens.len()).find(|at| is_words(tokens, *at, &["is"])) else { return };
     let TokenWithSpan { token: Token::Word(word), span } = &tokens[3] else { return };
-    let name = if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() };
+    let name = if word.quote_style.is_some() { word.value.clone() } else { word.value.to_ascii_lowercase() };
     let marked =
         Word { value: format!("{name}{CONSTRAINT_MARK}"), quote_style: Some('"'), keyword: Keyword::NoKeyword };
     let made = |token| TokenWithSpan { token, span: *span };

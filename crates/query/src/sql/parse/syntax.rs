@@ -165,7 +165,7 @@ pub(super) fn plain_tokens(tokens: &mut [TokenWithSpan]) {
 }
 
 /// `TRIM(BOTH FROM x)` is `TRIM(BOTH x)`; `name 'x'` is `CAST('x' AS name)` for types that sqlparser does not know;
-/// `'a'` and `'b'` on lines of their own are `'ab'`.
+/// `N'x'` is `CAST('x' AS bpchar)`; `'a'` and `'b'` on lines of their own are `'ab'`.
 pub(super) fn plain_strings(tokens: &mut Vec<TokenWithSpan>) {
     let is_string =
         |token: Option<&TokenWithSpan>| matches!(token, Some(t) if matches!(t.token, Token::SingleQuotedString(_)));
@@ -179,17 +179,14 @@ pub(super) fn plain_strings(tokens: &mut Vec<TokenWithSpan>) {
         let is_typed = typed.iter().any(|word| is_words(tokens, at, &[word])) && is_string(tokens.get(at + 1));
         let qualified = at > 0 && matches!(tokens[at - 1].token, Token::Period | Token::DoubleColon);
         if is_typed && !qualified && !(at > 0 && is_words(tokens, at - 1, &["as"])) {
-            let span = tokens[at].span;
-            let (ty, text) = (tokens[at].clone(), tokens[at + 1].clone());
-            let cast = [
-                made(Token::Word(Word { value: "CAST".into(), quote_style: None, keyword: Keyword::CAST }), span),
-                made(Token::LParen, span),
-                text,
-                made(Token::Word(Word { value: "AS".into(), quote_style: None, keyword: Keyword::AS }), span),
-                ty,
-                made(Token::RParen, span),
-            ];
+            let cast = cast_of(tokens[at + 1].clone(), tokens[at].clone());
             tokens.splice(at..at + 2, cast);
+        }
+        if let Token::NationalStringLiteral(text) = &tokens[at].token {
+            let span = tokens[at].span;
+            let text = made(Token::SingleQuotedString(text.clone()), span);
+            let cast = cast_of(text, made(Token::make_word("bpchar", None), span));
+            tokens.splice(at..=at, cast);
         }
         if let [first, second, ..] = &mut tokens[at..]
             && let (Token::SingleQuotedString(text), Token::SingleQuotedString(more)) =
@@ -203,6 +200,19 @@ pub(super) fn plain_strings(tokens: &mut Vec<TokenWithSpan>) {
         }
         at += 1;
     }
+}
+
+/// `CAST(text AS ty)`
+fn cast_of(text: TokenWithSpan, ty: TokenWithSpan) -> [TokenWithSpan; 6] {
+    let span = ty.span;
+    [
+        made(Token::Word(Word { value: "CAST".into(), quote_style: None, keyword: Keyword::CAST }), span),
+        made(Token::LParen, span),
+        text,
+        made(Token::Word(Word { value: "AS".into(), quote_style: None, keyword: Keyword::AS }), span),
+        ty,
+        made(Token::RParen, span),
+    ]
 }
 
 /// `SUBSTRING(x SIMILAR p ESCAPE e)` is `substring(x, p, e)`.

@@ -258,10 +258,10 @@ pub(super) fn word_of(token: &Token) -> Option<String> {
     }
 }
 
-/// A name as PostgreSQL keeps it.
+/// A name as PostgreSQL keeps it: in UTF-8 it makes only ASCII's capitals small.
 pub(crate) fn fold(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
+        None => ident.value.to_ascii_lowercase(),
     }
 }
