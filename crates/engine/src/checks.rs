@@ -12,7 +12,7 @@ use perigee_types::catalog::{Column, Table};
 use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, Value};
 use rustc_hash::FxHashMap;
 
-use crate::commit::{check_not_null, describe};
+use crate::commit::{check_values, describe};
 use crate::rows::Target;
 use crate::session::Session;
 use crate::write::table_batch;
@@ -153,7 +153,7 @@ impl Session {
             return Err(domain_violation(check));
         }
         for row in rows {
-            check_not_null(&target.table, &target.schema, row)?;
+            check_values(&target.table, &target.schema, row)?;
         }
         match self.find_violation(target, checks, rows).await? {
             Some((at, check)) => {

@@ -7,7 +7,7 @@ use perigee_query::keyspace::draft_error;
 use perigee_storage::arrow_value::rows_to_batch;
 use perigee_storage::entry::{BATCH_ROWS_MIN, EndedRow, Entry, RowBlock, TableChange, Transaction as Logged};
 use perigee_types::catalog::{CatalogChange, Object};
-use perigee_types::{LogIndex, Oid, Row, SqlError, SqlResult, SqlState, TableId, Value};
+use perigee_types::{LogIndex, Oid, Row, SqlError, SqlResult, SqlState, SqlType, TableId, Value};
 use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
 
@@ -189,8 +189,9 @@ async fn backfill(engine: &Arc<Engine>, index: Oid) -> SqlResult<()> {
         .map_err(crate::error::storage)
 }
 
-/// Refuses a NULL where a column may not be NULL.
-pub(crate) fn check_not_null(table: &perigee_types::catalog::Table, schema: &str, row: &[Value]) -> SqlResult<()> {
+/// Refuses a NULL where a column may not be NULL, and an array of more dimensions than a column holds: once kept it could not be
+/// read.
+pub(crate) fn check_values(table: &perigee_types::catalog::Table, schema: &str, row: &[Value]) -> SqlResult<()> {
     for (column, value) in table.columns.iter().zip(row) {
         if column.not_null && value.is_null() {
             return Err(SqlError::new(
@@ -203,6 +204,12 @@ pub(crate) fn check_not_null(table: &perigee_types::catalog::Table, schema: &str
             .detail(format!("Failing row contains ({}).", describe(table, row)))
             .table(schema, &table.name)
             .column(&column.name));
+        }
+        if let (SqlType::Array(of), Value::Array(elements)) = (&column.ty, value)
+            && !matches!(**of, SqlType::Array(_))
+            && elements.iter().any(|element| matches!(element, Value::Array(_)))
+        {
+            return Err(SqlError::unsupported("an array of several dimensions in a column"));
         }
     }
     Ok(())

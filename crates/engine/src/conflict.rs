@@ -14,7 +14,7 @@ use perigee_storage::table::LATEST;
 use perigee_types::catalog::Table;
 use perigee_types::{Row, SqlError, SqlResult, SqlState, Value, Vid};
 
-use crate::commit::check_not_null;
+use crate::commit::check_values;
 use crate::error::storage;
 use crate::family::{Family, Member};
 use crate::foreign::RowChange;
@@ -71,7 +71,7 @@ impl Session {
         view: Option<&Arc<ReadView>>,
     ) -> SqlResult<Option<Row>> {
         let target = &member.target;
-        check_not_null(&target.table, &target.schema, &row)?;
+        check_values(&target.table, &target.schema, &row)?;
         let Some((vid, old)) = self.find_conflict(family, member, on, &row).await? else {
             self.transaction()?.insert_row(target, row.clone()).await?;
             if target.points() {

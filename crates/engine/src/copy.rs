@@ -18,7 +18,7 @@ use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{CommandTag, CopyIn, Outcome};
-use crate::commit::check_not_null;
+use crate::commit::check_values;
 use crate::copy_keys::{BatchKeys, KeysOnTheWay};
 use crate::family::Family;
 use crate::locks::{LockKey, LockMode};
@@ -228,7 +228,7 @@ impl Session {
         for (column, array) in target.table.columns.iter().zip(batch.columns()) {
             if column.not_null && array.null_count() > 0 {
                 for (i, row) in batch_to_rows(&batch).iter().enumerate() {
-                    check_not_null(&target.table, &target.schema, row).map_err(in_row(i))?;
+                    check_values(&target.table, &target.schema, row).map_err(in_row(i))?;
                 }
             }
         }

@@ -22,7 +22,7 @@ use perigee_types::text::OutputSettings;
 use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, TableId, Value, Vid};
 use rustc_hash::FxHashMap;
 
-use crate::commit::{check_not_null, describe};
+use crate::commit::{check_values, describe};
 use crate::error::storage;
 use crate::locks::{LockMode, LockWait};
 use crate::rows::{Target, concurrent_update, schema_name};
@@ -441,7 +441,7 @@ impl Session {
         }
         let schema = schema_name(&self.planning_catalog(), table);
         for row in rows {
-            check_not_null(table, &schema, row)?;
+            check_values(table, &schema, row)?;
         }
         let Some(at) = self.find_outside(table, rows).await? else { return Ok(()) };
         let row = rows.get(at).map(Vec::as_slice).unwrap_or_default();

@@ -21,7 +21,7 @@ use perigee_types::catalog::WRITE_ALL_DATA;
 use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, Value};
 
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream};
-use crate::commit::check_not_null;
+use crate::commit::check_values;
 use crate::identity::denied;
 use crate::session::Session;
 use crate::write::Returned;
@@ -139,7 +139,7 @@ impl Session {
         let mut bytes = 0;
         while let Some(batch) = stream.next().await {
             for mut row in batch_to_rows(&batch?) {
-                check_not_null(&run.write.table, "redis", &row)?;
+                check_values(&run.write.table, "redis", &row)?;
                 table.settle(&mut row);
                 let found = run.find(&row)?;
                 let identity = run.identity(&row);
@@ -289,7 +289,7 @@ impl KeyWrite<'_> {
             let slot = new.get_mut(*place).ok_or_else(|| SqlError::internal("assignment past the row"))?;
             *slot = value;
         }
-        check_not_null(&self.write.table, "redis", &new)?;
+        check_values(&self.write.table, "redis", &new)?;
         self.table.settle(&mut new);
         Ok(new)
     }

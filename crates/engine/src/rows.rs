@@ -12,7 +12,7 @@ use perigee_types::{Row, SqlError, SqlResult, SqlState, Value, Vid, key};
 use tokio_util::sync::CancellationToken;
 
 use crate::checks::RowRules;
-use crate::commit::check_not_null;
+use crate::commit::check_values;
 use crate::deferred::Postponed;
 use crate::engine::Engine;
 use crate::error::storage;
@@ -230,7 +230,7 @@ impl Transaction {
     /// # Errors
     /// `23502`, `23505`, and what locks give.
     pub(crate) async fn insert_row(&mut self, target: &Target, row: Row) -> SqlResult<()> {
-        check_not_null(&target.table, &target.schema, &row)?;
+        check_values(&target.table, &target.schema, &row)?;
         for unique in target.unique.0.iter() {
             self.claim_key(target, unique, &row).await?;
         }
@@ -313,7 +313,7 @@ impl Transaction {
             self.writes.end(&target.table, &target.unique, *vid, old);
         }
         for (_, old, new) in rows {
-            check_not_null(&target.table, &target.schema, &new)?;
+            check_values(&target.table, &target.schema, &new)?;
             for unique in target.unique.0.iter() {
                 // The old version's key is locked by this transaction; nobody else can have taken it.
                 let moved = unique.positions.iter().any(|p| old.get(*p) != new.get(*p));

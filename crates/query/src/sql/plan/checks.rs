@@ -61,6 +61,7 @@ pub enum RowExpression {
 pub fn checks(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Vec<Check>> {
     let check = |check: &perigee_types::catalog::Check| {
         let expression = parse_expression(&check.expression)?;
+        refuse_in_check(&expression)?;
         Ok(Check { name: check.name.clone(), test: test(table, &expression, context)?, domain: None, view: None })
     };
     context.with_types(|| {
@@ -107,6 +108,7 @@ fn domain_rules(table: &Arc<Table>, context: &PlanContext) -> SqlResult<Vec<Chec
 /// `42601` where it is no expression.
 pub(super) fn domain_check(expression: &str, value: &ast::Expr, context: &PlanContext) -> SqlResult<ast::Expr> {
     let mut expression = parse_expression(expression)?;
+    refuse_in_check(&expression)?;
     refuse_bare(&expression, context)?;
     let _: ControlFlow<()> = ast::visit_expressions_mut(&mut expression, |expr| {
         if matches!(expr, ast::Expr::Identifier(ident) if fold(ident) == "value") {
@@ -115,6 +117,11 @@ pub(super) fn domain_check(expression: &str, value: &ast::Expr, context: &PlanCo
         ControlFlow::Continue(())
     });
     Ok(expression)
+}
+
+/// What a CHECK reads beside its row nobody has rights asked for.
+fn refuse_in_check(expression: &ast::Expr) -> SqlResult<()> {
+    refuse_calls(expression, "check constraints", "check constraint")
 }
 
 fn test(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -> SqlResult<RowExpression> {
@@ -199,6 +206,18 @@ fn expression_of_row(table: &Arc<Table>, text: &str, context: &PlanContext) -> S
     Ok((RowExpression::Rows(Arc::new(logical)), ty))
 }
 
+/// Whether a query stands in an expression, in any of the forms that it can have there.
+fn has_query(expr: &ast::Expr) -> bool {
+    struct Queries;
+    impl ast::Visitor for Queries {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    ast::Visit::visit(expr, &mut Queries).is_break()
+}
+
 /// Refuses what may not stand in an expression that is evaluated for single rows: `places` and `place` name it.
 ///
 /// # Errors
@@ -207,11 +226,10 @@ pub(super) fn refuse_calls(expr: &ast::Expr, places: &str, place: &str) -> SqlRe
     let refused = |state, what: &str| {
         std::ops::ControlFlow::Break(SqlError::new(state, format!("{what} are not allowed in {places}")))
     };
+    if has_query(expr) {
+        return Err(SqlError::new(SqlState::FeatureNotSupported, format!("cannot use subquery in {place}")));
+    }
     let found = ast::visit_expressions(expr, |expr| match expr {
-        ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => {
-            let text = format!("cannot use subquery in {place}");
-            std::ops::ControlFlow::Break(SqlError::new(SqlState::FeatureNotSupported, text))
-        }
         ast::Expr::Function(function) if function.over.is_some() => {
             refused(SqlState::WindowingError, "window functions")
         }
@@ -269,7 +287,11 @@ pub fn rewritten_value(
     let context = &PlanContext { declared: &[], ..*context };
     context.with_types(|| {
         let expression = match using {
-            Some(text) => parse_expression(text)?,
+            Some(text) => {
+                let expression = parse_expression(text)?;
+                refuse_calls(&expression, "transform expressions", "transform expression")?;
+                expression
+            }
             None => {
                 let mut parameters = Parameters::default();
                 let mut scope = super::scalar::Scope { table: None, context, parameters: &mut parameters };
@@ -287,6 +309,7 @@ pub fn rewritten_value(
 fn generated_value(table: &Arc<Table>, place: usize, text: &str, context: &PlanContext) -> SqlResult<RowExpression> {
     let context = &PlanContext { declared: &[], ..*context };
     let expression = parse_expression(text)?;
+    refuse_calls(&expression, "column generation expressions", "column generation expression")?;
     refuse_bare(&expression, context)?;
     // Keys of indexes are made behind all other columns.
     let of_index = table.columns.get(place).is_some_and(Column::is_hidden);
@@ -369,11 +392,7 @@ pub(super) fn index_predicate(table: &Arc<Table>, predicate: &ast::Expr, context
 /// The type of an expression that always gives the same for the same row.
 fn of_row_alone(table: &Arc<Table>, expr: &ast::Expr, what: &str, context: &PlanContext) -> SqlResult<SqlType> {
     refuse_bare(expr, context)?;
-    let has_query = ast::visit_expressions(expr, |expr| match expr {
-        ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    });
-    if has_query.is_break() {
+    if has_query(expr) {
         return Err(SqlError::unsupported(format_args!("cannot use subquery in index {what}")));
     }
     let mut parameters = Parameters::default();

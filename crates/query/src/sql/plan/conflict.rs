@@ -10,7 +10,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use perigee_plan::relational::{ConflictAction, ConflictValues, OnConflict, RETURNING_TABLE};
 use perigee_types::catalog::{Column, Deferral, Index, Table};
-use perigee_types::{IndexId, SqlError, SqlResult, SqlState, SqlType};
+use perigee_types::{IndexId, Oid, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{
     self, ConflictTarget, DoUpdate, Ident, Insert, OnConflictAction, OnInsert, Query, SelectItem, VisitMut, VisitorMut,
 };
@@ -222,7 +222,7 @@ impl Conflict<'_> {
     }
 
     /// As [`Conflict::bind`], with a plan where the clause is no simple expression. `parameters` are the types of the
-    /// statement's; those that stand in the clause alone are added to them.
+    /// statement's; those that stand in the clause alone are added to them, and to `reads` what the clause reads.
     ///
     /// # Errors
     /// What PostgreSQL's analysis would refuse.
@@ -232,6 +232,7 @@ impl Conflict<'_> {
         with: Option<&ast::With>,
         context: &PlanContext,
         parameters: &mut Vec<SqlType>,
+        reads: &mut Vec<Oid>,
     ) -> SqlResult<OnConflict> {
         let typed: Vec<_> = parameters.iter().cloned().map(Some).collect();
         let mut known = Parameters::declared(&typed);
@@ -271,6 +272,7 @@ impl Conflict<'_> {
         let logical = cast_assigned(relational.logical, &target.table, |at| places.get(at).copied())?;
         let logical = Arc::new(optimize(&logical)?);
         *parameters = relational.parameters;
+        reads.extend(relational.reads);
         Ok(self.with(ConflictAction::Update { assigned: places, values: ConflictValues::Rows(logical) }))
     }
 

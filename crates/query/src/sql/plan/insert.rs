@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder};
 use perigee_plan::relational::WriteKind;
 use perigee_plan::{Expr, Plan, Point};
 use perigee_types::catalog::{Column, ColumnDefault, Table};
-use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{self, Insert, Query, SelectItem, SetExpr, TableObject, Values};
 
 use super::conflict::{self, Conflict};
@@ -328,11 +328,12 @@ fn from_query(
     let logical = cast_assigned(planned.logical, table, |at| given.get(at).copied())?;
     let taken: Vec<Option<usize>> =
         given.iter().map(|place| (!resolved.ignores(&table.columns[*place])).then_some(*place)).collect();
-    let logical = in_table_order(logical, table, &taken, context)?;
-    let mut query = query_of(&logical, planned.reads, &planned.parameters)?;
+    let mut reads = planned.reads;
+    let logical = in_table_order(logical, table, &taken, &mut reads, context)?;
+    let mut query = query_of(&logical, reads, &planned.parameters)?;
     let mut types = planned.parameters;
     let on_conflict = match conflict {
-        Some(conflict) => Some(conflict.plan(target, with.as_ref(), context, &mut types)?),
+        Some(conflict) => Some(conflict.plan(target, with.as_ref(), context, &mut types, &mut query.reads)?),
         None => None,
     };
     query.replan |= !types.is_empty();
@@ -378,11 +379,12 @@ fn prepare_source(
     Ok(())
 }
 
-/// One column for each of the table's: what the query gives for it, else its default.
+/// One column for each of the table's: what the query gives for it, else its default. What defaults read is added to `reads`.
 fn in_table_order(
     plan: LogicalPlan,
     table: &Table,
     given: &[Option<usize>],
+    reads: &mut Vec<Oid>,
     context: &PlanContext,
 ) -> SqlResult<LogicalPlan> {
     let columns = plan.schema().columns();
@@ -390,7 +392,7 @@ fn in_table_order(
     for (place, column) in table.columns.iter().enumerate() {
         let expr = match given.iter().position(|g| *g == Some(place)) {
             Some(at) => DfExpr::Column(columns[at].clone()),
-            None => default_over(&plan, table, place, context)?,
+            None => default_over(&plan, table, place, reads, context)?,
         };
         expressions.push(expr.alias(&column.name));
     }
@@ -398,7 +400,13 @@ fn in_table_order(
 }
 
 /// A column's default as an expression of DataFusion, cast to the column's type.
-fn default_over(plan: &LogicalPlan, table: &Table, place: usize, context: &PlanContext) -> SqlResult<DfExpr> {
+fn default_over(
+    plan: &LogicalPlan,
+    table: &Table,
+    place: usize,
+    reads: &mut Vec<Oid>,
+    context: &PlanContext,
+) -> SqlResult<DfExpr> {
     let column = &table.columns[place];
     if matches!(context.catalog.default_of(column).as_deref(), None | Some(ColumnDefault::Generated(_))) {
         let null = ScalarValue::try_from(&column.ty.arrow()).map_err(sql_error)?;
@@ -406,7 +414,8 @@ fn default_over(plan: &LogicalPlan, table: &Table, place: usize, context: &PlanC
     }
     let mut default = default_expression(table, place, context)?;
     super::rewrite::expression(&mut default, context)?;
-    let expr = query::expression(default, plan.schema(), context)?;
+    let (expr, read) = query::expression(default, plan.schema(), context)?;
+    reads.extend(read);
     let from = query::type_of(&expr, plan.schema())?;
     super::assign::assign_default(expr, &from, column)
 }

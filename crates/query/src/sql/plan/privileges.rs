@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
-use perigee_plan::relational::WithMain;
+use perigee_plan::relational::{ConflictAction, ConflictValues, WithMain, Write, WriteKind};
 use perigee_plan::{Copy, Ddl, Need, Plan, Point, Query, SessionCommand};
 use perigee_types::Oid;
 use perigee_types::acl::Privileges;
@@ -92,16 +93,16 @@ pub(super) fn needs(statement: Option<&Statement>, plan: &Plan, context: &PlanCo
         }
         Plan::Write(write) => {
             calls(None, &mut needs, context);
-            reads(&write.source, Some(write.table.oid), &mut needs);
+            reads_of_write(write, &mut needs);
         }
         Plan::With(with) => {
             calls(None, &mut needs, context);
             for write in with.parts.iter().chain(&with.after) {
-                reads(&write.source, Some(write.table.oid), &mut needs);
+                reads_of_write(write, &mut needs);
             }
             match &with.main {
                 WithMain::Query(query) => reads(query, None, &mut needs),
-                WithMain::Write(write) => reads(&write.source, Some(write.table.oid), &mut needs),
+                WithMain::Write(write) => reads_of_write(write, &mut needs),
             }
         }
         Plan::Copy(Copy::FromStdin { table, columns, .. }) => {
@@ -144,23 +145,42 @@ fn calls(by: Option<Oid>, needs: &mut Needs, context: &PlanContext) {
     needs.others.extend(called.into_iter().map(need));
 }
 
+/// What a query reads.
+fn reads(query: &Query, written: Option<Oid>, needs: &mut Needs) {
+    reads_in(query, &[&query.logical], written, needs);
+}
+
+/// What a write reads: to find its rows, and in RETURNING and ON CONFLICT. [`Query::reads`] of its source has all of it.
+fn reads_of_write(write: &Write, needs: &mut Needs) {
+    let mut plans = vec![&write.source.logical];
+    plans.extend(&write.returning);
+    if let WriteKind::Insert { on_conflict: Some(on) } = &write.kind
+        && let ConflictAction::Update { values: ConflictValues::Rows(plan), .. } = &on.action
+    {
+        plans.push(plan);
+    }
+    reads_in(&write.source, &plans, Some(write.table.oid), needs);
+}
+
 /// `written`: the table that the query finds rows of for a write to change. What the write looks at of them is taken from
 /// its text; other scans of the table are reads like all others.
-fn reads(query: &Query, written: Option<Oid>, needs: &mut Needs) {
+fn reads_in(query: &Query, plans: &[&Arc<LogicalPlan>], written: Option<Oid>, needs: &mut Needs) {
     let direct: BTreeSet<Oid> = query.reads.iter().copied().collect();
     let mut scanned: BTreeSet<Oid> = written.into_iter().collect();
-    // The closure never fails.
-    let _ = query.logical.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && let Some((oid, columns)) = columns_of(scan)
-            && direct.contains(&oid)
-            && !(Some(oid) == written && finds_written_rows(&scan.source).unwrap_or_default())
-        {
-            scanned.insert(oid);
-            needs.add(oid, Privileges::SELECT, Some(&columns));
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
+    for plan in plans {
+        // The closure never fails.
+        let _ = plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && let Some((oid, columns)) = columns_of(scan)
+                && direct.contains(&oid)
+                && !(Some(oid) == written && finds_written_rows(&scan.source).unwrap_or_default())
+            {
+                scanned.insert(oid);
+                needs.add(oid, Privileges::SELECT, Some(&columns));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+    }
     // Views, and tables that the optimizer found to have no rows to give.
     for oid in direct.difference(&scanned) {
         needs.add(*oid, Privileges::SELECT, None);

@@ -236,11 +236,12 @@ pub(super) fn table_reference(table: &Table, context: &PlanContext) -> TableRefe
 ///
 /// # Errors
 /// What PostgreSQL's analysis would refuse.
-pub(super) fn expression(expr: ast::Expr, schema: &DFSchema, context: &PlanContext) -> SqlResult<DfExpr> {
+pub(super) fn expression(expr: ast::Expr, schema: &DFSchema, context: &PlanContext) -> SqlResult<(DfExpr, Vec<Oid>)> {
     let views = Views::new(context);
     let planning = planning(context, &views);
     let planner = SqlToRel::new_with_options(&planning, planning.parser_options());
-    planner.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(sql_error)
+    let expr = planner.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(sql_error)?;
+    Ok((expr, planning.reads()))
 }
 
 /// The type of an expression that names nothing of a query around it, as analysis leaves it; `None` where it does name

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use perigee_plan::relational::{RETURNING_TABLE, WriteKind};
 use perigee_plan::{Expr, Plan, ResultColumn, Write};
-use perigee_types::{SqlError, SqlResult, SqlType};
+use perigee_types::{Oid, SqlError, SqlResult, SqlType};
 use sqlparser::ast::{
     self, GroupByExpr, Ident, ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, TableWithJoins,
 };
@@ -31,8 +31,8 @@ pub(super) fn outputs(
     items.map(|items| point::outputs(target, items, scope)).transpose()
 }
 
-/// A RETURNING over a write's rows: its plan and the columns of its result.
-type Returned = (Arc<LogicalPlan>, Arc<[ResultColumn]>);
+/// A RETURNING over a write's rows: its plan, the columns of its result, and what it reads by itself.
+type Returned = (Arc<LogicalPlan>, Arc<[ResultColumn]>, Vec<Oid>);
 
 /// A planned write with its RETURNING. `parameters` are those of its query.
 ///
@@ -42,14 +42,20 @@ type Returned = (Arc<LogicalPlan>, Arc<[ResultColumn]>);
 pub(super) fn write(
     target: &Target,
     kind: WriteKind,
-    source: perigee_plan::Query,
+    mut source: perigee_plan::Query,
     returning: &Returning,
     with: Option<&ast::With>,
     parameters: Vec<SqlType>,
     tag: &'static str,
     context: &PlanContext,
 ) -> SqlResult<Planned> {
-    let (planned, columns) = relational(target, returning, with, &parameters, context)?.unzip();
+    let (planned, columns) = match relational(target, returning, with, &parameters, context)? {
+        None => (None, None),
+        Some((planned, columns, reads)) => {
+            source.reads.extend(reads);
+            (Some(planned), Some(columns))
+        }
+    };
     let others = returning.fields();
     let family = target.is_family(context);
     let view_checks = match (&target.through, &kind) {
@@ -104,7 +110,7 @@ fn relational(
         .iter()
         .map(|column| with_source(column, target))
         .collect();
-    Ok(Some((Arc::new(logical), columns)))
+    Ok(Some((Arc::new(logical), columns, relational.reads)))
 }
 
 /// The rows in memory are not in the catalog: a column with a column's name and type is taken for it.

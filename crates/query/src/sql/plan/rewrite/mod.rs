@@ -395,13 +395,28 @@ fn same_dimensions(expr: &Expr) -> SqlResult<()> {
     Ok(())
 }
 
-/// Lets the type of `'{{1, 2}, {3, 4}}'::int[]` say how many dimensions its constant has: subscripts ask for it.
+/// How many ARRAY constructors stand within each other.
+fn nesting(expr: &Expr) -> usize {
+    match expr {
+        Expr::Nested(inner) => nesting(inner),
+        Expr::Array(array) => 1 + array.elem.iter().map(nesting).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Lets the type of `'{{1, 2}, {3, 4}}'::int[]`, and of ARRAY[[1, 2], [3, 4]]::int[], say how many dimensions it has: subscripts and
+/// columns ask for it.
 fn with_dimensions(expr: &mut Expr) {
     let Expr::Cast { expr: of, data_type, .. } = expr else { return };
     let ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(element, _)) = data_type else { return };
-    let Expr::Value(value) = of.as_ref() else { return };
-    let (ast::Value::SingleQuotedString(text) | ast::Value::EscapedStringLiteral(text)) = &value.value else { return };
-    let count = array::dimensions(text).min(array::DIMENSIONS_MAX);
+    let count = match of.as_ref() {
+        Expr::Value(value) => match &value.value {
+            ast::Value::SingleQuotedString(text) | ast::Value::EscapedStringLiteral(text) => array::dimensions(text),
+            _ => return,
+        },
+        other => nesting(other),
+    };
+    let count = count.min(array::DIMENSIONS_MAX);
     if count > 1 {
         let mut element = element.as_ref();
         while let ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(of, _)) = element {
