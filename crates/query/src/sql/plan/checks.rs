@@ -527,5 +527,7 @@ pub(super) fn to_be(name: &str, columns: &[ColumnDefinition], context: &PlanCont
 /// # Errors
 /// As [`validate`].
 pub(super) fn validate_one(table: &Arc<Table>, check: &CheckConstraint, context: &PlanContext) -> SqlResult<()> {
-    test(table, &parse_expression(&check.expression)?, context).map(|_| ())
+    let expression = parse_expression(&check.expression)?;
+    refuse_in_check(&expression)?;
+    test(table, &expression, context).map(|_| ())
 }
