@@ -3,12 +3,19 @@
 //! What is the same in both keeps its bytes. Everything else goes through the text of each value, and is what that is to PostgreSQL: so
 //! `1.5` is no integer, and a text becomes whatever it says.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryViewBuilder, IntervalMonthDayNanoArray, ListArray};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryViewBuilder, IntervalMonthDayNanoArray, ListArray,
+    PrimitiveArray,
+};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{
-    DataType, Float32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef, TimeUnit,
+    DataType, Date32Type, Decimal128Type, DecimalType, Float32Type, Int16Type, Int32Type, Int64Type,
+    IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef, TimeUnit,
+    TimestampMicrosecondType,
 };
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use perigee_types::text::OutputSettings;
@@ -19,6 +26,14 @@ use crate::column::Column;
 
 /// Nanoseconds of a microsecond.
 const MICRO_NANOS: i64 = 1_000;
+/// Bytes of the texts, or of the bytes, of a column of a batch.
+const BYTES_MAX: usize = 256 << 20;
+/// Items of the lists of a column of a batch: those of NULL have no bytes until they are the column's.
+const ITEMS_MAX: usize = 16 << 20;
+/// The days, and the microseconds, from 1970 on that PostgreSQL has. The ends of what the numbers can say stand for its infinities, and
+/// elsewhere for nothing at all: they come as text.
+const DATES: RangeInclusive<i32> = -2_440_588..=2_145_031_948;
+const MOMENTS: RangeInclusive<i64> = -210_866_803_200_000_000..=i64::MAX - 1;
 
 /// Why a batch is none of the table's.
 #[derive(Debug)]
@@ -74,10 +89,12 @@ fn convert(column: &ArrayRef, ty: &SqlType, settings: &OutputSettings) -> Result
     match (column.data_type(), ty) {
         (DataType::Null, _) => Ok(arrow::array::new_null_array(&form, column.len())),
         (DataType::Dictionary(_, values), _) => {
+            expands(column, ty, values)?;
             let plain = cast(column, values).map_err(|error| no_row(mismatch(column, ty, &error)))?;
             convert(&plain, ty, settings)
         }
         (DataType::RunEndEncoded(_, values), _) => {
+            expands(column, ty, values.data_type())?;
             let plain = cast(column, values.data_type()).map_err(|error| no_row(mismatch(column, ty, &error)))?;
             convert(&plain, ty, settings)
         }
@@ -88,29 +105,51 @@ fn convert(column: &ArrayRef, ty: &SqlType, settings: &OutputSettings) -> Result
         | (DataType::UInt32, SqlType::Oid)
         | (DataType::Float32, SqlType::Float4)
         | (DataType::Float64, SqlType::Float8)
-        | (DataType::Date32, SqlType::Date)
         | (DataType::FixedSizeBinary(16), SqlType::Uuid) => Ok(Arc::clone(column)),
+        (DataType::Date32, SqlType::Date) => {
+            let days = column.as_primitive::<Date32Type>();
+            match first(days, |day| !DATES.contains(&day)) {
+                None => Ok(Arc::clone(column)),
+                Some(row) => Err((out_of_range(ty), Some(row))),
+            }
+        }
+        (DataType::BinaryView, SqlType::Bytea) => {
+            bounded((0..column.len()).map(|row| length_at(column, row)))?;
+            Ok(Arc::clone(column))
+        }
         // Widening loses nothing.
         (DataType::Int8 | DataType::UInt8, SqlType::Int2 | SqlType::Int4 | SqlType::Int8)
         | (DataType::Int16 | DataType::UInt16, SqlType::Int4 | SqlType::Int8)
         | (DataType::Int32 | DataType::UInt32, SqlType::Int8)
         | (DataType::Float16 | DataType::Float32, SqlType::Float8)
         | (DataType::Float16, SqlType::Float4)
-        | (
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_),
-            SqlType::Bytea,
-        ) => cast(column, &form).map_err(|error| no_row(mismatch(column, ty, &error))),
-        (DataType::Decimal128(from, scale), _) if matches!(form, DataType::Decimal128(to, of) if of == *scale && to >= *from) => {
+        | (DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_), SqlType::Bytea) => {
+            cast(column, &form).map_err(|error| no_row(mismatch(column, ty, &error)))
+        }
+        (DataType::Decimal128(from, scale), _) if matches!(form, DataType::Decimal128(to, of) if of == *scale && to >= *from) =>
+        {
+            // Their digits are not counted by who reads them, and one too many makes the table unreadable.
+            let digits = column.as_primitive::<Decimal128Type>();
+            let is_too_long = |value| Decimal128Type::validate_decimal_precision(value, *from, *scale).is_err();
+            if let Some(row) = first(digits, is_too_long) {
+                let error = SqlError::new(SqlState::NumericValueOutOfRange, "numeric field overflow");
+                let detail = format!("A value has more than the {from} digits of its type.");
+                return Err((error.detail(detail), Some(row)));
+            }
             cast(column, &form).map_err(|error| no_row(mismatch(column, ty, &error)))
         }
         (DataType::Timestamp(_, None), SqlType::Timestamp(None))
-        | (DataType::Timestamp(_, Some(_)), SqlType::Timestamptz(None)) => times(column, ty, &form),
+        | (DataType::Timestamp(_, Some(_)), SqlType::Timestamptz(None)) => {
+            let found = times(column, ty, &form)?;
+            match first(found.as_primitive::<TimestampMicrosecondType>(), |micros| !MOMENTS.contains(&micros)) {
+                None => Ok(found),
+                Some(row) => Err((out_of_range(ty), Some(row))),
+            }
+        }
         (DataType::Time32(_) | DataType::Time64(_), SqlType::Time(None)) => {
             let times = times(column, ty, &form)?;
             let values = times.as_primitive::<arrow::datatypes::Time64MicrosecondType>();
-            let outside =
-                (0..values.len()).find(|row| values.is_valid(*row) && !(0..=DAY_MICROS).contains(&values.value(*row)));
-            match outside {
+            match first(values, |micros| !(0..=DAY_MICROS).contains(&micros)) {
                 None => Ok(times),
                 Some(row) => Err((out_of_range(ty), Some(row))),
             }
@@ -152,6 +191,68 @@ fn out_of_range(ty: &SqlType) -> SqlError {
     SqlError::new(SqlState::DatetimeFieldOverflow, format!("{ty} out of range"))
 }
 
+/// The first row with a value that is so.
+fn first<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>, is_so: impl Fn(T::Native) -> bool) -> Option<usize> {
+    (0..values.len()).find(|row| values.is_valid(*row) && is_so(values.value(*row)))
+}
+
+/// Refuses values whose bytes are too many together: a few bytes can stand for many values, which then have them each.
+fn bounded(lengths: impl Iterator<Item = usize>) -> Result<(), ValueError> {
+    let mut sum = 0usize;
+    for (row, length) in lengths.enumerate() {
+        sum = sum.saturating_add(length);
+        if sum > BYTES_MAX {
+            let message = format!("the values of a record batch have more than {BYTES_MAX} bytes in a column");
+            let error = SqlError::new(SqlState::ProgramLimitExceeded, message).hint("send batches of fewer rows");
+            return Err((error, Some(row)));
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a text or of bytes; 0 for what has none, or as few as any number.
+fn length_at(values: &dyn Array, row: usize) -> usize {
+    if values.is_null(row) {
+        return 0;
+    }
+    match values.data_type() {
+        DataType::Utf8 => values.as_string::<i32>().value_length(row) as usize,
+        DataType::LargeUtf8 => values.as_string::<i64>().value_length(row) as usize,
+        DataType::Binary => values.as_binary::<i32>().value_length(row) as usize,
+        DataType::LargeBinary => values.as_binary::<i64>().value_length(row) as usize,
+        DataType::Utf8View => values.as_string_view().value(row).len(),
+        DataType::BinaryView => values.as_binary_view().value(row).len(),
+        DataType::FixedSizeBinary(width) => *width as usize,
+        _ => 0,
+    }
+}
+
+/// Refuses a dictionary, or runs of values, that are too large once each row has its own.
+fn expands(column: &ArrayRef, ty: &SqlType, values: &DataType) -> Result<(), ValueError> {
+    if values.is_nested() || matches!(values, DataType::Dictionary(..) | DataType::RunEndEncoded(..)) {
+        return Err((mismatch(column, ty, &"values that stand for others are no lists, and stand for none"), None));
+    }
+    if let Some(dictionary) = column.as_any_dictionary_opt() {
+        let (keys, values) = (dictionary.keys(), dictionary.values());
+        if values.is_empty() {
+            return Ok(());
+        }
+        let places = dictionary.normalized_keys();
+        let length = |(row, place): (usize, usize)| if keys.is_null(row) { 0 } else { length_at(values, place) };
+        return bounded(places.into_iter().enumerate().map(length));
+    }
+    macro_rules! runs {
+        ($($ends:ty),*) => {
+            $(if let Some(runs) = column.as_run_opt::<$ends>() {
+                let (ends, values) = (runs.run_ends(), runs.values());
+                return bounded((0..runs.len()).map(|row| length_at(values, ends.get_physical_index(row))));
+            })*
+        };
+    }
+    runs!(Int16Type, Int32Type, Int64Type);
+    Ok(())
+}
+
 /// Times in another unit. Finer ones lose what is below a microsecond.
 fn times(column: &ArrayRef, ty: &SqlType, form: &DataType) -> Result<ArrayRef, ValueError> {
     let options = CastOptions { safe: true, ..CastOptions::default() };
@@ -185,6 +286,7 @@ fn vectors(column: &ArrayRef, wanted: Option<u16>) -> Result<ArrayRef, ValueErro
     let ty = SqlType::Vector(wanted);
     let found = cast(column, &floats).map_err(|error| (mismatch(column, &ty, &error), None))?;
     let lists = found.as_list::<i32>();
+    bounded(lists.offsets().lengths().map(|items| items * size_of::<f32>()))?;
     let mut builder = BinaryViewBuilder::with_capacity(lists.len());
     for row in 0..lists.len() {
         if lists.is_null(row) {
@@ -215,12 +317,20 @@ fn lists(column: &ArrayRef, ty: &SqlType, of: &SqlType, settings: &OutputSetting
     }
     let found = cast(column, &DataType::List(item)).map_err(|error| (mismatch(column, ty, &error), None))?;
     let lists = found.as_list::<i32>();
-    let values = convert(lists.values(), of, settings).map_err(|(error, item)| {
-        let row = item.map(|item| lists.offsets().partition_point(|offset| *offset as usize <= item) - 1);
+    // A batch may be a part of one whose items are all there.
+    let (from, to) = (lists.value_offsets()[0] as usize, lists.value_offsets()[lists.len()] as usize);
+    if to - from > ITEMS_MAX {
+        let message = format!("the lists of a record batch have more than {ITEMS_MAX} items");
+        let error = SqlError::new(SqlState::ProgramLimitExceeded, message).hint("send batches of fewer rows");
+        return Err((error, None));
+    }
+    let offsets = OffsetBuffer::from_lengths(lists.offsets().lengths());
+    let values = convert(&lists.values().slice(from, to - from), of, settings).map_err(|(error, item)| {
+        let row = item.map(|item| offsets.partition_point(|offset| *offset as usize <= item) - 1);
         (error, row)
     })?;
     let field = Arc::new(of.field("item", true));
-    let list = ListArray::try_new(field, lists.offsets().clone(), values, lists.nulls().cloned());
+    let list = ListArray::try_new(field, offsets, values, lists.nulls().cloned());
     Ok(Arc::new(list.map_err(|error| (SqlError::internal(error), None))?))
 }
 
@@ -228,6 +338,9 @@ fn lists(column: &ArrayRef, ty: &SqlType, of: &SqlType, settings: &OutputSetting
 fn by_text(column: &ArrayRef, ty: &SqlType, settings: &OutputSettings) -> Result<ArrayRef, ValueError> {
     let texts = cast(column, &DataType::Utf8View).map_err(|error| (mismatch(column, ty, &error), None))?;
     let texts = texts.as_string_view();
+    bounded(
+        texts.views().iter().enumerate().map(|(row, view)| if texts.is_null(row) { 0 } else { *view as u32 as usize }),
+    )?;
     let mut built = Column::new(ty, *settings, texts.len());
     for row in 0..texts.len() {
         if texts.is_null(row) {
@@ -250,7 +363,8 @@ mod tests {
         Float64Array, Int32Array, Int64Array, NullArray, StringArray, Time32SecondArray, TimestampNanosecondArray,
         UInt64Array,
     };
-    use arrow::datatypes::Int32Type;
+    use arrow::array::{RunArray, StringViewArray, TimestampMicrosecondArray};
+    use arrow::buffer::NullBuffer;
     use perigee_engine::exchange::Exchange;
     use perigee_engine::{RowBlock, api};
     use perigee_plan::ResultColumn;
@@ -339,6 +453,63 @@ mod tests {
         check(two, &SqlType::Vector(Some(3)), "22000 Some(0)");
     }
 
+    /// What no writer counts: digits beyond the type's, days and moments that nobody has.
+    #[test]
+    fn values_beyond_their_type_are_refused() {
+        let digits = |precision| {
+            let values = Decimal128Array::from(vec![Some(1), None, Some(10i128.pow(20))]);
+            values.with_data_type(DataType::Decimal128(precision, 2))
+        };
+        for precision in [4, 5] {
+            check(digits(precision), &SqlType::Numeric(Some((5, 2))), "22003 Some(2)");
+        }
+        check(digits(30), &SqlType::Numeric(Some((30, 2))), "0.01|∅|1000000000000000000.00");
+        let field = Arc::new(arrow::datatypes::Field::new("item", DataType::Decimal128(5, 2), true));
+        let list = ListArray::new(field, OffsetBuffer::from_lengths([0, 1, 2]), Arc::new(digits(5)), None);
+        let array = SqlType::Array(Box::new(SqlType::Numeric(Some((5, 2)))));
+        check(list.clone(), &array, "22003 Some(2)");
+        check(list.slice(2, 1), &array, "22003 Some(0)");
+        check(list.slice(0, 2), &array, "{}|{0.01}");
+
+        for day in [i32::MIN, i32::MAX, -2_440_589, 2_145_031_949] {
+            check(Date32Array::from(vec![Some(0), None, Some(day)]), &SqlType::Date, "22008 Some(2)");
+        }
+        for micros in [i64::MIN, i64::MIN + 1, i64::MAX] {
+            let moments = || TimestampMicrosecondArray::from(vec![None, Some(micros)]);
+            check(moments(), &SqlType::Timestamp(None), "22008 Some(1)");
+            check(moments().with_timezone("UTC"), &SqlType::Timestamptz(None), "22008 Some(1)");
+        }
+    }
+
+    /// A few bytes that stand for many: nothing is made of them.
+    #[test]
+    fn values_that_stand_for_many_are_bounded() {
+        let long = "x".repeat(1 << 20);
+        let texts = || Arc::new(StringArray::from(vec![long.as_str()])) as ArrayRef;
+        let keys = || Int32Array::from_iter_values(std::iter::repeat_n(0, 300));
+        check(DictionaryArray::new(keys(), texts()), &SqlType::Text, "54000 Some(256)");
+        check(
+            DictionaryArray::new(keys(), cast(&texts(), &DataType::Binary).unwrap()),
+            &SqlType::Bytea,
+            "54000 Some(256)",
+        );
+        let runs = RunArray::<Int32Type>::try_new(&Int32Array::from(vec![300]), texts().as_ref()).unwrap();
+        check(runs, &SqlType::Text, "54000 Some(256)");
+        let views = cast(&texts(), &DataType::Utf8View).unwrap();
+        let views: &StringViewArray = views.as_string_view();
+        let many = StringViewArray::new(vec![views.views()[0]; 300].into(), views.data_buffers().to_vec(), None);
+        check(many.clone(), &SqlType::Text, "54000 Some(256)");
+        check(many.to_binary_view(), &SqlType::Bytea, "54000 Some(256)");
+        let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1)])]);
+        check(DictionaryArray::new(keys(), Arc::new(lists)), &SqlType::Array(Box::new(SqlType::Int4)), "42804 None");
+        let field = Arc::new(arrow::datatypes::Field::new("item", DataType::Null, true));
+        let nulls = Arc::new(NullArray::new(ITEMS_MAX + 1));
+        let list = ListArray::new(field, OffsetBuffer::from_lengths([ITEMS_MAX + 1]), nulls, None::<NullBuffer>);
+        check(list, &SqlType::Array(Box::new(SqlType::Int4)), "54000 None");
+        let few: DictionaryArray<Int32Type> = DictionaryArray::new(Int32Array::from(vec![Some(0), None]), texts());
+        check(few, &SqlType::Varchar(Some(1)), "22001 Some(0)");
+    }
+
     /// What leaves as Arrow comes back.
     #[test]
     fn what_is_given_away_can_be_taken() {
@@ -350,8 +521,8 @@ mod tests {
             ("1.50", SqlType::Numeric(Some((60, 2)))),
             ("x ", SqlType::Char(2)),
             ("\\x00ff", SqlType::Bytea),
-            ("infinity", SqlType::Date),
-            ("-infinity", SqlType::Timestamptz(None)),
+            ("4713-01-01 BC", SqlType::Date),
+            ("294246-12-31 00:00:00+00", SqlType::Timestamptz(None)),
             ("24:00:00", SqlType::Time(None)),
             ("1 mon 2 days 03:04:05.000006", SqlType::Interval),
             ("00000000-0000-4000-8000-000000000001", SqlType::Uuid),

@@ -169,6 +169,18 @@ impl Caller {
         }
     }
 
+    /// Refuses who has come with a proof that has ended meanwhile: for what takes long, at each step of it and before its commit.
+    ///
+    /// # Errors
+    /// `28000`
+    pub fn check_proof(&self, door: &Door) -> SqlResult<()> {
+        if !self.is_over(door) {
+            return Ok(());
+        }
+        let text = "the API key was revoked, or its time or that of the token is over";
+        Err(SqlError::new(SqlState::InvalidAuthorizationSpecification, text))
+    }
+
     /// Opens a session.
     ///
     /// # Errors
@@ -179,9 +191,7 @@ impl Caller {
         database: Option<&str>,
         mut settings: Vec<(String, String)>,
     ) -> BoxFuture<'a, SqlResult<Session>> {
-        if self.is_over(door) {
-            let text = "the API key was revoked, or its time or that of the token is over";
-            let error = SqlError::new(SqlState::InvalidAuthorizationSpecification, text);
+        if let Err(error) = self.check_proof(door) {
             return futures::future::ready(Err(error)).boxed();
         }
         settings.insert(0, ("application_name".to_owned(), self.application.to_owned()));

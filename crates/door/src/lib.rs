@@ -38,7 +38,6 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use perigee_engine::Engine;
 use perigee_security::JwtVerifier;
-use tokio::sync::Semaphore;
 
 pub use identity::{Caller, Peer, Refusal, bearer_of};
 pub use run::{CancelGuard, End, Given, Parameter, Query, Sink};
@@ -58,7 +57,7 @@ pub struct Door {
     lately: identity::Lately,
     transactions: transactions::Transactions,
     /// Places for loads.
-    loads: Semaphore,
+    loads: load::Places,
     /// Where files are put down until they are loaded.
     load_dir: PathBuf,
     /// Bytes of what is loaded at once, packed and unpacked.
@@ -97,7 +96,7 @@ impl Door {
             identities: limits::Limit::new(options.identity_requests_per_minute),
             lately: identity::Lately::default(),
             transactions: transactions::Transactions::default(),
-            loads: Semaphore::new(load::LOADS_MAX),
+            loads: load::Places::default(),
             load_dir: options.load_dir.clone(),
             load_bytes_max: options.load_bytes_max,
         })

@@ -24,6 +24,8 @@ const TIME: Duration = Duration::from_secs(60);
 pub const TIME_MAX: Duration = Duration::from_secs(3_600);
 /// Transactions of this kind at a time.
 const OPEN_MAX: usize = 256;
+/// The same of one role: none may take all.
+const OPEN_OF_ROLE_MAX: usize = 64;
 
 /// Why there is no session for a request, or its transaction did not end as it was to.
 #[derive(Debug)]
@@ -276,6 +278,12 @@ impl Door {
         if open.len() >= OPEN_MAX {
             timer.abort();
             let message = format!("{OPEN_MAX} transactions over requests are open");
+            return Err(SqlError::new(SqlState::TooManyConnections, message).into());
+        }
+        if open.values().filter(|open| open.owner.0 == caller.user).count() >= OPEN_OF_ROLE_MAX {
+            timer.abort();
+            let message =
+                format!("{OPEN_OF_ROLE_MAX} transactions over requests are open for role \"{}\"", caller.user);
             return Err(SqlError::new(SqlState::TooManyConnections, message).into());
         }
         let ended = AbortOnDropHandle::new(timer);

@@ -1,10 +1,14 @@
 //! The server: all services on one address.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::extract::Request;
+use axum::http;
+use futures::future::BoxFuture;
 use perigee_api::DESCRIPTORS;
 use perigee_door::Door;
 use perigee_door::forward::{Forward, forward};
@@ -13,6 +17,9 @@ use perigee_engine::SessionDoor;
 use perigee_security::ServerTls;
 use perigee_telemetry::names;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::server::NamedService;
 use tonic::service::Routes;
 
 use crate::admin::AdminService;
@@ -30,7 +37,7 @@ use crate::v1::time_series_server::TimeSeriesServer;
 
 /// Bytes of a message of a client, and of one with rows in bulk.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
-const BULK_BYTES_MAX: usize = 256 << 20;
+const BULK_BYTES_MAX: usize = 64 << 20;
 /// How long a connection may be silent before it is asked whether it is there, and how long it may take to say so.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long a client may take no bytes of an answer, and the next part of a message.
@@ -66,11 +73,15 @@ pub async fn server(
     let keys = KeyValueServer::new(KeyValueService::new(Arc::clone(&door)));
     let series = TimeSeriesServer::new(TimeSeriesService::new(Arc::clone(&door)));
     let flight = FlightServiceServer::new(FlightSql::new(Arc::clone(&door)));
+    let flight = Flight {
+        bulk: flight.clone().max_decoding_message_size(BULK_BYTES_MAX),
+        other: flight.max_decoding_message_size(MESSAGE_BYTES_MAX),
+    };
     let routes = Routes::new(AdminServer::new(admin))
         .add_service(sql.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(keys.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(series.max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(flight.max_decoding_message_size(BULK_BYTES_MAX))
+        .add_service(flight)
         .add_service(health_service);
     let way = Arc::new(Forward {
         engine: Arc::clone(&door.engine),
@@ -96,6 +107,32 @@ pub async fn server(
         drain_timeout: options.drain_timeout,
     };
     HttpServer::new(router, options, shutdown)
+}
+
+/// Flight, whose DoPut alone takes rows in bulk.
+#[derive(Clone)]
+struct Flight {
+    bulk: FlightServiceServer<FlightSql>,
+    other: FlightServiceServer<FlightSql>,
+}
+
+impl NamedService for Flight {
+    const NAME: &'static str = <FlightServiceServer<FlightSql> as NamedService>::NAME;
+}
+
+impl Service<http::Request<Body>> for Flight {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let is_bulk = request.uri().path().strip_prefix(FLIGHT) == Some("DoPut");
+        if is_bulk { self.bulk.call(request) } else { self.other.call(request) }
+    }
 }
 
 /// What each node answers for itself: operators, health, reflection.

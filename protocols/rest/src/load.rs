@@ -36,7 +36,7 @@ pub(crate) async fn post(
     let wanted =
         Load { before: Vec::new(), table: TableName::new(&table).sql(), columns, form, coding: coding(&headers)? };
     let lease = door.lease(&caller, &headers, database.as_deref(), timeout_ms).await?;
-    let loaded = load(&door.shared, lease, wanted, parts(&door, body)).await;
+    let loaded = load(&door.shared, &caller, lease, wanted, parts(&door, body)).await;
     let loaded = loaded.map_err(|refused| Problem::in_row(refused.error, refused.row))?;
     Ok((StatusCode::CREATED, Json(json!({"loaded": loaded}))).into_response())
 }

@@ -12,6 +12,7 @@ import adbc_driver_flightsql
 import adbc_driver_flightsql.dbapi as flight
 import adbc_driver_manager
 import pyarrow
+import pyarrow.flight
 
 address = f"grpc://{sys.argv[1]}"
 ROWS = 100_000
@@ -185,6 +186,56 @@ def catalog():
         assert names == ["parent"], names
 
 
+def field(number, value):
+    """A field of a message, of at most 16,383 bytes."""
+    count = len(value)
+    return bytes([number << 3 | 2, count & 127 | 128, count >> 7]) + value
+
+
+def packed(name, body):
+    return field(1, f"type.googleapis.com/arrow.flight.protocol.sql.{name}".encode()) + field(2, body)
+
+
+def first_field(message):
+    """The bytes of the first field of a message, and what is behind it."""
+    at, count, shift = 1, 0, 0
+    while True:
+        count |= (message[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if message[at - 1] < 128:
+            return message[at : at + count], message[at + count :]
+
+
+def prepared():
+    """What drivers other than ADBC's send: schemas without columns, batches of nothing, rows by the million in a few bytes."""
+    client = pyarrow.flight.connect(address)
+
+    def handle(statement):
+        action = pyarrow.flight.Action("CreatePreparedStatement", packed("ActionCreatePreparedStatementRequest", field(1, statement.encode())))
+        [result] = client.do_action(action)
+        return first_field(first_field(first_field(result.body.to_pybytes())[1])[0])[0]
+
+    def run(statement, schema, batches):
+        command = packed("CommandPreparedStatementUpdate", field(1, handle(statement)))
+        writer, reader = client.do_put(pyarrow.flight.FlightDescriptor.for_command(command), schema)
+        for batch in batches:
+            writer.write_batch(batch)
+        writer.done_writing()
+        answer = reader.read().to_pybytes()
+        writer.close()
+        return answer[1] if answer else 0
+
+    with connect() as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE prepared (a int)")
+        nothing, one = pyarrow.schema([]), pyarrow.schema([("a", pyarrow.int32())])
+        empty = pyarrow.record_batch([], schema=nothing)
+        assert run("INSERT INTO prepared VALUES (1)", nothing, []) == 1
+        assert run("INSERT INTO prepared VALUES (2)", nothing, [empty]) == 1
+        assert run("INSERT INTO prepared VALUES ($1)", one, []) == 0
+        assert run("INSERT INTO prepared VALUES ($1)", one, [pyarrow.record_batch([pyarrow.array([3, 4], pyarrow.int32())], schema=one)]) == 2
+        assert rows(cursor, "SELECT array_agg(a ORDER BY a)::text FROM prepared") == [("{1,2,3,4}",)]
+
+
 def rights(password, token):
     basic = adbc_driver_manager.DatabaseOptions
     header = adbc_driver_flightsql.DatabaseOptions.AUTHORIZATION_HEADER.value
@@ -220,5 +271,6 @@ if sys.argv[2] == "all":
     transactions()
     catalog()
     bulk()
+    prepared()
 else:
     rights(*sys.argv[3:])

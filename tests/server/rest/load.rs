@@ -199,6 +199,15 @@ async fn who_may_load_and_in_which_transaction() {
     let key = ask(&server, &owner, "CALL perigee.create_api_key('postgres', scope => 'read')").json();
     let key = key["rows"][0]["api_key"].as_str().unwrap();
     assert_eq!(problem(&load(&[("X-API-Key", key)], "t", "id\n2\n")), (403, "25006".into()));
+    // They are asked for before the data is looked at.
+    assert_eq!(problem(&load(&[("Authorization", &ann)], "aside", "nothing\n2\n")), (403, "42501".into()));
+    assert_eq!(problem(&load(&[("X-API-Key", key)], "t", "nothing\n2\n")), (403, "25006".into()));
+
+    // No role takes all transactions.
+    let begin = |who: &str| call(&server, "POST", "/v1/transactions", &[("Authorization", who)], &json!({}));
+    let begun: Vec<Answer> = (0..64).map(|_| begin(&ann)).collect();
+    assert!(begun.iter().all(|begun| begun.status == 201), "{begun:?}");
+    assert_eq!(problem(&begin(&ann)).1, "53300");
 
     let begun = call(&server, "POST", "/v1/transactions", &[("Authorization", &owner)], &json!({})).json();
     let id = begun["id"].as_str().unwrap().to_owned();

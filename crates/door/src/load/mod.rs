@@ -10,10 +10,11 @@
 
 mod body;
 mod csv;
+mod footer;
 mod ndjson;
 mod source;
 
-use std::path::PathBuf;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,21 +22,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
-use perigee_engine::{Outcome, Session};
-use perigee_types::{SqlError, SqlResult, SqlState};
+use parking_lot::Mutex;
+use perigee_engine::{CopyIn, Outcome, Session};
+use perigee_types::{SqlError, SqlResult, SqlState, Value};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::Door;
 use crate::script::{fetch, perform};
 use crate::transactions::Lease;
+use crate::{Caller, Door};
 
 pub use body::Coding;
 pub use csv::CsvForm;
 use source::{Place, Rows, Source};
 
-/// Loads at a time: each has a thread.
-pub(crate) const LOADS_MAX: usize = 32;
+/// Loads at a time: each has a thread. And those of one role.
+const LOADS_MAX: usize = 32;
+const LOADS_OF_ROLE_MAX: usize = 8;
 /// Parts of a body, and batches of rows, between those that give and those that take them.
 const PARTS: usize = 4;
 const BATCHES: usize = 2;
@@ -85,25 +88,19 @@ pub struct Refused {
 /// # Errors
 /// What the rows, the table or the caller's rights do not allow; then nothing was loaded.
 pub async fn load(
-    door: &Door,
+    door: &Arc<Door>,
+    caller: &Caller,
     lease: Lease,
     load: Load,
     body: BoxStream<'static, SqlResult<Bytes>>,
 ) -> Result<u64, Refused> {
-    let nowhere = |error| Refused { error, row: None };
-    let too_many = |_| {
-        let message = format!("{LOADS_MAX} loads run already");
-        nowhere(SqlError::new(SqlState::TooManyConnections, message))
-    };
-    let _one = door.loads.try_acquire().map_err(too_many)?;
     let (parts, waiting) = mpsc::channel(PARTS);
     // Ends with this call: what reads then has no end of the body, which is an error.
     let pump = AbortOnDropHandle::new(tokio::spawn(pump(body, parts)));
     let row = Arc::new(AtomicU64::new(0));
-    let (place, folder, bytes_max) = (Arc::clone(&row), door.load_dir.clone(), door.load_bytes_max);
-    let loaded = perform(door, lease, move |session| {
-        async move { run(session, load, waiting, (folder, bytes_max), &place).await }.boxed()
-    });
+    let (place, asks) = (Arc::clone(&row), (Arc::clone(door), caller.clone()));
+    let loaded =
+        perform(door, lease, move |session| async move { run(session, load, waiting, asks, &place).await }.boxed());
     let loaded = loaded.await;
     if loaded.is_err() {
         drop(tokio::time::timeout(REST_TIME, pump).await);
@@ -137,27 +134,24 @@ async fn run(
     session: &mut Session,
     load: Load,
     parts: mpsc::Receiver<body::Part>,
-    (folder, bytes_max): (PathBuf, u64),
+    (door, caller): (Arc<Door>, Caller),
     place: &AtomicU64,
 ) -> SqlResult<u64> {
+    // Before anything is unpacked, or waits for who has no right to it. Who makes the table has it.
+    if load.before.is_empty() {
+        check_rights(session, &load).await?;
+    }
+    let _place = door.loads.take(&caller.user)?;
     for statement in &load.before {
         fetch(session, statement, &[]).await?;
     }
     let Load { table, columns, form, coding, .. } = load;
-    let wanted = columns.clone();
+    let (wanted, folder, bytes_max) = (columns.clone(), door.load_dir.clone(), door.load_bytes_max);
     let opened = tokio::task::spawn_blocking(move || {
         Source::open(form, columns, body::open(parts, coding, bytes_max)?, &folder)
     });
     let source = opened.await.map_err(damaged)??;
-    let statement = source.statement(&table, wanted.as_deref());
-    let parsed = session.split(&statement)?;
-    let [parsed] = parsed.as_slice() else {
-        return Err(SqlError::syntax("a name of the table or of a column is none"));
-    };
-    let planned = session.plan(parsed, &[]).await?;
-    let Outcome::CopyIn(copy) = session.execute(&planned, &[]).await? else {
-        return Err(SqlError::internal("a COPY that takes no rows"));
-    };
+    let copy = begin(session, &source.statement(&table, wanted.as_deref())).await?;
     let name = copy.table.clone();
     let (settings, cancelled) = (session.output_settings(), session.cancellation());
     let (batches, mut waiting) = mpsc::channel::<Rows>(BATCHES);
@@ -174,6 +168,7 @@ async fn run(
             () = cancelled.cancelled() => return Err(stopped()),
         };
         let Some(rows) = rows else { break };
+        caller.check_proof(&door)?;
         if let Err(refused) = session.copy_write(rows.batch).await {
             let at = refused.row.and_then(|row| rows.places.row(row));
             place.store(at.unwrap_or_default(), Ordering::Relaxed);
@@ -184,7 +179,82 @@ async fn run(
         place.store(refused.row.unwrap_or_default(), Ordering::Relaxed);
         return Err(refused.error);
     }
+    caller.check_proof(&door)?;
     Ok(session.copy_finish().await?.rows.unwrap_or_default())
+}
+
+/// Begins a COPY.
+async fn begin(session: &mut Session, statement: &str) -> SqlResult<CopyIn> {
+    let parsed = session.split(statement)?;
+    let [parsed] = parsed.as_slice() else {
+        return Err(SqlError::syntax("a name of the table or of a column is none"));
+    };
+    let planned = session.plan(parsed, &[]).await?;
+    match session.execute(&planned, &[]).await? {
+        Outcome::CopyIn(copy) => Ok(copy),
+        _ => Err(SqlError::internal("a COPY that takes no rows")),
+    }
+}
+
+/// Refuses who may not write to the table, or to the columns that are named: by a COPY that the one of the rows replaces.
+async fn check_rights(session: &mut Session, load: &Load) -> SqlResult<()> {
+    let names = match &load.columns {
+        Some(columns) => format!(" ({})", columns.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")),
+        None => {
+            let table = load.table.replace('\'', "''");
+            let sql = format!(
+                "SELECT NOT has_table_privilege('{table}', 'INSERT') AND has_any_column_privilege('{table}', 'INSERT')"
+            );
+            // The data says which columns these are.
+            if fetch(session, &sql, &[]).await?.rows == [vec![Value::Bool(true)]] {
+                return Ok(());
+            }
+            String::new()
+        }
+    };
+    begin(session, &format!("COPY {}{names} FROM STDIN", load.table)).await.map(|_| ())
+}
+
+/// Loads that run, by role.
+#[derive(Default)]
+pub(crate) struct Places(Mutex<HashMap<String, usize>>);
+
+impl Places {
+    /// A place for a load, until it is dropped.
+    ///
+    /// # Errors
+    /// `53300` where there is none.
+    fn take(&self, role: &str) -> SqlResult<Taken<'_>> {
+        let mut running = self.0.lock();
+        let (all, own) = (running.values().sum::<usize>(), running.get(role).copied().unwrap_or_default());
+        let whose = match () {
+            () if all >= LOADS_MAX => String::new(),
+            () if own >= LOADS_OF_ROLE_MAX => format!(" for role \"{role}\""),
+            () => {
+                running.insert(role.to_owned(), own + 1);
+                return Ok(Taken { places: self, role: role.to_owned() });
+            }
+        };
+        let count = if whose.is_empty() { all } else { own };
+        Err(SqlError::new(SqlState::TooManyConnections, format!("{count} loads run already{whose}")))
+    }
+}
+
+struct Taken<'a> {
+    places: &'a Places,
+    role: String,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut running = self.places.0.lock();
+        if let Some(count) = running.get_mut(&self.role) {
+            *count -= 1;
+            if *count == 0 {
+                running.remove(&self.role);
+            }
+        }
+    }
 }
 
 /// An error with where it is from, unless it says that itself.
@@ -221,5 +291,21 @@ impl Place {
             Place::Lines(_) => format!("line {at}"),
             Place::Rows(_) => format!("row {at}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_role_takes_all_places() {
+        let places = Places::default();
+        let mut taken: Vec<_> = (0..LOADS_OF_ROLE_MAX).map(|_| places.take("a").unwrap()).collect();
+        assert_eq!(places.take("a").err().unwrap().state(), SqlState::TooManyConnections);
+        taken.extend((LOADS_OF_ROLE_MAX..LOADS_MAX).map(|n| places.take(&format!("r{}", n % 5)).unwrap()));
+        assert!(places.take("b").is_err());
+        drop(taken);
+        assert!(places.0.lock().is_empty() && places.take("b").is_ok());
     }
 }

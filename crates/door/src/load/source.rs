@@ -3,12 +3,15 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _};
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchReader as _};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use perigee_copy::{BATCH_ROWS, ForeignColumns, IpcStream};
 use perigee_engine::CopyIn;
 use perigee_types::text::OutputSettings;
@@ -17,7 +20,10 @@ use perigee_types::{SqlError, SqlResult, SqlState};
 use super::body::{Body, error_of};
 use super::csv::CsvRows;
 use super::ndjson::NdjsonRows;
-use super::{Form, Refused, quoted};
+use super::{Form, Refused, footer, quoted};
+
+/// Bytes of a column of a row group, packed and unpacked, and its values.
+const CHUNK_BYTES_MAX: i64 = 1 << 30;
 
 /// Rows of the table's columns.
 pub(crate) struct Rows {
@@ -61,11 +67,9 @@ impl Source {
                 Ok(Source::Arrow(Box::new(stream), places))
             }
             Form::Parquet => {
-                let file = put_down(body, folder)?;
-                let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(unreadable)?;
-                let places = places(builder.schema(), columns.as_deref())?;
-                let mask = ProjectionMask::roots(builder.parquet_schema(), places);
-                let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(unreadable)?;
+                let mut file = put_down(body, folder)?;
+                footer::check(&mut file)?;
+                let reader = parquet(file, columns.as_deref())?;
                 Ok(Source::Parquet(Box::new(reader)))
             }
         }
@@ -117,6 +121,53 @@ impl Source {
             }
         }
     }
+}
+
+/// Reads a Parquet file, of which each row group says how large its columns are.
+fn parquet(file: File, columns: Option<&[String]>) -> SqlResult<ParquetRecordBatchReader> {
+    let written = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(unreadable)?;
+    let places = places(written.schema(), columns)?;
+    let mask = ProjectionMask::roots(written.parquet_schema(), places);
+    for group in written.metadata().row_groups() {
+        let chunks = group.columns().iter().enumerate().filter(|(leaf, _)| mask.leaf_included(*leaf));
+        for (_, chunk) in chunks {
+            let bytes = [chunk.uncompressed_size(), chunk.compressed_size(), chunk.num_values()];
+            if bytes.iter().any(|count| *count < 0) {
+                return Err(unreadable("a column has a length below 0"));
+            }
+            if bytes.iter().any(|count| *count > CHUNK_BYTES_MAX) {
+                let message = format!("a column of a row group has more than {CHUNK_BYTES_MAX} bytes");
+                let hint = "write row groups of fewer rows";
+                return Err(SqlError::new(SqlState::ProgramLimitExceeded, message).hint(hint));
+            }
+        }
+    }
+    let fields: Vec<_> = written.schema().fields().iter().map(|field| shared(field)).collect();
+    let schema = Schema::new_with_metadata(fields, written.schema().metadata().clone());
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+    let metadata = ArrowReaderMetadata::try_new(Arc::clone(written.metadata()), options).map_err(unreadable)?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+    builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(unreadable)
+}
+
+/// A field whose values share bytes: a value of a dictionary that many rows have is there once.
+fn shared(field: &FieldRef) -> FieldRef {
+    let form = match field.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::Dictionary(_, values) => match &**values {
+            DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+            DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+            other => other.clone(),
+        },
+        DataType::List(item) => DataType::List(shared(item)),
+        DataType::LargeList(item) => DataType::LargeList(shared(item)),
+        DataType::FixedSizeList(item, count) => DataType::FixedSizeList(shared(item), *count),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(shared).collect()),
+        DataType::Map(entries, is_sorted) => DataType::Map(shared(entries), *is_sorted),
+        other => other.clone(),
+    };
+    Arc::new(Field::clone(field).with_data_type(form))
 }
 
 /// The places of the columns that are wanted.

@@ -39,23 +39,26 @@ impl FlightSql {
         let transaction = wanted.transaction_id.as_ref().map(|id| transaction_of(id)).transpose()?.unwrap_or_default();
         let database = wanted.catalog.as_deref().filter(|_| transaction.is_empty()).unwrap_or_default();
         let lease = lease_with(&self.door, caller, &transaction, database, 0).await?;
-        // The schema comes first.
-        let (mut first, mut messages) = (Vec::new(), IpcMessages::default());
-        while messages.schema().is_none() {
-            let Some(data) = incoming.next().await? else {
-                return Err(Status::invalid_argument("the stream has no schema"));
-            };
-            first.push(data.clone());
-            parameters::take(&mut messages, data).map_err(sql)?;
-        }
+        // The schema comes first; what has neither head nor rows is not kept.
+        let mut messages = IpcMessages::default();
+        let first = loop {
+            let data = incoming.next().await?.ok_or_else(|| Status::invalid_argument("the stream has no schema"))?;
+            if !data.data_header.is_empty() {
+                break data;
+            }
+        };
+        parameters::take(&mut messages, first.clone()).map_err(sql)?;
+        let Some(schema) = messages.schema() else {
+            return Err(Status::invalid_argument("the stream does not begin with a schema"));
+        };
+        let fields = schema.fields().clone();
         let table = match &wanted.schema {
             Some(schema) => format!("{}.{}", quoted(schema), quoted(&wanted.table)),
             None => quoted(&wanted.table),
         };
-        let fields = messages.schema().map(|schema| schema.fields().clone()).unwrap_or_default();
         let before = definition(&lease, &wanted, &table, fields.iter().map(|field| &**field)).map_err(sql)?;
         let wanted = Load { before, table, columns: None, form: Form::Arrow, coding: Coding::Plain };
-        let loaded = load(&self.door, lease, wanted, body(first, incoming)).await;
+        let loaded = load(&self.door, caller, lease, wanted, body(first, incoming)).await;
         let loaded = loaded.map_err(|refused| status(&refused.error))?;
         Ok(i64::try_from(loaded).unwrap_or(i64::MAX))
     }
@@ -136,13 +139,13 @@ fn type_of(name: &str, form: &DataType) -> SqlResult<String> {
 }
 
 /// The messages as one IPC stream.
-fn body(first: Vec<FlightData>, incoming: Incoming) -> BoxStream<'static, SqlResult<Bytes>> {
+fn body(first: FlightData, incoming: Incoming) -> BoxStream<'static, SqlResult<Bytes>> {
     let rest = stream::unfold(incoming, |mut incoming| async move {
         let next = incoming.next_or_error().await.transpose()?;
         Some((next, incoming))
     });
     let framed = |data: SqlResult<FlightData>| stream::iter(frames(data));
-    stream::iter(first.into_iter().map(Ok)).chain(rest).flat_map(framed).boxed()
+    stream::iter([Ok(first)]).chain(rest).flat_map(framed).boxed()
 }
 
 fn frames(data: SqlResult<FlightData>) -> Vec<SqlResult<Bytes>> {

@@ -14,11 +14,19 @@ use perigee_types::{Row, SqlError, SqlResult, SqlState, SqlType, Value};
 
 /// Bytes of parameters that a handle holds.
 const HELD_BYTES_MAX: usize = 1 << 20;
+/// Rows of parameters that are made values at a time.
+const ROWS: usize = 1_024;
 
 /// The schema of a statement's parameters.
 pub(crate) fn schema(types: &[SqlType]) -> Schema {
     let name = |place: usize| format!("${}", place + 1);
     Schema::new(types.iter().enumerate().map(|(place, ty)| field(&name(place), ty)).collect::<Vec<_>>())
+}
+
+/// A batch in parts that may be made values: columns of nothing but NULL have more rows than bytes.
+pub(crate) fn parts(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> {
+    let rows = batch.num_rows();
+    (0..rows).step_by(ROWS).map(move |from| batch.slice(from, ROWS.min(rows - from)))
 }
 
 /// The rows of a batch, as values of the types that the statement has for its parameters.
@@ -71,4 +79,21 @@ pub(crate) fn take(messages: &mut IpcMessages, data: FlightData) -> SqlResult<Op
         return Ok(None);
     }
     messages.message(&data.data_header, Buffer::from(data.data_body))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::NullArray;
+
+    use super::*;
+
+    #[test]
+    fn batches_come_in_parts() {
+        let batch = RecordBatch::try_from_iter([("a", Arc::new(NullArray::new(2 * ROWS + 1)) as _)]).unwrap();
+        let counts = |batch: &RecordBatch| parts(batch).map(|part| part.num_rows()).collect::<Vec<_>>();
+        assert_eq!(counts(&batch), [ROWS, ROWS, 1]);
+        assert_eq!(counts(&batch.slice(0, 0)), [0; 0]);
+    }
 }

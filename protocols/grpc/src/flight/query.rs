@@ -1,8 +1,11 @@
 //! Statements whose rows are given, and those that have none.
 
+use std::sync::Arc;
+
 use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::{FlightData, FlightDescriptor, FlightInfo};
+use futures::StreamExt as _;
 use perigee_door::script::{Described, describe};
 use perigee_door::{Caller, Lease, Query};
 use perigee_engine::exchange::Exchange;
@@ -61,7 +64,12 @@ impl FlightSql {
         let query = Self::query(&lease, &described, handle)?;
         let process = (lease.process_id(), lease.secret());
         let rows = stream(&self.door, lease, query, Rows::default());
-        Ok(self.running.note(handle.id.clone(), process, &caller.user, rows))
+        let (door, caller, user) = (Arc::clone(&self.door), caller.clone(), &caller.user);
+        let rows = rows.map(move |message| match caller.check_proof(&door) {
+            Ok(()) => message,
+            Err(error) => Err(status(&error)),
+        });
+        Ok(self.running.note(handle.id.clone(), process, user, rows.boxed()))
     }
 }
 

@@ -295,12 +295,7 @@ impl FlightService for FlightSql {
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
         let caller = caller_of(&request)?;
-        let mut rest = request.into_inner();
-        let first = rest.message().await?.ok_or_else(|| Status::invalid_argument("the stream is empty"))?;
-        let descriptor = first.flight_descriptor.clone();
-        let descriptor =
-            descriptor.ok_or_else(|| Status::invalid_argument("the stream does not say what it is for"))?;
-        let incoming = Incoming::new(first, rest);
+        let (descriptor, incoming) = Incoming::open(request.into_inner()).await?;
         let counted = |record_count: i64| DoPutUpdateResult { record_count }.encode_to_vec();
         let result = match command(&descriptor.cmd)? {
             Command::CommandStatementUpdate(update) => {

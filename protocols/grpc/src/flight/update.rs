@@ -1,9 +1,10 @@
 //! Statements that count rows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_flight::FlightData;
 use arrow_flight::sql::DoPutPreparedStatementResult;
+use arrow_flight::{FlightData, FlightDescriptor};
 use futures::FutureExt as _;
 use perigee_copy::IpcMessages;
 use perigee_door::script::{describe, fetch, perform};
@@ -28,8 +29,15 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    pub(crate) fn new(first: FlightData, rest: Streaming<FlightData>) -> Self {
-        Self { first: Some(first), rest }
+    /// Waits for the first message, which says what the others are for.
+    pub(crate) async fn open(rest: Streaming<FlightData>) -> Result<(FlightDescriptor, Self), Status> {
+        let mut incoming = Self { first: None, rest };
+        let first = incoming.next().await?.ok_or_else(|| Status::invalid_argument("the stream is empty"))?;
+        let descriptor = first.flight_descriptor.clone();
+        incoming.first = Some(first);
+        let descriptor =
+            descriptor.ok_or_else(|| Status::invalid_argument("the stream does not say what it is for"))?;
+        Ok((descriptor, incoming))
     }
 
     /// The next message, `None` at the end.
@@ -66,23 +74,30 @@ impl FlightSql {
         mut incoming: Incoming,
     ) -> Result<i64, Status> {
         let lease = lease(&self.door, caller, &handle.transaction).await?;
+        let (door, caller) = (Arc::clone(&self.door), caller.clone());
         let work = perform(&self.door, lease, move |session| {
             async move {
                 let described = describe(session, &handle.sql, &[]).await?;
-                let (mut messages, mut count) = (IpcMessages::default(), 0);
+                let (mut messages, mut count, mut has_run) = (IpcMessages::default(), 0, false);
                 while let Some(data) = incoming.next_or_error().await? {
+                    caller.check_proof(&door)?;
                     let Some(batch) = parameters::take(&mut messages, data)? else { continue };
-                    for row in parameters::rows(session, &described.parameters, &batch)? {
-                        let given: Vec<Given<'_>> = row.into_iter().map(Given::Exact).collect();
-                        count += fetch(session, &handle.sql, &given).await?.count;
+                    for part in parameters::parts(&batch) {
+                        for row in parameters::rows(session, &described.parameters, &part)? {
+                            let given: Vec<Given<'_>> = row.into_iter().map(Given::Exact).collect();
+                            count += fetch(session, &handle.sql, &given).await?.count;
+                            has_run = true;
+                        }
                     }
                 }
-                // Nothing was bound: it runs once, with what was bound before.
-                if messages.schema().is_none() {
+                // Nothing was bound: it runs once, with what was bound before. Some clients send a schema without columns for a
+                // statement that has no parameters; no rows of parameters are no runs.
+                if !has_run && (messages.schema().is_none() || described.parameters.is_empty()) {
                     let held = parameters::held(session, &described, &handle.parameters)?;
                     let given: Vec<Given<'_>> = held.into_iter().map(|parameter| parameter.given).collect();
                     count += fetch(session, &handle.sql, &given).await?.count;
                 }
+                caller.check_proof(&door)?;
                 Ok(count)
             }
             .boxed()
