@@ -326,8 +326,8 @@ mod tests {
         assert_eq!(read(&whole).unwrap_err().state(), SqlState::ProgramLimitExceeded);
         whole[body..body + 8].copy_from_slice(&(-2i64).to_le_bytes());
         assert_eq!(read(&whole).unwrap_err().state(), SqlState::BadCopyFileFormat);
-        let columns: Vec<ArrayRef> = vec![Arc::new(NullArray::new((ROWS_MAX / 2 + 1) as usize)); 2];
-        let nulls = RecordBatch::try_from_iter([("a", columns[0].clone()), ("b", columns[1].clone())]).unwrap();
+        let column: ArrayRef = Arc::new(NullArray::new((ROWS_MAX / 2 + 1) as usize));
+        let nulls = RecordBatch::try_from_iter([("a", Arc::clone(&column)), ("b", column)]).unwrap();
         let mut writer = StreamWriter::try_new(Vec::new(), &nulls.schema()).unwrap();
         writer.write(&nulls).unwrap();
         assert_eq!(read(&writer.into_inner().unwrap()).unwrap_err().state(), SqlState::ProgramLimitExceeded);

@@ -323,7 +323,7 @@ impl Door {
 
     fn key(&self, given: &str) -> Option<(String, bool, Proof)> {
         let holder = self.engine.api_key_holder(given)?;
-        self.logs_in(&holder.role).then(|| (holder.role, holder.read_only, Proof::Key(holder.key)))
+        self.logs_in(&holder.role).then_some((holder.role, holder.read_only, Proof::Key(holder.key)))
     }
 
     fn logs_in(&self, role: &str) -> bool {

@@ -142,7 +142,7 @@ fn parquet(file: File, columns: Option<&[String]>) -> SqlResult<ParquetRecordBat
             }
         }
     }
-    let fields: Vec<_> = written.schema().fields().iter().map(|field| shared(field)).collect();
+    let fields: Vec<_> = written.schema().fields().iter().map(shared).collect();
     let schema = Schema::new_with_metadata(fields, written.schema().metadata().clone());
     let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(written.metadata()), options).map_err(unreadable)?;
