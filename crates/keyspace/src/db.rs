@@ -158,6 +158,12 @@ pub(crate) fn hash_of(key: &[u8]) -> u64 {
     xxh3_64(key)
 }
 
+/// The hash of a key in the table of its bucket. Keys of one bucket share the first bits of their hash, and a table tells its
+/// keys apart by just those: half a turn brings others to the front, else a search compares with every name.
+fn in_bucket(hash: u64) -> u64 {
+    hash.rotate_left(32)
+}
+
 #[derive(Debug, Default)]
 struct Bucket {
     /// Bits of the hash that all its entries share.
@@ -217,14 +223,14 @@ impl Db {
     #[must_use]
     pub fn entry(&self, key: &[u8]) -> Option<&Entry> {
         let hash = hash_of(key);
-        self.buckets[self.place(hash)].entries.find(hash, |entry| *entry.key == *key).map(|entry| &**entry)
+        self.buckets[self.place(hash)].entries.find(in_bucket(hash), |entry| *entry.key == *key).map(|entry| &**entry)
     }
 
     /// The same, to change.
     pub(crate) fn entry_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
         let hash = hash_of(key);
         let place = self.place(hash);
-        self.buckets[place].entries.find_mut(hash, |entry| *entry.key == *key).map(|entry| &mut **entry)
+        self.buckets[place].entries.find_mut(in_bucket(hash), |entry| *entry.key == *key).map(|entry| &mut **entry)
     }
 
     /// Puts an entry for a key that has none.
@@ -235,7 +241,7 @@ impl Db {
         }
         let place = self.place(hash);
         let table = &mut self.buckets[place].entries;
-        table.insert_unique(hash, Box::new(entry), |entry| hash_of(&entry.key)).into_mut()
+        table.insert_unique(in_bucket(hash), Box::new(entry), |entry| in_bucket(hash_of(&entry.key))).into_mut()
     }
 
     /// Takes the entry of a key out.
@@ -243,7 +249,7 @@ impl Db {
         let hash = hash_of(key);
         let place = self.place(hash);
         let table = &mut self.buckets[place].entries;
-        table.find_entry(hash, |entry| *entry.key == *key).ok().map(|found| found.remove().0)
+        table.find_entry(in_bucket(hash), |entry| *entry.key == *key).ok().map(|found| found.remove().0)
     }
 
     fn must_split(&self, place: usize) -> bool {
@@ -264,7 +270,7 @@ impl Db {
         for entry in old {
             let hash = hash_of(&entry.key);
             let half = if hash & bit == 0 { &mut zeros } else { &mut ones };
-            half.insert_unique(hash, entry, |entry| hash_of(&entry.key));
+            half.insert_unique(in_bucket(hash), entry, |entry| in_bucket(hash_of(&entry.key)));
         }
         self.buckets[place] = Bucket { depth, entries: zeros };
         self.buckets.push(Bucket { depth, entries: ones });
@@ -350,7 +356,7 @@ impl Db {
             let before = entries.len();
             entries.extend(bucket.entries.extract_if(|entry| gone(entry)));
             if entries.len() > before {
-                bucket.entries.shrink_to_fit(|entry| hash_of(&entry.key));
+                bucket.entries.shrink_to_fit(|entry| in_bucket(hash_of(&entry.key)));
             }
         }
         (entries, (to < self.buckets.len()).then_some(to))
