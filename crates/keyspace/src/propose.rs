@@ -72,7 +72,7 @@ impl Keyspace {
                             on_their_way.push(Box::pin(async move { (number, proposal.await) }));
                         }
                     }
-                    if let Some((due, is_part)) = proposer.leads().then(|| self.due(SWEEP_KEYS)).flatten() {
+                    if let Some((due, is_part)) = proposer.leads().then(|| blocking(|| self.due(SWEEP_KEYS))).flatten() {
                         number += 1;
                         sweeping = Some(number);
                         if is_part {
@@ -94,7 +94,11 @@ impl Keyspace {
         batch: Vec<Submitted>,
         proposer: &Arc<dyn Proposer>,
     ) -> Option<BoxFuture<'static, Result<(), SubmitError>>> {
-        let fields = payload::encode_units(rand::random(), batch.iter().map(|submitted| &submitted.item));
+        let encode = || payload::encode_units(rand::random(), batch.iter().map(|submitted| &submitted.item));
+        let fields = match batch.iter().map(bytes_of).sum::<usize>() {
+            0..=ENTRY_BYTES_MAX => encode(),
+            _ => blocking(encode),
+        };
         if let Err(text) = proposer.check_room(fields.len()) {
             self.refuse(batch, SubmitError::Refused(text));
             return None;
@@ -163,12 +167,25 @@ async fn gather(line: &mut mpsc::UnboundedReceiver<Submitted>, gathered: &mut Ve
     }
 }
 
-/// Batches that fit an entry each, but for a single large unit.
-fn divide(gathered: Vec<Submitted>) -> Vec<Vec<Submitted>> {
-    let bytes_of = |submitted: &Submitted| match &submitted.item {
+/// Bytes that it has in an entry, about.
+fn bytes_of(submitted: &Submitted) -> usize {
+    match &submitted.item {
         Item::Unit(unit) => unit.bytes(),
         Item::Unblock(_) => 16,
-    };
+    }
+}
+
+/// Runs what may take long, copying half a gigabyte or reading the LSM, without holding up what else runs on these threads:
+/// heartbeats do.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// Batches that fit an entry each, but for a single large unit.
+fn divide(gathered: Vec<Submitted>) -> Vec<Vec<Submitted>> {
     if gathered.iter().map(bytes_of).sum::<usize>() <= GATHERED_BYTES {
         return vec![gathered];
     }
