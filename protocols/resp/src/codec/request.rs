@@ -124,6 +124,19 @@ impl Parser {
 
     /// The number behind the first byte of the line at `at`; moves behind the line.
     fn number(&mut self, input: &[u8], too_long: &str) -> Result<Option<Option<i64>>, ProtocolError> {
+        // Most have one or two digits.
+        let short = match input.get(self.at..) {
+            Some(&[_, ones @ b'0'..=b'9', b'\r', _, ..]) => Some((ones - b'0', 4)),
+            Some(&[_, tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..]) => {
+                Some(((tens - b'0') * 10 + (ones - b'0'), 5))
+            }
+            _ => None,
+        };
+        if let Some((number, bytes)) = short {
+            self.at += bytes;
+            self.scanned = self.at;
+            return Ok(Some(Some(number.into())));
+        }
         let from = self.scanned.max(self.at);
         let Some(end) = memchr::memchr(b'\r', &input[from..]).map(|found| from + found) else {
             self.scanned = input.len();
