@@ -59,6 +59,7 @@ integration: tools build
 	integration/rest/run
 	integration/cluster/failover
 	integration/haproxy/run
+	integration/cluster/simulation
 	integration/cluster/torture $(ROUNDS)
 	integration/differential/run
 	integration/tpch/run $(SF)
