@@ -149,3 +149,33 @@ fn garbage_is_turned_away() {
     }
     bounded(&server, before);
 }
+
+/// A few bytes that ask for gigabytes are refused before they are in the log: behind it they would end the node, and each start.
+#[test]
+fn small_commands_that_need_much_memory_are_refused() {
+    let mut server = perigee_tests::options().flag(&["--memory", "512MB"]).with_redis().start().unwrap();
+    let mut client = connect(&server);
+    let refused = |reply: Value| assert!(reply.to_string().contains("OOM"), "{reply}");
+    let huge = "4294967295";
+    refused(client.ask(&["SETBIT", "bits", huge, "1"]));
+    refused(client.ask(&["SETRANGE", "text", "500000000", "x"]));
+    refused(client.ask(&["BITFIELD", "field", "SET", "u8", "4294967280", "1"]));
+    refused(client.ask(&["PERIGEE.ONCE", "once", "SETBIT", "bits", huge, "1"]));
+    let script = "for i = 1, 8 do redis.call('SETBIT', KEYS[1] .. i, ARGV[1], 1) end";
+    refused(client.ask(&["EVAL", script, "1", "scripted", huge]));
+    client.line("MULTI");
+    for number in 0..14 {
+        client.ask(&["SETBIT", &format!("m{number}"), "1000000000", "1"]);
+    }
+    refused(client.line("EXEC"));
+    assert_eq!(client.line("DBSIZE"), Value::Integer(0), "nothing was written");
+    // What fits goes on, and a long string takes bits anywhere in it.
+    assert_eq!(client.ask(&["SETBIT", "bits", "80000000", "1"]), Value::Integer(0));
+    for _ in 0..100 {
+        assert!(!client.ask(&["SETBIT", "bits", "79999999", "1"]).to_string().contains("OOM"));
+    }
+    drop(client);
+    server.kill();
+    server.restart().unwrap();
+    assert_eq!(connect(&server).line("STRLEN bits"), Value::Integer(10_000_001));
+}

@@ -297,3 +297,32 @@ async fn two_doors_change_one_role_and_lose_nothing() {
     let expected = Value::Integer(100 + ROUNDS as i64 - 1);
     assert_eq!(limit.items().unwrap()[1].items().unwrap()[0], expected);
 }
+
+/// Series are found by their labels: a filter is no way around the patterns of keys.
+#[test]
+fn filters_show_what_the_user_may_read() {
+    let server = guarded();
+    let mut admin = user(server.redis(), "postgres", SECRET);
+    admin.line("TS.CREATE secret LABELS a b");
+    admin.line("TS.ADD secret 1 7");
+    admin.line("TS.CREATE app:1 LABELS a b c d");
+    admin.line("TS.ADD app:1 1 8");
+    assert_eq!(admin.line("ACL SETUSER bob on >pw ~app:* +@all -@dangerous"), ok());
+    let mut bob = user(server.redis(), "bob", "pw");
+    check(
+        &mut bob,
+        "TS.INFO secret => NOPERM
+         TS.MRANGE - + FILTER a=b => ERR TSDB: the current user doesn't have read permission
+         TS.MREVRANGE - + FILTER a=b => ERR TSDB: the current user doesn't have read permission
+         TS.MGET FILTER a=b => ERR TSDB: the current user doesn't have read permission
+         TS.QUERYINDEX a=b => [\"app:1\"]
+         TS.MGET FILTER a=b c=d => [[\"app:1\"
+         MULTI => OK
+         SET app:2 x => QUEUED
+         TS.MGET FILTER a=b => QUEUED
+         EXEC => [OK, (error) ERR TSDB: the current user",
+    );
+    let script = "return redis.call('TS.MGET', 'FILTER', 'a=b')";
+    assert!(bob.ask(&["EVAL", script, "0"]).to_string().contains("read permission"));
+    assert_eq!(admin.line("TS.MGET FILTER a=b").items().map(<[Value]>::len), Some(2));
+}

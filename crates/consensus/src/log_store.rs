@@ -21,7 +21,7 @@ use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 use perigee_log::{ChainHash, Log, LogError, Record};
-use perigee_runtime::Clock;
+use perigee_runtime::{Clock, Passing};
 use perigee_types::{Hlc, LogIndex, Term};
 
 use crate::answer::InFlightCount;
@@ -199,6 +199,8 @@ pub(crate) struct LogStore {
     clock: Arc<dyn Clock>,
     /// Time of the last entry; the next one's is above it.
     time: Hlc,
+    /// Goes on from there, whatever becomes of the clock.
+    passing: Passing,
     durability: Durability,
     /// Where entries are durable once this node has them: what is on its way.
     alone: Option<Arc<InFlightCount>>,
@@ -214,7 +216,9 @@ impl LogStore {
         durability: Durability,
         alone: Option<Arc<InFlightCount>>,
     ) -> Self {
-        Self { shared, queue, clock, time, durability, alone }
+        let passing = Passing::default();
+        passing.saw(time.micros(), &*clock);
+        Self { shared, queue, clock, time, passing, durability, alone }
     }
 
     /// Whether these entries are all that is on its way, and the disk is fast: then nobody gains by the writer's turn.
@@ -283,7 +287,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let now = self.clock.now_micros();
+        let now = self.passing.now_micros(&*self.clock);
         let entries = entries.into_iter();
         let mut records = Vec::with_capacity(entries.size_hint().0);
         let (mut bytes, mut must_sync) = (0, false);
@@ -292,7 +296,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             if entry.time == Hlc::default() {
                 entry.time = self.time.next(now);
             }
-            self.time = self.time.max(entry.time);
+            if entry.time > self.time {
+                self.time = entry.time;
+                self.passing.saw(entry.time.micros(), &*self.clock);
+            }
             must_sync |= entry.is_membership();
             let record = entry.to_record()?;
             bytes += record.payload.len();

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::db::{Db, Due, Position};
 use crate::effects::Observed;
-use crate::error::Block;
+use crate::error::{Block, Error};
 use crate::payload::{self, GONE, Header, Item, PART, SWEEP, TRANSACTION, UNITS, WHOLE};
 use crate::run::{Ran, run_command};
 use crate::service::{Answer, Answered, Finished, Keyspace, LocalWaiter, SubmitError, Submitted};
@@ -54,7 +54,20 @@ impl Keyspace {
             }
             SWEEP => {
                 let due = payload::take_due(&mut fields).ok_or(BROKEN)?;
-                self.sweep(state, index, Due { until: due.until.min(now), ..due })
+                let run = EntryRun {
+                    keyspace: self,
+                    state,
+                    index: index.0,
+                    now,
+                    origin: header.origin,
+                    own,
+                    seed: 0,
+                    uptime,
+                    n: 0,
+                    logged: 0,
+                    effects: self.effects(),
+                };
+                run.sweep(Due { until: due.until.min(now), ..due })
             }
             UNITS | WHOLE => {
                 let whole = match header.kind {
@@ -138,7 +151,7 @@ impl Keyspace {
     }
 
     fn applied(&self, state: &State, now: i64) {
-        self.applied_ms.fetch_max(now, Ordering::AcqRel);
+        self.passing.saw(u64::try_from(now).unwrap_or(0).saturating_mul(1_000), &*self.clock);
         self.account(state);
     }
 
@@ -176,22 +189,6 @@ impl Keyspace {
         for answer in waiting.into_iter().flatten().filter_map(|submitted| submitted.answer) {
             self.finished.lock().push(Finished::Unit(answer, Err(refused())));
         }
-    }
-
-    fn sweep(&self, state: &mut State, index: LogIndex, due: Due) -> Result<u64, StorageFault> {
-        let mut effects = self.effects();
-        let mut n = 0;
-        for db in state.db_ids() {
-            let position = Position { index: index.0, n };
-            let mut writer = Writer::new(state, Context::new(db, due.until), &mut effects, position, 0);
-            match writer.sweep(self.load.as_ref(), due) {
-                Ok(()) => n += writer.changes,
-                Err(crate::Error::Storage(fault)) => return Err(fault),
-                Err(_) => return Err(StorageFault::Entry("a sweep met a key that it could not load")),
-            }
-        }
-        self.tell(&effects, None);
-        Ok(u64::from(n))
     }
 
     /// How far a sweep would go that ends about `count` keys or all that is due, whichever is less, and whether more may be
@@ -275,6 +272,22 @@ impl EntryRun<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Ends what is due, and the waits for it.
+    fn sweep(mut self, due: Due) -> Result<u64, StorageFault> {
+        let mut effects = std::mem::take(&mut self.effects);
+        for db in self.state.db_ids() {
+            let position = Position { index: self.index, n: self.n };
+            let mut writer = Writer::new(self.state, Context::new(db, due.until), &mut effects, position, 0);
+            match writer.sweep(self.keyspace.load.as_ref(), due) {
+                Ok(()) => self.n += writer.changes,
+                Err(Error::Storage(fault)) => return Err(fault),
+                Err(_) => return Err(StorageFault::Entry("a sweep met a key that it could not load")),
+            }
+        }
+        self.serve(&mut effects, None)?;
+        Ok(u64::from(self.n))
     }
 
     /// Whether a transaction of SQL takes effect: it does when all that it depends on is as it was.

@@ -24,6 +24,7 @@ mod error;
 #[cfg(test)]
 mod fuzz;
 pub mod glob;
+mod growth;
 mod labels;
 pub mod long_double;
 mod made;

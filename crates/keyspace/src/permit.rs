@@ -75,6 +75,15 @@ impl Permit {
         Err(nearest)
     }
 
+    /// Whether a command that finds its keys by what they hold may read this one.
+    #[must_use]
+    pub fn may_read(&self, name: &str, key: &[u8]) -> bool {
+        self.grants.iter().any(|grant| {
+            let fits = |(pattern, read, _): &(Bytes, bool, bool)| *read && glob::matches_case(pattern, key, false);
+            grant.commands.contains_key(name.as_bytes()) && (grant.all_keys || grant.keys.iter().any(fits))
+        })
+    }
+
     fn check_sort(&self, name: &str, args: &[Bytes]) -> Result<(), Denial> {
         if !matches!(name, "sort" | "sort_ro") || self.grants.iter().any(Grant::reads_all_keys) {
             return Ok(());

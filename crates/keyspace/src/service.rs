@@ -9,15 +9,14 @@
 //! One entry is on its way at a time, or two; what comes meanwhile goes into the next one. So one fsync serves all
 //! connections, and a quiet node waits for nobody.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
-use perigee_runtime::Clock;
-use perigee_storage::budget::{Guard, MemoryBudget};
+use perigee_runtime::{Clock, Passing};
+use perigee_storage::budget::{Guard, MemoryBudget, OutOfMemory, Pool};
 use rustc_hash::FxHashMap;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -117,8 +116,8 @@ pub struct Keyspace {
     pub(crate) load: Box<dyn Load + Send + Sync>,
     clock: Arc<dyn Clock>,
     started: Duration,
-    /// Time of the last applied entry, milliseconds.
-    pub(crate) applied_ms: AtomicI64,
+    /// Times of applied entries.
+    pub(crate) passing: Passing,
     /// Tells this process's entries from others'.
     pub(crate) origin: u64,
     line: mpsc::UnboundedSender<Submitted>,
@@ -138,6 +137,7 @@ pub struct Keyspace {
 struct Counted {
     hot: Guard,
     dirty: Guard,
+    all: Pool,
 }
 
 pub(crate) enum Finished {
@@ -159,7 +159,7 @@ impl Keyspace {
             load,
             started: clock.monotonic(),
             clock,
-            applied_ms: AtomicI64::new(0),
+            passing: Passing::default(),
             origin: rand::random(),
             line,
             room: Semaphore::new(LINE_KIB_MAX),
@@ -175,7 +175,7 @@ impl Keyspace {
 
     /// Counts its bytes in the node's budget from now on.
     pub fn count_in(&self, budget: &MemoryBudget) {
-        let counted = Counted { hot: budget.hot.reserve(0), dirty: budget.dirty.reserve(0) };
+        let counted = Counted { hot: budget.hot.reserve(0), dirty: budget.dirty.reserve(0), all: budget.root.clone() };
         *self.counted.lock() = Some(counted);
         self.account(&self.state.read());
     }
@@ -186,6 +186,12 @@ impl Keyspace {
             counted.hot.resize(state.hot_bytes());
             counted.dirty.resize(state.dirty_bytes());
         }
+    }
+
+    /// Takes `bytes` out of the node's memory, where it is counted at all.
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<Option<Guard>, OutOfMemory> {
+        let counted = self.counted.lock();
+        counted.as_ref().map(|counted| counted.all.try_reserve(bytes)).transpose()
     }
 
     /// Itself, for what outlives a call.
@@ -204,11 +210,10 @@ impl Keyspace {
         *self.listener.write() = None;
     }
 
-    /// Now, as reads see it: milliseconds since 1970 UTC, never behind an applied entry.
+    /// Now, as reads see it: milliseconds since 1970 UTC, never behind an applied entry and what has passed since.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        let clock = i64::try_from(self.clock.now_micros() / 1_000).unwrap_or(i64::MAX);
-        clock.max(self.applied_ms.load(Ordering::Acquire))
+        i64::try_from(self.passing.now_micros(&*self.clock) / 1_000).unwrap_or(i64::MAX)
     }
 
     /// Seconds since the node started.
@@ -304,6 +309,7 @@ impl Keyspace {
             let kib = (bytes / 1_024).min(LINE_KIB_MAX);
             Some(self.room.acquire_many(u32::try_from(kib).unwrap_or(u32::MAX)).await)
         };
+        let _growing = self.grow(&unit)?;
         let (answer, answered) = oneshot::channel();
         self.put(Submitted { item: Item::Unit(unit), answer: Some(answer) })?;
         let Answered { answer, commands } = answered.await.unwrap_or(Err(SubmitError::Unknown))?;

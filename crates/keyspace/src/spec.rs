@@ -4,6 +4,7 @@ use bitflags::bitflags;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::growth::Growth;
 use crate::{Reader, Reply, Result, Writer};
 
 bitflags! {
@@ -273,6 +274,8 @@ pub struct Spec {
     pub summary: &'static str,
     /// Its subcommands.
     pub subcommands: &'static [&'static Spec],
+    /// What it may add to memory.
+    pub grows: Growth,
     /// Its code.
     pub run: Run,
 }
@@ -289,8 +292,15 @@ impl Spec {
         since: "1.0.0",
         summary: "",
         subcommands: &[],
+        grows: Growth::Little,
         run: Run::Door,
     };
+
+    /// Whether it finds its keys by what they hold: who may not read all of them is told so, or is not shown them.
+    #[must_use]
+    pub fn finds_keys(&self) -> bool {
+        self.keys.is_empty() && self.category.contains(Category::TIMESERIES)
+    }
 
     /// Whether a call with `count` arguments, the name included, is right.
     #[must_use]

@@ -15,7 +15,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, Passing, SystemClock};
 pub use files::{File, FileLock, Files};
 pub use spawner::{Spawner, SystemSpawner};
 pub use system_files::SystemFiles;

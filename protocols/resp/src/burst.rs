@@ -160,6 +160,7 @@ impl Session {
             client: self.client.id,
             must_not_wait: true,
             no_touch: self.no_touch,
+            permit,
             ..keyspace.context(self.db_id())
         };
         match keyspace.read(&context, commands) {

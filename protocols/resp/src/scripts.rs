@@ -16,6 +16,9 @@ impl Session {
     pub(crate) fn unit(&mut self, commands: Vec<Command>) -> Unit {
         let mut unit =
             Unit { db: self.db_id(), resp3: self.resp3, client: self.client.id, commands, ..Unit::default() };
+        if unit.commands.iter().any(|command| command.spec.finds_keys()) {
+            unit.permit = self.script_permit();
+        }
         if unit.commands.iter().any(|command| command.spec.group == Group::Scripting) {
             unit.refuse.set(Refuse::MEMORY, self.shared.is_out_of_memory());
             unit.refuse.set(Refuse::REPLICAS, self.shared.lacks_replicas());
@@ -28,7 +31,7 @@ impl Session {
     }
 
     /// What the user's scripts may do; `None` for everything.
-    fn script_permit(&mut self) -> Option<Arc<Permit>> {
+    pub(crate) fn script_permit(&mut self) -> Option<Arc<Permit>> {
         if self.user.is_unbounded() {
             return None;
         }

@@ -5,7 +5,11 @@ use mlua::{Lua, MultiValue, Value};
 
 use super::convert;
 use super::number::format_g;
+use super::vm::SMALL_BYTES;
 use crate::args::{is, parse_integer};
+use crate::growth::Growth;
+use crate::object::Str;
+use crate::run::ensure;
 use crate::spec::{Flags, Run};
 use crate::{Denial, Load, Observed, Ran, Refuse, Reply, Spec, StorageFault, Writer, run_command};
 
@@ -22,9 +26,15 @@ pub(super) struct Host<'h, 'w> {
     pub(super) has_read: bool,
     /// The last error of a call.
     last_error: Option<String>,
+    /// By how many bytes its calls have made strings longer than what they were given.
+    grown: u64,
     /// Why the node must stop.
     pub(super) fault: Option<StorageFault>,
 }
+
+/// How far a script may make strings longer by naming places in them: a unit of commands is asked for that before it is logged, and
+/// nobody knows what a script will do.
+const GROWN_BYTES_MAX: u64 = 128 << 20;
 
 /// The arguments of a call as bytes.
 pub(super) fn words(lua: &Lua, args: &MultiValue) -> Result<Vec<Bytes>, String> {
@@ -47,6 +57,15 @@ pub(super) fn words(lua: &Lua, args: &MultiValue) -> Result<Vec<Bytes>, String> 
         });
     }
     Ok(words)
+}
+
+/// Whether Lua may be given it beyond the limit of memory: see [`SMALL_BYTES`].
+fn is_small(reply: &Reply) -> bool {
+    match reply {
+        Reply::Bulk(bytes) => bytes.len() <= SMALL_BYTES,
+        Reply::Status(_) | Reply::Integer(_) | Reply::Null | Reply::Double(_) | Reply::Boolean(_) => true,
+        _ => false,
+    }
 }
 
 /// Commands that scripts may use and that the keyspace has not: what they do here is all that they can do.
@@ -112,6 +131,7 @@ impl<'h, 'w> Host<'h, 'w> {
             has_written: false,
             has_read: false,
             last_error: None,
+            grown: 0,
             fault: None,
         }
     }
@@ -150,6 +170,12 @@ impl<'h, 'w> Host<'h, 'w> {
                 }
                 self.last_error = Some(text.clone());
                 Ok(Err(text))
+            }
+            Ok(reply) if is_small(&reply) => {
+                let limit = lua.set_memory_limit(0)?;
+                let value = convert::to_lua(lua, &reply, self.resp3());
+                lua.set_memory_limit(limit)?;
+                value.map(Ok)
             }
             Ok(reply) => convert::to_lua(lua, &reply, self.resp3()).map(Ok),
         }
@@ -260,6 +286,17 @@ impl<'h, 'w> Host<'h, 'w> {
         {
             let name = String::from_utf8_lossy(&words[0]);
             return Err(format!("ERR {name} command is not allowed with BLOCK option from scripts"));
+        }
+        if let (Growth::To(bytes), Some(key)) = (spec.grows, words.get(1)) {
+            if let Err(fault) = ensure(self.writer.state, self.load, self.writer.context.db, key) {
+                self.fault = Some(fault);
+                return Err("ERR the node stops".to_owned());
+            }
+            let held = self.writer.get::<Str>(key).ok().flatten().map_or(0, Str::len);
+            self.grown = self.grown.saturating_add(bytes(words).saturating_sub(held as u64));
+            if self.grown > GROWN_BYTES_MAX {
+                return Err("OOM command not allowed when used memory > 'maxmemory'.".to_owned());
+            }
         }
         let refuse = if self.has_written { Refuse::empty() } else { self.writer.context.refuse };
         if refuse.contains(Refuse::REPLICAS) && spec.flags.contains(Flags::WRITE) {

@@ -6,7 +6,7 @@ use mlua::{Lua, MultiValue, Result, Table, Value};
 use parking_lot::Mutex;
 
 use super::number::format_g;
-use super::vm::raise;
+use super::vm::{Budget, MEMORY_BYTES_MAX, out_of_memory, raise};
 
 /// What scripts may set for themselves.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ fn write_number(value: f64, settings: &Settings, out: &mut Vec<u8>) -> std::resu
 }
 
 /// How many elements a table has as an array; `None` for an object.
-fn array_length(table: &Table, settings: &Settings) -> std::result::Result<Option<i64>, String> {
+fn array_length(table: &Table, settings: &Settings, budget: &Budget) -> std::result::Result<Option<i64>, Failed> {
     let (mut max, mut items) = (0_i64, 0_i64);
     let mut is_array = true;
     let walked = table.for_each(|key: Value, _: Value| {
@@ -86,15 +86,15 @@ fn array_length(table: &Table, settings: &Settings) -> std::result::Result<Optio
         is_array &= key >= 1;
         max = max.max(key);
         items += 1;
-        Ok(())
+        budget.charge(2)
     });
-    walked.map_err(|error| error.to_string())?;
+    walked.map_err(Failed::Lua)?;
     if !is_array {
         return Ok(None);
     }
     if settings.sparse_ratio > 0 && max > items.saturating_mul(settings.sparse_ratio) && max > settings.sparse_safe {
         if !settings.sparse_convert {
-            return Err(cannot("table", "excessively sparse array"));
+            return Err(cannot("table", "excessively sparse array").into());
         }
         return Ok(None);
     }
@@ -141,11 +141,31 @@ impl Key {
     }
 }
 
-/// Writes a value. Nesting is kept apart from the thread's stack.
-fn write(value: &Value, settings: &Settings, out: &mut Vec<u8>) -> std::result::Result<(), String> {
+/// Why a value was not written.
+enum Failed {
+    Text(String),
+    /// Of Lua itself, or the end of the script.
+    Lua(mlua::Error),
+}
+
+impl From<String> for Failed {
+    fn from(text: String) -> Self {
+        Failed::Text(text)
+    }
+}
+
+/// Writes a value. Nesting is kept apart from the thread's stack. A table that stands in many places is written in each, so
+/// little may become very much.
+fn write(value: &Value, settings: &Settings, budget: &Budget, out: &mut Vec<u8>) -> std::result::Result<(), Failed> {
     let mut open: Vec<Open> = Vec::new();
     let mut value = value.clone();
+    let mut charged = 0;
     loop {
+        budget.charge_for(1, out.len() - charged).map_err(Failed::Lua)?;
+        charged = out.len();
+        if charged > MEMORY_BYTES_MAX as usize {
+            return Err(Failed::Lua(out_of_memory()));
+        }
         match &value {
             Value::String(text) => write_string(&text.as_bytes(), out),
             Value::Integer(value) => write_number(*value as f64, settings, out)?,
@@ -156,21 +176,21 @@ fn write(value: &Value, settings: &Settings, out: &mut Vec<u8>) -> std::result::
             Value::Table(table) => {
                 let depth = open.len() + 1;
                 if depth > settings.encode_depth.min(DEPTH_MAX) {
-                    return Err(format!("Cannot serialise, excessive nesting ({depth})"));
+                    return Err(format!("Cannot serialise, excessive nesting ({depth})").into());
                 }
-                open.push(match array_length(table, settings)? {
+                open.push(match array_length(table, settings, budget)? {
                     Some(len) if len > 0 => {
                         out.push(b'[');
                         Open::Array { table: table.clone(), next: 1, len }
                     }
                     _ => {
                         out.push(b'{');
-                        let keys = Key::all_of(table).map_err(|error| error.to_string())?.into_iter();
+                        let keys = Key::all_of(table).map_err(Failed::Lua)?.into_iter();
                         Open::Object { table: table.clone(), keys, is_first: true }
                     }
                 });
             }
-            other => return Err(cannot(other.type_name(), "type not supported")),
+            other => return Err(cannot(other.type_name(), "type not supported").into()),
         }
         // The next value of the innermost table; behind its last one comes the table around it.
         value = loop {
@@ -522,7 +542,7 @@ fn unescape(text: &[u8]) -> Option<(char, usize)> {
     Some((char::from_u32(first)?, 4))
 }
 
-fn decode(lua: &Lua, args: &MultiValue, settings: Settings) -> Result<Value> {
+fn decode(lua: &Lua, args: &MultiValue, settings: Settings, budget: &Budget) -> Result<Value> {
     if args.len() != 1 {
         return Err(raise(lua, "bad argument #1 to 'decode' (expected 1 argument)"));
     }
@@ -532,6 +552,8 @@ fn decode(lua: &Lua, args: &MultiValue, settings: Settings) -> Result<Value> {
         .coerce_string(value)?
         .ok_or_else(|| raise(lua, &format!("bad argument #1 to 'decode' (string expected, got {kind})")))?;
     let text = text.as_bytes();
+    // Each byte may be a value.
+    budget.charge(text.len() as u64)?;
     if text.len() >= 2 && (text[0] == 0 || text[1] == 0) {
         return Err(raise(lua, "JSON parser does not support UTF-16 or UTF-32"));
     }
@@ -567,10 +589,10 @@ fn number_setting(
 }
 
 /// The library.
-pub(super) fn create(lua: &Lua) -> Result<Table> {
+pub(super) fn create(lua: &Lua, budget: &Arc<Budget>) -> Result<Table> {
     let shared: Shared = Arc::new(Mutex::new(DEFAULT));
     let table = lua.create_table()?;
-    let own = Arc::clone(&shared);
+    let (own, spent) = (Arc::clone(&shared), Arc::clone(budget));
     table.raw_set(
         "encode",
         lua.create_function(move |lua, args: MultiValue| {
@@ -579,16 +601,19 @@ pub(super) fn create(lua: &Lua) -> Result<Table> {
             }
             let mut out = Vec::new();
             let settings = *own.lock();
-            write(&args[0], &settings, &mut out).map_err(|text| raise(lua, &text))?;
+            write(&args[0], &settings, &spent, &mut out).map_err(|failed| match failed {
+                Failed::Text(text) => raise(lua, &text),
+                Failed::Lua(error) => error,
+            })?;
             lua.create_string(out)
         })?,
     )?;
-    let own = Arc::clone(&shared);
+    let (own, spent) = (Arc::clone(&shared), Arc::clone(budget));
     table.raw_set(
         "decode",
         lua.create_function(move |lua, args: MultiValue| {
             let settings = *own.lock();
-            decode(lua, &args, settings)
+            decode(lua, &args, settings, &spent)
         })?,
     )?;
     let own = Arc::clone(&shared);

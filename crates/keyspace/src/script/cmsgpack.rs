@@ -1,9 +1,11 @@
 //! The `cmsgpack` library: MessagePack.
 
+use std::sync::Arc;
+
 use mlua::{Lua, MultiValue, Result, Table, Value};
 
 use super::number::to_integer;
-use super::vm::raise;
+use super::vm::{Budget, MEMORY_BYTES_MAX, out_of_memory, raise, raised};
 
 /// Tables nested deeper are written as nil.
 const NESTING_MAX: usize = 16;
@@ -74,7 +76,7 @@ fn write_number(value: f64, out: &mut Vec<u8>) {
 }
 
 /// How many entries a table has, and whether their keys are the numbers from 1 to that.
-fn shape(table: &Table) -> Result<(usize, bool)> {
+fn shape(table: &Table, budget: &Budget) -> Result<(usize, bool)> {
     let (mut count, mut max, mut is_array) = (0, 0, true);
     super::convert::for_each(table, |key, _| {
         count += 1;
@@ -82,12 +84,17 @@ fn shape(table: &Table) -> Result<(usize, bool)> {
             Value::Integer(key) if key > 0 => max = max.max(key),
             _ => is_array = false,
         }
-        Ok(())
+        budget.charge(2)
     })?;
     Ok((count, is_array && usize::try_from(max) == Ok(count)))
 }
 
-fn write(value: &Value, level: usize, out: &mut Vec<u8>) -> Result<()> {
+/// Writes a value. A table that stands in many places is written in each, so little may become very much.
+fn write(value: &Value, level: usize, budget: &Budget, out: &mut Vec<u8>) -> Result<()> {
+    if out.len() > MEMORY_BYTES_MAX as usize {
+        return Err(out_of_memory());
+    }
+    budget.charge_for(1, if let Value::String(text) = value { text.as_bytes().len() } else { 0 })?;
     match value {
         Value::String(text) => {
             let text = text.as_bytes();
@@ -98,17 +105,17 @@ fn write(value: &Value, level: usize, out: &mut Vec<u8>) -> Result<()> {
         Value::Integer(value) => write_integer(*value, out),
         Value::Number(value) => write_number(*value, out),
         Value::Table(table) if level < NESTING_MAX => {
-            let (count, is_array) = shape(table)?;
+            let (count, is_array) = shape(table, budget)?;
             if is_array {
                 write_head(out, count, Some((0x90, 15)), [None, Some(0xdc), Some(0xdd)]);
                 for n in 1..=count {
-                    write(&table.raw_get(n)?, level + 1, out)?;
+                    write(&table.raw_get(n)?, level + 1, budget, out)?;
                 }
             } else {
                 write_head(out, count, Some((0x80, 15)), [None, Some(0xde), Some(0xdf)]);
                 super::convert::for_each(table, |key, value| {
-                    write(&key, level + 1, out)?;
-                    write(&value, level + 1, out)
+                    write(&key, level + 1, budget, out)?;
+                    write(&value, level + 1, budget, out)
                 })?;
             }
         }
@@ -231,7 +238,7 @@ fn argument(lua: &Lua, args: &MultiValue, n: usize, name: &str, default: Option<
 }
 
 /// Reads values: all of them, or at most `limit` from `offset` on behind where the next begins.
-fn unpack(lua: &Lua, args: &MultiValue, limit: i64, offset: i64) -> Result<MultiValue> {
+fn unpack(lua: &Lua, args: &MultiValue, budget: &Budget, limit: i64, offset: i64) -> Result<MultiValue> {
     let value = args.front().cloned().unwrap_or(Value::Nil);
     let kind = if args.is_empty() { "no value" } else { value.type_name() };
     let wrong = || raise(lua, &format!("bad argument #1 to 'unpack' (string expected, got {kind})"));
@@ -252,12 +259,15 @@ fn unpack(lua: &Lua, args: &MultiValue, limit: i64, offset: i64) -> Result<Multi
     let mut values = Vec::new();
     let limit = if takes_all { i64::MAX } else { limit };
     while !input.rest.is_empty() && (values.len() as i64) < limit {
+        // Each byte may be a value.
+        let before = input.rest.len();
         match input.value(0) {
             Ok(value) => values.push(value),
             Err(Wrong::Short) => return Err(raise(lua, "Missing bytes in input.")),
             Err(Wrong::Format) => return Err(raise(lua, "Bad data format in input.")),
             Err(Wrong::Lua(error)) => return Err(error),
         }
+        budget.charge((before - input.rest.len()) as u64)?;
         if values.len() > 7_000 {
             return Err(raise(lua, "too many return values at once; use unpack_one or unpack_limit instead."));
         }
@@ -270,35 +280,42 @@ fn unpack(lua: &Lua, args: &MultiValue, limit: i64, offset: i64) -> Result<Multi
 }
 
 /// The library.
-pub(super) fn create(lua: &Lua) -> Result<Table> {
+pub(super) fn create(lua: &Lua, budget: &Arc<Budget>) -> Result<Table> {
     let table = lua.create_table()?;
+    let own = Arc::clone(budget);
     table.raw_set(
         "pack",
-        lua.create_function(|lua, args: MultiValue| {
+        lua.create_function(move |lua, args: MultiValue| {
             if args.is_empty() {
                 return Err(raise(lua, "bad argument #0 to 'pack' (MessagePack pack needs input.)"));
             }
             let mut out = Vec::new();
             for value in &args {
-                write(value, 0, &mut out).map_err(|_| raise(lua, "a table whose keys are objects has no order"))?;
+                write(value, 0, &own, &mut out).map_err(|error| match raised(&error) {
+                    Some(_) => error,
+                    None => raise(lua, "a table whose keys are objects has no order"),
+                })?;
             }
             lua.create_string(out)
         })?,
     )?;
-    table.raw_set("unpack", lua.create_function(|lua, args: MultiValue| unpack(lua, &args, 0, 0))?)?;
+    let own = Arc::clone(budget);
+    table.raw_set("unpack", lua.create_function(move |lua, args: MultiValue| unpack(lua, &args, &own, 0, 0))?)?;
+    let own = Arc::clone(budget);
     table.raw_set(
         "unpack_one",
-        lua.create_function(|lua, args: MultiValue| {
+        lua.create_function(move |lua, args: MultiValue| {
             let offset = argument(lua, &args, 1, "unpack_one", Some(0))?;
-            unpack(lua, &args, 1, offset)
+            unpack(lua, &args, &own, 1, offset)
         })?,
     )?;
+    let own = Arc::clone(budget);
     table.raw_set(
         "unpack_limit",
-        lua.create_function(|lua, args: MultiValue| {
+        lua.create_function(move |lua, args: MultiValue| {
             let (limit, offset) =
                 (argument(lua, &args, 1, "unpack_limit", None)?, argument(lua, &args, 2, "unpack_limit", Some(0))?);
-            unpack(lua, &args, limit, offset)
+            unpack(lua, &args, &own, limit, offset)
         })?,
     )?;
     table.raw_set("_NAME", "cmsgpack")?;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use mlua::{Lua, Result, Table, Value};
 
 use super::number::to_integer;
+use super::vm::Budget;
 use crate::Reply;
 
 /// A value nested deeper than this is no reply.
@@ -79,9 +80,9 @@ pub(super) fn to_lua(lua: &Lua, reply: &Reply, resp3: bool) -> Result<Value> {
     }
 }
 
-/// What a script returned, as a reply.
-pub(super) fn to_reply(value: &Value, resp3: bool) -> Reply {
-    reply_of(value, resp3, 0).unwrap_or_else(Reply::error)
+/// What a script returned, as a reply. A table that stands in many places is in the reply as often, so it is paid for.
+pub(super) fn to_reply(value: &Value, resp3: bool, budget: &Budget) -> Reply {
+    reply_of(value, resp3, budget, 0).unwrap_or_else(Reply::error)
 }
 
 fn line(bytes: &[u8]) -> String {
@@ -91,7 +92,10 @@ fn line(bytes: &[u8]) -> String {
 /// An error that ends the whole reply.
 type Failed = &'static str;
 
-fn reply_of(value: &Value, resp3: bool, depth: usize) -> std::result::Result<Reply, Failed> {
+fn reply_of(value: &Value, resp3: bool, budget: &Budget, depth: usize) -> std::result::Result<Reply, Failed> {
+    let bytes = if let Value::String(text) = value { text.as_bytes().len() } else { 0 };
+    // The error that the client is given is that of the budget.
+    budget.charge_for(1, bytes).map_err(|_| "ERR script killed")?;
     if depth > DEPTH_MAX {
         return Err("ERR reached lua stack limit");
     }
@@ -101,7 +105,7 @@ fn reply_of(value: &Value, resp3: bool, depth: usize) -> std::result::Result<Rep
         Value::Boolean(true) => Reply::Integer(1),
         Value::Integer(value) => Reply::Integer(*value),
         Value::Number(value) => Reply::Integer(to_integer(*value)),
-        Value::Table(table) => return of_table(table, resp3, depth),
+        Value::Table(table) => return of_table(table, resp3, budget, depth),
         _ => Reply::Null,
     })
 }
@@ -110,7 +114,7 @@ fn field(table: &Table, name: &str) -> Value {
     table.raw_get(name).unwrap_or(Value::Nil)
 }
 
-fn of_table(table: &Table, resp3: bool, depth: usize) -> std::result::Result<Reply, Failed> {
+fn of_table(table: &Table, resp3: bool, budget: &Budget, depth: usize) -> std::result::Result<Reply, Failed> {
     if let Value::String(text) = field(table, "err") {
         return Ok(Reply::Error(line(&text.as_bytes()).trim_end().to_owned().into()));
     }
@@ -135,7 +139,7 @@ fn of_table(table: &Table, resp3: bool, depth: usize) -> std::result::Result<Rep
     if let Value::Table(map) = field(table, "map") {
         let mut pairs = Vec::new();
         visit(&map, |key, value| {
-            pairs.push((reply_of(&key, resp3, depth + 1)?, reply_of(&value, resp3, depth + 1)?));
+            pairs.push((reply_of(&key, resp3, budget, depth + 1)?, reply_of(&value, resp3, budget, depth + 1)?));
             Ok(())
         })?;
         return Ok(Reply::Map(pairs));
@@ -143,7 +147,7 @@ fn of_table(table: &Table, resp3: bool, depth: usize) -> std::result::Result<Rep
     if let Value::Table(set) = field(table, "set") {
         let mut items = Vec::new();
         visit(&set, |key, _| {
-            items.push(reply_of(&key, resp3, depth + 1)?);
+            items.push(reply_of(&key, resp3, budget, depth + 1)?);
             Ok(())
         })?;
         return Ok(Reply::Set(items));
@@ -152,7 +156,7 @@ fn of_table(table: &Table, resp3: bool, depth: usize) -> std::result::Result<Rep
     for n in 1.. {
         match table.raw_get(n).unwrap_or(Value::Nil) {
             Value::Nil => break,
-            item => items.push(reply_of(&item, resp3, depth + 1)?),
+            item => items.push(reply_of(&item, resp3, budget, depth + 1)?),
         }
     }
     Ok(Reply::Array(items))

@@ -1,14 +1,16 @@
 //! The `struct` library: numbers and strings as C lays them out.
 
+use std::sync::Arc;
+
 use mlua::{Lua, MultiValue, Result, Table, Value};
 
 use super::number::to_integer;
-use super::vm::raise;
+use super::vm::{Budget, raise};
 
 /// The most bytes of an integer.
 const INTEGER_BYTES_MAX: usize = 32;
 /// Strings that are packed have at most so many bytes.
-const PACKED_BYTES_MAX: usize = 512 << 20;
+const PACKED_BYTES_MAX: usize = 64 << 20;
 
 /// Where a format stands.
 struct Format<'a> {
@@ -90,7 +92,7 @@ fn number_of(lua: &Lua, args: &MultiValue, n: usize) -> Result<f64> {
     lua.coerce_number(args.get(n).cloned().unwrap_or(Value::Nil))?.ok_or_else(wrong)
 }
 
-fn pack(lua: &Lua, args: MultiValue) -> Result<Value> {
+fn pack(lua: &Lua, args: MultiValue) -> Result<MultiValue> {
     let format = bytes_of(lua, &args, 0)?;
     let mut format = Format { lua, name: "pack", rest: &format, is_little: true, align: 1 };
     let (mut out, mut next) = (Vec::new(), 1);
@@ -137,7 +139,7 @@ fn pack(lua: &Lua, args: MultiValue) -> Result<Value> {
             return Err(raise(lua, "result is too large"));
         }
     }
-    lua.create_string(out).map(Value::String)
+    Ok(MultiValue::from_iter([Value::String(lua.create_string(out)?)]))
 }
 
 fn unpack(lua: &Lua, args: MultiValue) -> Result<MultiValue> {
@@ -206,7 +208,7 @@ fn unpack(lua: &Lua, args: MultiValue) -> Result<MultiValue> {
     Ok(MultiValue::from_iter(values))
 }
 
-fn size(lua: &Lua, args: MultiValue) -> Result<f64> {
+fn size(lua: &Lua, args: MultiValue) -> Result<MultiValue> {
     let format = bytes_of(lua, &args, 0)?;
     let mut format = Format { lua, name: "size", rest: &format, is_little: true, align: 1 };
     let mut at: usize = 0;
@@ -217,14 +219,22 @@ fn size(lua: &Lua, args: MultiValue) -> Result<f64> {
             _ => at = at.saturating_add(padding).saturating_add(size),
         }
     }
-    Ok(at as f64)
+    Ok(MultiValue::from_iter([Value::Number(at as f64)]))
 }
 
 /// The library.
-pub(super) fn create(lua: &Lua) -> Result<Table> {
+pub(super) fn create(lua: &Lua, budget: &Arc<Budget>) -> Result<Table> {
     let table = lua.create_table()?;
-    table.raw_set("pack", lua.create_function(pack)?)?;
-    table.raw_set("unpack", lua.create_function(unpack)?)?;
-    table.raw_set("size", lua.create_function(size)?)?;
+    let charged = |call: fn(&Lua, MultiValue) -> Result<MultiValue>| {
+        let own = Arc::clone(budget);
+        lua.create_function(move |lua, args: MultiValue| {
+            let texts = args.iter().map(|arg| if let Value::String(text) = arg { text.as_bytes().len() } else { 8 });
+            own.charge_for(args.len(), texts.sum::<usize>() * 8)?;
+            call(lua, args)
+        })
+    };
+    table.raw_set("pack", charged(pack)?)?;
+    table.raw_set("unpack", charged(unpack)?)?;
+    table.raw_set("size", charged(size)?)?;
     Ok(table)
 }

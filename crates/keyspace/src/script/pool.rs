@@ -20,6 +20,8 @@ use super::{Function, pattern, random};
 
 /// Instructions between two looks at the budget.
 pub(super) const STEP: u32 = 1_000;
+/// A script that holds more than this pays for it at each of them.
+const LARGE_BYTES: usize = 8 << 20;
 /// Luas of a kind that are kept.
 const KEPT_MAX: usize = 4;
 /// What scripts of one entry may leave for the collector before the next one begins.
@@ -142,19 +144,23 @@ impl Vm {
         }
     }
 
-    /// A script begins that may use so much.
-    pub(super) fn begin(&self, budget: u64, memory: usize, seed: u64) -> mlua::Result<()> {
+    /// A script begins that may use so much. Gives the limit of memory to set when its code begins: under one, everything that
+    /// Rust makes in a Lua costs a call of its own that catches the error.
+    pub(super) fn begin(&self, budget: u64, memory: usize, seed: u64) -> mlua::Result<usize> {
         // What others have left is not its own.
         let left = self.lua.used_memory().saturating_sub(self.bytes);
-        self.lua.set_memory_limit(if memory == 0 { 0 } else { memory.saturating_add(left) })?;
+        let limit = if memory == 0 { 0 } else { memory.saturating_add(left) };
         self.random.seed(seed);
         self.budget.begin(budget);
         let own = Arc::clone(&self.budget);
         // Setting it again makes the count of instructions begin anew, too.
-        self.lua.set_global_hook(HookTriggers::new().every_nth_instruction(STEP), move |_, _| {
-            own.charge(u64::from(STEP))?;
+        self.lua.set_global_hook(HookTriggers::new().every_nth_instruction(STEP), move |lua, _| {
+            // An instruction that joins texts takes as long as they are.
+            let large = lua.used_memory().saturating_sub(LARGE_BYTES) as u64 / 64;
+            own.charge(u64::from(STEP) + large)?;
             Ok(VmState::Continue)
-        })
+        })?;
+        Ok(limit)
     }
 
     /// The function of a script, which has no state of its own: made once for an entry.
@@ -204,7 +210,7 @@ impl Vm {
         budget.begin(u64::MAX);
         let globals = lua.globals();
         let random = random::install(&lua, &globals.raw_get::<Table>("math")?)?;
-        let redis = redis_table(&lua)?;
+        let redis = redis_table(&lua, &budget)?;
         let api = library_table(&lua)?;
         api.raw_set("register_function", false)?;
         let native = natives(&lua, &budget)?;

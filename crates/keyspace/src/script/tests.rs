@@ -297,6 +297,29 @@ fn rep_is_counted() {
     ));
 }
 
+/// A table that stands in many places is written in each of them: little code, very much work.
+#[test]
+fn shared_tables_are_counted() {
+    let mut twin = Twin::new();
+    twin.state.settings.values.insert("script-instruction-budget".to_owned(), "2000000".to_owned());
+    let killed = "(error) ERR script killed: instruction budget of 2000000 is used up";
+    let deep = "local t = {1} for i = 1, 60 do t = {t, t} end";
+    let wide = "local t = {1} for i = 1, 14 do t = {t, t, t, t} end";
+    for script in [
+        format!("{deep} return cjson.encode(t)"),
+        format!("{deep} return pcall(cjson.encode, t)"),
+        format!("{deep} return t"),
+        format!("{wide} return cmsgpack.pack(t)"),
+        format!("{wide} return {{ok = tostring(pcall(cmsgpack.pack, t))}}"),
+        "local s = ('x'):rep(4000000) for i = 1, 100 do redis.sha1hex(s) end".to_owned(),
+        "local s = ('1,'):rep(100000) for i = 1, 100 do cjson.decode('[' .. s .. '1]') end".to_owned(),
+        "local s = ('x'):rep(4000000) for i = 1, 100 do struct.pack('s', s) end".to_owned(),
+        "local s = ('x'):rep(16000000) for i = 1, 1000000 do local t = s .. i end".to_owned(),
+    ] {
+        twin.check(&format!(r#"EVAL "{script}" 0 => {killed}"#));
+    }
+}
+
 /// What C does within one instruction costs what it does.
 #[test]
 fn large_tables_and_texts_are_counted() {

@@ -21,6 +21,10 @@ const LOAD_BUDGET: u64 = 2_000_000;
 /// Bytes of memory unless `script-memory-limit` says otherwise.
 pub(super) const MEMORY_BYTES_MAX: i64 = 64 << 20;
 
+/// What Lua is given beyond the limit of memory; the script meets that with its next step all the same. Under a limit each thing
+/// that Rust makes in a Lua costs as much as a small command.
+pub(super) const SMALL_BYTES: usize = 4 << 10;
+
 /// An error that Rust raised within a script.
 #[derive(Clone, Debug)]
 pub(super) struct Raised {
@@ -63,7 +67,8 @@ pub(super) fn raise_table(text: String) -> mlua::Error {
     mlua::Error::external(Raised { text, is_table: true })
 }
 
-fn raised(error: &mlua::Error) -> Option<&Raised> {
+/// What Rust raised, where it is that.
+pub(super) fn raised(error: &mlua::Error) -> Option<&Raised> {
     error.chain().find_map(|cause| cause.downcast_ref::<Raised>())
 }
 
@@ -80,6 +85,11 @@ impl Budget {
         self.used.store(0, Ordering::Relaxed);
         self.max.store(max, Ordering::Relaxed);
         self.is_over.store(false, Ordering::Relaxed);
+    }
+
+    /// For `items` that Rust walks over and `bytes` that it reads or writes, in one instruction of the script.
+    pub(super) fn charge_for(&self, items: usize, bytes: usize) -> mlua::Result<()> {
+        self.charge((items as u64).saturating_mul(8).saturating_add(bytes as u64 / 16))
     }
 
     pub(super) fn charge(&self, count: u64) -> mlua::Result<()> {
@@ -164,11 +174,11 @@ pub(crate) fn run<'w>(writer: &mut Writer<'w>, load: &'w dyn Load, start: &Start
     writer.context.waited = false;
     writer.context.resp3 = false;
     let kind = if start.function.is_some() { Kind::Function } else { Kind::Script };
-    let vm = writer.luas().take(kind).and_then(|vm| vm.begin(budget, memory, seed).map(|()| vm));
+    let vm = writer.luas().take(kind).and_then(|vm| vm.begin(budget, memory, seed).map(|limit| (vm, limit)));
     let host = RefCell::new(Host::new(writer, load, start.is_read_only, start.allows_oom));
     let (reply, is_sound) = match &vm {
-        Ok(vm) => {
-            let ran = run_in(vm, &host, start);
+        Ok((vm, limit)) => {
+            let ran = run_in(vm, *limit, &host, start);
             let is_sound = ran.is_ok();
             let reply = if vm.budget.is_over() {
                 Reply::error(vm.budget.text())
@@ -185,7 +195,7 @@ pub(crate) fn run<'w>(writer: &mut Writer<'w>, load: &'w dyn Load, start: &Start
     if has_read && writer.context.observed.contains(Observed::READS) {
         writer.effects.reads.extend_from_slice(start.keys);
     }
-    if let Ok(vm) = vm {
+    if let Ok((vm, _)) = vm {
         writer.luas().put(vm, is_sound);
     }
     writer.context = context;
@@ -195,8 +205,11 @@ pub(crate) fn run<'w>(writer: &mut Writer<'w>, load: &'w dyn Load, start: &Start
     }
 }
 
-fn run_in(vm: &Vm, host: &RefCell<Host<'_, '_>>, start: &Start<'_>) -> mlua::Result<Reply> {
+fn run_in(vm: &Vm, limit: usize, host: &RefCell<Host<'_, '_>>, start: &Start<'_>) -> mlua::Result<Reply> {
     let lua = &vm.lua;
+    if start.keys.iter().chain(start.args).map(|item| item.len() + 16).sum::<usize>() > SMALL_BYTES {
+        lua.set_memory_limit(limit)?;
+    }
     let strings = |items: &[Bytes]| {
         let table = lua.create_table_with_capacity(items.len(), 0)?;
         for item in items {
@@ -213,7 +226,9 @@ fn run_in(vm: &Vm, host: &RefCell<Host<'_, '_>>, start: &Start<'_>) -> mlua::Res
         let call = |is_protected: bool| {
             let budget = Arc::clone(&vm.budget);
             scope.create_function(move |lua, args: MultiValue| {
-                budget.charge(100)?;
+                let texts =
+                    args.iter().map(|arg| if let Value::String(text) = arg { text.as_bytes().len() } else { 8 });
+                budget.charge(100 + texts.sum::<usize>() as u64 / 16)?;
                 let mut host = host.try_borrow_mut().map_err(|_| raise(lua, "redis.call calls itself"))?;
                 match host.call(lua, &args)? {
                     Ok(value) => Ok(value),
@@ -250,6 +265,7 @@ fn run_in(vm: &Vm, host: &RefCell<Host<'_, '_>>, start: &Start<'_>) -> mlua::Res
                 code
             }
             Some(name) => {
+                lua.set_memory_limit(limit)?;
                 let functions = vm.register(&code)?;
                 let (_, function) = functions
                     .into_iter()
@@ -262,9 +278,12 @@ fn run_in(vm: &Vm, host: &RefCell<Host<'_, '_>>, start: &Start<'_>) -> mlua::Res
         for (name, function) in HOST_FUNCTIONS.iter().zip(commands) {
             vm.redis.raw_set(*name, function)?;
         }
-        let (ok, value) = vm.protected.call::<(bool, Value)>((function, &vm.handler))?;
+        lua.set_memory_limit(limit)?;
+        let ran = vm.protected.call::<(bool, Value)>((function, &vm.handler));
+        lua.set_memory_limit(0)?;
+        let (ok, value) = ran?;
         let resp3 = host.try_borrow().is_ok_and(|host| host.resp3());
-        Ok(if ok { convert::to_reply(&value, resp3) } else { failure(start.name, &value) })
+        Ok(if ok { convert::to_reply(&value, resp3, &vm.budget) } else { failure(start.name, &value) })
     })
 }
 
@@ -294,7 +313,8 @@ fn error_table(lua: &Lua, text: &str) -> mlua::Result<Value> {
 pub(crate) fn load_library(code: &[u8]) -> std::result::Result<Vec<Function>, String> {
     let load = || {
         let vm = Vm::take(Kind::Function)?;
-        vm.begin(LOAD_BUDGET, MEMORY_BYTES_MAX as usize, 0)?;
+        let limit = vm.begin(LOAD_BUDGET, MEMORY_BYTES_MAX as usize, 0)?;
+        vm.lua.set_memory_limit(limit)?;
         let loaded = vm
             .lua
             .load(code)
@@ -452,18 +472,19 @@ pub(super) fn natives(lua: &Lua, budget: &Arc<Budget>) -> mlua::Result<Table> {
     // A clock that only instructions move: the same everywhere.
     let clock = lua.create_function(move |_, ()| Ok(own.used.load(Ordering::Relaxed) as f64 / 1e8))?;
     native.raw_set("clock", clock)?;
-    let library = lua.create_function(|lua, name: mlua::String| match &*name.as_bytes() {
-        b"cjson" => cjson::create(lua),
-        b"cmsgpack" => cmsgpack::create(lua),
+    let own = Arc::clone(budget);
+    let library = lua.create_function(move |lua, name: mlua::String| match &*name.as_bytes() {
+        b"cjson" => cjson::create(lua, &own),
+        b"cmsgpack" => cmsgpack::create(lua, &own),
         b"bit" => bits::create(lua),
-        _ => pack::create(lua),
+        _ => pack::create(lua, &own),
     })?;
     native.raw_set("library", library)?;
     Ok(native)
 }
 
 /// `redis`, without what needs the keyspace.
-pub(super) fn redis_table(lua: &Lua) -> mlua::Result<Table> {
+pub(super) fn redis_table(lua: &Lua, budget: &Arc<Budget>) -> mlua::Result<Table> {
     let table = library_table(lua)?;
     for name in HOST_FUNCTIONS {
         table.raw_set(name, false)?;
@@ -497,13 +518,15 @@ pub(super) fn redis_table(lua: &Lua) -> mlua::Result<Table> {
             Ok(Value::Table(status))
         })?,
     )?;
+    let own = Arc::clone(budget);
     table.raw_set(
         "sha1hex",
-        lua.create_function(|lua, args: MultiValue| {
+        lua.create_function(move |lua, args: MultiValue| {
             if args.len() != 1 {
                 return Err(raise_table("ERR wrong number of arguments".to_owned()));
             }
             let text = lua.coerce_string(args[0].clone())?;
+            own.charge_for(8, text.as_ref().map_or(0, |text| text.as_bytes().len()))?;
             lua.create_string(sha1_hex(text.map(|text| text.as_bytes().to_vec()).unwrap_or_default().as_slice()))
         })?,
     )?;

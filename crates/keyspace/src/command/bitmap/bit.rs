@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::bit_offset;
 use crate::args::parse_integer;
+use crate::growth::Growth;
 use crate::object::Str;
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, EventClass, Reader, Reply, Result, Writer};
@@ -18,6 +19,9 @@ pub(super) static SETBIT: Spec = Spec {
     group: Group::Bitmap,
     since: "2.2.0",
     summary: "Sets or clears one bit of a string",
+    grows: Growth::To(|args| {
+        args.get(2).and_then(|offset| parse_integer(offset)).map_or(0, |bit| bit.unsigned_abs() / 8)
+    }),
     run: Run::Write(setbit),
     ..Spec::DEFAULT
 };

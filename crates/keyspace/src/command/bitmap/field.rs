@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::bit_offset;
-use crate::args::{Cursor, parse_integer};
+use crate::args::{Cursor, is, parse_integer};
+use crate::growth::Growth;
 use crate::object::Str;
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, EventClass, Reader, Reply, Result, State, Writer};
@@ -21,6 +22,7 @@ pub(super) static BITFIELD: Spec = Spec {
     group: Group::Bitmap,
     since: "3.2.0",
     summary: "Reads and writes integers of any width in a string",
+    grows: Growth::To(farthest),
     run: Run::Write(bitfield),
     ..Spec::DEFAULT
 };
@@ -37,6 +39,16 @@ pub(super) static BITFIELD_RO: Spec = Spec {
     run: Run::Read(bitfield_ro),
     ..Spec::DEFAULT
 };
+
+/// The last byte, about, that SET or INCRBY among these arguments writes.
+fn farthest(args: &[Bytes]) -> u64 {
+    let writes = |word: &Bytes| is(word, "set") || is(word, "incrby");
+    let offset = |text: &Bytes| match text.strip_prefix(b"#") {
+        Some(number) => parse_integer(number).map(|number| number.unsigned_abs().saturating_mul(64)),
+        None => parse_integer(text).map(i64::unsigned_abs),
+    };
+    args.windows(3).filter(|words| writes(&words[0])).filter_map(|words| offset(&words[2])).max().unwrap_or(0) / 8
+}
 
 /// What becomes of a value that its type does not hold.
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::args::is;
+use crate::growth::Growth;
 use crate::object::{Str, Value};
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, EventClass, Reply, Result, Writer};
@@ -21,6 +22,7 @@ pub(super) static BITOP: Spec = Spec {
     since: "2.6.0",
     summary: "Combines strings bit by bit into another",
     run: Run::Write(bitop),
+    grows: Growth::Copies,
     ..Spec::DEFAULT
 };
 

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::query::{Form, Found, Query};
+use crate::growth::Growth;
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Reader, Reply, Result, Writer};
 
@@ -35,6 +36,7 @@ pub(super) static GEOSEARCHSTORE: Spec = Spec {
     since: "6.2.0",
     summary: "Keeps members within a circle or a box",
     run: Run::Write(geosearchstore),
+    grows: Growth::Copies,
     ..Spec::DEFAULT
 };
 

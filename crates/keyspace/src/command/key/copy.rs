@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::db_number;
 use crate::args::Cursor;
+use crate::growth::Growth;
 use crate::object::Value;
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, EventClass, Reply, Result, Writer};
@@ -22,6 +23,7 @@ pub(super) static COPY: Spec = Spec {
     since: "6.2.0",
     summary: "Puts what a key holds also under another key",
     run: Run::Write(copy),
+    grows: Growth::Copies,
     ..Spec::DEFAULT
 };
 /// MOVE

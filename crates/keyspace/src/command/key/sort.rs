@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 
 use crate::args::{Cursor, parse_float};
+use crate::growth::Growth;
 use crate::object::{List, ListLimits, Object, Value};
 use crate::spec::{Begin, Category, Find, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, EventClass, Reader, Reply, Result, Writer};
@@ -25,6 +26,7 @@ pub(super) static SORT: Spec = Spec {
     since: "1.0.0",
     summary: "Sorts the elements of a list, set or sorted set, and may store them",
     run: Run::Write(sort),
+    grows: Growth::Copies,
     ..Spec::DEFAULT
 };
 /// SORT_RO

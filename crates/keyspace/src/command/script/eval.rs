@@ -73,8 +73,7 @@ const NO_SCRIPT: Error = Error::Reply(std::borrow::Cow::Borrowed("NOSCRIPT No ma
 
 fn eval(writer: &mut Writer<'_>, args: &[Bytes], is_read_only: bool) -> Result<Reply> {
     let (keys, rest) = keys_and_args(args, "ERR value is not an integer or out of range")?;
-    let digest = script::sha1_hex(&args[1]);
-    writer.remember_script(&args[1], true).map_err(|text| Error::reply(format!("ERR {text}")))?;
+    let digest = writer.remember_script(&args[1], true).map_err(|text| Error::reply(format!("ERR {text}")))?;
     run(writer, &digest, keys, rest, is_read_only)
 }
 

@@ -61,7 +61,7 @@ fn mget(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
     let matchers = parse(&args[at + 1..])?;
     let resp3 = reader.context.resp3;
     let (mut map, mut list) = (Vec::new(), Vec::new());
-    for (key, labels) in matching(reader, &matchers) {
+    for (key, labels) in matching(reader, "ts.mget", &matchers)? {
         let series = match reader.get::<Series>(key) {
             Ok(Some(series)) => series,
             Ok(None) | Err(Error::Reply(_)) => continue,

@@ -32,9 +32,30 @@ pub(super) static QUERYLABELS: Spec = Spec {
     ..READ
 };
 
-/// The series of the selected database that match, with their labels, by key
-pub(super) fn matching<'a>(reader: &Reader<'a>, matchers: &[Matcher]) -> Vec<(&'a Bytes, &'a [Label])> {
-    reader.db().map(|db| db.labels().query(matchers, reader.now())).unwrap_or_default()
+/// The series of the selected database that match, with their labels, by key; an error when the user may not read one of them.
+pub(super) fn matching<'a>(
+    reader: &Reader<'a>,
+    name: &str,
+    matchers: &[Matcher],
+) -> Result<Vec<(&'a Bytes, &'a [Label])>> {
+    let found: Vec<_> = reader.db().map(|db| db.labels().query(matchers, reader.now())).unwrap_or_default();
+    if found.iter().all(|(key, _)| may_read(reader, name, key)) {
+        return Ok(found);
+    }
+    Err(Error::reply(
+        "ERR TSDB: the current user doesn't have read permission to one or more keys that match the specified filter",
+    ))
+}
+
+/// The same without those that the user may not read.
+fn readable<'a>(reader: &Reader<'a>, name: &str, matchers: &[Matcher]) -> Vec<(&'a Bytes, &'a [Label])> {
+    let mut found: Vec<_> = reader.db().map(|db| db.labels().query(matchers, reader.now())).unwrap_or_default();
+    found.retain(|(key, _)| may_read(reader, name, key));
+    found
+}
+
+fn may_read(reader: &Reader<'_>, name: &str, key: &[u8]) -> bool {
+    reader.context.permit.as_ref().is_none_or(|permit| permit.may_read(name, key))
 }
 
 /// Filters, of which one at least must name a value.
@@ -77,7 +98,7 @@ fn unquoted(value: &[u8]) -> Bytes {
 }
 
 fn query_index(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
-    let found = matching(reader, &parse(&args[1..])?);
+    let found = readable(reader, "ts.queryindex", &parse(&args[1..])?);
     Ok(Reply::Set(found.into_iter().map(|(key, _)| Reply::bulk(key)).collect()))
 }
 
@@ -97,7 +118,7 @@ fn query_labels(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
         [_] => return Err(Error::reply("ERR TSDB: FILTER given with no filter expressions")),
         [_, filters @ ..] => parse(filters)?,
     };
-    let found = matching(reader, &matchers);
+    let found = readable(reader, "ts.querylabels", &matchers);
     let labels = found.into_iter().flat_map(|(_, labels)| labels);
     let texts: BTreeSet<&Bytes> = match label {
         None => labels.map(|(name, _)| name).collect(),

@@ -114,7 +114,7 @@ fn run(reader: &Reader<'_>, args: &[Bytes], name: &str, reverse: Reverse) -> Res
         Some(_) => return Err(wrong_arity(name)),
     };
     let mut found = Vec::new();
-    for (key, labels) in matching(reader, &matchers) {
+    for (key, labels) in matching(reader, name, &matchers)? {
         let series = match reader.get::<Series>(key) {
             Ok(Some(series)) => series,
             Ok(None) | Err(Error::Reply(_)) => continue,

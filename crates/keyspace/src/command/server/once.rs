@@ -9,6 +9,7 @@ use bytes::Bytes;
 use perigee_types::row::{get_varint, put_varint};
 use xxhash_rust::xxh3::Xxh3Default;
 
+use crate::growth::Growth;
 use crate::object::{Object, Str};
 use crate::spec::{Begin, Category, Find, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::state::{DbId, IDEMPOTENCY_DB, Settings};
@@ -25,6 +26,7 @@ pub(super) static ONCE: Spec = Spec {
     group: Group::Scripting,
     since: "7.4.0",
     summary: "Runs a command once for an idempotency key, however often it is sent",
+    grows: Growth::Inner(2),
     run: Run::Write(once),
     ..Spec::DEFAULT
 };

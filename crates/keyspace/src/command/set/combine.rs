@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::bulk;
 use crate::args::{Cursor, parse_integer};
+use crate::growth::Growth;
 use crate::object::{Object, Set, SetLimits};
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, EventClass, Reader, Reply, Result, Writer};
@@ -37,6 +38,7 @@ pub(super) static SINTERSTORE: Spec = Spec {
     since: "1.0.0",
     summary: "Keeps the members that are in all of some sets",
     run: Run::Write(sinterstore),
+    grows: Growth::Copies,
     ..Spec::DEFAULT
 };
 
@@ -82,6 +84,7 @@ pub(super) static SUNIONSTORE: Spec = Spec {
     since: "1.0.0",
     summary: "Keeps the members of any of some sets",
     run: Run::Write(sunionstore),
+    grows: Growth::Copies,
     ..Spec::DEFAULT
 };
 
@@ -113,6 +116,7 @@ pub(super) static SDIFFSTORE: Spec = Spec {
     since: "1.0.0",
     summary: "Keeps the members of the first set that are in no other",
     run: Run::Write(sdiffstore),
+    grows: Growth::Copies,
     ..Spec::DEFAULT
 };
 

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::check_size;
-use crate::args::integer;
+use crate::args::{integer, parse_integer};
+use crate::growth::Growth;
 use crate::object::{Str, Value};
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, EventClass, Reader, Reply, Result, Writer};
@@ -44,6 +45,7 @@ pub(super) static SETRANGE: Spec = Spec {
     group: Group::String,
     since: "2.2.0",
     summary: "Overwrites a string from an offset on",
+    grows: Growth::To(|args| args.get(2).and_then(|offset| parse_integer(offset)).map_or(0, i64::unsigned_abs)),
     run: Run::Write(setrange),
     ..Spec::DEFAULT
 };

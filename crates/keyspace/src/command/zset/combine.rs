@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use super::sources::Source;
 use super::{members, store};
 use crate::args::{Cursor, float, integer, parse_integer};
+use crate::growth::Growth;
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, Reader, Reply, Result, Writer};
 
@@ -40,6 +41,7 @@ pub(super) static ZUNIONSTORE: Spec = Spec {
     since: "2.0.0",
     summary: "Keeps the members of any of some sorted sets",
     run: Run::Write(zunionstore),
+    grows: Growth::Copies,
     ..Spec::DEFAULT
 };
 
@@ -71,6 +73,7 @@ pub(super) static ZINTERSTORE: Spec = Spec {
     since: "2.0.0",
     summary: "Keeps the members that are in all of some sorted sets",
     run: Run::Write(zinterstore),
+    grows: Growth::Copies,
     ..Spec::DEFAULT
 };
 
@@ -116,6 +119,7 @@ pub(super) static ZDIFFSTORE: Spec = Spec {
     since: "6.2.0",
     summary: "Keeps the members of the first sorted set that are in no other",
     run: Run::Write(zdiffstore),
+    grows: Growth::Copies,
     ..Spec::DEFAULT
 };
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::bounds::{self, Members, Scores};
 use super::members;
 use crate::args::{Cursor, integer};
+use crate::growth::Growth;
 use crate::object::ZSet;
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, Reader, Reply, Result, Writer};
@@ -39,6 +40,7 @@ pub(super) static ZRANGESTORE: Spec = Spec {
     since: "6.2.0",
     summary: "Keeps a range of members under another key",
     run: Run::Write(zrangestore),
+    grows: Growth::Copies,
     ..Spec::DEFAULT
 };
 
