@@ -179,3 +179,17 @@ fn small_commands_that_need_much_memory_are_refused() {
     server.restart().unwrap();
     assert_eq!(connect(&server).line("STRLEN bits"), Value::Integer(10_000_001));
 }
+
+/// A stream that ends by its time ends the waits of its group, as DEL does.
+#[test]
+fn who_waits_for_a_stream_learns_that_it_has_expired() {
+    let server = server();
+    let (mut waiting, mut other) = (connect(&server), connect(&server));
+    other.line("XGROUP CREATE s g $ MKSTREAM");
+    waiting.send(&command(&["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", ">"])).unwrap();
+    while !other.line("INFO clients").to_string().contains("blocked_clients:1") {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(other.line("PEXPIRE s 100"), Value::Integer(1));
+    assert!(waiting.receive().to_string().contains("NOGROUP"));
+}
