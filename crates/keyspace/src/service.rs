@@ -114,7 +114,7 @@ pub struct Keyspace {
     this: Weak<Keyspace>,
     pub(crate) state: RwLock<State>,
     pub(crate) load: Box<dyn Load + Send + Sync>,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     started: Duration,
     /// Times of applied entries.
     pub(crate) passing: Passing,

@@ -154,6 +154,8 @@ impl Session {
 
     /// Runs commands that read.
     pub(crate) fn read(&mut self, commands: &[Command]) -> Vec<Reply> {
+        let finds_keys = commands.iter().any(|command| command.spec.finds_keys());
+        let permit = if finds_keys { self.script_permit() } else { None };
         let keyspace = &self.shared.keyspace;
         let context = Context {
             resp3: self.resp3,

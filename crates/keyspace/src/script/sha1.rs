@@ -5,8 +5,7 @@ use sha1::{Digest, Sha1};
 /// The digest in hexadecimal digits.
 pub(crate) fn sha1_hex(bytes: &[u8]) -> [u8; 40] {
     let mut digits = [0; 40];
-    // It fits.
-    drop(hex::encode_to_slice(Sha1::digest(bytes), &mut digits));
+    digits.copy_from_slice(hex::encode(Sha1::digest(bytes)).as_bytes());
     digits
 }
 
