@@ -9,6 +9,7 @@
 //! exactly as many bytes are in use as when it was new.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use mlua::{Function as LuaFunction, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
@@ -20,8 +21,6 @@ use super::{Function, pattern, random};
 
 /// Instructions between two looks at the budget.
 pub(super) const STEP: u32 = 1_000;
-/// A script that holds more than this pays for it at each of them.
-const LARGE_BYTES: usize = 8 << 20;
 /// Luas of a kind that are kept.
 const KEPT_MAX: usize = 4;
 /// What scripts of one entry may leave for the collector before the next one begins.
@@ -153,11 +152,14 @@ impl Vm {
         self.random.seed(seed);
         self.budget.begin(budget);
         let own = Arc::clone(&self.budget);
+        let before = AtomicUsize::new(self.lua.used_memory());
         // Setting it again makes the count of instructions begin anew, too.
         self.lua.set_global_hook(HookTriggers::new().every_nth_instruction(STEP), move |lua, _| {
-            // An instruction that joins texts takes as long as they are.
-            let large = lua.used_memory().saturating_sub(LARGE_BYTES) as u64 / 64;
-            own.charge(u64::from(STEP) + large)?;
+            // An instruction that joins texts takes as long as they are: a script that makes large ones is seen to hold now more,
+            // now less.
+            let bytes = lua.used_memory();
+            let grown = bytes.saturating_sub(before.swap(bytes, Ordering::Relaxed)) as u64;
+            own.charge(u64::from(STEP) + grown / 16)?;
             Ok(VmState::Continue)
         })?;
         Ok(limit)
