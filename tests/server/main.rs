@@ -19,6 +19,7 @@ mod operations;
 mod overrides;
 mod partitions;
 mod pgbench;
+mod proxy;
 mod psql;
 mod rest;
 mod retention;

@@ -12,6 +12,7 @@ mod error;
 mod layers;
 mod lenient;
 mod memory;
+mod networks;
 mod peers;
 mod secret;
 mod settings;
@@ -23,6 +24,7 @@ pub use duration::Span;
 pub use error::ConfigError;
 pub use layers::Layers;
 pub use memory::{MemoryPlan, available_memory};
+pub use networks::Networks;
 pub use peers::Peers;
 pub use secret::Secret;
 pub use settings::{

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, ByteSize, Peers, Secret, Span};
+use crate::{Address, ByteSize, Networks, Peers, Secret, Span};
 
 /// The whole configuration of a node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -342,6 +342,8 @@ pub struct Security {
     /// PEM file with the certificate's private key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
+    /// Proxies that are believed who their clients are: addresses and networks.
+    pub trusted_proxies: Networks,
     /// Allows a public address without authentication.
     #[serde(deserialize_with = "crate::lenient::boolean")]
     pub insecure: bool,
@@ -373,6 +375,7 @@ impl Default for Security {
             jwt_role_claim: "sub".to_owned(),
             tls_certificate: None,
             tls_key: None,
+            trusted_proxies: Networks::default(),
             insecure: false,
             cluster_authority: None,
             cluster_certificate: None,

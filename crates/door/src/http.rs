@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use perigee_security::ServerTls;
+use perigee_security::{ServerTls, TrustedProxies};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -43,6 +43,8 @@ pub struct HttpOptions {
     pub panics_total: &'static str,
     /// TLS, where it is configured, with the door's protocols.
     pub tls: Option<ServerTls>,
+    /// Who may say for whom it connects.
+    pub proxies: TrustedProxies,
     /// HTTP/1.1 is not spoken.
     pub http2_only: bool,
     /// Connections at a time; one more is closed at once.
@@ -121,7 +123,11 @@ impl HttpServer {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr) {
+        let peer = match self.options.proxies.client(&mut stream, peer).await {
+            Ok(client) => client,
+            Err(error) => return tracing::debug!(%error, proxy = %peer, "connection closed"),
+        };
         let socket = socket2::SockRef::from(&stream);
         // A client that takes no bytes does not hold a connection for ever.
         if let Err(error) = socket.set_tcp_user_timeout(Some(self.options.write_timeout)).and(stream.set_nodelay(true))

@@ -16,6 +16,7 @@ use perigee_pgwire::{ForeignSessions, PgOptions, PgServer};
 use perigee_resp::{RespOptions, RespServer};
 use perigee_rest::{Origins, RestOptions};
 use perigee_runtime::{Runtime, SystemFiles};
+use perigee_security::TrustedProxies;
 use perigee_security::tls::ServerTls;
 use perigee_telemetry::{Metrics, logs};
 use perigee_types::LogIndex;
@@ -217,7 +218,8 @@ fn serve_pg(
     closing: CancellationToken,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     let tls = tls(config, &["postgresql"])?;
-    let options = PgOptions { tls, connections_max: config.sessions.max, ..PgOptions::default() };
+    let options =
+        PgOptions { tls, proxies: proxies(config), connections_max: config.sessions.max, ..PgOptions::default() };
     let engine = Arc::clone(assembly.engine());
     Ok(async move { PgServer::serve(listener, engine, options, closing).await })
 }
@@ -238,7 +240,7 @@ fn serve_redis(
     let port = listener.local_addr().map_or(0, |address| address.port());
     let gateway = assembly.gateway().clone();
     let host = RedisHost::new(Arc::clone(engine), gateway, config, memory_total, port, Arc::clone(shutdown));
-    let options = RespOptions::default();
+    let options = RespOptions { proxies: proxies(config), ..RespOptions::default() };
     let server = RespServer::new(Arc::clone(keyspace), Arc::new(host), options).map_err(Failure::fatal)?;
     drop(doors.redis.set(Arc::clone(&server)));
     Ok(async move { server.serve(listener, tls, closing).await })
@@ -254,7 +256,13 @@ fn serve_rest(
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     let tls = tls(config, &["h2", "http/1.1"])?;
     let origins = Origins::new(config.limits.origins());
-    let options = RestOptions { tls, connections_max: config.sessions.max, origins, ..RestOptions::default() };
+    let options = RestOptions {
+        tls,
+        proxies: proxies(config),
+        connections_max: config.sessions.max,
+        origins,
+        ..RestOptions::default()
+    };
     let server = perigee_rest::server(shared, options, closing);
     drop(doors.rest.set(Arc::clone(&server)));
     Ok(server.serve(listener))
@@ -266,6 +274,11 @@ fn tls(config: &Config, protocols: &[&str]) -> Result<Option<ServerTls>, Failure
         return Ok(None);
     };
     ServerTls::load(certificate, key, protocols).map(Some).map_err(Failure::fatal)
+}
+
+/// Who may say for whom it connects.
+fn proxies(config: &Config) -> TrustedProxies {
+    TrustedProxies::new(&config.security.trusted_proxies.0)
 }
 
 fn token(secret: &Option<perigee_config::Secret>) -> Option<String> {
@@ -282,8 +295,12 @@ async fn serve_grpc(
     doors: &OpenDoors,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     let tls = tls(config, &["h2"])?;
-    let options =
-        GrpcOptions { tls, connections_max: config.sessions.max, drain_timeout: RestOptions::default().drain_timeout };
+    let options = GrpcOptions {
+        tls,
+        proxies: proxies(config),
+        connections_max: config.sessions.max,
+        drain_timeout: RestOptions::default().drain_timeout,
+    };
     let members = Arc::new(assembly.gateway().clone());
     let server = perigee_grpc::server(shared, config.node.id.clone(), members, options, closing).await;
     drop(doors.grpc.set(Arc::clone(&server)));

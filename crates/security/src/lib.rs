@@ -1,8 +1,9 @@
-//! Who may come in, and over what: passwords, tokens, keys and TLS.
+//! Who may come in, and over what: passwords, tokens, keys, TLS and proxies.
 //!
 //! - [`api_key`]: keys that the server draws
 //! - [`jwt`]: tokens that somebody else signs
 //! - [`scram`]: SCRAM-SHA-256 verifiers in PostgreSQL's format
+//! - [`proxy`]: for whom a proxy speaks
 //! - [`authority`]: the certificates of a cluster's members
 //! - [`tls`]: server configurations from PEM files; one crypto provider, ring
 //!
@@ -11,9 +12,11 @@
 pub mod api_key;
 pub mod authority;
 pub mod jwt;
+pub mod proxy;
 pub mod scram;
 pub mod tls;
 
 pub use jwt::{JwtKey, JwtRules, JwtVerifier};
+pub use proxy::{ProxyError, TrustedProxies};
 pub use scram::ScramVerifier;
 pub use tls::{ServerTls, TlsError, install_crypto_provider};

@@ -14,7 +14,7 @@ use perigee_door::Door;
 use perigee_door::forward::{Forward, forward};
 use perigee_door::http::{HttpOptions, HttpServer};
 use perigee_engine::SessionDoor;
-use perigee_security::ServerTls;
+use perigee_security::{ServerTls, TrustedProxies};
 use perigee_telemetry::names;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -48,6 +48,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct GrpcOptions {
     /// TLS, where it is configured, with `h2` as its protocol.
     pub tls: Option<ServerTls>,
+    /// Who may say for whom it connects.
+    pub proxies: TrustedProxies,
     /// Connections at a time; one more is closed at once.
     pub connections_max: usize,
     /// How long calls may still run when the server stops.
@@ -100,6 +102,7 @@ pub async fn server(
         connections_total: names::GRPC_CONNECTIONS_TOTAL,
         panics_total: names::GRPC_PANICS_TOTAL,
         tls: options.tls,
+        proxies: options.proxies,
         http2_only: true,
         connections_max: options.connections_max,
         head_timeout: KEEPALIVE,

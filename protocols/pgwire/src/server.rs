@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perigee_engine::Engine;
-use perigee_security::ServerTls;
+use perigee_security::{ServerTls, TrustedProxies};
 use perigee_telemetry::names;
 use perigee_types::{SqlError, SqlState};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,6 +26,8 @@ const CONNECTIONS_OVER: usize = 64;
 pub struct PgOptions {
     /// TLS, where it is configured. For direct TLS connections it must offer the ALPN protocol `postgresql`.
     pub tls: Option<ServerTls>,
+    /// Who may say for whom it connects.
+    pub proxies: TrustedProxies,
     /// Clients at a time; one more is refused with `53300`.
     pub connections_max: usize,
     /// How long a client may take from connecting to its session.
@@ -40,6 +42,7 @@ impl Default for PgOptions {
     fn default() -> Self {
         Self {
             tls: None,
+            proxies: TrustedProxies::default(),
             connections_max: 1_000,
             startup_timeout: Duration::from_secs(60),
             message_bytes_max: 256 << 20,
@@ -115,7 +118,11 @@ impl PgServer {
         tasks.spawn(Arc::clone(self).connection(stream, peer, is_full));
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, is_full: bool) {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, is_full: bool) {
+        let peer = match self.options.proxies.client(&mut stream, peer).await {
+            Ok(client) => client,
+            Err(error) => return tracing::debug!(%error, proxy = %peer, "connection closed"),
+        };
         // Answers are written whole; waiting to fill packets only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, %peer, "no TCP_NODELAY");

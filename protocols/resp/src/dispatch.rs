@@ -17,6 +17,15 @@ impl Session {
     pub(crate) async fn dispatch(&mut self, args: Vec<Bytes>) -> Result<(), Ended> {
         let entry = match command::find(&args) {
             Found::Command(entry) => entry,
+            // An error would stand where the reply to the client's first command belongs, and so on with all behind it.
+            Found::Unknown if begins_proxy_header(&args) => {
+                tracing::debug!(
+                    client = self.client.id,
+                    "closed: a PROXY header of who is not among the trusted proxies"
+                );
+                self.closing = true;
+                return Ok(());
+            }
             Found::Unknown => return self.reject(&args, unknown(&args)).await,
             Found::UnknownSub(container) => return self.reject(&args, unknown_sub(container, &args)).await,
         };
@@ -234,6 +243,12 @@ fn allowed_while_subscribed(spec: &Spec) -> bool {
             | "quit"
             | "reset"
     )
+}
+
+/// What a proxy of HAProxy's protocol sends in front of a client's bytes, version 1. That of version 2 ends with QUIT.
+fn begins_proxy_header(args: &[Bytes]) -> bool {
+    let kinds: [&[u8]; 3] = [b"TCP4", b"TCP6", b"UNKNOWN"];
+    matches!(args, [name, kind, ..] if **name == *b"PROXY" && kinds.contains(&&**kind))
 }
 
 fn unknown(args: &[Bytes]) -> Reply {

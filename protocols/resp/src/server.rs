@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use perigee_keyspace::Keyspace;
-use perigee_security::ServerTls;
+use perigee_security::{ServerTls, TrustedProxies};
 use perigee_telemetry::names;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +28,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// How the door behaves.
 #[derive(Clone, Debug)]
 pub struct RespOptions {
+    /// Who may say for whom it connects.
+    pub proxies: TrustedProxies,
     /// Clients at a time (`maxclients`).
     pub connections_max: usize,
     /// Seconds of silence on a connection before the system asks whether it still is there; 0 never asks.
@@ -43,6 +45,7 @@ pub struct RespOptions {
 impl Default for RespOptions {
     fn default() -> Self {
         Self {
+            proxies: TrustedProxies::default(),
             connections_max: 10_000,
             keepalive_s: 300,
             drain_timeout: Duration::from_secs(10),
@@ -156,8 +159,12 @@ impl RespServer {
         tokio::spawn(Session::new(Arc::clone(&self.shared), client, Wire::new(stream)).run())
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
         self.prepare(&stream);
+        let peer = match self.options.proxies.client(&mut stream, peer).await {
+            Ok(client) => client,
+            Err(error) => return tracing::debug!(%error, proxy = %peer, "connection closed"),
+        };
         let local = stream.local_addr().ok();
         let mut transport: Box<dyn Transport> = match tls {
             None => Box::new(stream),

@@ -13,7 +13,7 @@ use futures::StreamExt as _;
 use perigee_door::forward::{Forward, forward};
 use perigee_door::http::{HttpOptions, HttpServer};
 use perigee_engine::{Engine, SessionDoor};
-use perigee_security::ServerTls;
+use perigee_security::{ServerTls, TrustedProxies};
 use perigee_telemetry::names;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,8 @@ use crate::{changes, guard, idempotency, ingest, keys, line, load, openapi, rows
 pub struct RestOptions {
     /// TLS, where it is configured, with `h2` and `http/1.1` as its protocols.
     pub tls: Option<ServerTls>,
+    /// Who may say for whom it connects.
+    pub proxies: TrustedProxies,
     /// Connections at a time; one more is closed at once.
     pub connections_max: usize,
     /// How long the head of a request may take, and how long a connection may be idle.
@@ -49,6 +51,7 @@ impl Default for RestOptions {
     fn default() -> Self {
         Self {
             tls: None,
+            proxies: TrustedProxies::default(),
             connections_max: 1_000,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
@@ -77,6 +80,7 @@ pub fn server(shared: Arc<perigee_door::Door>, options: RestOptions, shutdown: C
         connections_total: names::REST_CONNECTIONS_TOTAL,
         panics_total: names::REST_PANICS_TOTAL,
         tls: options.tls.clone(),
+        proxies: options.proxies.clone(),
         http2_only: false,
         connections_max: options.connections_max,
         head_timeout: options.head_timeout,
