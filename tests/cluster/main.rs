@@ -7,9 +7,11 @@ mod divergence;
 mod failover;
 mod faults;
 mod grpc;
+mod health;
 mod load;
 mod members;
 mod redis;
+mod repair;
 mod rest;
 mod sql;
 

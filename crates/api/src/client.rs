@@ -153,6 +153,24 @@ impl Admin {
         self.client.cluster(request).await.map(tonic::Response::into_inner).map_err(refused)
     }
 
+    /// Whether each member is there, and how it is.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn ping_cluster(&mut self) -> Result<v1::PingClusterResponse, ClientError> {
+        let request = self.request(v1::PingClusterRequest {});
+        self.client.ping_cluster(request).await.map(tonic::Response::into_inner).map_err(refused)
+    }
+
+    /// Which members hold something else than most at one entry of the log.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn verify_cluster(&mut self) -> Result<v1::VerifyClusterResponse, ClientError> {
+        let request = self.request(v1::VerifyClusterRequest {});
+        self.client.verify_cluster(request).await.map(tonic::Response::into_inner).map_err(refused)
+    }
+
     /// Makes a base backup, at a URL or where the node's backups go.
     ///
     /// # Errors

@@ -89,6 +89,7 @@ impl Known {
 
     /// What this node says of itself.
     pub(crate) async fn hello(&self) -> Hello {
+        let attested = self.consensus().map_or(0, |consensus| consensus.attested_index().0);
         let initialized = match self.consensus() {
             Some(consensus) => Some(consensus.is_initialized().await),
             None => self.empty.load(Ordering::Acquire).then_some(false),
@@ -98,7 +99,21 @@ impl Known {
             cluster: format!("{:032x}", self.cluster_id()),
             initialized,
             peers: listed(&self.peers),
+            attested,
         }
+    }
+
+    fn new(options: ClusterOptions, identity: Identity) -> Arc<Self> {
+        let address = options.peers.get(&identity.name).cloned().unwrap_or_default();
+        Arc::new(Self {
+            node: Node { name: identity.name, incarnation: identity.incarnation, address },
+            tls: options.tls,
+            peers: options.peers,
+            cluster_id: Mutex::new(identity.cluster_id.unwrap_or_default()),
+            consensus: Mutex::default(),
+            doors: Mutex::default(),
+            empty: AtomicBool::new(identity.cluster_id.is_none()),
+        })
     }
 }
 
@@ -171,17 +186,7 @@ impl Cluster {
     /// answered. Checks nothing: see [`ClusterOptions::check`].
     #[must_use]
     pub fn serve(listener: TcpListener, options: ClusterOptions, identity: Identity) -> Self {
-        let address = options.peers.get(&identity.name).cloned().unwrap_or_default();
-        let node = Node { name: identity.name, incarnation: identity.incarnation, address };
-        let known = Arc::new(Known {
-            node,
-            tls: options.tls,
-            peers: options.peers,
-            cluster_id: Mutex::new(identity.cluster_id.unwrap_or_default()),
-            consensus: Mutex::default(),
-            doors: Mutex::default(),
-            empty: AtomicBool::new(identity.cluster_id.is_none()),
-        });
+        let known = Known::new(options, identity);
         let closing = CancellationToken::new();
         let (accepted, incoming) = mpsc::channel(16);
         tokio::spawn(accept(listener, known.tls.clone(), accepted, closing.clone()));
@@ -199,6 +204,26 @@ impl Cluster {
             }
         });
         Self { known, links: Arc::default(), closing }
+    }
+
+    /// The peers of a node of this name that takes no part itself: it listens to nobody and answers nobody.
+    #[must_use]
+    pub fn outside(options: ClusterOptions, name: &str) -> Self {
+        let known = Known::new(options, Identity { name: name.to_owned(), incarnation: 0, cluster_id: None });
+        Self { known, links: Arc::default(), closing: CancellationToken::new() }
+    }
+
+    /// Which of the peers take part in a cluster, this one where it is known, and agree with their leader up to an attested entry;
+    /// and which do not. By their names.
+    pub async fn whole_without_this(&self, cluster: Option<u128>, attested: u64) -> (Vec<String>, Vec<String>) {
+        let (said, mut missing) = self.hellos().await;
+        let is_whole = |hello: &Hello| {
+            let own = hello.cluster().is_some_and(|found| cluster.is_none_or(|cluster| cluster == found));
+            own && hello.initialized == Some(true) && hello.attested >= attested
+        };
+        let (there, others): (Vec<Hello>, Vec<Hello>) = said.into_iter().partition(is_whole);
+        missing.extend(others.into_iter().map(|hello| hello.node.name));
+        (there.into_iter().map(|hello| hello.node.name).collect(), missing)
     }
 
     /// This member, with the address at which others reach it.

@@ -14,6 +14,9 @@ pub(crate) struct Hello {
     pub(crate) initialized: Option<bool>,
     /// The peers that it was told.
     pub(crate) peers: String,
+    /// The last entry that a leader has attested and that it agrees on; 0 for none.
+    #[serde(default)]
+    pub(crate) attested: u64,
 }
 
 impl Hello {

@@ -309,6 +309,12 @@ impl Consensus {
         self.inner.meta.save_attested(Anchor { index: index.0, hash: chain_hash })
     }
 
+    /// The last entry that was attested and that this node agrees on, as far as [`keep_attested`](Self::keep_attested) was told.
+    #[must_use]
+    pub fn attested_index(&self) -> LogIndex {
+        LogIndex(self.inner.meta.attested().map_or(0, |anchor| anchor.index))
+    }
+
     /// A reading of all counters and positions.
     #[must_use]
     pub fn metrics(&self) -> ConsensusMetrics {

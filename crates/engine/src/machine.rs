@@ -1,12 +1,23 @@
 //! The state machine that consensus drives: storage, applied in log order.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use perigee_consensus::{Applied, CommittedEntry, EntryKind, MachineError, Outcome, StateMachine};
 use perigee_log::{Anchor, Log, LogError};
-use perigee_storage::store::{Applier, ApplyOutcome, Attestation};
+use perigee_storage::store::{Applier, ApplyOutcome, Attestation, StoreError};
 use perigee_types::LogIndex;
+
+use crate::compare::StateHolder;
+
+/// This node is not what the leader attests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// The entry that was attested.
+    pub index: LogIndex,
+    /// What differs, in words.
+    pub reason: String,
+}
 
 /// Hands committed entries to storage.
 pub struct Machine {
@@ -16,6 +27,8 @@ pub struct Machine {
     skip: BTreeSet<LogIndex>,
     /// What the leader attests of entries that this node's log does not hold yet.
     unchecked: VecDeque<Attestation>,
+    holder: Arc<StateHolder>,
+    diverged: Arc<OnceLock<Divergence>>,
 }
 
 impl Machine {
@@ -23,7 +36,15 @@ impl Machine {
     /// the leader attests.
     #[must_use]
     pub fn new(applier: Applier, restored: Applied, log: Arc<Log>) -> Self {
-        Self { applier, restored, log, skip: BTreeSet::new(), unchecked: VecDeque::new() }
+        let (skip, unchecked, holder, diverged) = Default::default();
+        Self { applier, restored, log, skip, unchecked, holder, diverged }
+    }
+
+    /// Tells others of what it alone knows: `holder` when there is an attestation, `diverged` when this node is not what it says.
+    #[must_use]
+    pub fn telling(mut self, holder: Arc<StateHolder>, diverged: Arc<OnceLock<Divergence>>) -> Self {
+        (self.holder, self.diverged) = (holder, diverged);
+        self
     }
 
     /// Leaves out some entries: the last resort for one that cannot be applied. What they wrote is lost.
@@ -55,9 +76,17 @@ impl Machine {
     /// Compares the chain of this node's log with the leader's.
     fn check_chain(&self, Attestation { index, chain_hash, .. }: Attestation) -> Result<(), MachineError> {
         self.log.check_anchor(Anchor { index: index.0, hash: chain_hash }).map_err(|error| match error {
-            LogError::NotAttested { .. } => MachineError(format!("this node's log differs from the leader's: {error}")),
+            LogError::NotAttested { .. } => {
+                self.diverges(index, format!("this node's log differs from the leader's: {error}"))
+            }
             error => MachineError(error.to_string()),
         })
+    }
+
+    fn diverges(&self, index: LogIndex, reason: String) -> MachineError {
+        // The first reason is the one.
+        drop(self.diverged.set(Divergence { index, reason: reason.clone() }));
+        MachineError(reason)
     }
 }
 
@@ -105,7 +134,14 @@ impl StateMachine for Machine {
             Ok(ApplyOutcome::Applied) => Ok(Outcome::Applied),
             Ok(ApplyOutcome::Fenced) => Ok(Outcome::Fenced),
             Ok(ApplyOutcome::Rejected) => Ok(Outcome::Rejected),
-            Ok(ApplyOutcome::Attested(attestation)) => self.attested(attestation).map(|()| Outcome::Applied),
+            Ok(ApplyOutcome::Attested(attestation)) => {
+                self.attested(attestation)?;
+                self.holder.attested(entry.index, &mut self.applier);
+                Ok(Outcome::Applied)
+            }
+            Err(StoreError::NotAttested { index }) => {
+                Err(self.diverges(index, StoreError::NotAttested { index }.to_string()))
+            }
             Err(error) => Err(MachineError(format!("entry {}: {error}", entry.index))),
         }
     }

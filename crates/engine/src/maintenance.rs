@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use perigee_storage::budget::Pressure;
 use perigee_storage::entry::Entry;
-use perigee_types::{LogIndex, SqlError, SqlResult, SqlState};
+use perigee_types::{LogIndex, SqlError, SqlResult, SqlState, Term};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
@@ -137,12 +137,35 @@ impl Attestations {
 
 /// Logs what this node has made of the log so far, if it leads and anything was written since the last time.
 fn attest(engine: &Engine) -> SqlResult<()> {
-    let (Some(term), Some((index, digest))) = (engine.consensus.leader_term(), engine.store.to_attest()) else {
+    let (Some(term), Some(newest)) = (engine.consensus.leader_term(), engine.store.to_attest()) else {
         return Ok(());
     };
-    if index > engine.consensus.synced_index() {
+    if newest.0 > engine.consensus.synced_index() {
         return Ok(());
     }
+    attest_to(engine, term, newest)
+}
+
+/// The same at once, also when nothing was written since the last time. Blocks.
+///
+/// # Errors
+/// `57P03` where this node does not lead; what the log gives.
+pub fn attest_now(engine: &Engine) -> SqlResult<()> {
+    let refused = || SqlError::new(SqlState::CannotConnectNow, "this node does not lead");
+    let (Some(term), Some(newest)) = (engine.consensus.leader_term(), engine.store.digest()) else {
+        return Err(refused());
+    };
+    // A leader may apply what others have on disk and it does not yet.
+    while newest.0 > engine.consensus.synced_index() {
+        if engine.consensus.leader_term() != Some(term) {
+            return Err(refused());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    attest_to(engine, term, newest)
+}
+
+fn attest_to(engine: &Engine, term: Term, (index, digest): (LogIndex, [u8; 32])) -> SqlResult<()> {
     let chain_hash = engine.consensus.chain_hash(index).map_err(SqlError::internal)?;
     engine.propose_blocking(term, &Entry::Attest { index, chain_hash, digest })
 }

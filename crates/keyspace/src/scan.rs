@@ -9,6 +9,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use perigee_storage::store::ContentSum;
+use perigee_types::row::put_bytes;
 
 use crate::db::{Position, hash_of};
 use crate::object::Value;
@@ -126,6 +128,16 @@ impl Keyspace {
         Some(Scan { keyspace: self.handle(), number, db, incarnation, now, at: Some(0) })
     }
 
+    /// Scans of all databases as they are now, in order, also of keys whose end has come and that nobody has removed yet: the log
+    /// removes them, on all nodes at once.
+    #[must_use]
+    pub fn hold(&self) -> Vec<Scan> {
+        let ids = self.state.read().db_ids();
+        let mut scans: Vec<Scan> = ids.into_iter().filter_map(|db| self.scan(db)).collect();
+        scans.iter_mut().for_each(|scan| scan.now = i64::MIN);
+        scans
+    }
+
     /// What one key holds now.
     ///
     /// # Errors
@@ -232,6 +244,29 @@ impl Scan {
         self.at = next;
         // A bucket that has split since may begin before `from`.
         Ok(Some(found.into_iter().filter(|(hash, _)| within(*hash)).flat_map(|(_, keys)| keys).collect()))
+    }
+}
+
+impl Scan {
+    /// Over all keys that are left of the scan, with all that makes them what they are. Blocking.
+    ///
+    /// # Errors
+    /// See [`ScanError`].
+    pub fn sum(mut self) -> Result<ContentSum, ScanError> {
+        let mut sum = ContentSum::default();
+        let mut bytes = Vec::new();
+        while let Some(keys) = self.next()? {
+            for ScannedKey { key, value, expire_at, version } in keys {
+                bytes.clear();
+                put_bytes(&key, &mut bytes);
+                for number in [expire_at.map_or(0, |at| (at as u64).wrapping_add(1)), version.index, version.n.into()] {
+                    bytes.extend_from_slice(&number.to_le_bytes());
+                }
+                value.encode(&mut bytes);
+                sum.add(&bytes);
+            }
+        }
+        Ok(sum)
     }
 }
 

@@ -211,6 +211,12 @@ impl Meta {
         Ok(())
     }
 
+    /// The last attestation.
+    #[must_use]
+    pub fn attested(&self) -> Option<Anchor> {
+        self.known.lock().attested
+    }
+
     /// The newest of the last anchor and the last attestation.
     #[must_use]
     pub fn last_anchor(&self) -> Option<Anchor> {

@@ -6,7 +6,7 @@ use perigee_api::v1::change_cluster_request::Change;
 
 use crate::cli::{AdminArguments, AdminCommand, ClusterCommand, NodePlace};
 use crate::failure::Failure;
-use crate::key_command;
+use crate::{health_command, key_command};
 
 /// Runs the command and prints what the node answers.
 pub(crate) fn run(arguments: &AdminArguments) -> Result<(), Failure> {
@@ -15,13 +15,20 @@ pub(crate) fn run(arguments: &AdminArguments) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::fatal(format!("cannot start threads: {error}")))?;
     runtime.block_on(async {
+        if let AdminCommand::Cluster(ClusterCommand::WaitHealthy { timeout }) = &arguments.command {
+            return health_command::wait(&arguments.node, timeout).await;
+        }
         let mut admin = connect(&arguments.node).await?;
         match &arguments.command {
             AdminCommand::Status => print_status(&admin.status().await.map_err(failure)?),
-            AdminCommand::Verify { table, skip_log } => {
+            AdminCommand::Verify { cluster: true, .. } => {
+                print_compared(&admin.verify_cluster().await.map_err(failure)?)?;
+            }
+            AdminCommand::Verify { table, skip_log, .. } => {
                 let request = v1::VerifyRequest { tables: table.clone(), skip_log: *skip_log };
                 print_verified(&admin.verify(request).await.map_err(failure)?)?;
             }
+            AdminCommand::Cluster(ClusterCommand::Ping) => health_command::ping(&mut admin).await?,
             AdminCommand::Cluster(command) => {
                 if let Some(change) = change(command) {
                     admin.change_cluster(change).await.map_err(failure)?;
@@ -56,7 +63,7 @@ pub(crate) fn failure(error: ClientError) -> Failure {
 
 fn change(command: &ClusterCommand) -> Option<Change> {
     Some(match command.clone() {
-        ClusterCommand::Status => return None,
+        ClusterCommand::Status | ClusterCommand::Ping | ClusterCommand::WaitHealthy { .. } => return None,
         ClusterCommand::Add { name, address } => Change::Add(v1::AddMember { name, address }),
         ClusterCommand::Remove { name } => Change::Remove(name),
         ClusterCommand::Promote { name } => Change::Promote(name),
@@ -116,4 +123,28 @@ fn print_verified(verified: &v1::VerifyResponse) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Damaged(format!("{} faults:\n  {}", verified.faults.len(), verified.faults.join("\n  "))))
+}
+
+fn print_compared(compared: &v1::VerifyClusterResponse) -> Result<(), Failure> {
+    println!("compared at entry {}: {} parts", compared.index, compared.parts);
+    let mut faults = Vec::new();
+    for member in &compared.members {
+        match (&*member.error, &*member.differs) {
+            ("", []) => println!("  {} has what most have", member.name),
+            ("", differs) => faults.extend(differs.iter().map(|part| format!("{} differs: {part}", member.name))),
+            (error, _) => faults.push(format!("{} was not compared: {error}", member.name)),
+        }
+    }
+    if !compared.majority {
+        faults.push("no majority of the members has the same: nothing here says who is right".to_owned());
+    }
+    if faults.is_empty() {
+        println!("all is well");
+        return Ok(());
+    }
+    let text = format!("{} faults:\n  {}", faults.len(), faults.join("\n  "));
+    match compared.members.iter().any(|member| !member.differs.is_empty()) {
+        true => Err(Failure::Damaged(text)),
+        false => Err(Failure::Fatal(text)),
+    }
 }

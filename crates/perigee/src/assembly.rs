@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use perigee_backup::snapshot::{self, LsmSnapshots};
@@ -16,8 +16,9 @@ use perigee_consensus::{
     Applied, ClusterParts, Consensus, ConsensusError, ConsensusOptions, Node, SnapshotPosition, adopt, force_recover,
 };
 use perigee_engine::backup::{self, BackupOptions};
-use perigee_engine::{Engine, EngineOptions, KeyspaceLog, Machine, maintenance};
-use perigee_keyspace::{Keyspace, persist};
+use perigee_engine::compare::StateHolder;
+use perigee_engine::{Divergence, Engine, EngineOptions, KeyspaceLog, Machine, maintenance};
+use perigee_keyspace::{Keyspace, StorageFault, persist};
 use perigee_log::{Log, LogOptions, Meta, NodeIdentity};
 use perigee_query::exec::{QueryOptions, QueryRuntime};
 use perigee_runtime::Runtime;
@@ -40,6 +41,7 @@ use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::measure;
+use crate::repair;
 
 /// How long a leader that stops waits for another member to take over.
 const HAND_OVER: Duration = Duration::from_secs(2);
@@ -70,6 +72,9 @@ pub(crate) struct Assembly {
     budget: Arc<MemoryBudget>,
     disk: Arc<DiskReserve>,
     log: Arc<Log>,
+    meta: Arc<Meta>,
+    /// Why this node is not what the leader attests.
+    diverged: Arc<OnceLock<Divergence>>,
     cluster: Option<Member>,
     gateway: Gateway,
     stop_maintenance: CancellationToken,
@@ -95,6 +100,7 @@ impl Assembly {
             ));
         }
         let (meta, mut identity) = identity(config, dir, &runtime)?;
+        repair::check(&meta)?;
         check_finished(&meta, dir)?;
         if overrides.force_recover {
             if identity.cluster_id == 0 {
@@ -143,7 +149,11 @@ impl Assembly {
         adopt_snapshot(&meta, &log, &restored, recovered.chain_hash)?;
         check_skipped(&overrides.skip_entries, restored.index, &log)?;
         let restored_position = restored.clone();
-        let machine = Machine::new(applier, restored, Arc::clone(&log)).skipping(overrides.skip_entries.clone());
+        let (holder, diverged) =
+            (StateHolder::new(Some(Arc::clone(&keyspace))), Arc::<OnceLock<Divergence>>::default());
+        let machine = Machine::new(applier, restored, Arc::clone(&log))
+            .skipping(overrides.skip_entries.clone())
+            .telling(Arc::clone(&holder), Arc::clone(&diverged));
         let node = Node {
             name: config.node.id.clone(),
             incarnation: identity.incarnation,
@@ -170,16 +180,24 @@ impl Assembly {
         if member.is_none() && std::thread::available_parallelism().is_ok_and(|cores| cores.get() <= SHARED_CORES) {
             options.threads = 1;
         }
+        let facts = Arc::clone(&meta);
         let consensus = match &mut member {
-            None => Consensus::start(options, runtime.clone(), Arc::clone(&log), meta, machine).await,
+            None => Consensus::start(options, runtime.clone(), Arc::clone(&log), facts, machine).await,
             Some(member) => {
                 let snapshots = LsmSnapshots::new(Arc::clone(&kv), dir.root());
                 let parts =
                     ClusterParts { transport: Arc::new(member.cluster.clone()), snapshots: Some(Arc::new(snapshots)) };
-                Consensus::start_member(options, runtime.clone(), Arc::clone(&log), meta, machine, parts).await
+                Consensus::start_member(options, runtime.clone(), Arc::clone(&log), facts, machine, parts).await
             }
         };
-        let consensus = consensus.map_err(consensus_failure)?;
+        let consensus = match (consensus, diverged.get()) {
+            (Ok(consensus), _) => consensus,
+            (Err(_), Some(divergence)) if member.is_some() => {
+                repair::note(&meta, divergence)?;
+                return Err(Failure::Damaged(divergence.reason.clone()));
+            }
+            (Err(error), _) => return Err(consensus_failure(error)),
+        };
         if let Some(member) = &member {
             member.join(&consensus);
         }
@@ -237,7 +255,8 @@ impl Assembly {
         if member.is_some() {
             tokio::spawn(maintenance::take_over(Arc::clone(&engine), stop_maintenance.clone()));
         }
-        let gateway = Gateway::new(consensus.clone(), member.as_ref().map(|member| member.cluster.clone()));
+        let cluster = member.as_ref().map(|member| member.cluster.clone());
+        let gateway = Gateway::new(consensus.clone(), cluster, &engine, holder);
         if member.is_some() {
             engine.set_elsewhere(Arc::new(gateway.clone()));
         }
@@ -259,6 +278,8 @@ impl Assembly {
             budget,
             disk,
             log,
+            meta,
+            diverged,
             gateway,
             cluster: member,
             stop_maintenance,
@@ -352,6 +373,15 @@ impl Assembly {
         self.consensus.wants_restart()
     }
 
+    /// Whether this node has stopped because it is not what the leader attests, and there are others. Noted, so that the next start
+    /// does not take part with it.
+    pub(crate) fn has_diverged(&self) -> Result<bool, Failure> {
+        match self.diverged.get().filter(|_| self.cluster.is_some()) {
+            None => Ok(false),
+            Some(divergence) => repair::note(&self.meta, divergence).map(|()| true),
+        }
+    }
+
     /// A leader that is about to stop lets another member lead, so that nobody waits for an election.
     pub(crate) async fn hand_over(&self) {
         if self.cluster.is_none() || self.consensus.leader_term().is_none() {
@@ -404,14 +434,7 @@ struct Member {
 impl Member {
     /// Listens for the others.
     async fn listen(config: &Config, identity: &NodeIdentity, listener: TcpListener) -> Result<Self, Failure> {
-        let security = &config.security;
-        let tls = match (&security.cluster_authority, &security.cluster_certificate, &security.cluster_key) {
-            (Some(authority), Some(certificate), Some(key)) => {
-                Some(MemberTls::load(authority, certificate, key, &["h2"]).map_err(Failure::fatal)?)
-            }
-            _ => None,
-        };
-        let options = ClusterOptions { peers: config.node.peers.0.clone(), tls, insecure: security.insecure };
+        let options = cluster_options(config)?;
         options.check(&config.node.id).await.map_err(|error| Failure::Refused(error.to_string()))?;
         let threads = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -455,6 +478,18 @@ impl Drop for Member {
         // A plain drop of the threads would block, which tokio forbids where this may run.
         self.close();
     }
+}
+
+/// Who this node and the others are.
+pub(crate) fn cluster_options(config: &Config) -> Result<ClusterOptions, Failure> {
+    let security = &config.security;
+    let tls = match (&security.cluster_authority, &security.cluster_certificate, &security.cluster_key) {
+        (Some(authority), Some(certificate), Some(key)) => {
+            Some(MemberTls::load(authority, certificate, key, &["h2"]).map_err(Failure::fatal)?)
+        }
+        _ => None,
+    };
+    Ok(ClusterOptions { peers: config.node.peers.0.clone(), tls, insecure: security.insecure })
 }
 
 /// Puts a snapshot of the leader, received before the last stop, in the place of the LSM. The log follows, once it is open: see
@@ -574,7 +609,11 @@ async fn open_keyspace(
 ) -> Result<(Arc<Keyspace>, perigee_keyspace::Line), Failure> {
     let reading = Arc::clone(kv);
     let state = tokio::task::spawn_blocking(move || persist::restore(reading.as_ref()));
-    let state = state.await.map_err(Failure::fatal)?.map_err(Failure::fatal)?;
+    let state = state.await.map_err(Failure::fatal)?.map_err(|fault| match fault {
+        StorageFault::Kv(error) => kv_failure(error),
+        fault @ StorageFault::Damaged { .. } => Failure::Damaged(fault.to_string()),
+        fault => Failure::fatal(fault),
+    })?;
     let load = Box::new(persist::LsmLoad::new(Arc::clone(kv)));
     let (keyspace, line) = Keyspace::new(state, load, Arc::clone(&runtime.clock));
     keyspace.count_in(budget);

@@ -163,6 +163,9 @@ pub(crate) enum AdminCommand {
         /// Leave out the log's files.
         #[arg(long)]
         skip_log: bool,
+        /// Compare what all members of the cluster hold at one entry of the log, instead of looking at one node.
+        #[arg(long, conflicts_with_all = ["table", "skip_log"])]
+        cluster: bool,
     },
     /// Who is a member of the cluster, and who leads.
     #[command(subcommand)]
@@ -203,6 +206,14 @@ pub(crate) enum KeyCommand {
 pub(crate) enum ClusterCommand {
     /// The members, as the node knows them.
     Status,
+    /// Ask each member whether it is there; fail when one is not.
+    Ping,
+    /// Wait until there is a leader, and all voters are there and have applied what is committed.
+    WaitHealthy {
+        /// How long at most.
+        #[arg(long, value_name = "DURATION", default_value = "60s")]
+        timeout: String,
+    },
     /// Let a node learn that was started with --peers that name a member.
     Add {
         /// Its name.
@@ -407,8 +418,24 @@ mod tests {
         let cli = Cli::try_parse_from("perigee admin --address 127.0.0.1:1 verify --table s.t".split_whitespace());
         let Command::Admin(arguments) = cli.unwrap().command else { panic!("not admin") };
         assert_eq!(arguments.node.address, "127.0.0.1:1");
-        assert!(matches!(arguments.command, AdminCommand::Verify { table, skip_log: false } if table == ["s.t"]));
+        assert!(
+            matches!(arguments.command, AdminCommand::Verify { table, skip_log: false, cluster: false } if table == ["s.t"])
+        );
         assert!(Cli::try_parse_from(["perigee", "admin", "status"]).is_err());
+    }
+
+    #[test]
+    fn a_cluster_is_asked_as_a_whole() {
+        let parse = |line: &str| Cli::try_parse_from(format!("perigee admin --address h:1 {line}").split_whitespace());
+        let asks = |line: &str| match parse(line).map(|cli| cli.command) {
+            Ok(Command::Admin(arguments)) => format!("{:?}", arguments.command),
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(asks("cluster ping"), "Cluster(Ping)");
+        assert_eq!(asks("cluster wait-healthy"), "Cluster(WaitHealthy { timeout: \"60s\" })");
+        assert_eq!(asks("cluster wait-healthy --timeout 2min"), "Cluster(WaitHealthy { timeout: \"2min\" })");
+        assert!(asks("verify --cluster").contains("cluster: true"));
+        assert!(parse("verify --cluster --table t").is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! DIR/log/  lsm/  cold/ the log, the LSM, the local object store
 //! DIR/lsm.new/          an LSM that is being made at the first start
 //! DIR/tmp/              spilled queries; emptied at every start
+//! DIR/damaged-<time>/   data that was damaged, set aside; never removed by us
 //! ```
 
 use std::fs;
@@ -22,6 +23,7 @@ const FORMAT: &str = "format";
 const FORMAT_NOW: &str = "perigee 1\n";
 /// Of the file system, not of anyone's data.
 const LOST_AND_FOUND: &str = "lost+found";
+const ASIDE: &str = "damaged-";
 
 /// The folder, locked until this is dropped.
 pub(crate) struct DataDir {
@@ -101,6 +103,41 @@ impl DataDir {
     /// The local object store.
     pub(crate) fn cold(&self) -> PathBuf {
         self.root.join("cold")
+    }
+
+    /// Folders of damaged data that were set aside.
+    pub(crate) fn aside(&self) -> io::Result<Vec<PathBuf>> {
+        let is_aside = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(ASIDE));
+        let paths = fs::read_dir(&self.root)?.map(|entry| entry.map(|entry| entry.path()));
+        paths.filter(|path| path.as_ref().map_or(true, is_aside)).collect()
+    }
+
+    /// Moves all data into a folder of its own, and says where: the next start finds an empty folder. The identity goes first, and
+    /// log and LSM last: a crash in between leaves data of nobody, which is damaged too, and never an old name with a new log.
+    pub(crate) fn set_aside(&self, files: &dyn Files) -> io::Result<PathBuf> {
+        let name = chrono::Utc::now().format("damaged-%Y%m%dT%H%M%S%6fZ").to_string();
+        let (aside, meta) = (self.root.join(&name), self.root.join(&name).join("meta"));
+        files.create_dir_all(&meta)?;
+        files.sync_dir(&self.root)?;
+        let mut facts: Vec<PathBuf> =
+            fs::read_dir(self.meta())?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+        facts.sort_by_key(|path| !path.ends_with("identity"));
+        for path in facts.iter().filter(|path| !path.ends_with(FORMAT)) {
+            files.rename(path, &meta.join(path.file_name().unwrap_or_default()))?;
+            files.sync_dir(&self.meta())?;
+        }
+        files.sync_dir(&meta)?;
+        let stays = |name: &str| [LOCK, LOST_AND_FOUND, "meta", "tmp"].contains(&name) || name.starts_with(ASIDE);
+        let names = fs::read_dir(&self.root)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let mut names: Vec<String> = names.collect::<io::Result<_>>()?;
+        names.retain(|name| !stays(name));
+        names.sort_by_key(|name| name == "log" || name == "lsm");
+        for name in names {
+            files.rename(&self.root.join(&name), &aside.join(&name))?;
+            files.sync_dir(&self.root)?;
+        }
+        files.sync_dir(&aside)?;
+        Ok(aside)
     }
 
     /// Small facts.
@@ -226,6 +263,28 @@ mod tests {
         let dir = open(folder.path(), true).unwrap();
         assert!(!dir.log().join("x").exists());
         assert!(!dir.meta().join("identity").exists());
+    }
+
+    #[test]
+    fn damaged_data_is_set_aside_and_nothing_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = open(folder.path(), false).unwrap();
+        for path in [dir.log().join("x"), dir.lsm().join("y"), dir.meta().join("identity"), dir.meta().join("vote")] {
+            fs::write(path, "z").unwrap();
+        }
+        assert!(!dir.is_new().unwrap() && dir.aside().unwrap().is_empty());
+        let kept = dir.set_aside(&SystemFiles).unwrap();
+        for name in ["log/x", "lsm/y", "meta/identity", "meta/vote"] {
+            assert!(kept.join(name).exists() && !folder.path().join(name).exists(), "{name}");
+        }
+        drop(dir);
+        let dir = open(folder.path(), false).unwrap();
+        assert!(dir.is_new().unwrap());
+        // What was set aside stays there the next time.
+        let again = dir.set_aside(&SystemFiles).unwrap();
+        assert_ne!(again, kept);
+        assert_eq!(dir.aside().unwrap().len(), 2);
+        assert!(kept.join("log/x").exists());
     }
 
     #[test]

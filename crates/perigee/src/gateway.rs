@@ -1,6 +1,6 @@
 //! The doors of this node and those of the other members: what a client wants that only the leader does, and messages for all.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +10,9 @@ use futures::{FutureExt, StreamExt};
 use perigee_cluster::{Cluster, Doors};
 use perigee_consensus::{Consensus, LinkError, Node};
 use perigee_door::http::HttpServer;
+use perigee_engine::compare::{Comparison, StateHolder};
 use perigee_engine::{Answers, Elsewhere, Engine, SessionDoor};
-use perigee_grpc::{ClusterChange, Members};
+use perigee_grpc::{ClusterChange, Members, PingedMember};
 use perigee_pgwire::ForeignSessions;
 use perigee_resp::{ForeignCall, ForeignMessage, RespServer};
 use tokio::sync::mpsc;
@@ -28,11 +29,16 @@ const MESSAGES_MAX: usize = 4_096;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// Questions between doors. Numbers on the wire: never reused.
-mod kind {
-    pub(super) const REDIS_CALL: u8 = 1;
-    pub(super) const REDIS_MESSAGES: u8 = 2;
-    pub(super) const PG_CANCEL: u8 = 3;
-    pub(super) const CLUSTER_CHANGE: u8 = 4;
+pub(crate) mod kind {
+    pub(crate) const REDIS_CALL: u8 = 1;
+    pub(crate) const REDIS_MESSAGES: u8 = 2;
+    pub(crate) const PG_CANCEL: u8 = 3;
+    pub(crate) const CLUSTER_CHANGE: u8 = 4;
+    // What follows is of `inquiry`.
+    pub(crate) const MEMBER_HEALTH: u8 = 5;
+    pub(crate) const STATE_ARM: u8 = 6;
+    pub(crate) const STATE_SUMS: u8 = 7;
+    pub(crate) const CLUSTER_COMPARE: u8 = 8;
 }
 
 /// What a session begins with.
@@ -43,21 +49,32 @@ const GRPC: u8 = SessionDoor::Grpc as u8;
 /// This node's way to the doors of the others. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Gateway {
-    consensus: Consensus,
+    pub(crate) consensus: Consensus,
     /// `None` for a node that is alone.
-    cluster: Option<Cluster>,
+    pub(crate) cluster: Option<Cluster>,
     messages: Option<mpsc::Sender<ForeignMessage>>,
+    /// Weak: the engine has this gateway.
+    pub(crate) engine: Weak<Engine>,
+    /// Takes hold of what this node has at an entry of the log.
+    pub(crate) holder: Arc<StateHolder>,
+    /// One comparison of members at a time.
+    pub(crate) comparing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Gateway {
     /// Begins to carry messages on the runtime that this is called on.
-    pub(crate) fn new(consensus: Consensus, cluster: Option<Cluster>) -> Self {
+    pub(crate) fn new(
+        consensus: Consensus,
+        cluster: Option<Cluster>,
+        engine: &Arc<Engine>,
+        holder: Arc<StateHolder>,
+    ) -> Self {
         let messages = cluster.as_ref().map(|cluster| {
             let (messages, waiting) = mpsc::channel(MESSAGES_MAX);
             tokio::spawn(carry(consensus.clone(), cluster.clone(), waiting));
             messages
         });
-        Self { consensus, cluster, messages }
+        Self { consensus, cluster, messages, engine: Arc::downgrade(engine), holder, comparing: Arc::default() }
     }
 
     /// See [`perigee_resp::Host::current`].
@@ -188,6 +205,16 @@ impl Members for Gateway {
             asked.map(drop).map_err(|error| error.to_string())
         }
         .boxed()
+    }
+
+    fn ping(&self) -> BoxFuture<'static, Vec<PingedMember>> {
+        let gateway = self.clone();
+        async move { gateway.ping_all().await }.boxed()
+    }
+
+    fn compare(&self) -> BoxFuture<'static, Result<Comparison, String>> {
+        let gateway = self.clone();
+        async move { gateway.compare_all().await }.boxed()
     }
 }
 
@@ -321,6 +348,10 @@ impl Doors for OpenDoors {
                 let change = decode_change(&body).ok_or_else(|| "the change does not decode".to_owned())?;
                 let gateway = gateway.ok_or_else(|| "this node is still starting".to_owned())?;
                 return gateway.change_here(change).await.map(|()| Bytes::new());
+            }
+            if (kind::MEMBER_HEALTH..=kind::CLUSTER_COMPARE).contains(&kind) {
+                let gateway = gateway.ok_or_else(|| "this node is still starting".to_owned())?;
+                return gateway.answer(kind, body).await;
             }
             if kind == kind::PG_CANCEL {
                 let numbers: Result<[u8; 8], _> = body[..].try_into();

@@ -6,7 +6,10 @@
 //! - `admin_command`: asks a running node over its gRPC door
 //! - `backup_command`: backups, and restores from them
 //! - `cert_command`: certificates for the members of a cluster
+//! - `gateway`, `inquiry`: to the doors of other members, and what members ask each other for operators
+//! - `health_command`: whether a cluster is healthy, over the same door
 //! - `key_command`: API keys, over the same door
+//! - `repair`: a member whose data is damaged begins anew
 //! - `reload`: what SIGHUP reads again
 //! - `ops`: health, readiness, metrics over HTTP
 //! - `failure`: why the process ends, and with which exit code
@@ -21,6 +24,8 @@ mod config_command;
 mod data_dir;
 mod failure;
 mod gateway;
+mod health_command;
+mod inquiry;
 mod key_command;
 mod log_command;
 mod measure;
@@ -28,6 +33,7 @@ mod node;
 mod ops;
 mod redis_door;
 mod reload;
+mod repair;
 mod shutdown;
 mod status;
 

@@ -34,6 +34,7 @@ use crate::gateway::OpenDoors;
 use crate::ops;
 use crate::redis_door::RedisHost;
 use crate::reload;
+use crate::repair;
 use crate::shutdown::StopSignals;
 use crate::status::Status;
 
@@ -70,7 +71,7 @@ pub(crate) fn run(arguments: &NodeArguments) -> Result<(), Failure> {
 enum Ending {
     /// It was told to.
     Stopped,
-    /// A snapshot of the leader takes the place of what it held.
+    /// What the others hold takes the place of what it held: a snapshot that it has received, or all of it.
     Restart,
 }
 
@@ -85,7 +86,7 @@ fn start_again() -> Failure {
     }
     // What was asked for the first start only was done then.
     command.args(arguments.filter(|argument| argument != "--clean"));
-    Failure::fatal(format!("cannot start again over the snapshot: {}", command.exec()))
+    Failure::fatal(format!("cannot start again: {}", command.exec()))
 }
 
 async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Overrides) -> Result<Ending, Failure> {
@@ -117,12 +118,24 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     let started = std::time::Instant::now();
     let starting = Assembly::start(config, &plan, dir, Runtime::system(), overrides, cluster_listener);
     let assembly = tokio::select! {
-        assembly = starting => assembly?,
+        assembly = starting => assembly,
         signal = signals.next() => {
             // Recovery only reads, apart from what is safe to repeat.
             tracing::info!(signal, "stopped during recovery");
             return Ok(Ending::Stopped);
         }
+    };
+    let assembly = match assembly {
+        Err(Failure::Damaged(damage)) if repair::is_possible(config, overrides) => {
+            return tokio::select! {
+                set_aside = repair::run(config, dir, &damage) => set_aside.map(|()| Ending::Restart),
+                signal = signals.next() => {
+                    tracing::info!(signal, "stopped with damaged data, which is where it was");
+                    Ok(Ending::Stopped)
+                }
+            };
+        }
+        assembly => assembly?,
     };
     tracing::info!(seconds = started.elapsed().as_secs_f64(), "recovered");
     let closing = CancellationToken::new();
@@ -185,6 +198,12 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     };
     status.stopping();
     if result.is_err() && assembly.wants_restart() {
+        return Ok(Ending::Restart);
+    }
+    if let Err(failure) = &result
+        && assembly.has_diverged()?
+    {
+        tracing::error!(error = %failure, "this node is not what the leader attests: it stops, and starts again to be made anew");
         return Ok(Ending::Restart);
     }
     // What has failed cannot be closed in order; the log's own recovery is the way back.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use perigee_engine::Engine;
+use perigee_engine::compare::MemberState;
 use perigee_engine::verify::{Verified, VerifyOptions};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::error;
-use crate::members::{ClusterChange, Members};
+use crate::members::{ClusterChange, Members, PingedMember};
 use crate::v1;
 use crate::v1::change_cluster_request::Change;
 
@@ -85,6 +86,33 @@ impl v1::admin_server::Admin for AdminService {
         }))
     }
 
+    async fn ping_cluster(
+        &self,
+        _: Request<v1::PingClusterRequest>,
+    ) -> Result<Response<v1::PingClusterResponse>, Status> {
+        let members = self.members.ping().await.into_iter().map(pinged).collect();
+        Ok(Response::new(v1::PingClusterResponse { members }))
+    }
+
+    async fn verify_cluster(
+        &self,
+        _: Request<v1::VerifyClusterRequest>,
+    ) -> Result<Response<v1::VerifyClusterResponse>, Status> {
+        let _turn = self.verifying.try_acquire().map_err(|_| Status::resource_exhausted("a check is running"))?;
+        let compared = self.members.compare().await.map_err(Status::failed_precondition)?;
+        let members = compared.members.into_iter().map(|MemberState { name, error, differs }| v1::MemberState {
+            name,
+            error,
+            differs,
+        });
+        Ok(Response::new(v1::VerifyClusterResponse {
+            index: compared.index.0,
+            parts: compared.parts,
+            majority: compared.majority,
+            members: members.collect(),
+        }))
+    }
+
     async fn change_cluster(
         &self,
         request: Request<v1::ChangeClusterRequest>,
@@ -106,6 +134,23 @@ impl v1::admin_server::Admin for AdminService {
         let made = tokio::task::spawn_blocking(move || engine.back_up((!url.is_empty()).then_some(url.as_str())));
         let base = made.await.map_err(|e| Status::internal(e.to_string()))?.map_err(|e| error::status(&e))?;
         Ok(Response::new(backup_response(base)))
+    }
+}
+
+fn pinged(member: PingedMember) -> v1::PingedMember {
+    let PingedMember { name, address, voter, answer } = member;
+    let asked = v1::PingedMember { name, address, voter, ..v1::PingedMember::default() };
+    match answer {
+        Err(error) => v1::PingedMember { error, ..asked },
+        Ok((health, took)) => v1::PingedMember {
+            round_trip_micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            version: health.version,
+            role: if health.leads { "leader" } else { "follower" }.to_owned(),
+            term: health.term,
+            committed: health.committed,
+            applied: health.applied,
+            ..asked
+        },
     }
 }
 

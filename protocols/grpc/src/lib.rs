@@ -29,5 +29,5 @@ mod value;
 
 pub(crate) use perigee_api::v1;
 
-pub use members::{Changing, ClusterChange, Members};
+pub use members::{Asking, ClusterChange, MemberHealth, Members, PingedMember};
 pub use server::{GrpcOptions, server};

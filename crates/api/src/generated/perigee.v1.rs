@@ -40,6 +40,69 @@ pub struct ClusterMember {
     #[prost(uint64, optional, tag = "7")]
     pub answered_ms: ::core::option::Option<u64>,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PingClusterRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PingClusterResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub members: ::prost::alloc::vec::Vec<PingedMember>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PingedMember {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// Else it only learns.
+    #[prost(bool, tag = "3")]
+    pub voter: bool,
+    /// Why it has not answered; the rest is empty then.
+    #[prost(string, tag = "4")]
+    pub error: ::prost::alloc::string::String,
+    /// How long its answer took.
+    #[prost(uint64, tag = "5")]
+    pub round_trip_micros: u64,
+    /// Of its program.
+    #[prost(string, tag = "6")]
+    pub version: ::prost::alloc::string::String,
+    /// "leader" or "follower".
+    #[prost(string, tag = "7")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "8")]
+    pub term: u64,
+    /// Last entry that it knows to be committed, and that it has applied.
+    #[prost(uint64, tag = "9")]
+    pub committed: u64,
+    #[prost(uint64, tag = "10")]
+    pub applied: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyClusterRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VerifyClusterResponse {
+    /// The entry that was compared at.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    /// Tables, databases of keys and so on that were compared.
+    #[prost(uint64, tag = "2")]
+    pub parts: u64,
+    /// Whether more than half of the members agree; else nobody knows who is right.
+    #[prost(bool, tag = "3")]
+    pub majority: bool,
+    #[prost(message, repeated, tag = "4")]
+    pub members: ::prost::alloc::vec::Vec<MemberState>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberState {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Why nothing is known of it.
+    #[prost(string, tag = "2")]
+    pub error: ::prost::alloc::string::String,
+    /// What differs from what most have; empty when nothing does.
+    #[prost(string, repeated, tag = "3")]
+    pub differs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ChangeClusterRequest {
     #[prost(oneof = "change_cluster_request::Change", tags = "1, 2, 3, 4, 5")]
@@ -315,6 +378,36 @@ pub mod admin_client {
             req.extensions_mut().insert(GrpcMethod::new("perigee.v1.Admin", "Cluster"));
             self.inner.unary(req, path, codec).await
         }
+        /// Asks each member whether it is there and how it is.
+        pub async fn ping_cluster(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PingClusterRequest>,
+        ) -> std::result::Result<tonic::Response<super::PingClusterResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/perigee.v1.Admin/PingCluster");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("perigee.v1.Admin", "PingCluster"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Compares what the members hold at one entry of the log. Each reads everything; writes go on meanwhile.
+        pub async fn verify_cluster(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VerifyClusterRequest>,
+        ) -> std::result::Result<tonic::Response<super::VerifyClusterResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/perigee.v1.Admin/VerifyCluster");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("perigee.v1.Admin", "VerifyCluster"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Changes who is a member, or who leads. Any node takes it; the leader does it.
         pub async fn change_cluster(
             &mut self,
@@ -369,6 +462,16 @@ pub mod admin_server {
             &self,
             request: tonic::Request<super::ClusterRequest>,
         ) -> std::result::Result<tonic::Response<super::ClusterResponse>, tonic::Status>;
+        /// Asks each member whether it is there and how it is.
+        async fn ping_cluster(
+            &self,
+            request: tonic::Request<super::PingClusterRequest>,
+        ) -> std::result::Result<tonic::Response<super::PingClusterResponse>, tonic::Status>;
+        /// Compares what the members hold at one entry of the log. Each reads everything; writes go on meanwhile.
+        async fn verify_cluster(
+            &self,
+            request: tonic::Request<super::VerifyClusterRequest>,
+        ) -> std::result::Result<tonic::Response<super::VerifyClusterResponse>, tonic::Status>;
         /// Changes who is a member, or who leads. Any node takes it; the leader does it.
         async fn change_cluster(
             &self,
@@ -526,6 +629,62 @@ pub mod admin_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ClusterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
+                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/perigee.v1.Admin/PingCluster" => {
+                    #[allow(non_camel_case_types)]
+                    struct PingClusterSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::PingClusterRequest> for PingClusterSvc<T> {
+                        type Response = super::PingClusterResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::PingClusterRequest>) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Admin>::ping_cluster(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PingClusterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
+                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/perigee.v1.Admin/VerifyCluster" => {
+                    #[allow(non_camel_case_types)]
+                    struct VerifyClusterSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::VerifyClusterRequest> for VerifyClusterSvc<T> {
+                        type Response = super::VerifyClusterResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::VerifyClusterRequest>) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Admin>::verify_cluster(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = VerifyClusterSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(accept_compression_encodings, send_compression_encodings)

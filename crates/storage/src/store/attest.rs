@@ -97,8 +97,13 @@ impl Outcomes {
 
     /// What this node can attest now; `None` when nothing has changed since the last attestation.
     pub(super) fn to_attest(&self) -> Option<(LogIndex, [u8; 32])> {
-        let newest = self.recent.back().copied()?;
+        let newest = self.newest()?;
         (self.changed > self.last.index).then_some(newest)
+    }
+
+    /// The last entry, and the digest behind it.
+    pub(super) fn newest(&self) -> Option<(LogIndex, [u8; 32])> {
+        self.recent.back().copied()
     }
 
     pub(super) fn last(&self) -> Attestation {

@@ -25,6 +25,7 @@ mod options;
 mod overlay;
 mod snapshot;
 mod staged;
+mod sums;
 mod tiering;
 mod timeline;
 mod verify;
@@ -57,6 +58,7 @@ pub use error::StoreError;
 pub use options::{ApplyOutcome, Recovered, SequenceState, StoreOptions, StoreStatistics, TableStatistics};
 pub use overlay::{Overlay, TableOverlay};
 pub use snapshot::Snapshot;
+pub use sums::{ContentSum, HeldStore};
 pub use tiering::{Export, TierStatistics, file_path};
 pub use verify::TableCheck;
 
@@ -234,6 +236,12 @@ impl Store {
     #[must_use]
     pub fn to_attest(&self) -> Option<(LogIndex, [u8; 32])> {
         self.core.lock().outcomes.to_attest()
+    }
+
+    /// The last entry applied and the running digest of all outcomes there; `None` before the first.
+    #[must_use]
+    pub fn digest(&self) -> Option<(LogIndex, [u8; 32])> {
+        self.core.lock().outcomes.newest()
     }
 
     /// The last attestation that was applied and agreed with this node; zero when there was none since the start.
