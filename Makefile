@@ -60,6 +60,7 @@ integration: tools build
 	integration/cluster/failover
 	integration/haproxy/run
 	integration/cluster/simulation
+	integration/packaging/run
 	integration/cluster/torture $(ROUNDS)
 	integration/differential/run
 	integration/tpch/run $(SF)

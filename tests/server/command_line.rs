@@ -166,3 +166,35 @@ async fn interval_durability_is_shown() {
     let server = Server::start().unwrap();
     assert_eq!(server.client().await.unwrap().value("SHOW durability").await.unwrap(), "fsync");
 }
+
+#[test]
+fn a_node_is_asked_whether_it_is_ready() {
+    let mut server = perigee_tests::server();
+    let at = server.ops().to_string();
+    check(&["ready", "--address", &at], 0, "ready");
+    check(&["ready", "--address", &at, "--leader"], 0, "ready");
+    server.kill();
+    check(&["ready", "--address", &at], 1, "cannot reach");
+    check(&["ready", "--address", &at, "--wait", "soon"], 2, "not a duration");
+    // One that is on its way is waited for.
+    server.spawn().unwrap();
+    check(&["ready", "--address", &at, "--wait", "2min"], 0, "ready");
+}
+
+#[test]
+fn certificates_that_are_there_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("ca");
+    let dir = dir.to_str().unwrap();
+    let authority = ["cert", "authority", "--dir", dir];
+    check(&authority, 0, "authority.crt");
+    check(&["cert", "node", "--dir", dir, "n1"], 0, "n1.crt");
+    let made = std::fs::read(folder.path().join("ca/n1.key")).unwrap();
+    check(&authority, 2, "authority.key");
+    check(&["cert", "authority", "--dir", dir, "--missing"], 0, "is there");
+    check(&["cert", "node", "--dir", dir, "--missing", "n1", "n2"], 0, "n1.crt is there");
+    assert_eq!(std::fs::read(folder.path().join("ca/n1.key")).unwrap(), made);
+    assert!(folder.path().join("ca/n2.key").is_file());
+    std::fs::remove_file(folder.path().join("ca/n1.crt")).unwrap();
+    check(&["cert", "node", "--dir", dir, "--missing", "n1"], 2, "n1.key");
+}

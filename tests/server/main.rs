@@ -17,6 +17,7 @@ mod latest;
 mod notifications;
 mod operations;
 mod overrides;
+mod packaging;
 mod partitions;
 mod pgbench;
 mod proxy;

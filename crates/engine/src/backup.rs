@@ -93,6 +93,7 @@ impl Engine {
         };
         let base = make_base(self, &at, false)?;
         if own {
+            tell_base(base.created_micros);
             // So that the backup alone is not all there is.
             ship(self, false).map_err(|error| sql_error(&error))?;
         }
@@ -327,16 +328,28 @@ fn keep_up(engine: &Arc<Engine>, options: &BackupOptions, last_base: &mut Option
         }
         (Some(_), None) => false,
     };
-    *last_base = newest;
+    note_base(last_base, newest);
     if due {
         match make_base(engine, &options.objects, false) {
-            Ok(base) => *last_base = Some(base.created_micros),
+            Ok(base) => note_base(last_base, Some(base.created_micros)),
             // Somebody makes one.
             Err(error) if error.state() == SqlState::ObjectInUse => {}
             Err(error) => return Err(BackupError::Refused(error.message().to_owned())),
         }
     }
     Ok(())
+}
+
+fn note_base(last_base: &mut Option<i64>, micros: Option<i64>) {
+    *last_base = micros;
+    if let Some(micros) = micros {
+        tell_base(micros);
+    }
+}
+
+/// When the newest base backup was made, for those who watch its age.
+fn tell_base(micros: i64) {
+    metrics::gauge!(names::BACKUP_BASE_TIME_SECONDS).set(micros as f64 / MICROS_PER_SECOND as f64);
 }
 
 /// Keeps of the log what the archive does not have.

@@ -512,8 +512,9 @@ impl Session {
         error
     }
 
-    /// The door calls this for every error that a client is told, so that `perigee.compat_gaps` knows it, and the audit.
+    /// The door calls this for every error that a client is told, so that it is counted, and `perigee.compat_gaps` and the audit know it.
     pub fn note_error(&self, error: &SqlError) {
+        metrics::counter!(perigee_telemetry::names::ERRORS_TOTAL, "sqlstate" => error.state().code()).increment(1);
         self.audit_error(error);
         self.engine.gaps.note(error, self.engine.now_micros());
     }

@@ -31,7 +31,7 @@ use perigee_storage::kv::{FjallKv, KvEngine, KvError, KvOptions};
 use perigee_storage::objects::Objects;
 use perigee_storage::store::{Store, StoreError, StoreOptions};
 use perigee_telemetry::names;
-use perigee_types::{Hlc, LogIndex};
+use perigee_types::{Hlc, LogIndex, SqlState};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -267,6 +267,9 @@ impl Assembly {
         consensus.spawn(async move {
             feed.await;
         });
+        metrics::gauge!(names::SESSIONS_MAX).set(config.sessions.max as f64);
+        // Alerts look how much this one grows.
+        metrics::counter!(names::ERRORS_TOTAL, "sqlstate" => SqlState::SerializationFailure.code()).increment(0);
         tokio::spawn(perigee_engine::continuous::run(Arc::clone(&engine), stop_maintenance.clone()));
         tokio::spawn(perigee_engine::retention::run(Arc::clone(&engine), stop_maintenance.clone()));
         Ok(Arc::new(Self {
@@ -356,6 +359,9 @@ impl Assembly {
         // Asks the file system when the last answer is old.
         let _ = self.disk.room(0);
         metrics::gauge!(names::DISK_FREE_BYTES).set(self.disk.free_bytes() as f64);
+        metrics::gauge!(names::DISK_BYTES).set(self.disk.total_bytes() as f64);
+        metrics::gauge!(names::DISK_RESERVE_BYTES).set(self.disk.reserve_bytes() as f64);
+        metrics::gauge!(names::SESSIONS).set(self.engine.sessions().all().len() as f64);
     }
 
     /// Ends when the node cannot go on, with the reason.

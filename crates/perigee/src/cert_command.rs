@@ -15,12 +15,15 @@ const AUTHORITY: &str = "authority";
 /// Makes what was asked for. Files that are there are never replaced.
 pub(crate) fn run(command: &CertCommand) -> Result<(), Failure> {
     match command {
-        CertCommand::Authority { dir } => {
+        CertCommand::Authority { dir, missing } => {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unwritten(dir))?;
+            if *missing && is_there(dir, AUTHORITY) {
+                return Ok(());
+            }
             write(dir, AUTHORITY, &new_authority().map_err(failure)?)?;
             println!("keep {AUTHORITY}.key where no node is: who has it can make members");
         }
-        CertCommand::Node { dir, name } => {
+        CertCommand::Node { dir, name, missing } => {
             let path = dir.join(format!("{AUTHORITY}.key"));
             let key = fs::read_to_string(&path).map_err(|error| {
                 let made = format!("perigee cert authority --dir {}", dir.display());
@@ -30,11 +33,23 @@ pub(crate) fn run(command: &CertCommand) -> Result<(), Failure> {
                 if name == AUTHORITY {
                     return Err(Failure::Refused(format!("no node can have the name {AUTHORITY:?} here")));
                 }
+                if *missing && is_there(dir, name) {
+                    continue;
+                }
                 write(dir, name, &certify(&key, name).map_err(failure)?)?;
             }
         }
     }
     Ok(())
+}
+
+/// Whether key and certificate of a name are there. One without the other is not left alone: writing says which is in the way.
+fn is_there(dir: &Path, name: &str) -> bool {
+    let both = ["key", "crt"].iter().all(|suffix| dir.join(format!("{name}.{suffix}")).is_file());
+    if both {
+        println!("{} is there", dir.join(format!("{name}.crt")).display());
+    }
+    both
 }
 
 fn failure(error: AuthorityError) -> Failure {

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Log(LogCommand),
     /// Ask a running node over its gRPC door.
     Admin(AdminArguments),
+    /// Ask a node's operations door whether it can serve: exit code 0, or 1 with the reason.
+    Ready(ReadyArguments),
     /// Make backups of a running node, look at them, remove old ones.
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -102,6 +104,22 @@ pub(crate) struct RestoreArguments {
     pub(crate) settings: SettingArguments,
 }
 
+/// `perigee ready`
+#[derive(Debug, Args)]
+pub(crate) struct ReadyArguments {
+    /// Where the node's operations door listens.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9090")]
+    pub(crate) address: String,
+
+    /// Only the node that takes writes is ready.
+    #[arg(long)]
+    pub(crate) leader: bool,
+
+    /// Ask again until it is ready, for so long: 30s, 5min.
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) wait: Option<String>,
+}
+
 /// `perigee cert …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum CertCommand {
@@ -110,12 +128,18 @@ pub(crate) enum CertCommand {
         /// Where to. Made when it is not there.
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
+        /// Leave alone what is there already, and say so; else it is an error.
+        #[arg(long)]
+        missing: bool,
     },
     /// Make a certificate and a key for each node, signed with the key in DIR/authority.key.
     Node {
         /// Where the authority is, and where to.
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
+        /// Leave alone what is there already, and say so; else it is an error.
+        #[arg(long)]
+        missing: bool,
         /// Names of nodes, as in --peers.
         #[arg(required = true)]
         name: Vec<String>,

@@ -10,6 +10,7 @@
 //! - `health_command`: whether a cluster is healthy, over the same door
 //! - `key_command`: API keys, over the same door
 //! - `repair`: a member whose data is damaged begins anew
+//! - `ready_command`: whether a node can serve
 //! - `reload`: what SIGHUP reads again
 //! - `ops`: health, readiness, metrics over HTTP
 //! - `failure`: why the process ends, and with which exit code
@@ -31,6 +32,7 @@ mod log_command;
 mod measure;
 mod node;
 mod ops;
+mod ready_command;
 mod redis_door;
 mod reload;
 mod repair;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Config(ConfigCommand::Print(settings)) => config_command::print(&settings),
         Command::Log(LogCommand::Verify(arguments)) => log_command::verify(&arguments),
         Command::Admin(arguments) => admin_command::run(&arguments),
+        Command::Ready(arguments) => ready_command::run(&arguments),
         Command::Backup(command) => backup_command::run(&command),
         Command::Restore(arguments) => backup_command::restore(&arguments),
         Command::Cert(command) => cert_command::run(&command),

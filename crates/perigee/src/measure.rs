@@ -19,6 +19,7 @@ pub(crate) fn log(raft: &ConsensusMetrics) {
     set(names::LOG_BYTES, raft.disk_bytes);
     set(names::RAFT_TERM, raft.term.0);
     set(names::RAFT_LEADER, u64::from(raft.serving));
+    set(names::RAFT_VOTERS, raft.voters as u64);
     set(names::RAFT_IN_FLIGHT, raft.in_flight as u64);
     metrics::counter!(names::LOG_SYNCS_TOTAL).absolute(raft.syncs);
     metrics::counter!(names::LOG_ENTRIES_TOTAL).absolute(raft.entries);

@@ -46,6 +46,9 @@ pub struct DiskReserve {
     allowance: AtomicU64,
     room: AtomicU8,
     free: AtomicU64,
+    total: AtomicU64,
+    /// The reserve that the last answer was compared with.
+    reserve: AtomicU64,
 }
 
 impl DiskReserve {
@@ -66,6 +69,8 @@ impl DiskReserve {
             allowance: AtomicU64::new(0),
             room: AtomicU8::new(Room::Enough as u8),
             free: AtomicU64::new(u64::MAX),
+            total: AtomicU64::new(0),
+            reserve: AtomicU64::new(0),
         }
     }
 
@@ -101,6 +106,18 @@ impl DiskReserve {
         self.free.load(Ordering::Relaxed)
     }
 
+    /// The size of the file system, in bytes; 0 until it was asked.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Free bytes below which not everything is let through; 0 until the file system was asked.
+    #[must_use]
+    pub fn reserve_bytes(&self) -> u64 {
+        self.reserve.load(Ordering::Relaxed)
+    }
+
     fn ask(&self) {
         let (free, total) = match self.files.available_bytes(&self.dir) {
             Ok(answer) => answer,
@@ -118,6 +135,8 @@ impl DiskReserve {
             Room::Least
         };
         self.free.store(free, Ordering::Relaxed);
+        self.total.store(total, Ordering::Relaxed);
+        self.reserve.store(reserve, Ordering::Relaxed);
         // What is written takes its place in the log, in a checkpoint and, for a while, in compaction.
         self.allowance.store(reserve / 16, Ordering::Relaxed);
         if self.known() != room {

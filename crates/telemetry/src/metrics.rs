@@ -5,7 +5,7 @@ use std::sync::Arc;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::TelemetryError;
-use crate::names::{ALL, Kind};
+use crate::names::{ALL, Kind, LABELLED};
 
 /// Upper bounds of histograms of times, in seconds: 10 us to 10 s.
 pub(crate) const SECONDS: [f64; 19] = [
@@ -41,6 +41,10 @@ impl Metrics {
                 Kind::Counter => metrics::describe_counter!(metric.name, metric.help),
                 Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
                 Kind::Histogram => metrics::describe_histogram!(metric.name, metric.help),
+            }
+            // What has not happened yet is 0, not absent: whoever asks how much a counter has grown misses the first otherwise.
+            if metric.kind == Kind::Counter && !LABELLED.contains(&metric.name) {
+                metrics::counter!(metric.name).increment(0);
             }
         }
         Ok(Self { handle, probe: None })
@@ -87,6 +91,7 @@ mod tests {
             "# HELP perigee_sessions Open sessions.",
             "# TYPE perigee_sessions gauge",
             "perigee_sessions 3",
+            "perigee_rows_expired_total 0",
             "perigee_compat_gaps_total{code=\"0A000\"} 5",
             "perigee_checkpoint_seconds_bucket{le=\"0.00025\"} 1",
             "perigee_checkpoint_seconds_count 1",

@@ -55,6 +55,8 @@ metrics! {
     Counter GRPC_DENIALS_TOTAL = "perigee_grpc_denials_total", "Calls of the gRPC door refused for who sent them.";
     Counter RATE_LIMITED_TOTAL = "perigee_rate_limited_total", "Requests refused because too many came, by door and by what they are counted by (address, identity, login).";
     Gauge SESSIONS = "perigee_sessions", "Open sessions.";
+    Gauge SESSIONS_MAX = "perigee_sessions_max", "Sessions that may be open at a time.";
+    Counter ERRORS_TOTAL = "perigee_errors_total", "Errors that clients of SQL were told, by SQLSTATE.";
     Counter WRITE_STALLS_TOTAL = "perigee_write_stalls_total", "Writes that waited for a checkpoint to free memory.";
     Counter COMPAT_GAPS_TOTAL = "perigee_compat_gaps_total", "Statements refused because something is not supported.";
 
@@ -62,6 +64,7 @@ metrics! {
 
     Gauge BACKUP_ARCHIVED_INDEX = "perigee_backup_archived_index", "Last entry of the log that the archive holds.";
     Gauge BACKUP_LAG_SECONDS = "perigee_backup_lag_seconds", "Time since the archive had all that was committed: what a loss of everything would cost.";
+    Gauge BACKUP_BASE_TIME_SECONDS = "perigee_backup_base_time_seconds", "When the newest base backup that this node knows of was made, in seconds since 1970.";
     Counter BACKUP_FAILURES_TOTAL = "perigee_backup_failures_total", "Times that the archive could not be written.";
 
     Gauge LOG_LAST_INDEX = "perigee_log_last_index", "Last index written to the log.";
@@ -73,6 +76,7 @@ metrics! {
     Counter LOG_SYNCS_TOTAL = "perigee_log_syncs_total", "fdatasync calls of the log.";
     Gauge RAFT_TERM = "perigee_raft_term", "Raft term.";
     Gauge RAFT_LEADER = "perigee_raft_leader", "1 while this node leads.";
+    Gauge RAFT_VOTERS = "perigee_raft_voters", "Voters of the cluster.";
     Gauge RAFT_IN_FLIGHT = "perigee_raft_in_flight", "Proposals without an answer.";
 
     Gauge LOCK_WAITERS = "perigee_lock_waiters", "Transactions that wait for a lock now.";
@@ -89,7 +93,12 @@ metrics! {
     Gauge MEMORY_USED_BYTES = "perigee_memory_used_bytes", "Memory held, by share.";
     Gauge MEMORY_RSS_BYTES = "perigee_memory_rss_bytes", "Resident memory of the process.";
     Gauge DISK_FREE_BYTES = "perigee_disk_free_bytes", "Free space on the data directory's disk.";
+    Gauge DISK_BYTES = "perigee_disk_bytes", "Size of the data directory's disk.";
+    Gauge DISK_RESERVE_BYTES = "perigee_disk_reserve_bytes", "Free space below which writes are refused.";
 }
+
+/// Counters that have labels: which of their series there are shows with time.
+pub const LABELLED: [&str; 4] = [REST_REQUESTS_TOTAL, RATE_LIMITED_TOTAL, COMPAT_GAPS_TOTAL, ERRORS_TOTAL];
 
 #[cfg(test)]
 mod tests {

@@ -35,12 +35,13 @@ fn examples(page: &str) -> Vec<(String, String)> {
 #[test]
 fn every_example_does_what_the_page_says() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for page in ["README.md", "docs/guide/rest.md"] {
+    for page in ["README.md", "docs/guide/rest.md", "docs/operations.md"] {
         let server = server();
         let examples = examples(&std::fs::read_to_string(root.join(page)).unwrap());
         assert!(examples.len() > 2, "{page}: {examples:?}");
         for (command, printed) in examples {
             let command = command.replace("127.0.0.1:8080", &server.rest().to_string());
+            let command = command.replace("127.0.0.1:9090", &server.ops().to_string());
             let output = Command::new("bash").args(["-c", &command]).output().unwrap();
             let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
             let error = String::from_utf8_lossy(&output.stderr);
