@@ -6,6 +6,7 @@ mod activity;
 mod admin;
 mod attestations;
 mod backup;
+mod client;
 mod cold;
 mod command_line;
 mod docs;

@@ -1,4 +1,4 @@
-//! What `perigee admin` speaks.
+//! What `perigee admin` and `perigee client` speak.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 
 use crate::v1;
 use crate::v1::admin_client::AdminClient;
@@ -95,11 +95,58 @@ fn connector(authority: &PathBuf) -> Result<TlsConnector, Box<dyn std::error::Er
     Ok(Arc::new(config).into())
 }
 
+/// A client of a node's Sql service.
+pub struct Sql {
+    client: SqlClient<Channel>,
+    authorization: Option<MetadataValue<Ascii>>,
+}
+
+impl Sql {
+    /// Connects to `HOST:PORT`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn connect(address: &str, access: &Access) -> Result<Self, ClientError> {
+        Self::over(connect(address, access.tls_authority.as_ref()).await?, access)
+    }
+
+    fn over(channel: Channel, access: &Access) -> Result<Self, ClientError> {
+        let wrong = |_| ClientError::Refused("name, password or token cannot be sent".to_owned());
+        let authorization = access.authorization.as_deref().map(|text| text.parse().map_err(wrong)).transpose()?;
+        Ok(Self { client: SqlClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX), authorization })
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
+        request
+    }
+
+    /// Runs a statement; its result comes as it is made. Dropping it cancels the statement.
+    ///
+    /// # Errors
+    /// The node's status, or that of a connection that is lost.
+    pub async fn query(&mut self, request: v1::QueryRequest) -> Result<Streaming<v1::QueryResponse>, Status> {
+        let request = self.request(request);
+        self.client.query(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Begins a transaction that statements may name.
+    ///
+    /// # Errors
+    /// As [`Sql::query`].
+    pub async fn begin(&mut self, request: v1::BeginRequest) -> Result<v1::BeginResponse, Status> {
+        let request = self.request(request);
+        self.client.begin(request).await.map(tonic::Response::into_inner)
+    }
+}
+
 /// A client of a node's Admin service, and of statements that operators run.
 pub struct Admin {
     client: AdminClient<Channel>,
-    sql: SqlClient<Channel>,
-    authorization: Option<MetadataValue<Ascii>>,
+    sql: Sql,
 }
 
 impl Admin {
@@ -109,19 +156,13 @@ impl Admin {
     /// [`ClientError`]
     pub async fn connect(address: &str, access: &Access) -> Result<Self, ClientError> {
         let channel = connect(address, access.tls_authority.as_ref()).await?;
-        let wrong = |_| ClientError::Refused("name, password or token cannot be sent".to_owned());
-        let authorization = access.authorization.as_deref().map(|text| text.parse().map_err(wrong)).transpose()?;
-        let sql = SqlClient::new(channel.clone());
+        let sql = Sql::over(channel.clone(), access)?;
         let client = AdminClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        Ok(Self { client, sql, authorization })
+        Ok(Self { client, sql })
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        if let Some(authorization) = &self.authorization {
-            request.metadata_mut().insert("authorization", authorization.clone());
-        }
-        request
+        self.sql.request(message)
     }
 
     /// Where the node stands.
@@ -187,8 +228,8 @@ impl Admin {
     /// [`ClientError::Refused`]
     pub async fn rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, ClientError> {
         let statement = v1::Statement { sql: sql.to_owned(), ..v1::Statement::default() };
-        let request = self.request(v1::QueryRequest { statement: Some(statement), ..v1::QueryRequest::default() });
-        let mut stream = self.sql.query(request).await.map_err(refused)?.into_inner();
+        let request = v1::QueryRequest { statement: Some(statement), ..v1::QueryRequest::default() };
+        let mut stream = self.sql.query(request).await.map_err(refused)?;
         let mut rows = Vec::new();
         while let Some(message) = stream.message().await.map_err(refused)? {
             let Some(Part::Rows(some)) = message.part else { continue };

@@ -250,7 +250,10 @@ impl Scan {
 }
 
 /// A pattern with `*` and `?` as one of LIKE.
-fn like(pattern: &str) -> SqlResult<String> {
+///
+/// # Errors
+/// `22023` for one with brackets.
+pub fn like(pattern: &str) -> SqlResult<String> {
     let mut out = String::new();
     for c in pattern.chars() {
         match c {

@@ -41,8 +41,8 @@ pub(crate) fn run(arguments: &AdminArguments) -> Result<(), Failure> {
     })
 }
 
-/// Connects to a node as whoever the arguments and the environment name.
-pub(crate) async fn connect(node: &NodePlace) -> Result<Admin, Failure> {
+/// Who the arguments and the environment name.
+pub(crate) fn access(node: &NodePlace) -> Access {
     let authorization = match &node.user {
         Some(user) => Some(Access::basic(user, &std::env::var("PGPASSWORD").unwrap_or_default())),
         None => ["PERIGEE_SECURITY__ADMIN_TOKEN", "PERIGEE_ADMIN_TOKEN"]
@@ -50,8 +50,12 @@ pub(crate) async fn connect(node: &NodePlace) -> Result<Admin, Failure> {
             .find_map(|name| std::env::var(name).ok())
             .map(|token| format!("Bearer {token}")),
     };
-    let access = Access { authorization, tls_authority: node.tls_authority.clone() };
-    Admin::connect(&node.address, &access).await.map_err(failure)
+    Access { authorization, tls_authority: node.tls_authority.clone() }
+}
+
+/// Connects to a node.
+pub(crate) async fn connect(node: &NodePlace) -> Result<Admin, Failure> {
+    Admin::connect(&node.address, &access(node)).await.map_err(failure)
 }
 
 pub(crate) fn failure(error: ClientError) -> Failure {

@@ -27,6 +27,13 @@ pub(crate) enum Command {
     Log(LogCommand),
     /// Ask a running node over its gRPC door.
     Admin(AdminArguments),
+    /// Send statements to a node over its gRPC door: typed at a prompt, or from a script.
+    Client(ClientArguments),
+    /// Print what a shell needs to complete this command line.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
     /// Ask a node's operations door whether it can serve: exit code 0, or 1 with the reason.
     Ready(ReadyArguments),
     /// Make backups of a running node, look at them, remove old ones.
@@ -102,6 +109,64 @@ pub(crate) struct RestoreArguments {
 
     #[command(flatten)]
     pub(crate) settings: SettingArguments,
+}
+
+/// `perigee client`. Exit codes: 0, 1 for a statement that has failed, 2 for a wrong command line or a node that cannot be reached.
+#[derive(Debug, Args)]
+pub(crate) struct ClientArguments {
+    /// Where the node's gRPC door listens.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8000")]
+    address: String,
+
+    /// A role; the environment has the password (PGPASSWORD). Without one PERIGEE_ADMIN_TOKEN is sent, where it is there.
+    #[arg(long, short = 'U', value_name = "NAME")]
+    user: Option<String>,
+
+    /// Speak TLS with a node whose certificate is of this authority (PEM).
+    #[arg(long, value_name = "FILE")]
+    tls_authority: Option<PathBuf>,
+
+    /// The database [default: postgres].
+    #[arg(long, short = 'd', value_name = "NAME")]
+    pub(crate) database: Option<String>,
+
+    /// Run these statements and end. May be given several times.
+    #[arg(long, short = 'e', value_name = "SQL")]
+    pub(crate) execute: Vec<String>,
+
+    /// Run a file's statements and end; - is standard input. May be given several times.
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) file: Vec<PathBuf>,
+
+    /// How results are shown.
+    #[arg(long, value_enum, default_value_t = ResultForm::Table)]
+    pub(crate) format: ResultForm,
+
+    /// Show so many rows of a result, and count the rest.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) rows_max: Option<u64>,
+
+    /// Say how long each statement took.
+    #[arg(long)]
+    pub(crate) timing: bool,
+}
+
+impl ClientArguments {
+    /// The node that is asked.
+    pub(crate) fn node(&self) -> NodePlace {
+        NodePlace { address: self.address.clone(), user: self.user.clone(), tls_authority: self.tls_authority.clone() }
+    }
+}
+
+/// `--format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResultForm {
+    /// A box.
+    Table,
+    /// An array of objects.
+    Json,
+    /// CSV with a line of names.
+    Csv,
 }
 
 /// `perigee ready`

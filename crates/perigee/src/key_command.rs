@@ -61,6 +61,6 @@ async fn end(admin: &mut Admin, span: &str) -> Result<String, Failure> {
 }
 
 /// A text as a constant of SQL.
-fn constant(text: &str) -> String {
+pub(crate) fn constant(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -5,6 +5,7 @@
 //! - `assembly`: log, consensus, storage, engine and doors, put together
 //! - `admin_command`: asks a running node over its gRPC door
 //! - `backup_command`: backups, and restores from them
+//! - `client`: statements over the same door, from a prompt or a script
 //! - `cert_command`: certificates for the members of a cluster
 //! - `gateway`, `inquiry`: to the doors of other members, and what members ask each other for operators
 //! - `health_command`: whether a cluster is healthy, over the same door
@@ -21,6 +22,7 @@ mod backup_command;
 mod banner;
 mod cert_command;
 mod cli;
+mod client;
 mod config_command;
 mod data_dir;
 mod failure;
@@ -41,7 +43,7 @@ mod status;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::cli::{Cli, Command, ConfigCommand, LogCommand};
 
@@ -57,6 +59,11 @@ fn main() -> ExitCode {
         Command::Config(ConfigCommand::Print(settings)) => config_command::print(&settings),
         Command::Log(LogCommand::Verify(arguments)) => log_command::verify(&arguments),
         Command::Admin(arguments) => admin_command::run(&arguments),
+        Command::Client(arguments) => client::run(&arguments),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "perigee", &mut std::io::stdout());
+            Ok(())
+        }
         Command::Ready(arguments) => ready_command::run(&arguments),
         Command::Backup(command) => backup_command::run(&command),
         Command::Restore(arguments) => backup_command::restore(&arguments),

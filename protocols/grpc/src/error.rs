@@ -57,6 +57,15 @@ pub(crate) fn status(error: &SqlError) -> Status {
     status
 }
 
+/// What a status says of an error of SQL, as a client reads it.
+#[must_use]
+pub fn detail(status: &Status) -> Option<v1::ErrorDetail> {
+    let told = RpcStatus::decode(status.details()).ok()?;
+    told.details
+        .iter()
+        .find_map(|any| v1::ErrorDetail::decode(&*any.value).ok().filter(|told| !told.sqlstate.is_empty()))
+}
+
 /// The status of a request that got no session.
 pub(crate) fn lease_status(error: &LeaseError) -> Status {
     match error {
@@ -146,8 +155,7 @@ mod tests {
             let status = status(&SqlError::new(state, "text").hint("do so"));
             assert_eq!(status.code(), expected, "{state:?}");
             assert_eq!(status.metadata().get(SQLSTATE).unwrap(), state.code());
-            let told = RpcStatus::decode(status.details()).unwrap();
-            let detail = v1::ErrorDetail::decode(&*told.details[0].value).unwrap();
+            let detail = detail(&status).unwrap();
             assert_eq!((detail.sqlstate.as_str(), detail.hint.as_str()), (state.code(), "do so"));
         }
     }
@@ -159,5 +167,6 @@ mod tests {
         }
         assert_eq!(short(&"ä".repeat(TEXT_BYTES_MAX)).len(), TEXT_BYTES_MAX);
         assert_eq!(short("x"), "x");
+        assert_eq!(detail(&Status::internal("x")), None);
     }
 }

@@ -29,5 +29,7 @@ mod value;
 
 pub(crate) use perigee_api::v1;
 
+pub use error::detail;
 pub use members::{Asking, ClusterChange, MemberHealth, Members, PingedMember};
 pub use server::{GrpcOptions, server};
+pub use value::text;

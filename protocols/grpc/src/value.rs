@@ -91,23 +91,38 @@ fn array_text(array: &v1::Array, out: &mut String) {
         }
         match &value.kind {
             None => out.push_str("NULL"),
-            Some(Kind::Boolean(value)) => out.push(if *value { 't' } else { 'f' }),
-            Some(Kind::Integer(value)) => out.push_str(&value.to_string()),
-            Some(Kind::Double(value)) => {
-                out.push_str(&format(&Value::Float8(*value), &SqlType::Float8, &OutputSettings::default()));
-            }
-            Some(Kind::Text(text)) => quoted(text, out),
-            Some(Kind::Bytes(bytes)) => {
-                let text = format(&Value::Bytea(bytes.clone()), &SqlType::Bytea, &OutputSettings::default());
-                quoted(&text, out);
-            }
             Some(Kind::Array(inner)) => array_text(inner, out),
+            Some(kind) => element(&text(kind), out),
         }
     }
     out.push('}');
 }
 
-fn quoted(text: &str, out: &mut String) {
+/// PostgreSQL's text of a value.
+#[must_use]
+pub fn text(kind: &Kind) -> String {
+    let formatted = |value: Value, ty: SqlType| format(&value, &ty, &OutputSettings::default());
+    match kind {
+        Kind::Boolean(value) => if *value { "t" } else { "f" }.to_owned(),
+        Kind::Integer(value) => value.to_string(),
+        Kind::Double(value) => formatted(Value::Float8(*value), SqlType::Float8),
+        Kind::Text(text) => text.clone(),
+        Kind::Bytes(bytes) => formatted(Value::Bytea(bytes.clone()), SqlType::Bytea),
+        Kind::Array(array) => {
+            let mut text = String::new();
+            array_text(array, &mut text);
+            text
+        }
+    }
+}
+
+/// An element of an array's text, in quotes where it would be read as something else without.
+fn element(text: &str, out: &mut String) {
+    let special = |c: char| matches!(c, '"' | '\\' | '{' | '}' | ',') || c.is_whitespace();
+    if !text.is_empty() && !text.eq_ignore_ascii_case("null") && !text.contains(special) {
+        out.push_str(text);
+        return;
+    }
     out.push('"');
     for c in text.chars() {
         if matches!(c, '"' | '\\') {
@@ -154,6 +169,18 @@ mod tests {
         };
         let read = parse(&text, &SqlType::Array(Box::new(SqlType::Text))).unwrap();
         assert_eq!(read, Value::Array(vec![Value::Text("a\"b\\,{".into()), Value::Null, Value::Text(String::new())]));
+    }
+
+    #[test]
+    fn values_have_the_texts_of_postgresql() {
+        let value = |kind| v1::Value { kind: Some(kind) };
+        let inner = vec![value(Kind::Double(0.5)), value(Kind::Bytes(vec![0, 255]))];
+        let words = ["a b", "c", "Null"].map(|word| value(Kind::Text(word.to_owned())));
+        let array = v1::Array { values: vec![value(Kind::Array(v1::Array { values: inner }))] };
+        assert_eq!(text(&Kind::Array(array)), r#"{{0.5,"\\x00ff"}}"#);
+        assert_eq!(text(&Kind::Array(v1::Array { values: words.to_vec() })), r#"{"a b",c,"Null"}"#);
+        assert_eq!(text(&Kind::Boolean(true)), "t");
+        assert_eq!(text(&Kind::Double(1e300)), "1e+300");
     }
 
     #[test]
