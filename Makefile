@@ -61,6 +61,7 @@ integration: tools build
 	integration/haproxy/run
 	integration/cluster/simulation
 	integration/packaging/run
+	integration/console/run
 	integration/cluster/torture $(ROUNDS)
 	integration/differential/run
 	integration/tpch/run $(SF)

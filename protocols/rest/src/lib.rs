@@ -19,6 +19,7 @@
 //!   ingest, line  what devices send: JSON, and InfluxDB's line protocol
 //!   changes       the change feed as server-sent events
 //!   openapi       what there is, as a document and as a page
+//!   console       a page for people, whose files are in the binary
 //!     script  several statements for one request
 //! ```
 //!
@@ -26,6 +27,7 @@
 
 mod address;
 mod changes;
+mod console;
 mod error;
 mod filter;
 mod guard;

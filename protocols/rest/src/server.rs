@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Answer, Problem};
 use crate::guard::Origins;
 use crate::kept::Kept;
-use crate::{changes, guard, idempotency, ingest, keys, line, load, openapi, rows, series, sql, tables, transactions};
+use crate::{
+    changes, console, guard, idempotency, ingest, keys, line, load, openapi, rows, series, sql, tables, transactions,
+};
 
 /// How the door behaves.
 #[derive(Clone, Debug)]
@@ -94,7 +96,8 @@ pub fn server(shared: Arc<perigee_door::Door>, options: RestOptions, shutdown: C
 /// What every node answers alike: pages about the door, and the change feed, which is the log's.
 fn runs_anywhere(request: &Request) -> bool {
     let path = request.uri().path();
-    path == "/openapi.json" || path == "/docs" || path.starts_with("/v1/changes/")
+    let is_page = matches!(path, "/" | "/openapi.json" | "/docs" | "/console");
+    is_page || path.starts_with("/console/") || path.starts_with("/v1/changes/")
 }
 
 fn router(door: Arc<Door>) -> Router {
@@ -127,6 +130,10 @@ fn router(door: Arc<Door>) -> Router {
         .route("/v1/changes/{table}", get(changes::stream))
         .route("/openapi.json", get(openapi::document))
         .route("/docs", get(openapi::page))
+        .route("/", get(console::folder))
+        .route("/console", get(console::folder))
+        .route("/console/", get(console::page))
+        .route("/console/{file}", get(console::file))
         .route("/ingest", post(ingest::post))
         .route("/write", post(line::post))
         .route("/api/v2/write", post(line::post))

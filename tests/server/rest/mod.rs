@@ -3,6 +3,7 @@
 mod api_keys;
 mod attacks;
 mod changes;
+mod console;
 mod examples;
 mod idempotency;
 mod identity;
