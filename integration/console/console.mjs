@@ -23,10 +23,12 @@ const step = name => console.log(`  ${name}`);
 const button = name => page.getByRole("button", { name, exact: true });
 const tab = name => page.getByRole("tab", { name, exact: true });
 
+const idle = () => page.locator(".output:not(.busy)").waitFor();
 async function run(text) {
+  await idle();
   await page.getByLabel("SQL").fill(text);
   await page.keyboard.press("Control+Enter");
-  await page.locator(".output:not(.busy)").waitFor();
+  await idle();
 }
 /** Asks the script around for something, and waits until it is done. */
 function wish(what) {
@@ -99,7 +101,7 @@ await picture("explain");
 // What would write is not run for its times.
 await page.getByLabel("SQL").fill("DELETE FROM readings");
 await button("Explain with times").click();
-await page.locator(".failure, .explain").first().waitFor();
+await idle();
 await run("SELECT count(*) FROM readings");
 assert.equal(await page.locator(".grid td").first().textContent(), "1200");
 

@@ -90,6 +90,7 @@ async fn used() -> Server {
     // What the node does by itself, in a moment.
     for name in ["perigee_backup_base_time_seconds", "perigee_checkpoint_seconds_count"] {
         while !metrics(&server).contains_key(name) {
+            client.batch_execute("INSERT INTO t VALUES (2)").await.unwrap();
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }

@@ -164,6 +164,11 @@ impl IntoResponse for Problem {
     }
 }
 
+/// What gRPC's mapping has for it. 408 would be the name of it, but a browser sends a request again that is answered so, whatever it does.
+fn cancelled() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
 /// The status of an SQLSTATE. Retrying helps with 409 of class 40 and with 503; 5xx otherwise is the server's fault.
 fn status(state: SqlState) -> StatusCode {
     let code = state.code();
@@ -177,7 +182,7 @@ fn status(state: SqlState) -> StatusCode {
         | SqlState::DuplicateSchema
         | SqlState::DuplicateDatabase => StatusCode::CONFLICT,
         SqlState::ProtocolViolation => StatusCode::BAD_REQUEST,
-        SqlState::QueryCanceled => StatusCode::REQUEST_TIMEOUT,
+        SqlState::QueryCanceled => cancelled(),
         SqlState::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         // The outcome is not known: neither 4xx, "not done", nor a retry is right.
         SqlState::TransactionResolutionUnknown => StatusCode::INTERNAL_SERVER_ERROR,
@@ -206,7 +211,7 @@ mod tests {
             (SqlState::InvalidPassword, 401),
             (SqlState::InsufficientPrivilege, 403),
             (SqlState::UndefinedTable, 404),
-            (SqlState::QueryCanceled, 408),
+            (SqlState::QueryCanceled, 499),
             (SqlState::UniqueViolation, 409),
             (SqlState::SerializationFailure, 409),
             (SqlState::ProgramLimitExceeded, 413),

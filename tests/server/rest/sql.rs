@@ -110,7 +110,7 @@ async fn what_goes_wrong_is_a_problem_document() {
     // Nothing of what failed is left, nor its session.
     assert_eq!(sql(&server, "SELECT count(*) AS n FROM t")["rows"][0]["n"], 1);
     let slow = json!({"sql": "SELECT count(*) FROM generate_series(1, 100000000000) AS g", "timeout_ms": 200});
-    assert_eq!(problem(&call(&server, "POST", "/v1/sql", &[], &slow)), (408, "57014".into()));
+    assert_eq!(problem(&call(&server, "POST", "/v1/sql", &[], &slow)), (499, "57014".into()));
 
     let raw = |method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]| {
         problem(&http::request(server.rest(), method, path, headers, body).unwrap()).0
