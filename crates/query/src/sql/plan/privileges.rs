@@ -15,15 +15,15 @@ use perigee_types::Oid;
 use perigee_types::acl::Privileges;
 use perigee_types::catalog::{Object, Table};
 use sqlparser::ast::{
-    self, AssignmentTarget, Expr, FromTable, MergeAction, ObjectName, OnConflictAction, OnInsert, SelectItem, SetExpr,
-    Statement, TableFactor, TableObject, Visit, Visitor,
+    self, AssignmentTarget, ConflictTarget, Expr, FromTable, MergeAction, MergeClauseKind, ObjectName,
+    OnConflictAction, OnInsert, SelectItem, SetExpr, Statement, TableFactor, TableObject, Visit, Visitor,
 };
 
 use super::view_target::{Relations, Verb};
 use super::{names, point};
 use crate::exec::{finds_written_rows, scanned_table};
 use crate::sql::context::PlanContext;
-use crate::sql::parse::fold;
+use crate::sql::parse::{CONFLICT_TARGET, fold, parse_expression};
 
 /// Columns of one object: all of it, or these.
 #[derive(Default)]
@@ -224,7 +224,7 @@ impl Writes<'_> {
                 self.needs.add(target.oid, Privileges::INSERT, Some(&columns));
                 if let Some(OnInsert::OnConflict(on)) = &insert.on {
                     // Whether a key is taken tells of the row that has it.
-                    let mut seen = target.seen(&on.conflict_target);
+                    let mut seen = self.arbiters(name, &target, on.conflict_target.as_ref());
                     if let OnConflictAction::DoUpdate(update) = &on.action {
                         self.assigned(&target, &update.assignments);
                         seen.extend(target.seen(&update.assignments));
@@ -266,10 +266,16 @@ impl Writes<'_> {
                 }
             }
             Statement::Merge(merge) => {
-                let TableFactor::Table { name, .. } = &merge.table else { return };
+                let TableFactor::Table { name, alias, .. } = &merge.table else { return };
                 let Some(target) = self.target(name) else { return };
-                self.see(&target, &target.seen(&merge.on));
+                let known_as = alias.as_ref().map(|alias| &alias.name).or_else(|| name.0.last()?.as_ident()).map(fold);
+                let known_as = known_as.unwrap_or_default();
+                self.see(&target, &target.seen_as(&known_as, &merge.on));
                 for clause in &merge.clauses {
+                    // Which clause a row meets tells of the row. Where none matches, there is no row to look at.
+                    if clause.clause_kind == MergeClauseKind::Matched {
+                        self.see(&target, &target.seen_as(&known_as, &clause.predicate));
+                    }
                     match &clause.action {
                         MergeAction::Insert(insert) => {
                             let given = insert.columns.iter().filter_map(|name| name.0.last()?.as_ident().map(fold));
@@ -278,7 +284,9 @@ impl Writes<'_> {
                         }
                         MergeAction::Update(update) => {
                             self.assigned(&target, &update.assignments);
-                            self.see(&target, &target.seen(&update.assignments));
+                            for assignment in &update.assignments {
+                                self.see(&target, &target.seen_as(&known_as, &assignment.value));
+                            }
                         }
                         MergeAction::Delete { .. } => self.needs.add(target.oid, Privileges::DELETE, None),
                     }
@@ -328,6 +336,35 @@ impl Writes<'_> {
         for (owner, object) in &through.below {
             let need = |privileges| Need { object: *object, privileges, columns: None, by: Some(*owner) };
             self.needs.others.extend(std::iter::once(privilege).chain(reads).map(need));
+        }
+    }
+
+    /// The columns by which ON CONFLICT finds rows: what is named, or what the named constraint covers.
+    fn arbiters(&self, name: &ObjectName, target: &Target, given: Option<&ConflictTarget>) -> BTreeSet<u16> {
+        match given {
+            None => BTreeSet::new(),
+            Some(ConflictTarget::Columns(columns)) => target.numbers(columns.iter().map(fold)),
+            Some(ConflictTarget::OnConstraint(constraint)) => {
+                let Some(constraint) = constraint.0.last().and_then(|part| part.as_ident()).map(fold) else {
+                    return target.all();
+                };
+                if let Some(text) = constraint.strip_prefix(CONFLICT_TARGET) {
+                    let parts = text.split(CONFLICT_TARGET).filter(|part| !part.is_empty());
+                    // What cannot be read is refused where it is planned.
+                    return parts
+                        .filter_map(|part| parse_expression(part).ok())
+                        .flat_map(|e| target.seen(&e))
+                        .collect();
+                }
+                let Ok(name) = names::qualified(name, self.context) else { return target.all() };
+                match names::find(&name, self.context) {
+                    Some(Object::Table(table)) => {
+                        let indexes = self.context.catalog.indexes_of(table).filter(|index| index.name == constraint);
+                        indexes.flat_map(|index| index.key_columns().to_vec()).collect()
+                    }
+                    _ => target.all(),
+                }
+            }
         }
     }
 
@@ -382,21 +419,41 @@ impl Target {
     /// The columns whose names `part` says. A column of another table with the same name counts too: rather too much
     /// is asked for than too little.
     fn seen(&self, part: &impl Visit) -> BTreeSet<u16> {
-        let mut names = Names(Vec::new());
+        let mut names = Names { found: Vec::new(), known_as: None };
         let _ = part.visit(&mut names);
-        self.numbers(names.0.into_iter())
+        self.numbers(names.found.into_iter())
+    }
+
+    /// [`Self::seen`] of a table that `part` knows under one name: what other tables' names stand before does not count.
+    fn seen_as(&self, known_as: &str, part: &impl Visit) -> BTreeSet<u16> {
+        let columns = self.columns.iter().map(|(name, _)| name.as_str());
+        let mut names = Names { found: Vec::new(), known_as: Some(columns.chain([known_as]).collect()) };
+        let _ = part.visit(&mut names);
+        self.numbers(names.found.into_iter())
     }
 }
 
-struct Names(Vec<String>);
+struct Names<'a> {
+    found: Vec<String>,
+    /// What the first of two names must be for them to count: the table, or a column before its field.
+    known_as: Option<BTreeSet<&'a str>>,
+}
 
-impl Visitor for Names {
+impl Visitor for Names<'_> {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
-            Expr::Identifier(ident) => self.0.push(fold(ident)),
-            Expr::CompoundIdentifier(parts) => self.0.extend(parts.iter().map(fold)),
+            Expr::Identifier(ident) => self.found.push(fold(ident)),
+            Expr::CompoundIdentifier(parts) => {
+                let of_another = match (parts.as_slice(), &self.known_as) {
+                    ([first, _], Some(known_as)) => !known_as.contains(fold(first).as_str()),
+                    _ => false,
+                };
+                if !of_another {
+                    self.found.extend(parts.iter().map(fold));
+                }
+            }
             _ => {}
         }
         ControlFlow::Continue(())
