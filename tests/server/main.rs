@@ -15,6 +15,7 @@ mod garbage;
 mod grpc;
 mod jwt;
 mod latest;
+mod limits;
 mod notifications;
 mod operations;
 mod overrides;

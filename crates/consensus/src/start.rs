@@ -79,6 +79,7 @@ pub(crate) async fn start(
             tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(workers)
                 .thread_name("consensus")
+                .thread_stack_size(perigee_runtime::STACK_BYTES)
                 .enable_all()
                 .build()
                 .map_err(ConsensusError::Threads)?,

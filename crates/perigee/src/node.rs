@@ -55,6 +55,7 @@ pub(crate) fn run(arguments: &NodeArguments) -> Result<(), Failure> {
     // The doors' own threads. Queries, consensus and the log writer have theirs.
     let network = tokio::runtime::Builder::new_multi_thread()
         .thread_name("network")
+        .thread_stack_size(perigee_runtime::STACK_BYTES)
         .enable_all()
         .build()
         .map_err(|error| Failure::fatal(format!("cannot start threads: {error}")))?;

@@ -20,6 +20,10 @@ pub use files::{File, FileLock, Files};
 pub use spawner::{Spawner, SystemSpawner};
 pub use system_files::SystemFiles;
 
+/// Bytes of stack for threads that plan, run or free queries, whose plans are walked by recursion. Memory is taken only as
+/// far as a stack has grown.
+pub const STACK_BYTES: usize = 64 << 20;
+
 /// A future that can be sent to another thread and stored without naming its type.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -49,7 +49,7 @@ pub mod type_planner;
 mod values;
 pub mod view;
 
-pub use error::sql_error;
+pub use error::{from_sql, sql_error};
 pub(crate) use pending::pending_filter;
 pub use planning::{ONLY_MARK, Planning, PlanningOptions, RESTRICTED, TABLE_OID_MARK, ViewPlanner, optimize};
 pub(crate) use postgres::{

@@ -103,6 +103,7 @@ impl QueryRuntime {
         let pool = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("query")
+            .thread_stack_size(perigee_runtime::STACK_BYTES)
             .enable_all()
             .build()
             .map_err(io)?;

@@ -40,6 +40,7 @@ mod role;
 mod row_lock;
 mod scalar;
 mod several;
+mod size;
 mod table;
 #[cfg(test)]
 pub(in crate::sql) mod tests;

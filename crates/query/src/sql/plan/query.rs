@@ -16,8 +16,8 @@ use super::columns::{self, OutputNames};
 use super::parameters::Parameters;
 use super::scalar::{Scope, Stop};
 use super::view::Views;
-use super::{Planned, point, rewrite, row_lock};
-use crate::exec::{Planning, PlanningOptions, Shape, optimize, sql_error};
+use super::{Planned, point, rewrite, row_lock, size};
+use crate::exec::{Planning, PlanningOptions, Shape, from_sql, optimize, sql_error};
 use crate::keyspace::KeyTable;
 use crate::sql::context::PlanContext;
 
@@ -156,7 +156,11 @@ pub(super) fn run_planner(
         None => base,
     };
     let planner = Planner(SqlToRel::new_with_options(&planning, planning.parser_options()));
-    let mut attempt = |fields| run(&planner, &mut base.clone().with_prepare_param_data_types(fields));
+    let mut attempt = |fields| {
+        let plan = run(&planner, &mut base.clone().with_prepare_param_data_types(fields))?;
+        size::check_plan(&plan).map_err(from_sql)?;
+        Ok(plan)
+    };
     let complete = parameters.is_complete();
     let first = attempt(parameters.fields());
     let logical = match first {

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use datafusion::common::Column;
@@ -14,7 +15,7 @@ use sqlparser::ast::{
 };
 
 use super::parameters::Parameters;
-use super::{Planned, names, query, refuse};
+use super::{Planned, names, query, refuse, size};
 use crate::exec::{Shape, ViewPlanner, sql_error};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::{fold, parse};
@@ -22,16 +23,20 @@ use crate::sql::statement::Ast;
 
 /// How deep views may stand on views.
 const DEPTH_MAX: usize = 32;
+/// How many views a statement may read, each counted as often as it is planned.
+const VIEWS_MAX: usize = 2_000;
 
 /// Plans the views that a statement names.
 pub(super) struct Views<'a> {
     context: &'a PlanContext<'a>,
-    depth: Cell<usize>,
+    depth: usize,
+    /// The views planned so far for the statement.
+    planned: Rc<Cell<usize>>,
 }
 
 impl<'a> Views<'a> {
     pub(super) fn new(context: &'a PlanContext<'a>) -> Self {
-        Self { context, depth: Cell::new(0) }
+        Self { context, depth: 0, planned: Rc::default() }
     }
 
     /// Plans the query of a view. Names in it are qualified: the search path does not matter.
@@ -41,17 +46,21 @@ impl<'a> Views<'a> {
 
     /// The plan, and what it reads.
     fn plan_reading(&self, mut body: Box<ast::Query>) -> SqlResult<(LogicalPlan, Vec<Oid>)> {
-        let depth = self.depth.get();
-        if depth >= DEPTH_MAX {
+        if self.depth >= DEPTH_MAX {
             return Err(SqlError::new(SqlState::StatementTooComplex, "views are nested too deeply"));
+        }
+        self.planned.set(self.planned.get() + 1);
+        if self.planned.get() > VIEWS_MAX {
+            return Err(size::too_large("The statement reads too many views, counted with those that views read."));
         }
         super::rewrite::query(&mut body, self.context)?;
         super::columns::name_outputs(&mut body);
         let context = PlanContext { declared: &[], ..*self.context };
-        let nested = Views { context: &context, depth: Cell::new(depth + 1) };
+        let nested = Views { context: &context, depth: self.depth + 1, planned: Rc::clone(&self.planned) };
         let planning = query::planning(&context, &nested);
         let planner = datafusion::sql::planner::SqlToRel::new_with_options(&planning, planning.parser_options());
         let plan = planner.sql_statement_to_plan(ast::Statement::Query(body)).map_err(sql_error)?;
+        size::check_plan(&plan)?;
         Ok((plan, planning.reads()))
     }
 

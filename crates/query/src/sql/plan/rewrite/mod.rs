@@ -28,7 +28,7 @@ use sqlparser::ast::{
     WindowType,
 };
 
-use super::{columns, with};
+use super::{columns, size, with};
 use crate::exec::{ALL, ANY, BIT_NOT, UNNEST};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
@@ -36,7 +36,7 @@ use crate::sql::parse::fold;
 /// Rewrites a query and all within it.
 ///
 /// # Errors
-/// `0A000` for what DataFusion would leave out silently.
+/// `0A000` for what DataFusion would leave out silently, `54001` for a query of too many relations.
 pub(super) fn query(query: &mut Query, context: &PlanContext) -> SqlResult<()> {
     run(query, context)
 }
@@ -52,6 +52,7 @@ pub(super) fn expression(expr: &mut Expr, context: &PlanContext) -> SqlResult<()
 pub(super) use system_columns::hide as hide_table_oid;
 
 fn run<N: Visit + VisitMut>(node: &mut N, context: &PlanContext) -> SqlResult<()> {
+    size::check_text(node)?;
     let mut rewrite = Rewrite {
         context,
         names_table_oid: system_columns::is_named(node),

@@ -1,0 +1,120 @@
+//! Statements that ask for more than there is: an error, and the node goes on.
+
+use std::fmt::Write as _;
+
+use perigee_testkit::{Client, Server};
+
+/// The SQLSTATE of what a statement gives, or `ok`.
+async fn outcome(client: &Client, sql: &str) -> String {
+    match client.batch_execute(sql).await {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => error.code().map_or_else(|| format!("{error}"), |code| code.code().to_owned()),
+    }
+}
+
+async fn still_fine(server: &Server) {
+    assert_eq!(server.client().await.unwrap().value("SELECT 1").await.unwrap(), "1");
+}
+
+fn listed(count: usize, separator: &str, item: impl Fn(usize) -> String) -> String {
+    (0..count).map(item).collect::<Vec<_>>().join(separator)
+}
+
+fn joins(count: usize) -> String {
+    let mut sql = "SELECT count(*) FROM large a0".to_owned();
+    for at in 1..count {
+        write!(sql, " JOIN large a{at} ON a{at}.id = a0.id").unwrap();
+    }
+    sql
+}
+
+fn left_joins(count: usize) -> String {
+    let mut sql = "SELECT 1 FROM (VALUES (1)) a0 (x)".to_owned();
+    for at in 1..count {
+        write!(sql, " LEFT JOIN (VALUES (1)) a{at} (x) ON a{at}.x = a{}.x", at - 1).unwrap();
+    }
+    sql
+}
+
+fn with_chain(count: usize) -> String {
+    let parts = listed(count, ", ", |at| match at.checked_sub(1) {
+        None => "a0 AS (SELECT 1 x)".to_owned(),
+        Some(before) => format!("a{at} AS (SELECT * FROM a{before})"),
+    });
+    format!("WITH {parts} SELECT * FROM a{}", count - 1)
+}
+
+fn cross_joins(count: usize) -> String {
+    format!("SELECT 1 FROM {}", listed(count, ", ", |at| format!("(VALUES (1)) a{at} (x)")))
+}
+
+fn unions(count: usize) -> String {
+    listed(count, " UNION ALL ", |at| format!("SELECT {at}"))
+}
+
+/// `with_chain`, where each reads the one before twice.
+fn doubling(count: usize) -> String {
+    let parts = listed(count, ", ", |at| match at.checked_sub(1) {
+        None => "a0 AS (SELECT 1 x)".to_owned(),
+        Some(before) => format!("a{at} AS (SELECT * FROM a{before} UNION ALL SELECT * FROM a{before})"),
+    });
+    format!("WITH {parts} SELECT count(*) FROM a{}", count - 1)
+}
+
+#[tokio::test]
+async fn statements_of_many_relations_are_answered_or_refused() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    client.batch_execute("CREATE TABLE large (id int PRIMARY KEY, v text)").await.unwrap();
+    let shapes: [(&str, fn(usize) -> String); 6] = [
+        ("joins", joins),
+        ("left joins", left_joins),
+        ("WITH", with_chain),
+        ("cross joins", cross_joins),
+        ("unions", unions),
+        ("doubling", |count| doubling(count.min(200) / 16)),
+    ];
+    for (name, shape) in shapes {
+        assert_eq!(outcome(&client, &shape(60)).await, "ok", "{name}");
+        assert_eq!(outcome(&client, &shape(20_000)).await, "54001", "{name}");
+        still_fine(&server).await;
+    }
+    assert_eq!(outcome(&client, &doubling(40)).await, "54001");
+    still_fine(&server).await;
+}
+
+#[tokio::test]
+async fn chains_that_grew_too_long_for_small_stacks_run() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    assert_eq!(outcome(&client, &with_chain(200)).await, "ok");
+    assert_eq!(outcome(&client, &left_joins(100)).await, "ok");
+    still_fine(&server).await;
+}
+
+#[tokio::test]
+async fn views_on_views_are_answered_or_refused() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    client.batch_execute("CREATE VIEW chain0 AS SELECT 1 x; CREATE VIEW pair0 AS SELECT 1 x").await.unwrap();
+    for at in 1..32 {
+        let below = at - 1;
+        client.batch_execute(&format!("CREATE VIEW chain{at} AS SELECT * FROM chain{below}")).await.unwrap();
+    }
+    assert_eq!(outcome(&client, "SELECT * FROM chain31").await, "ok");
+    assert_eq!(outcome(&client, "CREATE VIEW chain32 AS SELECT * FROM chain31").await, "54001");
+    let mut refused = None;
+    for at in 1..32 {
+        let below = at - 1;
+        let sql = format!("CREATE VIEW pair{at} AS SELECT a.x FROM pair{below} a, pair{below} b");
+        match outcome(&client, &sql).await.as_str() {
+            "ok" => {}
+            other => {
+                refused = Some(other.to_owned());
+                break;
+            }
+        }
+    }
+    assert_eq!(refused.as_deref(), Some("54001"));
+    still_fine(&server).await;
+}
