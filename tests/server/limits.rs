@@ -118,3 +118,32 @@ async fn views_on_views_are_answered_or_refused() {
     assert_eq!(refused.as_deref(), Some("54001"));
     still_fine(&server).await;
 }
+
+#[tokio::test]
+async fn values_that_are_too_large_are_refused_before_they_are_made() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    for sql in [
+        "SELECT format('%1000000000s', 'x')",
+        "SELECT format('%-1000000000s|%1000000000s', 'x', 'y')",
+        "SELECT repeat('x', 2000000000)",
+        "SELECT repeat('x', 1000000000)",
+        "SELECT lpad('x', 2000000000, 'y'), rpad('x', 1000000000, 'y')",
+        "SELECT length(replace(repeat('x', 1000000), 'x', repeat('y', 100000)))",
+        "SELECT length(regexp_replace(repeat('x', 1000000), 'x', repeat('y', 100000), 'g'))",
+        "SELECT length(regexp_replace(repeat('x', 100000), '(x+)', repeat('\\1', 100000)))",
+        "SELECT length(array_to_string(array_fill(''::text, ARRAY[100000]), repeat('y', 100000)))",
+        "SELECT length(concat_ws(repeat('y', 100000000), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12))",
+        "SELECT cardinality(array_fill(repeat('x', 1000000), ARRAY[10000000]))",
+        "SELECT cardinality(string_to_array(repeat('x', 100000000), NULL))",
+        "SELECT cardinality(regexp_split_to_array(repeat('x', 100000000), ''))",
+    ] {
+        let state = outcome(&client, sql).await;
+        assert!(state == "54000" || state == "53200", "{sql}: {state}");
+    }
+    assert_eq!(outcome(&client, "SELECT format('%2147483648s', 'x')").await, "22023");
+    // Too much together, but not one by one.
+    let together = "SELECT max(length(repeat(n::text, 1000000))) FROM generate_series(1, 500) n";
+    assert_eq!(client.value(together).await.unwrap(), "3000000");
+    still_fine(&server).await;
+}

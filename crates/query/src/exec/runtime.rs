@@ -90,6 +90,7 @@ impl QueryRuntime {
             std::fs::remove_dir_all(&options.spill_dir).map_err(io)?;
         }
         std::fs::create_dir_all(&options.spill_dir).map_err(io)?;
+        super::postgres::limits::set_memory(options.memory_bytes);
         let threads = options.threads.max(1);
         let consumers = std::num::NonZeroUsize::new(CONSUMERS_NAMED).unwrap_or(std::num::NonZeroUsize::MIN);
         let disk = DiskManagerBuilder::default()

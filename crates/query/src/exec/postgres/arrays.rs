@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 use perigee_plan::evaluate::cast;
-use perigee_types::text::OutputSettings;
+use perigee_types::text::{OutputSettings, format};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 use sqlparser::ast::BinaryOperator;
 
 use super::function::{Call, Eval, Function, Parameter, Returns, overload, overload_of};
+use super::limits::{self, Growing, check_bytes};
+use super::text::settings;
 
 use SqlType as T;
 
@@ -123,6 +125,20 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         catalog_vector("int2vector", T::Int2, |a, c| vector_of(&a[0], &c.types[0], &T::Int2)),
         catalog_vector("oidvector", T::Oid, |a, c| vector_of(&a[0], &c.types[0], &T::Oid)),
         Function::new(
+            "array_to_string",
+            vec![
+                overload_of(vec![Parameter::Any, Parameter::Of(T::Text)], Returns::Type(T::Text), join),
+                overload_of(
+                    vec![Parameter::Any, Parameter::Of(T::Text), Parameter::Of(T::Text)],
+                    Returns::Type(T::Text),
+                    join,
+                )
+                .called_on_null(),
+            ],
+        )
+        .with_aliases(&["list_to_string", "array_join", "list_join"])
+        .udf(),
+        Function::new(
             "string_to_array",
             vec![
                 overload(&[T::Text, T::Text], list(), split).called_on_null(),
@@ -205,7 +221,10 @@ fn fill(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
         [] => Ok(Value::Array(Vec::new())),
         [Value::Null] => Err(SqlError::new(SqlState::NullValueNotAllowed, "dimension values cannot be null")),
         [length] => match length.as_i64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= FILLED_MAX) {
-            Some(length) => Ok(Value::Array(vec![args[0].clone(); length])),
+            Some(length) => {
+                check_bytes(args[0].size_bytes().checked_mul(length))?;
+                Ok(Value::Array(vec![args[0].clone(); length]))
+            }
             None => {
                 let text = format!("array size exceeds the maximum allowed ({FILLED_MAX})");
                 Err(SqlError::new(SqlState::ProgramLimitExceeded, text))
@@ -278,15 +297,67 @@ fn contains(whole: &Value, part: &Value) -> bool {
 
 /// The pieces of a text between delimiters: all of it where the delimiter is empty, its characters where it is NULL.
 /// Pieces that are the third argument are NULL.
-fn split(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+fn split(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
     let Some(text) = args[0].as_str() else { return Ok(Value::Null) };
     let null = args.get(2).and_then(Value::as_str);
-    let pieces: Vec<String> = match args[1].as_str() {
-        _ if text.is_empty() => Vec::new(),
-        None => text.chars().map(String::from).collect(),
-        Some("") => vec![text.to_owned()],
-        Some(delimiter) => text.split(delimiter).map(str::to_owned).collect(),
+    let value = |piece: &str| if Some(piece) == null { Value::Null } else { Value::Text(piece.to_owned()) };
+    match args[1].as_str() {
+        _ if text.is_empty() => Ok(Value::Array(Vec::new())),
+        None => {
+            let mut buffer = [0; 4];
+            limits::array(text.chars().map(|c| value(c.encode_utf8(&mut buffer))), call)
+        }
+        Some("") => Ok(Value::Array(vec![value(text)])),
+        Some(delimiter) => limits::array(text.split(delimiter).map(value), call),
+    }
+}
+
+/// `array_to_string(array, delimiter, null)`: elements as output shows them, of all dimensions.
+fn join(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    let (Value::Array(elements), Some(delimiter)) = (&args[0], args[1].as_str()) else { return Ok(Value::Null) };
+    let mut of = &call.types[0];
+    while let T::Array(item) = of {
+        of = item;
+    }
+    let mut joined = Joined {
+        delimiter,
+        null: args.get(2).and_then(Value::as_str),
+        of,
+        settings: settings(call),
+        any: false,
+        out: Growing::new(call),
     };
-    let value = |piece: String| if Some(piece.as_str()) == null { Value::Null } else { Value::Text(piece) };
-    Ok(Value::Array(pieces.into_iter().map(value).collect()))
+    joined.add(elements)?;
+    Ok(joined.out.finish())
+}
+
+struct Joined<'a> {
+    delimiter: &'a str,
+    /// What NULL is shown as; else it is left out.
+    null: Option<&'a str>,
+    of: &'a T,
+    settings: OutputSettings,
+    any: bool,
+    out: Growing<'a>,
+}
+
+impl Joined<'_> {
+    fn add(&mut self, elements: &[Value]) -> SqlResult<()> {
+        for element in elements {
+            match (element, self.null) {
+                (Value::Array(inner), _) if !matches!(self.of, T::Record(_)) => self.add(inner)?,
+                (Value::Null, None) => {}
+                (Value::Null, Some(null)) => self.piece(null)?,
+                _ => self.piece(&format(element, self.of, &self.settings))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, piece: &str) -> SqlResult<()> {
+        if std::mem::replace(&mut self.any, true) {
+            self.out.push(self.delimiter)?;
+        }
+        self.out.push(piece)
+    }
 }

@@ -20,6 +20,7 @@ use datafusion::scalar::ScalarValue;
 use perigee_storage::arrow_value::{ColumnBuilder, value_at};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
+use super::limits::{self, Made};
 use super::numeric::{WIDE, is_exact, is_wide};
 use crate::exec::error::from_sql;
 use crate::exec::scalar::scalar;
@@ -41,6 +42,17 @@ impl Call<'_> {
     /// Internal, where a constant is evaluated without a session.
     pub(in crate::exec) fn view(&self) -> SqlResult<&Arc<ReadView>> {
         self.view.ok_or_else(|| SqlError::internal("a function asks for a session where there is none"))
+    }
+
+    /// Ends the evaluation of a statement that shall stop.
+    ///
+    /// # Errors
+    /// `57014`
+    pub(in crate::exec) fn check_canceled(&self) -> SqlResult<()> {
+        match self.view {
+            Some(view) if view.cancel.is_cancelled() => Err(crate::exec::error::canceled()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -513,9 +525,6 @@ pub(in crate::exec) fn each_row(
     rows(args, types, strict, true, eval)
 }
 
-/// Elements of all arrays that a function may make for one batch of rows: they stand in one column.
-const ELEMENTS_MAX: usize = 1 << 24;
-
 /// [`each_row`]; `once`: constant arguments give one result for all rows.
 fn rows(
     args: &ScalarFunctionArgs,
@@ -544,12 +553,13 @@ fn rows(
     };
     if once && columns.iter().all(Option::is_none) && !args.args.is_empty() {
         let value = call(&values)?;
+        limits::check_value(&value).map_err(from_sql)?;
         return Ok(ColumnarValue::Scalar(scalar(&value, returned)?));
     }
     let result = builder_type(&args.return_field);
     let view = crate::exec::view::view_of(&args.config_options);
     let mut builder = ColumnBuilder::new(&result, args.number_rows);
-    let mut elements = 0;
+    let mut made = Made::default();
     for row in 0..args.number_rows {
         if view.as_ref().is_some_and(|view| view.cancel.is_cancelled()) {
             return Err(from_sql(crate::exec::error::canceled()));
@@ -560,13 +570,7 @@ fn rows(
             }
         }
         let value = call(&values)?;
-        if let Value::Array(of) = &value {
-            elements += of.len();
-        }
-        if elements > ELEMENTS_MAX {
-            let message = format!("arrays of a batch of rows have more than {ELEMENTS_MAX} elements together");
-            return Err(from_sql(SqlError::new(SqlState::ProgramLimitExceeded, message)));
-        }
+        made.add(&value)?;
         builder.push(&value).map_err(|e| from_sql(SqlError::internal(e)))?;
     }
     Ok(ColumnarValue::Array(builder.finish()))

@@ -14,6 +14,7 @@
 //! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`keywords`], [`series`], [`sets`],
 //!   [`arrays`], [`json`], [`regexp`]: functions by subject
 //! - [`records`]: rows as values; [`networks`], [`ranges`], [`vectors`]: types that are kept as bytes
+//! - [`limits`]: how large values may be
 //! - [`bytes`], [`unicode`]: bytea, and text by its code points
 //! - [`subscripts`], [`quantified`], [`variadic`], [`ordered`]: functions that syntax stands for
 
@@ -32,6 +33,7 @@ mod floats;
 pub(super) mod function;
 mod json;
 mod keywords;
+pub(super) mod limits;
 mod math;
 mod networks;
 pub(super) mod numeric;

@@ -10,6 +10,7 @@ use regex::{Captures, Regex, RegexBuilder};
 use rustc_hash::FxHashMap;
 
 use super::function::{Call, Eval, Function, overload};
+use super::limits::{self, Growing};
 
 use SqlType as T;
 
@@ -30,15 +31,15 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             Ok(regex.captures(str(&a[0])).map_or(Value::Null, |found| groups(&found)))
         })
         .udf(),
-        of("regexp_matches", &plain, &list(list(T::Text)), |a, _| {
+        of("regexp_matches", &plain, &list(list(T::Text)), |a, c| {
             let (regex, global) = compile(str(&a[1]), flags(a, 2), "regexp_matches", true)?;
             let limit = if global { usize::MAX } else { 1 };
-            Ok(Value::Array(regex.captures_iter(str(&a[0])).take(limit).map(|found| groups(&found)).collect()))
+            limits::array(regex.captures_iter(str(&a[0])).take(limit).map(|found| groups(&found)), c)
         })
         .set_returning()
         .udf(),
-        of("regexp_split_to_array", &plain, &list(T::Text), |a, _| split(a, "regexp_split_to_array")).udf(),
-        of("regexp_split_to_table", &plain, &list(T::Text), |a, _| split(a, "regexp_split_to_table"))
+        of("regexp_split_to_array", &plain, &list(T::Text), |a, c| split(a, c, "regexp_split_to_array")).udf(),
+        of("regexp_split_to_table", &plain, &list(T::Text), |a, c| split(a, c, "regexp_split_to_table"))
             .set_returning()
             .udf(),
         of("regexp_like", &plain, &T::Bool, |a, _| {
@@ -243,21 +244,24 @@ fn groups(found: &Captures<'_>) -> Value {
     })
 }
 
-fn split(args: &[Value], function: &str) -> SqlResult<Value> {
+fn split(args: &[Value], call: &Call<'_>, function: &str) -> SqlResult<Value> {
     let (regex, _) = compile(str(&args[1]), flags(args, 2), function, false)?;
     let text = str(&args[0]);
-    let mut pieces = Vec::new();
+    // An empty match at either end, or right behind the last one, separates nothing.
     let mut from = 0;
-    for found in regex.find_iter(text) {
-        // An empty match at either end, or right behind the last one, separates nothing.
-        if found.is_empty() && (found.start() == from && from == 0 || found.start() == text.len()) {
-            continue;
+    let mut places = regex.find_iter(text).filter(|found| !(found.is_empty() && found.start() == text.len()));
+    let mut is_whole = false;
+    let pieces = std::iter::from_fn(|| {
+        if is_whole {
+            return None;
         }
-        pieces.push(Value::Text(text[from..found.start()].to_owned()));
-        from = found.end();
-    }
-    pieces.push(Value::Text(text[from..].to_owned()));
-    Ok(Value::Array(pieces))
+        let found = places.find(|found| !(found.is_empty() && from == 0 && found.start() == 0));
+        let piece = &text[from..found.map_or(text.len(), |found| found.start())];
+        is_whole = found.is_none();
+        from = found.map_or(from, |found| found.end());
+        Some(Value::Text(piece.to_owned()))
+    });
+    limits::array(pieces, call)
 }
 
 /// The bytes of the n-th match, or of one of its groups.
@@ -269,7 +273,7 @@ fn nth(args: &[Value], flags: &str, group: usize, function: &str) -> SqlResult<O
     Ok(found.and_then(|found| found.get(group).map(|m| (offset + m.start(), offset + m.end()))))
 }
 
-fn replace(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+fn replace(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
     let by_number = args.get(3).is_some_and(|v| v.as_i64().is_some());
     let options = if by_number { flags(args, 5) } else { flags(args, 3) };
     let (regex, global) = compile(str(&args[1]), options, "regexp_replace", true)?;
@@ -282,40 +286,41 @@ fn replace(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
         None => Some(1),
     };
     let text = str(&args[0]);
-    let mut out = text[..offset].to_owned();
+    let mut out = Growing::new(call);
+    out.push(&text[..offset])?;
     let mut from = 0;
     for (at, found) in regex.captures_iter(rest).enumerate() {
         let Some(whole) = found.get(0) else { continue };
         if wanted.is_some_and(|n| n != at + 1) {
             continue;
         }
-        out.push_str(&rest[from..whole.start()]);
-        expand(str(&args[2]), &found, &mut out);
+        out.push(&rest[from..whole.start()])?;
+        expand(str(&args[2]), &found, &mut out)?;
         from = whole.end();
     }
-    out.push_str(&rest[from..]);
-    Ok(Value::Text(out))
+    out.push(&rest[from..])?;
+    Ok(out.finish())
 }
 
 /// Puts groups where the replacement says `\1` or `\&`.
-fn expand(replacement: &str, found: &Captures<'_>, out: &mut String) {
-    let mut chars = replacement.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            out.push(c);
-            continue;
-        }
-        match chars.next() {
-            Some('&') => out.push_str(found.get(0).map_or("", |m| m.as_str())),
+fn expand(replacement: &str, found: &Captures<'_>, out: &mut Growing<'_>) -> SqlResult<()> {
+    let mut rest = replacement;
+    while let Some((plain, escaped)) = rest.split_once('\\') {
+        out.push(plain)?;
+        let mut behind = escaped.chars();
+        match behind.next() {
+            Some('&') => out.push(found.get(0).map_or("", |m| m.as_str()))?,
             Some(digit @ '1'..='9') => {
                 let group = digit.to_digit(10).and_then(|d| usize::try_from(d).ok()).unwrap_or(0);
-                out.push_str(found.get(group).map_or("", |m| m.as_str()));
+                out.push(found.get(group).map_or("", |m| m.as_str()))?;
             }
-            Some('\\') | None => out.push('\\'),
-            Some(other) => {
-                out.push('\\');
-                out.push(other);
+            Some('\\') | None => out.push("\\")?,
+            Some(_) => {
+                out.push("\\")?;
+                behind = escaped.chars();
             }
         }
+        rest = behind.as_str();
     }
+    out.push(rest)
 }

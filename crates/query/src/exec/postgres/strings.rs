@@ -6,11 +6,9 @@ use datafusion::logical_expr::ScalarUDF;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::function::{Call, Eval, Function, Parameter, Returns, overload, overload_of};
+use super::limits::check_bytes;
 
 use SqlType as T;
-
-/// The longest string, as in PostgreSQL.
-const BYTES_MAX: usize = (1 << 30) - 5;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![
@@ -31,6 +29,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             ],
         )
         .udf(),
+        Function::new("replace", vec![overload(&[T::Text, T::Text, T::Text], T::Text, replace)]).udf(),
         Function::new("chr", vec![overload(&[T::Int4], T::Text, character)]).udf(),
         nulls("num_nulls", |a, _| Ok(number_of(a, true))),
         nulls("num_nonnulls", |a, _| Ok(number_of(a, false))),
@@ -50,9 +49,7 @@ fn number_of(args: &[Value], null: bool) -> Value {
 fn repeat(args: &[Value], _: &Call) -> SqlResult<Value> {
     let (Value::Text(text), Value::Int4(times)) = (&args[0], &args[1]) else { return Err(kind()) };
     let times = usize::try_from(*times).unwrap_or(0);
-    if text.len().checked_mul(times).is_none_or(|bytes| bytes > BYTES_MAX) {
-        return Err(too_long());
-    }
+    check_bytes(text.len().checked_mul(times))?;
     Ok(Value::Text(text.repeat(times)))
 }
 
@@ -65,9 +62,8 @@ fn pad(args: &[Value], left: bool) -> SqlResult<Value> {
         None => " ",
     };
     let length = usize::try_from(*length).unwrap_or(0);
-    if length.checked_mul(4).is_none_or(|bytes| bytes > BYTES_MAX) {
-        return Err(too_long());
-    }
+    let widest = fill.chars().map(char::len_utf8).max().unwrap_or(0);
+    check_bytes(length.checked_mul(widest))?;
     let missing = length.saturating_sub(text.chars().count());
     let filling: String = fill.chars().cycle().take(if fill.is_empty() { 0 } else { missing }).collect();
     let kept: String = text.chars().take(length).collect();
@@ -89,8 +85,18 @@ fn character(args: &[Value], _: &Call) -> SqlResult<Value> {
     }
 }
 
-fn too_long() -> SqlError {
-    SqlError::new(SqlState::ProgramLimitExceeded, "requested length too large")
+/// The text with another in the place of a part, wherever it stands.
+fn replace(args: &[Value], call: &Call) -> SqlResult<Value> {
+    let (Value::Text(text), Value::Text(from), Value::Text(to)) = (&args[0], &args[1], &args[2]) else {
+        return Err(kind());
+    };
+    if from.is_empty() {
+        return Ok(args[0].clone());
+    }
+    let found = text.matches(from.as_str()).count();
+    call.check_canceled()?;
+    check_bytes(to.len().checked_mul(found).and_then(|bytes| bytes.checked_add(text.len() - from.len() * found)))?;
+    Ok(Value::Text(text.replace(from.as_str(), to)))
 }
 
 fn kind() -> SqlError {

@@ -8,6 +8,7 @@ use perigee_types::text::{OutputSettings, format as format_value};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::function::{Call, Function, Parameter, Returns, overload, overload_of};
+use super::limits::{Growing, check_bytes};
 
 use SqlType as T;
 
@@ -197,11 +198,14 @@ fn count(n: usize) -> Value {
 
 /// The text of an argument of any type, as output shows it.
 fn shown(value: &Value, call: &Call<'_>, at: usize) -> String {
-    let settings = call
-        .view
+    format_value(value, call.types.get(at).unwrap_or(&T::Text), &settings(call))
+}
+
+/// How values are shown to the session.
+pub(super) fn settings(call: &Call<'_>) -> OutputSettings {
+    call.view
         .and_then(|view| perigee_types::text::TimeZone::parse(&view.session.time_zone))
-        .map_or(OutputSettings::DEFAULT, |time_zone| OutputSettings { time_zone, ..OutputSettings::DEFAULT });
-    format_value(value, call.types.get(at).unwrap_or(&T::Text), &settings)
+        .map_or(OutputSettings::DEFAULT, |time_zone| OutputSettings { time_zone, ..OutputSettings::DEFAULT })
 }
 
 /// A regular expression, with `(?i)` where case does not count.
@@ -238,25 +242,25 @@ fn slice(s: &str, from: i64, length: Option<i64>) -> SqlResult<Value> {
 }
 
 pub(super) fn concat(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
-    let mut out = String::new();
+    let mut out = Growing::new(call);
     for (at, value) in args.iter().enumerate() {
         if !value.is_null() {
-            out.push_str(&shown(value, call, at));
+            out.push(&shown(value, call, at))?;
         }
     }
-    Ok(text(out))
+    Ok(out.finish())
 }
 
 pub(super) fn concat_ws(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
     let Some(Value::Text(separator)) = args.first() else { return Ok(Value::Null) };
-    let parts: Vec<String> = args
-        .iter()
-        .enumerate()
-        .skip(1)
-        .filter(|(_, value)| !value.is_null())
-        .map(|(at, value)| shown(value, call, at))
-        .collect();
-    Ok(text(parts.join(separator)))
+    let mut out = Growing::new(call);
+    for (count, (at, value)) in args.iter().enumerate().skip(1).filter(|(_, value)| !value.is_null()).enumerate() {
+        if count > 0 {
+            out.push(separator)?;
+        }
+        out.push(&shown(value, call, at))?;
+    }
+    Ok(out.finish())
 }
 
 /// An identifier as SQL has to write it.
@@ -331,9 +335,20 @@ pub(super) fn format(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
                     .hint("For a single \"%\" use \"%%\"."));
             }
         };
-        let width: usize = digits.parse().unwrap_or(0);
-        // Writing to a string cannot fail.
-        let _ = if left { write!(out, "{piece:<width$}") } else { write!(out, "{piece:>width$}") };
+        let width = match digits.as_str() {
+            "" => 0,
+            digits => digits.parse::<i32>().map_err(|_| invalid("number is out of range"))?.unsigned_abs() as usize,
+        };
+        let missing = width.saturating_sub(piece.chars().count());
+        check_bytes(out.len().checked_add(piece.len()).and_then(|bytes| bytes.checked_add(missing)))?;
+        let blanks = std::iter::repeat_n(' ', missing);
+        if left {
+            out.push_str(&piece);
+            out.extend(blanks);
+        } else {
+            out.extend(blanks);
+            out.push_str(&piece);
+        }
     }
     Ok(text(out))
 }
