@@ -9,7 +9,7 @@
 //! - [`arithmetic`]: `+ - * / %` on numbers
 //! - [`cast`](mod@cast): casts
 //! - [`numeric`]: numeric of any count of digits, [`spread`]: its aggregates
-//! - [`aggregate`]: sum and avg
+//! - [`aggregate`]: sum and avg; [`collecting`]: aggregates that keep what they are given
 //! - [`choice`]: COALESCE and its like, [`common_type`]: the type that values of several types become
 //! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`keywords`], [`series`], [`sets`],
 //!   [`arrays`], [`json`], [`regexp`]: functions by subject
@@ -25,6 +25,7 @@ mod bytes;
 mod cast;
 mod catalog;
 mod choice;
+mod collecting;
 mod common_type;
 mod datetime;
 mod domains;
@@ -125,6 +126,7 @@ pub(super) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let every = all.iter().find(|f| f.name() == "bool_and").map(|f| f.as_ref().clone().with_aliases(["every"]));
     all.extend(every.map(Arc::new));
     all.extend(spread::aggregates());
+    all.extend(collecting::aggregates());
     all.extend(json::aggregates());
     all
 }

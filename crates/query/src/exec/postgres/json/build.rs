@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::planner::RawAggregateExpr;
@@ -12,6 +11,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr
 use perigee_types::text::{OutputSettings, format as format_value, json};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
+use super::super::collecting::array_agg;
 use super::super::function::{Call, Eval, Function, Parameter, Returns, overload, overload_of};
 
 use SqlType as T;
@@ -306,7 +306,7 @@ pub(in crate::exec::postgres) fn aggregate(raw: &RawAggregateExpr) -> Option<Exp
         };
         let arg = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(udf), vec![arg.clone()]));
         Expr::AggregateFunction(AggregateFunction::new_udf(
-            array_agg_udaf(),
+            array_agg(),
             vec![arg],
             raw.distinct,
             raw.filter.clone(),
