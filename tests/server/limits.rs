@@ -171,3 +171,25 @@ async fn aggregates_that_keep_their_rows_are_counted() {
     assert_eq!(client.rows(kept).await.unwrap().len(), 2);
     still_fine(&server).await;
 }
+
+#[tokio::test]
+async fn like_with_many_wildcards_ends() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    client.batch_execute("SET statement_timeout = '20s'").await.unwrap();
+    let wildcards = "%a".repeat(3_000);
+    for (sql, wanted) in [
+        (format!("SELECT repeat('a', 30000) LIKE '{wildcards}b'"), "f"),
+        (format!("SELECT repeat('a', 30000) LIKE '{wildcards}'"), "t"),
+        (format!("SELECT repeat('A', 30000) ILIKE '{wildcards}'"), "t"),
+        (format!("SELECT repeat('a', 30000) NOT LIKE '{wildcards}b'"), "t"),
+        (format!("SELECT count(*) FROM generate_series(1, 3) n WHERE repeat('a', 30000 + n) LIKE '{wildcards}'"), "3"),
+        ("SELECT repeat('a', 30000) LIKE repeat('%a', 3000) || 'b'".to_owned(), "f"),
+        ("SELECT 'abc' LIKE p FROM (VALUES ('a%')) v (p)".to_owned(), "t"),
+        ("SELECT 'abc' LIKE p FROM (VALUES (NULL::text)) v (p)".to_owned(), "NULL"),
+    ] {
+        let rows = client.rows(&sql).await.unwrap();
+        assert_eq!(rows[0][0].as_deref().unwrap_or("NULL"), wanted, "{}", &sql[..sql.len().min(80)]);
+    }
+    still_fine(&server).await;
+}

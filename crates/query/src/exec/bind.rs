@@ -56,6 +56,10 @@ fn replace(expr: Expr, parameters: &[Value], facts: &SessionFacts) -> Result<Tra
                 format!("unrecognized configuration parameter \"{}\"", names.join(".")),
             ))),
         },
+        Expr::Like(_) => match expr {
+            Expr::Like(like) => super::postgres::like::planned(like),
+            other => Ok(Transformed::no(other)),
+        },
         _ => {
             let folded = fold(expr);
             Ok(match &folded.data {

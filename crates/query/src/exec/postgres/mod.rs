@@ -14,7 +14,7 @@
 //! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`keywords`], [`series`], [`sets`],
 //!   [`arrays`], [`json`], [`regexp`]: functions by subject
 //! - [`records`]: rows as values; [`networks`], [`ranges`], [`vectors`]: types that are kept as bytes
-//! - [`limits`]: how large values may be
+//! - [`limits`]: how large values may be, [`like`](mod@like): LIKE with many wildcards
 //! - [`bytes`], [`unicode`]: bytea, and text by its code points
 //! - [`subscripts`], [`quantified`], [`variadic`], [`ordered`]: functions that syntax stands for
 
@@ -34,6 +34,7 @@ mod floats;
 pub(super) mod function;
 mod json;
 mod keywords;
+pub(super) mod like;
 pub(super) mod limits;
 mod math;
 mod networks;

@@ -21,7 +21,7 @@ use super::super::domains::DOMAIN_VALUE;
 use super::super::function::{Function, is_enum, is_unknown};
 use super::super::operators::{adopt, jsonb_key, shrink};
 use super::super::text::{self, backslashed};
-use super::super::{arithmetic, cast, datetime, numeric as wide, quantified, ranges, session, sets};
+use super::super::{arithmetic, cast, datetime, like, numeric as wide, quantified, ranges, session, sets};
 use super::numeric;
 use crate::exec::bind::evaluate_constant;
 use crate::exec::error::from_sql;
@@ -75,7 +75,7 @@ impl TreeNodeRewriter for Rewriter<'_> {
             }
             Expr::Between(between) => self.between(between),
             Expr::InList(list) => self.in_list(list),
-            Expr::Like(like) => self.escaped(like).map(|l| Transformed::yes(Expr::Like(l))),
+            Expr::Like(like) => like::planned(self.escaped(like)?).map(|planned| Transformed::yes(planned.data)),
             Expr::SimilarTo(like) => self.similar(like),
             Expr::Case(mut case) => {
                 if let Some(operand) = &case.expr
