@@ -53,6 +53,7 @@ integration: tools build
 	integration/index/run
 	integration/drivers/run
 	integration/orm/run
+	integration/odbc/run
 	integration/memory/run
 	integration/redis/run
 	integration/redis/many_keys

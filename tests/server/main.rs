@@ -29,5 +29,6 @@ mod retention;
 mod security;
 mod sessions;
 mod stop;
+mod tools;
 mod transfers;
 mod wire;

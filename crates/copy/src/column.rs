@@ -15,6 +15,7 @@ use perigee_types::sql_type::short_numeric;
 use perigee_types::text::{
     self, OutputSettings, array, binary, check_text, datetime_in, interval, json, jsonpath, number,
 };
+use perigee_types::timetz::TimeTz;
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value, vector};
 
 /// Builds one column.
@@ -72,6 +73,7 @@ impl Column {
                 None => Builder::Wide(LargeBinaryBuilder::with_capacity(rows, rows * 12), *modifier),
             },
             SqlType::Bytea
+            | SqlType::Timetz(_)
             | SqlType::Vector(_)
             | SqlType::Address(_)
             | SqlType::Range(_)
@@ -155,6 +157,7 @@ impl Column {
             },
             Builder::Bytea(b) => match &self.ty {
                 SqlType::Vector(wanted) => b.append_value(vector::parse(text, *wanted)?),
+                SqlType::Timetz(_) => b.append_value(TimeTz::parse(text, settings)?.rounded(&self.ty).encode()),
                 SqlType::Address(of) => b.append_value(of.parse(text)?),
                 SqlType::Range(of) => b.append_value(of.parse(text, settings)?),
                 SqlType::Multirange(of) => b.append_value(of.parse_multirange(text, settings)?),

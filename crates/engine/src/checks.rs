@@ -9,7 +9,7 @@ use perigee_plan::relational::ViewCheck;
 use perigee_query::sql::{Check, Generated, RowExpression};
 use perigee_storage::arrow_value::batch_to_rows;
 use perigee_types::catalog::{Column, Table};
-use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, Value};
+use perigee_types::{LogIndex, Oid, Row, SqlError, SqlResult, SqlState, Value};
 use rustc_hash::FxHashMap;
 
 use crate::commit::{check_values, describe};
@@ -27,8 +27,21 @@ pub(crate) struct RowRules {
     pub(crate) generated: Vec<Generated>,
 }
 
-/// The table that rules were planned for, and the rules.
-type KnownRules = (Arc<Table>, Arc<RowRules>);
+impl RowRules {
+    fn calls_functions(&self) -> bool {
+        let tests = self.checks.iter().map(|check| &check.test);
+        tests.chain(self.generated.iter().map(|generated| &generated.value)).any(|expr| !expr.calls().is_empty())
+    }
+}
+
+/// The rules of a table.
+struct KnownRules {
+    /// The table that they were planned for.
+    table: Arc<Table>,
+    /// The catalog that they were planned against, where they hold what functions of users say: these may be replaced.
+    version: Option<LogIndex>,
+    rules: Arc<RowRules>,
+}
 
 /// Planned row rules, by table.
 #[derive(Default)]
@@ -43,17 +56,20 @@ impl Session {
         if table.checks.is_empty() && !table.columns.iter().any(has_rules) {
             return Ok(Arc::default());
         }
-        if let Some((of, rules)) = self.engine.rules.tables.lock().get(&table.oid)
-            && Arc::ptr_eq(of, table)
+        let now = self.planning_catalog().version;
+        if let Some(known) = self.engine.rules.tables.lock().get(&table.oid)
+            && Arc::ptr_eq(&known.table, table)
+            && known.version.is_none_or(|version| version == now)
         {
-            return Ok(rules.clone());
+            return Ok(known.rules.clone());
         }
         let rules = Arc::new(self.plan_rules(table)?);
+        let version = rules.calls_functions().then_some(now);
         let mut tables = self.engine.rules.tables.lock();
         if tables.len() >= TABLES_MAX {
             tables.clear();
         }
-        tables.insert(table.oid, (table.clone(), rules.clone()));
+        tables.insert(table.oid, KnownRules { table: table.clone(), version, rules: rules.clone() });
         Ok(rules)
     }
 
@@ -94,6 +110,7 @@ impl Session {
             return Ok(());
         }
         for generated in &target.rules.generated {
+            self.check_calls(&generated.value, target.by)?;
             let values = self.values_over(&target.table, &generated.value, rows).await?;
             for (row, value) in rows.iter_mut().zip(values) {
                 if let Some(slot) = row.get_mut(generated.place) {
@@ -116,7 +133,7 @@ impl Session {
     ) -> SqlResult<Vec<Value>> {
         match expression {
             RowExpression::Row(expr) => rows.iter().map(|row| self.evaluate(expr, row, &[])).collect(),
-            RowExpression::Rows(plan) => {
+            RowExpression::Rows { plan, .. } => {
                 let batch = table_batch(table, rows)?;
                 let view = self.view()?;
                 let batches = self.engine.query.evaluate(plan, batch, &[], view).await?;
@@ -196,6 +213,7 @@ impl Session {
     ) -> SqlResult<Option<(usize, &'a Check)>> {
         let mut first: Option<(usize, &Check)> = None;
         for check in checks {
+            self.check_calls(&check.test, target.by)?;
             let found = match &check.test {
                 RowExpression::Row(expr) => {
                     let mut found = None;
@@ -207,7 +225,7 @@ impl Session {
                     }
                     found
                 }
-                RowExpression::Rows(plan) => {
+                RowExpression::Rows { plan, .. } => {
                     let batch = table_batch(&target.table, rows)?;
                     let view = self.view()?;
                     let mut found = None;

@@ -161,6 +161,7 @@ impl Session {
         table: &Arc<Table>,
         batch: RecordBatch,
     ) -> SqlResult<RecordBatch> {
+        self.check_calls(filter, None)?;
         let values = self.values_over(table, filter, &batch_to_rows(&batch)).await?;
         let keep: BooleanArray = values.iter().map(|value| Some(*value == Value::Bool(true))).collect();
         arrow::compute::filter_record_batch(&batch, &keep).map_err(SqlError::internal)

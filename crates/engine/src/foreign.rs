@@ -315,7 +315,10 @@ impl Session {
         gone: &Gone,
         action: ReferentialAction,
     ) -> SqlResult<(Arc<Table>, Vec<RowChange>)> {
-        let child = self.target(child, "DELETE").await?;
+        let mut child = self.target(child, "DELETE").await?;
+        // What a foreign key does is done for the table's owner.
+        child.by = Some(child.table.owner);
+        let child = child;
         let pointing = Pointing { child: &child, key, parent };
         if action == ReferentialAction::Restrict {
             self.refuse_pointing(&pointing, gone).await?;

@@ -6,6 +6,7 @@ use perigee_plan::command::LockMode;
 use perigee_plan::ddl::{AlterTable, AlterType, FunctionChange, RelationChange};
 use perigee_plan::role::RoleName;
 use perigee_plan::{Ddl, Need};
+use perigee_query::sql::RowExpression;
 use perigee_types::acl::Privileges;
 use perigee_types::catalog::{Catalog, Object, TEMPORARY_SCHEMA, Table, View};
 use perigee_types::rights::Rights;
@@ -32,6 +33,19 @@ impl Session {
         // What a view's owner needs is asked for whoever reads it.
         let asked = needs.iter().filter(|need| need.by.is_some() || !identity.rights.is_superuser());
         asked.into_iter().try_for_each(|need| self.check_need(&catalog, &identity.rights, need))
+    }
+
+    /// Refuses to evaluate an expression of the catalog's that calls what `by` may not: a role, else the current one.
+    ///
+    /// # Errors
+    /// `42501`
+    pub(crate) fn check_calls(&self, expression: &RowExpression, by: Option<Oid>) -> SqlResult<()> {
+        let calls = expression.calls();
+        if calls.is_empty() {
+            return Ok(());
+        }
+        let need = |object: &Oid| Need { object: *object, privileges: Privileges::EXECUTE, columns: None, by };
+        self.check_needs(&calls.iter().map(need).collect::<Vec<_>>())
     }
 
     fn check_need(&self, catalog: &Catalog, rights: &Rights, need: &Need) -> SqlResult<()> {

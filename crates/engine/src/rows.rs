@@ -8,7 +8,7 @@ use std::sync::Arc;
 use perigee_plan::command::Isolation;
 use perigee_storage::table::{LATEST, TableStore};
 use perigee_types::catalog::{Catalog, Table};
-use perigee_types::{Row, SqlError, SqlResult, SqlState, Value, Vid, key};
+use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, Value, Vid, key};
 use tokio_util::sync::CancellationToken;
 
 use crate::checks::RowRules;
@@ -27,6 +27,8 @@ pub(crate) struct Target {
     pub(crate) schema: String,
     pub(crate) unique: UniqueKeys,
     pub(crate) rules: Arc<RowRules>,
+    /// The role whose right to call functions its rules need; `None`: the current one.
+    pub(crate) by: Option<Oid>,
     /// Whether foreign keys point to it.
     pub(crate) referenced: bool,
     /// `None` for a table that this transaction has made.
@@ -83,6 +85,7 @@ impl Session {
             schema: schema_name(&catalog, table),
             unique: UniqueKeys::of(&current, &catalog),
             rules,
+            by: None,
             referenced: catalog.referencing(current.oid).next().is_some(),
             store: engine.store.table(current.storage),
             table: current,

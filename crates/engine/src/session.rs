@@ -48,6 +48,7 @@ use crate::notify::Inbox;
 use crate::portal::Portals;
 use crate::registry::SessionEntry;
 use crate::services::Services;
+use crate::session_transaction::UNCOMMITTED;
 use crate::settings::{Settings, definition};
 use crate::stage::Staging;
 use crate::temporary::Temporary;
@@ -416,7 +417,7 @@ impl Session {
                 maintains: self.maintains,
                 settings: &settings,
                 declared,
-                called: None,
+                uses: None,
                 relations: &[],
             },
         )
@@ -458,8 +459,13 @@ impl Session {
         }
         let exists = self.temporary.used && catalog.schema(self.tenant, own).is_some();
         let implicit_temporary = exists && !schemas.contains(own);
+        let rights = &self.identity(catalog).rights;
+        let is_used = |name: &str| {
+            let schema = catalog.schema(self.tenant, name).cloned().map(Object::Schema);
+            schema.is_some_and(|schema| rights.allows(&schema, Privileges::USAGE, None))
+        };
         // One that is listed is kept, so that the first temporary object can be made in it.
-        schemas.retain(|name| name == own || catalog.schema(self.tenant, name).is_some());
+        schemas.retain(|name| name == own || is_used(name));
         if implicit_temporary {
             schemas.insert(0, own.clone());
         }
@@ -631,6 +637,10 @@ impl Session {
         let read_only = read_only || self.reads_only;
         let mut transaction = Transaction::new(&self.engine, explicit, isolation, read_only)?;
         let default = || self.settings.is_on("default_transaction_deferrable");
+        transaction.uncommitted = match modes.isolation {
+            Some(_) => modes.uncommitted,
+            None => self.settings.get("default_transaction_isolation") == Some(UNCOMMITTED),
+        };
         transaction.deferrable = modes.deferrable.unwrap_or_else(default);
         transaction.routed = self.changes.track && !self.reads_locally();
         self.transaction = Some(transaction);

@@ -5,7 +5,7 @@ use perigee_types::{SqlError, SqlResult, SqlState};
 
 use crate::identity::{ROLE, SESSION_AUTHORIZATION};
 use crate::session::{Session, SettingsBehind};
-use crate::session_transaction::{isolation_name, isolation_of};
+use crate::session_transaction::{UNCOMMITTED, isolation_name, isolation_of};
 
 impl Session {
     /// SET, by name. `local` ends with the transaction.
@@ -77,6 +77,7 @@ impl Session {
             Some(value) if name.eq_ignore_ascii_case("transaction_isolation") => {
                 self.settings.clone().set(name, Some(value))?;
                 modes.isolation = Some(isolation_of(&value.to_ascii_lowercase()));
+                modes.uncommitted = value.eq_ignore_ascii_case(UNCOMMITTED);
             }
             Some(value) => modes.read_only = crate::settings::parse_bool(value),
             None => {}
@@ -90,7 +91,7 @@ impl Session {
                         "SET TRANSACTION ISOLATION LEVEL must be called before any query",
                     ));
                 }
-                transaction.isolation = isolation;
+                (transaction.isolation, transaction.uncommitted) = (isolation, modes.uncommitted);
             }
             if let Some(read_only) = modes.read_only {
                 transaction.read_only = read_only;
@@ -102,10 +103,11 @@ impl Session {
     /// SHOW, by name.
     pub(crate) fn show(&self, name: &str) -> SqlResult<String> {
         if name.eq_ignore_ascii_case("transaction_isolation") {
-            let isolation = self.transaction.as_ref().map(|t| t.isolation).unwrap_or_else(|| {
-                isolation_of(self.settings.get("default_transaction_isolation").unwrap_or_default())
+            let default = self.settings.get("default_transaction_isolation").unwrap_or_default();
+            return Ok(match &self.transaction {
+                Some(transaction) => isolation_name(transaction.isolation, transaction.uncommitted).to_owned(),
+                None => isolation_name(isolation_of(default), default == UNCOMMITTED).to_owned(),
             });
-            return Ok(isolation_name(isolation).to_owned());
         }
         if name.eq_ignore_ascii_case("transaction_read_only") {
             let read_only = self

@@ -119,7 +119,7 @@ impl Session {
                             "SET TRANSACTION ISOLATION LEVEL must be called before any query",
                         ));
                     }
-                    transaction.isolation = isolation;
+                    (transaction.isolation, transaction.uncommitted) = (isolation, modes.uncommitted);
                 }
                 if let Some(read_only) = modes.read_only {
                     if transaction.has_run && transaction.read_only && !read_only {
@@ -135,7 +135,8 @@ impl Session {
             }
             TransactionCommand::SetDefault(modes) => {
                 if let Some(isolation) = modes.isolation {
-                    self.set("default_transaction_isolation", Some(isolation_name(isolation)), false)?;
+                    let name = isolation_name(isolation, modes.uncommitted);
+                    self.set("default_transaction_isolation", Some(name), false)?;
                 }
                 if let Some(read_only) = modes.read_only {
                     self.set("default_transaction_read_only", Some(if read_only { "on" } else { "off" }), false)?;
@@ -152,6 +153,7 @@ impl Session {
         match self.transaction.as_ref().filter(|t| t.explicit) {
             Some(t) => Ok(Some(TransactionModes {
                 isolation: Some(t.isolation),
+                uncommitted: t.uncommitted,
                 read_only: Some(t.read_only),
                 deferrable: Some(t.deferrable),
             })),
@@ -266,8 +268,12 @@ pub(crate) fn isolation_of(name: &str) -> Isolation {
     }
 }
 
-pub(crate) fn isolation_name(isolation: Isolation) -> &'static str {
+/// What READ COMMITTED is called where it was asked for by its other name.
+pub(crate) const UNCOMMITTED: &str = "read uncommitted";
+
+pub(crate) fn isolation_name(isolation: Isolation, uncommitted: bool) -> &'static str {
     match isolation {
+        Isolation::ReadCommitted if uncommitted => UNCOMMITTED,
         Isolation::ReadCommitted => "read committed",
         Isolation::RepeatableRead => "repeatable read",
         Isolation::Serializable => "serializable",

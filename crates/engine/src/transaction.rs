@@ -38,6 +38,8 @@ pub(crate) struct Transaction {
     pub(crate) read_only: bool,
     /// DEFERRABLE, which has no effect: no snapshot has to be waited for.
     pub(crate) deferrable: bool,
+    /// READ COMMITTED is shown as READ UNCOMMITTED.
+    pub(crate) uncommitted: bool,
     /// Begun by BEGIN, not by a single statement.
     pub(crate) explicit: bool,
     /// The leader, where this node is not: nothing can be written here, and reads see what has come so far.
@@ -122,6 +124,7 @@ impl Transaction {
             elsewhere,
             routed: false,
             deferrable: false,
+            uncommitted: false,
             explicit,
             failed: false,
             started_micros: engine.now_micros(),

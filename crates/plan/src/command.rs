@@ -24,6 +24,8 @@ pub enum Isolation {
 pub struct TransactionModes {
     /// ISOLATION LEVEL
     pub isolation: Option<Isolation>,
+    /// READ COMMITTED was called READ UNCOMMITTED, and is shown so.
+    pub uncommitted: bool,
     /// READ ONLY or READ WRITE
     pub read_only: Option<bool>,
     /// DEFERRABLE

@@ -33,6 +33,7 @@ pub mod rights;
 pub mod row;
 pub mod sql_type;
 pub mod text;
+pub mod timetz;
 pub mod value;
 pub mod vector;
 

@@ -10,7 +10,7 @@
 //! the length of what stands before the flags (4 bytes)
 //! ```
 //!
-//! Bounds of `numrange` keep the places as written, so two ranges that differ in places alone are two values.
+//! Bounds of `numrange` keep the places as written, so ranges that differ in places alone are equal in the first part alone.
 
 use std::cmp::Ordering;
 
@@ -328,6 +328,13 @@ impl Range {
         let (lower, upper) = (bound(flags::LOWER_INFINITE)?, bound(flags::UPPER_INFINITE)?);
         let edges = Edges { lower: flags & flags::LOWER_INCLUSIVE != 0, upper: flags & flags::UPPER_INCLUSIVE != 0 };
         Some(Range::Bounds { lower, upper, edges })
+    }
+
+    /// What orders and equals the bytes that are kept, without what the bounds are read from.
+    #[must_use]
+    pub fn key_of(kept: &[u8]) -> &[u8] {
+        let length = kept.last_chunk::<4>().map_or(0, |length| u32::from_be_bytes(*length) as usize);
+        kept.get(..length).unwrap_or(kept)
     }
 
     /// Its bounds, where it is not empty.

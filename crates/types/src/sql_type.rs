@@ -57,6 +57,8 @@ pub enum SqlType {
     Date,
     /// time without time zone, with its digits of a second where they were declared
     Time(Option<u8>),
+    /// time with time zone, as well
+    Timetz(Option<u8>),
     /// timestamp without time zone, as well
     Timestamp(Option<u8>),
     /// timestamp with time zone, as well
@@ -127,9 +129,12 @@ impl SqlType {
             | SqlType::JsonPath
             | SqlType::Unknown
             | SqlType::Void => DataType::Utf8View,
-            SqlType::Bytea | SqlType::Vector(_) | SqlType::Address(_) | SqlType::Range(_) | SqlType::Multirange(_) => {
-                DataType::BinaryView
-            }
+            SqlType::Bytea
+            | SqlType::Timetz(_)
+            | SqlType::Vector(_)
+            | SqlType::Address(_)
+            | SqlType::Range(_)
+            | SqlType::Multirange(_) => DataType::BinaryView,
             SqlType::Date => DataType::Date32,
             SqlType::Time(_) => DataType::Time64(TimeUnit::Microsecond),
             SqlType::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -236,6 +241,7 @@ impl SqlType {
             SqlType::Varchar(_) => 1043,
             SqlType::Date => 1082,
             SqlType::Time(_) => 1083,
+            SqlType::Timetz(_) => 1266,
             SqlType::Timestamp(_) => 1114,
             SqlType::Timestamptz(_) => 1184,
             SqlType::Interval => 1186,
@@ -271,6 +277,7 @@ impl SqlType {
                 SqlType::Timestamp(_) => 1115,
                 SqlType::Date => 1182,
                 SqlType::Time(_) => 1183,
+                SqlType::Timetz(_) => 1270,
                 SqlType::Timestamptz(_) => 1185,
                 SqlType::Interval => 1187,
                 SqlType::Numeric(_) => 1231,
@@ -316,6 +323,7 @@ impl SqlType {
             SqlType::Varchar(None),
             SqlType::Date,
             SqlType::Time(None),
+            SqlType::Timetz(None),
             SqlType::Timestamp(None),
             SqlType::Timestamptz(None),
             SqlType::Interval,
@@ -354,6 +362,7 @@ impl SqlType {
             | SqlType::Regproc
             | SqlType::Enum(_) => 4,
             SqlType::Int8 | SqlType::Float8 | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) => 8,
+            SqlType::Timetz(_) => 12,
             SqlType::Interval | SqlType::Uuid => 16,
             SqlType::Name => 64,
             SqlType::Unknown => -2,
@@ -366,7 +375,10 @@ impl SqlType {
     #[must_use]
     pub fn second_digits(&self) -> Option<u8> {
         match self {
-            SqlType::Time(digits) | SqlType::Timestamp(digits) | SqlType::Timestamptz(digits) => *digits,
+            SqlType::Time(digits)
+            | SqlType::Timetz(digits)
+            | SqlType::Timestamp(digits)
+            | SqlType::Timestamptz(digits) => *digits,
             _ => None,
         }
     }
@@ -376,6 +388,7 @@ impl SqlType {
     pub fn without_second_digits(&self) -> SqlType {
         match self {
             SqlType::Time(_) => SqlType::Time(None),
+            SqlType::Timetz(_) => SqlType::Timetz(None),
             SqlType::Timestamp(_) => SqlType::Timestamp(None),
             SqlType::Timestamptz(_) => SqlType::Timestamptz(None),
             other => other.clone(),
@@ -404,7 +417,10 @@ impl SqlType {
             }
             SqlType::Varchar(Some(n)) | SqlType::Char(n) => *n as i32 + 4,
             SqlType::Vector(Some(n)) => i32::from(*n),
-            SqlType::Time(Some(n)) | SqlType::Timestamp(Some(n)) | SqlType::Timestamptz(Some(n)) => i32::from(*n),
+            SqlType::Time(Some(n))
+            | SqlType::Timetz(Some(n))
+            | SqlType::Timestamp(Some(n))
+            | SqlType::Timestamptz(Some(n)) => i32::from(*n),
             SqlType::Array(of) => of.modifier(),
             _ => -1,
         }
@@ -429,6 +445,7 @@ impl SqlType {
             SqlType::Bytea => "bytea",
             SqlType::Date => "date",
             SqlType::Time(_) => "time",
+            SqlType::Timetz(_) => "timetz",
             SqlType::Timestamp(_) => "timestamp",
             SqlType::Timestamptz(_) => "timestamptz",
             SqlType::Interval => "interval",
@@ -514,7 +531,7 @@ impl SqlType {
     /// Whether its values are bytes that mean something else, which Arrow's type alone does not say.
     #[must_use]
     pub fn is_kept_as_bytes(&self) -> bool {
-        matches!(self, SqlType::Address(_) | SqlType::Range(_) | SqlType::Multirange(_))
+        matches!(self, SqlType::Timetz(_) | SqlType::Address(_) | SqlType::Range(_) | SqlType::Multirange(_))
     }
 
     /// Whether it is one of the string types.
@@ -561,6 +578,8 @@ impl fmt::Display for SqlType {
             SqlType::InternalChar => f.write_str("\"char\""),
             SqlType::Time(None) => f.write_str("time without time zone"),
             SqlType::Time(Some(n)) => write!(f, "time({n}) without time zone"),
+            SqlType::Timetz(None) => f.write_str("time with time zone"),
+            SqlType::Timetz(Some(n)) => write!(f, "time({n}) with time zone"),
             SqlType::Timestamp(None) => f.write_str("timestamp without time zone"),
             SqlType::Timestamp(Some(n)) => write!(f, "timestamp({n}) without time zone"),
             SqlType::Timestamptz(None) => f.write_str("timestamp with time zone"),

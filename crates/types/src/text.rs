@@ -30,6 +30,7 @@ use std::borrow::Cow;
 pub use settings::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, OutputSettings};
 pub use zone::TimeZone;
 
+use crate::timetz::{self, TimeTz};
 use crate::{SqlError, SqlResult, SqlState, SqlType, Value, vector};
 
 /// Reads a value's text with the default settings (UTC, ISO dates in the order month, day, year).
@@ -66,6 +67,7 @@ pub fn parse_with(text: &str, ty: &SqlType, settings: &OutputSettings) -> SqlRes
         SqlType::Multirange(of) => Value::Bytea(of.parse_multirange(text, settings)?),
         SqlType::Date => Value::Date(datetime_in::parse_date(text, settings)?),
         SqlType::Time(_) => Value::Time(ty.rounded_micros(datetime_in::parse_time(text, settings)?)),
+        SqlType::Timetz(_) => Value::Bytea(TimeTz::parse(text, settings)?.rounded(ty).encode()),
         SqlType::Timestamp(_) => Value::Timestamp(ty.rounded_micros(datetime_in::parse_timestamp(text, settings)?)),
         SqlType::Timestamptz(_) => {
             Value::Timestamptz(ty.rounded_micros(datetime_in::parse_timestamptz(text, settings)?))
@@ -125,6 +127,7 @@ pub fn format_into(out: &mut Vec<u8>, value: &Value, ty: &SqlType, settings: &Ou
             vector::format_into(out, v, settings.extra_float_digits);
         }
         Value::Bytea(v) => match ty {
+            SqlType::Timetz(_) => timetz::format_into(out, v),
             SqlType::Address(of) => out.extend_from_slice(of.format(v).as_bytes()),
             SqlType::Range(of) => out.extend_from_slice(of.format(v, settings).as_bytes()),
             SqlType::Multirange(of) => out.extend_from_slice(of.format_multirange(v, settings).as_bytes()),

@@ -13,6 +13,7 @@ use perigee_types::text::calendar::{
 };
 use perigee_types::text::number::fit_numeric;
 use perigee_types::text::{check_text, json, jsonpath, pad_char};
+use perigee_types::timetz::{self, TimeTz};
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value, vector};
 
 use crate::backend::{int16, int32, length_prefixed};
@@ -39,6 +40,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
         }
         Value::Text(v) => encode_text(out, v, ty),
         Value::Bytea(v) => match ty {
+            SqlType::Timetz(_) => out.extend_from_slice(&timetz::to_wire(v)),
             SqlType::Address(of) => out.extend_from_slice(&of.to_wire(v)),
             SqlType::Range(of) => encode_range(out, &range(v, *of), *of),
             SqlType::Multirange(of) => encode_multirange(out, v, *of),
@@ -229,6 +231,7 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
             vector::fit(bytes, *wanted)?;
             return Ok(Value::Bytea(bytes.to_vec()));
         }
+        SqlType::Timetz(_) => return Ok(Value::Bytea(TimeTz::from_wire(bytes)?.rounded(ty).encode())),
         SqlType::Address(of) => return Ok(Value::Bytea(of.from_wire(bytes)?)),
         SqlType::Range(of) => Value::Bytea(decode_range(&mut reader, *of)?.encode(*of)),
         SqlType::Multirange(of) => Value::Bytea(decode_multirange(&mut reader, *of)?),

@@ -224,6 +224,7 @@ impl Session {
         let mut alone = Table::clone(table);
         alone.checks = vec![check.clone()];
         let target = self.target_to_test(Arc::new(alone))?;
+        target.rules.checks.iter().try_for_each(|check| self.check_calls(&check.test, None))?;
         let mut violated = false;
         let mut all = self.all_rows(&target.table).await?;
         while let (false, Some(rows)) = (violated, all.next().await?) {
@@ -359,6 +360,7 @@ impl Session {
             schema: crate::rows::schema_name(&catalog, &table),
             unique: crate::write_set::UniqueKeys::of(&table, &catalog),
             rules: Arc::new(self.plan_rules(&table)?),
+            by: None,
             referenced: false,
             store: self.engine.store.table(table.storage),
             wait: self.lock_wait(),

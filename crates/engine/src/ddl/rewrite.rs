@@ -155,6 +155,7 @@ impl Session {
             };
             refilled.iter().map(plan).collect()
         })?;
+        refilled.iter().try_for_each(|(_, value)| self.check_calls(value, None))?;
         let mut all = self.all_rows(old).await?;
         self.change(vec![CatalogChange::Put(Object::Table(new.clone()))])?;
         self.transaction()?.writes.forget(old.storage);

@@ -5,6 +5,7 @@ use perigee_types::numeric::Numeric;
 use perigee_types::sql_type::short_numeric;
 use perigee_types::text::number::fit_numeric;
 use perigee_types::text::{self, OutputSettings};
+use perigee_types::timetz::TimeTz;
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value, vector};
 
 use super::arithmetic::{integer, out_of_range};
@@ -33,6 +34,16 @@ pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings
         SqlType::Address(to_type) => match (&value, from) {
             (Value::Bytea(kept), SqlType::Address(from_type)) => {
                 to_address(kept, *from_type, *to_type).map(Value::Bytea).ok_or_else(|| no_cast(from, to))
+            }
+            _ => Err(no_cast(from, to)),
+        },
+        SqlType::Timetz(_) => to_timetz(&value, from, &settings)
+            .map(|time| Value::Bytea(time.rounded(to).encode()))
+            .ok_or_else(|| no_cast(from, to)),
+        SqlType::Time(_) if matches!(from, SqlType::Timetz(_)) => match &value {
+            Value::Bytea(kept) => {
+                let time = TimeTz::decode(kept).ok_or_else(|| SqlError::internal("a time is not kept as one"))?;
+                Ok(Value::Time(to.rounded_micros(time.micros)))
             }
             _ => Err(no_cast(from, to)),
         },
@@ -224,6 +235,23 @@ fn to_numeric(value: &Value, modifier: Option<(u16, i16)>) -> Option<SqlResult<V
         other => Numeric::of(other)?,
     };
     Some(fit_numeric(number, modifier))
+}
+
+/// A time with a zone: the session's, where the value says none; `None` where there is no such cast.
+fn to_timetz(value: &Value, from: &SqlType, settings: &OutputSettings) -> Option<TimeTz> {
+    let zone = settings.time_zone;
+    match (value, from) {
+        (Value::Bytea(kept), SqlType::Timetz(_)) => TimeTz::decode(kept),
+        (Value::Time(micros), _) => {
+            Some(TimeTz { micros: *micros, west: -zone.offset_at(settings.now.unwrap_or_default()) })
+        }
+        (Value::Timestamptz(at), _) if *at != i64::MAX && *at != i64::MIN => {
+            let east = zone.offset_at(*at);
+            let local = at.checked_add(i64::from(east) * 1_000_000)?;
+            Some(TimeTz { micros: local.rem_euclid(DAY_MICROS), west: -east })
+        }
+        _ => None,
+    }
 }
 
 /// Casts among dates, times and intervals; `None` where there is none.

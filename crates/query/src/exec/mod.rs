@@ -54,7 +54,8 @@ pub(crate) use pending::pending_filter;
 pub use planning::{ONLY_MARK, Planning, PlanningOptions, RESTRICTED, TABLE_OID_MARK, ViewPlanner, optimize};
 pub(crate) use postgres::{
     ALL, ANY, BIT_NOT, BOUND_LEFT_OUT, BUCKETS, DOMAIN_VALUE, JSON_ROW, ORDINALITY, PLACES, RECORD, RECORD_SET, ROW,
-    UNNEST, VARIADIC, VECTOR_SUBSCRIPTS, common_of, object_named, parameter_types, record_columns, without_modifier,
+    SLICE, SUBSCRIPTED, UNNEST, VARIADIC, VECTOR_SUBSCRIPTS, WITH_TIES, common_of, object_named, parameter_types,
+    record_columns, without_modifier,
 };
 pub use rewrite::rewrite_expression;
 pub use runtime::{QueryOptions, QueryRuntime};
@@ -65,7 +66,7 @@ pub use table::Shape;
 pub use table::{LATEST_MARK, NewestOf};
 pub(crate) use table::{finds_written_rows, scanned_table};
 pub(crate) use template::{is_aggregate, scalar_function};
-pub(crate) use type_names::with_types;
+pub(crate) use type_names::{watch as watch_types, with_types};
 pub(crate) use type_planner::domain_of;
 pub use type_planner::sql_type_of;
 pub use view::{

@@ -3,7 +3,7 @@
 //! DataFusion asks for types without a session, and so does the parser's tree in many places. So the catalog and the
 //! search path stand beside the call: planning is synchronous and stays on its thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use perigee_types::TenantId;
@@ -11,6 +11,7 @@ use perigee_types::catalog::{Catalog, TEMPORARY_PREFIX, UserType};
 
 thread_local! {
     static SCOPE: RefCell<Option<Scope>> = const { RefCell::new(None) };
+    static TEMPORARY: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Where names of types are looked up.
@@ -42,13 +43,22 @@ pub(crate) fn with_types<T>(
     plan()
 }
 
+/// Runs `plan`, and says whether a name in it meant a temporary type.
+pub(crate) fn watch<T>(plan: impl FnOnce() -> T) -> (T, bool) {
+    let before = TEMPORARY.replace(false);
+    let planned = plan();
+    (planned, TEMPORARY.replace(before))
+}
+
 /// The type of `name` or `schema.name`, folded.
 pub(crate) fn find(name: &[String]) -> Option<Arc<UserType>> {
     SCOPE.with_borrow(|scope| {
         let scope = scope.as_ref()?;
         let within = |schema: &str, name: &str| {
-            let schema = scope.catalog.schema(scope.tenant, schema)?.oid;
-            scope.catalog.user_type(schema, name).cloned()
+            let oid = scope.catalog.schema(scope.tenant, schema)?.oid;
+            let found = scope.catalog.user_type(oid, name).cloned()?;
+            TEMPORARY.set(TEMPORARY.get() || schema.starts_with(TEMPORARY_PREFIX));
+            Some(found)
         };
         match name {
             [name] => scope.search_path.iter().find_map(|schema| within(schema, name)),

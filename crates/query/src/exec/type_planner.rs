@@ -89,7 +89,9 @@ pub fn sql_type_of(ty: &SqlDataType) -> SqlResult<SqlType> {
             }
         }
         SqlDataType::Custom(name, modifiers) => custom(name, modifiers)?,
-        SqlDataType::Time(..) => return Err(SqlError::unsupported("type time with time zone")),
+        SqlDataType::Time(digits, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => {
+            SqlType::Timetz(second_digits(*digits))
+        }
         SqlDataType::Bit(_) | SqlDataType::BitVarying(_) | SqlDataType::VarBit(_) => {
             return Err(SqlError::unsupported("type bit"));
         }
@@ -152,6 +154,7 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "bytea" => SqlType::Bytea,
         "date" => SqlType::Date,
         "time" => SqlType::Time(None),
+        "timetz" => SqlType::Timetz(None),
         "timestamp" => SqlType::Timestamp(None),
         "timestamptz" => SqlType::Timestamptz(None),
         "interval" => SqlType::Interval,
@@ -176,8 +179,8 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "cstring" => SqlType::Text,
         "unknown" => SqlType::Unknown,
         "void" => SqlType::Void,
-        "money" | "xml" | "point" | "line" | "box" | "circle" | "polygon" | "path" | "timetz" | "tsvector"
-        | "tsquery" | "hstore" | "citext" | "pg_lsn" | "cid" | "tid" | "record" => {
+        "money" | "xml" | "point" | "line" | "box" | "circle" | "polygon" | "path" | "tsvector" | "tsquery"
+        | "hstore" | "citext" | "pg_lsn" | "cid" | "tid" | "record" => {
             return Err(SqlError::unsupported(format_args!("type {bare}")));
         }
         other => match (type_names::find(&[other.to_owned()]), other.strip_prefix('_')) {

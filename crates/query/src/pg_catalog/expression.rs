@@ -617,6 +617,7 @@ fn without_modifier(ty: &SqlType) -> SqlType {
         SqlType::Varchar(_) => SqlType::Varchar(None),
         SqlType::Numeric(_) => SqlType::Numeric(None),
         SqlType::Time(_) => SqlType::Time(None),
+        SqlType::Timetz(_) => SqlType::Timetz(None),
         SqlType::Timestamp(_) => SqlType::Timestamp(None),
         SqlType::Timestamptz(_) => SqlType::Timestamptz(None),
         SqlType::Array(of) => SqlType::Array(Box::new(without_modifier(of))),

@@ -60,7 +60,7 @@ impl<'a> Scope<'a> {
             settings: &|_| None,
             maintains: None,
             declared: &[],
-            called: None,
+            uses: None,
             relations: &[],
         };
         crate::sql::updatable_columns(view, &context)

@@ -33,10 +33,21 @@ pub struct PlanContext<'a> {
     pub maintains: Option<TableId>,
     /// Parameter types that the client declared, from `$1`.
     pub declared: &'a [Option<SqlType>],
-    /// Where planning notes the users' functions that the statement calls.
-    pub called: Option<&'a RefCell<BTreeSet<Oid>>>,
+    /// Where planning notes what the statement uses besides what its plan reads and writes.
+    pub uses: Option<&'a Uses>,
     /// Relations that the statement has besides the catalog's: what writes before it in WITH return.
     pub relations: &'a [(String, LogicalPlan)],
+}
+
+/// What a statement uses besides what its plan reads and writes.
+#[derive(Default)]
+pub struct Uses {
+    /// The users' functions that it calls, whoever wrote the text that does.
+    pub(super) functions: RefCell<BTreeSet<Oid>>,
+    /// The schemas that stand before names of functions in its own text, or in a function that it calls.
+    pub(super) schemas: RefCell<BTreeSet<Oid>>,
+    /// The relations that LIKE names.
+    pub(super) likes: RefCell<BTreeSet<Oid>>,
 }
 
 impl PlanContext<'_> {

@@ -22,7 +22,7 @@ pub mod statement;
 
 pub use crate::pg_catalog::deparse::bound_end;
 pub use cache::StatementCache;
-pub use context::{PlanContext, TemporarySchema};
+pub use context::{PlanContext, TemporarySchema, Uses};
 pub(crate) use parse::fold;
 pub use parse::{parse, parse_expression};
 pub use perigee_plan::Prepared;

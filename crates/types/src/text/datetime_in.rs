@@ -52,6 +52,41 @@ pub fn parse_time(text: &str, settings: &OutputSettings) -> SqlResult<i64> {
     }
 }
 
+/// Reads a time with its zone as microseconds since midnight and seconds east of UTC. Without a zone the session's counts, on the
+/// date that stands there or today.
+///
+/// # Errors
+/// `22007`, `22008`; `0A000` where a zone's rules ask for a date and nobody has said what time it is.
+pub fn parse_timetz(text: &str, settings: &OutputSettings) -> SqlResult<(i64, i32)> {
+    let name = "time with time zone";
+    let parts = Parts::scan(text, name, settings)?;
+    let (time, now_is_meant) = match (parts.special, parts.time) {
+        (Some(Special::Now), _) => {
+            let now = now(text, settings)?;
+            let local = now + i64::from(settings.time_zone.offset_at(now)) * 1_000_000;
+            (local.rem_euclid(DAY_MICROS), true)
+        }
+        (None, Some(time)) => (time, false),
+        _ => return Err(invalid(name, text)),
+    };
+    let dated = parts.date.is_some() || parts.month.is_some();
+    let east = match parts.zone {
+        // An abbreviation is one offset, the name of a zone is many.
+        Some(TimeZone::Named(zone)) if !dated && !now_is_meant => {
+            TimeZone::abbreviation(zone.name()).ok_or_else(|| invalid(name, text))?
+        }
+        zone => {
+            let zone = zone.unwrap_or(settings.time_zone);
+            match zone {
+                TimeZone::Named(_) if dated => zone.offset_of_local(parts.local(text, name, settings)?),
+                TimeZone::Named(_) => zone.offset_at(now(text, settings)?),
+                fixed => fixed.offset_at(0),
+            }
+        }
+    };
+    Ok((time, east))
+}
+
 /// Reads a timestamp as microseconds since 1970. A zone is ignored, as PostgreSQL does.
 ///
 /// # Errors

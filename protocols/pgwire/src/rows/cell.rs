@@ -16,7 +16,7 @@ use perigee_types::text::binary::{format_bytea, format_uuid};
 use perigee_types::text::interval::format_interval;
 use perigee_types::text::number::{format_float4, format_float8, format_integer, format_numeric};
 use perigee_types::text::{OutputSettings, array, datetime_out, pad_char, record};
-use perigee_types::{EnumType, Interval, SqlError, SqlResult, SqlState, SqlType, Value, vector};
+use perigee_types::{EnumType, Interval, SqlError, SqlResult, SqlState, SqlType, Value, timetz, vector};
 
 use crate::backend::{int32, length_prefixed};
 use crate::binary;
@@ -199,6 +199,7 @@ impl Cell {
                 vector::format_into(out, a.value(row), settings.extra_float_digits);
             }
             Cell::Bytes(a) => match ty {
+                SqlType::Timetz(_) => timetz::format_into(out, a.value(row)),
                 SqlType::Address(of) => out.extend_from_slice(of.format(a.value(row)).as_bytes()),
                 SqlType::Range(of) => out.extend_from_slice(of.format(a.value(row), settings).as_bytes()),
                 SqlType::Multirange(of) => {
@@ -253,6 +254,7 @@ impl Cell {
             Cell::SmallText(a) => binary::encode_text(out, a.value(row), ty),
             Cell::LargeText(a) => binary::encode_text(out, a.value(row), ty),
             Cell::Bytes(a) => match ty {
+                SqlType::Timetz(_) => out.extend_from_slice(&timetz::to_wire(a.value(row))),
                 SqlType::Address(of) => out.extend_from_slice(&of.to_wire(a.value(row))),
                 SqlType::Range(of) => binary::encode_range(out, &binary::range(a.value(row), *of), *of),
                 SqlType::Multirange(of) => binary::encode_multirange(out, a.value(row), *of),

@@ -1,9 +1,11 @@
 //! Arrays: containment and what DataFusion does otherwise.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 use perigee_plan::evaluate::cast;
+use perigee_types::text::array::flattened;
 use perigee_types::text::{OutputSettings, format};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 use sqlparser::ast::BinaryOperator;
@@ -44,6 +46,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             vec![
                 overload_of(any(2), Returns::Type(T::Array(Box::new(T::Int4))), |a, _| {
                     let Value::Array(elements) = &a[0] else { return Ok(Value::Null) };
+                    of_one_dimension(elements, SEARCHING)?;
                     let places = places(elements, &a[1]).map(|at| Value::Int4(int(at + 1)));
                     Ok(Value::Array(places.collect()))
                 })
@@ -76,6 +79,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             vec![
                 overload_of(any(2), like_first(), |a, _| {
                     let Value::Array(elements) = &a[0] else { return Ok(Value::Null) };
+                    of_one_dimension(elements, "removing elements from")?;
                     let kept = elements.iter().filter(|element| !same(element, &a[1]));
                     Ok(Value::Array(kept.cloned().collect()))
                 })
@@ -88,10 +92,9 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             vec![
                 overload_of(any(3), like_first(), |a, c| {
                     let Value::Array(elements) = &a[0] else { return Ok(Value::Null) };
-                    let T::Array(of) = &c.types[0] else { return Ok(Value::Null) };
-                    let new = cast(a[2].clone(), &c.types[2], of, false, OutputSettings::DEFAULT)?;
-                    let replaced = |element: &Value| if same(element, &a[1]) { new.clone() } else { element.clone() };
-                    Ok(Value::Array(elements.iter().map(replaced).collect()))
+                    let T::Array(of) = c.types[0].with_dimensions(1) else { return Ok(Value::Null) };
+                    let new = cast(a[2].clone(), &c.types[2], &of, false, OutputSettings::DEFAULT)?;
+                    Ok(Value::Array(replaced(elements, &a[1], &new)))
                 })
                 .called_on_null(),
             ],
@@ -168,6 +171,30 @@ fn vector_of(value: &Value, from: &T, of: &T) -> SqlResult<Value> {
         }
         _ => Err(SqlError::new(SqlState::CannotCoerce, format!("cannot cast type {from} to {of} vector"))),
     }
+}
+
+/// What is done to elements only where there is one dimension.
+const SEARCHING: &str = "searching for elements in";
+
+/// `0A000` for an array of several dimensions.
+fn of_one_dimension(elements: &[Value], doing: &str) -> SqlResult<()> {
+    match elements.first() {
+        Some(Value::Array(_)) => {
+            let text = format!("{doing} multidimensional arrays is not supported");
+            Err(SqlError::new(SqlState::FeatureNotSupported, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An array with another value for each element that is `old`, however many dimensions it has.
+fn replaced(elements: &[Value], old: &Value, new: &Value) -> Vec<Value> {
+    let one = |element: &Value| match element {
+        Value::Array(inner) => Value::Array(replaced(inner, old, new)),
+        element if same(element, old) => new.clone(),
+        element => element.clone(),
+    };
+    elements.iter().map(one).collect()
 }
 
 fn like_first() -> Returns {
@@ -257,6 +284,7 @@ fn position(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
         }
         Some(start) => start.as_i64().unwrap_or(1),
     };
+    of_one_dimension(elements, SEARCHING)?;
     let skipped = usize::try_from(start - 1).unwrap_or(0);
     let found = places(elements, &args[1]).find(|at| *at >= skipped);
     Ok(found.map_or(Value::Null, |at| Value::Int4(int(at + 1))))
@@ -273,7 +301,8 @@ pub(super) fn operator(op: &BinaryOperator) -> Option<Arc<ScalarUDF>> {
         BinaryOperator::ArrowAt => one("arraycontained", "<@", |a, _| Ok(Value::Bool(contains(&a[1], &a[0])))),
         BinaryOperator::PGOverlap => one("arrayoverlap", "&&", |a, _| {
             let (Value::Array(left), Value::Array(right)) = (&a[0], &a[1]) else { return Ok(Value::Null) };
-            Ok(Value::Bool(left.iter().any(|e| has(right, e))))
+            let (left, right) = (flat(left), flat(right));
+            Ok(Value::Bool(left.iter().any(|e| has(&right, e))))
         }),
         _ => None,
     }
@@ -287,10 +316,21 @@ fn has(array: &[Value], element: &Value) -> bool {
     })
 }
 
+/// The elements of an array, whatever its dimensions.
+fn flat(elements: &[Value]) -> Cow<'_, [Value]> {
+    match elements.first() {
+        Some(Value::Array(_)) => Cow::Owned(flattened(elements.to_vec())),
+        _ => Cow::Borrowed(elements),
+    }
+}
+
 /// Whether every element of `part` is one of `whole`; NULL is none.
 fn contains(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
-        (Value::Array(whole), Value::Array(part)) => part.iter().all(|e| has(whole, e)),
+        (Value::Array(whole), Value::Array(part)) => {
+            let (whole, part) = (flat(whole), flat(part));
+            part.iter().all(|e| has(&whole, e))
+        }
         _ => false,
     }
 }

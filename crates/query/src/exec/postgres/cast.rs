@@ -93,6 +93,10 @@ fn finish(expr: Expr, to: &SqlType, field: FieldRef, schema: &DFSchema) -> Resul
     if formats {
         args.push(SessionValue::Formats.expr());
     }
+    if matches!(to, SqlType::Timetz(_)) {
+        // A zone's offset is that of now.
+        args.push(SessionValue::TransactionTime.expr());
+    }
     let from_exact = Some(from_field.data_type()).filter(|ty| is_exact(ty) && !is_wide(ty)).cloned();
     Ok(call_from(target, args, from_exact))
 }
@@ -147,8 +151,8 @@ pub(super) fn text_literal(text: &str, to: &SqlType, explicit: bool) -> Result<E
             return Ok(call(field, std::iter::once(text).chain(session.map(SessionValue::expr)).collect()));
         }
         // What the text means depends on the session.
-        SqlType::Date | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_)
-            if matches!(to, SqlType::Timestamptz(_)) || !is_plain(text) =>
+        SqlType::Date | SqlType::Time(_) | SqlType::Timetz(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_)
+            if matches!(to, SqlType::Timetz(_) | SqlType::Timestamptz(_)) || !is_plain(text) =>
         {
             let text = Expr::Literal(ScalarValue::Utf8View(Some(text.to_owned())), None);
             let session = [SessionValue::TimeZone, SessionValue::Formats, SessionValue::TransactionTime];
@@ -177,9 +181,12 @@ fn is_plain(text: &str) -> bool {
 fn depends_on_formats(from: &SqlType, to: &SqlType) -> bool {
     fn has_formats(ty: &SqlType) -> bool {
         match ty {
-            SqlType::Date | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) | SqlType::Interval => {
-                true
-            }
+            SqlType::Date
+            | SqlType::Time(_)
+            | SqlType::Timetz(_)
+            | SqlType::Timestamp(_)
+            | SqlType::Timestamptz(_)
+            | SqlType::Interval => true,
             SqlType::Bytea | SqlType::Float4 | SqlType::Float8 => true,
             SqlType::Array(of) => has_formats(of),
             SqlType::Range(of) | SqlType::Multirange(of) => has_formats(&of.subtype()),
@@ -220,7 +227,7 @@ fn needs_zone(from: &SqlType, to: &SqlType) -> bool {
         SqlType::Array(of) => matches!(of.element(), SqlType::Timestamptz(_) | SqlType::Range(RangeType::Timestamptz)),
         _ => false,
     };
-    zoned(from) != zoned(to)
+    zoned(from) != zoned(to) || matches!(to, SqlType::Timetz(_))
 }
 
 /// `expr AT TIME ZONE 'zone'`, which DataFusion's planner writes as a cast to a timestamp in that zone.

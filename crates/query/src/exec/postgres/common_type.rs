@@ -26,6 +26,9 @@ pub(crate) fn common_type(left: &SqlType, right: &SqlType) -> Option<SqlType> {
     }
     match (left, right) {
         (SqlType::Time(_), SqlType::Time(_)) => Some(SqlType::Time(None)),
+        (SqlType::Timetz(_), SqlType::Timetz(_) | SqlType::Time(_)) | (SqlType::Time(_), SqlType::Timetz(_)) => {
+            Some(SqlType::Timetz(None))
+        }
         (SqlType::Oid, number) | (number, SqlType::Oid) if number.is_integer() => Some(SqlType::Oid),
         (SqlType::Oid, of @ (SqlType::Regclass | SqlType::Regtype | SqlType::Regproc))
         | (of @ (SqlType::Regclass | SqlType::Regtype | SqlType::Regproc), SqlType::Oid) => {

@@ -79,9 +79,10 @@ pub(super) use operators::{PostgresOperators, adopt, shrink};
 pub(crate) use quantified::{ALL, ANY};
 pub(crate) use records::ROW;
 pub(super) use rules::PostgresSemantics;
+pub(crate) use rules::ties::WITH_TIES;
 pub(super) use sets::labeled;
 pub(crate) use sets::{ORDINALITY, PLACES, UNNEST, VECTOR_SUBSCRIPTS, record_columns};
-pub(crate) use subscripts::LEFT_OUT as BOUND_LEFT_OUT;
+pub(crate) use subscripts::{LEFT_OUT as BOUND_LEFT_OUT, SLICE, SUBSCRIPTED};
 pub(crate) use variadic::PREFIX as VARIADIC;
 
 /// DataFusion's functions that are not PostgreSQL's and would surprise more than help.
@@ -116,6 +117,7 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(vectors::functions());
     all.extend(uuids::functions());
     all.push(records::function());
+    all.push(rules::ties::function());
     all.push(super::asof::mark());
     all.extend(super::system::system_tables().functions());
     all

@@ -13,12 +13,14 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, Operator};
 use datafusion::scalar::ScalarValue;
+use perigee_types::network::AddressType;
 use perigee_types::numeric::Numeric;
 use perigee_types::{SqlError, SqlState, SqlType};
 use sqlparser::ast::BinaryOperator;
 
 use super::choice::Choice;
 use super::function::{Function, is_unknown, type_name, undefined_operator};
+use super::subscripts::SUBSCRIPTED;
 use super::{arithmetic, cast, datetime, numeric};
 use crate::exec::bind::evaluate_constant;
 use crate::exec::error::from_sql;
@@ -41,7 +43,11 @@ impl Side {
             return Ok(Self { expr, ty: DataType::Null, field: None });
         }
         let mut field = expr.to_field(schema)?.1;
-        if let Some(ty) = chosen_type(&expr, schema)?
+        let known = match chosen_type(&expr, schema)? {
+            Some(ty) => Some(ty),
+            None => element_type(&expr, schema)?,
+        };
+        if let Some(ty) = known
             && ty.arrow() == *field.data_type()
         {
             field = Arc::new(ty.field(field.name(), true));
@@ -77,6 +83,22 @@ impl Side {
         let expr = adopt(self.expr, ty)?;
         Ok(Self { expr, ty: field.data_type().clone(), field: Some(field) })
     }
+}
+
+/// The type of an array's element: DataFusion's field of one says the Arrow type alone.
+fn element_type(expr: &Expr, schema: &DFSchema) -> Result<Option<SqlType>> {
+    let Expr::ScalarFunction(call) = expr else { return Ok(None) };
+    if let ([inner], true) = (call.args.as_slice(), call.func.name() == SUBSCRIPTED) {
+        return element_type(inner, schema);
+    }
+    let [array, _] = call.args.as_slice() else { return Ok(None) };
+    if call.func.name() != "array_element" {
+        return Ok(None);
+    }
+    Ok(match SqlType::of_field(&array.to_field(schema)?.1) {
+        SqlType::Array(of) if of.is_kept_as_bytes() => Some(*of),
+        _ => None,
+    })
 }
 
 /// The type of a choice whose values all have it: DataFusion's field of CASE says the Arrow type alone.
@@ -266,6 +288,18 @@ fn comparable(left: &DataType, right: &DataType) -> bool {
     l == 0 || r == 0 || (l == r && (l != 10 || left == right))
 }
 
+/// Whether what is kept as bytes, here or in arrays, is kept so by one type: bytes of two types compare, and mean nothing.
+pub(in crate::exec) fn same_bytes(left: &SqlType, right: &SqlType) -> bool {
+    let is_network = |ty: &SqlType| matches!(ty, SqlType::Address(AddressType::Inet | AddressType::Cidr));
+    match (left, right) {
+        (SqlType::Array(left), SqlType::Array(right)) => same_bytes(left, right),
+        (left, right) if left.is_kept_as_bytes() && right.is_kept_as_bytes() => {
+            left.without_second_digits() == right.without_second_digits() || is_network(left) && is_network(right)
+        }
+        _ => true,
+    }
+}
+
 /// Whether equal records of a type have equal values in Arrow's form.
 fn is_plain_record(ty: &DataType) -> bool {
     let DataType::Struct(fields) = ty else { return false };
@@ -289,6 +323,9 @@ fn plan_comparison(op: Operator, symbol: &'static str, left: Side, right: Side, 
         }
         _ => (left, right),
     };
+    if !same_bytes(&left.sql(), &right.sql()) {
+        return Err(from_sql(undefined_operator(symbol, &left.sql().to_string(), &right.sql().to_string())));
+    }
     let is_record = |side: &Side| matches!(side.ty, DataType::Struct(_));
     // Records that are equal have the same NULLs in PostgreSQL too; in its order NULL comes last.
     let equates =

@@ -12,6 +12,7 @@ use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::cast;
 use super::function::{Call, Eval, Function, Parameter, Returns, is_unknown, overload_of, undefined_operator};
+use super::operators::same_bytes;
 
 use SqlType as T;
 
@@ -54,6 +55,11 @@ fn quantified(args: &[Value], call: &Call<'_>, any: bool) -> SqlResult<Value> {
             ));
         }
     };
+    if let T::Array(of) = &call.types[2]
+        && !same_bytes(&call.types[0], of)
+    {
+        return Err(undefined_operator(symbol, &call.types[0].to_string(), &of.to_string()));
+    }
     let mut unknown = false;
     for element in elements {
         match holds(&args[0], symbol, element, call)? {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::Result;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use perigee_types::multirange;
 use perigee_types::numeric::Numeric;
@@ -31,6 +32,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         bound_or_case(datafusion::functions::string::lower(), |lower, _| lower),
         bound_or_case(datafusion::functions::string::upper(), |_, upper| upper),
     ]);
+    all.push(key_function());
     all.extend(OPERATIONS.iter().map(Operation::udf));
     all
 }
@@ -55,6 +57,26 @@ fn constructors(ty: RangeType) -> [Arc<ScalarUDF>; 2] {
     ];
     let ranges = overload(&[SqlType::Range(ty)], SqlType::Multirange(ty), of_several).variadic();
     [Function::new(ty.name(), overloads).udf(), Function::new(ty.multirange_name(), vec![ranges]).udf()]
+}
+
+/// Whether equal ranges of a type may be kept as several bytes.
+pub(super) fn has_key(ty: &SqlType) -> bool {
+    *ty == SqlType::Range(RangeType::Num)
+}
+
+/// What such a range compares by.
+pub(super) fn key(range: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(key_function(), vec![range]))
+}
+
+fn key_function() -> Arc<ScalarUDF> {
+    let eval: Eval = |args, _| {
+        Ok(match args.first() {
+            Some(Value::Bytea(kept)) => Value::Bytea(Range::key_of(kept).to_vec()),
+            _ => Value::Null,
+        })
+    };
+    Function::new("__range_key", vec![overload(&[SqlType::Range(RangeType::Num)], SqlType::Bytea, eval)]).udf()
 }
 
 fn several(args: &[Value], call: &Call<'_>, ty: RangeType) -> SqlResult<Value> {

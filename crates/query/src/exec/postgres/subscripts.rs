@@ -15,6 +15,10 @@ use SqlType as T;
 
 /// How far behind an array's end a place may lie.
 const PLACES_MAX: i64 = 1 << 20;
+/// A slice of an array: its arguments are the array and two bounds for each dimension.
+pub(crate) const SLICE: &str = "__array_slice";
+/// What stands in it has all its subscripts: analysis makes NULL of it where they give an array.
+pub(crate) const SUBSCRIPTED: &str = "__subscripted";
 /// A bound of a slice that is left out.
 pub(crate) const LEFT_OUT: &str = "missing";
 
@@ -24,7 +28,57 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         let overload = overload_of(vec![Parameter::Any; 3], Returns::Derived(container), eval);
         Function::new(name, vec![overload.variadic().called_on_null()]).udf()
     };
-    vec![of("__assign_element", element), of("__assign_slice", slice)]
+    let marked = overload_of(vec![Parameter::Any], Returns::Derived(container), |args, _| Ok(args[0].clone()));
+    vec![
+        of("__assign_element", element),
+        of("__assign_slice", slice),
+        Function::new(
+            SLICE,
+            vec![overload_of(vec![Parameter::Any; 3], Returns::Derived(container), sliced).variadic()],
+        )
+        .udf(),
+        Function::new(SUBSCRIPTED, vec![marked]).udf(),
+    ]
+}
+
+/// `array[lower:upper][…]`: of dimensions without bounds all.
+fn sliced(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    let (Value::Array(elements), Some((T::Array(_), _))) = (&args[0], call.types.split_first()) else {
+        return Err(not_subscriptable(&call.types[0]));
+    };
+    let mut bounds = Vec::with_capacity(args.len() / 2);
+    for pair in args[1..].chunks(2) {
+        let number = |value: &Value| match value {
+            Value::Text(text) if text == LEFT_OUT => Ok(None),
+            Value::Text(text) => perigee_types::text::number::parse_int4(text).map(|number| Some(i64::from(number))),
+            other => {
+                let wrong = || SqlError::new(SqlState::DatatypeMismatch, "array subscript must have type integer");
+                other.as_i64().map(Some).ok_or_else(wrong)
+            }
+        };
+        let [lower, upper] = pair else { return Err(SqlError::internal("a slice without a bound")) };
+        bounds.push((number(lower)?, number(upper)?));
+    }
+    Ok(Value::Array(within(elements, &bounds).unwrap_or_default()))
+}
+
+/// The part of an array between bounds, dimension by dimension; `None` where there is nothing.
+fn within(elements: &[Value], bounds: &[(Option<i64>, Option<i64>)]) -> Option<Vec<Value>> {
+    let Some(((lower, upper), inner)) = bounds.split_first() else { return Some(elements.to_vec()) };
+    let length = i64::try_from(elements.len()).unwrap_or(i64::MAX);
+    let (from, to) = (lower.unwrap_or(1).max(1), upper.unwrap_or(length).min(length));
+    if from > to {
+        return None;
+    }
+    let part = elements.get(usize::try_from(from - 1).ok()?..usize::try_from(to).ok()?)?;
+    if inner.is_empty() {
+        return Some(part.to_vec());
+    }
+    let inner = part.iter().map(|element| match element {
+        Value::Array(elements) => within(elements, inner).map(Value::Array),
+        _ => None,
+    });
+    inner.collect()
 }
 
 /// `container[subscripts] = value`

@@ -91,6 +91,7 @@ fn with_modifier(ty: SqlType, modifier: i64) -> SqlType {
         SqlType::Char(_) => SqlType::Char(length.unwrap_or(1)),
         SqlType::Vector(_) => SqlType::Vector(u16::try_from(modifier).ok()),
         SqlType::Time(_) => SqlType::Time(u8::try_from(modifier).ok()),
+        SqlType::Timetz(_) => SqlType::Timetz(u8::try_from(modifier).ok()),
         SqlType::Timestamp(_) => SqlType::Timestamp(u8::try_from(modifier).ok()),
         SqlType::Timestamptz(_) => SqlType::Timestamptz(u8::try_from(modifier).ok()),
         SqlType::Numeric(_) => {
@@ -148,7 +149,7 @@ fn regtype(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     }
 }
 
-fn type_named(scope: &Scope, name: &str) -> Option<u32> {
+pub(super) fn type_named(scope: &Scope, name: &str) -> Option<u32> {
     let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(name).ok()?;
     let parsed = parser.parse_data_type().ok()?;
     let session = scope.session();

@@ -7,7 +7,9 @@ use perigee_types::catalog::{BOOTSTRAP_ROLE, Function, Object, Table};
 use perigee_types::rights::Rights;
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
+use super::names::type_named;
 use super::{SystemFunction, function, oid_at, oid_of, relation_of, text_at};
+use crate::pg_catalog::deparse::parse_ident;
 use crate::pg_catalog::scope::{Relation, Scope};
 
 pub(super) fn all() -> Vec<SystemFunction> {
@@ -184,20 +186,44 @@ fn on_function(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     }
 }
 
-/// The function of a user that `f(integer, text)` names: no two have one name and count of parameters. `None` is one of the
-/// system.
+/// The function of a user that `f(integer, text)` names. `None` is one of the system.
 fn function_named<'s>(scope: &Scope<'s>, text: &str) -> SqlResult<Option<&'s Arc<Function>>> {
-    let (name, types) = text.split_once('(').unwrap_or((text, ""));
-    let types = types.trim_end().trim_end_matches(')').trim();
-    let count = if types.is_empty() { 0 } else { types.split(',').count() };
-    let (schema, name) = name.rsplit_once('.').map_or((None, name), |(schema, name)| (Some(schema.trim()), name));
-    let name = name.trim();
-    let found = scope.functions_named(schema, name).into_iter().find(|function| function.parameters.len() == count);
-    if found.is_none() && super::kind_of_function(name).is_none() {
-        let text = format!("function \"{text}\" does not exist");
-        return Err(SqlError::new(SqlState::UndefinedFunction, text));
+    let invalid = |what: &str| SqlError::new(SqlState::InvalidTextRepresentation, what.to_owned());
+    let (name, types) = text.split_once('(').ok_or_else(|| invalid("expected a left parenthesis"))?;
+    let types = types.trim_end().strip_suffix(')').ok_or_else(|| invalid("expected a right parenthesis"))?;
+    let undefined = || SqlError::new(SqlState::UndefinedFunction, format!("function \"{text}\" does not exist"));
+    let parts = parse_ident(name.trim()).ok_or_else(undefined)?;
+    let (schema, name) = match parts.as_slice() {
+        [name] => (None, name),
+        [schema, name] => (Some(schema.as_str()), name),
+        _ => return Err(undefined()),
+    };
+    let mut oids = Vec::new();
+    for ty in listed(types) {
+        let oid = type_named(scope, ty)
+            .ok_or_else(|| SqlError::new(SqlState::UndefinedObject, format!("type \"{ty}\" does not exist")))?;
+        oids.push(oid);
+    }
+    let found = scope.functions_named(schema, name).into_iter().find(|function| function.has_types(&oids));
+    let of_system = || schema.is_none_or(|schema| schema == "pg_catalog") && super::kind_of_function(name).is_some();
+    if found.is_none() && !of_system() {
+        return Err(undefined());
     }
     Ok(found)
+}
+
+/// The types of a list, between commas that stand in no parentheses.
+fn listed(types: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    let parts = types.split(move |c: char| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    parts.map(str::trim).filter(|ty| !ty.is_empty())
 }
 
 fn on_object(scope: &Scope, role: Oid, object: &Object, wanted: &Value, kind: AclKind) -> SqlResult<Value> {

@@ -197,9 +197,10 @@ impl TypeFacts {
         };
         let fraction = match ty {
             SqlType::Date => int4(0),
-            SqlType::Time(digits) | SqlType::Timestamp(digits) | SqlType::Timestamptz(digits) => {
-                int4(usize::from(digits.unwrap_or(6)))
-            }
+            SqlType::Time(digits)
+            | SqlType::Timetz(digits)
+            | SqlType::Timestamp(digits)
+            | SqlType::Timestamptz(digits) => int4(usize::from(digits.unwrap_or(6))),
             SqlType::Interval => int4(6),
             _ => null,
         };

@@ -185,12 +185,22 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
     if let Some(what) = unsupported::find(tokens) {
         return Ok(Ast::Unsupported(what));
     }
+    if first == "select" && tokens.len() == 1 {
+        // A row without columns; sqlparser wants FROM behind what selects none.
+        return parse_no_columns();
+    }
     let rewritten = rewrite::rewrite(tokens);
     let statement = Box::new(with_parser(text, &rewritten.tokens, |parser| parser.parse_statement())?);
     Ok(match rewritten.no_data || !rewritten.likes.is_empty() {
         true => Ast::CreateTable { statement, with_data: !rewritten.no_data, likes: rewritten.likes },
         false => Ast::Sql(statement),
     })
+}
+
+/// `SELECT`, and nothing else.
+fn parse_no_columns() -> SqlResult<Ast> {
+    let mut statements = parse("SELECT FROM (VALUES (1)) AS one_row")?;
+    statements.pop().map(|statement| statement.ast).ok_or_else(|| SqlError::internal("no statement"))
 }
 
 /// The word of a clause where FROM wants a relation: sqlparser takes it for a name.

@@ -70,7 +70,9 @@ pub(super) fn modes(tokens: &mut Tokens) -> SqlResult<TransactionModes> {
         }
         first = false;
         if tokens.accept_words(&["isolation", "level"]) {
-            modes.isolation = Some(isolation(tokens)?);
+            modes.uncommitted = tokens.accept_words(&["read", "uncommitted"]);
+            let level = if modes.uncommitted { Isolation::ReadCommitted } else { isolation(tokens)? };
+            modes.isolation = Some(level);
         } else if tokens.accept_words(&["read", "only"]) {
             modes.read_only = Some(true);
         } else if tokens.accept_words(&["read", "write"]) {
@@ -91,7 +93,7 @@ fn isolation(tokens: &mut Tokens) -> SqlResult<Isolation> {
         Ok(Isolation::Serializable)
     } else if tokens.accept_words(&["repeatable", "read"]) {
         Ok(Isolation::RepeatableRead)
-    } else if tokens.accept_words(&["read", "committed"]) || tokens.accept_words(&["read", "uncommitted"]) {
+    } else if tokens.accept_words(&["read", "committed"]) {
         Ok(Isolation::ReadCommitted)
     } else {
         Err(tokens.error())

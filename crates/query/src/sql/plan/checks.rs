@@ -20,7 +20,7 @@ use super::query::{self, Extra};
 use super::scalar::Stop;
 use super::{returning, undefined_parameter};
 use crate::exec::{optimize, returning as rows, sql_error};
-use crate::sql::context::PlanContext;
+use crate::sql::context::{PlanContext, Uses};
 use crate::sql::parse::{fold, parse_expression};
 
 /// A CHECK constraint: a row for which it is false is refused with 23514, NULL passes.
@@ -50,8 +50,25 @@ pub struct DomainRule {
 pub enum RowExpression {
     /// Over one row; columns are places in the table's.
     Row(Expr),
-    /// A plan over a scan of [`RETURNING_TABLE`]: one column, one row for each row.
-    Rows(Arc<LogicalPlan>),
+    /// Over many.
+    Rows {
+        /// A plan over a scan of [`RETURNING_TABLE`]: one column, one row for each row.
+        plan: Arc<LogicalPlan>,
+        /// The users' functions that it calls: who has it evaluated needs the right to.
+        calls: Arc<[Oid]>,
+    },
+}
+
+impl RowExpression {
+    /// The users' functions that it calls.
+    #[must_use]
+    pub fn calls(&self) -> &[Oid] {
+        match self {
+            // Only queries have functions of users.
+            Self::Row(_) => &[],
+            Self::Rows { calls, .. } => calls,
+        }
+    }
 }
 
 /// The rules of the columns' domains, which come first, and the CHECK constraints of a table.
@@ -138,10 +155,10 @@ fn test(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -> Sq
         Err(Stop::Error(error)) => return Err(error),
         Err(Stop::Relational) => {}
     }
-    let relational = row_plan(table, expression, context)?;
+    let (relational, calls) = row_plan(table, expression, context)?;
     let logical = optimize(&relational.logical)?;
     match SqlType::of_field(logical.schema().field(0)) {
-        SqlType::Bool => Ok(RowExpression::Rows(Arc::new(logical))),
+        SqlType::Bool => Ok(RowExpression::Rows { plan: Arc::new(logical), calls }),
         other => Err(SqlError::new(
             SqlState::DatatypeMismatch,
             format!("argument of CHECK must be type boolean, not type {other}"),
@@ -149,8 +166,12 @@ fn test(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -> Sq
     }
 }
 
-/// A plan of an expression over rows of the table.
-fn row_plan(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -> SqlResult<query::Relational> {
+/// A plan of an expression over rows of the table, and the users' functions that it calls.
+fn row_plan(
+    table: &Arc<Table>,
+    expression: &ast::Expr,
+    context: &PlanContext,
+) -> SqlResult<(query::Relational, Arc<[Oid]>)> {
     let scan = LogicalPlanBuilder::scan(RETURNING_TABLE, rows::source(table), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(sql_error)?;
@@ -158,13 +179,18 @@ fn row_plan(table: &Arc<Table>, expression: &ast::Expr, context: &PlanContext) -
     let item = SelectItem::UnnamedExpr(expression.clone());
     let query = returning::select_query(vec![item], vec![from], None);
     let extra = Extra::Named(table.name.clone(), Box::new(scan));
-    let relational = query::relational(query, context, Parameters::default(), Some(extra))?;
+    let uses = Uses::default();
+    let alone = PlanContext { uses: Some(&uses), ..*context };
+    let relational = query::relational(query, &alone, Parameters::default(), Some(extra))?;
+    if let Some(outer) = context.uses {
+        outer.schemas.borrow_mut().append(&mut uses.schemas.borrow_mut());
+    }
     // Nobody asks for rights to what a function's body reads here.
     let reads_others = context.catalog.has_functions() && relational.reads.iter().any(|oid| *oid != table.oid);
     if reads_others && refuse_calls(expression, "expressions", "expression").is_ok() {
         return Err(SqlError::unsupported("a function that reads tables in an expression over a row"));
     }
-    Ok(relational)
+    Ok((relational, uses.functions.take().into_iter().collect()))
 }
 
 /// A condition over the rows of a table.
@@ -200,10 +226,10 @@ fn expression_of_row(table: &Arc<Table>, text: &str, context: &PlanContext) -> S
         Err(Stop::Error(error)) => return Err(error),
         Ok(_) | Err(Stop::Relational) => {}
     }
-    let relational = row_plan(table, &expression, context)?;
+    let (relational, calls) = row_plan(table, &expression, context)?;
     let logical = optimize(&relational.logical)?;
     let ty = SqlType::of_field(logical.schema().field(0));
-    Ok((RowExpression::Rows(Arc::new(logical)), ty))
+    Ok((RowExpression::Rows { plan: Arc::new(logical), calls }, ty))
 }
 
 /// Whether a query stands in an expression, in any of the forms that it can have there.
@@ -348,9 +374,9 @@ fn row_value(
         Err(Stop::Error(error)) => return Err(error),
         Err(Stop::Relational) => {}
     }
-    let relational = row_plan(table, expression, context)?;
+    let (relational, calls) = row_plan(table, expression, context)?;
     let logical = super::update::cast_assigned(relational.logical, into, |_| Some(place))?;
-    Ok(RowExpression::Rows(Arc::new(optimize(&logical)?)))
+    Ok(RowExpression::Rows { plan: Arc::new(optimize(&logical)?), calls })
 }
 
 /// An expression of an index as the catalog keeps it, and its type.
@@ -401,7 +427,7 @@ fn of_row_alone(table: &Arc<Table>, expr: &ast::Expr, what: &str, context: &Plan
         return Err(undefined_parameter("$1"));
     }
     let context = &PlanContext { declared: &[], ..*context };
-    let logical = optimize(&row_plan(table, expr, context)?.logical)?;
+    let logical = optimize(&row_plan(table, expr, context)?.0.logical)?;
     let mut immutable = true;
     logical
         .apply_expressions(|expr| {

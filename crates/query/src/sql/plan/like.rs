@@ -1,12 +1,16 @@
 //! CREATE TABLE (LIKE …): what a table takes from another relation.
 
+use std::ops::ControlFlow;
+
 use perigee_plan::ddl::{
     CheckConstraint, ColumnDefinition, IndexKeyDefinition, KeyConstraint, PlainIndex, SequenceClauses, SequenceColumn,
 };
 use perigee_types::catalog::{ColumnDefault, Index, Object, Table};
 use perigee_types::{SqlError, SqlResult, SqlState};
+use sqlparser::ast::{Expr, TypedString, visit_expressions};
 
 use super::names;
+use super::types::base_type;
 use crate::sql::context::PlanContext;
 use crate::sql::parse::parse_expression;
 use crate::sql::statement::LikeClause;
@@ -28,7 +32,11 @@ pub(super) fn taken(like: &LikeClause, context: &PlanContext) -> SqlResult<Taken
         let last = like.options.iter().rev().find(|(_, option)| option == what || option == "all");
         last.is_some_and(|(including, _)| *including)
     };
-    let table = match names::find(&name, context) {
+    let found = names::find(&name, context);
+    if let (Some(uses), Some(found)) = (context.uses, found) {
+        uses.likes.borrow_mut().insert(found.oid());
+    }
+    let table = match found {
         Some(Object::Table(_)) => names::table(&like.name, context)?,
         Some(Object::View(view)) => {
             let columns = view.columns.iter().map(|(name, ty)| super::table::plain_column(name.clone(), ty.clone()));
@@ -89,7 +97,30 @@ pub(super) fn taken(like: &LikeClause, context: &PlanContext) -> SqlResult<Taken
             }
         }
     }
+    look_at_types(&taken)?;
     Ok(taken)
+}
+
+/// Looks up the types that the texts name which a table takes: they are not planned again, and a temporary one does not
+/// stay.
+fn look_at_types(taken: &Taken) -> SqlResult<()> {
+    let defaults = taken.columns.iter().filter_map(|column| column.default.as_deref());
+    let checks = taken.checks.iter().map(|check| check.expression.as_str());
+    let of_index = |index: &PlainIndex| {
+        let keys = index.keys.iter().filter_map(|key| key.expression.as_ref().map(|(text, _)| text.clone()));
+        keys.chain(index.predicate.clone()).collect::<Vec<_>>()
+    };
+    let indexes: Vec<String> = taken.indexes.iter().flat_map(of_index).collect();
+    for text in defaults.chain(checks).chain(indexes.iter().map(String::as_str)) {
+        let _: ControlFlow<()> = visit_expressions(&parse_expression(text)?, |expr| {
+            if let Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. }) = expr {
+                // What it is does not matter here.
+                let _ = base_type(data_type);
+            }
+            ControlFlow::Continue(())
+        });
+    }
+    Ok(())
 }
 
 fn column_names(table: &Table, numbers: &[u16]) -> Vec<String> {

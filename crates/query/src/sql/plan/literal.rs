@@ -24,7 +24,7 @@ pub(super) fn number(text: &str) -> Option<(Value, SqlType)> {
 /// time (`'now'`).
 pub(super) fn depends_on_session(ty: &SqlType) -> bool {
     match ty {
-        SqlType::Date | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) => true,
+        SqlType::Date | SqlType::Time(_) | SqlType::Timetz(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) => true,
         SqlType::Array(of) => depends_on_session(of),
         SqlType::Range(of) | SqlType::Multirange(of) => depends_on_session(&of.subtype()),
         _ => false,

@@ -51,16 +51,16 @@ mod view;
 mod view_target;
 mod with;
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
-use perigee_plan::{Admin, Explain, Plan, Prepared, ResultColumn, SessionCommand, TransactionCommand};
-use perigee_types::catalog::Table;
-use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
+use perigee_plan::{Admin, Ddl, Explain, Plan, Prepared, ResultColumn, SessionCommand, TransactionCommand};
+use perigee_types::catalog::{Object, TEMPORARY_SCHEMA, Table};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{self, ObjectName};
 
-use super::context::PlanContext;
+use super::context::{PlanContext, Uses};
 use super::statement::{Ast, Statement};
+use crate::exec::watch_types;
 
 pub use checks::{
     Check, DomainRule, Generated, RowExpression, check_columns, check_text, checks, generated, index_type,
@@ -92,12 +92,35 @@ impl Planned {
 /// # Errors
 /// What PostgreSQL's analysis would refuse; positions count in the statement's own text.
 pub fn plan(statement: &Statement, context: &PlanContext) -> SqlResult<Arc<Prepared>> {
-    let called = RefCell::default();
-    let context = &PlanContext { called: Some(&called), ..*context };
+    let uses = Uses::default();
+    let context = &PlanContext { uses: Some(&uses), ..*context };
     let planned = context
-        .with_types(|| dispatch(statement, context))
+        .with_types(|| {
+            function::schemas::note(&statement.ast, context);
+            let (planned, names_temporary) = watch_types(|| dispatch(statement, context));
+            let planned = planned?;
+            if names_temporary && keeps_text(&planned.plan, context) {
+                return Err(SqlError::unsupported("a temporary type in what is not temporary"));
+            }
+            Ok(planned)
+        })
         .map_err(|error| position::locate(error, &statement.text))?;
     Ok(prepared(statement, planned, context))
+}
+
+/// Whether a change of the catalog may keep what its expressions say behind the session. The body of a function is no
+/// expression: its names are looked up where it is called.
+fn keeps_text(plan: &Plan, context: &PlanContext) -> bool {
+    let Plan::Ddl(ddl) = plan else { return false };
+    let stays = |schema: &Oid| *schema != TEMPORARY_SCHEMA && !context.catalog.is_temporary(*schema);
+    match ddl {
+        Ddl::CreateTable { schema, source, .. } => source.is_none() && stays(schema),
+        Ddl::CreateView { schema, .. } | Ddl::CreateMaterializedView { schema, .. } => stays(schema),
+        Ddl::CreateType { schema, .. } => stays(schema),
+        Ddl::CreateIndex { table, .. } | Ddl::AlterTable { table: Some(table), .. } => stays(&table.schema),
+        Ddl::AlterType { ty, .. } => context.catalog.object(*ty).and_then(Object::schema).is_some_and(|s| stays(&s)),
+        _ => false,
+    }
 }
 
 /// The point plan of a statement, if it is one.

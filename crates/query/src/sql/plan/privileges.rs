@@ -74,6 +74,7 @@ impl Needs {
 /// What `plan`, made of `statement`, needs.
 pub(super) fn needs(statement: Option<&Statement>, plan: &Plan, context: &PlanContext) -> Vec<Need> {
     let mut needs = Needs::default();
+    named(&mut needs, context);
     match plan {
         Plan::Explain(explain) => return explain.statement.needs.to_vec(),
         Plan::Session(SessionCommand::Declare { statement, .. }) => return statement.needs.to_vec(),
@@ -140,9 +141,17 @@ pub(super) fn needs(statement: Option<&Statement>, plan: &Plan, context: &PlanCo
 
 /// What a statement calls, whoever wrote the view that does. Definitions that are only kept call nothing.
 fn calls(by: Option<Oid>, needs: &mut Needs, context: &PlanContext) {
-    let called = context.called.map(|called| called.borrow().clone()).unwrap_or_default();
-    let need = |object| Need { object, privileges: Privileges::EXECUTE, columns: None, by };
-    needs.others.extend(called.into_iter().map(need));
+    let Some(uses) = context.uses else { return };
+    let need = |object: &Oid| Need { object: *object, privileges: Privileges::EXECUTE, columns: None, by };
+    needs.others.extend(uses.functions.borrow().iter().map(need));
+}
+
+/// What a statement names for what it calls, or keeps, or makes like it.
+fn named(needs: &mut Needs, context: &PlanContext) {
+    let Some(uses) = context.uses else { return };
+    let need = |object: &Oid| Need { object: *object, privileges: Privileges::USAGE, columns: None, by: None };
+    needs.others.extend(uses.schemas.borrow().iter().map(need));
+    uses.likes.borrow().iter().for_each(|relation| needs.add(*relation, Privileges::SELECT, None));
 }
 
 /// What a query reads.

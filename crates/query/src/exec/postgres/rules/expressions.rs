@@ -18,8 +18,9 @@ use perigee_types::{SqlError, SqlState, SqlType};
 
 use super::super::choice::Choice;
 use super::super::domains::DOMAIN_VALUE;
-use super::super::function::{Function, is_enum, is_unknown};
-use super::super::operators::{adopt, jsonb_key, shrink};
+use super::super::function::{Function, is_enum, is_unknown, undefined_operator};
+use super::super::operators::{adopt, jsonb_key, same_bytes, shrink};
+use super::super::subscripts::SUBSCRIPTED;
 use super::super::text::{self, backslashed};
 use super::super::{arithmetic, cast, datetime, like, numeric as wide, quantified, ranges, session, sets};
 use super::numeric;
@@ -97,6 +98,9 @@ impl TreeNodeRewriter for Rewriter<'_> {
                         None => None,
                     };
                 }
+                self.refuse_other_choices(
+                    case.when_then_expr.iter().map(|(_, then)| then.as_ref()).chain(case.else_expr.as_deref()),
+                )?;
                 // The type of ELSE is the first to be asked.
                 let arms = case.else_expr.iter().chain(case.when_then_expr.iter().map(|(_, then)| then));
                 let types: Vec<SqlType> =
@@ -177,6 +181,13 @@ impl Rewriter<'_> {
             call.args.insert(0, today);
         }
         self.type_enum_elements(&mut call)?;
+        if call.func.name() == "array_has"
+            && let [array, value] = call.args.as_slice()
+            && let (Some(SqlType::Array(of)), Some(ty)) = (self.known(array)?, self.known(value)?)
+            && !same_bytes(&of, &ty)
+        {
+            return Err(from_sql(undefined_operator("=", &ty.to_string(), &of.to_string())));
+        }
         call = quantified::with_types(call, self.schema)?;
         if OF_BYTES.contains(&call.func.name())
             && let Some(of) = call.args.first()
@@ -205,6 +216,16 @@ impl Rewriter<'_> {
             }
             return Ok(Transformed::no(Expr::ScalarFunction(call)));
         }
+        if call.func.name() == SUBSCRIPTED {
+            let value = call.args.pop().unwrap_or_default();
+            return Ok(Transformed::yes(match self.known(&value)? {
+                Some(array @ SqlType::Array(_)) if is_element(&value) => {
+                    let of = array.element();
+                    cast::literal(ScalarValue::try_from(&of.arrow())?, &of.field("element", true))
+                }
+                _ => value,
+            }));
+        }
         if call.func.name() == NEGATE {
             let inner = call.args.pop().unwrap_or_default();
             // A literal in quotes is a double here, as PostgreSQL prefers it.
@@ -212,6 +233,10 @@ impl Rewriter<'_> {
             return self.negative(inner);
         }
         if let Some(choice) = call.func.inner().downcast_ref::<Choice>() {
+            if call.func.name() == "nullif" {
+                self.refuse_other_bytes("=", call.args.iter())?;
+            }
+            self.refuse_other_choices(call.args.iter())?;
             let ty = self.first_known(call.args.iter())?.unwrap_or(SqlType::Text);
             call.args = call.args.into_iter().map(|arg| adopt(arg, &ty)).collect::<Result<_>>()?;
             call.args = match call.func.name() {
@@ -343,9 +368,50 @@ impl Rewriter<'_> {
         Ok(())
     }
 
+    /// `42846` where a choice is between values that are kept as bytes by several types.
+    fn refuse_other_choices<'e>(&self, exprs: impl Iterator<Item = &'e Expr>) -> Result<()> {
+        let mut first: Option<SqlType> = None;
+        for expr in exprs {
+            let Some(ty) = self.known(expr)? else { continue };
+            match &first {
+                Some(first) if !same_bytes(first, &ty) => {
+                    let text = format!("could not convert type {ty} to {first}");
+                    return Err(from_sql(SqlError::new(SqlState::CannotCoerce, text)));
+                }
+                Some(_) => {}
+                None => first = Some(ty),
+            }
+        }
+        Ok(())
+    }
+
+    /// `42883` where values are compared that are kept as bytes by several types.
+    fn refuse_other_bytes<'e>(&self, symbol: &str, exprs: impl Iterator<Item = &'e Expr>) -> Result<()> {
+        let mut first: Option<SqlType> = None;
+        for expr in exprs {
+            let Some(ty) = self.known(expr)? else { continue };
+            match &first {
+                Some(first) if !same_bytes(first, &ty) => {
+                    return Err(from_sql(undefined_operator(symbol, &first.to_string(), &ty.to_string())));
+                }
+                Some(_) => {}
+                None => first = Some(ty),
+            }
+        }
+        Ok(())
+    }
+
     /// A date compared with a constant timestamp at midnight is compared as a date, which statistics and indexes know.
     fn comparison(&self, binary: BinaryExpr) -> Result<Transformed<Expr>> {
         let BinaryExpr { left, op, right } = binary;
+        self.refuse_other_bytes(symbol(op), [left.as_ref(), right.as_ref()].into_iter())?;
+        if let (Some(of_left), Some(of_right)) = (self.known(&left)?, self.known(&right)?)
+            && ranges::has_key(&of_left)
+            && ranges::has_key(&of_right)
+        {
+            let (left, right) = (Box::new(ranges::key(*left)), Box::new(ranges::key(*right)));
+            return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+        }
         let (left_type, right_type) = (left.get_type(self.schema)?, right.get_type(self.schema)?);
         let (left, right) = match (&left_type, &right_type) {
             (DataType::Date32, DataType::Timestamp(_, None)) => (left, Box::new(midnight_as_date(*right))),
@@ -362,6 +428,7 @@ impl Rewriter<'_> {
 
     fn between(&self, between: Between) -> Result<Transformed<Expr>> {
         let Between { expr, negated, low, high } = between;
+        self.refuse_other_bytes(">=", [expr.as_ref(), low.as_ref(), high.as_ref()].into_iter())?;
         let known = self.first_known([expr.as_ref(), low.as_ref(), high.as_ref()].into_iter())?;
         let (expr, low, high) = match &known {
             Some(ty) => (adopt(*expr, ty)?, adopt(*low, ty)?, adopt(*high, ty)?),
@@ -374,6 +441,8 @@ impl Rewriter<'_> {
         };
         let (expr, low, high) = if known == Some(SqlType::Interval) {
             (datetime::interval_length(expr), datetime::interval_length(low), datetime::interval_length(high))
+        } else if known.as_ref().is_some_and(ranges::has_key) {
+            (ranges::key(expr), ranges::key(low), ranges::key(high))
         } else {
             (expr, low, high)
         };
@@ -384,12 +453,15 @@ impl Rewriter<'_> {
 
     fn in_list(&self, list: InList) -> Result<Transformed<Expr>> {
         let InList { expr, list, negated } = list;
+        self.refuse_other_bytes("=", std::iter::once(expr.as_ref()).chain(&list))?;
         let known = self.first_known(std::iter::once(expr.as_ref()).chain(&list))?;
         let Some(ty) = known else { return Ok(Transformed::no(Expr::InList(InList { expr, list, negated }))) };
         let mut all = vec![adopt(*expr, &ty)?];
         all.extend(list.into_iter().map(|e| adopt(e, &ty)).collect::<Result<Vec<_>>>()?);
         let mut all = if ty == SqlType::Jsonb {
             all.into_iter().map(jsonb_key).collect()
+        } else if ranges::has_key(&ty) {
+            all.into_iter().map(ranges::key).collect()
         } else {
             wide::comparable(all, self.schema)?
         };
@@ -462,6 +534,11 @@ const OF_BYTES: &[&str] = &[
     "set_byte",
 ];
 
+/// Whether an expression is an element of an array.
+fn is_element(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == "array_element")
+}
+
 /// Whether it is a type that is kept as bytes, or an array of one.
 fn has_own_bytes(ty: &SqlType) -> bool {
     match ty {
@@ -518,6 +595,18 @@ fn maybe_null(mut subquery: Subquery) -> Result<Expr> {
         subquery.subquery = Arc::new(plan);
     }
     Ok(Expr::ScalarSubquery(subquery))
+}
+
+/// A comparison as PostgreSQL writes it; what asks whether values are distinct is `=`.
+fn symbol(op: Operator) -> &'static str {
+    match op {
+        Operator::NotEq => "<>",
+        Operator::Lt => "<",
+        Operator::LtEq => "<=",
+        Operator::Gt => ">",
+        Operator::GtEq => ">=",
+        _ => "=",
+    }
 }
 
 fn is_comparison(op: Operator) -> bool {

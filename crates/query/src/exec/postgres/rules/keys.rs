@@ -1,5 +1,5 @@
-//! What sorts, groups and joins by another value than its own: jsonb, and numerics of any count of digits. Of both, equal
-//! values have several forms. Of floats the two zeros sort as one.
+//! What sorts, groups and joins by another value than its own: jsonb, numerics of any count of digits, and ranges of them. Equal
+//! values of these have several forms. Of floats the two zeros sort as one.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use perigee_types::SqlType;
 
 use super::super::numeric::{brought, canonical, common, is_wide, key};
 use super::super::operators::jsonb_key;
-use super::super::sets;
+use super::super::{ranges, sets};
 
 /// A node with whatever of it compares such values by their bytes made to compare their keys.
 pub(super) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -38,7 +38,7 @@ pub(super) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// Whether values of a column compare by a key.
 fn has_key(field: &Field) -> bool {
-    is_wide(field.data_type()) || is_jsonb(field)
+    is_wide(field.data_type()) || is_jsonb(field) || ranges::has_key(&SqlType::of_field(field))
 }
 
 fn is_jsonb(field: &Field) -> bool {
@@ -69,6 +69,8 @@ pub(super) fn keyed(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         key(expr)
     } else if is_jsonb(&field) {
         jsonb_key(expr)
+    } else if ranges::has_key(&SqlType::of_field(&field)) {
+        ranges::key(expr)
     } else {
         expr
     })

@@ -5,6 +5,7 @@
 //! - [`keys`]: what sorts and groups by another value than its own
 //! - [`numeric`]: numerics of any count of digits
 //! - [`set_operation`]: the types that UNION, INTERSECT and EXCEPT give their columns
+//! - [`ties`]: FETCH FIRST … WITH TIES
 //! - [`plans`]: what takes more than one expression: set-returning functions, recursive queries, untyped columns
 
 mod expressions;
@@ -13,6 +14,7 @@ mod keys;
 mod numeric;
 mod plans;
 mod set_operation;
+pub(super) mod ties;
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ use perigee_types::{SqlError, SqlState, SqlType};
 use super::super::function::{Function, is_enum, is_unknown};
 use super::super::numeric::brought;
 use super::super::{cast, sets};
-use super::{keys, set_operation};
+use super::{keys, set_operation, ties};
 use crate::exec::error::from_sql;
 
 /// A node whose expressions have been rewritten, with its schema made anew.
@@ -33,6 +33,7 @@ pub(super) fn rewrite(plan: Transformed<LogicalPlan>) -> Result<LogicalPlan> {
         },
         LogicalPlan::Join(join) if set_operation::is_set_operation(&join) => set_operation::intersection(join),
         LogicalPlan::Projection(projection) if projection.expr.iter().any(has_series) => series(projection),
+        LogicalPlan::Limit(limit) => ties::limit(limit)?.recompute_schema(),
         LogicalPlan::Sort(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) | LogicalPlan::Join(_) => {
             keys::rewrite(plan.data.recompute_schema()?)?.recompute_schema()
         }

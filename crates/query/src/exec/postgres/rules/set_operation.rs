@@ -117,6 +117,10 @@ fn column_types(inputs: &[&LogicalPlan], operation: &str) -> Result<Vec<Option<S
                 .collect();
             let known = types.iter().filter(|ty| **ty != SqlType::Unknown);
             let common = common_of(known).map_err(|(left, right)| {
+                if let (SqlType::Range(_), SqlType::Range(_)) = (&left, &right) {
+                    let message = format!("{operation} could not convert type {right} to {left}");
+                    return from_sql(SqlError::new(SqlState::CannotCoerce, message));
+                }
                 let message = format!("{operation} types {left} and {right} cannot be matched");
                 from_sql(SqlError::new(SqlState::DatatypeMismatch, message))
             })?;

@@ -18,27 +18,10 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::super::{columns, names};
+use super::volatile::is_volatile;
 use crate::sql::context::PlanContext;
 use crate::sql::parse::{fold, parse, parse_expression};
 use crate::sql::statement::Ast;
-
-/// Functions of PostgreSQL that give another value each time.
-const VOLATILE: &[&str] = &[
-    "random",
-    "random_normal",
-    "setseed",
-    "nextval",
-    "setval",
-    "currval",
-    "lastval",
-    "clock_timestamp",
-    "timeofday",
-    "gen_random_uuid",
-    "uuid_generate_v1",
-    "uuid_generate_v4",
-    "pg_sleep",
-    "set_config",
-];
 
 /// The function of a call with so many arguments, by the search path where its name has no schema. PostgreSQL's own come first,
 /// and what the grammar reads as no function's name (`coalesce`) is none.
@@ -128,11 +111,21 @@ pub(in crate::sql::plan) fn arguments(function: &Function, given: &[FunctionArg]
     missing.collect()
 }
 
+/// A function's body as a query of this statement.
+///
+/// # Errors
+/// As [`query_of`].
+fn called_query(function: &Function, context: &PlanContext) -> SqlResult<Query> {
+    let query = query_of(function)?;
+    super::schemas::note_in(&query, context);
+    Ok(query)
+}
+
 /// A function's body as a query.
 ///
 /// # Errors
 /// `42601`, `0A000` where it is not one SELECT.
-fn query_of(function: &Function) -> SqlResult<Query> {
+pub(super) fn query_of(function: &Function) -> SqlResult<Query> {
     let not_one = || SqlError::unsupported("a function whose body is not one SELECT");
     let mut statements = parse(&function.source)?;
     let (Some(statement), true) = (statements.pop(), statements.is_empty()) else { return Err(not_one()) };
@@ -153,7 +146,7 @@ pub(in crate::sql::plan) fn instance(
     arguments: Vec<Expr>,
     context: &PlanContext,
 ) -> SqlResult<Query> {
-    let mut query = query_of(function)?;
+    let mut query = called_query(function, context)?;
     substitute(&mut query, function, arguments, context)?;
     Ok(query)
 }
@@ -171,7 +164,7 @@ pub(in crate::sql::plan) fn value(
 ) -> SqlResult<Expr> {
     let [ty] = function.returns.types().collect::<Vec<_>>()[..] else { return Err(SqlError::internal("no value")) };
     let nulls = if function.strict { null_test(function, &arguments, context)? } else { None };
-    let mut query = query_of(function)?;
+    let mut query = called_query(function, context)?;
     let inner = match row_expression(&query) {
         Some(mut expr) => {
             substitute(&mut expr, function, arguments, context)?;
@@ -211,7 +204,7 @@ pub(in crate::sql::plan) fn rows(
     context: &PlanContext,
 ) -> SqlResult<Query> {
     let nulls = if function.strict { null_test(function, &arguments, context)? } else { None };
-    let mut query = query_of(function)?;
+    let mut query = called_query(function, context)?;
     refuse_volatile(function, &arguments, context)?;
     let arguments = enclose(&mut query, arguments, number, owner_of, context)?;
     substitute(&mut query, function, arguments, context)?;
@@ -330,27 +323,6 @@ fn gathers(expr: &Expr) -> bool {
     found.is_break()
 }
 
-/// Also of what the bodies of users' functions call; `seen` are those that were looked at.
-fn is_volatile<N: ast::Visit>(node: &N, context: &PlanContext, seen: &mut BTreeSet<perigee_types::Oid>) -> bool {
-    let found = visit_expressions(node, |expr| {
-        let Expr::Function(call) = expr else { return ControlFlow::Continue(()) };
-        let name = call.name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
-        if VOLATILE.contains(&name.as_str()) {
-            return ControlFlow::Break(());
-        }
-        let ast::FunctionArguments::List(list) = &call.args else { return ControlFlow::Continue(()) };
-        let Some(function) = find(&call.name, list.args.len(), context) else { return ControlFlow::Continue(()) };
-        if !seen.insert(function.oid) {
-            return ControlFlow::Continue(());
-        }
-        match query_of(&function) {
-            Ok(body) if !is_volatile(&body, context, seen) => ControlFlow::Continue(()),
-            _ => ControlFlow::Break(()),
-        }
-    });
-    found.is_break()
-}
-
 /// A function's value is what the first row of its query says, however many the query itself lets through.
 fn first_row(query: &mut Query) {
     let one_row = match query.body.as_ref() {
@@ -378,7 +350,10 @@ fn one() -> Expr {
 fn at_most_one(limit: Expr) -> Expr {
     match &limit {
         Expr::Value(value) => match &value.value {
-            Value::Number(number, _) if number.parse() == Ok(0_u64) => limit,
+            // Halves go up.
+            Value::Number(number, _) if number.parse::<f64>().is_ok_and(|number| number < 0.5) => {
+                Expr::value(Value::Number("0".to_owned(), false))
+            }
             Value::Number(..) | Value::Null => one(),
             _ => least_of(limit),
         },
@@ -387,6 +362,13 @@ fn at_most_one(limit: Expr) -> Expr {
 }
 
 fn least_of(limit: Expr) -> Expr {
+    let limit = Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(limit),
+        data_type: DataType::BigInt(None),
+        array: false,
+        format: None,
+    };
     let arg = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
     Expr::Function(ast::Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new("least"))]),

@@ -4,6 +4,8 @@
 //! runs functions.
 
 pub(super) mod body;
+pub(super) mod schemas;
+mod volatile;
 
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use super::parameters::Parameters;
 use super::table::default_of;
 use super::types::{domain_of, sql_type};
 use super::{Planned, names, query, refuse};
+use crate::exec::watch_types;
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 use crate::sql::statement::{AlterFunctionAction, FunctionStatement, ReturnsClause};
@@ -45,7 +48,10 @@ pub(super) fn create(statement: &FunctionStatement, context: &PlanContext) -> Sq
     let name = names::qualified(&statement.name, context)?;
     let schema = names::creation_schema(&name, false, context)?;
     refuse(schema == TEMPORARY_SCHEMA, "a temporary function")?;
-    let parameters = parameters(statement, context)?;
+    let (parameters, names_temporary) = watch_types(|| parameters(statement, context));
+    let parameters = parameters?;
+    let keeps_temporary = names_temporary && parameters.iter().any(|parameter| parameter.default.is_some());
+    refuse(keeps_temporary, "a temporary type in what is not temporary")?;
     let returns = match &statement.returns {
         None => return Err(invalid("function result type must be specified")),
         Some(ReturnsClause::Value(ty)) => Returns::Value(bare(ty)?),
@@ -187,6 +193,7 @@ fn without_modifier(ty: SqlType) -> SqlType {
         SqlType::Varchar(_) => SqlType::Varchar(None),
         SqlType::Numeric(_) => SqlType::Numeric(None),
         SqlType::Time(_) => SqlType::Time(None),
+        SqlType::Timetz(_) => SqlType::Timetz(None),
         SqlType::Timestamp(_) => SqlType::Timestamp(None),
         SqlType::Timestamptz(_) => SqlType::Timestamptz(None),
         other => other,

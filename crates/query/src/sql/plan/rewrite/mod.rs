@@ -11,6 +11,7 @@ mod latest;
 mod literals;
 mod ordered;
 mod rows;
+mod subscripts;
 mod system_columns;
 mod user_functions;
 pub(super) mod values;
@@ -29,7 +30,7 @@ use sqlparser::ast::{
 };
 
 use super::{columns, size, with};
-use crate::exec::{ALL, ANY, BIT_NOT, UNNEST};
+use crate::exec::{ALL, ANY, BIT_NOT, UNNEST, WITH_TIES};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -168,6 +169,9 @@ impl VisitorMut for Rewrite<'_> {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         self.calls.leave(expr);
+        if let Some(rewritten) = subscripts::rewrite(expr) {
+            *expr = rewritten;
+        }
         ControlFlow::Continue(())
     }
 
@@ -515,14 +519,20 @@ fn array_of_any(query: Box<Query>) -> Option<Expr> {
     Some(functions::call("coalesce", vec![Expr::Subquery(Box::new(all)), empty]))
 }
 
-/// `FETCH FIRST n ROWS ONLY` is LIMIT n.
+/// `FETCH FIRST n ROWS ONLY` is LIMIT n, and WITH TIES a limit that analysis finds by its function.
 fn fetch_as_limit(query: &mut Query) -> SqlResult<()> {
     let Some(fetch) = query.fetch.take() else { return Ok(()) };
-    if fetch.with_ties || fetch.percent {
-        return Err(SqlError::unsupported("FETCH FIRST … WITH TIES or PERCENT"));
+    if fetch.percent {
+        return Err(SqlError::unsupported("FETCH FIRST … PERCENT"));
+    }
+    if fetch.with_ties && query.order_by.is_none() {
+        return Err(SqlError::syntax("WITH TIES cannot be specified without ORDER BY clause"));
     }
     let one = || Expr::value(sqlparser::ast::Value::Number("1".to_owned(), false));
-    let quantity = fetch.quantity.unwrap_or_else(one);
+    let mut quantity = fetch.quantity.unwrap_or_else(one);
+    if fetch.with_ties {
+        quantity = functions::call(WITH_TIES, vec![quantity]);
+    }
     match &mut query.limit_clause {
         Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(quantity),
         None => {
@@ -541,6 +551,17 @@ fn fetch_as_limit(query: &mut Query) -> SqlResult<()> {
 fn row_counts(query: &mut Query) -> SqlResult<()> {
     let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause else { return Ok(()) };
     for count in limit.iter_mut().chain(offset.iter_mut().map(|offset| &mut offset.value)) {
+        let count = match count {
+            Expr::Function(ast::Function { args: FunctionArguments::List(list), name, .. })
+                if name.to_string() == WITH_TIES =>
+            {
+                match list.args.as_mut_slice() {
+                    [FunctionArg::Unnamed(FunctionArgExpr::Expr(count))] => count,
+                    _ => continue,
+                }
+            }
+            count => count,
+        };
         let Expr::Value(value) = count else { continue };
         let number = match &value.value {
             ast::Value::SingleQuotedString(text) => text.trim().parse::<i64>().map_err(|_| {

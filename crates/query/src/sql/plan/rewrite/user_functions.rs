@@ -183,8 +183,8 @@ impl Calls {
 
 /// Who runs the statement has to have the right to call the function.
 fn note(function: &Function, context: &PlanContext) {
-    if let Some(called) = context.called {
-        called.borrow_mut().insert(function.oid);
+    if let Some(uses) = context.uses {
+        uses.functions.borrow_mut().insert(function.oid);
     }
 }
 

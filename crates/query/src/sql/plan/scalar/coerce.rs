@@ -178,7 +178,7 @@ fn implicit(from: &SqlType, to: &SqlType) -> bool {
 
 /// Whether INSERT and UPDATE cast from one type to another by themselves.
 pub(in crate::sql::plan) fn assignable(from: &SqlType, to: &SqlType) -> bool {
-    use SqlType::{Date, InternalChar, Interval, Json, Jsonb, Oid, Time, Timestamp, Timestamptz, Unknown};
+    use SqlType::{Date, InternalChar, Interval, Json, Jsonb, Oid, Time, Timestamp, Timestamptz, Timetz, Unknown};
     if from == to || *from == Unknown || (number_rank(from).is_some() && number_rank(to).is_some()) {
         return true;
     }
@@ -199,7 +199,9 @@ pub(in crate::sql::plan) fn assignable(from: &SqlType, to: &SqlType) -> bool {
         (Date, Timestamp(_) | Timestamptz(_))
         | (Timestamp(_), Date | Time(_) | Timestamp(_) | Timestamptz(_))
         | (Timestamptz(_), Date | Time(_) | Timestamp(_) | Timestamptz(_))
-        | (Time(_), Interval | Time(_))
+        | (Time(_), Interval | Time(_) | Timetz(_))
+        | (Timestamptz(_), Timetz(_))
+        | (Timetz(_), Time(_) | Timetz(_))
         | (Interval, Time(_))
         | (Json, Jsonb)
         | (Jsonb, Json) => true,

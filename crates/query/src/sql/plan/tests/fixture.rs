@@ -58,7 +58,7 @@ impl Fixture {
             maintains: None,
             settings: &|_| None,
             declared,
-            called: None,
+            uses: None,
             relations: &[],
         })
     }

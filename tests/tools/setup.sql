@@ -1,0 +1,16 @@
+CREATE SCHEMA shop;
+CREATE TYPE shop.state AS ENUM ('new', 'paid', 'sent');
+CREATE TABLE shop.customer (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, city varchar(40) DEFAULT 'Bern');
+CREATE TABLE shop.orders (id bigint PRIMARY KEY, customer bigint NOT NULL REFERENCES shop.customer (id), state shop.state NOT NULL, placed timestamptz NOT NULL, amount numeric(10,2) CHECK (amount >= 0));
+CREATE UNIQUE INDEX orders_placed ON shop.orders (placed, customer);
+CREATE INDEX orders_open ON shop.orders (customer) WHERE amount > 0;
+CREATE VIEW shop.spent AS SELECT customer, sum(amount) AS total FROM shop.orders GROUP BY customer;
+CREATE MATERIALIZED VIEW shop.days AS SELECT date_trunc('day', placed) AS day, count(*) AS n FROM shop.orders GROUP BY 1;
+COMMENT ON TABLE shop.orders IS 'what was ordered';
+COMMENT ON COLUMN shop.orders.amount IS 'in francs';
+CREATE SEQUENCE shop.numbers START 100;
+CREATE FUNCTION shop.vat(amount numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT amount * 0.081';
+INSERT INTO shop.customer (name) VALUES ('Ada'), ('Grace'), ('Edsger');
+INSERT INTO shop.orders SELECT n, 1 + n % 3, CASE n % 3 WHEN 0 THEN 'new' WHEN 1 THEN 'paid' ELSE 'sent' END::shop.state, timestamptz '2024-01-01 00:00+00' + n * interval '12 hours', n FROM generate_series(1, 90) n;
+CREATE TABLE shop.reading (at timestamptz NOT NULL, sensor text NOT NULL, value double precision, PRIMARY KEY (sensor, at));
+INSERT INTO shop.reading SELECT timestamptz '2024-06-01 00:00+00' + n * interval '30 seconds', 'sensor ' || n % 2, n FROM generate_series(0, 239) n;
