@@ -1,16 +1,14 @@
 //! What sorts, groups and joins by another value than its own: jsonb, numerics of any count of digits, and ranges of them. Equal
-//! values of these have several forms. Of floats the two zeros sort as one.
+//! values of these have several forms.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::Field;
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::functions_aggregate::first_last::first_value;
-use datafusion::logical_expr::expr::BinaryExpr;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, DistinctOn, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, SortExpr,
+    Aggregate, Distinct, DistinctOn, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, SortExpr,
 };
-use datafusion::scalar::ScalarValue;
 use perigee_types::SqlType;
 
 use super::super::numeric::{brought, canonical, common, is_wide, key};
@@ -47,19 +45,7 @@ fn is_jsonb(field: &Field) -> bool {
 
 fn sorted(by: SortExpr, schema: &DFSchema) -> Result<SortExpr> {
     let SortExpr { expr, asc, nulls_first } = by;
-    // Arrow sorts the negative zero before the other one, which it is equal to: their sum has no sign.
-    let zero = match expr.get_type(schema)? {
-        DataType::Float32 => Some(ScalarValue::Float32(Some(0.0))),
-        DataType::Float64 => Some(ScalarValue::Float64(Some(0.0))),
-        _ => None,
-    };
-    let expr = match zero {
-        Some(zero) => {
-            Expr::BinaryExpr(BinaryExpr::new(Box::new(expr), Operator::Plus, Box::new(Expr::Literal(zero, None))))
-        }
-        None => keyed(expr, schema)?,
-    };
-    Ok(SortExpr { expr, asc, nulls_first })
+    Ok(SortExpr { expr: keyed(expr, schema)?, asc, nulls_first })
 }
 
 /// What values of an expression compare by: a key, or the value.
