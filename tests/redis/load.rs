@@ -153,7 +153,8 @@ fn garbage_is_turned_away() {
 /// A few bytes that ask for gigabytes are refused before they are in the log: behind it they would end the node, and each start.
 #[test]
 fn small_commands_that_need_much_memory_are_refused() {
-    let mut server = perigee_tests::options().flag(&["--memory", "512MB"]).with_redis().start().unwrap();
+    // Of 512 MB.
+    let mut server = server();
     let mut client = connect(&server);
     let refused = |reply: Value| assert!(reply.to_string().contains("OOM"), "{reply}");
     let huge = "4294967295";

@@ -16,12 +16,17 @@ pub enum Growth {
     /// By no more than its arguments.
     #[default]
     Little,
-    /// Its first key becomes at least so many bytes long.
+    /// Its first key becomes at least so many bytes long; what no string can be is an error of the command itself.
     To(fn(&[Bytes]) -> u64),
     /// What its keys hold is written once more.
     Copies,
     /// As the command does that begins with this argument.
     Inner(usize),
+}
+
+/// Bytes of the longest string (`proto-max-bulk-len`).
+pub(crate) fn longest(state: &State) -> u64 {
+    state.settings.number("proto-max-bulk-len", 512 << 20).unsigned_abs()
 }
 
 impl Keyspace {
@@ -53,7 +58,11 @@ impl Keyspace {
             Growth::Little => 0,
             Growth::To(bytes) => match (bytes(args), args.get(1)) {
                 (bytes, Some(key)) if bytes >= LITTLE_BYTES => {
-                    bytes.saturating_sub(self.with_state(|state| held(state, key)))
+                    self.with_state(
+                        |state| {
+                            if bytes > longest(state) { 0 } else { bytes.saturating_sub(held(state, key)) }
+                        },
+                    )
                 }
                 _ => 0,
             },

@@ -7,7 +7,7 @@ use super::convert;
 use super::number::format_g;
 use super::vm::SMALL_BYTES;
 use crate::args::{is, parse_integer};
-use crate::growth::Growth;
+use crate::growth::{Growth, longest};
 use crate::object::Str;
 use crate::run::ensure;
 use crate::spec::{Flags, Run};
@@ -293,7 +293,10 @@ impl<'h, 'w> Host<'h, 'w> {
                 return Err("ERR the node stops".to_owned());
             }
             let held = self.writer.get::<Str>(key).ok().flatten().map_or(0, Str::len);
-            self.grown = self.grown.saturating_add(bytes(words).saturating_sub(held as u64));
+            let bytes = bytes(words);
+            if bytes <= longest(self.writer.state) {
+                self.grown = self.grown.saturating_add(bytes.saturating_sub(held as u64));
+            }
             if self.grown > GROWN_BYTES_MAX {
                 return Err("OOM command not allowed when used memory > 'maxmemory'.".to_owned());
             }

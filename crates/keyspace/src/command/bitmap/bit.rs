@@ -20,7 +20,7 @@ pub(super) static SETBIT: Spec = Spec {
     since: "2.2.0",
     summary: "Sets or clears one bit of a string",
     grows: Growth::To(|args| {
-        args.get(2).and_then(|offset| parse_integer(offset)).map_or(0, |bit| bit.unsigned_abs() / 8)
+        args.get(2).and_then(|offset| parse_integer(offset)).map_or(0, |bit| bit.unsigned_abs() / 8 + 1)
     }),
     run: Run::Write(setbit),
     ..Spec::DEFAULT

@@ -43,11 +43,15 @@ pub(super) static BITFIELD_RO: Spec = Spec {
 /// The last byte, about, that SET or INCRBY among these arguments writes.
 fn farthest(args: &[Bytes]) -> u64 {
     let writes = |word: &Bytes| is(word, "set") || is(word, "incrby");
-    let offset = |text: &Bytes| match text.strip_prefix(b"#") {
-        Some(number) => parse_integer(number).map(|number| number.unsigned_abs().saturating_mul(64)),
-        None => parse_integer(text).map(i64::unsigned_abs),
+    let end = |kind: &Bytes, offset: &Bytes| {
+        let bits = kind.get(1..).and_then(parse_integer)?.unsigned_abs();
+        let begin = match offset.strip_prefix(b"#") {
+            Some(number) => parse_integer(number)?.unsigned_abs().saturating_mul(bits),
+            None => parse_integer(offset)?.unsigned_abs(),
+        };
+        Some(begin.saturating_add(bits).div_ceil(8))
     };
-    args.windows(3).filter(|words| writes(&words[0])).filter_map(|words| offset(&words[2])).max().unwrap_or(0) / 8
+    args.windows(3).filter(|words| writes(&words[0])).filter_map(|words| end(&words[1], &words[2])).max().unwrap_or(0)
 }
 
 /// What becomes of a value that its type does not hold.

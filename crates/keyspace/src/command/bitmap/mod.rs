@@ -7,6 +7,7 @@ mod op;
 mod position;
 
 use crate::args::{Cursor, integer, parse_integer};
+use crate::growth::longest;
 use crate::spec::Spec;
 use crate::{Error, Result, State};
 
@@ -21,9 +22,6 @@ pub(super) static COMMANDS: &[&Spec] = &[
     &position::BITPOS,
 ];
 
-/// The longest string, in bytes, unless `proto-max-bulk-len` says another.
-const STRING_BYTES_MAX: i64 = 512 << 20;
-
 const BAD_OFFSET: Error = Error::Reply(std::borrow::Cow::Borrowed("ERR bit offset is not an integer or out of range"));
 
 /// An offset in bits that a string may have; `#n` counts in steps of `step`.
@@ -32,9 +30,8 @@ fn bit_offset(state: &State, text: &[u8], step: Option<u32>) -> Result<u64> {
         ([b'#', text @ ..], Some(step)) => parse_integer(text).and_then(|n| n.checked_mul(i64::from(step))),
         (text, _) => parse_integer(text),
     };
-    let max = state.settings.number("proto-max-bulk-len", STRING_BYTES_MAX);
-    let fits = |offset: &i64| *offset >= 0 && offset >> 3 < max;
-    offset.filter(fits).map(i64::cast_unsigned).ok_or(BAD_OFFSET)
+    let max = longest(state);
+    offset.and_then(|offset| u64::try_from(offset).ok()).filter(|offset| offset >> 3 < max).ok_or(BAD_OFFSET)
 }
 
 /// A part of a string: `[start end [BYTE|BIT]]`.

@@ -8,6 +8,7 @@ mod options;
 mod range;
 mod set;
 
+use crate::growth::longest;
 use crate::spec::Spec;
 use crate::{Error, Result, State};
 
@@ -37,13 +38,9 @@ pub(super) static COMMANDS: &[&Spec] = &[
     &set::SETNX,
 ];
 
-/// The longest string, in bytes, unless `proto-max-bulk-len` says another.
-const STRING_BYTES_MAX: i64 = 512 << 20;
-
 /// Refuses a string that would become too long.
 pub(super) fn check_size(state: &State, bytes: u64) -> Result<()> {
-    let max = state.settings.number("proto-max-bulk-len", STRING_BYTES_MAX);
-    if i64::try_from(bytes).is_ok_and(|bytes| bytes <= max) { Ok(()) } else { Err(Error::STRING_TOO_LONG) }
+    if bytes <= longest(state) { Ok(()) } else { Err(Error::STRING_TOO_LONG) }
 }
 
 #[cfg(test)]

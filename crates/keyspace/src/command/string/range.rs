@@ -45,7 +45,7 @@ pub(super) static SETRANGE: Spec = Spec {
     group: Group::String,
     since: "2.2.0",
     summary: "Overwrites a string from an offset on",
-    grows: Growth::To(|args| args.get(2).and_then(|offset| parse_integer(offset)).map_or(0, i64::unsigned_abs)),
+    grows: Growth::To(end_of),
     run: Run::Write(setrange),
     ..Spec::DEFAULT
 };
@@ -97,6 +97,12 @@ fn append(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
 
 fn strlen(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
     Ok(Reply::count(reader.get::<Str>(&args[1])?.map_or(0, Str::len)))
+}
+
+/// The last byte that SETRANGE writes.
+fn end_of(args: &[Bytes]) -> u64 {
+    let offset = args.get(2).and_then(|offset| parse_integer(offset)).map_or(0, i64::unsigned_abs);
+    offset.saturating_add(args.get(3).map_or(0, Bytes::len) as u64)
 }
 
 fn setrange(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
