@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rand::Rng as _;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 
 use crate::{Client, TestkitError, binary, http};
@@ -19,6 +20,8 @@ use crate::{Client, TestkitError, binary, http};
 /// How long a node may take to become ready, and to stop. Generous: machines of tests are slow and busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOG_SHOWN_BYTES: usize = 8 << 10;
+/// What a node may have of memory of its own, the stacks of its threads counted whole.
+const MEMORY_MAX_BYTES: u64 = 12 << 30;
 
 /// How a server is to be started.
 #[derive(Clone, Debug, Default)]
@@ -191,7 +194,11 @@ impl Server {
             command.env("LD_PRELOAD", binary::faults()?).env("PERIGEE_FAULTS_DIR", canonical(&self.data_dir())?);
         }
         command.stdin(Stdio::null()).stdout(output).stderr(log);
-        self.child = Some(command.spawn().map_err(TestkitError::io("starting perigee"))?);
+        let child = self.child.insert(command.spawn().map_err(TestkitError::io("starting perigee"))?);
+        // A node that takes all the memory there is would stop the machine rather than its test.
+        let most = Rlimit { current: Some(MEMORY_MAX_BYTES), maximum: Some(MEMORY_MAX_BYTES) };
+        prlimit(Some(Pid::from_child(child)), Resource::Data, most)
+            .map_err(|error| TestkitError::io("a limit of memory")(error.into()))?;
         Ok(())
     }
 

@@ -10,7 +10,9 @@ use std::ops::ControlFlow;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use perigee_types::{SqlError, SqlResult, SqlState};
-use sqlparser::ast::{Query, TableFactor, Visit, Visitor};
+use sqlparser::ast::{ObjectName, Query, TableFactor, Visit, Visitor};
+
+use crate::sql::parse::fold;
 
 /// Relations and queries that a text may name. Each makes the rows of a plan wider or the plan deeper.
 const RELATIONS_MAX: usize = 1_000;
@@ -20,12 +22,16 @@ const DEPTH_MAX: usize = 2_000;
 /// Nodes of a plan with all that it reads written out where it is read.
 const NODES_MAX: usize = 20_000;
 
-/// Refuses a text that names too many relations.
+/// Relations that a text may read, those of a query of a WITH clause counted wherever its name stands: DataFusion's
+/// planner writes them out there, and walks them before there is a whole plan to look at.
+const RELATIONS_READ_MAX: usize = 10_000;
+
+/// Refuses a text that names, or reads, too many relations.
 ///
 /// # Errors
 /// `54001`
 pub(super) fn check_text(node: &impl Visit) -> SqlResult<()> {
-    match node.visit(&mut Relations { count: 0 }) {
+    match node.visit(&mut Relations::default()) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(too_large("The statement names too many relations.")),
     }
@@ -44,26 +50,74 @@ pub(super) fn too_large(hint: &str) -> SqlError {
     SqlError::new(SqlState::StatementTooComplex, "stack depth limit exceeded").hint(hint)
 }
 
+/// Counts relations; see [`check_text`].
+#[derive(Default)]
 struct Relations {
-    count: usize,
+    named: usize,
+    /// The queries around, outermost first.
+    around: Vec<Reads>,
+    /// The names of queries of WITH clauses that are still to be looked at, by their address.
+    with: HashMap<*const Query, String>,
+}
+
+/// What a query reads.
+#[derive(Default)]
+struct Reads {
+    relations: usize,
+    /// The same of the queries of its WITH clause.
+    with: HashMap<String, usize>,
 }
 
 impl Relations {
-    fn more(&mut self) -> ControlFlow<()> {
-        self.count += 1;
-        if self.count > RELATIONS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    fn more(&mut self, read: usize) -> ControlFlow<()> {
+        self.named += 1;
+        let within = self.around.last_mut().is_none_or(|query| {
+            query.relations = query.relations.saturating_add(read);
+            query.relations <= RELATIONS_READ_MAX
+        });
+        if within && self.named <= RELATIONS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    /// What is read where `name` stands.
+    fn read_by(&self, name: &ObjectName) -> usize {
+        let [part] = name.0.as_slice() else { return 1 };
+        let Some(name) = part.as_ident().map(fold) else { return 1 };
+        self.around.iter().rev().find_map(|query| query.with.get(&name)).copied().unwrap_or(1)
     }
 }
 
 impl Visitor for Relations {
     type Break = ();
 
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.more()
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            self.with.insert(std::ptr::from_ref(&*cte.query), fold(&cte.alias.name));
+        }
+        self.around.push(Reads::default());
+        self.more(1)
     }
 
-    fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
-        self.more()
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let reads = self.around.pop().map_or(0, |reads| reads.relations);
+        let Some(outer) = self.around.last_mut() else { return ControlFlow::Continue(()) };
+        match self.with.remove(&std::ptr::from_ref(query)) {
+            Some(name) => {
+                outer.with.insert(name, reads);
+                ControlFlow::Continue(())
+            }
+            None => {
+                outer.relations = outer.relations.saturating_add(reads);
+                if outer.relations <= RELATIONS_READ_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            }
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let read = match factor {
+            TableFactor::Table { name, .. } => self.read_by(name),
+            _ => 1,
+        };
+        self.more(read)
     }
 }
 
