@@ -151,3 +151,43 @@ async fn who_may_do_that() {
         }
     }
 }
+
+#[tokio::test]
+async fn slow_statements_are_logged() {
+    let options = perigee_testkit::ServerOptions::default().env("PERIGEE_TELEMETRY__SLOW_STATEMENT", "200ms");
+    let server = options.start().unwrap();
+    let admin = server.client().await.unwrap();
+    admin.batch_execute("CREATE ROLE app LOGIN; ALTER ROLE app SET log_min_duration_statement = 0").await.unwrap();
+    admin.batch_execute("SELECT 'quick'; SELECT pg_sleep(0.3), 'long'").await.unwrap();
+    admin.query("SELECT pg_sleep(0.3), 'prepared'", &[]).await.unwrap();
+    admin.batch_execute("SET log_min_duration_statement = -1; SELECT pg_sleep(0.3), 'unwanted'").await.unwrap();
+    let (app, ..) = session(&server, "app", "worker").await;
+    app.batch_execute("SELECT 'by role'; SELECT 'PASSWORD'; SELECT 1/0").await.unwrap_err();
+    for sql in [
+        "SET log_min_duration_statement = -1",
+        "ALTER ROLE app SET log_min_duration_statement = -1",
+        "ALTER ROLE app RESET log_min_duration_statement",
+        "SELECT set_config('log_min_duration_statement', '-1', false)",
+    ] {
+        assert_eq!(state(&app.batch_execute(sql).await.unwrap_err()), "42501", "{sql}");
+    }
+    app.batch_execute("ALTER ROLE app RESET ALL").await.unwrap();
+    let (app, ..) = session(&server, "app", "later").await;
+    app.batch_execute("SELECT 'still'").await.unwrap();
+    let log = server.log();
+    let logged = |text: &str| log.lines().filter(|line| line.contains(" slow: ") && line.contains(text)).count();
+    for (text, count) in [
+        ("'long'", 1),
+        ("'prepared'", 1),
+        ("'by role'", 1),
+        ("'still'", 1),
+        ("1/0", 1),
+        ("a statement with a password", 1),
+        ("'quick'", 0),
+        ("unwanted", 0),
+        ("'PASSWORD'", 0),
+    ] {
+        assert_eq!(logged(text), count, "{text}: {log}");
+    }
+    assert_eq!(logged("application=\"worker\""), logged("user=\"app\"") - logged("application=\"later\""));
+}

@@ -437,10 +437,12 @@ pub struct Telemetry {
     pub level: String,
     /// How they look.
     pub format: LogFormat,
+    /// From which duration on a statement is logged, with the target `slow`; off for none.
+    pub slow_statement: Span,
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
+        Self { level: "info".to_owned(), format: LogFormat::Text, slow_statement: Span::OFF }
     }
 }

@@ -114,7 +114,8 @@ fn changed(options: &RoleOptions) -> String {
 }
 
 /// The begin of a text, as a part of one line: what stands behind a line break would look like an event of its own.
-fn begin_of(text: &str) -> String {
+/// The beginning of a text, on one line.
+pub(crate) fn begin_of(text: &str) -> String {
     let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text[..end.unwrap_or_default()].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -50,6 +50,8 @@ pub struct EngineOptions {
     pub node_number: u8,
     /// `SHOW durability`
     pub durability: String,
+    /// From which duration on statements are logged, where no role or session says otherwise.
+    pub slow_statement: Option<Duration>,
     /// Perigee's version, told to clients.
     pub version: String,
     /// Bytes of one transaction that are buffered before its rows are staged in the log.
@@ -73,6 +75,7 @@ impl Default for EngineOptions {
             superuser: ("postgres".to_owned(), None),
             node_number: 0,
             durability: "fsync".to_owned(),
+            slow_statement: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             transaction_bytes_max: 64 << 20,
             attest_every: Duration::from_secs(5),

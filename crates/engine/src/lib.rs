@@ -81,6 +81,7 @@ mod session_settings;
 mod session_statements;
 mod session_transaction;
 pub mod settings;
+mod slow;
 mod stage;
 mod temporary;
 mod transaction;

@@ -48,6 +48,7 @@ use crate::notify::Inbox;
 use crate::portal::Portals;
 use crate::registry::SessionEntry;
 use crate::services::Services;
+use crate::session_settings::check_may_set;
 use crate::session_transaction::UNCOMMITTED;
 use crate::settings::{Settings, definition};
 use crate::stage::Staging;
@@ -163,11 +164,15 @@ impl Session {
         let mut settings = Settings::default();
         settings.set_base("durability", &engine.options.durability)?;
         settings.set_base("max_connections", &engine.options.connections_max.to_string())?;
+        if let Some(least) = engine.options.slow_statement {
+            settings.set_base(crate::slow::SETTING, &least.as_millis().to_string())?;
+        }
         for (name, value) in &role.settings {
             // A setting that this version does not know any more must not lock the role out.
             let _ = settings.set_base(name, value);
         }
         for (name, value) in &request.settings {
+            check_may_set(name, role.superuser)?;
             match definition(name) {
                 Some(d) if matches!(d.kind, crate::settings::Kind::Fixed) => {
                     settings.set(name, Some(value))?;
@@ -526,6 +531,7 @@ impl Session {
     }
 
     pub(crate) fn begin_activity(&mut self, text: &Arc<str>) {
+        self.note_duration();
         self.cancel = self.entry.begin_statement();
         self.timer = None;
         if let Some(limit) = self.settings.duration("statement_timeout") {
@@ -546,6 +552,7 @@ impl Session {
     }
 
     fn end_activity(&mut self) {
+        self.note_duration();
         self.timer = None;
         let state = match self.status() {
             TransactionStatus::Idle => "idle",

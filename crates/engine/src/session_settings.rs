@@ -13,6 +13,7 @@ impl Session {
         if name.eq_ignore_ascii_case("transaction_isolation") || name.eq_ignore_ascii_case("transaction_read_only") {
             return self.set_transaction_setting(name, value);
         }
+        check_may_set(name, self.identity(&self.planning_catalog()).role.superuser)?;
         let identity = [ROLE, SESSION_AUTHORIZATION].into_iter().find(|known| name.eq_ignore_ascii_case(known));
         if let Some(name) = identity {
             self.check_identity_setting(name, value)?;
@@ -160,4 +161,13 @@ impl Session {
             }
         }
     }
+}
+
+/// What a role without the attribute must not change: whoever reads the node's log would not see its statements.
+pub(crate) fn check_may_set(name: &str, superuser: bool) -> SqlResult<()> {
+    if superuser || !name.eq_ignore_ascii_case(crate::slow::SETTING) {
+        return Ok(());
+    }
+    let message = format!("permission denied to set parameter \"{}\"", crate::slow::SETTING);
+    Err(SqlError::new(SqlState::InsufficientPrivilege, message))
 }

@@ -147,7 +147,12 @@ pub const DEFINITIONS: &[Definition] = &[
     of("lc_numeric", Kind::Text, "C", NO_EFFECT),
     of("lc_time", Kind::Text, "C", NO_EFFECT),
     of("lock_timeout", Kind::Milliseconds, "0", "How long a statement waits for a lock; 0 is for ever."),
-    of("log_min_duration_statement", Kind::Int(-1, i32::MAX as i64), "-1", NO_EFFECT),
+    of(
+        crate::slow::SETTING,
+        Kind::Int(-1, i32::MAX as i64),
+        "-1",
+        "Statements that took so many milliseconds are logged; -1 is none. Superusers set it.",
+    ),
     of("log_statement", Kind::Enum(&["none", "ddl", "mod", "all"]), "none", NO_EFFECT),
     of("maintenance_work_mem", Kind::Text, "64MB", NO_EFFECT),
     of("max_connections", Kind::Fixed, "1000", "Sessions that may be open."),
@@ -321,6 +326,13 @@ impl Settings {
         // Asked for by every statement: names are lower case here and every default is none.
         let value = self.changed.get(name).or_else(|| self.base.get(name))?;
         value.parse().ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+    }
+
+    /// From which duration on statements are logged.
+    pub(crate) fn least_duration_logged(&self) -> Option<Duration> {
+        // Asked for by every statement, as above.
+        let value = self.changed.get(crate::slow::SETTING).or_else(|| self.base.get(crate::slow::SETTING))?;
+        value.parse().ok().map(Duration::from_millis)
     }
 
     /// Whether a boolean setting is on.

@@ -713,6 +713,7 @@ fn engine_options(config: &Config, plan: &MemoryPlan) -> Result<EngineOptions, F
             Durability::Fsync => "fsync".to_owned(),
             Durability::Interval => format!("interval ({})", config.log.sync_interval),
         },
+        slow_statement: config.telemetry.slow_statement.get(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         transaction_bytes_max: (plan.sessions.bytes() as usize / 4).clamp(8 << 20, 64 << 20),
         cold_shared: config.cold.shared,

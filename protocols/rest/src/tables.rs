@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use perigee_engine::Session;
 use perigee_types::text::{OutputSettings, format};
 use perigee_types::{Row, SqlError, SqlResult, SqlState, Value};
@@ -40,6 +41,9 @@ impl TableName {
         format!("{}.{}", quoted(&self.schema), quoted(&self.name))
     }
 }
+
+/// What stands in a path as it is.
+const IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl std::fmt::Display for TableName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -182,7 +186,7 @@ pub(crate) async fn create(
     let sql = format!("CREATE TABLE {exists}{} ({})", table.sql(), parts.join(", "));
     let lease = door.lease(&caller, &headers, None, None).await?;
     perform(&door, lease, move |session| async move { fetch(session, &sql, &[]).await }.boxed()).await?;
-    let location = format!("/v1/tables/{table}");
+    let location = format!("/v1/tables/{}", utf8_percent_encode(&table.to_string(), IN_PATHS));
     let body = json!({"schema": table.schema, "name": table.name});
     Ok((StatusCode::CREATED, [("location", location)], Json(body)).into_response())
 }

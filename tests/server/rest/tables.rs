@@ -119,3 +119,15 @@ async fn filters_find_rows() {
     assert_eq!(problem(&call(&server, "DELETE", "/v1/tables/t/rows", &[], &Value::Null)).0, 400);
     assert_eq!(sql(&server, "SELECT count(*) AS n FROM t")["rows"][0]["n"], 50);
 }
+
+#[tokio::test]
+async fn a_location_leads_to_the_table_whatever_its_name() {
+    let server = server();
+    for name in ["Ünïcode", "line\nbreak\u{15}", "50% of it/all?#", "two words", "Capital"] {
+        let definition = json!({"name": name, "columns": [{"name": "id", "type": "int"}]});
+        let made = call(&server, "POST", "/v1/tables", &[], &definition);
+        assert_eq!(made.status, 201, "{name:?}: {}", made.text());
+        let described = call(&server, "GET", &made.headers["location"], &[], &Value::Null);
+        assert_eq!((described.status, described.json()["name"].as_str()), (200, Some(name)), "{}", described.text());
+    }
+}

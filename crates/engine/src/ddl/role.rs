@@ -18,6 +18,7 @@ use crate::api::Severity;
 use crate::identity::{denied, missing_role};
 use crate::privileges::{no_privilege, noun};
 use crate::session::Session;
+use crate::session_settings::check_may_set;
 
 impl Session {
     pub(super) async fn change_roles(&mut self, change: &RoleChange) -> SqlResult<()> {
@@ -125,9 +126,13 @@ impl Session {
         if target.oid != self.identity(&catalog).role.oid {
             self.require_manager(&catalog, &target, "alter")?;
         }
+        let superuser = self.identity(&catalog).role.superuser;
+        if let Some(name) = name {
+            check_may_set(name, superuser)?;
+        }
         let mut changed = Role::clone(&target);
         match (name, value) {
-            (None, _) => changed.settings.clear(),
+            (None, _) => changed.settings.retain(|name, _| check_may_set(name, superuser).is_err()),
             (Some(name), None) => {
                 changed.settings.remove(name);
             }
