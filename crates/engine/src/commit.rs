@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use perigee_consensus::{Expected, ProposalId};
 use perigee_query::keyspace::draft_error;
-use perigee_storage::arrow_value::rows_to_batch;
+use perigee_storage::arrow_value::{ValueError, check_value, rows_to_batch};
 use perigee_storage::entry::{BATCH_ROWS_MIN, EndedRow, Entry, RowBlock, TableChange, Transaction as Logged};
-use perigee_types::catalog::{CatalogChange, Object};
+use perigee_types::catalog::{CatalogChange, Column, Object};
 use perigee_types::{LogIndex, Oid, Row, SqlError, SqlResult, SqlState, SqlType, TableId, Value};
 use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
@@ -189,8 +189,8 @@ async fn backfill(engine: &Arc<Engine>, index: Oid) -> SqlResult<()> {
         .map_err(crate::error::storage)
 }
 
-/// Refuses a NULL where a column may not be NULL, and an array of more dimensions than a column holds: once kept it could not be
-/// read.
+/// Refuses a NULL where a column may not be NULL, and what a column does not hold, an array of more dimensions than it has among
+/// it: once in the log it could neither be applied nor read.
 pub(crate) fn check_values(table: &perigee_types::catalog::Table, schema: &str, row: &[Value]) -> SqlResult<()> {
     for (column, value) in table.columns.iter().zip(row) {
         if column.not_null && value.is_null() {
@@ -211,8 +211,16 @@ pub(crate) fn check_values(table: &perigee_types::catalog::Table, schema: &str, 
         {
             return Err(SqlError::unsupported("an array of several dimensions in a column"));
         }
+        check_value(&column.ty, value).map_err(|error| does_not_fit(column, error))?;
     }
     Ok(())
+}
+
+fn does_not_fit(column: &Column, error: ValueError) -> SqlError {
+    match error {
+        ValueError::OutOfRange(ty) => SqlError::new(SqlState::NumericValueOutOfRange, format!("{ty} out of range")),
+        error => SqlError::new(SqlState::DatatypeMismatch, format!("column \"{}\": {error}", column.name)),
+    }
 }
 
 /// A row for an error's detail, cut where it is long.

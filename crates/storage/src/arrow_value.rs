@@ -19,7 +19,7 @@ use arrow::error::ArrowError;
 use perigee_types::{SqlType, Value};
 use thiserror::Error;
 
-pub use builder::ColumnBuilder;
+pub use builder::{ColumnBuilder, check_value};
 pub use keys::{KeyColumn, encode_key};
 pub use read::value_at;
 pub use rows::{batch_to_rows, repeat, rows_to_batch, schema_of};

@@ -51,7 +51,9 @@ pub mod view;
 
 pub use error::{from_sql, sql_error};
 pub(crate) use pending::pending_filter;
-pub use planning::{ONLY_MARK, Planning, PlanningOptions, RESTRICTED, TABLE_OID_MARK, ViewPlanner, optimize};
+pub use planning::{
+    ONLY_MARK, Planning, PlanningOptions, RESTRICTED, TABLE_OID_MARK, ViewPlanner, optimize, types_behind_analysis,
+};
 pub(crate) use postgres::{
     ALL, ANY, BIT_NOT, BOUND_LEFT_OUT, BUCKETS, DOMAIN_VALUE, JSON_ROW, ORDINALITY, PLACES, RECORD, RECORD_SET, ROW,
     SLICE, SUBSCRIPTED, UNNEST, VARIADIC, VECTOR_SUBSCRIPTS, WITH_TIES, common_of, object_named, parameter_types,

@@ -18,7 +18,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{NullOrdering, ParserOptions};
 use parking_lot::Mutex;
 use perigee_types::catalog::{Catalog, Continuous, Materialized, Object, TEMPORARY_PREFIX, Table, View};
-use perigee_types::{Oid, SqlError, SqlResult, SqlState, TableId, TenantId};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, TableId, TenantId};
 
 use super::error::{from_sql, sql_error};
 use super::system::SystemTables;
@@ -224,6 +224,17 @@ impl<'a> Planning<'a> {
 /// What the plan's types, names or constants refuse.
 pub fn optimize(plan: &LogicalPlan) -> SqlResult<LogicalPlan> {
     crate::pg_catalog::rewrite(plan.clone()).and_then(super::subplan::optimize).map_err(sql_error)
+}
+
+/// The types that the columns of a plan have in the end. Those of its own schema may be others: a CASE has the type of its
+/// first result until the analysis gives all of them a common one.
+///
+/// `None` for what cannot be analyzed yet; [`optimize`] says why, or can.
+pub fn types_behind_analysis(plan: &LogicalPlan) -> Option<Vec<SqlType>> {
+    let state = template::planning();
+    let plan = crate::pg_catalog::rewrite(plan.clone()).ok()?;
+    let analyzed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).ok()?;
+    Some(analyzed.schema().fields().iter().map(|field| SqlType::of_field(field)).collect())
 }
 
 /// [`optimize`] for a plan whose catalog casts and subplans are in place.

@@ -420,6 +420,39 @@ impl Body {
     }
 }
 
+/// What [`ColumnBuilder::push`] says of a value in a column of a type, without the column.
+///
+/// # Errors
+/// [`ValueError::Type`], [`ValueError::OutOfRange`]
+pub fn check_value(ty: &SqlType, value: &Value) -> Result<(), ValueError> {
+    let fits = match (ty, value) {
+        (_, Value::Null)
+        | (SqlType::Bool, Value::Bool(_))
+        | (SqlType::Int2, Value::Int2(_))
+        | (SqlType::Int4, Value::Int4(_) | Value::Int2(_))
+        | (SqlType::Int8, Value::Int8(_) | Value::Int4(_) | Value::Int2(_))
+        | (SqlType::Float4, Value::Float4(_))
+        | (SqlType::Float8, Value::Float8(_) | Value::Float4(_))
+        | (SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json | SqlType::Jsonb, Value::Text(_))
+        | (SqlType::Bytea, Value::Bytea(_))
+        | (SqlType::Date, Value::Date(_))
+        | (SqlType::Time(_), Value::Time(_))
+        | (SqlType::Timestamp(_), Value::Timestamp(_))
+        | (SqlType::Timestamptz(_), Value::Timestamptz(_))
+        | (SqlType::Uuid, Value::Uuid(_))
+        | (SqlType::Enum(_), Value::Enum(_)) => true,
+        (SqlType::Numeric(_), Value::Numeric(unscaled, from)) => match ty.arrow() {
+            DataType::Decimal128(precision, scale) => {
+                rescale(*unscaled, *from, scale).is_some_and(|v| has_precision(v, precision))
+            }
+            _ => true,
+        },
+        _ => false,
+    };
+    // What is not common is tried.
+    if fits { Ok(()) } else { ColumnBuilder::new(ty, 1).push(value) }
+}
+
 /// So that an array whose third item does not fit leaves no items of its first two behind.
 fn check_items(items: &ColumnBuilder, values: &[Value]) -> Result<(), ValueError> {
     let mut trial = ColumnBuilder::new(&items.ty, values.len());

@@ -106,6 +106,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
+    fn a_value_is_checked_as_a_column_would_take_it((ty, _) in typed_value(), (_, values) in typed_value()) {
+        for value in &values {
+            let pushed = ColumnBuilder::new(&ty, 1).push(value);
+            prop_assert_eq!(check_value(&ty, value), pushed, "{:?} in {}", value, ty);
+        }
+    }
+
+    #[test]
     fn values_come_back_from_the_builder_and_from_its_arrays((ty, values) in typed_value(), cut in 0usize..300) {
         let mut builder = ColumnBuilder::new(&ty, 4);
         let cut = cut.min(values.len());

@@ -20,7 +20,7 @@ use super::query::{self, Extra, TARGET};
 use super::scalar::{Scope, Stop};
 use super::view_target::{Verb, base_name};
 use super::{Planned, names, refuse, returning, several};
-use crate::exec::{optimize, sql_error};
+use crate::exec::{optimize, sql_error, types_behind_analysis};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::{fold, parse_expression};
 
@@ -388,6 +388,7 @@ pub(super) fn cast_assigned(
     assigned: impl Fn(usize) -> Option<usize>,
 ) -> SqlResult<LogicalPlan> {
     let columns = plan.schema().columns();
+    let behind = types_behind_analysis(&plan).filter(|types| types.len() == columns.len()).unwrap_or_default();
     let mut expressions = Vec::with_capacity(columns.len());
     let mut changed = false;
     for (at, column) in columns.into_iter().enumerate() {
@@ -396,7 +397,8 @@ pub(super) fn cast_assigned(
             Some(into) => {
                 changed = true;
                 let from = SqlType::of_field(plan.schema().field(at));
-                super::assign::assign(expr, &from, into, at, &plan)?.alias(column.name)
+                let from = behind.get(at).filter(|ty| ty.arrow() != from.arrow()).unwrap_or(&from);
+                super::assign::assign(expr, from, into, at, &plan)?.alias(column.name)
             }
             None => expr,
         });
