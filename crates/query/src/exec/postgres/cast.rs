@@ -23,7 +23,7 @@ use perigee_types::text::{ByteaOutput, DateStyle, IntervalStyle, OutputSettings,
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::function::{each_row, is_unknown};
-use super::numeric::{is_exact, is_wide};
+use super::numeric::{is_exact, is_wide, nearest_double};
 use crate::exec::error::from_sql;
 use crate::exec::scalar::scalar;
 use crate::exec::values::SessionValue;
@@ -79,6 +79,12 @@ fn finish(expr: Expr, to: &SqlType, field: FieldRef, schema: &DFSchema) -> Resul
     }
     if from == *to && from_field.data_type() == field.data_type() {
         return Ok(expr);
+    }
+    // Arrow divides what it has rounded already.
+    if matches!((&from, to), (SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Numeric(_), SqlType::Float8))
+        && let Some(value) = nearest_double(&expr).filter(|value| value.is_finite())
+    {
+        return Ok(literal(ScalarValue::Float64(Some(value)), &field));
     }
     let wide = holds_wide(from_field.data_type()) || holds_wide(field.data_type());
     if !wide && arrow_agrees(&from, to) {

@@ -41,18 +41,49 @@ fn is_float(ty: &DataType) -> bool {
     matches!(ty, DataType::Float32 | DataType::Float64)
 }
 
-/// The type that numbers of these types are brought to where one of them is wide; `None` where none is, or where they have
-/// no common type.
+/// The type that numbers of these types are compared as where DataFusion would take another, or has none; `None` where it
+/// takes PostgreSQL's, or where they have no common type.
+///
+/// A float beside an exact number is double precision, real too: DataFusion would take a decimal, which has neither the
+/// range nor the small values of a float, or for integers real.
 pub(super) fn common<'a>(types: impl Iterator<Item = &'a DataType> + Clone) -> Option<SqlType> {
-    if !types.clone().any(is_wide) {
+    let mut known = types.filter(|ty| !super::function::is_unknown(ty));
+    if !known.clone().all(|ty| is_exact(ty) || is_float(ty)) {
         return None;
     }
-    let mut known = types.filter(|ty| !super::function::is_unknown(ty));
     if known.clone().any(is_float) {
-        known.all(|ty| is_exact(ty) || is_float(ty)).then_some(SqlType::Float8)
+        // Integers beside double precision are DataFusion's own case.
+        let has_real = known.clone().any(|ty| *ty == DataType::Float32);
+        known.any(|ty| is_exact(ty) && (has_real || !ty.is_integer())).then_some(SqlType::Float8)
     } else {
-        known.all(is_exact).then_some(SqlType::Numeric(None))
+        known.any(is_wide).then_some(SqlType::Numeric(None))
     }
+}
+
+/// The value of a constant that is an exact number, as the nearest double.
+pub(super) fn nearest_double(expr: &Expr) -> Option<f64> {
+    match expr {
+        // No exact number is a negative zero.
+        Expr::Negative(inner) => nearest_double(inner).map(|value| 0.0 - value),
+        Expr::Literal(
+            value @ (ScalarValue::Int16(_)
+            | ScalarValue::Int32(_)
+            | ScalarValue::Int64(_)
+            | ScalarValue::Decimal128(..)
+            | ScalarValue::LargeBinary(_)),
+            _,
+        ) => Some(number_at(&value.to_array().ok()?, 0)?.to_f64()),
+        _ => None,
+    }
+}
+
+/// Numbers, floats among them, as one type of floats that compares them as double precision does.
+fn as_floats(exprs: Vec<Expr>, types: &[DataType], schema: &DFSchema) -> Result<Vec<Expr>> {
+    // A column of real stays as it is, which statistics and indexes know, where the constants beside it are reals.
+    let is_real = |expr: &Expr| nearest_double(expr).is_some_and(|value| f64::from(value as f32) == value);
+    let all_real = exprs.iter().zip(types).all(|(expr, ty)| *ty == DataType::Float32 || is_real(expr));
+    let to = if all_real { SqlType::Float4 } else { SqlType::Float8 };
+    exprs.into_iter().map(|e| brought(e, &to, schema)).collect()
 }
 
 /// The type of a choice between numbers of these types where DataFusion would take another: numerics and floats are a
@@ -104,7 +135,7 @@ pub(super) fn brought(expr: Expr, to: &SqlType, schema: &DFSchema) -> Result<Exp
     cast::rewrite(Cast::new_from_field(Box::new(expr), Arc::new(to.field(to.internal_name(), true))), schema)
 }
 
-/// All of these as one type where one of them is wide: as they are else.
+/// All of these as one type where DataFusion would take another than PostgreSQL does: as they are else.
 pub(super) fn unified(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
     let types = exprs.iter().map(|e| e.get_type(schema)).collect::<Result<Vec<_>>>()?;
     match common(types.iter()) {
@@ -116,6 +147,9 @@ pub(super) fn unified(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> 
 /// All of these so that DataFusion's comparison compares them as numbers.
 pub(super) fn comparable(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
     let types = exprs.iter().map(|e| e.get_type(schema)).collect::<Result<Vec<_>>>()?;
+    if common(types.iter()) == Some(SqlType::Float8) {
+        return as_floats(exprs, &types, schema);
+    }
     if !types.iter().any(is_wide) {
         return Ok(exprs);
     }
@@ -123,6 +157,18 @@ pub(super) fn comparable(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr
     let exprs: Vec<Expr> = exprs.into_iter().map(|e| if types.iter().all(is_wide) { e } else { narrowed(e) }).collect();
     let exprs = unified(exprs, schema)?;
     exprs.into_iter().map(|e| Ok(if is_wide(&e.get_type(schema)?) { key(e) } else { e })).collect()
+}
+
+/// The value and the elements of an IN list so that DataFusion compares them as PostgreSQL does: several constants become
+/// values of one type first, and that of numerics beside real is real.
+pub(super) fn listed(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
+    let types = exprs.iter().map(|e| e.get_type(schema)).collect::<Result<Vec<_>>>()?;
+    let constants = exprs.iter().skip(1).filter(|e| nearest_double(e).is_some()).count();
+    let is_real = common(types.iter()) == Some(SqlType::Float8) && !types.contains(&DataType::Float64);
+    if is_real && constants > 1 && constants + 1 == exprs.len() {
+        return exprs.into_iter().map(|e| brought(e, &SqlType::Float4, schema)).collect();
+    }
+    comparable(exprs, schema)
 }
 
 /// A wide constant as a decimal that is equal to it and shows the same places; anything else as it is.

@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::expr::{AggregateFunction, Between, BinaryExpr, InList, Like, ScalarFunction};
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlanBuilder, Operator, Subquery};
+use datafusion::logical_expr::{Case, Cast, Expr, ExprSchemable, LogicalPlanBuilder, Operator, Subquery};
 use datafusion::scalar::ScalarValue;
 use perigee_types::network::AddressType;
 use perigee_types::numeric::Numeric;
@@ -188,6 +188,7 @@ impl Rewriter<'_> {
         {
             return Err(from_sql(undefined_operator("=", &ty.to_string(), &of.to_string())));
         }
+        self.meet_elements(&mut call)?;
         call = quantified::with_types(call, self.schema)?;
         if OF_BYTES.contains(&call.func.name())
             && let Some(of) = call.args.first()
@@ -240,8 +241,11 @@ impl Rewriter<'_> {
             let ty = self.first_known(call.args.iter())?.unwrap_or(SqlType::Text);
             call.args = call.args.into_iter().map(|arg| adopt(arg, &ty)).collect::<Result<_>>()?;
             call.args = match call.func.name() {
-                // What it gives is its first argument, whatever that is compared with.
-                "nullif" => wide::unified(call.args, self.schema)?,
+                "nullif" => match self.null_if_equal(&call.args)? {
+                    Some(case) => return Ok(Transformed::yes(case)),
+                    // What it gives is its first argument, whatever that is compared with.
+                    None => wide::unified(call.args, self.schema)?,
+                },
                 _ => wide::chosen(call.args, self.schema)?,
             };
             call.func = Arc::clone(choice.inner());
@@ -368,6 +372,37 @@ impl Rewriter<'_> {
         Ok(())
     }
 
+    /// `nullif` as a CASE where its sides are compared as another type than the first, which is the result's.
+    fn null_if_equal(&self, args: &[Expr]) -> Result<Option<Expr>> {
+        let [value, other] = args else { return Ok(None) };
+        let (ty, other_ty) = (value.get_type(self.schema)?, other.get_type(self.schema)?);
+        let meets = wide::common([&ty, &other_ty].into_iter());
+        if meets != Some(SqlType::Float8) || ty == DataType::Float64 {
+            return Ok(None);
+        }
+        let sides = wide::comparable(vec![value.clone(), other.clone()], self.schema)?;
+        let [left, right] = pair(sides)?;
+        let null = Expr::Literal(ScalarValue::try_from(&ty)?, None);
+        let equal = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::Eq, Box::new(right)));
+        let case = Case::new(None, vec![(Box::new(equal), Box::new(null))], Some(Box::new(value.clone())));
+        Ok(Some(Expr::Case(case)))
+    }
+
+    /// `value = ANY (array)`: the value and the elements as one type, where DataFusion would take another than PostgreSQL.
+    fn meet_elements(&self, call: &mut ScalarFunction) -> Result<()> {
+        if call.func.name() != "array_has" {
+            return Ok(());
+        }
+        let [array, value] = call.args.as_mut_slice() else { return Ok(()) };
+        let (DataType::List(item), ty) = (array.get_type(self.schema)?, value.get_type(self.schema)?) else {
+            return Ok(());
+        };
+        let Some(to @ SqlType::Float8) = wide::common([item.data_type(), &ty].into_iter()) else { return Ok(()) };
+        *value = wide::brought(std::mem::take(value), &to, self.schema)?;
+        *array = wide::brought(std::mem::take(array), &SqlType::Array(Box::new(to)), self.schema)?;
+        Ok(())
+    }
+
     /// `42846` where a choice is between values that are kept as bytes by several types.
     fn refuse_other_choices<'e>(&self, exprs: impl Iterator<Item = &'e Expr>) -> Result<()> {
         let mut first: Option<SqlType> = None;
@@ -416,12 +451,11 @@ impl Rewriter<'_> {
         let (left, right) = match (&left_type, &right_type) {
             (DataType::Date32, DataType::Timestamp(_, None)) => (left, Box::new(midnight_as_date(*right))),
             (DataType::Timestamp(_, None), DataType::Date32) => (Box::new(midnight_as_date(*left)), right),
-            _ if wide::is_wide(&left_type) || wide::is_wide(&right_type) => {
+            _ => {
                 let sides = wide::comparable(vec![*left, *right], self.schema)?;
                 let [left, right] = pair(sides)?;
                 (Box::new(left), Box::new(right))
             }
-            _ => return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
         };
         Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
     }
@@ -463,7 +497,7 @@ impl Rewriter<'_> {
         } else if ranges::has_key(&ty) {
             all.into_iter().map(ranges::key).collect()
         } else {
-            wide::comparable(all, self.schema)?
+            wide::listed(all, self.schema)?
         };
         let list = all.split_off(1);
         let expr = Box::new(all.pop().ok_or_else(lost)?);

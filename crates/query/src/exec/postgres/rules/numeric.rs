@@ -48,12 +48,9 @@ pub(super) fn case(case: Case, schema: &DFSchema) -> Result<Case> {
     if let Some(operand) = &expr {
         let mut all = vec![operand.as_ref().clone()];
         all.extend(whens.iter().cloned());
-        let types = all.iter().map(|e| e.get_type(schema)).collect::<Result<Vec<_>>>()?;
-        if types.iter().any(is_wide) {
-            let mut all = comparable(all, schema)?;
-            whens = all.split_off(1);
-            expr = all.pop().map(Box::new);
-        }
+        let mut all = comparable(all, schema)?;
+        whens = all.split_off(1);
+        expr = all.pop().map(Box::new);
     }
     let mut results = thens;
     let has_else = else_expr.is_some();
