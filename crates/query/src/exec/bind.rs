@@ -64,7 +64,9 @@ fn replace(expr: Expr, parameters: &[Value], facts: &SessionFacts) -> Result<Tra
             let folded = fold(expr);
             Ok(match &folded.data {
                 Expr::BinaryExpr(binary) => {
-                    match super::postgres::numeric::short_comparison(&binary.left, binary.op, &binary.right) {
+                    let (left, op, right) = (&binary.left, binary.op, &binary.right);
+                    let short = super::postgres::numeric::short_comparison(left, op, right);
+                    match short.or_else(|| super::postgres::cast::utc_comparison(left, op, right)) {
                         Some(short) => Transformed::yes(short),
                         None => folded,
                     }

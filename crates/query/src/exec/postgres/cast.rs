@@ -11,8 +11,8 @@ use datafusion::common::metadata::FieldMetadata;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    Cast, ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 use perigee_plan::evaluate::cast as cast_value;
@@ -103,7 +103,8 @@ fn finish(expr: Expr, to: &SqlType, field: FieldRef, schema: &DFSchema) -> Resul
         // A zone's offset is that of now.
         args.push(SessionValue::TransactionTime.expr());
     }
-    let from_exact = Some(from_field.data_type()).filter(|ty| is_exact(ty) && !is_wide(ty)).cloned();
+    let is_kept = |ty: &DataType| (is_exact(ty) && !is_wide(ty)) || *ty == TIMESTAMP;
+    let from_exact = Some(from_field.data_type()).filter(|ty| is_kept(ty)).cloned();
     Ok(call_from(target, args, from_exact))
 }
 
@@ -119,6 +120,35 @@ fn holds_wide(ty: &DataType) -> bool {
 pub(super) fn widened(call: &ScalarFunction) -> Option<&DataType> {
     let cast = call.func.inner().downcast_ref::<CastTo>()?;
     cast.from_exact.as_ref().filter(|_| is_wide(cast.target.data_type()))
+}
+
+/// The Arrow type of timestamps without a time zone.
+const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+/// A comparison of a timestamp, as a time of UTC, with a constant as one of the timestamp itself, which statistics and
+/// indexes know; `None` where it is another.
+///
+/// The session's zone is known only once a plan runs.
+pub(in crate::exec) fn utc_comparison(left: &Expr, op: Operator, right: &Expr) -> Option<Expr> {
+    use Operator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    if !matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
+        return None;
+    }
+    let (value, at, flipped) = match (left, right) {
+        (value, Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), Some(_)), _)) => (value, *at, false),
+        (Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), Some(_)), _), value) => (value, *at, true),
+        _ => return None,
+    };
+    let Expr::ScalarFunction(call) = value else { return None };
+    let [timestamp, Expr::Literal(ScalarValue::Utf8View(Some(zone)), _)] = call.args.as_slice() else { return None };
+    let cast = call.func.inner().downcast_ref::<CastTo>()?;
+    let is_whole = SqlType::of_field(&cast.target) == SqlType::Timestamptz(None);
+    if !is_whole || cast.from_exact != Some(TIMESTAMP) || !matches!(time_zone(zone), Ok(TimeZone::Utc)) {
+        return None;
+    }
+    let constant = Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), None), None);
+    let (left, right) = if flipped { (constant, timestamp.clone()) } else { (timestamp.clone(), constant) };
+    Some(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
 }
 
 /// A field with a name and so with its own metadata: a nameless one without metadata would keep those of the source.
@@ -259,7 +289,7 @@ fn at_time_zone(expr: Expr, zone: &str, schema: &DFSchema) -> Result<Expr> {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CastTo {
     target: FieldRef,
-    /// The argument's type where it is a number that Arrow has an exact type for.
+    /// The argument's type where it is a number that Arrow has an exact type for, or a timestamp.
     from_exact: Option<DataType>,
     signature: Signature,
 }

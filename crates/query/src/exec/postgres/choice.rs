@@ -103,7 +103,7 @@ impl ScalarUDFImpl for Negate {
 fn common(types: &[DataType]) -> Result<DataType> {
     let mut known = types.iter().filter(|ty| !is_unknown(ty));
     let Some(first) = known.next() else { return Ok(DataType::Utf8View) };
-    if let Some(ty) = super::numeric::choice(types.iter()) {
+    if let Some(ty) = super::meeting::chosen(types.iter()) {
         return Ok(ty.arrow());
     }
     known.try_fold(first.clone(), |so_far, ty| {

@@ -21,6 +21,7 @@ use perigee_storage::arrow_value::{ColumnBuilder, value_at};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::limits::{self, Made};
+use super::meeting::is_unzoned;
 use super::numeric::{WIDE, is_exact, is_wide};
 use crate::exec::error::from_sql;
 use crate::exec::scalar::scalar;
@@ -267,13 +268,15 @@ impl Function {
         (0..types.len()).map(of).collect()
     }
 
-    /// The types that wide numerics are cast to as arguments of a call with these types: DataFusion has no cast for them.
+    /// The types that arguments of a call with these types are cast to where DataFusion has no cast for them, as for wide
+    /// numerics, or another than PostgreSQL, as from a date to a time in the session's zone.
     pub(in crate::exec) fn cast_types(&self, types: &[DataType]) -> Vec<Option<SqlType>> {
         let Some((overload, _)) = self.resolve(types) else { return Vec::new() };
         let of = |(at, ty): (usize, &DataType)| match overload.parameter(at) {
             Some(Parameter::Of(wanted)) if is_wide(ty) && !is_wide(&target(ty, &Parameter::Of(wanted.clone()))) => {
                 Some(wanted.clone())
             }
+            Some(Parameter::Of(wanted @ SqlType::Timestamptz(_))) if is_unzoned(ty) => Some(wanted.clone()),
             _ => None,
         };
         types.iter().enumerate().map(of).collect()

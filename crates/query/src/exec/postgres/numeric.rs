@@ -21,7 +21,7 @@ use perigee_storage::arrow_value::value_at;
 use perigee_types::numeric::{self, Numeric};
 use perigee_types::{SqlResult, SqlType};
 
-use super::cast;
+use super::{cast, meeting};
 use crate::exec::error::from_sql;
 
 /// The Arrow type of numerics of any count of digits.
@@ -107,7 +107,7 @@ pub(super) fn choice<'a>(types: impl Iterator<Item = &'a DataType> + Clone) -> O
 /// else.
 pub(super) fn chosen(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
     let types = exprs.iter().map(|e| e.get_type(schema)).collect::<Result<Vec<_>>>()?;
-    let to = match choice(types.iter()) {
+    let to = match meeting::chosen(types.iter()) {
         // Constants alone show their own places; beside a column of so many, they have as many as that.
         None if exprs.iter().all(|e| matches!(e, Expr::Literal(..))) => {
             let mut scales = types.iter().filter_map(|ty| match ty {
@@ -138,17 +138,21 @@ pub(super) fn brought(expr: Expr, to: &SqlType, schema: &DFSchema) -> Result<Exp
 /// All of these as one type where DataFusion would take another than PostgreSQL does: as they are else.
 pub(super) fn unified(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
     let types = exprs.iter().map(|e| e.get_type(schema)).collect::<Result<Vec<_>>>()?;
-    match common(types.iter()) {
+    match meeting::compared(types.iter()) {
         Some(to) => exprs.into_iter().map(|e| brought(e, &to, schema)).collect(),
         None => Ok(exprs),
     }
 }
 
-/// All of these so that DataFusion's comparison compares them as numbers.
+/// All of these so that DataFusion's comparison compares them as PostgreSQL does: numbers as numbers, times in the session's
+/// time zone.
 pub(super) fn comparable(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
     let types = exprs.iter().map(|e| e.get_type(schema)).collect::<Result<Vec<_>>>()?;
     if common(types.iter()) == Some(SqlType::Float8) {
         return as_floats(exprs, &types, schema);
+    }
+    if let Some(to) = meeting::zoned(types.iter()) {
+        return exprs.into_iter().map(|e| brought(e, &to, schema)).collect();
     }
     if !types.iter().any(is_wide) {
         return Ok(exprs);

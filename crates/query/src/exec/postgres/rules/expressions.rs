@@ -22,7 +22,7 @@ use super::super::function::{Function, is_enum, is_unknown, undefined_operator};
 use super::super::operators::{adopt, jsonb_key, same_bytes, shrink};
 use super::super::subscripts::SUBSCRIPTED;
 use super::super::text::{self, backslashed};
-use super::super::{arithmetic, cast, datetime, like, numeric as wide, quantified, ranges, session, sets};
+use super::super::{arithmetic, cast, datetime, like, meeting, numeric as wide, quantified, ranges, session, sets};
 use super::numeric;
 use crate::exec::bind::evaluate_constant;
 use crate::exec::error::from_sql;
@@ -376,9 +376,9 @@ impl Rewriter<'_> {
     fn null_if_equal(&self, args: &[Expr]) -> Result<Option<Expr>> {
         let [value, other] = args else { return Ok(None) };
         let (ty, other_ty) = (value.get_type(self.schema)?, other.get_type(self.schema)?);
-        let meets = wide::common([&ty, &other_ty].into_iter());
-        if meets != Some(SqlType::Float8) || ty == DataType::Float64 {
-            return Ok(None);
+        match meeting::compared([&ty, &other_ty].into_iter()) {
+            Some(to) if to.arrow() != ty => {}
+            _ => return Ok(None),
         }
         let sides = wide::comparable(vec![value.clone(), other.clone()], self.schema)?;
         let [left, right] = pair(sides)?;
@@ -388,8 +388,17 @@ impl Rewriter<'_> {
         Ok(Some(Expr::Case(case)))
     }
 
-    /// `value = ANY (array)`: the value and the elements as one type, where DataFusion would take another than PostgreSQL.
+    /// The elements of an array, or those of `value = ANY (array)` and the value, as one type where DataFusion would take
+    /// another than PostgreSQL.
     fn meet_elements(&self, call: &mut ScalarFunction) -> Result<()> {
+        if call.func.name() == "make_array" {
+            let types = call.args.iter().map(|arg| arg.get_type(self.schema)).collect::<Result<Vec<_>>>()?;
+            let Some(to) = meeting::zoned(types.iter()) else { return Ok(()) };
+            for arg in &mut call.args {
+                *arg = wide::brought(std::mem::take(arg), &to, self.schema)?;
+            }
+            return Ok(());
+        }
         if call.func.name() != "array_has" {
             return Ok(());
         }
@@ -397,7 +406,11 @@ impl Rewriter<'_> {
         let (DataType::List(item), ty) = (array.get_type(self.schema)?, value.get_type(self.schema)?) else {
             return Ok(());
         };
-        let Some(to @ SqlType::Float8) = wide::common([item.data_type(), &ty].into_iter()) else { return Ok(()) };
+        let to = match meeting::compared([item.data_type(), &ty].into_iter()) {
+            // Wide numerics have a comparison of their own.
+            Some(to) if !wide::is_wide(&to.arrow()) => to,
+            _ => return Ok(()),
+        };
         *value = wide::brought(std::mem::take(value), &to, self.schema)?;
         *array = wide::brought(std::mem::take(array), &SqlType::Array(Box::new(to)), self.schema)?;
         Ok(())

@@ -11,7 +11,8 @@ use datafusion::logical_expr::{
 };
 use perigee_types::SqlType;
 
-use super::super::numeric::{brought, canonical, common, is_wide, key};
+use super::super::meeting::compared;
+use super::super::numeric::{brought, canonical, is_wide, key};
 use super::super::operators::jsonb_key;
 use super::super::{ranges, sets};
 
@@ -144,11 +145,11 @@ fn joined(mut join: Join) -> Result<LogicalPlan> {
     let mut pairs = Vec::with_capacity(join.on.len());
     for (l, r) in join.on {
         let (l_type, r_type) = (l.get_type(&left)?, r.get_type(&right)?);
-        pairs.push(match common([&l_type, &r_type].into_iter()) {
+        pairs.push(match compared([&l_type, &r_type].into_iter()) {
             None => (keyed(l, &left)?, keyed(r, &right)?),
             Some(to) => {
                 let (l, r) = (brought(l, &to, &left)?, brought(r, &to, &right)?);
-                if to == SqlType::Float8 { (l, r) } else { (key(l), key(r)) }
+                if is_wide(&to.arrow()) { (key(l), key(r)) } else { (l, r) }
             }
         });
     }

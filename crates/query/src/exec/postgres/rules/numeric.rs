@@ -13,7 +13,8 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use perigee_types::SqlType;
 
 use super::super::aggregate::is_widened_real;
-use super::super::numeric::{brought, canonical, chosen, common, comparable, is_wide};
+use super::super::meeting::compared;
+use super::super::numeric::{brought, canonical, chosen, comparable, is_wide};
 use super::super::reals;
 use super::super::spread::NumericAggregate;
 use super::frames;
@@ -26,7 +27,7 @@ pub(super) fn in_subquery(list: InSubquery, schema: &DFSchema) -> Result<InSubqu
     let Some((qualifier, field)) = inner.iter().next() else { return Ok(InSubquery { expr, subquery, negated }) };
     let ty = expr.get_type(schema)?;
     let column = Expr::Column(Column::from((qualifier, field)));
-    let (left, right) = match common([&ty, field.data_type()].into_iter()) {
+    let (left, right) = match compared([&ty, field.data_type()].into_iter()) {
         Some(to) => (brought(*expr, &to, schema)?, brought(column.clone(), &to, &inner)?),
         None => (*expr, column.clone()),
     };
