@@ -127,8 +127,8 @@ impl ScalarUDFImpl for Choice {
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         let ty = common(arg_types)?;
-        // Arrow has no cast to numerics of any count of digits: analysis puts ours.
-        if super::numeric::is_wide(&ty) {
+        // Arrow has no cast to and from numerics of any count of digits: analysis puts ours.
+        if arg_types.iter().chain([&ty]).any(super::numeric::is_wide) {
             return Ok(arg_types.to_vec());
         }
         Ok(vec![ty; arg_types.len()])

@@ -481,6 +481,8 @@ impl ScalarUDFImpl for Function {
             .iter()
             .enumerate()
             .map(|(at, ty)| match overload.parameter(at) {
+                // Arrow has no cast from these: analysis puts ours, see [`Self::cast_types`].
+                _ if is_wide(ty) => ty.clone(),
                 Some(parameter) if at < count => target(ty, parameter),
                 _ => ty.clone(),
             })

@@ -538,6 +538,18 @@ impl ExprPlanner for PostgresOperators {
         }
     }
 
+    /// The elements as one type where one of them is a numeric that DataFusion has no cast for.
+    fn plan_array_literal(&self, exprs: Vec<Expr>, schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
+        // A parameter has no type yet.
+        let Ok(types) = exprs.iter().map(|e| e.get_type(schema)).collect::<Result<Vec<_>>>() else {
+            return Ok(PlannerResult::Original(exprs));
+        };
+        let to = numeric::choice(types.iter()).filter(|_| types.iter().any(numeric::is_wide));
+        let Some(to) = to else { return Ok(PlannerResult::Original(exprs)) };
+        let elements = exprs.into_iter().map(|e| numeric::brought(shrink(e), &to, schema)).collect::<Result<_>>()?;
+        Ok(PlannerResult::Original(elements))
+    }
+
     fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
         Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(datetime::extract(), args))))
     }
