@@ -22,6 +22,7 @@ use perigee_types::text::array::{DIMENSIONS_MAX, dimensions};
 use perigee_types::text::{ByteaOutput, DateStyle, IntervalStyle, OutputSettings, TimeZone};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
+use super::datetime::DAY;
 use super::function::{each_row, is_unknown};
 use super::numeric::{is_exact, is_wide, nearest_double};
 use crate::exec::error::from_sql;
@@ -103,7 +104,7 @@ fn finish(expr: Expr, to: &SqlType, field: FieldRef, schema: &DFSchema) -> Resul
         // A zone's offset is that of now.
         args.push(SessionValue::TransactionTime.expr());
     }
-    let is_kept = |ty: &DataType| (is_exact(ty) && !is_wide(ty)) || *ty == TIMESTAMP;
+    let is_kept = |ty: &DataType| (is_exact(ty) && !is_wide(ty)) || *ty == TIMESTAMP || *ty == DataType::Date32;
     let from_exact = Some(from_field.data_type()).filter(|ty| is_kept(ty)).cloned();
     Ok(call_from(target, args, from_exact))
 }
@@ -125,8 +126,8 @@ pub(super) fn widened(call: &ScalarFunction) -> Option<&DataType> {
 /// The Arrow type of timestamps without a time zone.
 const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
-/// A comparison of a timestamp, as a time of UTC, with a constant as one of the timestamp itself, which statistics and
-/// indexes know; `None` where it is another.
+/// A comparison of a date or a timestamp, as a time of UTC, with a constant as one of the date or timestamp itself, which
+/// statistics and indexes know; `None` where it is another.
 ///
 /// The session's zone is known only once a plan runs.
 pub(in crate::exec) fn utc_comparison(left: &Expr, op: Operator, right: &Expr) -> Option<Expr> {
@@ -140,15 +141,36 @@ pub(in crate::exec) fn utc_comparison(left: &Expr, op: Operator, right: &Expr) -
         _ => return None,
     };
     let Expr::ScalarFunction(call) = value else { return None };
-    let [timestamp, Expr::Literal(ScalarValue::Utf8View(Some(zone)), _)] = call.args.as_slice() else { return None };
+    let [of, Expr::Literal(ScalarValue::Utf8View(Some(zone)), _)] = call.args.as_slice() else { return None };
     let cast = call.func.inner().downcast_ref::<CastTo>()?;
     let is_whole = SqlType::of_field(&cast.target) == SqlType::Timestamptz(None);
-    if !is_whole || cast.from_exact != Some(TIMESTAMP) || !matches!(time_zone(zone), Ok(TimeZone::Utc)) {
+    if !is_whole || !matches!(time_zone(zone), Ok(TimeZone::Utc)) {
         return None;
     }
-    let constant = Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), None), None);
-    let (left, right) = if flipped { (constant, timestamp.clone()) } else { (timestamp.clone(), constant) };
-    Some(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
+    let op = if flipped { op.swap()? } else { op };
+    let constant = match cast.from_exact.as_ref()? {
+        DataType::Date32 => ScalarValue::Date32(Some(day_beside(op, at)?)),
+        ty if *ty == TIMESTAMP => ScalarValue::TimestampMicrosecond(Some(at), None),
+        _ => return None,
+    };
+    let constant = Expr::Literal(constant, None);
+    Some(Expr::BinaryExpr(BinaryExpr::new(Box::new(of.clone()), op, Box::new(constant))))
+}
+
+/// The day that a date compares with by `op` as its midnight does with the time `at`, all of UTC; `None` where no day does.
+fn day_beside(op: Operator, at: i64) -> Option<i32> {
+    if at == i64::MAX || at == i64::MIN {
+        // An infinity, which no day is beside.
+        return None;
+    }
+    let (day, is_midnight) = (at.div_euclid(DAY), at.rem_euclid(DAY) == 0);
+    let day = match op {
+        Operator::Gt | Operator::LtEq => day,
+        Operator::GtEq | Operator::Lt => day + i64::from(!is_midnight),
+        _ if is_midnight => day,
+        _ => return None,
+    };
+    i32::try_from(day).ok()
 }
 
 /// A field with a name and so with its own metadata: a nameless one without metadata would keep those of the source.
@@ -289,7 +311,7 @@ fn at_time_zone(expr: Expr, zone: &str, schema: &DFSchema) -> Result<Expr> {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CastTo {
     target: FieldRef,
-    /// The argument's type where it is a number that Arrow has an exact type for, or a timestamp.
+    /// The argument's type where it is a number that Arrow has an exact type for, a date or a timestamp.
     from_exact: Option<DataType>,
     signature: Signature,
 }
