@@ -138,6 +138,19 @@ impl Session {
         Ok(())
     }
 
+    /// At COMMIT: a statement that has forgotten [`Session::uphold_pending`] must not bring rows in that point nowhere.
+    ///
+    /// # Errors
+    /// `23503`
+    pub(crate) async fn uphold_left(&mut self) -> SqlResult<()> {
+        match &self.transaction {
+            Some(transaction) if !transaction.failed && !transaction.pending_keys.is_empty() => {
+                self.uphold_pending().await
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn uphold_all(&mut self, mut queue: VecDeque<(Arc<Table>, Vec<RowChange>)>) -> SqlResult<()> {
         let mut pointing: Vec<(Arc<Table>, ForeignKey, Vec<Row>)> = Vec::new();
         let mut no_action: Vec<(Arc<Table>, ForeignKey, Arc<Table>, Gone)> = Vec::new();

@@ -78,7 +78,8 @@ impl Session {
                     self.transaction()?.insert_row(target, row).await?;
                     count += 1;
                 }
-                if !changes.is_empty() {
+                // ON CONFLICT has upheld each row, and left what rows behind it may bring.
+                if on_conflict.is_some() || !changes.is_empty() {
                     self.uphold_each(&family, changes).await?;
                 }
                 Ok(self.written(prepared, count, returning.is_some().then_some(returned)))

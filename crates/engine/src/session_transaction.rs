@@ -180,7 +180,10 @@ impl Session {
 
     /// As [`Session::commit_transaction`]; gives the entry that it became, if it had to become one.
     pub(crate) async fn commit_transaction_at(&mut self) -> SqlResult<Option<LogIndex>> {
-        let mut ready = Box::pin(self.uphold_postponed(true)).await;
+        let mut ready = Box::pin(self.uphold_left()).await;
+        if ready.is_ok() {
+            ready = Box::pin(self.uphold_postponed(true)).await;
+        }
         if ready.is_ok() {
             ready = Box::pin(self.end_temporary()).await;
         }
