@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result, TableReference, UnnestOptions};
 use datafusion::functions::core::get_field;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
+use datafusion::logical_expr::{BinaryExpr, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, lit};
 
-use super::{Parameterized, function, keeps_left, parameterized};
+use super::{Parameterized, function, is_aggregate, keeps_left, parameterized, pulls_up};
 use crate::exec::postgres::labeled;
 
 /// Name of the column of rows while they stand in it.
@@ -30,6 +30,37 @@ fn subquery(join: &Join) -> Option<(&Arc<LogicalPlan>, Option<&TableReference>)>
 /// Whether a join's right side refers to its left.
 pub(super) fn is_lateral(join: &Join) -> bool {
     matches!(join.join_type, JoinType::Inner | JoinType::Left) && subquery(join).is_some()
+}
+
+/// Whether DataFusion's join for a lateral join gives PostgreSQL's rows. It groups by the inner columns that outer ones are
+/// compared with as well, which makes the same groups only where each must equal something; and it takes the row that
+/// aggregates without groups have for no rows only where nothing filters that row.
+pub(super) fn joins_keep_rows(join: &Join) -> Result<bool> {
+    let Some((body, _)) = subquery(join) else { return Ok(true) };
+    let (mut distinct, mut unequal, mut single) = (false, false, false);
+    body.apply(|node| {
+        match node {
+            LogicalPlan::Distinct(_) => distinct = true,
+            LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() => {
+                single |= !node.all_out_ref_exprs().is_empty();
+            }
+            LogicalPlan::Aggregate(aggregate) => distinct |= aggregate.aggr_expr.is_empty(),
+            LogicalPlan::Filter(filter) => {
+                let mut outer = split_conjunction(&filter.predicate).into_iter().filter(|e| e.contains_outer());
+                unequal |= !outer.all(equals_column);
+            }
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(pulls_up(body) && !(distinct && unequal) && (!single || is_aggregate(body)))
+}
+
+/// Whether a condition is `column = something of the outer row`.
+fn equals_column(condition: &Expr) -> bool {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else { return false };
+    let sides = |column: &Expr, outer: &Expr| matches!(column, Expr::Column(_)) && outer.column_refs().is_empty();
+    sides(left, right) || sides(right, left)
 }
 
 /// Calls in a lateral `(SELECT f(left.x)) AS a` as columns of the left side.

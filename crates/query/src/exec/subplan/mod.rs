@@ -34,7 +34,7 @@ use function::PARAMETER;
 /// Which subqueries become subplans.
 #[derive(Clone, Copy, PartialEq)]
 enum Which {
-    /// Those that DataFusion surely refuses, or that a scan of computed tables answers at once.
+    /// Those that DataFusion surely refuses or makes a wrong join of, or that a scan of computed tables answers at once.
     Needed,
     /// All that depend on an outer row, or that stand where DataFusion makes no join of them.
     All,
@@ -106,7 +106,11 @@ fn is_open(plan: &LogicalPlan) -> Result<bool> {
 fn replace(plan: LogicalPlan, which: Which) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| {
         let node = match node {
-            LogicalPlan::Join(join) if which == Which::All && lateral::is_lateral(&join) => lateral::rows(join)?,
+            LogicalPlan::Join(join)
+                if lateral::is_lateral(&join) && (which == Which::All || !lateral::joins_keep_rows(&join)?) =>
+            {
+                lateral::rows(join)?
+            }
             other => other,
         };
         let mut found = false;
@@ -186,12 +190,12 @@ fn joins_in(of: &InSubquery, negated: bool, conjunct: bool) -> Result<bool> {
 }
 
 /// Whether a correlated subquery has the same rows when its correlation is pulled up into a join: a LIMIT would count the
-/// rows of all outer rows, and aggregates without groups have a row where nothing matches.
+/// rows of all outer rows, aggregates without groups have a row where nothing matches, and see [`pulls_up`].
 fn joins_keep_rows(subquery: &Subquery, exists: bool) -> Result<bool> {
     if subquery.outer_ref_columns.is_empty() {
         return Ok(true);
     }
-    let mut keep = true;
+    let mut keep = pulls_up(&subquery.subquery);
     subquery.subquery.apply(|node| {
         keep = keep
             && match node {
@@ -207,6 +211,27 @@ fn joins_keep_rows(subquery: &Subquery, exists: bool) -> Result<bool> {
     Ok(keep)
 }
 
+/// Whether filters of a plan that name an outer row may stand in a join around the plan instead. A window there would be one
+/// over the rows of all outer rows, and what a side of an outer join lacks would not be filled up.
+fn pulls_up(plan: &LogicalPlan) -> bool {
+    let correlated = |plan: &LogicalPlan| !plan.all_out_ref_exprs().is_empty();
+    if !correlated(plan) {
+        return true;
+    }
+    let here = match plan {
+        LogicalPlan::Window(_) | LogicalPlan::Unnest(_) | LogicalPlan::RecursiveQuery(_) => false,
+        LogicalPlan::Join(join) => match join.join_type {
+            JoinType::Inner => true,
+            JoinType::Left => !correlated(&join.right),
+            JoinType::Right => !correlated(&join.left),
+            // The others are what EXCEPT and INTERSECT have become.
+            _ => false,
+        },
+        _ => true,
+    };
+    here && plan.inputs().into_iter().all(pulls_up)
+}
+
 /// A subquery in an expression as a subplan, where it is to be one. `joins`: DataFusion makes joins of subqueries here.
 fn subplan(expr: Expr, schema: &DFSchema, which: Which, joins: bool) -> Result<Transformed<Expr>> {
     let Some(subquery) = subquery_of(&expr) else { return Ok(Transformed::no(expr)) };
@@ -215,7 +240,8 @@ fn subplan(expr: Expr, schema: &DFSchema, which: Which, joins: bool) -> Result<T
         (_, Which::Everywhere) => true,
         (Expr::ScalarSubquery(_), Which::All) => correlated,
         (Expr::ScalarSubquery(s), Which::Needed) => {
-            correlated && (reads_only_system_tables(&s.subquery)? || !is_aggregate(&s.subquery))
+            let joined = is_aggregate(&s.subquery) && pulls_up(&s.subquery);
+            correlated && (reads_only_system_tables(&s.subquery)? || !joined)
         }
         (_, Which::All) => correlated || !joins,
         (_, Which::Needed) => !joins,
