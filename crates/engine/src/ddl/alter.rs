@@ -486,6 +486,7 @@ impl Session {
         if !cascade {
             self.refuse_dependent_views(table, name)?;
         }
+        let views = self.views_of(table);
         let number = number_of(table, name)?;
         if key_columns(table).contains(&number) {
             return Err(SqlError::new(
@@ -533,7 +534,39 @@ impl Session {
             }
         }
         let narrowed = super::index::narrowed(table, &changed);
-        self.change_table(Arc::new(changed), others, narrowed)
+        self.change_table(Arc::new(changed), others, narrowed)?;
+        let used = views.into_iter().filter(|(view, width)| self.width_of(view) != Some(*width));
+        let used: Vec<Object> = used.map(|(view, _)| view).collect();
+        self.drop_dependents(&used).await
+    }
+
+    /// The views that read a table, and how many columns their queries have.
+    fn views_of(&self, table: &Table) -> Vec<(Object, usize)> {
+        let mut views = Vec::new();
+        for object in self.latest_catalog().objects() {
+            let reads = match object {
+                Object::View(view) => view.depends_on.contains(&table.oid),
+                Object::Table(view) => view.materialized.as_ref().is_some_and(|m| m.depends_on.contains(&table.oid)),
+                _ => false,
+            };
+            if reads && let Some(width) = self.width_of(object) {
+                views.push((object.clone(), width));
+            }
+        }
+        views
+    }
+
+    /// How many columns a view's query has; `None` where it cannot be planned. Views are kept as text, so this is how one
+    /// is found that names a column which is gone, or had it by `*`.
+    fn width_of(&self, view: &Object) -> Option<usize> {
+        let text = match view {
+            Object::View(view) => &view.query,
+            Object::Table(view) => &view.materialized.as_ref()?.query,
+            _ => return None,
+        };
+        let statement = perigee_query::sql::parse(text).ok()?.pop()?;
+        let planned = self.plan_unlifted(&statement, &[]).ok()?;
+        planned.prepared.columns.as_ref().map(|columns| columns.len())
     }
 
     /// Takes an index off a table that this transaction holds, and those that belong to it off its partitions.

@@ -7,6 +7,7 @@ use perigee_plan::ddl::DropKind;
 use perigee_types::catalog::{Catalog, CatalogChange, Object, Table, TypeKind, UserType};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 
+use crate::api::Severity;
 use crate::session::Session;
 
 impl Session {
@@ -75,6 +76,25 @@ impl Session {
             self.transaction()?.writes.forget(storage);
         }
         Ok(())
+    }
+
+    /// Drops views whose tables have lost what they read, with what depends on them, and tells so.
+    pub(super) async fn drop_dependents(&mut self, views: &[Object]) -> SqlResult<()> {
+        if views.is_empty() {
+            return Ok(());
+        }
+        let catalog = self.latest_catalog();
+        let (gone, _) = closure(&catalog, views, true)?;
+        let gone = gone.iter().filter_map(|oid| catalog.object(*oid));
+        let told = gone.filter(|object| matches!(object, Object::View(_) | Object::Table(_)));
+        let told: Vec<String> = told.map(|object| format!("drop cascades to {}", described(object))).collect();
+        let notice = match told.as_slice() {
+            [one] => SqlError::new(SqlState::Warning, one.as_str()),
+            all => SqlError::new(SqlState::Warning, format!("drop cascades to {} other objects", all.len()))
+                .detail(all.join("\n")),
+        };
+        self.notice(Severity::Notice, notice);
+        Box::pin(self.drop_found(views, true)).await
     }
 
     fn find_to_drop(

@@ -206,7 +206,8 @@ impl Session {
         }
         for object in catalog.objects() {
             let Object::Table(table) = object else { continue };
-            if gone.contains(&table.oid) {
+            // A view may have gone with a column of its table.
+            if gone.contains(&table.oid) || self.latest_catalog().table(table.oid).is_none() {
                 continue;
             }
             for column in &table.columns {
