@@ -18,7 +18,7 @@ use crate::sql::statement::{CopyColumns, CopyOptions, CopyStatement, CopyTarget}
 /// Plans COPY.
 ///
 /// # Errors
-/// `42P01`, `42703`, `42701`; `22023` for options that do not go together.
+/// `42P01`, `42703`, `42701`; `42P10` for a generated column; `22023` for options that do not go together.
 pub(super) fn plan(copy: &CopyStatement, context: &PlanContext) -> SqlResult<Planned> {
     let copied = match &copy.target {
         CopyTarget::Table(name, columns) if copy.from => {
@@ -59,7 +59,7 @@ fn to_stdout(query: Query, copy: &CopyStatement, context: &PlanContext) -> SqlRe
     Ok(Copy::ToStdout { query, columns, format })
 }
 
-/// Places of the listed columns; of all where none is.
+/// Places of the listed columns; of all that are not generated where none is.
 fn places(table: &Table, columns: &[Ident]) -> SqlResult<Vec<usize>> {
     if columns.is_empty() {
         return Ok((0..table.visible_columns().len())
@@ -70,6 +70,13 @@ fn places(table: &Table, columns: &[Ident]) -> SqlResult<Vec<usize>> {
     for ident in columns {
         let name = fold(ident);
         let place = names::column(table, &name)?;
+        if table.columns[place].generated().is_some() {
+            return Err(SqlError::new(
+                SqlState::InvalidColumnReference,
+                format!("column \"{name}\" is a generated column"),
+            )
+            .detail("Generated columns cannot be used in COPY."));
+        }
         if places.contains(&place) {
             return Err(SqlError::new(
                 SqlState::DuplicateColumn,
