@@ -19,7 +19,7 @@ use SqlType as T;
 
 /// `unnest` by a name that DataFusion's planner has no rule of its own for.
 pub(crate) const UNNEST: &str = "__unnest";
-/// The numbers from one on, as many as its argument has rows: WITH ORDINALITY.
+/// The numbers from one on, as many as the longest of its arguments has rows: WITH ORDINALITY.
 pub(crate) const ORDINALITY: &str = "__ordinality";
 /// The places of an array's elements, from one on, whatever its first subscript is.
 pub(crate) const PLACES: &str = "__places";
@@ -94,10 +94,9 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             .udf(),
         Function::new(
             ORDINALITY,
-            vec![overload_of(vec![Parameter::Any], Returns::Type(list(T::Int8)), |a, _| match &a[0] {
-                Value::Array(rows) => Ok(Value::Array((1..=rows.len() as i64).map(Value::Int8).collect())),
-                _ => Ok(Value::Null),
-            })],
+            vec![
+                overload_of(vec![Parameter::Any], Returns::Type(list(T::Int8)), ordinals).variadic().called_on_null(),
+            ],
         )
         .set_returning()
         .udf(),
@@ -143,6 +142,14 @@ fn subscripts(args: &[Value], lower: i32) -> Value {
     let (Value::Array(array), Some(1)) = (&args[0], args[1].as_i64()) else { return Value::Array(Vec::new()) };
     let numbers = (lower..lower + array.len() as i32).map(Value::Int4);
     Value::Array(if args.get(2) == Some(&Value::Bool(true)) { numbers.rev().collect() } else { numbers.collect() })
+}
+
+fn ordinals(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    let lengths = args.iter().filter_map(|arg| match arg {
+        Value::Array(rows) => Some(rows.len() as i64),
+        _ => None,
+    });
+    Ok(lengths.max().map_or(Value::Null, |longest| Value::Array((1..=longest).map(Value::Int8).collect())))
 }
 
 fn elements(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {

@@ -98,10 +98,12 @@ fn derived(
     } else {
         vec![(call_of(name, args), alias_name.clone())]
     };
-    let counted = calls.first().map(|(call, _)| call.clone());
+    // Arrays may have different lengths; the columns of a record are as long as each other.
+    let counted = if bare == "unnest" { calls.len() } else { 1 };
+    let counted: Vec<Expr> = calls.iter().take(counted).map(|(call, _)| call.clone()).collect();
     let mut columns = calls;
-    if ordinality && let Some(counted) = counted {
-        columns.push((call(ORDINALITY, vec![counted]), Ident::new("ordinality")));
+    if ordinality && !counted.is_empty() {
+        columns.push((call(ORDINALITY, counted), Ident::new("ordinality")));
     }
     let projection = columns
         .into_iter()
