@@ -286,6 +286,7 @@ impl ScalarUDFImpl for Form {
         };
         let scalar = matches!(arg, ColumnarValue::Scalar(_));
         let array = arg.to_array(if scalar { 1 } else { args.number_rows })?;
+        let array = wide(array)?;
         let forms = array.as_binary::<i64>();
         let result: ArrayRef = if self.returns == DataType::Binary {
             let mut out = BinaryBuilder::with_capacity(forms.len(), forms.value_data().len());
@@ -305,6 +306,29 @@ impl ScalarUDFImpl for Form {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
         }
         Ok(ColumnarValue::Array(result))
+    }
+}
+
+/// A column as one of wide numerics. Functions are called with what their plan says, except where a rule of DataFusion has
+/// put another array of bytes, or of numbers, in its place.
+fn wide(array: ArrayRef) -> Result<ArrayRef> {
+    match array.data_type() {
+        DataType::LargeBinary => Ok(array),
+        DataType::Binary | DataType::BinaryView | DataType::FixedSizeBinary(_) | DataType::Dictionary(..) => {
+            Ok(arrow::compute::cast(&array, &WIDE)?)
+        }
+        DataType::Null => Ok(arrow::array::new_null_array(&WIDE, array.len())),
+        ty if is_exact(ty) => {
+            let mut out = WideBuilder::new(array.len());
+            for row in 0..array.len() {
+                match number_at(&array, row) {
+                    Some(number) => out.push(&number),
+                    None => out.push_null(),
+                }
+            }
+            Ok(out.finish())
+        }
+        other => Err(DataFusionError::Internal(format!("a numeric's form of {other}"))),
     }
 }
 
