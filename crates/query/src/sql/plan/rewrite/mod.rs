@@ -129,6 +129,7 @@ impl VisitorMut for Rewrite<'_> {
         if let Err(error) = checked {
             return ControlFlow::Break(error);
         }
+        having_of_one_group(select);
         self.windows.push(select.named_window.clone());
         self.expanded.enter_select(&mut select.projection);
         if let Err(error) = self.calls.from(&mut select.from, &self.rows, self.context) {
@@ -499,24 +500,91 @@ fn array_of_query(expr: &Expr) -> Option<Expr> {
 }
 
 /// As [`array_of_query`], of a query that is one relation to the aggregate. In which order its rows come is not said to an
-/// aggregate over them, so one with ORDER BY stays as it is.
-fn array_of_any(query: Box<Query>) -> Option<Expr> {
-    if query.order_by.is_some() {
-        return None;
-    }
-    let column = || Ident::with_quote('"', "__element");
+/// aggregate over them, so what it sorts by stands behind its only column, and the aggregate sorts by that.
+fn array_of_any(mut query: Box<Query>) -> Option<Expr> {
+    let (order, keys) = order_of_elements(&mut query)?;
+    let columns = (0..=keys).map(|place| ast::TableAliasColumnDef { name: element_column(place), data_type: None });
     let alias = ast::TableAlias {
         explicit: true,
         name: Ident::with_quote('"', "__elements"),
-        columns: vec![ast::TableAliasColumnDef { name: column(), data_type: None }],
+        columns: columns.collect(),
         at: None,
     };
     let relation = TableFactor::Derived { lateral: false, subquery: query, alias: Some(alias), sample: None };
     let from = vec![ast::TableWithJoins { relation, joins: Vec::new() }];
-    let aggregate = functions::call("array_agg", vec![Expr::Identifier(column())]);
+    let mut aggregate = functions::call("array_agg", vec![Expr::Identifier(element_column(0))]);
+    if !order.is_empty()
+        && let Expr::Function(function) = &mut aggregate
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        list.clauses.push(FunctionArgumentClause::OrderBy(order));
+    }
     let all = functions::select(vec![SelectItem::UnnamedExpr(aggregate)], from, None);
     let empty = Expr::value(ast::Value::SingleQuotedString("{}".to_owned()));
     Some(functions::call("coalesce", vec![Expr::Subquery(Box::new(all)), empty]))
+}
+
+/// The only column of the query of an array, and behind it those that it sorts by.
+fn element_column(place: usize) -> Ident {
+    Ident::with_quote('"', if place == 0 { "__element".to_owned() } else { format!("__key_{place}") })
+}
+
+/// What a query of one column sorts by, as columns of it, and how many it got for that. What DISTINCT or UNION sorts by is
+/// its column.
+fn order_of_elements(query: &mut Query) -> Option<(Vec<ast::OrderByExpr>, usize)> {
+    let mut order = match &query.order_by {
+        None => return Some((Vec::new(), 0)),
+        Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) => order.clone(),
+        Some(_) => return None,
+    };
+    let mut keys = 0;
+    for by in &mut order {
+        let mut place = 0;
+        if let SetExpr::Select(select) = query.body.as_mut()
+            && select.distinct.is_none()
+            && !is_column(&by.expr, select.projection.first()?)
+        {
+            keys += 1;
+            place = keys;
+            let key = SelectItem::ExprWithAlias { expr: by.expr.clone(), alias: element_column(place) };
+            select.projection.push(key);
+        }
+        by.expr = Expr::Identifier(element_column(place));
+    }
+    Some((order, keys))
+}
+
+/// Whether ORDER BY means a query's only column: by its place, by its name, or by what it is.
+fn is_column(by: &Expr, column: &SelectItem) -> bool {
+    let named = match column {
+        SelectItem::UnnamedExpr(expr) => by == expr,
+        SelectItem::ExprWithAlias { expr, alias } => {
+            by == expr || matches!(by, Expr::Identifier(name) if fold(name) == fold(alias))
+        }
+        _ => false,
+    };
+    named || matches!(by, Expr::Value(value) if matches!(&value.value, ast::Value::Number(n, _) if n == "1"))
+}
+
+/// HAVING makes one group of all rows, also where neither it nor the select list aggregates anything: an aggregate that
+/// always holds stands beside its condition then.
+fn having_of_one_group(select: &mut Select) {
+    let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    let Some(condition) = select.having.take_if(|condition| ungrouped && !has_calls(condition)) else { return };
+    let number = |n: &str| Expr::value(ast::Value::Number(n.to_owned(), false));
+    let rows = functions::call("count", vec![number("1")]);
+    let always = Expr::BinaryOp { left: Box::new(rows), op: BinaryOperator::GtEq, right: Box::new(number("0")) };
+    let condition = Box::new(Expr::Nested(Box::new(condition)));
+    select.having = Some(Expr::BinaryOp { left: condition, op: BinaryOperator::And, right: Box::new(always) });
+}
+
+/// Whether a function is called in an expression.
+fn has_calls(expr: &Expr) -> bool {
+    ast::visit_expressions(expr, |e| match e {
+        Expr::Function(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })
+    .is_break()
 }
 
 /// `FETCH FIRST n ROWS ONLY` is LIMIT n, and WITH TIES a limit that analysis finds by its function.
