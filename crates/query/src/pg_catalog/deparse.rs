@@ -8,11 +8,11 @@ use perigee_types::partition::{Datum, PartitionBound, PartitionKey};
 use perigee_types::text::OutputSettings;
 use perigee_types::{Oid, SqlType, Value};
 use sqlparser::ast::{DataType, Expr, Ident, ObjectName, visit_expressions, visit_expressions_mut};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::expression;
 use super::scope::{Relation, Scope};
+use crate::sql::PerigeeDialect;
 
 /// A name as SQL needs it: in quotes where it would be read as another.
 pub(crate) fn quote_ident(name: &str) -> String {
@@ -213,7 +213,7 @@ pub(super) fn default(scope: &Scope, expression: &str, ty: &SqlType) -> String {
 
 /// An expression whose casts name their types as PostgreSQL prints them: `'a'::text`, where it is kept as `'a'::TEXT`.
 fn with_type_names(expression: &str) -> String {
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(expression).and_then(|mut parser| parser.parse_expr());
+    let parsed = Parser::new(&PerigeeDialect).try_with_sql(expression).and_then(|mut parser| parser.parse_expr());
     let Ok(mut parsed) = parsed else { return expression.to_owned() };
     let mut named = false;
     let _: ControlFlow<()> = visit_expressions_mut(&mut parsed, |expr| {
@@ -276,7 +276,7 @@ pub(super) fn index(scope: &Scope, table: &std::sync::Arc<Table>, index: &Index,
 
 /// An expression with PostgreSQL's parentheses around an operator.
 fn in_parentheses(expression: &str) -> String {
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(expression).and_then(|mut parser| parser.parse_expr());
+    let parsed = Parser::new(&PerigeeDialect).try_with_sql(expression).and_then(|mut parser| parser.parse_expr());
     match parsed {
         Ok(
             Expr::BinaryOp { .. }
@@ -313,7 +313,7 @@ fn key_part(table: &Table, key: &PartitionKey) -> String {
     match (column, &key.expression) {
         (Some(column), _) => quote_ident(&column.name),
         (None, Some(text)) => {
-            let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).and_then(|mut p| p.parse_expr());
+            let parsed = Parser::new(&PerigeeDialect).try_with_sql(text).and_then(|mut p| p.parse_expr());
             match parsed {
                 Ok(Expr::Function(_)) => text.clone(),
                 Ok(Expr::BinaryOp { .. }) => format!("(({text}))"),
@@ -488,7 +488,7 @@ pub(super) fn typed_condition(scope: &Scope, table: &Table, expression: &str, pr
 
 /// An expression as PostgreSQL prints it: operations stand in parentheses.
 pub(super) fn parenthesized(expression: &str) -> String {
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(expression).and_then(|mut parser| parser.parse_expr());
+    let parsed = Parser::new(&PerigeeDialect).try_with_sql(expression).and_then(|mut parser| parser.parse_expr());
     match parsed {
         Ok(Expr::Function(_) | Expr::Identifier(_) | Expr::Nested(_) | Expr::Value(_)) => expression.to_owned(),
         _ => format!("({expression})"),
@@ -553,7 +553,7 @@ pub(super) fn constraint(scope: &Scope, oid: Oid, pretty: bool) -> Option<String
 
 /// Numbers of the columns of `table` that an expression names.
 pub(crate) fn columns_in(table: &Table, expression: &str) -> Vec<u16> {
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(expression).and_then(|mut parser| parser.parse_expr());
+    let parsed = Parser::new(&PerigeeDialect).try_with_sql(expression).and_then(|mut parser| parser.parse_expr());
     let Ok(parsed) = parsed else { return Vec::new() };
     let mut found = BTreeSet::new();
     let _: ControlFlow<()> = visit_expressions(&parsed, |expr| {

@@ -23,7 +23,7 @@ pub mod statement;
 pub use crate::pg_catalog::deparse::bound_end;
 pub use cache::StatementCache;
 pub use context::{PlanContext, TemporarySchema, Uses};
-pub(crate) use parse::fold;
+pub(crate) use parse::{PerigeeDialect, fold};
 pub use parse::{parse, parse_expression};
 pub use perigee_plan::Prepared;
 pub(crate) use plan::updatable_columns;

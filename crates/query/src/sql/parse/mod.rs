@@ -8,6 +8,7 @@ mod api_key;
 mod beyond;
 mod copy;
 mod cursor;
+mod dialect;
 mod function;
 mod maintenance;
 pub(super) mod partition;
@@ -25,12 +26,12 @@ mod user_type;
 use std::sync::Arc;
 
 use perigee_types::{SqlError, SqlResult, SqlState};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 pub(super) use self::alter::WITHOUT_EFFECT;
 pub(super) use self::beyond::{LATEST, RESET};
+pub(crate) use self::dialect::PerigeeDialect;
 use self::position::Text;
 use self::position::at_or_near;
 pub(super) use self::rewrite::CONSTRAINT_MARK;
@@ -48,7 +49,7 @@ const RECURSION_MAX: usize = 512;
 /// How long a text may be; a wire message may hold more.
 const TEXT_BYTES_MAX: usize = 64 << 20;
 
-const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+const DIALECT: PerigeeDialect = PerigeeDialect;
 
 /// Splits and parses a client's text. An empty text or one of comments alone has no statements.
 ///
