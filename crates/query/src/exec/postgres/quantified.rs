@@ -1,12 +1,17 @@
 //! `x op ANY (array)` and `x op ALL (array)` where DataFusion has none of its own: over a literal in quotes, and for LIKE
-//! and regular expressions.
+//! and regular expressions. `x = ANY (array)` is DataFusion's `array_has`, with NULL where PostgreSQL has it.
 
 use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+};
 use datafusion::scalar::ScalarValue;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -41,6 +46,75 @@ pub(super) fn with_types(mut call: ScalarFunction, schema: &DFSchema) -> Result<
         *right = cast::text_literal(text, &T::Array(Box::new(of)), false)?;
     }
     Ok(call)
+}
+
+/// `array_has` with PostgreSQL's NULL in place of DataFusion's; any other call as it is.
+pub(super) fn with_nulls(call: &mut ScalarFunction) {
+    let is_own = call.func.inner().downcast_ref::<EqualsAny>().is_some();
+    if call.func.name() == "array_has" && !is_own {
+        let own = EqualsAny { inner: Arc::clone(&call.func) };
+        call.func = Arc::new(ScalarUDF::new_from_impl(own));
+    }
+}
+
+/// `array_has(array, value)` that is NULL where nothing is equal and an element is NULL, and false where the array is
+/// empty, whatever the value is.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct EqualsAny {
+    inner: Arc<ScalarUDF>,
+}
+
+impl ScalarUDFImpl for EqualsAny {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(arg_types)
+    }
+
+    /// IN over the elements where they are constant.
+    fn simplify(&self, args: Vec<Expr>, context: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        self.inner.inner().simplify(args, context)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        let array = args.args.first().cloned();
+        let found = self.inner.invoke_with_args(args)?;
+        match array {
+            Some(array) if matches!(array.data_type(), DataType::List(_)) => {
+                let once = matches!((&array, &found), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
+                let rows = if once { 1 } else { rows };
+                let known = nulls_of_any(&array.into_array(rows)?, &found.into_array(rows)?);
+                if once {
+                    return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(known.iter().next().flatten())));
+                }
+                Ok(ColumnarValue::Array(Arc::new(known)))
+            }
+            _ => Ok(found),
+        }
+    }
+}
+
+/// What `= ANY` gives for each list, where `found` says whether an element is equal: DataFusion's NULL where the value or
+/// the list is NULL.
+fn nulls_of_any(lists: &ArrayRef, found: &ArrayRef) -> BooleanArray {
+    let (lists, found) = (lists.as_list::<i32>(), found.as_boolean());
+    let of_row = |row: usize| {
+        let found = found.is_valid(row).then(|| found.value(row));
+        if lists.is_null(row) || found == Some(true) {
+            return found;
+        }
+        let elements = lists.value(row);
+        // A comparison with NULL may hold, and no comparison does not.
+        if elements.is_empty() { Some(false) } else { found.filter(|_| elements.null_count() == 0) }
+    };
+    (0..lists.len()).map(of_row).collect()
 }
 
 fn quantified(args: &[Value], call: &Call<'_>, any: bool) -> SqlResult<Value> {

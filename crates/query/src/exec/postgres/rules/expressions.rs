@@ -190,6 +190,7 @@ impl Rewriter<'_> {
         }
         self.meet_elements(&mut call)?;
         call = quantified::with_types(call, self.schema)?;
+        quantified::with_nulls(&mut call);
         if OF_BYTES.contains(&call.func.name())
             && let Some(of) = call.args.first()
             && let Some(ty) = self.known(of)?

@@ -205,7 +205,7 @@ impl VisitorMut for Rewrite<'_> {
         if let Some(listed) = listed(expr) {
             *expr = listed;
         }
-        if let Some(rewritten) = quantified(expr) {
+        if let Some(rewritten) = quantified(expr).or_else(|| some_as_all(expr)) {
             *expr = rewritten;
         }
         if let Some(number) = literals::long_number(expr) {
@@ -383,6 +383,27 @@ fn quantified(expr: &mut Expr) -> Option<Expr> {
     };
     let symbol = Expr::value(ast::Value::SingleQuotedString(symbol));
     Some(functions::call(name, vec![take(left), symbol, right]))
+}
+
+/// `x < ANY (array)` is `NOT x >= ALL (array)`: DataFusion's ANY forgets elements that are NULL, its ALL does not.
+fn some_as_all(expr: &mut Expr) -> Option<Expr> {
+    use BinaryOperator as B;
+    let Expr::AnyOp { left, compare_op, right, .. } = expr else { return None };
+    let compare_op = match compare_op {
+        B::NotEq => B::Eq,
+        B::Lt => B::GtEq,
+        B::LtEq => B::Gt,
+        B::Gt => B::LtEq,
+        B::GtEq => B::Lt,
+        _ => return None,
+    };
+    if matches!(right.as_ref(), Expr::Subquery(_)) {
+        return None;
+    }
+    let null = || Box::new(Expr::value(ast::Value::Null));
+    let all =
+        Expr::AllOp { left: std::mem::replace(left, null()), compare_op, right: std::mem::replace(right, null()) };
+    Some(Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(all))) })
 }
 
 /// Refuses `ARRAY[[1, 2], [3]]`.
