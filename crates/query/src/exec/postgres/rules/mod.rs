@@ -2,6 +2,7 @@
 //!
 //! - [`expressions`]: literals, casts, session values, operators without a hook in the planner
 //! - [`frames`]: windows that go by distance
+//! - [`guards`]: what AND, OR and CASE keep from being evaluated
 //! - [`keys`]: what sorts and groups by another value than its own
 //! - [`numeric`]: numerics of any count of digits
 //! - [`set_operation`]: the types that UNION, INTERSECT and EXCEPT give their columns
@@ -10,6 +11,7 @@
 
 mod expressions;
 mod frames;
+mod guards;
 mod keys;
 mod numeric;
 mod plans;
@@ -77,11 +79,13 @@ fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let plan = plan.map_subqueries(|subquery| refresh_outer(subquery, &schema))?.data;
     // Rows to skip and to fetch are int8 and stay so.
     let shrinks = !matches!(plan, LogicalPlan::Limit(_));
+    let filters = matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Join(_));
     let names = NamePreserver::new(&plan);
     let plan = plan.map_expressions(|expr| {
         let name = names.save(&expr);
         let rewritten = expr.rewrite(&mut Rewriter { schema: &schema, shrinks })?;
-        Ok(rewritten.update_data(|e| name.restore(e)))
+        let guarded = rewritten.transform_data(|e| guards::guard(e, filters, &schema))?;
+        Ok(guarded.update_data(|e| name.restore(e)))
     })?;
     plans::rewrite(plan).map(Transformed::yes)
 }
