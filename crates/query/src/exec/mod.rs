@@ -17,6 +17,7 @@
 //! - `family`: which partitions of a table a scan reads
 //! - [`runtime`]: threads, memory, binding and running
 //! - `asof`: ASOF JOIN
+//! - `one_by_one`: conditions of filters that guard later ones
 //! - `subplan`: subqueries that depend on outer rows
 //! - [`stream`]: batches on their way to the caller
 //! - [`explain`]: plans as text
@@ -28,6 +29,7 @@ mod cooperative;
 pub mod error;
 pub mod explain;
 mod family;
+mod one_by_one;
 pub mod pending;
 pub mod planning;
 mod postgres;

@@ -16,6 +16,7 @@ use datafusion::optimizer::{Analyzer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
 use super::cooperative::YieldBehindJoins;
+use super::one_by_one::OneByOne;
 use super::postgres;
 use super::type_planner::PostgresTypes;
 use super::{asof, pushdown, sort_keys};
@@ -61,6 +62,7 @@ pub(super) fn optimize_again(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// A state to run with on `threads` threads.
 pub(crate) fn running(runtime: Arc<RuntimeEnv>, threads: usize) -> SessionState {
     let mut rules = pushdown::physical_rules();
+    rules.push(Arc::new(OneByOne));
     rules.push(Arc::new(YieldBehindJoins));
     SessionStateBuilder::new()
         .with_config(config(threads))

@@ -80,6 +80,7 @@ pub(super) use operators::{PostgresOperators, adopt, shrink};
 pub(crate) use quantified::{ALL, ANY};
 pub(crate) use records::ROW;
 pub(super) use rules::PostgresSemantics;
+pub(super) use rules::guards::is_total;
 pub(crate) use rules::ties::WITH_TIES;
 pub(super) use sets::labeled;
 pub(crate) use sets::{ORDINALITY, PLACES, UNNEST, VECTOR_SUBSCRIPTS, record_columns};

@@ -58,6 +58,11 @@ const TOTAL: &[&str] = &[
     "widen",
 ];
 
+/// Whether a function gives a value for whatever values its arguments have.
+pub(in crate::exec) fn is_total(function: &str) -> bool {
+    TOTAL.contains(&function)
+}
+
 /// Guards within an expression, or within each of the conditions of a filter.
 pub(super) fn guard(expr: Expr, is_filter: bool, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if !can_fail(&expr)? {
@@ -174,7 +179,7 @@ fn can_fail(expr: &Expr) -> Result<bool> {
 
 fn may_fail(expr: &Expr) -> bool {
     match expr {
-        Expr::ScalarFunction(call) => !TOTAL.contains(&call.func.name()),
+        Expr::ScalarFunction(call) => !is_total(call.func.name()),
         Expr::Cast(cast) => !matches!(cast.field.data_type(), DataType::Utf8View | DataType::Float64),
         Expr::BinaryExpr(binary) => matches!(
             binary.op,

@@ -11,7 +11,7 @@
 
 mod expressions;
 mod frames;
-mod guards;
+pub(super) mod guards;
 mod keys;
 mod numeric;
 mod plans;
