@@ -155,12 +155,14 @@ fn behind(guard: Expr, op: Operator, guarded: Expr) -> Expr {
     })
 }
 
-/// Whether an expression may stand twice, and in a CASE: subqueries become joins and sets rows, which rules look for.
+/// Whether an expression may stand twice, and in a CASE: subqueries become joins and sets rows, which rules look for, and
+/// a subquery that runs for each row would run twice.
 fn is_repeatable(expr: &Expr) -> bool {
     let is_query = |expr: &Expr| match expr {
         Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::Unnest(_) => {
             true
         }
+        Expr::ScalarFunction(call) if call.func.name() == "subplan" => true,
         Expr::ScalarFunction(call) => call.func.inner().downcast_ref::<Function>().is_some_and(Function::returns_set),
         _ => false,
     };
