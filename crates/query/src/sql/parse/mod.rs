@@ -191,7 +191,8 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
         return parse_no_columns();
     }
     let rewritten = rewrite::rewrite(tokens);
-    let statement = Box::new(with_parser(text, &rewritten.tokens, |parser| parser.parse_statement())?);
+    let mut statement = Box::new(with_parser(text, &rewritten.tokens, |parser| parser.parse_statement())?);
+    syntax::spell_out_symmetric(&rewritten.tokens, statement.as_mut())?;
     Ok(match rewritten.no_data || !rewritten.likes.is_empty() {
         true => Ast::CreateTable { statement, with_data: !rewritten.no_data, likes: rewritten.likes },
         false => Ast::Sql(statement),

@@ -63,6 +63,7 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     syntax::plain_substring(&mut tokens);
     syntax::expand_variadic(&mut tokens);
     syntax::name_quantified_patterns(&mut tokens);
+    syntax::mark_symmetric(&mut tokens);
     syntax::name_records(&mut tokens);
     syntax::assign_subscripts(&mut tokens);
     Rewritten { tokens, no_data, likes }

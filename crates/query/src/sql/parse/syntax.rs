@@ -3,8 +3,15 @@
 //! - `f(a, VARIADIC b)` is `__variadic_f(a, b)`
 //! - `x LIKE ANY (a)` is `x ~~ ANY (a)`
 //! - `f(x) AS (a int)` is `f(x) AS record(a int)`
+//! - `x BETWEEN SYMMETRIC a AND b` is `x BETWEEN __symmetric(a) AND b`, and once it is read two BETWEEN
 //! - `SET a[1] = x, b[1:2] = y` is `SET a = __assign_element(a, x, 1), b = __assign_slice(b, y, 1, 2)`
 
+use std::ops::ControlFlow;
+
+use perigee_types::{SqlError, SqlResult};
+use sqlparser::ast::{
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, VisitMut, VisitorMut, visit_expressions,
+};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 
@@ -85,6 +92,80 @@ pub(super) fn name_quantified_patterns(tokens: &mut Vec<TokenWithSpan>) {
         }
         at += 1;
     }
+}
+
+/// Around the first bound of BETWEEN SYMMETRIC, until the statement is read.
+const SYMMETRIC: &str = "__symmetric";
+
+/// `x BETWEEN SYMMETRIC a AND b`; ASYMMETRIC says nothing.
+pub(super) fn mark_symmetric(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        if is_words(tokens, at, &["between", "asymmetric"]) {
+            tokens.remove(at + 1);
+        } else if is_words(tokens, at, &["between", "symmetric"])
+            && let Some(and) = find_at_top(tokens, at + 2, |tokens, at| is_words(tokens, at, &["and"]))
+        {
+            let span = tokens[at + 1].span;
+            tokens.insert(and, made(Token::RParen, span));
+            tokens.splice(at + 1..at + 2, [made(name(SYMMETRIC), span), made(Token::LParen, span)]);
+        }
+        at += 1;
+    }
+}
+
+/// `x BETWEEN __symmetric(a) AND b` is `(x BETWEEN a AND b OR x BETWEEN b AND a)`. `tokens` are what `node` was read from.
+///
+/// # Errors
+/// `0A000` for one within another: what stands there twice would double each time.
+pub(super) fn spell_out_symmetric(tokens: &[TokenWithSpan], node: &mut impl VisitMut) -> SqlResult<()> {
+    if !tokens.iter().any(|token| matches!(&token.token, Token::Word(word) if word.value == SYMMETRIC)) {
+        return Ok(());
+    }
+    match node.visit(&mut SpellOut) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct SpellOut;
+
+impl VisitorMut for SpellOut {
+    type Break = SqlError;
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        let Expr::Between { expr: of, negated, low, high } = &*expr else { return ControlFlow::Continue(()) };
+        let Some(low) = symmetric_bound(low) else { return ControlFlow::Continue(()) };
+        if [of.as_ref(), low, high.as_ref()].into_iter().any(holds_symmetric) {
+            return ControlFlow::Break(SqlError::unsupported("BETWEEN SYMMETRIC within BETWEEN SYMMETRIC"));
+        }
+        let between = |low: &Expr, high: &Expr| {
+            let (low, high) = (Box::new(low.clone()), Box::new(high.clone()));
+            Box::new(Expr::Between { expr: of.clone(), negated: *negated, low, high })
+        };
+        let op = if *negated { BinaryOperator::And } else { BinaryOperator::Or };
+        let both = Expr::BinaryOp { left: between(low, high), op, right: between(high, low) };
+        *expr = Expr::Nested(Box::new(both));
+        ControlFlow::Continue(())
+    }
+}
+
+/// The first bound of a BETWEEN that is symmetric.
+fn symmetric_bound(low: &Expr) -> Option<&Expr> {
+    let Expr::Function(function) = low else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(bound))] if function.name.to_string() == SYMMETRIC => Some(bound),
+        _ => None,
+    }
+}
+
+fn holds_symmetric(expr: &Expr) -> bool {
+    let found = visit_expressions(expr, |expr| match symmetric_bound(expr) {
+        Some(_) => ControlFlow::Break(()),
+        None => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 /// `f(x) AS (a int, …)`

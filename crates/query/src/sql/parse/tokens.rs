@@ -246,7 +246,10 @@ impl<'a> Tokens<'a> {
 
     /// A query, which `tokens` are.
     pub(super) fn query(&self, tokens: &[TokenWithSpan]) -> SqlResult<Box<sqlparser::ast::Query>> {
-        with_parser(self.text, &super::rewrite::rewrite(tokens).tokens, |parser| parser.parse_query())
+        let tokens = super::rewrite::rewrite(tokens).tokens;
+        let mut query = with_parser(self.text, &tokens, |parser| parser.parse_query())?;
+        super::syntax::spell_out_symmetric(&tokens, query.as_mut())?;
+        Ok(query)
     }
 }
 
