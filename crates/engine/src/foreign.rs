@@ -143,12 +143,8 @@ impl Session {
     /// # Errors
     /// `23503`
     pub(crate) async fn uphold_left(&mut self) -> SqlResult<()> {
-        match &self.transaction {
-            Some(transaction) if !transaction.failed && !transaction.pending_keys.is_empty() => {
-                self.uphold_pending().await
-            }
-            _ => Ok(()),
-        }
+        let left = self.transaction.as_ref().is_some_and(|t| !t.failed && !t.pending_keys.is_empty());
+        if left { self.uphold_pending().await } else { Ok(()) }
     }
 
     async fn uphold_all(&mut self, mut queue: VecDeque<(Arc<Table>, Vec<RowChange>)>) -> SqlResult<()> {

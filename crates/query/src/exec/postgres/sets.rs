@@ -94,9 +94,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             .udf(),
         Function::new(
             ORDINALITY,
-            vec![
-                overload_of(vec![Parameter::Any], Returns::Type(list(T::Int8)), ordinals).variadic().called_on_null(),
-            ],
+            vec![overload_of(vec![Parameter::Any], Returns::Type(list(T::Int8)), ordinals).variadic().called_on_null()],
         )
         .set_returning()
         .udf(),

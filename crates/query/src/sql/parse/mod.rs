@@ -192,7 +192,7 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
     }
     let rewritten = rewrite::rewrite(tokens);
     let mut statement = Box::new(with_parser(text, &rewritten.tokens, |parser| parser.parse_statement())?);
-    syntax::spell_out_symmetric(&rewritten.tokens, statement.as_mut())?;
+    syntax::spell_out_symmetric(&rewritten.tokens, &mut *statement)?;
     Ok(match rewritten.no_data || !rewritten.likes.is_empty() {
         true => Ast::CreateTable { statement, with_data: !rewritten.no_data, likes: rewritten.likes },
         false => Ast::Sql(statement),

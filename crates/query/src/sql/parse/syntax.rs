@@ -136,7 +136,7 @@ impl VisitorMut for SpellOut {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         let Expr::Between { expr: of, negated, low, high } = &*expr else { return ControlFlow::Continue(()) };
         let Some(low) = symmetric_bound(low) else { return ControlFlow::Continue(()) };
-        if [of.as_ref(), low, high.as_ref()].into_iter().any(holds_symmetric) {
+        if [&**of, low, &**high].into_iter().any(holds_symmetric) {
             return ControlFlow::Break(SqlError::unsupported("BETWEEN SYMMETRIC within BETWEEN SYMMETRIC"));
         }
         let between = |low: &Expr, high: &Expr| {

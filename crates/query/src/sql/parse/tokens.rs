@@ -248,7 +248,7 @@ impl<'a> Tokens<'a> {
     pub(super) fn query(&self, tokens: &[TokenWithSpan]) -> SqlResult<Box<sqlparser::ast::Query>> {
         let tokens = super::rewrite::rewrite(tokens).tokens;
         let mut query = with_parser(self.text, &tokens, |parser| parser.parse_query())?;
-        super::syntax::spell_out_symmetric(&tokens, query.as_mut())?;
+        super::syntax::spell_out_symmetric(&tokens, &mut *query)?;
         Ok(query)
     }
 }
