@@ -20,6 +20,9 @@ use super::super::function::Function;
 /// How many guards may stand within each other: what evaluates them recurses.
 const GUARDS_MAX: usize = 64;
 
+/// How many nodes the guards of one chain may have. Each stands twice, those within each other four times and more often.
+const GUARD_NODES_MAX: usize = 256;
+
 /// Functions that give a value for whatever values their arguments have. Others may fail.
 const TOTAL: &[&str] = &[
     "__like",
@@ -137,11 +140,20 @@ fn chain(terms: Vec<Expr>, op: Operator) -> Result<Expr> {
             None => groups.push(term),
         }
     }
-    if groups.len() > GUARDS_MAX || !groups.iter().all(is_repeatable) {
+    if groups.len() > GUARDS_MAX || !are_small(&groups) || !groups.iter().all(is_repeatable) {
         return Ok(joined(groups, op));
     }
     let last = groups.pop().unwrap_or_default();
     Ok(groups.into_iter().rev().fold(last, |guarded, guard| behind(guard, op, guarded)))
+}
+
+fn are_small(guards: &[Expr]) -> bool {
+    let mut left = GUARD_NODES_MAX;
+    let mut count = |_: &Expr| {
+        left = left.saturating_sub(1);
+        Ok(if left == 0 { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    };
+    guards.iter().all(|guard| guard.apply(&mut count).is_ok()) && left > 0
 }
 
 /// `guard op guarded`, which evaluates the second only where the first does not decide. Where it is NULL both count.
