@@ -29,6 +29,22 @@ pub(super) fn assign(expr: DfExpr, from: &SqlType, into: &Column, at: usize, pla
     made(expr, from, into, from.is_string() && is_constant(plan, at))
 }
 
+/// [`assign`] of a column that has the type `from` only when the plan has been analyzed. A cast to the type that it has
+/// until then would be taken away.
+///
+/// # Errors
+/// `42804` where it does not fit.
+pub(super) fn assign_analyzed(expr: DfExpr, from: &SqlType, into: &Column) -> SqlResult<DfExpr> {
+    // A time with a zone becomes one without by the session's, which a cast knows.
+    if matches!(from, SqlType::Timestamptz(_)) || into.ty.second_digits().is_some() {
+        return made(expr, from, into, false);
+    }
+    if !from.is_string() && !assignable(from, &into.ty) {
+        return Err(type_mismatch(&into.name, &into.ty, from));
+    }
+    Ok(assigned(expr, from, &into.ty))
+}
+
 /// A column's default as the column takes it.
 ///
 /// # Errors

@@ -397,8 +397,11 @@ pub(super) fn cast_assigned(
             Some(into) => {
                 changed = true;
                 let from = SqlType::of_field(plan.schema().field(at));
-                let from = behind.get(at).filter(|ty| ty.arrow() != from.arrow()).unwrap_or(&from);
-                super::assign::assign(expr, from, into, at, &plan)?.alias(column.name)
+                let assigned = match behind.get(at).filter(|ty| ty.arrow() != from.arrow()) {
+                    Some(from) => super::assign::assign_analyzed(expr, from, into)?,
+                    None => super::assign::assign(expr, &from, into, at, &plan)?,
+                };
+                assigned.alias(column.name)
             }
             None => expr,
         });
