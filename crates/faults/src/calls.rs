@@ -106,6 +106,9 @@ unsafe fn open_at(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t) -
     if !writes || !state.concerns(&name) {
         return call();
     }
+    if flags & libc::O_CREAT != 0 {
+        state.point(&name);
+    }
     if let Some(failed) = state.failure(Operation::Open, &name) {
         return failed;
     }
@@ -213,7 +216,7 @@ unsafe fn renamed(from_dir: c_int, from: *const c_char, to_dir: c_int, to: *cons
     if !state.concerns(&new) {
         return call();
     }
-    state.point();
+    state.point(&new);
     if let Some(failed) = state.failure(Operation::Rename, &new) {
         return failed;
     }
@@ -229,6 +232,7 @@ unsafe fn unlinked(dir: c_int, path: *const c_char, flags: c_int) -> Returned {
     if !state.concerns(&name) {
         return call();
     }
+    state.point(&name);
     if let Some(failed) = state.failure(Operation::Unlink, &name) {
         return failed;
     }

@@ -31,7 +31,8 @@ pub(crate) struct Plan {
     /// With a `/` at its end; empty when there is nothing to do.
     pub(crate) dir: Vec<u8>,
     pub(crate) record: Option<CString>,
-    pub(crate) kill_at: Option<u64>,
+    /// The point to be killed at, from 1, and a part of the paths that count; empty for all.
+    pub(crate) kill_at: Option<(u64, Vec<u8>)>,
     pub(crate) failures: Vec<Failure>,
     pub(crate) slow_sync_ms: u64,
     /// Free space that every file system has.
@@ -46,6 +47,7 @@ impl Plan {
         let get = |name: &str| env::var_os(format!("PERIGEE_FAULTS_{name}")).map(OsString::into_vec);
         let text = |name: &str| get(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let path = |name: &str| get(name).and_then(|bytes| CString::new(bytes).ok());
+        let kill_at = text("KILL_AT").map(|text| must(point(&text), "KILL_AT", &text));
         let number = |name: &str| text(name).map(|text| must(text.parse().ok(), name, &text));
         let mut dir = get("DIR").unwrap_or_default();
         if !dir.is_empty() && !dir.ends_with(b"/") {
@@ -55,7 +57,7 @@ impl Plan {
         Self {
             dir,
             record: path("RECORD"),
-            kill_at: number("KILL_AT"),
+            kill_at,
             failures: rules
                 .split(',')
                 .filter(|rule| !rule.is_empty())
@@ -67,6 +69,11 @@ impl Plan {
             clock_jump: text("CLOCK_JUMP").map(|text| must(jump(&text), "CLOCK_JUMP", &text)),
         }
     }
+}
+
+fn point(text: &str) -> Option<(u64, Vec<u8>)> {
+    let (number, part) = text.split_once(':').unwrap_or((text, ""));
+    Some((number.parse().ok()?, part.as_bytes().to_vec()))
 }
 
 fn failure(rule: &str) -> Option<Failure> {

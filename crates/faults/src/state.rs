@@ -76,18 +76,21 @@ impl State {
         if self.plan.failures.is_empty() || !self.in_force() {
             return None;
         }
-        let contains = |part: &[u8]| part.is_empty() || path.windows(part.len()).any(|window| window == part);
         let mut concerned =
-            self.plan.failures.iter().filter(|f| f.operation == operation && contains(&f.part)).peekable();
+            self.plan.failures.iter().filter(|f| f.operation == operation && contains(path, &f.part)).peekable();
         concerned.peek()?;
         let count = self.counts[operation as usize].fetch_add(1, Ordering::Relaxed) + 1;
         concerned.find(|failure| count >= failure.from).map(|failure| system::fail(failure.error))
     }
 
-    /// A point at which a crash is most telling: before a sync or a rename. May not return.
-    pub(crate) fn point(&self) {
+    /// A point at which a crash is telling: before a sync, or before a name comes, changes or goes. May not return.
+    pub(crate) fn point(&self, path: &[u8]) {
+        let Some((at, part)) = &self.plan.kill_at else { return };
+        if !contains(path, part) || !self.in_force() {
+            return;
+        }
         let point = self.points.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.plan.kill_at == Some(point) {
+        if point == *at {
             // Whoever is in the middle of a change finishes it; the record stays whole.
             let _files = self.files();
             system::kill_self();
@@ -101,7 +104,7 @@ impl State {
         if !self.concerns(&path) {
             return call();
         }
-        self.point();
+        self.point(&path);
         if let Some(failed) = self.failure(Operation::Sync, &path) {
             return failed;
         }
@@ -129,4 +132,8 @@ impl State {
     fn in_force(&self) -> bool {
         self.plan.only_while.as_deref().is_none_or(system::exists)
     }
+}
+
+fn contains(path: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || path.windows(part.len()).any(|window| window == part)
 }

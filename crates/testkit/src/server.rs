@@ -57,7 +57,7 @@ impl ServerOptions {
         self
     }
 
-    /// Preloads the fault library, which listens to `PERIGEE_FAULTS_*`.
+    /// Preloads the fault library, which listens to `PERIGEE_FAULTS_*`; its folder is the data directory unless told otherwise.
     #[must_use]
     pub fn with_faults(mut self) -> Self {
         self.faults = true;
@@ -191,7 +191,10 @@ impl Server {
         }
         command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
         if self.options.faults {
-            command.env("LD_PRELOAD", binary::faults()?).env("PERIGEE_FAULTS_DIR", canonical(&self.data_dir())?);
+            command.env("LD_PRELOAD", binary::faults()?);
+            if !self.options.environment.iter().any(|(name, _)| name == "PERIGEE_FAULTS_DIR") {
+                command.env("PERIGEE_FAULTS_DIR", canonical(&self.data_dir())?);
+            }
         }
         command.stdin(Stdio::null()).stdout(output).stderr(log);
         let child = self.child.insert(command.spawn().map_err(TestkitError::io("starting perigee"))?);
