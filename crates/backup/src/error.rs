@@ -13,7 +13,7 @@ use perigee_storage::store::StoreError;
 pub enum BackupError {
     /// The object store does not answer, or an object is not there.
     #[error(transparent)]
-    Store(#[from] ObjectError),
+    Store(ObjectError),
     /// A file of the cold tier cannot be read or written.
     #[error(transparent)]
     Cold(#[from] ColdError),
@@ -53,6 +53,17 @@ pub enum BackupError {
     /// The node's consensus.
     #[error(transparent)]
     Consensus(#[from] ConsensusError),
+}
+
+impl From<ObjectError> for BackupError {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::TooLong { path, bytes } => {
+                Self::Damaged { path, what: format!("it has {bytes} bytes, more than were written") }
+            }
+            error => Self::Store(error),
+        }
+    }
 }
 
 impl BackupError {

@@ -83,6 +83,9 @@ pub fn prune(
     if now.len() != before.len() {
         return Err(BackupError::Refused("a backup was begun meanwhile: try again".to_owned()));
     }
+    let partial = at.remove_partial(cluster, |found| !old(found))?;
+    pruned.objects += partial.len();
+    pruned.bytes += partial.iter().map(|found| found.bytes).sum::<u64>();
     for found in gone {
         at.delete(&found.path)?;
         pruned.objects += 1;

@@ -16,7 +16,7 @@ use perigee_backup::base;
 pub use perigee_backup::base::Base;
 use perigee_backup::{BackupError, place};
 use perigee_log::Record;
-use perigee_storage::cold::{ColdFile, ColdStore};
+use perigee_storage::cold::{ColdError, ColdFile};
 use perigee_storage::entry::Entry;
 use perigee_storage::objects::Objects;
 use perigee_telemetry::names;
@@ -176,7 +176,6 @@ fn check_history(engine: &Engine, archive: &Archive, location: &str) -> Result<(
 
 fn ship_into(engine: &Arc<Engine>, archive: &mut Archive, files_stay: bool) -> Result<LogIndex, BackupError> {
     let to = engine.consensus.applied_index().min(engine.consensus.synced_index());
-    let cold = engine.store.cold().ok().map(AsRef::as_ref);
     loop {
         let next = archive.last().map_or(1, |(last, _)| last + 1);
         if next > to.0 {
@@ -189,7 +188,7 @@ fn ship_into(engine: &Arc<Engine>, archive: &mut Archive, files_stay: bool) -> R
         let until = LogIndex(to.0.min(next + SHIP_ENTRIES - 1));
         let records = engine.consensus.records(LogIndex(next), until, SHIP_BYTES)?;
         let files = cold_files(&records)?;
-        ship_records(archive, &records, files, cold)?;
+        ship_records(engine, archive, &records, files)?;
         if let Some((last, _)) = archive.last() {
             engine.consensus.archived(LogIndex(last));
             metrics::gauge!(names::BACKUP_ARCHIVED_INDEX).set(last as f64);
@@ -205,17 +204,27 @@ fn ship_into(engine: &Arc<Engine>, archive: &mut Archive, files_stay: bool) -> R
 }
 
 fn ship_records(
+    engine: &Engine,
     archive: &mut Archive,
     records: &[Record],
     files: Vec<ColdFile>,
-    cold: Option<&ColdStore>,
 ) -> Result<(), BackupError> {
+    let cold = engine.store.cold().ok().map(AsRef::as_ref);
     match archive.ship(records, files.clone(), cold) {
-        // A file of a manifest that had no effect, or whose table is gone, was removed before there was an archive.
-        Err(BackupError::Cold(perigee_storage::cold::ColdError::Missing(path))) => {
-            tracing::warn!(path, "a cold file was removed before it could be archived");
-            let rest = files.into_iter().filter(|file| file.path != path).collect();
-            ship_records(archive, records, rest, cold)
+        // A file of a manifest that had no effect, or whose table is gone, was removed before there was an archive. One that is
+        // still needed is somewhere: a folder that is not mounted, a bucket of another name.
+        Err(BackupError::Cold(ColdError::Missing(at))) => {
+            let is_it = |file: &ColdFile| cold.is_some_and(|cold| cold.place(&file.path) == at);
+            let named = engine.store.named_cold();
+            if files.iter().any(|file| is_it(file) && named.contains(&file.path)) {
+                return Err(BackupError::Cold(ColdError::Missing(at)));
+            }
+            tracing::warn!(path = at, "a cold file was removed before it could be archived");
+            let rest: Vec<ColdFile> = files.iter().filter(|file| !is_it(file)).cloned().collect();
+            if rest.len() == files.len() {
+                return Err(BackupError::Cold(ColdError::Missing(at)));
+            }
+            ship_records(engine, archive, records, rest)
         }
         other => other,
     }

@@ -361,6 +361,9 @@ impl Assembly {
         metrics::gauge!(names::DISK_FREE_BYTES).set(self.disk.free_bytes() as f64);
         metrics::gauge!(names::DISK_BYTES).set(self.disk.total_bytes() as f64);
         metrics::gauge!(names::DISK_RESERVE_BYTES).set(self.disk.reserve_bytes() as f64);
+        let traffic = perigee_storage::objects::traffic();
+        metrics::counter!(names::OBJECT_STORE_REQUESTS_TOTAL).absolute(traffic.requests);
+        metrics::counter!(names::OBJECT_STORE_FAILURES_TOTAL).absolute(traffic.failures);
         metrics::gauge!(names::SESSIONS).set(self.engine.sessions().all().len() as f64);
     }
 

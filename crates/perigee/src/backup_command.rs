@@ -11,7 +11,7 @@ use perigee_config::Config;
 use perigee_consensus::Node;
 use perigee_log::{Meta, NodeIdentity};
 use perigee_runtime::{Files, SystemFiles};
-use perigee_storage::objects::Objects;
+use perigee_storage::objects::{ObjectError, Objects};
 use perigee_types::Hlc;
 use perigee_types::text::{OutputSettings, datetime_in, datetime_out};
 
@@ -205,7 +205,9 @@ fn sync_folder(dir: &DataDir) -> Result<(), Failure> {
 
 fn failure(error: BackupError) -> Failure {
     match error {
-        BackupError::Damaged { .. } => Failure::Damaged(format!("{error}; nothing was restored from it")),
+        BackupError::Damaged { .. } | BackupError::Store(ObjectError::Missing(_)) => {
+            Failure::Damaged(format!("{error}; nothing was restored from it"))
+        }
         BackupError::Refused(text) => Failure::Refused(text),
         BackupError::Log(error) => error.into(),
         error => Failure::fatal(error),

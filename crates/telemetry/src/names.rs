@@ -67,6 +67,9 @@ metrics! {
     Gauge BACKUP_BASE_TIME_SECONDS = "perigee_backup_base_time_seconds", "When the newest base backup that this node knows of was made, in seconds since 1970.";
     Counter BACKUP_FAILURES_TOTAL = "perigee_backup_failures_total", "Times that the archive could not be written.";
 
+    Counter OBJECT_STORE_REQUESTS_TOTAL = "perigee_object_store_requests_total", "Requests to object stores over HTTP, those that were made again among them.";
+    Counter OBJECT_STORE_FAILURES_TOTAL = "perigee_object_store_failures_total", "Requests to object stores that got no answer, or were told to come again.";
+
     Gauge LOG_LAST_INDEX = "perigee_log_last_index", "Last index written to the log.";
     Gauge LOG_COMMITTED_INDEX = "perigee_log_committed_index", "Last index known to be committed.";
     Gauge LOG_SYNCED_INDEX = "perigee_log_synced_index", "Last index that is on disk.";

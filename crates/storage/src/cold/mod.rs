@@ -215,6 +215,7 @@ impl From<ObjectError> for ColdError {
         match error {
             ObjectError::Away { location, reason } => Self::Away { location, reason },
             ObjectError::Missing(path) => Self::Missing(path),
+            ObjectError::TooLong { path, bytes } => Self::Damaged { path, what: format!("it has {bytes} bytes") },
         }
     }
 }

@@ -144,7 +144,7 @@ impl ColdStore {
     /// # Errors
     /// [`ColdError::Away`]
     pub fn remove_partial(&self, uploading: impl Fn(&str) -> bool) -> Result<usize, ColdError> {
-        Ok(self.objects.remove_partial(&self.prefix, uploading)?)
+        Ok(self.objects.remove_partial(&self.prefix, |found| uploading(&found.path))?.len())
     }
 }
 

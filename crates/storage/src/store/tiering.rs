@@ -256,16 +256,19 @@ impl Store {
         let mut idle = cold.list()?;
         idle.retain(|file| term_of(&file.path).is_some_and(|made| made <= term.0) && !uploading(&file.path));
         // Asked afterwards: a manifest is applied before its files stop being uploads.
-        let named: HashSet<String> = self
-            .all_tables()
-            .iter()
-            .flat_map(|table| table.manifests().iter().cloned().collect::<Vec<_>>())
-            .flat_map(|logged| {
-                let files = logged.with_replaced().flat_map(|logged| &logged.manifest.files);
-                files.map(|file| cold.place(&file.path).into_owned()).collect::<Vec<_>>()
-            })
-            .collect();
+        let named: HashSet<String> = self.named_cold().into_iter().map(|path| cold.place(&path).into_owned()).collect();
         Ok(idle.into_iter().map(|file| file.path).filter(|path| !named.contains(path)).collect())
+    }
+
+    /// The paths that manifests name, those among them whose place others have taken and that are not forgotten.
+    #[must_use]
+    pub fn named_cold(&self) -> HashSet<String> {
+        let manifests = self.all_tables().into_iter().flat_map(|table| table.manifests().as_ref().clone());
+        let paths = |logged: Arc<LoggedManifest>| {
+            let files = logged.with_replaced().flat_map(|logged| &logged.manifest.files);
+            files.map(|file| file.path.clone()).collect::<Vec<_>>()
+        };
+        manifests.flat_map(paths).collect()
     }
 
     /// Removes files that [`idle_cold`](Self::idle_cold) has found, and what broken uploads have left. Gives how many.
