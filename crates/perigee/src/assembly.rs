@@ -101,7 +101,6 @@ impl Assembly {
         }
         let (meta, mut identity) = identity(config, dir, &runtime)?;
         repair::check(&meta)?;
-        check_finished(&meta, dir)?;
         if overrides.force_recover {
             if identity.cluster_id == 0 {
                 return Err(Failure::Refused(
@@ -565,6 +564,8 @@ async fn checkpoint_now(engine: &Arc<Engine>) -> Result<(), Failure> {
 /// Who this node is; made with the data directory.
 fn identity(config: &Config, dir: &DataDir, runtime: &Runtime) -> Result<(Arc<Meta>, NodeIdentity), Failure> {
     let meta = Arc::new(Meta::open(Arc::clone(&runtime.files), &dir.meta())?);
+    // Before an identity is made: what is restored has one of its own.
+    check_finished(&meta, dir)?;
     let identity = match meta.identity() {
         Some(identity) => identity,
         None if dir.is_new().map_err(Failure::fatal)? => {

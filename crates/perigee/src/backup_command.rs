@@ -164,7 +164,8 @@ pub(crate) fn restore(arguments: &RestoreArguments) -> Result<(), Failure> {
 /// Who the restored node is: the same over all tries, because its cold files stand under its cluster's id.
 fn identity(config: &Config, meta: &Meta) -> Result<(NodeIdentity, Node), Failure> {
     let node = |incarnation| Node { name: config.node.id.clone(), incarnation, address: String::new() };
-    if let Some(identity) = meta.identity() {
+    // A node that has no cluster yet has no files anywhere.
+    if let Some(identity) = meta.identity().filter(|identity| identity.cluster_id != 0) {
         let node = node(identity.incarnation);
         if node.id() == identity.node_id {
             return Ok((identity, node));
