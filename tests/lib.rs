@@ -9,6 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 pub mod admin;
+pub mod backups;
 pub mod bank;
 pub mod grpc;
 

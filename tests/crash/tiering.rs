@@ -1,13 +1,15 @@
-//! SIGKILL at every step of a migration to the cold tier: at syncs of uploads, of the manifest's entry, of the checkpoint that
-//! takes rows out of the LSM; and at any time besides.
+//! SIGKILL at every step of a migration to the cold tier, and of the merging of cold files: of uploads, of the manifest's entry,
+//! of the checkpoint that takes rows out of the LSM, of the removal of what is replaced; and at any time besides.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use perigee_testkit::{Client, Server};
+use perigee_tests::backups::files;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+
+use crate::steps::{Steps, points};
 
 const ROWS: i64 = 100;
 
@@ -81,15 +83,6 @@ async fn check(client: &Client) -> i64 {
     steps
 }
 
-fn files(folder: &Path) -> usize {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    let count = |entry: std::fs::DirEntry| match entry.path() {
-        path if path.is_dir() => files(&path),
-        path => usize::from(path.extension().is_some_and(|extension| extension == "parquet")),
-    };
-    entries.filter_map(Result::ok).map(count).sum()
-}
-
 async fn create(server: &Server) {
     let client = server.client().await.unwrap();
     let tables = "CREATE TABLE t (id int8 PRIMARY KEY, v int8 NOT NULL, pad text); CREATE INDEX ON t (v);
@@ -97,49 +90,70 @@ async fn create(server: &Server) {
     client.batch_execute(tables).await.unwrap();
 }
 
-/// Nothing that a migration has left behind outlives the table.
-async fn nothing_is_left(server: &Server) {
-    let client = server.client().await.unwrap();
-    client.batch_execute("CALL perigee.migrate('t', 'cold')").await.unwrap();
-    let cold = server.data_dir().join("cold");
-    assert!(files(&cold) > 0, "no row has become cold");
-    client.batch_execute("DROP TABLE t").await.unwrap();
-    // Who still reads the table lets go of it behind the statement.
+/// Behind a collection there are the files that manifests name, and nothing else.
+async fn nothing_is_idle(server: &Server, client: &Client) {
+    let named = "SELECT coalesce(sum(files), 0)::text FROM perigee.tiers WHERE tier = 'cold'";
+    let mut found = (String::new(), Vec::new());
+    // Who still reads what was replaced lets go of it behind the statement.
     for _ in 0..100 {
         client.batch_execute("CALL perigee.collect_cold_files()").await.unwrap();
-        if files(&cold) == 0 {
+        found = (client.value(named).await.unwrap(), files(&server.data_dir().join("cold")));
+        if found.0 == found.1.len().to_string() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("{} files are left", files(&cold));
+    panic!("manifests name {} files, these are there: {:?}", found.0, found.1);
 }
 
-/// The process is ended in place of its n-th sync or rename.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_at_each_sync_of_a_migration_loses_and_doubles_nothing() {
-    let mut server = perigee_tests::options().with_faults().start().unwrap();
-    create(&server).await;
+/// Nothing that a migration has left behind outlives the table.
+async fn nothing_is_left(server: &Server) {
+    let client = server.client().await.unwrap();
+    client.batch_execute("CALL perigee.migrate('t', 'cold')").await.unwrap();
+    assert!(!files(&server.data_dir().join("cold")).is_empty(), "no row has become cold");
+    client.batch_execute("DROP TABLE t").await.unwrap();
+    nothing_is_idle(server, &client).await;
+}
+
+/// In each life rows come and change, `before` is done, and the node is killed a step further in the middle of `work`.
+async fn killed_at_each_step(before: &[&str], work: &[&str], some: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let options = perigee_tests::options().on(&folder.path().join("data"));
+    let mut node = tokio::task::block_in_place(|| Steps::new(options, folder.path(), "/data/"));
+    create(&node.server).await;
     let (mut steps, mut kills) = (0, 0);
-    let lives = std::env::var("PERIGEE_TIERING_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
-    for life in 0..lives {
-        server.kill();
-        server.options_mut().environment.push(("PERIGEE_FAULTS_KILL_AT".to_owned(), (6 + 2 * life).to_string()));
-        // A kill during the start is a kill as well.
-        if tokio::task::block_in_place(|| server.restart()).is_ok()
-            && let Ok(client) = server.client().await
-        {
-            load(&client, steps, 30).await;
-            kills += 1;
+    let work: Vec<String> = work.iter().map(|sql| (*sql).to_owned()).collect();
+    for point in points(some) {
+        tokio::task::block_in_place(|| node.restart(point));
+        let client = node.server.client().await.unwrap();
+        assert_eq!(check(&client).await, steps, "all was acknowledged");
+        nothing_is_idle(&node.server, &client).await;
+        for (n, sql) in (steps..).zip(before) {
+            client.batch_execute(&step(n)).await.unwrap();
+            client.batch_execute(sql).await.unwrap();
+            steps = n + 1;
         }
-        tokio::task::block_in_place(|| server.kill());
-        server.options_mut().environment.retain(|(name, _)| name != "PERIGEE_FAULTS_KILL_AT");
-        tokio::task::block_in_place(|| server.restart()).unwrap();
-        steps = check(&server.client().await.unwrap()).await;
+        if !node.run_armed(&client, &work).await {
+            break;
+        }
+        kills += 1;
     }
-    println!("{kills} kills behind the start, {steps} steps");
-    assert!(steps > 0 && kills > 0, "the load did nothing");
-    nothing_is_left(&server).await;
+    assert!(kills > 2, "{kills} kills: the work has hardly a step");
+    assert_eq!(check(&node.server.client().await.unwrap()).await, steps);
+    nothing_is_left(&node.server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_at_each_step_of_a_migration_loses_and_doubles_nothing() {
+    let work = ["CALL perigee.migrate('t', 'cold')", "CHECKPOINT"];
+    killed_at_each_step(&["SELECT 1", "CHECKPOINT", "SELECT 1"], &work, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_at_each_step_of_a_merge_of_cold_files_loses_and_doubles_nothing() {
+    let cold = "CALL perigee.migrate('t', 'cold')";
+    let work = ["CALL perigee.compact('t')", "CALL perigee.collect_cold_files()", "CHECKPOINT"];
+    killed_at_each_step(&[cold, cold, cold], &work, 6).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,100 +1,13 @@
 //! Backups of a running node and restores from them: what comes back is what was there, at the moment that was asked for.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
-use perigee_testkit::{Client, Server, ServerOptions, binary};
-
-/// How long something may take that has no reason to: machines of tests are slow and busy.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// What `perigee` prints, and its exit code.
-fn perigee(arguments: &[&str]) -> (String, i32) {
-    let output = Command::new(binary::perigee().unwrap()).args(arguments).output().unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (String::from_utf8_lossy(&text).into_owned(), output.status.code().unwrap_or(-1))
-}
-
-fn good(arguments: &[&str]) -> String {
-    let (text, code) = perigee(arguments);
-    assert_eq!(code, 0, "{arguments:?}: {text}");
-    text
-}
-
-fn url(folder: &Path) -> String {
-    format!("file://{}", folder.display())
-}
-
-/// A node whose log is archived in a folder.
-fn archived(backups: &Path, options: ServerOptions) -> Server {
-    archived_every(backups, options, "50ms")
-}
-
-fn archived_every(backups: &Path, options: ServerOptions, interval: &str) -> Server {
-    options.env("PERIGEE_BACKUP__URL", url(backups)).env("PERIGEE_BACKUP__INTERVAL", interval).start().unwrap()
-}
-
-fn restore(backups: &Path, to: &Path, more: &[&str]) -> (String, i32) {
-    let (url, to) = (url(backups), to.display().to_string());
-    perigee(&[&["restore", "--url", &url, "--data-dir", &to], more].concat())
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let below = |entry: fs::DirEntry| match entry.path() {
-        path if path.is_dir() => files(&path),
-        path => vec![path],
-    };
-    let mut found: Vec<PathBuf> = entries.filter_map(Result::ok).flat_map(below).collect();
-    found.sort();
-    found
-}
-
-/// Runs statements one by one, each a transaction of its own.
-async fn each(client: &Client, sql: &str) {
-    for statement in sql.split(';') {
-        client.batch_execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
-    }
-}
-
-/// Waits until the archive holds an entry.
-async fn wait_archived(backups: &Path, server: &Server, wanted: u64) {
-    let started = Instant::now();
-    loop {
-        let archived = metric(server, "perigee_backup_archived_index");
-        if archived >= wanted && !files(backups).is_empty() {
-            return;
-        }
-        assert!(started.elapsed() < PATIENCE, "archived up to {archived}, wanted {wanted}:\n{}", server.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Waits until the node has made its first base backup.
-async fn wait_base(backups: &Path, server: &Server) {
-    let started = Instant::now();
-    while !files(backups).iter().any(|file| file.ends_with("manifest")) {
-        assert!(started.elapsed() < PATIENCE, "no backup is made:\n{}", server.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn metric(server: &Server, name: &str) -> u64 {
-    let (_, text) = perigee_testkit::http::get(server.ops(), "/metrics").unwrap();
-    let line = text.lines().find(|line| line.starts_with(name) && line[name.len()..].starts_with(' '));
-    line.and_then(|line| line.rsplit_once(' ')).and_then(|(_, value)| value.parse::<f64>().ok()).unwrap_or(0.0) as u64
-}
-
-/// The last entry that is applied.
-fn last(server: &Server) -> u64 {
-    metric(server, "perigee_log_applied_index")
-}
-
-async fn sum(server: &Server) -> String {
-    server.client().await.unwrap().value("SELECT count(*) || ' ' || coalesce(sum(v), 0) FROM t").await.unwrap()
-}
+use perigee_tests::backups::{
+    PATIENCE, archived, archived_every, bases, each, files, good, last, logs, perigee, restore, sum, url,
+    wait_archived, wait_base,
+};
 
 /// A base backup of a node without an archive: tables of all tiers and keys, by SQL and by the command.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -295,15 +208,6 @@ fn flip(path: &Path) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x10;
     fs::write(path, bytes).unwrap();
-}
-
-/// The objects of the archive, by their entries.
-fn logs(backups: &Path) -> Vec<PathBuf> {
-    files(backups).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect()
-}
-
-fn bases(backups: &Path) -> usize {
-    files(backups).iter().filter(|path| path.ends_with("manifest")).count()
 }
 
 /// An archive with a damaged object goes on: the newest is written again, and behind one in the middle a base backup begins.

@@ -1,20 +1,10 @@
 //! Rows in the object store: the same answers as before, whatever their types, through changes, restarts and a store that is
 //! away.
 
-use std::path::Path;
-
 use perigee_testkit::Client;
+use perigee_tests::backups::files;
 
 const MIGRATE: &str = "CALL perigee.migrate('t', 'cold')";
-
-fn files(folder: &Path) -> Vec<std::path::PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let below = |entry: std::fs::DirEntry| match entry.path() {
-        path if path.is_dir() => files(&path),
-        path => vec![path],
-    };
-    entries.filter_map(Result::ok).flat_map(below).collect()
-}
 
 async fn explain(client: &Client, sql: &str) -> String {
     let lines = client.rows(&format!("EXPLAIN ANALYZE {sql}")).await.unwrap();

@@ -20,6 +20,8 @@ use crate::failure::Failure;
 
 const LOCK: &str = "perigee.lock";
 const FORMAT: &str = "format";
+/// Who the node is, in `meta/`: what log and LSM belong to.
+const IDENTITY: &str = "identity";
 const FORMAT_NOW: &str = "perigee 1\n";
 /// Of the file system, not of anyone's data.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -121,7 +123,7 @@ impl DataDir {
         files.sync_dir(&self.root)?;
         let mut facts: Vec<PathBuf> =
             fs::read_dir(self.meta())?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
-        facts.sort_by_key(|path| !path.ends_with("identity"));
+        facts.sort_by_key(|path| !path.ends_with(IDENTITY));
         for path in facts.iter().filter(|path| !path.ends_with(FORMAT)) {
             files.rename(path, &meta.join(path.file_name().unwrap_or_default()))?;
             files.sync_dir(&self.meta())?;
@@ -185,27 +187,28 @@ fn only_format(files: &dyn Files, root: &Path) -> bool {
     names.iter().all(|name| name.strip_suffix(".tmp") == Some(FORMAT))
 }
 
-/// Removes all but the lock. `meta/format` goes last, so that an interrupted cleaning can be repeated.
+/// Removes all but the lock: the identity first, log and LSM behind all that belongs to them, so that nobody starts on a part
+/// of what was there; `meta/format` goes last, so that an interrupted cleaning can be repeated.
 fn empty(files: &dyn Files, root: &Path) -> io::Result<()> {
     let meta = root.join("meta");
-    for entry in fs::read_dir(root)? {
-        let path = entry?.path();
-        let keep = [LOCK, LOST_AND_FOUND, "meta"].iter().any(|name| path.ends_with(name));
-        if !keep {
-            remove(&path)?;
-        }
+    let mut facts = if files.exists(&meta)? { entries(&meta)? } else { Vec::new() };
+    facts.retain(|path| !path.ends_with(FORMAT));
+    facts.sort_by_key(|path| !path.ends_with(IDENTITY));
+    let mut others = entries(root)?;
+    others.retain(|path| ![LOCK, LOST_AND_FOUND, "meta"].iter().any(|name| path.ends_with(name)));
+    others.sort_by_key(|path| path.ends_with("log") || path.ends_with("lsm"));
+    for path in facts.iter().chain(&others) {
+        remove(path)?;
+        files.sync_dir(path.parent().unwrap_or(root))?;
     }
     if files.exists(&meta)? {
-        for entry in fs::read_dir(&meta)? {
-            let path = entry?.path();
-            if !path.ends_with(FORMAT) {
-                remove(&path)?;
-            }
-        }
-        files.sync_dir(root)?;
         remove(&meta)?;
     }
     files.sync_dir(root)
+}
+
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
 }
 
 fn remove(path: &Path) -> io::Result<()> {
