@@ -48,6 +48,7 @@ fmt:
 integration: tools build
 	integration/crash/run
 	integration/crash/definitions
+	integration/backup/run
 	integration/aggregates/run
 	integration/pgbench/run
 	integration/index/run

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use perigee_testkit::Client;
 use perigee_tests::backups::{
-    PATIENCE, archived, archived_every, bases, each, files, good, last, logs, perigee, restore, sum, url,
+    PATIENCE, archived, archived_every, bases, each, files, files_of, good, last, logs, perigee, restore, sum, url,
     wait_archived, wait_base,
 };
 
@@ -257,5 +258,176 @@ async fn a_damaged_archive_is_made_good() {
     let (text, code) = tokio::task::block_in_place(|| restore(&backups, &to, &[]));
     assert_eq!(code, 0, "{text}");
     let copy = tokio::task::block_in_place(|| perigee_tests::options().on(&to).start().unwrap());
+    assert_eq!(sum(&copy).await, want);
+}
+
+/// What can become of an object while nobody looks.
+const CHANGES: [&str; 6] = ["first bit", "early bit", "middle bit", "last bit", "cut", "longer"];
+
+fn change(path: &Path, how: &str) {
+    let mut bytes = fs::read(path).unwrap();
+    let last = bytes.len() - 1;
+    match how {
+        "first bit" => bytes[0] ^= 1,
+        "early bit" => bytes[21] ^= 0x40,
+        "middle bit" => bytes[last / 2] ^= 0x10,
+        "last bit" => bytes[last] ^= 0x80,
+        "cut" => bytes.truncate(last),
+        _ => bytes.push(0),
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+/// One changed bit in any object that a backup consists of: it is found by name, and nothing is restored from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_object_is_found_and_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (backups, to) = (folder.path().join("backups"), folder.path().join("restored"));
+    let mut server = tokio::task::block_in_place(|| archived(&backups, perigee_tests::options()));
+    let client = server.client().await.unwrap();
+    each(
+        &client,
+        "CREATE TABLE t (id int8 PRIMARY KEY, v int8); INSERT INTO t SELECT g, g FROM generate_series(1, 3000) g;
+             CALL perigee.migrate('t', 'cold'); CALL perigee.backup(); INSERT INTO t VALUES (5000, 1);
+             CALL perigee.migrate('t', 'cold'); INSERT INTO t VALUES (5001, 1)",
+    )
+    .await;
+    let want = sum(&server).await;
+    drop(client);
+    tokio::task::block_in_place(|| server.stop()).unwrap();
+    let base = files(&backups).into_iter().rfind(|path| path.ends_with("manifest")).unwrap();
+    let piece = base.with_file_name("000000.piece");
+    // The archive's end, and a cold file of the base and of the archive each.
+    let log = logs(&backups).pop().unwrap();
+    let cold = files_of(&backups, "parquet");
+    assert_eq!(cold.len(), 2, "{cold:?}");
+    let objects = [&base, &piece, &log, &cold[0], &cold[1]];
+    let verify = || perigee(&["backup", "verify", "--url", &url(&backups)]);
+    for object in objects {
+        let whole = fs::read(object).unwrap();
+        let name = object.file_name().unwrap().to_str().unwrap();
+        for how in CHANGES {
+            change(object, how);
+            let (text, code) = tokio::task::block_in_place(verify);
+            assert!(code == 5 && text.contains(name), "{how} of {name}: {code} {text}");
+            let (text, code) = tokio::task::block_in_place(|| restore(&backups, &to, &[]));
+            assert!(code == 5 && text.contains(name), "{how} of {name}: {code} {text}");
+            fs::write(object, &whole).unwrap();
+        }
+        if object != &base && object != &log {
+            // What nothing names any more is no backup, or the archive's end a while ago.
+            fs::remove_file(object).unwrap();
+            let (text, code) = tokio::task::block_in_place(verify);
+            assert!(code == 5 && text.contains(name), "without {name}: {code} {text}");
+            let (text, code) = tokio::task::block_in_place(|| restore(&backups, &to, &[]));
+            assert!(code == 5 && text.contains(name), "without {name}: {code} {text}");
+            fs::write(object, &whole).unwrap();
+        }
+    }
+    // Of all these tries there is nothing that a node would start on, and nothing in the way of a good one.
+    let started = tokio::task::block_in_place(|| perigee_tests::options().on(&to).start());
+    assert!(started.is_err_and(|error| error.to_string().contains("holds a restore that has not ended")));
+    let (text, code) = tokio::task::block_in_place(|| restore(&backups, &to, &[]));
+    assert_eq!(code, 0, "{text}");
+    let copy = tokio::task::block_in_place(|| perigee_tests::options().on(&to).start().unwrap());
+    assert_eq!(sum(&copy).await, want);
+}
+
+/// Numbers that one session has written, each with the moment when it was told so.
+async fn count_up(address: std::net::SocketAddr, session: usize) -> Vec<(i64, Instant)> {
+    let mut acknowledged = Vec::new();
+    let Ok(client) = Client::connect(address).await else { return acknowledged };
+    for n in 1.. {
+        if client.batch_execute(&format!("INSERT INTO counted VALUES ({session}, {n})")).await.is_err() {
+            break;
+        }
+        acknowledged.push((n, Instant::now()));
+    }
+    acknowledged
+}
+
+/// The machine is lost in the middle of writes: what comes back is all up to a moment, and how long ago that was is printed.
+///
+/// `PERIGEE_RPO_SECONDS` says how long is written before, in each of `PERIGEE_RPO_ROUNDS`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_lost_with_a_machine_is_its_last_moment() {
+    let number = |name: &str, other: u64| std::env::var(name).map_or(other, |text| text.parse().unwrap());
+    let (seconds, rounds) = (number("PERIGEE_RPO_SECONDS", 3), number("PERIGEE_RPO_ROUNDS", 1));
+    for round in 1..=rounds {
+        let folder = tempfile::tempdir().unwrap();
+        let backups = folder.path().join("backups");
+        // As it is by default.
+        let mut server = tokio::task::block_in_place(|| archived_every(&backups, perigee_tests::options(), "1s"));
+        let create = "CREATE TABLE counted (session int, n int8, PRIMARY KEY (session, n))";
+        server.client().await.unwrap().batch_execute(create).await.unwrap();
+        wait_base(&backups, &server).await;
+        wait_archived(&backups, &server, last(&server)).await;
+        let address = server.pg();
+        let killer = async {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            tokio::task::block_in_place(|| server.kill());
+            Instant::now()
+        };
+        let sessions = futures::future::join_all((0..4).map(|session| count_up(address, session)));
+        let (acknowledged, killed) = tokio::join!(sessions, killer);
+        // Everything of the node is lost.
+        drop(server);
+        let to = folder.path().join("restored");
+        let (text, code) = tokio::task::block_in_place(|| restore(&backups, &to, &[]));
+        assert_eq!(code, 0, "{text}");
+        let copy = tokio::task::block_in_place(|| perigee_tests::options().on(&to).start().unwrap());
+        let client = copy.client().await.unwrap();
+        let (mut lost, mut written, mut longest) = (0, 0, Duration::ZERO);
+        for (session, acknowledged) in acknowledged.iter().enumerate() {
+            let sql = format!("SELECT count(*), coalesce(max(n), 0) FROM counted WHERE session = {session}");
+            let row = client.rows(&sql).await.unwrap();
+            let there: Vec<i64> = row[0].iter().map(|value| value.as_ref().unwrap().parse().unwrap()).collect();
+            assert_eq!(there[0], there[1], "numbers are missing before the last one");
+            assert!(there[1] <= acknowledged.len() as i64 + 1, "more than was written");
+            written += acknowledged.len();
+            let gone = acknowledged.iter().filter(|(n, _)| *n > there[1]);
+            lost += gone.clone().count();
+            longest = gone.map(|(_, at)| killed.saturating_duration_since(*at)).max().unwrap_or_default().max(longest);
+        }
+        println!("round {round}: {written} commits in {seconds} s, {lost} lost, the oldest of them {longest:?} old");
+        assert!(written > lost, "nothing came back");
+    }
+}
+
+/// A cold file that is not found where it should be is not left out of the archive, as one of a table that is gone is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cold_file_that_is_away_is_archived_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (backups, cold, away) = (folder.path().join("backups"), folder.path().join("cold"), folder.path().join("away"));
+    let options = perigee_tests::options().env("PERIGEE_COLD__URL", url(&cold));
+    let mut server = tokio::task::block_in_place(|| archived_every(&backups, options, "1h"));
+    let client = server.client().await.unwrap();
+    wait_base(&backups, &server).await;
+    each(
+        &client,
+        "CREATE TABLE t (id int8 PRIMARY KEY, v int8); INSERT INTO t SELECT g, g FROM generate_series(1, 3000) g;
+             CALL perigee.migrate('t', 'cold')",
+    )
+    .await;
+    let want = sum(&server).await;
+    fs::rename(&cold, &away).unwrap();
+    // It archives before it removes anything.
+    let error = client.batch_execute("CALL perigee.collect_cold_files()").await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "58030", "{error:?}");
+    drop(fs::remove_dir_all(&cold));
+    fs::rename(&away, &cold).unwrap();
+    client.batch_execute("CALL perigee.collect_cold_files()").await.unwrap();
+    drop(client);
+    tokio::task::block_in_place(|| server.stop()).unwrap();
+    let to = folder.path().join("restored");
+    let (text, code) = tokio::task::block_in_place(|| restore(&backups, &to, &[]));
+    assert_eq!(code, 0, "{text}");
+    let mut copy = tokio::task::block_in_place(|| perigee_tests::options().on(&to).start().unwrap());
+    assert_eq!(sum(&copy).await, want);
+    // The files of a restored cluster stand elsewhere than their manifests say: they are told apart all the same.
+    tokio::task::block_in_place(|| copy.kill());
+    let again = folder.path().join("again");
+    let copy = tokio::task::block_in_place(|| archived(&again, perigee_tests::options().on(&to)));
+    wait_base(&again, &copy).await;
     assert_eq!(sum(&copy).await, want);
 }
