@@ -89,7 +89,7 @@ tools-cc:
 	@integration/tools cc
 
 tools:
-	@integration/tools cc psql pgbench postgres15 python redis redis-py pyarrow
+	@integration/tools cc psql pgbench postgres15 python redis redis-py pyarrow moto
 
 clean:
 	$(CARGO) clean

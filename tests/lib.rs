@@ -12,19 +12,27 @@ pub mod admin;
 pub mod backups;
 pub mod bank;
 pub mod grpc;
+pub mod s3;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use perigee_testkit::{Server, ServerOptions};
+use perigee_testkit::{Client, Server, ServerOptions};
 
-/// A script of this crate in Python, with the packages that integration/tools has put down.
+/// Python with the packages that integration/tools has put down.
 #[must_use]
-pub fn script(path: &str) -> Command {
+pub fn python() -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let work = std::env::var_os("PERIGEE_WORK").map_or_else(|| root.join(".work"), PathBuf::from);
-    let mut command = Command::new(work.join("venv/bin/python"));
-    command.arg(root.join("tests").join(path));
+    Command::new(work.join("venv/bin/python"))
+}
+
+/// A script of this crate in it.
+#[must_use]
+pub fn script(path: &str) -> Command {
+    let mut command = python();
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
     command
 }
 
@@ -38,4 +46,20 @@ pub fn server() -> Server {
 #[must_use]
 pub fn options() -> ServerOptions {
     ServerOptions::default().flag(&["--memory", "512MB"])
+}
+
+/// Asks until the answer is this one.
+///
+/// # Panics
+/// When that takes too long.
+pub async fn wait_for(client: &Client, question: &str, answer: &str) {
+    let begun = Instant::now();
+    loop {
+        let value = client.value(question).await.unwrap();
+        if value == answer {
+            return;
+        }
+        assert!(begun.elapsed() < backups::PATIENCE, "{question}: {value}, not {answer}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }

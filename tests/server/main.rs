@@ -17,6 +17,7 @@ mod jwt;
 mod latest;
 mod limits;
 mod notifications;
+mod object_store;
 mod operations;
 mod overrides;
 mod packaging;

@@ -1,21 +1,8 @@
 //! What age does to rows: they end, or become cold, whatever else happens to them; nothing younger is touched.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use perigee_testkit::Client;
-
-/// Asks until the answer is this one.
-async fn wait_for(client: &Client, question: &str, answer: &str) {
-    let begun = Instant::now();
-    loop {
-        let value = client.value(question).await.unwrap();
-        if value == answer {
-            return;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(90), "{question}: {value}, not {answer}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
+use perigee_tests::wait_for;
 
 /// Rows end by their age, with what points to them; one that is written again is young again; a restart forgets no age.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
