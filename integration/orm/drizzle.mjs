@@ -32,7 +32,7 @@ export const postsRelations = relations(posts, ({ one }) => ({ author: one(peopl
 writeFileSync('drizzle.config.mjs', `export default {
     dialect: 'postgresql', schema: './schema.mjs', dbCredentials: { url: '${url}' }, tablesFilter: ['drizzle_*'],
 };`);
-const kit = (...args) => execFileSync('npx', ['drizzle-kit', ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+const kit = (...args) => execFileSync('npx', ['drizzle-kit', ...args, '--config', 'drizzle.config.mjs'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 kit('push', '--force');
 assert.match(kit('push', '--force'), /No changes detected/);
 

@@ -60,7 +60,7 @@ impl Column {
             SqlType::Int2 => Builder::Int2(Int16Builder::with_capacity(rows)),
             SqlType::Int4 => Builder::Int4(Int32Builder::with_capacity(rows)),
             SqlType::Int8 => Builder::Int8(Int64Builder::with_capacity(rows)),
-            SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
+            SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace | SqlType::Regrole => {
                 Builder::Oid(UInt32Builder::with_capacity(rows))
             }
             SqlType::Float4 => Builder::Float4(Float32Builder::with_capacity(rows)),
@@ -85,7 +85,7 @@ impl Column {
             SqlType::Timestamp(_) | SqlType::Timestamptz(_) => {
                 Builder::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(ty.arrow()))
             }
-            SqlType::Interval => Builder::Interval(IntervalMonthDayNanoBuilder::with_capacity(rows)),
+            SqlType::Interval | SqlType::IntervalOf(_) => Builder::Interval(IntervalMonthDayNanoBuilder::with_capacity(rows)),
             SqlType::Enum(_) => Builder::Enum(TimestampSecondBuilder::with_capacity(rows).with_data_type(ty.arrow())),
             SqlType::Uuid => Builder::Uuid(FixedSizeBinaryBuilder::with_capacity(rows, 16)),
             SqlType::Array(of) => Builder::List {
@@ -169,7 +169,13 @@ impl Column {
                 SqlType::Timestamptz(_) => datetime_in::parse_timestamptz(text, settings)?,
                 _ => datetime_in::parse_timestamp(text, settings)?,
             })),
-            Builder::Interval(b) => append_interval(b, interval::parse_interval(text)?)?,
+            Builder::Interval(b) => append_interval(
+                b,
+                match self.ty {
+                    SqlType::IntervalOf(of) => of.parse(text)?,
+                    _ => interval::parse_interval(text)?,
+                },
+            )?,
             Builder::Uuid(b) => b.append_value(binary::parse_uuid(text)?).map_err(SqlError::internal)?,
             Builder::Enum(b) => {
                 let SqlType::Enum(of) = &self.ty else { return Err(mismatch(&self.ty)) };

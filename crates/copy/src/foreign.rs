@@ -154,7 +154,9 @@ fn convert(column: &ArrayRef, ty: &SqlType, settings: &OutputSettings) -> Result
                 Some(row) => Err((out_of_range(ty), Some(row))),
             }
         }
-        (DataType::Interval(_) | DataType::Duration(_), SqlType::Interval) => intervals(column, ty),
+        (DataType::Interval(_) | DataType::Duration(_), SqlType::Interval | SqlType::IntervalOf(_)) => {
+            intervals(column, ty)
+        }
         (DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..), SqlType::Vector(wanted)) => {
             vectors(column, *wanted)
         }

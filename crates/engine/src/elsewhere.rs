@@ -445,7 +445,7 @@ impl Session {
         let planned = self.plan_unlifted(parsed, &declared)?;
         self.imported.remove(name);
         let track = std::mem::replace(&mut self.changes.track, false);
-        let put = self.put_statement(name, planned);
+        let put = self.put_statement(name, planned, &text, false);
         self.changes.track = track;
         put
     }

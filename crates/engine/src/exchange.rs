@@ -133,7 +133,7 @@ fn by_text(ty: &SqlType) -> bool {
 }
 
 fn convert(column: &ArrayRef, ty: &SqlType, form: &DataType) -> SqlResult<ArrayRef> {
-    let is_text_here = *ty == SqlType::Interval && *form == DataType::Utf8;
+    let is_text_here = matches!(ty, SqlType::Interval | SqlType::IntervalOf(_)) && *form == DataType::Utf8;
     if by_text(ty) || is_text_here || *column.data_type() == DataType::LargeBinary {
         let settings = OutputSettings::default();
         let text = |row| (!column.is_null(row)).then(|| format(&value_at(column, row, ty), ty, &settings));

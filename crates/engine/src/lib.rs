@@ -43,6 +43,7 @@ mod copy;
 mod copy_keys;
 mod ddl;
 mod deferred;
+mod do_block;
 pub mod elsewhere;
 mod engine;
 mod error;

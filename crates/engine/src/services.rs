@@ -1,10 +1,13 @@
 //! Functions with an effect: sequences and `set_config`. DataFusion calls them from query threads.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use perigee_query::exec::{AdvisoryLock, ClusterState, CompatGap, SessionActivity, SessionServices, SessionSignal};
+use perigee_query::exec::{
+    AdvisoryLock, ClusterState, CompatGap, NamedStatement, SessionActivity, SessionServices, SessionSignal,
+};
 use perigee_storage::entry::SequenceChange;
 use perigee_types::acl::Privileges;
 use perigee_types::catalog::{Object, SIGNAL_BACKEND, Sequence};
@@ -58,6 +61,8 @@ struct State {
     made: u64,
     /// What `set_config` asks for, until the session adopts it: name, value, whether local.
     settings: Vec<(String, String, bool)>,
+    /// The prepared statements that have names, by these.
+    statements: BTreeMap<String, NamedStatement>,
     /// What `pg_notify` sends, until the session adopts it: channel, payload.
     notifications: Vec<(String, String)>,
 }
@@ -88,6 +93,21 @@ impl Services {
         let mut state = self.state.lock();
         state.values.clear();
         state.last = None;
+    }
+
+    /// A prepared statement is there from now on.
+    pub(crate) fn prepared(&self, statement: NamedStatement) {
+        self.state.lock().statements.insert(statement.name.clone(), statement);
+    }
+
+    /// A prepared statement is gone.
+    pub(crate) fn closed(&self, name: &str) {
+        self.state.lock().statements.remove(name);
+    }
+
+    /// All of them are.
+    pub(crate) fn all_closed(&self) {
+        self.state.lock().statements.clear();
     }
 
     /// Settings that the last statement has asked for.
@@ -342,6 +362,10 @@ impl SessionServices for Services {
 
     fn keyspace(&self) -> Option<Arc<perigee_keyspace::Keyspace>> {
         self.engine.upgrade().and_then(|engine| engine.keyspace.clone())
+    }
+
+    fn prepared_statements(&self) -> Vec<NamedStatement> {
+        self.state.lock().statements.values().cloned().collect()
     }
 
     fn compat_gaps(&self) -> Vec<CompatGap> {

@@ -60,9 +60,10 @@ impl Session {
                 self.transaction()?.notifications.add(channel, payload, process_id)?;
             }
             SessionCommand::Prepare { name, parameters, statement } => {
-                self.prepare(name, parameters, statement).await?;
+                self.prepare(name, parameters, statement, &prepared.text).await?;
             }
             SessionCommand::Execute { name, parameters } => return self.execute_prepared(name, parameters).await,
+            SessionCommand::Do(block) => self.run_block(block).await?,
             SessionCommand::Deallocate(Some(name)) => {
                 if !self.has_statement(name) {
                     return Err(SqlError::new(
@@ -125,7 +126,7 @@ impl Session {
         }
     }
 
-    async fn prepare(&mut self, name: &str, declared: &[Option<SqlType>], text: &str) -> SqlResult<()> {
+    async fn prepare(&mut self, name: &str, declared: &[Option<SqlType>], text: &str, command: &str) -> SqlResult<()> {
         let parsed = sql::parse(text)?;
         let [parsed] = parsed.as_slice() else {
             return Err(SqlError::syntax("PREPARE takes one statement"));
@@ -137,7 +138,7 @@ impl Session {
             ));
         }
         let statement = self.plan_unlifted(parsed, declared)?;
-        self.put_statement(name, statement)
+        self.put_statement(name, statement, command, true)
     }
 
     async fn execute_prepared(&mut self, name: &str, parameters: &[Value]) -> SqlResult<Outcome> {

@@ -3,23 +3,35 @@
 use std::sync::Arc;
 
 use perigee_plan::{Plan, SessionCommand};
+use perigee_query::exec::NamedStatement;
 use perigee_query::sql;
-use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
 
 use crate::Statement;
 use crate::session::Session;
 
 impl Session {
-    /// Keeps a prepared statement. The unnamed one may be replaced.
+    /// Keeps a prepared statement, which the client made by sending `text`, with PREPARE where it is `by_sql`. The unnamed
+    /// one may be replaced.
     ///
     /// # Errors
     /// `42P05` if the name is taken.
-    pub fn put_statement(&mut self, name: &str, statement: Statement) -> SqlResult<()> {
+    pub fn put_statement(&mut self, name: &str, statement: Statement, text: &str, by_sql: bool) -> SqlResult<()> {
         if !name.is_empty() && self.has_statement(name) {
             return Err(SqlError::new(
                 SqlState::DuplicatePreparedStatement,
                 format!("prepared statement \"{name}\" already exists"),
             ));
+        }
+        if !name.is_empty() {
+            let parameters = if statement.literals.is_empty() { &*statement.prepared.parameters } else { &[] };
+            self.services.prepared(NamedStatement {
+                name: name.to_owned(),
+                text: text.to_owned(),
+                made_micros: self.engine.now_micros(),
+                parameters: parameters.iter().map(|ty| Oid(ty.oid())).collect(),
+                by_sql,
+            });
         }
         self.changes.prepared(name, &statement);
         self.statements.insert(name.to_owned(), statement);
@@ -94,6 +106,7 @@ impl Session {
     pub fn close_statement(&mut self, name: &str) {
         self.imported.remove(name);
         if self.statements.remove(name).is_some() {
+            self.services.closed(name);
             self.changes.closed(name);
         }
     }
@@ -105,6 +118,7 @@ impl Session {
     pub(crate) fn close_all_statements(&mut self) {
         self.statements.clear();
         self.imported.clear();
+        self.services.all_closed();
         self.changes.all_closed();
     }
 }

@@ -81,17 +81,8 @@ impl Session {
                 tag("RELEASE")
             }
             TransactionCommand::RollbackTo(name) => {
-                let engine = self.engine.clone();
-                let transaction = self.block("ROLLBACK TO SAVEPOINT")?;
-                let place = savepoint(transaction, name)?;
-                if let Some(staging) = &mut transaction.staging {
-                    staging.settle().await?;
-                }
-                transaction.rollback_to(place, &engine)?;
-                transaction.failed = false;
-                let sequences = transaction.savepoints.get(place).map(|savepoint| savepoint.sequences.clone());
-                self.services.restore_own_sequences(sequences.unwrap_or_default());
-                self.portals.rollback_to(place);
+                let place = savepoint(self.block("ROLLBACK TO SAVEPOINT")?, name)?;
+                self.roll_back_to(place).await?;
                 tag("ROLLBACK")
             }
             TransactionCommand::SetConstraints { constraints, deferred } => {
@@ -144,6 +135,24 @@ impl Session {
                 tag("SET")
             }
         }
+    }
+
+    /// Takes back what the open transaction has done behind its savepoint at `place`, which stays.
+    ///
+    /// # Errors
+    /// `0A000` where too much was loaded since.
+    pub(crate) async fn roll_back_to(&mut self, place: usize) -> SqlResult<()> {
+        let engine = self.engine.clone();
+        let Some(transaction) = self.transaction.as_mut() else { return Ok(()) };
+        if let Some(staging) = &mut transaction.staging {
+            staging.settle().await?;
+        }
+        transaction.rollback_to(place, &engine)?;
+        transaction.failed = false;
+        let sequences = transaction.savepoints.get(place).map(|savepoint| savepoint.sequences.clone());
+        self.services.restore_own_sequences(sequences.unwrap_or_default());
+        self.portals.rollback_to(place);
+        Ok(())
     }
 
     fn modes_to_chain(&self, chain: bool) -> SqlResult<Option<TransactionModes>> {

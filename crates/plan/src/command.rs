@@ -6,6 +6,7 @@ use perigee_types::catalog::Table;
 use perigee_types::{Oid, SqlType, Value};
 
 use crate::Prepared;
+use crate::block::Block;
 use crate::relational::Query;
 
 /// How much a transaction sees of others.
@@ -113,6 +114,8 @@ pub enum SessionCommand {
         /// The parameters' values.
         parameters: Vec<Value>,
     },
+    /// DO
+    Do(Arc<Block>),
     /// DEALLOCATE; `None` is ALL.
     Deallocate(Option<String>),
     /// DECLARE … CURSOR

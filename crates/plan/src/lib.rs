@@ -10,6 +10,7 @@
 //! - [`ddl`]: changes of the catalog
 //! - [`command`]: transactions, sessions, COPY, EXPLAIN, maintenance
 
+pub mod block;
 pub mod command;
 pub mod ddl;
 pub mod evaluate;

@@ -25,6 +25,7 @@ macro_rules! states {
 }
 
 states! {
+    SuccessfulCompletion = "00000",
     Warning = "01000",
     NoData = "02000",
     ConnectionFailure = "08006",
@@ -128,6 +129,7 @@ states! {
     InvalidTableDefinition = "42P16",
     InvalidObjectDefinition = "42P17",
     WithCheckOptionViolation = "44000",
+    RaiseException = "P0001",
     InsufficientResources = "53000",
     DiskFull = "53100",
     OutOfMemory = "53200",
@@ -234,6 +236,13 @@ impl SqlError {
     #[must_use]
     pub fn position(mut self, position: u32) -> Self {
         self.0.position = Some(position);
+        self
+    }
+
+    /// Without a place: that of a text that the client has not sent as a statement.
+    #[must_use]
+    pub fn without_position(mut self) -> Self {
+        self.0.position = None;
         self
     }
 

@@ -170,7 +170,7 @@ pub fn value_bytes(ty: &SqlType, key: &[u8]) -> Option<usize> {
         | SqlType::Timestamp(_)
         | SqlType::Timestamptz(_)
         | SqlType::Enum(_) => 8,
-        SqlType::Uuid | SqlType::Interval => 16,
+        SqlType::Uuid | SqlType::Interval | SqlType::IntervalOf(_) => 16,
         SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Bytea => {
             // Zeros within are followed by `ff`.
             key.get(1..)?.windows(2).position(|two| two == [0, 0])? + 2

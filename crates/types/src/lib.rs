@@ -5,6 +5,7 @@
 //! - [`ids`]: log index, term, object ids, row version numbers, hybrid logical time
 //! - [`sql_type`]: SQL types and the Arrow type each one is stored as
 //! - [`enum_type`]: enumerated types
+//! - [`interval_type`]: intervals of fields and digits
 //! - [`value`]: one datum outside of Arrow
 //! - [`key`]: order-preserving key encoding
 //! - [`network`]: internet and hardware addresses
@@ -23,6 +24,7 @@ pub mod catalog;
 pub mod enum_type;
 pub mod error;
 pub mod ids;
+pub mod interval_type;
 pub mod key;
 pub mod multirange;
 pub mod network;
@@ -40,5 +42,6 @@ pub mod vector;
 pub use enum_type::EnumType;
 pub use error::{SqlError, SqlResult, SqlState};
 pub use ids::{Hlc, IndexId, LogIndex, Oid, TableId, TenantId, Term, TransactionId, Vid};
+pub use interval_type::{IntervalFields, IntervalType};
 pub use sql_type::SqlType;
 pub use value::{Interval, Row, Value};

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::enum_type::EnumType;
 use crate::ids::Oid;
+use crate::interval_type::IntervalType;
 use crate::network::AddressType;
 use crate::range::RangeType;
 
@@ -65,6 +66,8 @@ pub enum SqlType {
     Timestamptz(Option<u8>),
     /// interval
     Interval,
+    /// interval, with the fields or the digits of a second that were declared
+    IntervalOf(IntervalType),
     /// uuid
     Uuid,
     /// json
@@ -83,6 +86,10 @@ pub enum SqlType {
     Regtype,
     /// regproc
     Regproc,
+    /// regnamespace
+    Regnamespace,
+    /// regrole
+    Regrole,
     /// vector of pgvector, with its count of dimensions where it was declared
     Vector(Option<u16>),
     /// inet, cidr, macaddr, macaddr8
@@ -139,9 +146,15 @@ impl SqlType {
             SqlType::Time(_) => DataType::Time64(TimeUnit::Microsecond),
             SqlType::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
             SqlType::Timestamptz(_) => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
-            SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            SqlType::Interval | SqlType::IntervalOf(_) => DataType::Interval(IntervalUnit::MonthDayNano),
             SqlType::Uuid => DataType::FixedSizeBinary(16),
-            SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => DataType::UInt32,
+            SqlType::Oid
+            | SqlType::Xid
+            | SqlType::Regclass
+            | SqlType::Regtype
+            | SqlType::Regproc
+            | SqlType::Regnamespace
+            | SqlType::Regrole => DataType::UInt32,
             // Seconds are nobody else's: integers that compare and sort, with the whole type in the zone.
             SqlType::Enum(of) => DataType::Timestamp(TimeUnit::Second, Some(of.zone())),
             SqlType::Array(of) => DataType::List(Arc::new(of.field("item", true))),
@@ -244,10 +257,12 @@ impl SqlType {
             SqlType::Timetz(_) => 1266,
             SqlType::Timestamp(_) => 1114,
             SqlType::Timestamptz(_) => 1184,
-            SqlType::Interval => 1186,
+            SqlType::Interval | SqlType::IntervalOf(_) => 1186,
             SqlType::Numeric(_) => 1700,
             SqlType::Regclass => 2205,
             SqlType::Regtype => 2206,
+            SqlType::Regnamespace => 4089,
+            SqlType::Regrole => 4096,
             SqlType::Record(_) => 2249,
             SqlType::Void => 2278,
             SqlType::Uuid => 2950,
@@ -279,10 +294,12 @@ impl SqlType {
                 SqlType::Time(_) => 1183,
                 SqlType::Timetz(_) => 1270,
                 SqlType::Timestamptz(_) => 1185,
-                SqlType::Interval => 1187,
+                SqlType::Interval | SqlType::IntervalOf(_) => 1187,
                 SqlType::Numeric(_) => 1231,
                 SqlType::Regclass => 2210,
                 SqlType::Regtype => 2211,
+                SqlType::Regnamespace => 4090,
+                SqlType::Regrole => 4097,
                 SqlType::Uuid => 2951,
                 SqlType::Json => 199,
                 SqlType::Jsonb => 3807,
@@ -312,6 +329,8 @@ impl SqlType {
             SqlType::Int2,
             SqlType::Int4,
             SqlType::Regproc,
+            SqlType::Regnamespace,
+            SqlType::Regrole,
             SqlType::Text,
             SqlType::Oid,
             SqlType::Xid,
@@ -360,10 +379,12 @@ impl SqlType {
             | SqlType::Regclass
             | SqlType::Regtype
             | SqlType::Regproc
+            | SqlType::Regnamespace
+            | SqlType::Regrole
             | SqlType::Enum(_) => 4,
             SqlType::Int8 | SqlType::Float8 | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) => 8,
             SqlType::Timetz(_) => 12,
-            SqlType::Interval | SqlType::Uuid => 16,
+            SqlType::Interval | SqlType::IntervalOf(_) | SqlType::Uuid => 16,
             SqlType::Name => 64,
             SqlType::Unknown => -2,
             SqlType::Address(of) => of.type_length(),
@@ -383,7 +404,7 @@ impl SqlType {
         }
     }
 
-    /// The type without declared digits of a second; others as they are.
+    /// The type without declared digits of a second, and fields of an interval; others as they are.
     #[must_use]
     pub fn without_second_digits(&self) -> SqlType {
         match self {
@@ -391,6 +412,7 @@ impl SqlType {
             SqlType::Timetz(_) => SqlType::Timetz(None),
             SqlType::Timestamp(_) => SqlType::Timestamp(None),
             SqlType::Timestamptz(_) => SqlType::Timestamptz(None),
+            SqlType::IntervalOf(_) => SqlType::Interval,
             other => other.clone(),
         }
     }
@@ -421,6 +443,7 @@ impl SqlType {
             | SqlType::Timetz(Some(n))
             | SqlType::Timestamp(Some(n))
             | SqlType::Timestamptz(Some(n)) => i32::from(*n),
+            SqlType::IntervalOf(of) => of.modifier(),
             SqlType::Array(of) => of.modifier(),
             _ => -1,
         }
@@ -448,7 +471,7 @@ impl SqlType {
             SqlType::Timetz(_) => "timetz",
             SqlType::Timestamp(_) => "timestamp",
             SqlType::Timestamptz(_) => "timestamptz",
-            SqlType::Interval => "interval",
+            SqlType::Interval | SqlType::IntervalOf(_) => "interval",
             SqlType::Uuid => "uuid",
             SqlType::Json => "json",
             SqlType::Jsonb => "jsonb",
@@ -462,6 +485,8 @@ impl SqlType {
             SqlType::Regclass => "regclass",
             SqlType::Regtype => "regtype",
             SqlType::Regproc => "regproc",
+            SqlType::Regnamespace => "regnamespace",
+            SqlType::Regrole => "regrole",
             SqlType::Unknown => "unknown",
             SqlType::Void => "void",
             SqlType::Record(_) => "record",
@@ -584,6 +609,7 @@ impl fmt::Display for SqlType {
             SqlType::Timestamp(Some(n)) => write!(f, "timestamp({n}) without time zone"),
             SqlType::Timestamptz(None) => f.write_str("timestamp with time zone"),
             SqlType::Timestamptz(Some(n)) => write!(f, "timestamp({n}) with time zone"),
+            SqlType::IntervalOf(of) => of.fmt(f),
             SqlType::Vector(Some(n)) => write!(f, "vector({n})"),
             SqlType::Array(of) => write!(f, "{of}[]"),
             SqlType::Enum(of) => f.write_str(&of.display_name()),

@@ -73,6 +73,7 @@ pub fn parse_with(text: &str, ty: &SqlType, settings: &OutputSettings) -> SqlRes
             Value::Timestamptz(ty.rounded_micros(datetime_in::parse_timestamptz(text, settings)?))
         }
         SqlType::Interval => Value::Interval(interval::parse_interval(text)?),
+        SqlType::IntervalOf(of) => Value::Interval(of.parse(text)?),
         SqlType::Uuid => Value::Uuid(binary::parse_uuid(text)?),
         SqlType::Json => {
             json::validate(text)?;
@@ -80,9 +81,13 @@ pub fn parse_with(text: &str, ty: &SqlType, settings: &OutputSettings) -> SqlRes
         }
         SqlType::Jsonb => Value::Text(json::normalize(text)?),
         SqlType::JsonPath => Value::Text(jsonpath::normalize(text)?),
-        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
-            Value::Oid(parse_oid(text, ty)?)
-        }
+        SqlType::Oid
+        | SqlType::Xid
+        | SqlType::Regclass
+        | SqlType::Regtype
+        | SqlType::Regproc
+        | SqlType::Regnamespace
+        | SqlType::Regrole => Value::Oid(parse_oid(text, ty)?),
         SqlType::Enum(of) => Value::Enum(of.parse(text)?),
         SqlType::Array(of) => Value::Array(array::parse_array(text, of, settings)?),
         SqlType::Record(_) => {
@@ -111,7 +116,14 @@ pub fn format_into(out: &mut Vec<u8>, value: &Value, ty: &SqlType, settings: &Ou
         Value::Int2(v) => number::format_integer(out, *v),
         Value::Int4(v) => number::format_integer(out, *v),
         Value::Int8(v) => number::format_integer(out, *v),
-        Value::Oid(0) if matches!(ty, SqlType::Regclass | SqlType::Regtype | SqlType::Regproc) => out.push(b'-'),
+        Value::Oid(0)
+            if matches!(
+                ty,
+                SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace | SqlType::Regrole
+            ) =>
+        {
+            out.push(b'-')
+        }
         Value::Oid(v) => number::format_integer(out, *v),
         Value::Float4(v) => number::format_float4(out, *v, settings.extra_float_digits),
         Value::Float8(v) => number::format_float8(out, *v, settings.extra_float_digits),

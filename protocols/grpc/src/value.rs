@@ -42,9 +42,10 @@ impl Style {
                 Some(Kind::Array(v1::Array { values }))
             }
             Value::Oid(oid) => Some(match (ty, &self.names) {
-                (SqlType::Regclass | SqlType::Regtype | SqlType::Regproc, Some(names)) => {
-                    Kind::Text(names.text(Oid(oid), ty))
-                }
+                (
+                    SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace | SqlType::Regrole,
+                    Some(names),
+                ) => Kind::Text(names.text(Oid(oid), ty)),
                 _ => Kind::Integer(oid.into()),
             }),
             value => Some(Kind::Text(format(&value, ty, &self.settings))),

@@ -219,9 +219,13 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
         SqlType::Int2 => Value::Int2(reader.int16()?),
         SqlType::Int4 => Value::Int4(reader.int32()?),
         SqlType::Int8 => Value::Int8(reader.int64()?),
-        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
-            Value::Oid(reader.int32()?.cast_unsigned())
-        }
+        SqlType::Oid
+        | SqlType::Xid
+        | SqlType::Regclass
+        | SqlType::Regtype
+        | SqlType::Regproc
+        | SqlType::Regnamespace
+        | SqlType::Regrole => Value::Oid(reader.int32()?.cast_unsigned()),
         SqlType::Float4 => Value::Float4(f32::from_bits(reader.int32()?.cast_unsigned())),
         SqlType::Float8 => Value::Float8(f64::from_bits(reader.int64()?.cast_unsigned())),
         SqlType::Numeric(modifier) => fit_numeric(decode_numeric(&mut reader)?, *modifier)?,
@@ -271,9 +275,10 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
         },
         SqlType::Timestamp(_) => Value::Timestamp(decode_timestamp(&mut reader)?),
         SqlType::Timestamptz(_) => Value::Timestamptz(decode_timestamp(&mut reader)?),
-        SqlType::Interval => {
+        SqlType::Interval | SqlType::IntervalOf(_) => {
             let (micros, days, months) = (reader.int64()?, reader.int32()?, reader.int32()?);
-            Value::Interval(Interval { months, days, micros })
+            let value = Interval { months, days, micros };
+            Value::Interval(if let SqlType::IntervalOf(of) = ty { of.cut(value) } else { value })
         }
         SqlType::Uuid => {
             let mut uuid = [0; 16];

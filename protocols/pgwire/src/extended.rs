@@ -110,7 +110,7 @@ impl Client {
         }
         let declared = types.iter().map(|oid| declared_type(*oid, &self.session)).collect::<SqlResult<Vec<_>>>()?;
         if let Some(statement) = self.session.cached(sql, &declared) {
-            self.session.put_statement(name, statement)?;
+            self.session.put_statement(name, statement, sql, false)?;
             backend::bare(&mut self.connection.output, b'1');
             return Ok(());
         }
@@ -124,7 +124,7 @@ impl Client {
             }
             [statement] => {
                 let planned = self.session.plan(statement, &declared).await?;
-                self.session.put_statement(name, planned)?;
+                self.session.put_statement(name, planned, sql, false)?;
             }
             _ => {
                 let message = "cannot insert multiple commands into a prepared statement";

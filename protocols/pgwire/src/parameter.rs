@@ -9,7 +9,7 @@ use crate::backend::Format;
 use crate::binary;
 use crate::error::violation;
 use crate::frontend::Bind;
-use crate::rows::is_name;
+use crate::rows::{is_name, names_in};
 
 /// Values of the parameters, in order.
 ///
@@ -55,6 +55,7 @@ fn value(
 ) -> SqlResult<Value> {
     match format {
         Format::Text if is_name(ty) => names().oid(utf8(bytes)?, ty).map(|oid| Value::Oid(oid.0)),
+        Format::Text if let Some(of) = names_in(ty) => names().oids(utf8(bytes)?, of),
         Format::Text => parse_with(utf8(bytes)?, ty, settings),
         Format::Binary => binary::decode(bytes, ty),
     }
@@ -183,6 +184,12 @@ mod tests {
         check(SqlType::Regtype, "character varying[]", Ok(1015));
         check(SqlType::Regtype, "nothing", Err("42704"));
         check(SqlType::Regproc, "now", Err("0A000"));
+        let types = [SqlType::Array(Box::new(SqlType::Regtype))];
+        let oids =
+            |text: &'static str| decode(&bind(&[], &[Some(text.as_bytes())]), &types, &OutputSettings::DEFAULT, names);
+        let want = vec![Value::Array(vec![Value::Oid(23), Value::Null, Value::Oid(0), Value::Oid(25)])];
+        assert_eq!(oids("{int4,NULL,-,25}"), Ok(want));
+        assert_eq!(oids("{nothing}").map_err(|e| e.state().code()), Err("42704"));
     }
 
     #[test]

@@ -34,7 +34,21 @@ pub(crate) struct RowEncoder {
 
 /// Whether a type is an oid that is shown as a name, and given as one.
 pub(crate) fn is_name(ty: &SqlType) -> bool {
-    matches!(ty, SqlType::Regclass | SqlType::Regtype | SqlType::Regproc)
+    matches!(ty, SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace | SqlType::Regrole)
+}
+
+/// What the elements of an array are, where they are shown as names.
+pub(crate) fn names_in(ty: &SqlType) -> Option<&SqlType> {
+    if let SqlType::Array(of) = ty { Some(&**of).filter(|of| is_name(of)) } else { None }
+}
+
+/// Lists of oids as lists of names.
+fn named_lists(lists: &ListArray, text: impl Fn(Option<u32>) -> Option<String>) -> SqlResult<Option<ListArray>> {
+    let Some(oids) = lists.values().as_primitive_opt::<UInt32Type>() else { return Ok(None) };
+    let names = Arc::new(oids.iter().map(text).collect::<StringViewArray>()) as ArrayRef;
+    let field = Arc::new(Field::new_list_field(DataType::Utf8View, true));
+    let named = ListArray::try_new(field, lists.offsets().clone(), names, lists.nulls().cloned());
+    named.map(Some).map_err(SqlError::internal)
 }
 
 /// Numbers with blanks between.
@@ -66,7 +80,8 @@ impl RowEncoder {
 
     /// With the names that oids of objects are shown as; asks for them where a column needs them.
     pub(crate) fn with_names(mut self, names: impl FnOnce() -> ObjectNames) -> Self {
-        let needed = self.columns.iter().any(|(ty, format)| is_name(ty) && *format == Format::Text);
+        let shows = |ty: &SqlType| is_name(ty) || names_in(ty).is_some();
+        let needed = self.columns.iter().any(|(ty, format)| shows(ty) && *format == Format::Text);
         self.names = needed.then(names);
         self
     }
@@ -81,13 +96,17 @@ impl RowEncoder {
             if *is_vector && let Some(lists) = column.as_list_opt::<i32>() {
                 *column = Arc::new(vector_texts(lists)?) as ArrayRef;
             }
-            if let Some(names) = &self.names
-                && is_name(ty)
-                && *format == Format::Text
+            let Some(names) = self.names.as_ref().filter(|_| *format == Format::Text && !is_vector) else { continue };
+            if is_name(ty)
                 && let Some(oids) = column.as_primitive_opt::<UInt32Type>()
             {
                 let text = |oid: Option<u32>| oid.map(|oid| names.text(Oid(oid), ty));
                 *column = Arc::new(oids.iter().map(text).collect::<StringViewArray>()) as ArrayRef;
+            } else if let Some(of) = names_in(ty)
+                && let Some(lists) = column.as_list_opt::<i32>()
+                && let Some(named) = named_lists(lists, |oid| oid.map(|oid| names.text(Oid(oid), of)))?
+            {
+                *column = Arc::new(named);
             }
         }
         let fields: Vec<Field> =
@@ -150,6 +169,14 @@ impl RowEncoder {
                         }
                         (Some(names), Value::Oid(oid)) if is_name(ty) => {
                             out.extend_from_slice(names.text(Oid(*oid), ty).as_bytes());
+                        }
+                        (Some(names), Value::Array(oids)) if let Some(of) = names_in(ty) => {
+                            let text = |oid: &Value| match oid {
+                                Value::Oid(oid) => Value::Text(names.text(Oid(*oid), of)),
+                                _ => Value::Null,
+                            };
+                            let named = Value::Array(oids.iter().map(text).collect());
+                            format_into(out, &named, &SqlType::Array(Box::new(SqlType::Text)), &self.settings);
                         }
                         _ => format_into(out, value, ty, &self.settings),
                     },

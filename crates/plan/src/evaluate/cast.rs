@@ -77,13 +77,24 @@ pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings
             Value::Int4(v) => Ok(Value::Bool(v != 0)),
             _ => Err(no_cast(from, to)),
         },
-        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => match value.as_i64() {
+        SqlType::Oid
+        | SqlType::Xid
+        | SqlType::Regclass
+        | SqlType::Regtype
+        | SqlType::Regproc
+        | SqlType::Regnamespace
+        | SqlType::Regrole => match value.as_i64() {
             Some(v) => u32::try_from(v)
                 .map(Value::Oid)
                 .map_err(|_| SqlError::new(SqlState::NumericValueOutOfRange, "OID out of range")),
             None => Err(no_cast(from, to)),
         },
-        SqlType::Date | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) | SqlType::Interval => {
+        SqlType::Date
+        | SqlType::Time(_)
+        | SqlType::Timestamp(_)
+        | SqlType::Timestamptz(_)
+        | SqlType::Interval
+        | SqlType::IntervalOf(_) => {
             datetime(value, to, &settings).map(|value| rounded(value, to)).ok_or_else(|| no_cast(from, to))
         }
         SqlType::Json | SqlType::Jsonb if matches!(from, SqlType::Json | SqlType::Jsonb) => match &value {
@@ -285,15 +296,24 @@ fn datetime(value: Value, to: &SqlType, settings: &OutputSettings) -> Option<Val
         (Value::Timestamptz(v), SqlType::Date) => Value::Date(day(to_local(v))),
         (Value::Timestamptz(v), SqlType::Time(_)) if finite(v) => Value::Time(to_local(v).rem_euclid(DAY_MICROS)),
         (Value::Time(v), SqlType::Time(_)) => Value::Time(v),
-        (Value::Time(v), SqlType::Interval) => Value::Interval(Interval { months: 0, days: 0, micros: v }),
-        (Value::Interval(v), SqlType::Interval) => Value::Interval(v),
+        (Value::Time(v), SqlType::Interval | SqlType::IntervalOf(_)) => {
+            Value::Interval(Interval { months: 0, days: 0, micros: v })
+        }
+        (Value::Interval(v), SqlType::Interval | SqlType::IntervalOf(_)) => Value::Interval(v),
         (Value::Interval(v), SqlType::Time(_)) => Value::Time(v.micros.rem_euclid(DAY_MICROS)),
         _ => return None,
     })
 }
 
-/// With the digits of a second that a type was declared with.
+/// With the digits of a second, or the fields of an interval, that a type was declared with.
 fn rounded(value: Value, to: &SqlType) -> Value {
+    match (value, to) {
+        (Value::Interval(v), SqlType::IntervalOf(of)) => Value::Interval(of.cut(v)),
+        (value, _) => rounded_time(value, to),
+    }
+}
+
+fn rounded_time(value: Value, to: &SqlType) -> Value {
     match value {
         Value::Time(v) => Value::Time(to.rounded_micros(v)),
         Value::Timestamp(v) => Value::Timestamp(to.rounded_micros(v)),

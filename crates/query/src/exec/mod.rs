@@ -58,8 +58,8 @@ pub use planning::{
 };
 pub(crate) use postgres::{
     ALL, ANY, BIT_NOT, BOUND_LEFT_OUT, BUCKETS, DOMAIN_VALUE, JSON_ROW, ORDINALITY, PLACES, RECORD, RECORD_SET, ROW,
-    SLICE, SUBSCRIPTED, UNNEST, VARIADIC, VECTOR_SUBSCRIPTS, WITH_TIES, common_of, object_named, parameter_types,
-    record_columns, without_modifier,
+    SLICE, SUBSCRIPTED, UNNEST, VARIADIC, VECTOR_SUBSCRIPTS, WITH_TIES, common_of, each_named, is_oid, object_named,
+    parameter_types, plain_object, plain_object_named, record_columns, without_modifier,
 };
 pub use rewrite::rewrite_expression;
 pub use runtime::{QueryOptions, QueryRuntime};
@@ -74,8 +74,8 @@ pub(crate) use type_names::{watch as watch_types, with_types};
 pub(crate) use type_planner::domain_of;
 pub use type_planner::sql_type_of;
 pub use view::{
-    AdvisoryLock, ClusterMember, ClusterState, CompatGap, KeysView, ReadView, SessionActivity, SessionFacts,
-    SessionServices, SessionSignal,
+    AdvisoryLock, ClusterMember, ClusterState, CompatGap, KeysView, NamedStatement, ReadView, SessionActivity,
+    SessionFacts, SessionServices, SessionSignal,
 };
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, UnaryOperator, Value,
+    BinaryOperator, CaseWhen, CastKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, IntervalFields, ObjectName, ObjectNamePart,
+    UnaryOperator, Value,
 };
 
 /// Rewrites one expression, without those inside of it: call it for each one, outer before inner.
@@ -20,7 +21,7 @@ pub fn rewrite_expression(expr: &mut Expr) {
                 *expr = Expr::Cast {
                     kind: CastKind::Cast,
                     expr: Box::new(Expr::value(Value::SingleQuotedString(text))),
-                    data_type: DataType::Interval { fields: None, precision: None },
+                    data_type: interval_type(interval),
                     array: false,
                     format: None,
                 };
@@ -104,6 +105,30 @@ fn is_number(expr: &Expr) -> bool {
         Expr::Nested(inner) => is_number(inner),
         _ => false,
     }
+}
+
+/// The type that the words behind the literal say.
+fn interval_type(interval: &Interval) -> DataType {
+    use DateTimeField as F;
+    let fields = match (&interval.leading_field, &interval.last_field) {
+        (Some(F::Year), None) => Some(IntervalFields::Year),
+        (Some(F::Month), None) => Some(IntervalFields::Month),
+        (Some(F::Day), None) => Some(IntervalFields::Day),
+        (Some(F::Hour), None) => Some(IntervalFields::Hour),
+        (Some(F::Minute), None) => Some(IntervalFields::Minute),
+        (Some(F::Second), None) => Some(IntervalFields::Second),
+        (Some(F::Year), Some(F::Month)) => Some(IntervalFields::YearToMonth),
+        (Some(F::Day), Some(F::Hour)) => Some(IntervalFields::DayToHour),
+        (Some(F::Day), Some(F::Minute)) => Some(IntervalFields::DayToMinute),
+        (Some(F::Day), Some(F::Second)) => Some(IntervalFields::DayToSecond),
+        (Some(F::Hour), Some(F::Minute)) => Some(IntervalFields::HourToMinute),
+        (Some(F::Hour), Some(F::Second)) => Some(IntervalFields::HourToSecond),
+        (Some(F::Minute), Some(F::Second)) => Some(IntervalFields::MinuteToSecond),
+        _ => None,
+    };
+    // The digits of SECOND alone stand where other fields have theirs for the whole number.
+    let alone = interval.last_field.is_none().then_some(interval.leading_precision).flatten();
+    DataType::Interval { fields, precision: interval.fractional_seconds_precision.or(alone) }
 }
 
 /// What the literal says, with its unit: units behind the literal are part of the text that is read.

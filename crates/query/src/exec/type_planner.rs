@@ -6,12 +6,13 @@ use arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, CharacterLength, DataType as SqlDataType, ExactNumberInfo, Ident, ObjectName, TimezoneInfo,
+    ArrayElemTypeDef, CharacterLength, DataType as SqlDataType, ExactNumberInfo, Ident,
+    IntervalFields as SqlIntervalFields, ObjectName, TimezoneInfo,
 };
 use perigee_types::catalog::{TypeKind, UserType};
 use perigee_types::network::AddressType;
 use perigee_types::range::RangeType;
-use perigee_types::{SqlError, SqlResult, SqlState, SqlType, vector};
+use perigee_types::{IntervalFields, IntervalType, SqlError, SqlResult, SqlState, SqlType, vector};
 
 use super::error::from_sql;
 use super::type_names;
@@ -78,6 +79,10 @@ pub fn sql_type_of(ty: &SqlDataType) -> SqlResult<SqlType> {
             SqlType::Timestamptz(second_digits(*digits))
         }
         SqlDataType::Interval { fields: None, precision: None } => SqlType::Interval,
+        SqlDataType::Interval { fields, precision } => {
+            let fields = fields.as_ref().map(interval_fields);
+            SqlType::IntervalOf(IntervalType { fields, digits: second_digits(*precision) })
+        }
         SqlDataType::Regclass => SqlType::Regclass,
         // Made of a constant that has so many dimensions.
         SqlDataType::Array(ArrayElemTypeDef::AngleBracket(of)) => SqlType::Array(Box::new(sql_type_of(of)?)),
@@ -95,12 +100,29 @@ pub fn sql_type_of(ty: &SqlDataType) -> SqlResult<SqlType> {
         SqlDataType::Bit(_) | SqlDataType::BitVarying(_) | SqlDataType::VarBit(_) => {
             return Err(SqlError::unsupported("type bit"));
         }
-        SqlDataType::Interval { .. } => return Err(SqlError::unsupported("an interval type with fields or precision")),
         SqlDataType::TsVector | SqlDataType::TsQuery | SqlDataType::GeometricType(_) => {
             return Err(SqlError::unsupported(format_args!("type {}", ty.to_string().to_lowercase())));
         }
         other => return Err(undefined(&other.to_string().to_lowercase())),
     })
+}
+
+fn interval_fields(fields: &SqlIntervalFields) -> IntervalFields {
+    match fields {
+        SqlIntervalFields::Year => IntervalFields::Year,
+        SqlIntervalFields::Month => IntervalFields::Month,
+        SqlIntervalFields::Day => IntervalFields::Day,
+        SqlIntervalFields::Hour => IntervalFields::Hour,
+        SqlIntervalFields::Minute => IntervalFields::Minute,
+        SqlIntervalFields::Second => IntervalFields::Second,
+        SqlIntervalFields::YearToMonth => IntervalFields::YearToMonth,
+        SqlIntervalFields::DayToHour => IntervalFields::DayToHour,
+        SqlIntervalFields::DayToMinute => IntervalFields::DayToMinute,
+        SqlIntervalFields::DayToSecond => IntervalFields::DayToSecond,
+        SqlIntervalFields::HourToMinute => IntervalFields::HourToMinute,
+        SqlIntervalFields::HourToSecond => IntervalFields::HourToSecond,
+        SqlIntervalFields::MinuteToSecond => IntervalFields::MinuteToSecond,
+    }
 }
 
 /// Declared digits of a second; PostgreSQL takes more than six as six.
@@ -125,8 +147,16 @@ fn dimensions(modifiers: &[String]) -> SqlResult<Option<u16>> {
 fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
     let quoted = name.0.last().and_then(|p| p.as_ident()).is_some_and(|i| i.quote_style.is_some());
     let Some(bare) = bare_name(name) else {
-        let found = if modifiers.is_empty() { type_names::find(&parts(name).unwrap_or_default()) } else { None };
-        return plain(&*found.ok_or_else(|| undefined(&name.to_string()))?);
+        let unknown = || undefined(&name.to_string());
+        let mut parts = parts(name).filter(|_| modifiers.is_empty()).ok_or_else(unknown)?;
+        if let Some(found) = type_names::find(&parts) {
+            return plain(&found);
+        }
+        let element = parts.last().and_then(|last| last.strip_prefix('_')).map(str::to_owned).ok_or_else(unknown)?;
+        parts.pop();
+        parts.push(element);
+        let of = plain(&*type_names::find(&parts).ok_or_else(unknown)?)?;
+        return Ok(SqlType::Array(Box::new(of)));
     };
     if !modifiers.is_empty() && bare != "bpchar" && bare != "vector" {
         return Err(SqlError::syntax(format!("type modifier is not allowed for type \"{bare}\"")));
@@ -173,8 +203,8 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "regtype" => SqlType::Regtype,
         // Functions are told apart by their names alone.
         "regproc" | "regprocedure" => SqlType::Regproc,
-        // Shown by its number: no catalog of ours has a column of it.
-        "regnamespace" | "regrole" => SqlType::Oid,
+        "regnamespace" => SqlType::Regnamespace,
+        "regrole" => SqlType::Regrole,
         // What input functions read: no column is of it.
         "cstring" => SqlType::Text,
         "unknown" => SqlType::Unknown,

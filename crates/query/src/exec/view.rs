@@ -203,6 +203,10 @@ pub trait SessionServices: Send + Sync {
     fn keyspace(&self) -> Option<Arc<perigee_keyspace::Keyspace>> {
         None
     }
+    /// `pg_prepared_statements`
+    fn prepared_statements(&self) -> Vec<NamedStatement> {
+        Vec::new()
+    }
     /// `perigee.compat_gaps`
     fn compat_gaps(&self) -> Vec<CompatGap> {
         Vec::new()
@@ -319,6 +323,21 @@ pub struct AdvisoryLock {
     pub shared: bool,
     /// Until the transaction ends.
     pub transaction: bool,
+}
+
+/// A prepared statement that has a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedStatement {
+    /// Its name.
+    pub name: String,
+    /// What the client sent to make it.
+    pub text: String,
+    /// When: microseconds since 1970 UTC.
+    pub made_micros: i64,
+    /// The oids of its parameters' types.
+    pub parameters: Vec<Oid>,
+    /// Whether PREPARE made it, and not the protocol.
+    pub by_sql: bool,
 }
 
 /// Something that clients have asked this node for and that it does not have.

@@ -82,7 +82,13 @@ fn zero(ty: &SqlType) -> Value {
         SqlType::Int8 => Value::Int8(0),
         SqlType::Float4 => Value::Float4(0.0),
         SqlType::Float8 => Value::Float8(0.0),
-        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => Value::Oid(0),
+        SqlType::Oid
+        | SqlType::Xid
+        | SqlType::Regclass
+        | SqlType::Regtype
+        | SqlType::Regproc
+        | SqlType::Regnamespace
+        | SqlType::Regrole => Value::Oid(0),
         SqlType::Array(_) => Value::Array(Vec::new()),
         SqlType::Text | SqlType::Name | SqlType::InternalChar | SqlType::Varchar(_) => Value::Text(String::new()),
         _ => Value::Null,

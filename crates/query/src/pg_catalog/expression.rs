@@ -298,7 +298,7 @@ impl Names<'_, '_> {
                 Some(known(Node::Constant(format!("'-{digits}'::{}", self.type_text(&ty))), ty))
             }
             (_, SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Numeric(_))
-            | (_, SqlType::Float4 | SqlType::Float8 | SqlType::Interval) => {
+            | (_, SqlType::Float4 | SqlType::Float8 | SqlType::Interval | SqlType::IntervalOf(_)) => {
                 Some(known(Node::Operation("-".to_owned(), None, Box::new(typed.node)), ty))
             }
             _ => None,
@@ -569,11 +569,11 @@ fn sides(left: &SqlType, operator: &str, right: &SqlType) -> Option<(SqlType, Sq
     }
     let known = match operator {
         "+" => {
-            is_moment(left) && matches!(right, SqlType::Interval)
+            is_moment(left) && matches!(right, SqlType::Interval | SqlType::IntervalOf(_))
                 || matches!((left, right), (SqlType::Date, SqlType::Int4) | (SqlType::Int4, SqlType::Date))
         }
         "-" => {
-            is_moment(left) && matches!(right, SqlType::Interval)
+            is_moment(left) && matches!(right, SqlType::Interval | SqlType::IntervalOf(_))
                 || matches!((left, right), (SqlType::Date, SqlType::Int4))
         }
         "=" | "<>" | "<" | "<=" | ">" | ">=" => is_moment(left) && is_moment(right),
@@ -600,14 +600,18 @@ fn arithmetic(left: &SqlType, operator: &str, right: &SqlType) -> Option<SqlType
         (SqlType::Float4 | SqlType::Float8, SqlType::Float4 | SqlType::Float8) => SqlType::Float8,
         (SqlType::Date, SqlType::Date) if operator == "-" => SqlType::Int4,
         (SqlType::Date, SqlType::Int4) | (SqlType::Int4, SqlType::Date) => SqlType::Date,
-        (SqlType::Date, SqlType::Interval) => SqlType::Timestamp(None),
-        (SqlType::Timestamp(_) | SqlType::Timestamptz(_), SqlType::Interval) => left.clone(),
+        (SqlType::Date, SqlType::Interval | SqlType::IntervalOf(_)) => SqlType::Timestamp(None),
+        (SqlType::Timestamp(_) | SqlType::Timestamptz(_), SqlType::Interval | SqlType::IntervalOf(_)) => left.clone(),
         (SqlType::Timestamp(_), SqlType::Timestamp(_)) | (SqlType::Timestamptz(_), SqlType::Timestamptz(_))
             if operator == "-" =>
         {
             SqlType::Interval
         }
-        (SqlType::Interval, SqlType::Interval) if matches!(operator, "+" | "-") => SqlType::Interval,
+        (SqlType::Interval | SqlType::IntervalOf(_), SqlType::Interval | SqlType::IntervalOf(_))
+            if matches!(operator, "+" | "-") =>
+        {
+            SqlType::Interval
+        }
         _ => return None,
     })
 }

@@ -78,13 +78,21 @@ impl ObjectNames {
         functions::object_text(&self.catalog, self.tenant, &self.path, oid, ty)
     }
 
+    /// The array of oids that text means as an array of one of these types.
+    ///
+    /// # Errors
+    /// Those of [`Self::oid`], and `22P02` for what is no array.
+    pub fn oids(&self, text: &str, ty: &SqlType) -> SqlResult<Value> {
+        crate::exec::each_named(text, ty, |name| self.oid(name, ty).map(|oid| oid.0))
+    }
+
     /// The oid that text means as a value of one of these types: a number, `-` for none, or a name.
     ///
     /// # Errors
     /// `42P01`, `42704` for a name of nothing, `0A000` for the name of a function.
     pub fn oid(&self, text: &str, ty: &SqlType) -> SqlResult<Oid> {
         let trimmed = text.trim_ascii();
-        if trimmed == "-" || !trimmed.is_empty() && trimmed.bytes().all(|b| b.is_ascii_digit()) {
+        if crate::exec::is_oid(trimmed) {
             return match perigee_types::text::parse(trimmed, ty)? {
                 Value::Oid(oid) => Ok(Oid(oid)),
                 _ => Err(SqlError::internal("an oid of another type")),

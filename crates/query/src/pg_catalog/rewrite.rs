@@ -98,9 +98,13 @@ fn catalog_cast(cast: &Cast, schema: &DFSchema) -> Option<Expr> {
         (Some(SqlType::Regclass), to) if to.is_string() => "regclassout",
         (Some(SqlType::Regtype), to) if to.is_string() => "regtypeout",
         (Some(SqlType::Regproc), to) if to.is_string() => "regprocout",
+        (Some(SqlType::Regnamespace), to) if to.is_string() => "regnamespaceout",
+        (Some(SqlType::Regrole), to) if to.is_string() => "regroleout",
         (_, SqlType::Regclass) => "regclass",
         (_, SqlType::Regtype) => "regtype",
         (_, SqlType::Regproc) => "regproc",
+        (_, SqlType::Regnamespace) => "regnamespace",
+        (_, SqlType::Regrole) => "regrole",
         _ => return None,
     };
     let function = functions::find(name)?;

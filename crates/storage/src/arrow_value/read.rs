@@ -94,9 +94,13 @@ fn integer(v: i64, ty: &SqlType) -> Value {
     let fits = match ty {
         SqlType::Int2 => i16::try_from(v).map(Value::Int2).ok(),
         SqlType::Int4 => i32::try_from(v).map(Value::Int4).ok(),
-        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
-            u32::try_from(v).map(Value::Oid).ok()
-        }
+        SqlType::Oid
+        | SqlType::Xid
+        | SqlType::Regclass
+        | SqlType::Regtype
+        | SqlType::Regproc
+        | SqlType::Regnamespace
+        | SqlType::Regrole => u32::try_from(v).map(Value::Oid).ok(),
         _ => None,
     };
     fits.unwrap_or(Value::Int8(v))

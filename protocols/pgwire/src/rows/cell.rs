@@ -185,7 +185,10 @@ impl Cell {
             Cell::Int4(a) => format_integer(out, a.value(row)),
             Cell::Int8(a) => format_integer(out, a.value(row)),
             Cell::Oid(a) => match (a.value(row), ty) {
-                (0, SqlType::Regclass | SqlType::Regtype | SqlType::Regproc) => out.push(b'-'),
+                (
+                    0,
+                    SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace | SqlType::Regrole,
+                ) => out.push(b'-'),
                 (oid, _) => format_integer(out, oid),
             },
             Cell::Float4(a) => format_float4(out, a.value(row), settings.extra_float_digits),
@@ -410,7 +413,13 @@ fn integer(out: &mut Vec<u8>, value: i64, ty: &SqlType) -> SqlResult<()> {
     match ty {
         SqlType::Int2 => out.extend_from_slice(&i16::try_from(value).map_err(out_of_range)?.to_be_bytes()),
         SqlType::Int4 => out.extend_from_slice(&i32::try_from(value).map_err(out_of_range)?.to_be_bytes()),
-        SqlType::Oid | SqlType::Xid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc => {
+        SqlType::Oid
+        | SqlType::Xid
+        | SqlType::Regclass
+        | SqlType::Regtype
+        | SqlType::Regproc
+        | SqlType::Regnamespace
+        | SqlType::Regrole => {
             out.extend_from_slice(&u32::try_from(value).map_err(out_of_range)?.to_be_bytes());
         }
         SqlType::Numeric(_) => binary::encode_numeric(out, &Numeric::integer(value)),

@@ -98,9 +98,11 @@ impl Style {
     /// The name that an oid of `ty` is shown as.
     fn name(&self, value: &Value, ty: &SqlType) -> Option<String> {
         match (value, ty, &self.names) {
-            (Value::Oid(oid), SqlType::Regclass | SqlType::Regtype | SqlType::Regproc, Some(names)) => {
-                Some(names.text(Oid(*oid), ty))
-            }
+            (
+                Value::Oid(oid),
+                SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace | SqlType::Regrole,
+                Some(names),
+            ) => Some(names.text(Oid(*oid), ty)),
             _ => None,
         }
     }

@@ -216,7 +216,13 @@ pub(super) fn text_literal(text: &str, to: &SqlType, explicit: bool) -> Result<E
             let session = [SessionValue::TimeZone, SessionValue::Formats, SessionValue::TransactionTime];
             return Ok(call(field, std::iter::once(text).chain(session.map(SessionValue::expr)).collect()));
         }
-        SqlType::Regclass | SqlType::Regtype | SqlType::Regproc if !text.trim().bytes().all(|b| b.is_ascii_digit()) => {
+        SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace | SqlType::Regrole
+            if !text.trim().bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            let text = Expr::Literal(ScalarValue::Utf8View(Some(text.to_owned())), None);
+            return super::catalog::registered(to, text);
+        }
+        SqlType::Array(of) if matches!(**of, SqlType::Regclass | SqlType::Regtype) => {
             let text = Expr::Literal(ScalarValue::Utf8View(Some(text.to_owned())), None);
             return super::catalog::registered(to, text);
         }
@@ -244,7 +250,8 @@ fn depends_on_formats(from: &SqlType, to: &SqlType) -> bool {
             | SqlType::Timetz(_)
             | SqlType::Timestamp(_)
             | SqlType::Timestamptz(_)
-            | SqlType::Interval => true,
+            | SqlType::Interval
+            | SqlType::IntervalOf(_) => true,
             SqlType::Bytea | SqlType::Float4 | SqlType::Float8 => true,
             SqlType::Array(of) => has_formats(of),
             SqlType::Range(of) | SqlType::Multirange(of) => has_formats(&of.subtype()),
@@ -268,9 +275,9 @@ fn arrow_agrees(from: &SqlType, to: &SqlType) -> bool {
         | (T::Timestamp(_), T::Date | T::Timestamp(None))
         | (T::Timestamptz(_), T::Timestamptz(None))
         | (T::Time(_), T::Time(None))
-        | (T::Int4 | T::Int8, T::Oid | T::Regclass | T::Regtype | T::Regproc)
-        | (T::Oid, T::Regclass | T::Regtype | T::Regproc)
-        | (T::Regclass | T::Regtype | T::Regproc, T::Oid | T::Int4 | T::Int8) => true,
+        | (T::Int4 | T::Int8, T::Oid | T::Regclass | T::Regtype | T::Regproc | T::Regnamespace | T::Regrole)
+        | (T::Oid, T::Regclass | T::Regtype | T::Regproc | T::Regnamespace | T::Regrole)
+        | (T::Regclass | T::Regtype | T::Regproc | T::Regnamespace | T::Regrole, T::Oid | T::Int4 | T::Int8) => true,
         // Text of any kind is text; only a length, or the rules of json, ask for more.
         (T::Text | T::Varchar(_) | T::Char(_) | T::Name | T::Unknown, T::Text | T::Varchar(None) | T::Unknown) => true,
         (T::Array(from), T::Array(to)) => arrow_agrees(from, to) || from == to,

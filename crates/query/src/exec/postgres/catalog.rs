@@ -10,28 +10,108 @@ use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, TenantId, Value
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
-use super::function::{Call, Function, overload};
+use super::function::{Call, Eval, Function, overload};
 use crate::exec::error::from_sql;
 use crate::exec::view::ReadView;
 
-/// The call that turns a name into the oid that a `reg…` type holds.
+/// The call that turns a name, or the text of an array of names, into what a `reg…` type or an array of it holds.
 pub(super) fn registered(to: &SqlType, name: Expr) -> Result<Expr> {
     let udf = match to {
         SqlType::Regclass => regclass(),
         SqlType::Regtype => regtype(),
+        SqlType::Regnamespace => plain("regnamespace", SqlType::Regnamespace, |a, c| {
+            plain_of(a[0].as_str().unwrap_or_default(), c, &SqlType::Regnamespace)
+        }),
+        SqlType::Regrole => {
+            plain("regrole", SqlType::Regrole, |a, c| plain_of(a[0].as_str().unwrap_or_default(), c, &SqlType::Regrole))
+        }
+        SqlType::Array(of) if **of == SqlType::Regclass => regclasses(),
+        SqlType::Array(of) if **of == SqlType::Regtype => regtypes(),
         other => return Err(from_sql(SqlError::unsupported(format_args!("a {other} by name")))),
     };
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![name])))
 }
 
 fn regclass() -> Arc<ScalarUDF> {
-    let eval = |a: &[Value], c: &Call<'_>| {
-        let name = a[0].as_str().unwrap_or_default();
-        relation(name, c.view()?)
-            .map(|oid| Value::Oid(oid.0))
-            .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")))
-    };
+    let eval = |a: &[Value], c: &Call<'_>| class_named(a[0].as_str().unwrap_or_default(), c).map(Value::Oid);
     Function::new("regclass", vec![overload(&[SqlType::Text], SqlType::Regclass, eval)]).volatile().udf()
+}
+
+fn regclasses() -> Arc<ScalarUDF> {
+    let eval = |a: &[Value], c: &Call<'_>| {
+        each_named(a[0].as_str().unwrap_or_default(), &SqlType::Regclass, |name| class_named(name, c))
+    };
+    let of = SqlType::Array(Box::new(SqlType::Regclass));
+    Function::new("regclass", vec![overload(&[SqlType::Text], of, eval)]).volatile().udf()
+}
+
+fn plain(name: &str, ty: SqlType, eval: Eval) -> Arc<ScalarUDF> {
+    Function::new(name, vec![overload(&[SqlType::Text], ty, eval)]).volatile().udf()
+}
+
+fn plain_of(name: &str, call: &Call<'_>, ty: &SqlType) -> SqlResult<Value> {
+    let view = call.view()?;
+    plain_object_named(&view.snapshot.catalog, view.session.tenant, name, ty).map(|oid| Value::Oid(oid.0))
+}
+
+/// The schema or role that a text names, as SQL writes names, or `-` for none.
+///
+/// # Errors
+/// `3F000`, `42704` where there is none of the name.
+pub(crate) fn plain_object_named(catalog: &Catalog, tenant: TenantId, text: &str, ty: &SqlType) -> SqlResult<Oid> {
+    if text.trim_ascii() == "-" {
+        return Ok(Oid(0));
+    }
+    plain_object(catalog, tenant, text, ty).ok_or_else(|| match ty {
+        SqlType::Regnamespace => {
+            SqlError::new(SqlState::InvalidSchemaName, format!("schema \"{text}\" does not exist"))
+        }
+        _ => SqlError::new(SqlState::UndefinedObject, format!("role \"{text}\" does not exist")),
+    })
+}
+
+/// The schema or role that a text names, where there is one.
+pub(crate) fn plain_object(catalog: &Catalog, tenant: TenantId, text: &str, ty: &SqlType) -> Option<Oid> {
+    let parts = name_parts(text)?;
+    let [name] = parts.as_slice() else { return None };
+    match ty {
+        SqlType::Regnamespace => catalog.schema(tenant, name).map(|schema| schema.oid),
+        _ => catalog.role(name).map(|role| role.oid),
+    }
+}
+
+fn regtypes() -> Arc<ScalarUDF> {
+    let eval = |a: &[Value], _: &Call<'_>| each_named(a[0].as_str().unwrap_or_default(), &SqlType::Regtype, type_named);
+    let of = SqlType::Array(Box::new(SqlType::Regtype));
+    Function::new("regtype", vec![overload(&[SqlType::Text], of, eval)]).udf()
+}
+
+fn class_named(name: &str, call: &Call<'_>) -> SqlResult<u32> {
+    relation(name, call.view()?)
+        .map(|oid| oid.0)
+        .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")))
+}
+
+/// The text of an array whose elements are numbers, `-` for none, or names, as an array of oids.
+///
+/// # Errors
+/// `22P02` for what is no array of one dimension, and what `named` says of a name.
+pub(crate) fn each_named(text: &str, ty: &SqlType, named: impl Fn(&str) -> SqlResult<u32>) -> SqlResult<Value> {
+    let Value::Array(elements) = perigee_types::text::parse(text, &SqlType::Array(Box::new(SqlType::Text)))? else {
+        return Err(SqlError::internal("an array that is none"));
+    };
+    let oid = |element: Value| match element.as_str() {
+        None => Ok(Value::Null),
+        Some(name) if is_oid(name) => perigee_types::text::parse(name, ty),
+        Some(name) => named(name).map(Value::Oid),
+    };
+    elements.into_iter().map(oid).collect::<SqlResult<_>>().map(Value::Array)
+}
+
+/// Whether the text of a `reg…` type says the oid, and not a name.
+pub(crate) fn is_oid(text: &str) -> bool {
+    let text = text.trim_ascii();
+    text == "-" || !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn regtype() -> Arc<ScalarUDF> {
@@ -96,6 +176,7 @@ pub(crate) fn object_named(
             Some(oid) => Ok(oid),
             None => type_named(text).map(Oid),
         },
+        SqlType::Regnamespace | SqlType::Regrole => plain_object_named(catalog, tenant, text, ty),
         other => Err(SqlError::unsupported(format_args!("a {other} by name"))),
     }
 }

@@ -26,14 +26,21 @@ pub(crate) fn common_type(left: &SqlType, right: &SqlType) -> Option<SqlType> {
     }
     match (left, right) {
         (SqlType::Time(_), SqlType::Time(_)) => Some(SqlType::Time(None)),
+        (SqlType::Interval | SqlType::IntervalOf(_), SqlType::Interval | SqlType::IntervalOf(_)) => {
+            Some(SqlType::Interval)
+        }
         (SqlType::Timetz(_), SqlType::Timetz(_) | SqlType::Time(_)) | (SqlType::Time(_), SqlType::Timetz(_)) => {
             Some(SqlType::Timetz(None))
         }
         (SqlType::Oid, number) | (number, SqlType::Oid) if number.is_integer() => Some(SqlType::Oid),
-        (SqlType::Oid, of @ (SqlType::Regclass | SqlType::Regtype | SqlType::Regproc))
-        | (of @ (SqlType::Regclass | SqlType::Regtype | SqlType::Regproc), SqlType::Oid) => {
-            Some(if left == of { of.clone() } else { SqlType::Oid })
-        }
+        (
+            SqlType::Oid,
+            of @ (SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace | SqlType::Regrole),
+        )
+        | (
+            of @ (SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace | SqlType::Regrole),
+            SqlType::Oid,
+        ) => Some(if left == of { of.clone() } else { SqlType::Oid }),
         (SqlType::Vector(_), SqlType::Vector(_)) => Some(SqlType::Vector(None)),
         (
             SqlType::Address(AddressType::Inet | AddressType::Cidr),

@@ -304,7 +304,7 @@ pub(in crate::exec) fn same_bytes(left: &SqlType, right: &SqlType) -> bool {
 fn is_plain_record(ty: &DataType) -> bool {
     let DataType::Struct(fields) = ty else { return false };
     fields.iter().all(|field| match SqlType::of_field(field) {
-        SqlType::Json | SqlType::Jsonb | SqlType::Interval | SqlType::Array(_) => false,
+        SqlType::Json | SqlType::Jsonb | SqlType::Interval | SqlType::IntervalOf(_) | SqlType::Array(_) => false,
         SqlType::Record(_) => is_plain_record(field.data_type()),
         _ => !numeric::is_wide(field.data_type()),
     })

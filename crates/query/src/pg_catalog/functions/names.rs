@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use perigee_types::catalog::{Catalog, Object, Returns};
-use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, TenantId, Value};
+use perigee_types::{IntervalType, Oid, SqlError, SqlResult, SqlState, SqlType, TenantId, Value};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::{SystemFunction, function, named, oid_at, oid_of, relation_of, text_at};
-use crate::exec::{domain_of, sql_type_of, with_types};
+use crate::exec::{domain_of, plain_object, plain_object_named, sql_type_of, with_types};
 use crate::pg_catalog::definition;
 use crate::pg_catalog::deparse;
 use crate::pg_catalog::scope::{self, Scope};
@@ -41,9 +41,25 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("to_regproc", 1..=1, SqlType::Regproc, |s, v| {
             Ok(proc_named(s, text_at(v, 0)).map_or(Value::Null, |o| Value::Oid(o.0)))
         }),
-        function("to_regnamespace", 1..=1, SqlType::Oid, to_regnamespace),
-        function("to_regrole", 1..=1, SqlType::Oid, |s, v| {
-            Ok(s.catalog().role(text_at(v, 0)).map_or(Value::Null, |r| Value::Oid(r.oid.0)))
+        function("regnamespace", 1..=1, SqlType::Regnamespace, |s, v| {
+            registered(s, v.first().unwrap_or(&Value::Null), &SqlType::Regnamespace)
+        }),
+        function("regrole", 1..=1, SqlType::Regrole, |s, v| {
+            registered(s, v.first().unwrap_or(&Value::Null), &SqlType::Regrole)
+        }),
+        function("to_regnamespace", 1..=1, SqlType::Regnamespace, |s, v| {
+            Ok(plain_object(s.catalog(), s.session().tenant, text_at(v, 0), &SqlType::Regnamespace)
+                .map_or(Value::Null, |oid| Value::Oid(oid.0)))
+        }),
+        function("to_regrole", 1..=1, SqlType::Regrole, |s, v| {
+            Ok(plain_object(s.catalog(), s.session().tenant, text_at(v, 0), &SqlType::Regrole)
+                .map_or(Value::Null, |oid| Value::Oid(oid.0)))
+        }),
+        function("regnamespaceout", 1..=1, SqlType::Text, |s, v| {
+            Ok(Value::Text(plain_text(s.catalog(), oid_at(v, 0), &SqlType::Regnamespace)))
+        }),
+        function("regroleout", 1..=1, SqlType::Text, |s, v| {
+            Ok(Value::Text(plain_text(s.catalog(), oid_at(v, 0), &SqlType::Regrole)))
         }),
         function("int2vectorout", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(vector_text(v)))),
         function("regclassout", 1..=1, SqlType::Text, |s, v| Ok(Value::Text(class_text(s, oid_at(v, 0))))),
@@ -94,6 +110,10 @@ fn with_modifier(ty: SqlType, modifier: i64) -> SqlType {
         SqlType::Timetz(_) => SqlType::Timetz(u8::try_from(modifier).ok()),
         SqlType::Timestamp(_) => SqlType::Timestamp(u8::try_from(modifier).ok()),
         SqlType::Timestamptz(_) => SqlType::Timestamptz(u8::try_from(modifier).ok()),
+        SqlType::Interval => i32::try_from(modifier)
+            .ok()
+            .and_then(IntervalType::of_modifier)
+            .map_or(SqlType::Interval, SqlType::IntervalOf),
         SqlType::Numeric(_) => {
             SqlType::Numeric(length.map(|bits| ((bits >> 16) as u16, (((bits & 0x7ff) ^ 1024) as i16) - 1024)))
         }
@@ -129,9 +149,22 @@ fn to_regclass(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     Ok(found.map_or(Value::Null, |relation| Value::Oid(relation.oid().0)))
 }
 
-fn to_regnamespace(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
-    let oid = scope.schema_oid(text_at(values, 0));
-    Ok(if oid == Oid(0) { Value::Null } else { Value::Oid(oid.0) })
+/// A schema or a role by its name or its number.
+fn registered(scope: &Scope, value: &Value, ty: &SqlType) -> SqlResult<Value> {
+    if let Some(oid) = oid_of(value) {
+        return Ok(Value::Oid(oid.0));
+    }
+    let name = value.as_str().unwrap_or_default();
+    plain_object_named(scope.catalog(), scope.session().tenant, name, ty).map(|oid| Value::Oid(oid.0))
+}
+
+/// The name of a schema or a role.
+fn plain_text(catalog: &Catalog, oid: Oid, ty: &SqlType) -> String {
+    match (catalog.object(oid), ty) {
+        (Some(Object::Schema(schema)), SqlType::Regnamespace) => deparse::quote_ident(&schema.name),
+        (Some(Object::Role(role)), SqlType::Regrole) => deparse::quote_ident(&role.name),
+        _ => number_text(oid),
+    }
 }
 
 fn regtype(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
@@ -312,6 +345,7 @@ pub(in crate::pg_catalog) fn object_text(
     match ty {
         SqlType::Regtype => return type_text_in(catalog, tenant, path, oid),
         SqlType::Regproc => return proc_text(catalog, tenant, path, oid),
+        SqlType::Regnamespace | SqlType::Regrole => return plain_text(catalog, oid, ty),
         _ => {}
     }
     let (schema, name) = match catalog.object(oid) {

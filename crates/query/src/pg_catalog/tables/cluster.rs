@@ -73,6 +73,21 @@ fn setting_type(value: &str) -> &'static str {
     }
 }
 
+/// `pg_prepared_statements`: how often which kind of plan ran is not counted.
+pub(super) fn prepared_statements(scope: &Scope, rows: &mut Rows) {
+    let statements = scope.session().services.as_ref().map(|services| services.prepared_statements());
+    for statement in statements.into_iter().flatten() {
+        let parameters = statement.parameters.iter().map(|ty| Value::Oid(ty.0)).collect();
+        rows.push([
+            ("name", text(statement.name)),
+            ("statement", text(statement.text)),
+            ("prepare_time", Value::Timestamptz(statement.made_micros)),
+            ("parameter_types", Value::Array(parameters)),
+            ("from_sql", bool(statement.by_sql)),
+        ]);
+    }
+}
+
 /// `pg_stat_activity`. Who is neither the session's role nor a member of it nor of `pg_read_all_stats` sees that it is
 /// there, and not what it does.
 pub(super) fn activity(scope: &Scope, rows: &mut Rows) {

@@ -121,6 +121,7 @@ fn columns(scope: &Scope, rows: &mut Rows) {
                 ("numeric_precision_radix", facts.radix),
                 ("numeric_scale", facts.scale),
                 ("datetime_precision", facts.fraction),
+                ("interval_type", facts.interval),
                 ("domain_catalog", text_or_null(domain.map(|_| database(scope)))),
                 ("domain_schema", text_or_null(domain.map(|ty| scope.schema_name(ty.schema)))),
                 ("domain_name", text_or_null(domain.map(|ty| ty.name.as_str()))),
@@ -163,6 +164,7 @@ struct TypeFacts {
     radix: Value,
     scale: Value,
     fraction: Value,
+    interval: Value,
 }
 
 impl TypeFacts {
@@ -202,9 +204,16 @@ impl TypeFacts {
             | SqlType::Timestamp(digits)
             | SqlType::Timestamptz(digits) => int4(usize::from(digits.unwrap_or(6))),
             SqlType::Interval => int4(6),
+            SqlType::IntervalOf(of) => int4(usize::from(of.digits.unwrap_or(6))),
+            _ => null.clone(),
+        };
+        let interval = match ty {
+            SqlType::IntervalOf(of) if of.fields.is_some() => {
+                text(of.to_string().trim_start_matches("interval ").to_uppercase())
+            }
             _ => null,
         };
-        Self { name, characters, octets, precision, radix, scale, fraction }
+        Self { name, characters, octets, precision, radix, scale, fraction, interval }
     }
 }
 

@@ -81,6 +81,7 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
         "pg_default_acl" => roles::default_acls(scope, &mut rows),
         "pg_db_role_setting" => roles::role_settings(scope, &mut rows),
         "pg_settings" => cluster::settings(scope, &mut rows),
+        "pg_prepared_statements" => cluster::prepared_statements(scope, &mut rows),
         "pg_stat_activity" => cluster::activity(scope, &mut rows),
         "pg_stat_database" => cluster::database_statistics(scope, &mut rows),
         "pg_tables" => lists::tables(scope, &mut rows),

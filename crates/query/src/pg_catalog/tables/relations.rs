@@ -157,7 +157,7 @@ fn alignment(ty: &SqlType) -> &'static str {
         SqlType::Bool | SqlType::InternalChar | SqlType::Name | SqlType::Uuid | SqlType::Unknown => "c",
         SqlType::Int2 => "s",
         SqlType::Array(of) if alignment(of) == "d" => "d",
-        SqlType::Interval => "d",
+        SqlType::Interval | SqlType::IntervalOf(_) => "d",
         _ if ty.type_length() == 8 => "d",
         _ => "i",
     }

@@ -4,6 +4,9 @@
 //! - `a <+> b` (pgvector), which is three tokens, is one operator
 //! - `ROWS FROM (f(a), g(b))`, which PostgreSQL has and sqlparser does not, is `(SELECT f(a), g(b))`: sets of a select list
 //!   go on together
+//! - `interval(3) '1.5 s'`, whose digits sqlparser forgets, is `'1.5 s'::interval(3)`
+//! - `text ARRAY` and `text ARRAY[3]`, types that sqlparser does not read, are `text[]` and `text[3]`
+//! - `JOIN … USING (a) AS j` names the common columns: `USING (a, "\0j")`
 //! - `LATEST ON t PARTITION BY a, b` (QuestDB) is `QUALIFY __latest(t, a, b)`
 //! - `CREATE TABLE t (…) WITH TTL = 7d` is `WITH (ttl = '7d')`
 //! - `ALTER TABLE t RESET (a, b)`, which PostgreSQL has and sqlparser does not, is SET with a value that no text can have
@@ -17,6 +20,9 @@ use super::tokens::word_of;
 /// The function that stands for LATEST ON.
 pub(in crate::sql) const LATEST: &str = "__latest";
 
+/// Before the name that USING gives to a join's common columns: no column's name begins so.
+pub(in crate::sql) const JOIN_NAME_MARK: char = '\0';
+
 /// The value of a storage option that RESET gives.
 pub(in crate::sql) const RESET: &str = "\0";
 
@@ -29,6 +35,9 @@ pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
     asof_joins(tokens);
     latest_on(tokens);
     rows_from(tokens);
+    interval_digits(tokens);
+    using_names(tokens);
+    array_types(tokens);
     if is_words(tokens, 0, &["create"]) {
         ttl_alone(tokens);
     }
@@ -73,6 +82,113 @@ fn reset_options(tokens: &mut Vec<TokenWithSpan>) {
             tokens.splice(name + 1..name + 1, value.map(|token| TokenWithSpan { token, span }));
         }
     }
+}
+
+fn interval_digits(tokens: &mut Vec<TokenWithSpan>) {
+    let begins = |tokens: &[TokenWithSpan], at: usize| {
+        let [_, open, digits, close, text] = &tokens[at..at + 5] else { return false };
+        is_words(tokens, at, &["interval"])
+            && open.token == Token::LParen
+            && matches!(digits.token, Token::Number(..))
+            && close.token == Token::RParen
+            && matches!(text.token, Token::SingleQuotedString(_))
+    };
+    let mut at = 0;
+    while at + 5 <= tokens.len() {
+        if begins(tokens, at) {
+            tokens[at..at + 5].rotate_right(1);
+            let span = tokens[at].span;
+            tokens.insert(at + 1, TokenWithSpan { token: Token::DoubleColon, span });
+        }
+        at += 1;
+    }
+}
+
+fn using_names(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at + 4 < tokens.len() {
+        at += 1;
+        if !is_words(tokens, at - 1, &["using"]) || tokens[at].token != Token::LParen {
+            continue;
+        }
+        let Some(close) = tokens[at..].iter().position(|t| t.token == Token::RParen).map(|length| at + length) else {
+            return;
+        };
+        let columns = tokens[at + 1..close].iter().enumerate().all(|(place, t)| match t.token {
+            Token::Word(_) => place % 2 == 0,
+            Token::Comma => place % 2 == 1,
+            _ => false,
+        });
+        let name = match tokens.get(close + 2).map(|t| &t.token) {
+            Some(Token::Word(name)) if columns && is_words(tokens, close + 1, &["as"]) => fold_word(name),
+            _ => continue,
+        };
+        let span = tokens[close].span;
+        let marked =
+            Word { value: format!("{JOIN_NAME_MARK}{name}"), quote_style: Some('"'), keyword: Keyword::NoKeyword };
+        let mark = [Token::Comma, Token::Word(marked)].map(|token| TokenWithSpan { token, span });
+        tokens.drain(close + 1..close + 3);
+        tokens.splice(close..close, mark);
+    }
+}
+
+/// Types of the system that may stand before `ARRAY[3]`, which begins a value behind any other word.
+const BEFORE_ARRAY: &[&str] = &[
+    "bigint",
+    "boolean",
+    "char",
+    "character",
+    "date",
+    "decimal",
+    "int",
+    "integer",
+    "jsonb",
+    "numeric",
+    "precision",
+    "real",
+    "smallint",
+    "text",
+    "timestamp",
+    "timestamptz",
+    "uuid",
+    "varchar",
+    "varying",
+    "zone",
+];
+
+fn array_types(tokens: &mut Vec<TokenWithSpan>) {
+    let word_at = |tokens: &[TokenWithSpan], at: usize| tokens.get(at).and_then(|t| word_of(&t.token));
+    let mut at = 1;
+    while at < tokens.len() {
+        if !is_words(tokens, at, &["array"]) {
+            at += 1;
+            continue;
+        }
+        let span = tokens[at].span;
+        let before = word_at(tokens, at - 1);
+        match tokens.get(at + 1).map(|t| &t.token) {
+            Some(Token::LBracket) if before.as_deref().is_some_and(|word| BEFORE_ARRAY.contains(&word)) => {
+                tokens.remove(at);
+            }
+            Some(Token::LBracket | Token::LParen) => {}
+            // `IS JSON ARRAY`, `WITH ARRAY WRAPPER` and `AS array` are no types.
+            _ if before.as_deref() == Some("as")
+                || is_words(tokens, at + 1, &["wrapper"])
+                || before.as_deref() == Some("json")
+                    && at > 1
+                    && matches!(word_at(tokens, at - 2).as_deref(), Some("is" | "not")) => {}
+            _ if matches!(tokens[at - 1].token, Token::Word(_) | Token::RParen) => {
+                let brackets = [Token::LBracket, Token::RBracket].map(|token| TokenWithSpan { token, span });
+                tokens.splice(at..=at, brackets);
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+fn fold_word(word: &Word) -> String {
+    if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() }
 }
 
 fn rows_from(tokens: &mut Vec<TokenWithSpan>) {

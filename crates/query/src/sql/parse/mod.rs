@@ -6,6 +6,7 @@
 mod alter;
 mod api_key;
 mod beyond;
+mod block;
 mod copy;
 mod cursor;
 mod dialect;
@@ -30,7 +31,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 pub(super) use self::alter::WITHOUT_EFFECT;
-pub(super) use self::beyond::{LATEST, RESET};
+pub(super) use self::beyond::{JOIN_NAME_MARK, LATEST, RESET};
 pub(crate) use self::dialect::PerigeeDialect;
 use self::position::Text;
 use self::position::at_or_near;
@@ -155,6 +156,7 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
         "set" | "show" | "reset" | "discard" | "listen" | "unlisten" | "notify" | "deallocate" | "execute" => {
             return session::parse(&mut cursor);
         }
+        "do" => return block::parse(&mut cursor),
         "prepare" => return session::prepare(&mut cursor),
         "declare" | "fetch" | "move" | "close" => return cursor::parse(&mut cursor),
         "copy" => return copy::parse(&mut cursor),

@@ -2,12 +2,15 @@
 
 use perigee_plan::command::Discard;
 use perigee_plan::{SessionCommand, TransactionCommand};
-use perigee_types::{SqlError, SqlResult, SqlState};
+use perigee_types::{IntervalFields, IntervalType, SqlError, SqlResult, SqlState};
 use sqlparser::tokenizer::Token;
 
 use super::tokens::{Tokens, word_of};
 use super::transaction::modes;
 use crate::sql::statement::Ast;
+
+/// How far a zone may be from UTC: as far as one that is named by its offset.
+const ZONE_SECONDS_MAX: i64 = 15 * 3600 + 3599;
 
 pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
     let ast = match tokens.next().and_then(word_of).as_deref() {
@@ -55,11 +58,13 @@ fn set(tokens: &mut Tokens) -> SqlResult<Ast> {
         tokens.accept_words(&["session"]);
     }
     let (name, value) = if tokens.accept_words(&["time", "zone"]) {
-        if tokens.accept_words(&["interval"]) {
-            while tokens.next().is_some() {}
-            return Ok(Ast::Unsupported("SET TIME ZONE INTERVAL"));
-        }
-        let value = if tokens.accept_words(&["local"]) { None } else { value_or_default(tokens)? };
+        let value = if tokens.accept_words(&["local"]) {
+            None
+        } else if tokens.accept_words(&["interval"]) {
+            Some(zone_of_interval(tokens)?)
+        } else {
+            value_or_default(tokens)?
+        };
         ("timezone".to_owned(), value)
     } else if tokens.accept_words(&["names"]) {
         ("client_encoding".to_owned(), if tokens.is_done() { None } else { value_or_default(tokens)? })
@@ -72,6 +77,38 @@ fn set(tokens: &mut Tokens) -> SqlResult<Ast> {
         setting_value(tokens)?
     };
     Ok(setting(name, value, local))
+}
+
+/// `'+05:30' HOUR TO MINUTE`: how far clocks are east of UTC, as the POSIX zone that PostgreSQL makes of it.
+fn zone_of_interval(tokens: &mut Tokens) -> SqlResult<String> {
+    let written = tokens.string()?;
+    let named = |fields: &&IntervalFields| tokens.peek_words(&fields.words().split(' ').collect::<Vec<_>>());
+    let fields = IntervalFields::ALL.iter().find(named).copied();
+    for _ in fields.iter().flat_map(|fields| fields.words().split(' ')) {
+        tokens.next();
+    }
+    let offset = IntervalType { fields, digits: None }.parse(&written)?;
+    let invalid = || {
+        let message = format!("invalid value for parameter \"TimeZone\": \"INTERVAL '{written}'\"");
+        SqlError::new(SqlState::InvalidParameterValue, message)
+    };
+    match (offset.months, offset.days) {
+        (0, 0) => {}
+        (0, _) => return Err(invalid().detail("Cannot specify days in time zone interval.")),
+        _ => return Err(invalid().detail("Cannot specify months in time zone interval.")),
+    }
+    let seconds = offset.micros / 1_000_000;
+    if seconds.abs() > ZONE_SECONDS_MAX {
+        return Err(invalid());
+    }
+    let (hours, minutes, rest) = (seconds.abs() / 3600, seconds.abs() / 60 % 60, seconds.abs() % 60);
+    let clock = match (minutes, rest) {
+        (0, 0) => format!("{hours:02}"),
+        (_, 0) => format!("{hours:02}:{minutes:02}"),
+        _ => format!("{hours:02}:{minutes:02}:{rest:02}"),
+    };
+    let (east, west) = if seconds < 0 { ('-', '+') } else { ('+', '-') };
+    Ok(format!("<{east}{clock}>{west}{clock}"))
 }
 
 /// `{ ALL | name, … } { DEFERRED | IMMEDIATE }`

@@ -61,7 +61,6 @@ const COMMANDS: &[&str] = &[
     "CREATE TRANSFORM",
     "CREATE TRIGGER",
     "CREATE USER MAPPING",
-    "DO",
     "DROP ACCESS METHOD",
     "DROP AGGREGATE",
     "DROP CAST",

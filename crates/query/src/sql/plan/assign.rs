@@ -62,7 +62,7 @@ fn made(expr: DfExpr, from: &SqlType, into: &Column, untyped: bool) -> SqlResult
     if !untyped && !assignable(from, to) {
         return Err(type_mismatch(&into.name, to, from));
     }
-    if to.second_digits().is_some() && from != to && !from.is_string() {
+    if to.without_second_digits() != *to && from != to && !from.is_string() {
         // What they become without digits may depend on the session; the digits do not.
         let plain = to.without_second_digits();
         let whole = Column { ty: plain.clone(), ..into.clone() };

@@ -296,6 +296,7 @@ fn session(command: &SessionCommand) -> Planned {
         SessionCommand::Notify { .. } => (None, "NOTIFY"),
         SessionCommand::Prepare { .. } => (None, "PREPARE"),
         SessionCommand::Execute { .. } => (None, "EXECUTE"),
+        SessionCommand::Do(_) => (None, "DO"),
         SessionCommand::Deallocate(None) => (None, "DEALLOCATE ALL"),
         SessionCommand::Deallocate(Some(_)) => (None, "DEALLOCATE"),
         SessionCommand::Declare { .. } => (None, "DECLARE CURSOR"),

@@ -25,7 +25,7 @@ use tree::{Json, Kind};
 pub(super) use assign::assigned;
 pub(crate) use build::JSON_ROW;
 pub(super) use build::{aggregate, aggregates, build_array, build_array_binary, build_object, build_object_binary};
-pub(super) use order::key;
+pub(super) use order::{extreme, key};
 pub(crate) use record::{RECORD, RECORD_SET};
 
 use SqlType as T;

@@ -2,12 +2,13 @@
 //!
 //! Equality, comparisons, ORDER BY, GROUP BY and DISTINCT of jsonb all go by these bytes: `1` and `1.0` have the same.
 
+use std::cmp::Ordering;
 use std::sync::{Arc, LazyLock};
 
 use datafusion::logical_expr::ScalarUDF;
-use perigee_types::{SqlType, Value};
+use perigee_types::{SqlResult, SqlType, Value};
 
-use super::super::function::{Function, overload};
+use super::super::function::{Eval, Function, Parameter, Returns, overload, overload_of};
 use super::normal;
 use super::tree::{Json, Kind};
 
@@ -16,16 +17,42 @@ pub(in crate::exec::postgres) fn key() -> Arc<ScalarUDF> {
     static KEY: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
         Function::new(
             "jsonb_key",
-            vec![overload(&[SqlType::Text], SqlType::Bytea, |args, _| {
-                let source = normal(&args[0])?;
-                let mut out = Vec::with_capacity(source.len() + 8);
-                write(&mut out, &Json::read(&source)?);
-                Ok(Value::Bytea(out))
-            })],
+            vec![overload(&[SqlType::Text], SqlType::Bytea, |args, _| key_of(&args[0]).map(Value::Bytea))],
         )
         .udf()
     });
     Arc::clone(&KEY)
+}
+
+/// GREATEST or LEAST of jsonb: the first of the arguments that no other is beyond; NULLs do not count.
+pub(in crate::exec::postgres) fn extreme(greatest: bool) -> Arc<ScalarUDF> {
+    type Made = LazyLock<Arc<ScalarUDF>>;
+    static GREATEST: Made = LazyLock::new(|| extreme_of("greatest", |args, _| beyond(args, Ordering::Greater)));
+    static LEAST: Made = LazyLock::new(|| extreme_of("least", |args, _| beyond(args, Ordering::Less)));
+    Arc::clone(if greatest { &GREATEST } else { &LEAST })
+}
+
+fn extreme_of(name: &str, eval: Eval) -> Arc<ScalarUDF> {
+    let values = overload_of(vec![Parameter::Any], Returns::Type(SqlType::Jsonb), eval);
+    Function::new(name, vec![values.called_on_null().variadic()]).udf()
+}
+
+fn beyond(values: &[Value], side: Ordering) -> SqlResult<Value> {
+    let mut found: Option<(Vec<u8>, &Value)> = None;
+    for value in values.iter().filter(|value| !value.is_null()) {
+        let key = key_of(value)?;
+        if found.as_ref().is_none_or(|(known, _)| key.cmp(known) == side) {
+            found = Some((key, value));
+        }
+    }
+    Ok(found.map_or(Value::Null, |(_, value)| value.clone()))
+}
+
+fn key_of(value: &Value) -> SqlResult<Vec<u8>> {
+    let source = normal(value)?;
+    let mut out = Vec::with_capacity(source.len() + 8);
+    write(&mut out, &Json::read(&source)?);
+    Ok(out)
 }
 
 /// Objects come last, before them arrays, booleans, numbers, strings and null.

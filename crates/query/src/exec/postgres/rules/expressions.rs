@@ -22,7 +22,9 @@ use super::super::function::{Function, is_enum, is_unknown, undefined_operator};
 use super::super::operators::{adopt, jsonb_key, same_bytes, shrink};
 use super::super::subscripts::SUBSCRIPTED;
 use super::super::text::{self, backslashed};
-use super::super::{arithmetic, cast, datetime, like, meeting, numeric as wide, quantified, ranges, session, sets};
+use super::super::{
+    arithmetic, cast, datetime, json, like, meeting, numeric as wide, quantified, ranges, session, sets,
+};
 use super::numeric;
 use crate::exec::bind::evaluate_constant;
 use crate::exec::error::from_sql;
@@ -255,6 +257,9 @@ impl Rewriter<'_> {
             let types: Vec<SqlType> =
                 call.args.iter().take(asked).filter_map(|arg| self.known(arg).transpose()).collect::<Result<_>>()?;
             let compares = matches!(call.func.name(), "greatest" | "least");
+            if compares && ty == SqlType::Jsonb {
+                call.func = json::extreme(call.func.name() == "greatest");
+            }
             let chosen = Expr::ScalarFunction(call);
             // The first type is the common one of varchar and text; DataFusion says text.
             return Ok(Transformed::yes(match ty {
@@ -487,7 +492,7 @@ impl Rewriter<'_> {
         } else {
             (low, high)
         };
-        let (expr, low, high) = if known == Some(SqlType::Interval) {
+        let (expr, low, high) = if matches!(known, Some(SqlType::Interval | SqlType::IntervalOf(_))) {
             (datetime::interval_length(expr), datetime::interval_length(low), datetime::interval_length(high))
         } else if known.as_ref().is_some_and(ranges::has_key) {
             (ranges::key(expr), ranges::key(low), ranges::key(high))

@@ -10,15 +10,16 @@ use std::collections::{HashMap, HashSet};
 use perigee_types::catalog::Object;
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr, TableFactor,
-    TableWithJoins, Value, With,
+    BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Value, With,
 };
 
 use super::super::columns::expression_name;
 use super::super::names;
 use super::functions;
+use crate::exec::system::system_tables;
 use crate::sql::context::PlanContext;
-use crate::sql::parse::fold;
+use crate::sql::parse::{JOIN_NAME_MARK, fold};
 
 /// A column that a FROM gives, in the order of `*`.
 #[derive(Clone, Debug)]
@@ -29,6 +30,36 @@ struct Output {
     ty: Option<SqlType>,
 }
 
+/// What the common columns of a FROM's joins stand for.
+#[derive(Debug, Default)]
+struct Merged {
+    /// By their names alone.
+    names: HashMap<String, Expr>,
+    /// By the names that `USING (…) AS name` gives to them together.
+    joined: Vec<(String, Vec<Output>)>,
+}
+
+impl Merged {
+    /// What a name stands for that has no table, or that of a join, before it.
+    fn get(&self, expr: &Expr) -> Option<&Expr> {
+        match expr {
+            Expr::Identifier(ident) => self.names.get(&fold(ident)),
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [join, column] => {
+                    let column = fold(column);
+                    self.of_join(&fold(join))?.iter().find(|output| output.name == column).map(|output| &output.expr)
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn of_join(&self, name: &str) -> Option<&[Output]> {
+        self.joined.iter().find(|(join, _)| join == name).map(|(_, outputs)| outputs.as_slice())
+    }
+}
+
 /// Columns of the queries in WITH; `None` where they are not known.
 type Ctes = HashMap<String, Option<Vec<String>>>;
 
@@ -36,7 +67,7 @@ type Ctes = HashMap<String, Option<Vec<String>>>;
 #[derive(Debug, Default)]
 struct Scope {
     /// What names without a table stand for.
-    merged: HashMap<String, Expr>,
+    merged: Merged,
     /// All columns of its FROM, in lower case as they are folded; `None` where they are not known.
     columns: Option<HashSet<String>>,
     /// The names of its own output columns, which ORDER BY sees first.
@@ -81,7 +112,7 @@ impl Joins {
     pub(super) fn enter_select(&mut self, select: &mut Select, context: &PlanContext) -> SqlResult<()> {
         select.from.iter_mut().for_each(derive_aliased);
         let merges = select.from.iter().any(has_using);
-        let inner = self.scopes.iter().any(|scope| !scope.merged.is_empty());
+        let inner = self.scopes.iter().any(|scope| !scope.merged.names.is_empty());
         let mut scope = Scope::default();
         if merges && self.outputs_of(&select.from, context).is_some() {
             let mut outputs = Vec::new();
@@ -91,6 +122,8 @@ impl Joins {
             expand(select, &outputs, &scope.merged);
             scope.columns = Some(outputs.into_iter().map(|output| output.name).collect());
             scope.outputs = select.projection.iter().filter_map(output_name).collect();
+        } else if let Some(name) = select.from.iter().find_map(join_name) {
+            return Err(SqlError::unsupported(format_args!("JOIN … USING (…) AS {name} of relations of this kind")));
         } else if inner {
             let outputs = self.outputs_of(&select.from, context);
             scope.columns = outputs.map(|outputs| outputs.into_iter().map(|output| output.name).collect());
@@ -111,8 +144,11 @@ impl Joins {
 
     /// What a name without a table stands for.
     pub(super) fn merged(&self, expr: &Expr) -> Option<Expr> {
+        if let Expr::CompoundIdentifier(_) = expr {
+            return self.scopes.iter().rev().find_map(|scope| scope.merged.get(expr)).cloned();
+        }
         let Expr::Identifier(ident) = expr else { return None };
-        if self.scopes.iter().all(|scope| scope.merged.is_empty()) {
+        if self.scopes.iter().all(|scope| scope.merged.names.is_empty()) {
             return None;
         }
         let name = fold(ident);
@@ -120,7 +156,7 @@ impl Joins {
             if scope.ordering && scope.outputs.contains(&name) {
                 return None;
             }
-            if let Some(expr) = scope.merged.get(&name) {
+            if let Some(expr) = scope.merged.names.get(&name) {
                 return Some(expr.clone());
             }
             if scope.columns.as_ref().is_none_or(|columns| columns.contains(&name)) {
@@ -157,7 +193,7 @@ impl Joins {
                         SelectItem::Wildcard(_) => {
                             self.outputs_of(&select.from, context)?;
                             for mut table in select.from.clone() {
-                                let outputs = self.merge(&mut table, &mut HashMap::new(), context).ok()?;
+                                let outputs = self.merge(&mut table, &mut Merged::default(), context).ok()?;
                                 columns.extend(outputs.into_iter().map(|output| output.name));
                             }
                         }
@@ -198,15 +234,7 @@ impl Joins {
                 };
                 let columns = match cte {
                     Some(columns) => untyped(columns.clone()?),
-                    None => match names::find(&qualified, context)? {
-                        Object::Table(table) => {
-                            table.columns.iter().map(|column| (column.name.clone(), Some(column.ty.clone()))).collect()
-                        }
-                        Object::View(view) => {
-                            view.columns.iter().map(|(name, ty)| (name.clone(), Some(ty.clone()))).collect()
-                        }
-                        _ => return None,
-                    },
+                    None => relation_columns(&qualified, context)?,
                 };
                 (Some(qualified.1), columns, alias)
             }
@@ -230,12 +258,7 @@ impl Joins {
     }
 
     /// Gives the joins of one FROM item conditions, and collects what their common columns stand for.
-    fn merge(
-        &self,
-        table: &mut TableWithJoins,
-        merged: &mut HashMap<String, Expr>,
-        context: &PlanContext,
-    ) -> SqlResult<Vec<Output>> {
+    fn merge(&self, table: &mut TableWithJoins, merged: &mut Merged, context: &PlanContext) -> SqlResult<Vec<Output>> {
         let mut left = self.merge_factor(&mut table.relation, merged, context)?;
         for join in &mut table.joins {
             let right = self.merge_factor(&mut join.relation, merged, context)?;
@@ -263,13 +286,28 @@ impl Joins {
     fn merge_factor(
         &self,
         factor: &mut TableFactor,
-        merged: &mut HashMap<String, Expr>,
+        merged: &mut Merged,
         context: &PlanContext,
     ) -> SqlResult<Vec<Output>> {
         match factor {
             TableFactor::NestedJoin { table_with_joins, alias: None } => self.merge(table_with_joins, merged, context),
             factor => Ok(self.factor_outputs(factor, context).unwrap_or_default()),
         }
+    }
+}
+
+/// The columns of a table or view, of the system's too.
+fn relation_columns(name: &(Option<String>, String), context: &PlanContext) -> Option<Vec<(String, Option<SqlType>)>> {
+    if let Some(table) = system_tables().table(name.0.as_deref().unwrap_or("pg_catalog"), &name.1) {
+        let schema = table.schema();
+        return Some(schema.fields().iter().map(|f| (f.name().clone(), Some(SqlType::of_field(f)))).collect());
+    }
+    match names::find(name, context)? {
+        Object::Table(table) => {
+            Some(table.columns.iter().map(|column| (column.name.clone(), Some(column.ty.clone()))).collect())
+        }
+        Object::View(view) => Some(view.columns.iter().map(|(name, ty)| (name.clone(), Some(ty.clone()))).collect()),
+        _ => None,
     }
 }
 
@@ -287,18 +325,16 @@ fn common(
     left: Vec<Output>,
     right: Vec<Output>,
     holder: Holder,
-    merged: &mut HashMap<String, Expr>,
+    merged: &mut Merged,
 ) -> SqlResult<(Expr, Vec<Output>)> {
-    let names: Vec<String> = match constraint {
-        JoinConstraint::Using(names) => names
-            .iter()
-            .map(|name| name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default())
-            .collect(),
+    let mut names: Vec<String> = match constraint {
+        JoinConstraint::Using(names) => using_names(names).collect(),
         _ => {
             let shared = left.iter().filter(|l| right.iter().any(|r| r.name == l.name));
             shared.map(|output| output.name.clone()).collect()
         }
     };
+    let join = names.pop_if(|name| name.starts_with(JOIN_NAME_MARK));
     let mut condition: Option<Expr> = None;
     let mut outputs = Vec::new();
     for name in &names {
@@ -314,13 +350,36 @@ fn common(
             Holder::Right if same_type => r.expr.clone(),
             _ => functions::call("coalesce", vec![l.expr.clone(), r.expr.clone()]),
         };
-        merged.insert(name.clone(), expr.clone());
+        merged.names.insert(name.clone(), expr.clone());
         let ty = if same_type { l.ty.clone() } else { None };
         outputs.push(Output { name: name.clone(), expr, ty });
+    }
+    if let Some(join) = join {
+        merged.joined.push((join.trim_start_matches(JOIN_NAME_MARK).to_owned(), outputs.clone()));
     }
     outputs.extend(left.into_iter().chain(right).filter(|output| !names.contains(&output.name)));
     let condition = condition.unwrap_or_else(|| Expr::value(Value::Boolean(true)));
     Ok((condition, outputs))
+}
+
+fn using_names(names: &[ObjectName]) -> impl Iterator<Item = String> {
+    names.iter().map(|name| name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default())
+}
+
+/// The name that a join's USING gives to its common columns.
+fn join_name(table: &TableWithJoins) -> Option<String> {
+    let nested = |factor: &TableFactor| match factor {
+        TableFactor::NestedJoin { table_with_joins, .. } => join_name(table_with_joins),
+        _ => None,
+    };
+    let of_join = |join: &Join| match constraint(&mut join.join_operator.clone()) {
+        Some(JoinConstraint::Using(names)) => {
+            using_names(names).find_map(|name| name.strip_prefix(JOIN_NAME_MARK).map(str::to_owned))
+        }
+        _ => None,
+    };
+    let joined = |join: &Join| nested(&join.relation).or_else(|| of_join(join));
+    nested(&table.relation).or_else(|| table.joins.iter().find_map(joined))
 }
 
 fn the_one<'o>(outputs: &'o [Output], name: &str, side: &str) -> SqlResult<&'o Output> {
@@ -339,22 +398,30 @@ fn the_one<'o>(outputs: &'o [Output], name: &str, side: &str) -> SqlResult<&'o O
 }
 
 /// Writes `*` out, and keeps the names of columns that now are expressions.
-fn expand(select: &mut Select, outputs: &[Output], merged: &HashMap<String, Expr>) {
+fn expand(select: &mut Select, outputs: &[Output], merged: &Merged) {
+    let item = |output: &Output| {
+        let (expr, alias) = (output.expr.clone(), quoted(&output.name));
+        match expr {
+            Expr::CompoundIdentifier(_) => SelectItem::UnnamedExpr(expr),
+            expr => SelectItem::ExprWithAlias { expr, alias },
+        }
+    };
+    let of_join = |name: &ObjectName| match name.0.as_slice() {
+        [name] => merged.of_join(&fold(name.as_ident()?)),
+        _ => None,
+    };
     let projection = std::mem::take(&mut select.projection);
-    for item in projection {
-        match item {
-            SelectItem::Wildcard(_) => {
-                select.projection.extend(outputs.iter().map(|output| {
-                    let (expr, alias) = (output.expr.clone(), quoted(&output.name));
-                    match expr {
-                        Expr::CompoundIdentifier(_) => SelectItem::UnnamedExpr(expr),
-                        expr => SelectItem::ExprWithAlias { expr, alias },
-                    }
-                }));
+    for selected in projection {
+        match selected {
+            SelectItem::Wildcard(_) => select.projection.extend(outputs.iter().map(item)),
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(ref name), _)
+                if let Some(outputs) = of_join(name) =>
+            {
+                select.projection.extend(outputs.iter().map(item));
             }
-            SelectItem::UnnamedExpr(Expr::Identifier(ident)) if merged.contains_key(&fold(&ident)) => {
-                let alias = quoted(&fold(&ident));
-                select.projection.push(SelectItem::ExprWithAlias { expr: Expr::Identifier(ident), alias });
+            SelectItem::UnnamedExpr(expr) if merged.get(&expr).is_some() => {
+                let alias = quoted(&expression_name(&expr));
+                select.projection.push(SelectItem::ExprWithAlias { expr, alias });
             }
             other => select.projection.push(other),
         }

@@ -16,6 +16,7 @@ mod system_columns;
 mod user_functions;
 pub(super) mod values;
 mod whole_rows;
+mod wildcards;
 mod windows;
 
 use std::ops::ControlFlow;
@@ -144,6 +145,7 @@ impl VisitorMut for Rewrite<'_> {
                 return ControlFlow::Break(error);
             }
         }
+        wildcards::named_as_in_from(select, self.context);
         self.relations.push(system_columns::relations(&select.from, self.context));
         self.rows.push(whole_rows::relations(&select.from, self.context));
         system_columns::name(&mut select.projection);

@@ -32,7 +32,10 @@ impl Scope<'_> {
                 if depends_on_session(to) || (explicit && has_length(to)) {
                     return Ok(cast(Expr::Literal(Value::Text(value)), SqlType::Text, to, explicit));
                 }
-                if matches!(to, SqlType::Regclass | SqlType::Regtype | SqlType::Regproc) {
+                if matches!(
+                    to,
+                    SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace | SqlType::Regrole
+                ) {
                     return Err(Stop::Relational);
                 }
                 Ok(Expr::Literal(text::parse(&value, to)?))
@@ -66,7 +69,10 @@ impl Scope<'_> {
     /// `expr::to`
     pub(super) fn explicit_cast(&mut self, bound: Bound, to: &SqlType) -> Result<Bound, Stop> {
         let (expr, from) = bound;
-        if matches!(to, SqlType::Regclass | SqlType::Regtype | SqlType::Regproc) {
+        if matches!(
+            to,
+            SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace | SqlType::Regrole
+        ) {
             return Err(Stop::Relational);
         }
         if from == SqlType::Unknown {
@@ -179,6 +185,9 @@ fn implicit(from: &SqlType, to: &SqlType) -> bool {
 /// Whether INSERT and UPDATE cast from one type to another by themselves.
 pub(in crate::sql::plan) fn assignable(from: &SqlType, to: &SqlType) -> bool {
     use SqlType::{Date, InternalChar, Interval, Json, Jsonb, Oid, Time, Timestamp, Timestamptz, Timetz, Unknown};
+    if let SqlType::IntervalOf(_) = to {
+        return assignable(&from.without_second_digits(), &Interval);
+    }
     if from == to || *from == Unknown || (number_rank(from).is_some() && number_rank(to).is_some()) {
         return true;
     }
@@ -202,11 +211,17 @@ pub(in crate::sql::plan) fn assignable(from: &SqlType, to: &SqlType) -> bool {
         | (Time(_), Interval | Time(_) | Timetz(_))
         | (Timestamptz(_), Timetz(_))
         | (Timetz(_), Time(_) | Timetz(_))
-        | (Interval, Time(_))
+        | (Interval | SqlType::IntervalOf(_), Interval | Time(_))
         | (Json, Jsonb)
         | (Jsonb, Json) => true,
-        (from, Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc) => from.is_integer() || *from == Oid,
-        (Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc, to) => {
+        (
+            from,
+            Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace | SqlType::Regrole,
+        ) => from.is_integer() || *from == Oid,
+        (
+            Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace | SqlType::Regrole,
+            to,
+        ) => {
             matches!(to, SqlType::Int4 | SqlType::Int8)
         }
         _ => false,
