@@ -20,7 +20,7 @@ fn texts_are_split_into_statements() {
     check("select 1; select ';' ;", Ok(&["select 1", "select ';'"]));
     check("  select 'ä;' -- x\n; commit", Ok(&["select 'ä;'", "commit"]));
     check("select $$a;b$$;select e'\\';'", Ok(&["select $$a;b$$", "select e'\\';'"]));
-    check("do $$ begin; end $$; vacuum", Ok(&["do $$ begin; end $$", "vacuum"]));
+    check("do $$ begin null; end $$; vacuum", Ok(&["do $$ begin null; end $$", "vacuum"]));
 }
 
 #[test]
