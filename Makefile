@@ -30,12 +30,13 @@ run: build
 	$(PERIGEE_BIN) node $(ARGS)
 
 # Tests start the binary of the dev profile. It is built together with them: by itself it would want other features of its
-# dependencies, and build them all once more.
+# dependencies, and build them all once more. One test more at a time than processors: half of their time they wait.
+TEST_THREADS ?= $(shell expr $$(nproc) + 1)
 TEST_BIN := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/perigee
 test: tools
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --no-fail-fast --no-run
-	PERIGEE_BIN=$(TEST_BIN) $(CARGO) test --locked --workspace --no-fail-fast
+	PERIGEE_BIN=$(TEST_BIN) RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked --workspace --no-fail-fast
 
 lint: tools-cc
 	$(CARGO) fmt --all --check
@@ -49,6 +50,7 @@ integration: tools build
 	integration/crash/run
 	integration/crash/definitions
 	integration/backup/run
+	integration/azure/run
 	integration/aggregates/run
 	integration/pgbench/run
 	integration/index/run
@@ -59,6 +61,7 @@ integration: tools build
 	integration/redis/run
 	integration/redis/many_keys
 	integration/rest/run
+	integration/grpc/run
 	integration/cluster/failover
 	integration/haproxy/run
 	integration/cluster/simulation
@@ -67,6 +70,8 @@ integration: tools build
 	integration/cluster/torture $(ROUNDS)
 	integration/differential/run
 	integration/tpch/run $(SF)
+	integration/tiers/run 5000000
+	integration/tiers/bytes
 	$(MAKE) check-aarch64
 
 ROUNDS ?= 20
@@ -77,6 +82,8 @@ bench: tools build
 	integration/bench/pg
 	integration/bench/redis
 	integration/bench/etcd
+	integration/bench/lake $(SF)
+	integration/bench/ingest 1000000
 
 # ring, zstd and mimalloc bring C; a type check for another processor needs its C compiler and library.
 check-aarch64:
@@ -89,7 +96,7 @@ tools-cc:
 	@integration/tools cc
 
 tools:
-	@integration/tools cc psql pgbench postgres15 python redis redis-py pyarrow moto
+	@integration/tools cc psql pgbench postgres15 python redis redis-py pyarrow moto lake
 
 clean:
 	$(CARGO) clean

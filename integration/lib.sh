@@ -107,3 +107,33 @@ venv() {
     [ -x "$PYTHON" ] || python3 -m venv "$WORK/venv"
     "$PYTHON" -m pip install --quiet --disable-pip-version-check "$@"
 }
+
+# as_postgres COMMAND: PostgreSQL refuses to run as root.
+as_postgres() { if [ "$(id -u)" -eq 0 ]; then su postgres -s /bin/bash -c "$*"; else bash -c "$*"; fi; }
+
+# start_postgres: Debian's PostgreSQL with a cluster of its own, as a server is set up: fsync on. Sets PID and PORT.
+start_postgres() {
+    local bin cluster
+    bin="$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)"
+    # Outside of .work, whose parents the postgres user may not be allowed to enter.
+    cluster="$(mktemp -d)"
+    FOLDERS+=("$cluster")
+    chmod 755 "$cluster"
+    mkdir "$cluster/run"
+    if [ "$(id -u)" -eq 0 ]; then chown -R postgres "$cluster"; fi
+    PORT="$(free_port)"
+    as_postgres "'$bin/initdb' -D '$cluster/data' -A trust -U postgres -E UTF8 --locale=C >/dev/null"
+    as_postgres "exec '$bin/postgres' -D '$cluster/data' -p $PORT -k '$cluster/run' -c listen_addresses=127.0.0.1 \
+        -c fsync=on -c synchronous_commit=on -c shared_buffers=1GB -c max_wal_size=4GB -c wal_compression=off" \
+        >"$cluster/log" 2>&1 &
+    until psql -X -q -h 127.0.0.1 -p "$PORT" -U postgres -c 'SELECT 1' postgres >/dev/null 2>&1; do sleep 0.2; done
+    PID="$(head -n 1 "$cluster/data/postmaster.pid")"
+    PIDS+=("$PID")
+}
+
+# stop_postgres: ends it.
+stop_postgres() {
+    kill -INT "$PID"
+    while kill -0 "$PID" 2>/dev/null; do sleep 0.1; done
+    forget "$PID"
+}

@@ -67,6 +67,13 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Files with cold rows below a folder: not what is made of them for others.
+#[must_use]
+pub fn cold_files(folder: &Path) -> Vec<PathBuf> {
+    let exported = |path: &Path| path.components().any(|part| part.as_os_str() == "iceberg");
+    files(folder).into_iter().filter(|path| !exported(path)).collect()
+}
+
 /// Files of a folder with this extension.
 #[must_use]
 pub fn files_of(folder: &Path, extension: &str) -> Vec<PathBuf> {

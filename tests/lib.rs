@@ -11,8 +11,8 @@
 pub mod admin;
 pub mod backups;
 pub mod bank;
+pub mod bucket;
 pub mod grpc;
-pub mod s3;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -93,6 +93,65 @@ def asyncpg_enums():
 
 
 @check
+def composites():
+    from psycopg.types.composite import CompositeInfo, register_composite
+
+    with psycopg.connect(DSN, autocommit=True) as conn:
+        conn.execute("DROP TYPE IF EXISTS item CASCADE; CREATE TYPE item AS (name text, price numeric, tags text[])")
+        conn.execute("CREATE TABLE items_held (id int PRIMARY KEY, what item, more item[])")
+        info = CompositeInfo.fetch(conn, "item")
+        equal(info.field_names, ("name", "price", "tags"))
+        register_composite(info, conn)
+        pen = info.python_type("pen", decimal.Decimal("1.50"), ["a b", None])
+        for binary in (False, True):
+            with conn.cursor(binary=binary) as cur:
+                conn.execute("TRUNCATE items_held")
+                values = "(1, %b, %b)" if binary else "(1, %s, %s)"
+                cur.execute("INSERT INTO items_held VALUES " + values, (pen, [pen]))
+                equal(cur.execute("SELECT what, more, (what).price FROM items_held").fetchone(), (pen, [pen], pen.price))
+
+    async def run():
+        conn = await asyncpg.connect(host=HOST, port=PORT, user="postgres", database="postgres")
+        row = ("ink", decimal.Decimal("2"), None)
+        await conn.execute("INSERT INTO items_held VALUES (2, $1, $2)", row, [row])
+        equal(await conn.fetchrow("SELECT what, more FROM items_held WHERE id = 2"), (row, [row]))
+        await conn.execute("DROP TYPE item CASCADE; DROP TABLE items_held")
+        await conn.close()
+
+    asyncio.run(run())
+
+
+@check
+def asyncpg_types_of_their_own():
+    """Bit strings, geometric types, pg_lsn, and the types of extensions, which it asks the server about."""
+
+    async def run():
+        conn = await asyncpg.connect(host=HOST, port=PORT, user="postgres", database="postgres")
+        for name, value in [
+            ("bit(3)", asyncpg.BitString("101")),
+            ("varbit", asyncpg.BitString("1011")),
+            ("point", asyncpg.Point(1, -2.5)),
+            ("box", asyncpg.Box((3, 4), (1, 2))),
+            ("path", asyncpg.Path((1, 2), (3, 4), is_closed=False)),
+            ("polygon", asyncpg.Polygon((1, 2), (3, 4), (5, 6))),
+            ("circle", asyncpg.Circle((1, 2), 3)),
+            ("lseg", asyncpg.LineSegment((1, 2), (3, 4))),
+            ("line", asyncpg.Line(1, 2, 3)),
+            ("pg_lsn", 5),
+            ("citext", "Foo"),
+            ("ltree", "a.b"),
+            ("hstore", '"a"=>"1"'),
+            ("point[]", [asyncpg.Point(1, 2), None]),
+        ]:
+            equal(await conn.fetchval(f"SELECT $1::{name}", value), value)
+        await conn.set_builtin_type_codec("hstore", codec_name="pg_contrib.hstore", schema="pg_catalog")
+        equal(await conn.fetchval("SELECT $1::hstore", {"a": "1", "b": None}), {"a": "1", "b": None})
+        await conn.close()
+
+    asyncio.run(run())
+
+
+@check
 def psycopg_types():
     with psycopg.connect(DSN, autocommit=True) as conn:
         for binary in (False, True):

@@ -4,9 +4,9 @@ use std::fs;
 
 use perigee_testkit::Cluster;
 
-use super::PATIENCE;
 use super::faults::options;
 use super::load::Load;
+use super::{PATIENCE, until};
 
 /// Three nodes with faults that are in force on one of them while a file of its name is in the folder; `own` is for that node alone.
 fn faulty(
@@ -44,6 +44,24 @@ fn suffer(mut cluster: Cluster, folder: &tempfile::TempDir, ends: bool) {
         load.progress(20, "behind the fault");
     }
     load.check();
+}
+
+/// It would refuse the writes of all.
+#[tokio::test]
+async fn a_leader_whose_disk_is_nearly_full_lets_another_lead() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = [("PERIGEE_FAULTS_FREE", "100000000"), ("PERIGEE_STORAGE__DISK_RESERVE", "256MiB")];
+    let cluster = faulty(&folder, &faults, |_| None);
+    let full = cluster.leader().unwrap();
+    let client = cluster.servers()[(full + 1) % 3].client().await.unwrap();
+    client.batch_execute("CREATE TABLE t (a int)").await.unwrap();
+    fs::write(folder.path().join(format!("n{}", full + 1)), "").unwrap();
+    until("another member leads", || {
+        let leader = cluster.leader();
+        async move { leader.is_ok_and(|leader| leader != full) }
+    })
+    .await;
+    until("rows are written", || async { client.batch_execute("INSERT INTO t VALUES (1)").await.is_ok() }).await;
 }
 
 #[test]

@@ -10,7 +10,8 @@ use perigee_testkit::Cluster;
 use super::{at_itself, has_rows, options, until};
 
 /// Writes another text of the same length into the log of a node that is down, with all checksums and hashes as they have to be. What
-/// stands behind it stays, or one record of it only.
+/// stands behind it stays, or one record of it only. What the node has noted of attestations is gone: there may have been one of this
+/// record already, or none yet.
 pub(crate) fn forge(cluster: &Cluster, number: usize, text: &[u8], other: &[u8], rest_stays: bool) {
     let folder = cluster.servers()[number].data_dir();
     let files: Arc<dyn Files> = Arc::new(SystemFiles);
@@ -36,6 +37,9 @@ pub(crate) fn forge(cluster: &Cluster, number: usize, text: &[u8], other: &[u8],
     log.sync().unwrap();
     log.append(&records[1..], last).unwrap();
     log.close().unwrap();
+    for fact in ["meta/attested", "meta/anchors"] {
+        drop(std::fs::remove_file(folder.join(fact)));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

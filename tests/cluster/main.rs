@@ -14,6 +14,8 @@ mod redis;
 mod repair;
 mod rest;
 mod sql;
+mod tiering;
+mod traces;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -212,6 +214,22 @@ async fn a_leader_that_stops_hands_over() -> Result<(), TestkitError> {
     assert!(!exit.log.contains("no other member has taken over"), "{}", exit.log);
     assert_ne!(cluster.leader()?, leader);
     cluster.server(leader).restart()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_leader_without_the_others_waits_between_two_tries_and_stops_when_told() -> Result<(), TestkitError> {
+    // As loud as openraft is: each try is a line.
+    let mut cluster = Cluster::start(&options().env("PERIGEE_TELEMETRY__LEVEL", "warn"))?;
+    let leader = cluster.leader()?;
+    for number in (0..3).filter(|number| *number != leader) {
+        cluster.server(number).kill();
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let lines = cluster.servers()[leader].log().lines().count();
+    assert!(lines < 10_000, "{lines} lines");
+    let exit = cluster.server(leader).stop()?;
+    assert_eq!(exit.status.code(), Some(0), "{}", exit.log);
     Ok(())
 }
 

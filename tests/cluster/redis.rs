@@ -73,6 +73,15 @@ fn every_node_takes_every_command() {
     }
 }
 
+fn until_one_waits(cluster: &Cluster, number: usize) {
+    let started = Instant::now();
+    while !String::from_utf8_lossy(&connect(cluster, number).line("INFO clients").bytes().unwrap())
+        .contains("blocked_clients:1")
+    {
+        assert!(started.elapsed() < PATIENCE, "nobody waits");
+    }
+}
+
 #[test]
 fn who_waits_on_one_node_is_served_by_a_push_on_another() {
     let cluster = Cluster::start(&options()).unwrap();
@@ -80,12 +89,7 @@ fn who_waits_on_one_node_is_served_by_a_push_on_another() {
     let (waiting, pushing) = ((leader + 1) % 3, (leader + 2) % 3);
     let (mut waits, mut pushes) = (connect(&cluster, waiting), connect(&cluster, pushing));
     waits.send(&perigee_testkit::resp::command(&["BLPOP", "jobs", "0"])).unwrap();
-    let started = Instant::now();
-    while !String::from_utf8_lossy(&connect(&cluster, waiting).line("INFO clients").bytes().unwrap())
-        .contains("blocked_clients:1")
-    {
-        assert!(started.elapsed() < PATIENCE);
-    }
+    until_one_waits(&cluster, waiting);
     assert_eq!(pushes.line("RPUSH jobs one"), Value::Integer(1));
     let got = waits.receive();
     assert_eq!(got.items().unwrap()[1].bytes(), Some(b"one".to_vec()));
@@ -222,6 +226,8 @@ fn waits_end_with_the_leader_and_writes_are_refused_without_a_majority() {
     waits.send(&perigee_testkit::resp::command(&["BLPOP", "jobs", "0"])).unwrap();
     let mut writes = connect(&cluster, two);
     assert_eq!(writes.line("SET a 1"), ok());
+    until_one_waits(&cluster, one);
+    // Also at the leader.
     thread::sleep(Duration::from_millis(300));
     cluster.server(leader).kill();
     let ended = waits.receive();

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use perigee_testkit::{Server, TestkitError, binary, copy_folder};
 use perigee_tests::backups::{
-    PATIENCE, archived, each, files, files_of, good, last, logs, metric, perigee, restore, sum, url, wait_archived,
-    wait_base,
+    PATIENCE, archived, cold_files, each, files, files_of, good, last, logs, metric, perigee, restore, sum, url,
+    wait_archived, wait_base,
 };
 
 use crate::steps::{Steps, points};
@@ -234,7 +234,7 @@ async fn a_kill_at_each_step_of_a_restore_leaves_nothing_that_starts() {
         let client = copy.client().await.unwrap();
         client.batch_execute("CALL perigee.collect_cold_files()").await.unwrap();
         let named = client.value("SELECT sum(files)::text FROM perigee.tiers WHERE tier = 'cold'").await.unwrap();
-        assert_eq!(files(&to.join("cold")).len().to_string(), named, "step {point}");
+        assert_eq!(cold_files(&to.join("cold")).len().to_string(), named, "step {point}");
         drop((client, copy));
         fs::remove_dir_all(&to).unwrap();
     }

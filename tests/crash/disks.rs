@@ -105,6 +105,34 @@ async fn a_clock_that_jumps_stops_nobody() {
     }
 }
 
+/// Others may fill the disk whatever the node keeps free of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_waits_for_room_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = [("PERIGEE_FAULTS_FREE", "1000000"), ("PERIGEE_STORAGE__CHECKPOINT_INTERVAL", "1s")];
+    let mut server = faulty(&folder, &faults).start().unwrap();
+    let client = server.client().await.unwrap();
+    client.batch_execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)").await.unwrap();
+    std::fs::write(folder.path().join("broken"), "").unwrap();
+    until(&client, "INSERT INTO t VALUES (2)", Some("53100")).await;
+    until(&client, "CHECKPOINT", Some("53100")).await;
+    client.batch_execute("TRUNCATE t").await.unwrap();
+    // Its own have come due meanwhile.
+    let started = Instant::now();
+    while !server.log().contains("a checkpoint does not fit on the disk") {
+        assert!(started.elapsed() < Duration::from_secs(30), "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(client.value("SELECT count(*) FROM t").await.unwrap(), "0");
+    std::fs::remove_file(folder.path().join("broken")).unwrap();
+    until(&client, "INSERT INTO t VALUES (3)", None).await;
+    until(&client, "CHECKPOINT", None).await;
+    drop(client);
+    server.kill();
+    server.restart().unwrap();
+    assert_eq!(server.client().await.unwrap().value("SELECT a FROM t").await.unwrap(), "3");
+}
+
 /// Runs a statement until it ends with `code` (none: well): the node asks for the free space once a second.
 async fn until(client: &Client, sql: &str, code: Option<&str>) {
     let started = Instant::now();
@@ -149,7 +177,9 @@ async fn below_the_reserve_only_what_frees_space_is_written() {
             until(&client, sql, Some("53100")).await;
         }
         assert_eq!(client.value("SELECT count(*) FROM t WHERE b = 'row'").await.unwrap(), "1000");
-        assert_eq!(http::get(server.ops(), "/ready").unwrap().0, 200, "who frees space must find a way in");
+        let (status, ready) = http::get(server.ops(), "/ready").unwrap();
+        assert_eq!(status, 200, "who frees space must find a way in: {ready}");
+        assert!(ready.contains("\"status\":\"degraded\""), "{ready}");
         until(&client, "DELETE FROM t WHERE a <= 500", (!deletes).then_some("53100")).await;
         until(&client, "TRUNCATE u", None).await;
         until(&client, "DROP TABLE v", None).await;

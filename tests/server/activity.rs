@@ -59,6 +59,13 @@ async fn sessions_see_each_other() {
     assert_eq!(seen("two").await, "one|first|<insufficient privilege>");
     assert!(seen("watcher").await.contains("secret"));
     assert!(seen("one").await.contains("secret"));
+    let own = format!(
+        "SELECT concat_ws('|', role, application_name, state, statement, connected_at <= transaction_started_at, port > 0) \
+         FROM perigee.sessions WHERE process_id = {id}"
+    );
+    assert_eq!(admin.value(&own).await.unwrap(), "one|first|idle in transaction|SELECT 'secret'|t|t");
+    let (stranger, ..) = session(&server, "two", "other").await;
+    assert_eq!(stranger.query_one(&own, &[]).await.unwrap().get::<_, String>(0), "one|first");
     drop(one);
     until(&admin, &format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {id}"), "0").await;
 }
@@ -158,8 +165,10 @@ async fn slow_statements_are_logged() {
     let server = options.start().unwrap();
     let admin = server.client().await.unwrap();
     admin.batch_execute("CREATE ROLE app LOGIN; ALTER ROLE app SET log_min_duration_statement = 0").await.unwrap();
-    admin.batch_execute("SELECT 'quick'; SELECT pg_sleep(0.3), 'long'").await.unwrap();
+    admin.batch_execute("SELECT pg_sleep(0.3), 'long'").await.unwrap();
     admin.query("SELECT pg_sleep(0.3), 'prepared'", &[]).await.unwrap();
+    // However slow the machine is.
+    admin.batch_execute("SET log_min_duration_statement = '1h'; SELECT 'quick'").await.unwrap();
     admin.batch_execute("SET log_min_duration_statement = -1; SELECT pg_sleep(0.3), 'unwanted'").await.unwrap();
     let (app, ..) = session(&server, "app", "worker").await;
     app.batch_execute("SELECT 'by role'; SELECT 'PASSWORD'; SELECT 1/0").await.unwrap_err();

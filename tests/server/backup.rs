@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use perigee_testkit::Client;
 use perigee_tests::backups::{
-    PATIENCE, archived, archived_every, bases, each, files, files_of, good, last, logs, perigee, restore, sum, url,
-    wait_archived, wait_base,
+    PATIENCE, archived, archived_every, bases, cold_files, each, files, files_of, good, last, logs, perigee, restore,
+    sum, url, wait_archived, wait_base,
 };
 
 /// A base backup of a node without an archive: tables of all tiers and keys, by SQL and by the command.
@@ -133,7 +133,7 @@ async fn a_restored_cluster_leaves_its_original_alone() {
              CALL perigee.migrate('t', 'cold'); CALL perigee.backup()",
     )
     .await;
-    let of_original = files(&bucket);
+    let of_original = cold_files(&bucket);
     let want = sum(&server).await;
     let to = folder.path().join("restored");
     let setting = folder.path().join("perigee.toml");

@@ -291,3 +291,40 @@ fn a_shell_is_told_how_to_complete() {
         assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains(part), "{shell}");
     }
 }
+
+#[test]
+fn a_queue_waits_for_the_node_and_is_flushed_in_order() {
+    let mut server = server();
+    prints(&server, &["-e", "CREATE TABLE q (n bigserial, text text)"], "");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("queue");
+    let queue = file.to_str().unwrap();
+    let add = |server: &Server, text: &str| {
+        run(server, &["--queue", queue, "-e", &format!("INSERT INTO q (text) VALUES ('{text}')")], "")
+    };
+    server.kill();
+    for text in ["a", "b"] {
+        let said = add(&server, text);
+        assert_eq!(said.code, Some(0), "{}", said.error);
+        assert!(said.error.contains("to be done"), "{}", said.error);
+    }
+    let waiting = std::fs::read(&file).unwrap();
+    server.restart().unwrap();
+    assert_eq!(add(&server, "c").out, "INSERT 0 1\nINSERT 0 1\nINSERT 0 1\n");
+    assert_eq!(std::fs::read(&file).unwrap(), b"");
+    let all = || prints(&server, &["--format", "csv", "-e", "SELECT string_agg(text, '' ORDER BY n) AS s FROM q"], "");
+    assert_eq!(all(), "s\nabc\n");
+    // A client that was killed before it could note what was done: the node knows. And a line that was cut off.
+    std::fs::write(&file, [&waiting[..], b"{\"key\": \"x"].concat()).unwrap();
+    assert_eq!(add(&server, "d").code, Some(0));
+    assert_eq!(all(), "s\nabcd\n");
+    // What the node refuses for good is told, and left out.
+    let said = run(&server, &["--queue", queue], "INSERT INTO nothing VALUES (1); INSERT INTO q (text) VALUES ('e')");
+    assert_eq!(said.code, Some(1), "{}", said.error);
+    assert!(said.error.contains("nothing"), "{}", said.error);
+    assert_eq!(all(), "s\nabcde\n");
+    assert_eq!(std::fs::read(&file).unwrap(), b"");
+    assert_eq!(run(&server, &["--queue", queue, "-e", "BEGIN"], "").code, Some(2));
+    std::fs::write(&file, "what is this\n").unwrap();
+    assert_eq!(add(&server, "f").code, Some(2));
+}

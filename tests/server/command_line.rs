@@ -30,6 +30,16 @@ fn versions_and_configurations_are_shown() {
 }
 
 #[test]
+fn a_reader_that_goes_early_is_no_panic() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(binary::perigee().unwrap());
+    let output = command.args(["config", "print"]).stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(141));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
 fn sizes_and_layers_of_settings() {
     let print = ["config", "print"];
     check(&["config", "check", "--hot-memory", "256MB"], 0, "memory 768MB of which 256MB hot");
@@ -197,4 +207,28 @@ fn certificates_that_are_there_are_left_alone() {
     assert!(folder.path().join("ca/n2.key").is_file());
     std::fs::remove_file(folder.path().join("ca/n1.crt")).unwrap();
     check(&["cert", "node", "--dir", dir, "--missing", "n1"], 2, "n1.key");
+}
+
+/// A folder without a node takes statements, and is the same folder as a node's.
+#[tokio::test]
+async fn a_folder_takes_statements_without_ports() {
+    let mut server = perigee_tests::server();
+    let dir = server.data_dir().to_str().unwrap().to_owned();
+    let alone = ["single-node", "--data-dir", &dir, "--memory", "512MB"];
+    let run = |statements: &[&str], code: i32, part: &str| check(&[&alone[..], statements].concat(), code, part);
+    run(&["-e", "SELECT 1"], 3, "in use");
+    server
+        .client()
+        .await
+        .unwrap()
+        .batch_execute("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)")
+        .await
+        .unwrap();
+    server.kill();
+    run(&["--format", "csv", "-e", "INSERT INTO t VALUES (2); SELECT sum(a) FROM t"], 0, "sum\n3");
+    run(&["-e", "BEGIN; INSERT INTO t VALUES (3); COMMIT; INSERT INTO t VALUES (3)"], 1, "23505");
+    run(&["-e", "\\d t"], 0, "t_pkey");
+    run(&["--peers", "n1=127.0.0.1:1,n2=127.0.0.1:2,n3=127.0.0.1:3", "-e", "SELECT 1"], 2, "peers");
+    server.restart().unwrap();
+    assert_eq!(server.client().await.unwrap().value("SELECT sum(a) FROM t").await.unwrap(), "6");
 }

@@ -66,7 +66,8 @@ async fn statements_of_many_relations_are_answered_or_refused() {
     let server = perigee_tests::server();
     let client = server.client().await.unwrap();
     client.batch_execute("CREATE TABLE large (id int PRIMARY KEY, v text)").await.unwrap();
-    let shapes: [(&str, fn(usize) -> String); 5] = [
+    type Shape = fn(usize) -> String;
+    let shapes: [(&str, Shape); 5] = [
         ("joins", joins),
         ("left joins", left_joins),
         ("WITH", with_chain),

@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 
 use perigee_testkit::{Client, ServerOptions, binary};
 use perigee_tests::backups::{PATIENCE, metric};
-use perigee_tests::s3::{FAULTS, Fault, S3};
+use perigee_tests::bucket::{Bucket, FAULTS, Fault, Service};
 use perigee_tests::wait_for;
 
 /// A node with its cold rows, and its backups, in a bucket.
-fn on(s3: &S3) -> ServerOptions {
-    let mut options = perigee_tests::options().env("PERIGEE_COLD__URL", s3.url("cold"));
-    options.environment.extend(s3.environment());
+fn on(bucket: &Bucket) -> ServerOptions {
+    let mut options = perigee_tests::options().env("PERIGEE_COLD__URL", bucket.url("cold"));
+    options.environment.extend(bucket.environment());
     options
 }
 
 /// `perigee` with the bucket at hand.
-fn perigee(s3: &S3, arguments: &[&str]) -> (String, bool) {
+fn perigee(bucket: &Bucket, arguments: &[&str]) -> (String, bool) {
     let mut command = Command::new(binary::perigee().unwrap());
-    let output = command.args(arguments).envs(s3.environment()).output().unwrap();
+    let output = command.args(arguments).envs(bucket.environment()).output().unwrap();
     (String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(), output.status.success())
 }
 
@@ -45,11 +45,22 @@ async fn answers(client: &Client) -> Vec<Vec<Vec<Option<String>>>> {
     answers
 }
 
-/// Each fourth request fails, in all ways; besides, parts of long files are lost on their way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_that_fails_now_and_then_loses_nothing() {
-    let s3 = tokio::task::block_in_place(S3::start);
-    let options = on(&s3).env("PERIGEE_BACKUP__URL", s3.url("backups")).env("PERIGEE_BACKUP__INTERVAL", "200ms");
+    fails_now_and_then(Service::S3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "integration/azure/run puts down what it needs"]
+async fn azure_that_fails_now_and_then_loses_nothing() {
+    fails_now_and_then(Service::Azure).await;
+}
+
+/// Each fourth request fails, in all ways; besides, parts of long files are lost on their way.
+async fn fails_now_and_then(service: Service) {
+    let bucket = tokio::task::block_in_place(|| Bucket::start(service));
+    let options =
+        on(&bucket).env("PERIGEE_BACKUP__URL", bucket.url("backups")).env("PERIGEE_BACKUP__INTERVAL", "200ms");
     let mut server = tokio::task::block_in_place(|| options.start().unwrap());
     let client = server.client().await.unwrap();
     let create = "CREATE TABLE t (id int8 PRIMARY KEY, body bytea); CREATE TABLE small (id int8 PRIMARY KEY, v int8);
@@ -61,16 +72,16 @@ async fn a_bucket_that_fails_now_and_then_loses_nothing() {
         client.batch_execute(&format!("INSERT INTO t VALUES {}", rows.join(","))).await.unwrap();
     }
     let before = answers(&client).await;
-    s3.break_every(4);
+    bucket.break_every(4);
     for fault in [Fault::CutRequest, Fault::SlowDown, Fault::LostAnswer] {
-        s3.break_next("partNumber=", fault);
+        bucket.break_next(bucket.part(), fault);
     }
     for sql in ["CALL perigee.migrate('t', 'cold')", "CALL perigee.migrate('small', 'cold')", "CHECKPOINT"] {
         client.batch_execute(sql).await.unwrap();
     }
     assert_eq!(answers(&client).await, before, "cold");
-    let in_parts = s3.met().iter().filter(|(_, request)| request.contains("partNumber=")).count();
-    assert!(in_parts >= 3, "no part of an upload was lost: {:?}", s3.met());
+    let in_parts = bucket.met().iter().filter(|(_, request)| request.contains(bucket.part())).count();
+    assert!(in_parts >= 3, "no part of an upload was lost: {:?}", bucket.met());
     let changes = "UPDATE small SET v = -v WHERE id % 100 = 1; DELETE FROM small WHERE id % 50 = 0;
         INSERT INTO small SELECT g, g FROM generate_series(20001, 21000) g; CALL perigee.migrate('small', 'cold')";
     for sql in changes.split(';') {
@@ -88,13 +99,13 @@ async fn a_bucket_that_fails_now_and_then_loses_nothing() {
     assert_eq!(answers(&client).await, changed, "compacted");
     // Until each fault has met something.
     let begun = Instant::now();
-    while FAULTS.iter().any(|fault| s3.met().iter().all(|(met, _)| met != fault)) {
+    while FAULTS.iter().any(|fault| bucket.met().iter().all(|(met, _)| met != fault)) {
         assert_eq!(answers(&client).await, changed);
         client
             .batch_execute("INSERT INTO small SELECT 1 + max(id), 0 FROM small; DELETE FROM small WHERE id > 21000")
             .await
             .unwrap();
-        assert!(begun.elapsed() < PATIENCE, "{:?}", s3.met());
+        assert!(begun.elapsed() < PATIENCE, "{:?}", bucket.met());
     }
     assert!(metric(&server, "perigee_object_store_failures_total") > 0);
     assert!(
@@ -105,22 +116,32 @@ async fn a_bucket_that_fails_now_and_then_loses_nothing() {
     tokio::task::block_in_place(|| server.stop()).unwrap();
 
     // The backup is as whole as the rows, and comes back through the same troubles.
-    let url = s3.url("backups");
-    let verified = tokio::task::block_in_place(|| perigee(&s3, &["backup", "verify", "--url", &url]));
+    let url = bucket.url("backups");
+    let verified = tokio::task::block_in_place(|| perigee(&bucket, &["backup", "verify", "--url", &url]));
     assert!(verified.1 && verified.0.contains("all is well"), "{}", verified.0);
     let to = server.scratch().join("restored");
     let to_text = to.to_str().unwrap();
-    let restored = tokio::task::block_in_place(|| perigee(&s3, &["restore", "--url", &url, "--data-dir", to_text]));
+    let restored = tokio::task::block_in_place(|| perigee(&bucket, &["restore", "--url", &url, "--data-dir", to_text]));
     assert!(restored.1, "{}", restored.0);
     let copy = tokio::task::block_in_place(|| perigee_tests::options().on(&to).start().unwrap());
     assert_eq!(answers(&copy.client().await.unwrap()).await, changed);
 }
 
-/// While the bucket is away only what needs it fails, and says so; what age moves there waits, and goes on by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_that_is_away_holds_up_cold_rows_alone() {
-    let s3 = tokio::task::block_in_place(S3::start);
-    let mut server = tokio::task::block_in_place(|| on(&s3).start().unwrap());
+    is_away(Service::S3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "integration/azure/run puts down what it needs"]
+async fn azure_that_is_away_holds_up_cold_rows_alone() {
+    is_away(Service::Azure).await;
+}
+
+/// While the bucket is away only what needs it fails, and says so; what age moves there waits, and goes on by itself.
+async fn is_away(service: Service) {
+    let bucket = tokio::task::block_in_place(|| Bucket::start(service));
+    let mut server = tokio::task::block_in_place(|| on(&bucket).start().unwrap());
     let client = server.client().await.unwrap();
     let create = "CREATE TABLE cold (id int8 PRIMARY KEY, v text); CREATE TABLE aging (id int8 PRIMARY KEY, v text);
         CREATE TABLE hot (id int8 PRIMARY KEY); INSERT INTO hot VALUES (1);
@@ -129,20 +150,25 @@ async fn a_bucket_that_is_away_holds_up_cold_rows_alone() {
     client.batch_execute("CALL perigee.migrate('cold', 'cold')").await.unwrap();
     client.batch_execute("CHECKPOINT").await.unwrap();
     drop(client);
-    s3.set_away(true);
+    bucket.set_away(true);
     // It starts without the bucket too.
     tokio::task::block_in_place(|| server.kill());
     tokio::task::block_in_place(|| server.restart()).unwrap();
     let client = server.client().await.unwrap();
     client.batch_execute("ALTER TABLE aging SET (tier = 'cold')").await.unwrap();
-    for sql in [
+    // Each tries for a while: all at once.
+    let asks = [
         "SELECT sum(length(v)) FROM cold",
         "SELECT v FROM cold WHERE id = 7",
         "UPDATE cold SET v = 'x' WHERE v = 'v7'",
         "CALL perigee.migrate('aging', 'cold')",
         "CALL perigee.compact('cold')",
-    ] {
-        let error = client.batch_execute(sql).await.unwrap_err();
+    ];
+    let asks = asks.map(|sql| {
+        let server = &server;
+        async move { (sql, server.client().await.unwrap().batch_execute(sql).await.unwrap_err()) }
+    });
+    for (sql, error) in futures::future::join_all(asks).await {
         let told = error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error:?}"));
         // The rows of `aging` may be on their way by themselves.
         let busy = told.code().code() == "55006" && sql.contains("aging");
@@ -170,7 +196,7 @@ async fn a_bucket_that_is_away_holds_up_cold_rows_alone() {
     };
     assert_eq!(client.value(&rows_of("aging")).await.unwrap(), "0", "nothing moves");
 
-    s3.set_away(false);
+    bucket.set_away(false);
     assert_eq!(client.value("SELECT v FROM cold WHERE id = 7").await.unwrap(), "v7");
     assert_eq!(client.value("SELECT count(*) FROM cold").await.unwrap(), "10000");
     // All but the row that was young when the others moved.

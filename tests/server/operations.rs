@@ -12,7 +12,15 @@ async fn a_node_says_how_it_is() {
     let (code, body) = get(&server, "/health");
     let body: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!((code, body["status"].as_str(), body["id"].as_str()), (200, Some("ok"), Some("n1")), "{body}");
-    assert_eq!(get(&server, "/ready").0, 200);
+    let (code, body) = get(&server, "/ready");
+    let ready: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((code, &ready["ready"]), (200, &true.into()), "{ready}");
+    for check in ["disk", "memory", "data_directory", "log", "quorum"] {
+        let check = &ready["checks"][check];
+        assert!(check["duration_ms"].is_f64() && check["detail"].is_string(), "{ready}");
+        assert!(matches!(check["status"].as_str(), Some("ok" | "degraded")), "{ready}");
+    }
+    assert_eq!(ready["checks"]["quorum"]["status"], "ok");
     assert_eq!(get(&server, "/nothing").0, 404);
 
     server.client().await.unwrap().batch_execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)").await.unwrap();
@@ -112,4 +120,31 @@ fn an_idle_node_writes_nothing() {
         written() == before
     };
     assert!((0..20).any(|_| is_silent()), "a node that nobody uses goes on writing");
+}
+
+#[tokio::test]
+async fn statements_and_metrics_are_seen_in_sql_by_who_may() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    client.batch_execute("CREATE TABLE q (a int PRIMARY KEY, b text); CREATE ROLE ann LOGIN; CREATE ROLE eve LOGIN; GRANT pg_read_all_stats TO ann").await.unwrap();
+    for number in 0..5 {
+        client.batch_execute(&format!("INSERT INTO q VALUES ({number}, 'x')")).await.unwrap();
+    }
+    assert!(client.batch_execute("INSERT INTO q VALUES (4, 'x')").await.is_err());
+    client.batch_execute("ALTER ROLE eve PASSWORD 'it is a secret'").await.unwrap();
+    let inserted = "SELECT calls || ' ' || errors || ' ' || CASE WHEN total_ms >= max_ms AND max_ms >= mean_ms AND mean_ms > 0 THEN 'times' ELSE 'no' END
+        FROM perigee.queries WHERE query = 'INSERT INTO q VALUES ($1, $2)'";
+    assert_eq!(client.value(inserted).await.unwrap(), "6 1 times");
+    let secrets =
+        "SELECT count(*) FROM perigee.queries WHERE query LIKE '%it is a secret%' AND query NOT LIKE '%LIKE%'";
+    assert_eq!(client.value(secrets).await.unwrap(), "0");
+    let errors =
+        "SELECT value FROM perigee.metrics WHERE name = 'perigee_errors_total' AND labels = 'sqlstate=\"23505\"'";
+    assert_eq!(client.value(errors).await.unwrap(), "1");
+    let seen = "SELECT (SELECT count(*) > 0 FROM perigee.queries) AND (SELECT count(*) > 50 FROM perigee.metrics)";
+    for (role, sees) in [("ann", "t"), ("eve", "f")] {
+        client.batch_execute(&format!("SET ROLE {role}")).await.unwrap();
+        assert_eq!(client.value(seen).await.unwrap(), sees, "{role}");
+        client.batch_execute("RESET ROLE").await.unwrap();
+    }
 }

@@ -1,8 +1,9 @@
 //! Passwords and TLS.
 
+use std::path::Path;
 use std::process::Command;
 
-use perigee_testkit::{Client, Server};
+use perigee_testkit::{Client, Server, binary};
 use perigee_tests::options;
 
 const PASSWORD: &str = "correct horse";
@@ -118,4 +119,173 @@ async fn connections_are_encrypted_when_there_is_a_certificate() {
     // Without encryption there is nothing to bind to.
     let output = psql("sslmode=disable channel_binding=require");
     assert!(!output.status.success());
+}
+
+/// A certificate for `localhost`, and its key.
+fn write_pair(folder: &Path, name: &str) {
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.join(format!("{name}.crt")), pair.cert.pem()).unwrap();
+    std::fs::write(folder.join(format!("{name}.key")), pair.signing_key.serialize_pem()).unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_on_sighup() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["old", "new", "server"] {
+        write_pair(folder.path(), name);
+    }
+    let put = |name: &str, ending: &str| {
+        std::fs::copy(path(&format!("{name}.{ending}")), path(&format!("server.{ending}"))).unwrap();
+    };
+    put("old", "crt");
+    put("old", "key");
+    let server = options()
+        .env("PERIGEE_SECURITY__TLS_CERTIFICATE", path("server.crt").to_str().unwrap())
+        .env("PERIGEE_SECURITY__TLS_KEY", path("server.key").to_str().unwrap())
+        .env("PERIGEE_SECURITY__AUTHENTICATION", "scram-sha-256")
+        .env("PERIGEE_SECURITY__SUPERUSER_PASSWORD", PASSWORD)
+        .start()
+        .unwrap();
+    // libpq checks the certificate, and that the password is bound to it.
+    let trusts = |name: &str| {
+        let connection = format!(
+            "host=localhost hostaddr=127.0.0.1 port={} user=postgres dbname=postgres sslmode=verify-full \
+             channel_binding=require sslrootcert={}",
+            server.pg().port(),
+            path(&format!("{name}.crt")).display()
+        );
+        let mut command = Command::new("psql");
+        command.args(["-X", "-A", "-t", "-c", "SELECT 1", &connection]).env("PGPASSWORD", PASSWORD);
+        command.output().unwrap().status.success()
+    };
+    assert!(trusts("old") && !trusts("new"));
+    let until = |done: &dyn Fn() -> bool| {
+        let since = std::time::Instant::now();
+        while !done() {
+            assert!(since.elapsed() < std::time::Duration::from_secs(60), "{}", server.log());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    // A key that is not the certificate's changes nothing.
+    put("new", "crt");
+    server.signal("HUP").unwrap();
+    until(&|| server.log().contains("the TLS certificate stays as it was"));
+    assert!(trusts("old"));
+    put("new", "key");
+    server.signal("HUP").unwrap();
+    until(&|| trusts("new"));
+    assert!(!trusts("old"));
+}
+
+#[tokio::test]
+async fn log_lines_are_chosen_anew_on_sighup_and_go_to_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let settings = |level: &str| {
+        let text = format!("[telemetry]\nlevel = \"{level}\"\nfile = {:?}\n", path("node.log"));
+        std::fs::write(path("perigee.toml"), text).unwrap();
+    };
+    settings("info,slow=off");
+    let server = options().flag(&["--config", path("perigee.toml").to_str().unwrap()]).start().unwrap();
+    let log = || std::fs::read_to_string(path("node.log")).unwrap();
+    let hears = |words: &str| {
+        let since = std::time::Instant::now();
+        while !log().contains(words) {
+            assert!(since.elapsed() < std::time::Duration::from_secs(60), "{words}: {}", log());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    let client = server.client().await.unwrap();
+    client.batch_execute("SET log_min_duration_statement = 0; SELECT 'quiet'").await.unwrap();
+    settings("loud");
+    server.signal("HUP").unwrap();
+    hears("the settings are wrong");
+    settings("info,slow=info");
+    server.signal("HUP").unwrap();
+    hears("telemetry.level was read again");
+    client.batch_execute("SELECT 'heard'").await.unwrap();
+    hears("SELECT 'heard'");
+    assert!(!log().contains("SELECT 'quiet'"), "{}", log());
+}
+
+#[tokio::test]
+async fn clients_show_certificates_where_they_have_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let perigee = |arguments: &[&str]| {
+        let output = Command::new(binary::perigee().unwrap()).args(arguments).env("PGPASSWORD", PASSWORD).output();
+        let output = output.unwrap();
+        (output.status.success(), format!("{output:?}"))
+    };
+    // Two authorities: one signs for clients, the other one is anybody's.
+    for dir in ["ours", "theirs"] {
+        assert!(perigee(&["cert", "authority", "--dir", &path(dir)]).0);
+        assert!(perigee(&["cert", "node", "--dir", &path(dir), "localhost"]).0);
+    }
+    let server = options()
+        .with_rest()
+        .with_grpc()
+        .with_redis()
+        .env("PERIGEE_SECURITY__TLS_CERTIFICATE", path("ours/localhost.crt"))
+        .env("PERIGEE_SECURITY__TLS_KEY", path("ours/localhost.key"))
+        .env("PERIGEE_SECURITY__TLS_CLIENT_AUTHORITY", path("ours/authority.crt"))
+        .env("PERIGEE_SECURITY__AUTHENTICATION", "scram-sha-256")
+        .env("PERIGEE_SECURITY__SUPERUSER_PASSWORD", PASSWORD)
+        .start()
+        .unwrap();
+    // Whose certificate is shown, if any; and whether that lets the client in.
+    let cases = [(Some("ours"), true), (Some("theirs"), false), (None, false)];
+    for (whose, expected) in cases {
+        let pair = whose.map(|dir| (path(&format!("{dir}/localhost.crt")), path(&format!("{dir}/localhost.key"))));
+        let authority = path("ours/authority.crt");
+
+        let shows = pair.as_ref().map_or("sslcert=none".to_owned(), |(crt, key)| format!("sslcert={crt} sslkey={key}"));
+        let connection = format!(
+            "host=localhost hostaddr=127.0.0.1 port={} user=postgres dbname=postgres sslmode=verify-full sslrootcert={authority} {shows}",
+            server.pg().port()
+        );
+        let mut psql = Command::new("psql");
+        let output = psql.args(["-X", "-A", "-t", "-c", "SELECT 1", &connection]).env("PGPASSWORD", PASSWORD).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.success(), expected, "psql {whose:?}: {output:?}");
+
+        let mut curl = Command::new("curl");
+        curl.args([
+            "-s",
+            "--cacert",
+            &authority,
+            "-u",
+            &format!("postgres:{PASSWORD}"),
+            "-H",
+            "Content-Type: text/plain",
+        ]);
+        curl.args(["-d", "SELECT 1", "-o", "/dev/null", "-w", "%{http_code}"]);
+        if let Some((crt, key)) = &pair {
+            curl.args(["--cert", crt, "--key", key]);
+        }
+        let output = curl.arg(format!("https://localhost:{}/v1/sql", server.rest().port())).output().unwrap();
+        assert_eq!(output.stdout == b"200", expected, "curl {whose:?}: {output:?}");
+
+        let address = format!("localhost:{}", server.grpc().port());
+        let mut arguments = vec!["client", "--address", &address, "-U", "postgres", "--tls-authority", &authority];
+        if let Some((crt, key)) = &pair {
+            arguments.extend(["--tls-certificate", crt, "--tls-key", key]);
+        }
+        arguments.extend(["-e", "SELECT 1"]);
+        let (done, said) = perigee(&arguments);
+        assert_eq!(done, expected, "perigee client {whose:?}: {said}");
+
+        let mut redis = Command::new("redis-cli");
+        redis.args(["-h", "localhost", "-p", &server.redis().port().to_string(), "--tls", "--cacert", &authority]);
+        redis.args(["--no-auth-warning", "-a", PASSWORD]);
+        if let Some((crt, key)) = &pair {
+            redis.args(["--cert", crt, "--key", key]);
+        }
+        let output = redis.arg("PING").output().unwrap();
+        assert_eq!(output.stdout == b"PONG\n", expected, "redis-cli {whose:?}: {output:?}");
+    }
+    // No way around it without TLS.
+    let plain = Client::with(&config(&server, "postgres", Some(PASSWORD))).await;
+    assert_eq!(code(plain), "28000");
 }

@@ -146,6 +146,70 @@ async fn a_running_statement_is_canceled() {
     assert_eq!(client.value("SELECT 1").await.unwrap(), "1");
 }
 
+/// A query whose plan takes long, and whose answer does not.
+fn slow_to_plan() -> String {
+    let mut sql = "WITH a0 AS (SELECT 1 AS x)".to_owned();
+    for level in 1..=11 {
+        let below = level - 1;
+        sql += &format!(", a{level} AS (SELECT p.x FROM a{below} p JOIN a{below} q ON p.x = q.x)");
+    }
+    sql + " SELECT count(*) FROM a11"
+}
+
+#[tokio::test]
+async fn planning_is_canceled() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    let slow = slow_to_plan();
+    client.batch_execute("SET statement_timeout = '50ms'").await.unwrap();
+    let state = |error: tokio_postgres::Error| error.code().map(|code| code.code().to_owned()).unwrap_or_default();
+    assert_eq!(code(&client, &format!("PREPARE p AS {slow}")).await, "57014", "by its time");
+    assert_eq!(client.prepare(&slow).await.map(drop).map_err(state), Err("57014".to_owned()), "that of Parse");
+    client.batch_execute("SET statement_timeout = 0").await.unwrap();
+    let cancel = client.cancel_token();
+    let canceling = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        cancel.cancel_query(NoTls).await.unwrap();
+    });
+    assert_eq!(code(&client, &format!("PREPARE p AS {slow}")).await, "57014", "by request");
+    canceling.await.unwrap();
+    assert_eq!(client.value("SELECT count(*) FROM pg_prepared_statements WHERE name = 'p'").await.unwrap(), "0");
+}
+
+#[tokio::test]
+async fn a_statement_waits_for_each_of_many_who_change_its_rows() {
+    let server = perigee_tests::server();
+    let one = server.client().await.unwrap();
+    one.batch_execute(
+        "CREATE TABLE t (a int PRIMARY KEY, b int); INSERT INTO t SELECT i, 0 FROM generate_series(1, 25) i",
+    )
+    .await
+    .unwrap();
+    for (sql, left) in [
+        ("UPDATE t SET b = b + 100", "25 rows, sum 2525"),
+        ("MERGE INTO t USING (VALUES (1)) v(x) ON b > 0 WHEN MATCHED THEN UPDATE SET b = b + 100", "25 rows, sum 5050"),
+        ("SELECT a FROM t FOR UPDATE", "25 rows, sum 5075"),
+        ("DELETE FROM t WHERE b > 0", "0 rows, sum "),
+    ] {
+        let mut others = Vec::new();
+        for a in 1..=25 {
+            let other = server.client().await.unwrap();
+            other.batch_execute(&format!("BEGIN; UPDATE t SET b = b + 1 WHERE a = {a}")).await.unwrap();
+            others.push(other);
+        }
+        let waiter = server.client().await.unwrap();
+        let waiting = tokio::spawn(async move { waiter.batch_execute(sql).await });
+        let active = format!("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = '{sql}'");
+        perigee_tests::wait_for(&one, &active, "1").await;
+        for other in others {
+            other.batch_execute("COMMIT").await.unwrap();
+        }
+        waiting.await.unwrap().expect(sql);
+        let rows = "SELECT format('%s rows, sum %s', count(*), sum(b)) FROM t";
+        assert_eq!(one.value(rows).await.unwrap(), left, "{sql}");
+    }
+}
+
 #[tokio::test]
 async fn copy_goes_both_ways() {
     let server = perigee_tests::server();
@@ -261,4 +325,22 @@ async fn temporary_objects_end_with_their_session() {
     assert_eq!(code(&other, "SELECT * FROM t").await, "42P01");
     other.batch_execute("CREATE TEMP TABLE t (a int)").await.unwrap();
     assert_eq!(other.value("SELECT count(*) FROM t").await.unwrap(), "0");
+}
+
+/// Clients read the domain in `pg_type`, and what is below it.
+#[tokio::test]
+async fn parameters_of_domains_are_told_as_such() {
+    let server = perigee_tests::server();
+    let client = server.client().await.unwrap();
+    let made = "CREATE DOMAIN code AS text CHECK (length(VALUE) = 3); CREATE TABLE codes (c code, n int)";
+    client.batch_execute(made).await.unwrap();
+    for sql in
+        ["SELECT $1::code, $2::int", "INSERT INTO codes VALUES ($1, $2)", "INSERT INTO codes (c, n) VALUES ($1, $2)"]
+    {
+        let statement = client.prepare(sql).await.unwrap();
+        let names: Vec<&str> = statement.params().iter().map(|ty| ty.name()).collect();
+        assert_eq!(names, ["code", "int4"], "{sql}");
+    }
+    let declared = client.prepare_typed("SELECT $1::code", &[tokio_postgres::types::Type::TEXT]).await.unwrap();
+    assert_eq!(declared.params(), [tokio_postgres::types::Type::TEXT]);
 }

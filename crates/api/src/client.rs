@@ -7,8 +7,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -49,6 +50,8 @@ pub struct Access {
     pub authorization: Option<String>,
     /// The authority that the node's certificate is of, PEM: TLS is spoken then.
     pub tls_authority: Option<PathBuf>,
+    /// The client's own certificate and its key, PEM, for a node that asks for one.
+    pub tls_identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl Access {
@@ -64,13 +67,23 @@ impl Access {
 /// # Errors
 /// [`ClientError::Unreachable`]
 pub async fn connect(address: &str, tls_authority: Option<&PathBuf>) -> Result<Channel, ClientError> {
+    connect_as(address, tls_authority, None).await
+}
+
+/// The same with a certificate and a key that are the client's own.
+async fn connect_as(
+    address: &str,
+    tls_authority: Option<&PathBuf>,
+    tls_identity: Option<&(PathBuf, PathBuf)>,
+) -> Result<Channel, ClientError> {
     let unreachable = |reason: String| ClientError::Unreachable { address: address.to_owned(), reason };
     let refused = |error: tonic::transport::Error| {
         unreachable(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
     };
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(refused)?.connect_timeout(CONNECT);
     let Some(authority) = tls_authority else { return endpoint.connect().await.map_err(refused) };
-    let tls = connector(authority).map_err(|error| unreachable(format!("{}: {error}", authority.display())))?;
+    let tls =
+        connector(authority, tls_identity).map_err(|error| unreachable(format!("{}: {error}", authority.display())))?;
     let connect = tower::service_fn(move |to: Uri| {
         let tls = tls.clone();
         async move {
@@ -83,14 +96,40 @@ pub async fn connect(address: &str, tls_authority: Option<&PathBuf>) -> Result<C
     endpoint.connect_with_connector(connect).await.map_err(refused)
 }
 
-fn connector(authority: &PathBuf) -> Result<TlsConnector, Box<dyn std::error::Error + Send + Sync>> {
+/// A channel over connections that `open` makes: to who is at their other end in this process.
+///
+/// # Errors
+/// [`ClientError::Unreachable`] when nobody is.
+pub async fn connect_within<S>(open: impl Fn() -> S + Send + Sync + 'static) -> Result<Channel, ClientError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let connect = tower::service_fn(move |_: Uri| std::future::ready(Ok::<_, std::io::Error>(TokioIo::new(open()))));
+    let unreachable = |error: tonic::transport::Error| ClientError::Unreachable {
+        address: "the node in this process".to_owned(),
+        reason: error.to_string(),
+    };
+    Endpoint::from_static("http://localhost").connect_with_connector(connect).await.map_err(unreachable)
+}
+
+fn connector(
+    authority: &PathBuf,
+    identity: Option<&(PathBuf, PathBuf)>,
+) -> Result<TlsConnector, Box<dyn std::error::Error + Send + Sync>> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(authority)? {
         roots.add(certificate?)?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    let builder = builder.with_root_certificates(roots);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key)?)?
+        }
+    };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config).into())
 }
@@ -107,10 +146,14 @@ impl Sql {
     /// # Errors
     /// [`ClientError`]
     pub async fn connect(address: &str, access: &Access) -> Result<Self, ClientError> {
-        Self::over(connect(address, access.tls_authority.as_ref()).await?, access)
+        Self::over(connect_as(address, access.tls_authority.as_ref(), access.tls_identity.as_ref()).await?, access)
     }
 
-    fn over(channel: Channel, access: &Access) -> Result<Self, ClientError> {
+    /// Over a channel that is there.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] for a proof that cannot be sent.
+    pub fn over(channel: Channel, access: &Access) -> Result<Self, ClientError> {
         let wrong = |_| ClientError::Refused("name, password or token cannot be sent".to_owned());
         let authorization = access.authorization.as_deref().map(|text| text.parse().map_err(wrong)).transpose()?;
         Ok(Self { client: SqlClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX), authorization })
@@ -131,6 +174,17 @@ impl Sql {
     pub async fn query(&mut self, request: v1::QueryRequest) -> Result<Streaming<v1::QueryResponse>, Status> {
         let request = self.request(request);
         self.client.query(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Runs a statement once for an idempotency key, however often it is sent.
+    ///
+    /// # Errors
+    /// As [`Sql::query`].
+    pub async fn execute_once(&mut self, key: &str, statement: v1::Statement) -> Result<v1::ExecuteResponse, Status> {
+        let mut request = self.request(v1::ExecuteRequest { statement: Some(statement) });
+        let key = key.parse().map_err(|_| Status::invalid_argument("the idempotency key cannot be sent"))?;
+        request.metadata_mut().insert("idempotency-key", key);
+        self.client.execute(request).await.map(tonic::Response::into_inner)
     }
 
     /// Begins a transaction that statements may name.
@@ -155,7 +209,7 @@ impl Admin {
     /// # Errors
     /// [`ClientError`]
     pub async fn connect(address: &str, access: &Access) -> Result<Self, ClientError> {
-        let channel = connect(address, access.tls_authority.as_ref()).await?;
+        let channel = connect_as(address, access.tls_authority.as_ref(), access.tls_identity.as_ref()).await?;
         let sql = Sql::over(channel.clone(), access)?;
         let client = AdminClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
         Ok(Self { client, sql })

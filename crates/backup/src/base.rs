@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::BackupError;
 use crate::object::{self, Kind, OBJECT_BYTES_MAX};
 use crate::place;
-use crate::snapshot::{next_piece, pin};
+use crate::snapshot::{PieceReader, pin};
 
 /// Bytes of a piece, before compression.
 const PIECE_BYTES: usize = 16 << 20;
@@ -88,7 +88,8 @@ pub fn create(
     now_micros: i64,
 ) -> Result<Option<Base>, BackupError> {
     let pinned = pin(kv).map_err(|error| BackupError::io("the checkpoint cannot be read", error))?;
-    let Some((recovered, mut pairs)) = pinned else { return Ok(None) };
+    let Some((recovered, pairs)) = pinned else { return Ok(None) };
+    let mut pieces = PieceReader::new(pairs);
     let random = uuid::Uuid::new_v4().simple().to_string();
     let name = format!("{:020}-{}", recovered.index.0, &random[..8]);
     let mut base = Base {
@@ -112,7 +113,7 @@ pub fn create(
             }
             Ok(())
         };
-        let piece = next_piece(&mut pairs, PIECE_BYTES, look);
+        let piece = pieces.next(PIECE_BYTES, look);
         let piece = piece.map_err(|error| BackupError::io("the checkpoint cannot be read", error))?;
         let Some(piece) = piece else { break };
         let number = base.pieces.len();
@@ -121,7 +122,7 @@ pub fn create(
         at.put(&place::piece(cluster, &name, number), sealed)?;
     }
     // The scan holds back compaction.
-    drop(pairs);
+    drop(pieces);
     base.cold = files.into_values().collect();
     copy_cold(&base.cold, cold, at, cluster)?;
     at.put(&place::manifest(cluster, &name), object::seal(Kind::Manifest, &base, &[])?)?;

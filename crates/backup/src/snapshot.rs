@@ -5,7 +5,8 @@
 //! receiving:  pieces -> one run into lsm.received -> synced, renamed to lsm.installed -> the next start takes it for lsm
 //! ```
 //!
-//! A piece: for each pair length u32, key, length u32, value, little endian.
+//! All pieces together: for each pair length u32, key, length u32, value, little endian. A value that is larger than a piece may
+//! be (an object of the keyspace is one value) goes on in the next.
 
 use std::io;
 use std::ops::Bound;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use perigee_consensus::{Applied, SnapshotPosition, SnapshotReader, SnapshotWriter, Snapshots};
 use perigee_storage::checkpoint::position;
 use perigee_storage::kv::{FjallKv, KvEngine, KvIter, KvOptions, RunItem};
@@ -66,11 +67,41 @@ pub fn pin(kv: &dyn KvEngine) -> io::Result<Option<(Recovered, KvIter)>> {
     }
 }
 
-/// The next pairs, of at least `bytes` where there are so many; `look` sees each. `None` at the end.
-///
-/// # Errors
-/// What the disk gives, and `look`.
-pub fn next_piece(
+/// Makes pieces of pairs.
+pub struct PieceReader {
+    pairs: KvIter,
+    /// What did not fit the piece before.
+    left: Bytes,
+}
+
+impl PieceReader {
+    /// Of all of these pairs.
+    #[must_use]
+    pub fn new(pairs: KvIter) -> Self {
+        Self { pairs, left: Bytes::new() }
+    }
+
+    /// The next piece, of at least `bytes` where there is so much, and at most four times as many; `look` sees each pair that is
+    /// read for it. `None` at the end.
+    ///
+    /// # Errors
+    /// What the disk gives, and `look`.
+    pub fn next(
+        &mut self,
+        bytes: usize,
+        look: impl FnMut(&[u8], &[u8]) -> io::Result<()>,
+    ) -> io::Result<Option<Bytes>> {
+        if self.left.is_empty() {
+            let Some(piece) = next_pairs(&mut self.pairs, bytes, look)? else { return Ok(None) };
+            self.left = piece;
+        }
+        let length = self.left.len().min(bytes.saturating_mul(4));
+        Ok(Some(self.left.split_to(length)))
+    }
+}
+
+/// The next pairs, of at least `bytes` where there are so many.
+fn next_pairs(
     pairs: &mut KvIter,
     bytes: usize,
     mut look: impl FnMut(&[u8], &[u8]) -> io::Result<()>,
@@ -141,7 +172,9 @@ pub fn waits(root: &Path) -> io::Result<bool> {
 impl Snapshots for LsmSnapshots {
     fn open(&self) -> io::Result<Option<Box<dyn SnapshotReader>>> {
         let pinned = pin(&*self.kv)?;
-        Ok(pinned.map(|(recovered, pairs)| Box::new(Reader { position: position_of(recovered), pairs }) as _))
+        Ok(pinned.map(|(recovered, pairs)| {
+            Box::new(Reader { position: position_of(recovered), pieces: PieceReader::new(pairs) }) as _
+        }))
     }
 
     fn receive(&self, position: &SnapshotPosition) -> io::Result<Box<dyn SnapshotWriter>> {
@@ -151,7 +184,7 @@ impl Snapshots for LsmSnapshots {
 
 struct Reader {
     position: SnapshotPosition,
-    pairs: KvIter,
+    pieces: PieceReader,
 }
 
 impl SnapshotReader for Reader {
@@ -160,7 +193,7 @@ impl SnapshotReader for Reader {
     }
 
     fn next(&mut self) -> io::Result<Option<Bytes>> {
-        next_piece(&mut self.pairs, PIECE_BYTES, |_, _| Ok(()))
+        self.pieces.next(PIECE_BYTES, |_, _| Ok(()))
     }
 }
 
@@ -237,15 +270,24 @@ struct Pairs {
 }
 
 impl Pairs {
-    fn part(&mut self) -> io::Result<Bytes> {
-        let cut = || io::Error::new(io::ErrorKind::InvalidData, "a piece of the snapshot is cut off");
-        let length = self.piece.first_chunk::<4>().ok_or_else(cut)?;
-        let length = u32::from_le_bytes(*length) as usize;
-        if self.piece.len() - 4 < length {
-            return Err(cut());
+    /// So many bytes more, of as many pieces as have them.
+    fn take(&mut self, count: usize) -> io::Result<Bytes> {
+        if self.piece.len() >= count {
+            return Ok(self.piece.split_to(count));
         }
-        drop(self.piece.split_to(4));
-        Ok(self.piece.split_to(length))
+        let mut taken = BytesMut::from(&std::mem::take(&mut self.piece)[..]);
+        while taken.len() < count {
+            let cut = |_| io::Error::new(io::ErrorKind::InvalidData, "a piece of the snapshot is cut off");
+            self.piece = self.pieces.recv().map_err(cut)?.into();
+            let more = self.piece.len().min(count - taken.len());
+            taken.extend_from_slice(&self.piece.split_to(more));
+        }
+        Ok(taken.freeze())
+    }
+
+    fn part(&mut self) -> io::Result<Bytes> {
+        let mut length = self.take(4)?;
+        self.take(length.get_u32_le() as usize)
     }
 }
 
@@ -276,6 +318,35 @@ fn sync_all(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_of_any_size_go_through_pieces() {
+        let sizes = [0, 1, PIECE_BYTES, 9 * PIECE_BYTES + 5, 3, 4 * PIECE_BYTES - 13, 4 * PIECE_BYTES];
+        let sent: Vec<(Bytes, Bytes)> = (0u8..)
+            .zip(sizes)
+            .map(|(n, size)| (Bytes::from(vec![n]), (0..size).map(|at| (at % 251) as u8).collect()))
+            .collect();
+        let mut reader = PieceReader::new(Box::new(sent.clone().into_iter().map(Ok)));
+        let (pieces, waiting) = sync_channel(100);
+        let mut seen = 0;
+        let mut look = |_: &[u8], _: &[u8]| {
+            seen += 1;
+            Ok(())
+        };
+        while let Some(piece) = reader.next(PIECE_BYTES, &mut look).unwrap() {
+            assert!(!piece.is_empty() && piece.len() <= 4 * PIECE_BYTES);
+            pieces.send(piece.to_vec()).unwrap();
+        }
+        assert_eq!(seen, sent.len());
+        drop(pieces);
+        let received: Vec<_> = Pairs { pieces: waiting, piece: Bytes::new() }.map(Result::unwrap).collect();
+        assert!(received.into_iter().map(|(key, value)| (Bytes::from(key), value.unwrap())).eq(sent));
+
+        let (pieces, waiting) = sync_channel(100);
+        pieces.send(vec![1, 0, 0, 0, 7, 9, 0, 0, 0, 1]).unwrap();
+        drop(pieces);
+        assert!(Pairs { pieces: waiting, piece: Bytes::new() }.next().unwrap().is_err(), "the rest is missing");
+    }
 
     #[test]
     fn what_was_received_takes_the_place_of_the_lsm() {

@@ -16,7 +16,7 @@ use perigee_log::{Log, LogOptions, Meta};
 use perigee_runtime::sim::SimFiles;
 use perigee_runtime::{Files, Runtime};
 use perigee_security::tls::MemberTls;
-use perigee_types::LogIndex;
+use perigee_types::{Hlc, LogIndex};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{Cluster, ClusterError, ClusterOptions, Identity};
@@ -30,6 +30,10 @@ struct Recorder(Arc<Mutex<Vec<Bytes>>>, Arc<AtomicBool>);
 impl StateMachine for Recorder {
     fn applied(&self) -> Applied {
         Applied::default()
+    }
+
+    fn time(&self) -> Hlc {
+        Hlc::default()
     }
 
     fn apply(&mut self, entry: CommittedEntry) -> Result<Outcome, MachineError> {

@@ -137,7 +137,7 @@ pub struct Memory {
 }
 
 /// `[cold]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cold {
     /// The object store: `file:///folder`, `s3://bucket/path`, `az://container/path`, `gs://bucket/path`; `cold/` in the
@@ -147,6 +147,15 @@ pub struct Cold {
     /// A folder is one mount of all members.
     #[serde(deserialize_with = "crate::lenient::boolean")]
     pub shared: bool,
+    /// Cold rows are exported as Iceberg tables, for others to read.
+    #[serde(deserialize_with = "crate::lenient::boolean")]
+    pub iceberg: bool,
+}
+
+impl Default for Cold {
+    fn default() -> Self {
+        Self { url: None, shared: false, iceberg: true }
+    }
 }
 
 /// `[backup]`
@@ -342,6 +351,9 @@ pub struct Security {
     /// PEM file with the certificate's private key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
+    /// PEM file with an authority: clients have to show a certificate of it, beside what proves who they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_authority: Option<PathBuf>,
     /// Proxies that are believed who their clients are: addresses and networks.
     pub trusted_proxies: Networks,
     /// Allows a public address without authentication.
@@ -375,6 +387,7 @@ impl Default for Security {
             jwt_role_claim: "sub".to_owned(),
             tls_certificate: None,
             tls_key: None,
+            tls_client_authority: None,
             trusted_proxies: Networks::default(),
             insecure: false,
             cluster_authority: None,
@@ -437,12 +450,58 @@ pub struct Telemetry {
     pub level: String,
     /// How they look.
     pub format: LogFormat,
+    /// The file that they go to; standard error when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// The size from which on another file is begun.
+    pub file_size: ByteSize,
+    /// How many full ones are kept.
+    #[serde(deserialize_with = "crate::lenient::number")]
+    pub file_count: u32,
     /// From which duration on a statement is logged, with the target `slow`; off for none.
     pub slow_statement: Span,
+    /// Where traces go, as OTLP over HTTP: `http://HOST:PORT` or `http://HOST:PORT/PATH`. Not given: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_endpoint: Option<String>,
+    /// One request out of so many is traced, of those whose clients do not say.
+    #[serde(deserialize_with = "crate::lenient::number")]
+    pub trace_every: u32,
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text, slow_statement: Span::OFF }
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+            file: None,
+            file_size: ByteSize::mb(64),
+            file_count: 8,
+            slow_statement: Span::OFF,
+            otlp_endpoint: None,
+            trace_every: 1,
+        }
+    }
+}
+
+impl Telemetry {
+    /// Host and port of the receiver of traces, and the path there.
+    ///
+    /// # Errors
+    /// What is wrong with the endpoint.
+    pub fn receiver(&self) -> Result<Option<(String, String)>, String> {
+        let Some(text) = &self.otlp_endpoint else { return Ok(None) };
+        let wrong = |why: &str| format!("telemetry.otlp_endpoint is {text:?}: {why}");
+        // A collector stands beside the node, and speaks TLS to the world.
+        let rest = text.strip_prefix("http://").ok_or_else(|| wrong("give http://HOST:PORT"))?;
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        match authority.parse::<crate::Address>() {
+            Ok(crate::Address::At(_)) => {}
+            Ok(crate::Address::Off) | Err(_) => return Err(wrong("give http://HOST:PORT")),
+        }
+        if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(wrong("its path is none"));
+        }
+        let path = if path.is_empty() { "v1/traces" } else { path };
+        Ok(Some((authority.to_owned(), format!("/{path}"))))
     }
 }

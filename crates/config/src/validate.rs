@@ -31,6 +31,13 @@ impl Config {
         if self.backup.log_keep < self.log.segment_size {
             return conflict("backup.log_keep must be at least log.segment_size");
         }
+        self.telemetry.receiver().map_err(ConfigError::Conflict)?;
+        if self.telemetry.file_size < ByteSize::mb(1) {
+            return conflict("telemetry.file_size must be at least 1MB");
+        }
+        if self.telemetry.trace_every == 0 {
+            return conflict("telemetry.trace_every is 0: without telemetry.otlp_endpoint nothing is traced");
+        }
         if self.storage.checkpoint_size < ByteSize::mb(1) {
             return conflict("storage.checkpoint_size must be at least 1MB");
         }
@@ -104,6 +111,11 @@ impl Config {
         let security = &self.security;
         if security.tls_certificate.is_some() != security.tls_key.is_some() {
             return conflict("security.tls_certificate and security.tls_key go together: set both or neither");
+        }
+        if security.tls_client_authority.is_some() && security.tls_certificate.is_none() {
+            return conflict(
+                "security.tls_client_authority asks clients for certificates, which takes tls_certificate and tls_key",
+            );
         }
         let cluster = [&security.cluster_authority, &security.cluster_certificate, &security.cluster_key];
         let has_certificates = cluster.iter().all(|path| path.is_some());
@@ -262,6 +274,7 @@ mod tests {
         check(&[("node.id", "../up")], Err("node.id"));
         check(&[("node.id", "")], Err("node.id"));
         check(&[("security.tls_key", "key.pem")], Err("go together"));
+        check(&[("security.tls_client_authority", "ca.pem")], Err("takes tls_certificate"));
         check(&[("security.superuser_password", "x")], Err("scram-sha-256"));
         check(&[("security.admin_token", "short")], Err("at least 16 bytes"));
         check(
@@ -279,6 +292,13 @@ mod tests {
         check(&[("limits.cors_origins", "*")], Err("any web page"));
         check(&[("limits.cors_origins", "*"), ("security.authentication", "scram-sha-256")], Ok(()));
         check(&[("limits.address_requests_per_minute", "-1")], Err("address_requests_per_minute"));
+        check(&[("telemetry.otlp_endpoint", "http://127.0.0.1:4318")], Ok(()));
+        check(&[("telemetry.otlp_endpoint", "http://[::1]:4318/v1/traces")], Ok(()));
+        check(&[("telemetry.otlp_endpoint", "https://a:4318")], Err("http://HOST:PORT"));
+        check(&[("telemetry.otlp_endpoint", "http://a/v1")], Err("http://HOST:PORT"));
+        check(&[("telemetry.otlp_endpoint", "http://a:1/b c")], Err("path"));
+        check(&[("telemetry.trace_every", "0")], Err("trace_every"));
+        check(&[("telemetry.file_size", "1kB")], Err("telemetry.file_size"));
         check(&[("log.segment_size", "1kB")], Err("log.segment_size"));
         check(&[("sessions.max", "0")], Err("sessions.max"));
         check(&[("memory.root", "1MB")], Err("memory.root"));

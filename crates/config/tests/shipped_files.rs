@@ -37,6 +37,9 @@ fn the_annotated_file_names_every_setting() {
     config.security.jwt_audience = Some("x".to_owned());
     config.security.tls_certificate = Some("x".into());
     config.security.tls_key = Some("x".into());
+    config.security.tls_client_authority = Some("x".into());
+    config.telemetry.file = Some("x".into());
+    config.telemetry.otlp_endpoint = Some("x".to_owned());
     let all = toml::Table::try_from(&config).unwrap();
     for (section, settings) in &all {
         let start = text.find(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("no section [{section}]"));

@@ -13,12 +13,16 @@ use perigee_consensus::{
 use perigee_log::{Log, LogOptions, Meta, SEGMENT_BYTES};
 use perigee_runtime::sim::SimFiles;
 use perigee_runtime::{Files, Runtime};
+use perigee_types::Hlc;
 
 struct Nothing;
 
 impl StateMachine for Nothing {
     fn applied(&self) -> Applied {
         Applied::default()
+    }
+    fn time(&self) -> Hlc {
+        Hlc::default()
     }
     fn apply(&mut self, _entry: CommittedEntry) -> Result<Outcome, MachineError> {
         Ok(Outcome::Applied)

@@ -16,8 +16,8 @@ use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use parking_lot::Mutex;
 use perigee_runtime::Clock;
-use perigee_types::LogIndex;
-use tokio::sync::watch;
+use perigee_telemetry::trace;
+use perigee_types::{Hlc, LogIndex};
 
 use crate::core_runtime::seed;
 use crate::fates::Fates;
@@ -26,6 +26,7 @@ use crate::log_store::Shared;
 use crate::machine::{Committed, CommittedEntry, Outcome, StateMachine};
 use crate::membership;
 use crate::raft_types::{Entry, LogId, Reply, StoredMembership, TypeConfig, log_id, term_of, to_index};
+use crate::watch;
 use crate::{ConsensusError, MachineError};
 
 /// Apply lets others run after this long.
@@ -131,6 +132,11 @@ impl Apply {
         self.last
     }
 
+    /// Time of the last entry that the state machine holds.
+    pub(crate) fn last_time(&mut self) -> Hlc {
+        self.machine.get_mut().time()
+    }
+
     /// Fails to change once the state machine is dropped.
     pub(crate) fn alive(&self) -> watch::Receiver<()> {
         self.alive.subscribe()
@@ -154,8 +160,14 @@ impl Apply {
         if let Some(members) = openraft::entry::RaftEntry::get_membership(&entry) {
             self.state.memberships.lock().push_back(StoredMembership::new(Some(id), members));
         }
-        let own = entry.proposal().filter(|proposal| proposal.origin == self.state.fates.origin);
+        let name = entry.proposal();
+        let own = name.filter(|proposal| proposal.origin == self.state.fates.origin);
+        let traced =
+            name.and_then(|name| trace::entry((name.origin, name.number))).map(|traced| (traced, trace::now()));
         let outcome = self.apply_one(entry.into_committed()?)?;
+        if let Some((traced, began)) = traced {
+            trace::over(traced.parent, "apply", began, trace::now());
+        }
         if let Some(own) = own {
             self.own.push((own.number, Committed { index: to_index(id.index), time, outcome }));
         }

@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use perigee_log::{Anchor, Log, LogError, Meta, Record, VerifyReport};
 use perigee_runtime::{Clock, Runtime};
 use perigee_types::{LogIndex, Term};
-use tokio::sync::watch;
 
 use crate::answer::{Answer, InFlight, InFlightCount, Proposal};
 use crate::apply::{Apply, ApplyState};
@@ -25,6 +24,7 @@ use crate::options::Node;
 use crate::raft_types::{Command, PREFIX, TypeConfig};
 use crate::snapshot::Receiving;
 use crate::start;
+use crate::watch;
 use crate::writer::{Work, WriterQueue};
 use crate::{CommittedEntry, ConsensusError, ConsensusMetrics, ConsensusOptions, ProposeError, StateMachine};
 
@@ -69,6 +69,9 @@ pub(crate) struct Inner {
     pub(crate) handing_over: AtomicU64,
     /// When this node last heard from the leader that it follows, in milliseconds of the monotonic clock; 0 for never.
     pub(crate) heard: AtomicU64,
+    /// Until then, of the monotonic clock, it keeps what it may have promised to a leader before it was started: to help no other one.
+    /// The leader's reads count on that for the time of an election.
+    pub(crate) bound_until: Duration,
     /// Where what outlives a call runs.
     pub(crate) handle: tokio::runtime::Handle,
     /// The threads of core and apply; none when they run on the caller's runtime.

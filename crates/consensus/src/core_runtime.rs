@@ -38,6 +38,11 @@ pub(crate) fn seed() -> u64 {
     perigee_log::random_id() as u64
 }
 
+/// A number that no other call gives; in a simulation one that the seed gives.
+pub(crate) fn unique() -> u128 {
+    u128::from(seed()) << 64 | u128::from(seed())
+}
+
 /// Below this tokio would sleep far too long.
 const SHORTEST: Duration = Duration::from_micros(500);
 
@@ -54,7 +59,11 @@ impl AsyncRuntime for CoreRuntime {
     type Timeout<R, T: Future<Output = R> + Send> = <TokioRuntime as AsyncRuntime>::Timeout<R, T>;
     type ThreadLocalRng = <Seeded as AsyncRuntime>::ThreadLocalRng;
     type Mpsc = <TokioRuntime as AsyncRuntime>::Mpsc;
+    #[cfg(not(test))]
     type Watch = <TokioRuntime as AsyncRuntime>::Watch;
+    /// tokio's wakes in an order of chance.
+    #[cfg(test)]
+    type Watch = crate::tests::watch::InOrder;
     type Oneshot = <TokioRuntime as AsyncRuntime>::Oneshot;
     type Mutex<T: Send + 'static> = <TokioRuntime as AsyncRuntime>::Mutex<T>;
 

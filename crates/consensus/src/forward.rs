@@ -21,7 +21,7 @@ use futures::{FutureExt, StreamExt};
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
 use perigee_types::{LogIndex, Term};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::fates::{Expected, Fate, ProposalId};
 use crate::machine::{Committed, Outcome};
@@ -29,6 +29,7 @@ use crate::options::Node;
 use crate::peer::{PeerError, PeerService};
 use crate::raft_types::to_index;
 use crate::transport::{Call, Lane, Link};
+use crate::watch;
 use crate::{Consensus, Proposal, ProposeError};
 
 /// How long a proposal that was not written waits for a leader that takes it.

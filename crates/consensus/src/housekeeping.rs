@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use openraft::Raft;
 use perigee_types::LogIndex;
-use tokio::sync::watch;
 
 use crate::apply::{Apply, ApplyState};
 use crate::log_store::Shared;
 use crate::raft_types::{TypeConfig, to_raft};
+use crate::watch;
 use crate::writer::{Work, WriterQueue};
 
 /// How long core may take to note a checkpoint.

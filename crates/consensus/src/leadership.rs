@@ -6,7 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use perigee_types::Term;
-use tokio::sync::watch;
+
+use crate::watch;
 
 /// See the module. Written by the watcher of core (leading) and by apply (applied).
 pub(crate) struct Leadership {

@@ -38,6 +38,7 @@ mod network;
 mod options;
 mod pace;
 mod peer;
+mod promises;
 mod raft_types;
 mod recent;
 mod recover;
@@ -49,6 +50,12 @@ mod writer;
 
 #[cfg(test)]
 mod tests;
+
+// A simulation repeats from its seed.
+#[cfg(test)]
+use tests::watch;
+#[cfg(not(test))]
+use tokio::sync::watch;
 
 pub use answer::Proposal;
 pub use consensus::Consensus;

@@ -22,12 +22,14 @@ use openraft::{OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 use perigee_log::{ChainHash, Log, LogError, Record};
 use perigee_runtime::{Clock, Passing};
+use perigee_telemetry::trace;
 use perigee_types::{Hlc, LogIndex, Term};
 
 use crate::answer::InFlightCount;
 use crate::metrics::Counters;
 use crate::options::Durability;
-use crate::raft_types::{Entry, LogId, TypeConfig, Vote, damaged, log_id, to_index, to_raft};
+use crate::promises::Promises;
+use crate::raft_types::{Entry, LogId, TypeConfig, Vote, damaged, log_id, name_of, to_index, to_raft};
 use crate::recent::Recent;
 use crate::writer::{Work, WriterQueue};
 
@@ -58,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) reset_hash: Option<ChainHash>,
     /// The last entry that the archive holds; `u64::MAX` where there is no archive to wait for.
     pub(crate) archived: AtomicU64,
+    /// By members that have answered this leader.
+    pub(crate) promises: Promises,
 }
 
 /// Why the log takes no more writes; the first reason stays.
@@ -97,6 +101,7 @@ impl Shared {
             counters: Counters::default(),
             reset_hash: None,
             archived: AtomicU64::new(u64::MAX),
+            promises: Promises::default(),
         })
     }
 
@@ -113,6 +118,17 @@ impl Shared {
         self.check(self.log.append(records, committed))?;
         self.recent.lock().written_to(last);
         Ok(())
+    }
+
+    /// Tells the traces that these records belong to of them: they are in the log, as durable as they become before they count.
+    pub(crate) fn trace(records: &[Record], began_nanos: u64) {
+        let named = records.iter().filter_map(name_of);
+        for traced in named.filter_map(|name| trace::entry((name.origin, name.number))) {
+            match traced.received_nanos {
+                Some(received) => trace::over(traced.parent, "replicate", received, trace::now()),
+                None => trace::over(traced.parent, "append", began_nanos, trace::now()),
+            }
+        }
     }
 
     /// Makes what was written durable; gives the time that it took.
@@ -232,17 +248,19 @@ impl LogStore {
 
     /// Writes and syncs entries here and now.
     fn write_durably(&self, records: &[Record]) -> io::Result<()> {
-        let started = self.clock.monotonic();
+        let (started, began) = (self.clock.monotonic(), trace::now());
         self.shared.write(records)?;
         self.shared.sync(&*self.clock)?;
+        Shared::trace(records, began);
         self.shared.counters.frame(records.len(), self.clock.monotonic().saturating_sub(started));
         Ok(())
     }
 
     /// Writes entries here and now. What else changes the log is waited for by core, so their order is the queue's.
     async fn write(&self, records: &[Record], must_sync: bool) -> io::Result<()> {
-        let started = self.clock.monotonic();
+        let (started, began) = (self.clock.monotonic(), trace::now());
         self.shared.write(records)?;
+        Shared::trace(records, began);
         self.shared.unsynced.store(true, Ordering::Release);
         self.shared.counters.frame(records.len(), self.clock.monotonic().saturating_sub(started));
         if must_sync {

@@ -13,6 +13,10 @@ pub trait StateMachine: Send + 'static {
     /// What the restored checkpoint holds. Asked once, before the first [`apply`](Self::apply).
     fn applied(&self) -> Applied;
 
+    /// Time of the last entry that it holds, from a checkpoint or applied; zero when there was none. The log may be empty behind
+    /// a checkpoint, and what this node writes as a leader must come behind all that was committed.
+    fn time(&self) -> Hlc;
+
     /// Takes one committed entry.
     ///
     /// An entry that [`CommittedEntry::is_fenced`] must move the position and change nothing else, and be answered with

@@ -345,7 +345,10 @@ impl Consensus {
         }
         // Clocks of members may run at different speeds: a quarter of the lease is left unused.
         let lease = self.inner.election_max * 3 / 4;
-        metrics.last_quorum_acked.is_some_and(|acked| acked.into_inner().elapsed() < lease)
+        // Before the lease could have run out once after the start nothing is long ago.
+        let since = self.inner.clock.monotonic().saturating_sub(lease);
+        let voters = metrics.membership_config.membership().get_joint_config();
+        self.inner.shared.promises.are_of_majorities(voters, self.inner.node.id(), term.0, since)
     }
 
     /// Whether a majority of the voters has answered this leader of late.

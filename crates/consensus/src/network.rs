@@ -9,16 +9,18 @@ use futures::{FutureExt, StreamExt};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::type_config::alias::SnapshotOf;
 use perigee_runtime::Clock;
 use perigee_types::LogIndex;
 
 use crate::apply::CheckpointMark;
+use crate::core_runtime::unique;
 use crate::log_store::Shared;
 use crate::options::Node;
+use crate::promises::Sent;
 use crate::raft_types::{TypeConfig, Vote, to_index};
 use crate::snapshot::{SendError, Sender, Sending, Snapshots};
 use crate::transport::{Call, Lane, Link, LinkError, Transport};
@@ -46,7 +48,11 @@ pub(crate) struct Network {
 
 /// A member, for one kind of traffic.
 pub(crate) struct Peer {
+    id: u64,
+    name: String,
     link: Arc<dyn Link>,
+    /// The last try to reach it has failed.
+    is_lost: bool,
     lane: Lane,
     shared: Arc<Shared>,
     snapshots: Option<Arc<dyn Snapshots>>,
@@ -59,7 +65,10 @@ pub(crate) struct Peer {
 impl Network {
     fn peer(&self, node: &Node, lane: Lane) -> Peer {
         Peer {
+            id: node.id(),
+            name: node.name.clone(),
             link: self.transport.link(node, lane),
+            is_lost: false,
             lane,
             shared: Arc::clone(&self.shared),
             snapshots: self.snapshots.clone(),
@@ -114,9 +123,14 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
         tell(&self.shared, &request);
+        let (term, sent) = (request.vote.leader_id.term, self.clock.monotonic());
         let body = wire::encode_append(&request).map_err(|error| unusable(&error))?;
         let answer = self.link.call(Call::Append, body, option.hard_ttl()).await.map_err(rpc)?;
-        wire::decode_append_response(answer).map_err(|error| unusable(&error))
+        let answer = wire::decode_append_response(answer).map_err(|error| unusable(&error))?;
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            self.shared.promises.given(self.id, term, sent);
+        }
+        Ok(answer)
     }
 
     fn stream_append<'s, S>(
@@ -134,21 +148,46 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         async move {
             // An entry that cannot be encoded ends the stream; openraft tries again, and the log says why.
             let shared = Arc::clone(&self.shared);
+            let (sent, clock) = (Sent::default(), Arc::clone(&self.clock));
+            let waiting = sent.clone();
             let encoded = input.map(move |request| {
                 tell(&shared, &request);
-                wire::encode_append(&request)
+                let encoded = wire::encode_append(&request)?;
+                sent.push(request.vote.leader_id.term, clock.monotonic());
+                Ok(encoded)
             });
-            let requests = encoded.take_while(|encoded| {
+            let requests = encoded.take_while(|encoded: &std::io::Result<_>| {
                 if let Err(error) = encoded {
                     tracing::error!(%error, "an append cannot be encoded");
                 }
                 std::future::ready(encoded.is_ok())
             });
             let requests = requests.filter_map(|encoded| std::future::ready(encoded.ok())).boxed();
-            let answers = self.link.append(requests, APPEND_PATIENCE).await.map_err(rpc)?;
-            let decoded = answers.map(|answer| {
+            let answers = match self.link.append(requests, APPEND_PATIENCE).await {
+                Ok(answers) => answers,
+                Err(error) => {
+                    if !std::mem::replace(&mut self.is_lost, true) {
+                        tracing::warn!(%error, member = self.name, "a member gets no entries until it can be reached");
+                    }
+                    // openraft waits between two tries where it is asked for entries, and nobody asks on a way that is not there: it would
+                    // try again at once, for ever.
+                    self.clock.sleep(BACKOFF).await;
+                    return Err(rpc(error));
+                }
+            };
+            if std::mem::take(&mut self.is_lost) {
+                tracing::info!(member = self.name, "a member gets entries again");
+            }
+            let (shared, member) = (Arc::clone(&self.shared), self.id);
+            let decoded = answers.map(move |answer| {
                 let bytes = answer.map_err(rpc)?;
-                wire::decode_stream_result(bytes).map_err(|error| unusable(&error))
+                let answer = wire::decode_stream_result(bytes).map_err(|error| unusable(&error))?;
+                if let Some((term, sent)) = waiting.pop()
+                    && !matches!(answer, Err(StreamAppendError::HigherVote(_)))
+                {
+                    shared.promises.given(member, term, sent);
+                }
+                Ok(answer)
             });
             let stream: openraft::base::BoxStream<'s, _> = Box::pin(decoded);
             Ok(stream)
@@ -220,7 +259,7 @@ impl Peer {
                 tracing::warn!(%error, "a snapshot cannot be sent");
                 Unreachable::new(&error)
             })?;
-            let sending = Sending::new(perigee_log::random_id(), opened);
+            let sending = Sending::new(unique(), opened);
             if !sending.holds(named) {
                 return Err(Unreachable::from_string("the checkpoint is older than its announcement").into());
             }

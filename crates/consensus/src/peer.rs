@@ -69,10 +69,15 @@ impl PeerService {
         match call {
             Call::Vote => {
                 let request = wire::decode_vote_request(body).map_err(malformed)?;
+                // The old leader itself has asked for this one: it counts on nobody any more.
+                if !request.leadership_transfer {
+                    self.check_unbound()?;
+                }
                 raft.vote(request).await.map(|response| wire::encode_vote_response(&response)).map_err(stopped)
             }
             Call::PreVote => {
                 let request = wire::decode_vote_request(body).map_err(malformed)?;
+                self.check_unbound()?;
                 raft.pre_vote(request).await.map(|response| wire::encode_vote_response(&response)).map_err(stopped)
             }
             Call::Append => {
@@ -99,6 +104,15 @@ impl PeerService {
                 Ok(Bytes::copy_from_slice(&index.to_le_bytes()))
             }
         }
+    }
+
+    /// Whether it may help another leader than the one that it may have followed before it was started.
+    fn check_unbound(&self) -> Result<(), PeerError> {
+        let inner = &self.consensus.inner;
+        if inner.clock.monotonic() >= inner.bound_until {
+            return Ok(());
+        }
+        Err(PeerError::Refused("this member has just started: its leader may still count on it".to_owned()))
     }
 
     /// Takes appends as they come; answers in their order. Ends behind the first that fails.

@@ -232,6 +232,12 @@ impl Entry {
     }
 }
 
+/// The name of what was proposed, of a stored record, where it has one.
+pub(crate) fn name_of(record: &Record) -> Option<ProposalId> {
+    let mut name = record.payload.get(PREFIX..PREFIX_NAMED).filter(|_| record.kind == kind::NAMED)?;
+    Some(ProposalId { origin: name.get_u64_le(), number: name.get_u64_le() })
+}
+
 /// What was proposed, of a stored record; `None` for a record of consensus itself.
 ///
 /// # Errors

@@ -16,11 +16,11 @@ use perigee_log::{Log, Meta};
 use perigee_runtime::{Clock, Runtime};
 use perigee_types::{Hlc, LogIndex, Term};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 
 use crate::answer::InFlightCount;
 use crate::apply::{Apply, ApplyState};
 use crate::consensus::{Consensus, Inner};
+use crate::core_runtime::seed;
 use crate::forward::Forwarder;
 use crate::housekeeping::Housekeeping;
 use crate::log_store::{LogStore, Shared, decode_vote};
@@ -29,6 +29,7 @@ use crate::network::Network;
 use crate::options::Node;
 use crate::pace::Pace;
 use crate::raft_types::{LeaderId, TypeConfig, to_index};
+use crate::watch;
 use crate::writer::{Frame, Writer, WriterQueue, sync_at_intervals};
 use crate::{ConsensusError, ConsensusOptions, Durability, StateMachine};
 
@@ -175,14 +176,17 @@ impl Starting {
             Arc::clone(&self.shared),
             self.queue.clone(),
             Arc::clone(&self.clock),
-            self.last_time().map_err(damage("last entry"))?,
+            self.last_time().map_err(damage("last entry"))?.max(apply.last_time()),
             self.options.durability,
             syncs_here.then(|| Arc::clone(&in_flight)),
         );
         let machine_alive = apply.alive();
         let node = self.options.node.clone();
-        let config = Arc::new(raft_config(&self.options)?);
         let alone = self.cluster.is_none();
+        // Who has followed a leader may have promised it something before this start.
+        let bound = !alone && self.shared.vote.lock().is_some();
+        let bound_until = if bound { self.clock.monotonic() + self.options.election_max } else { Duration::ZERO };
+        let config = Arc::new(Config { enable_elect: !bound, ..raft_config(&self.options)? });
         let cluster = self.cluster.clone().unwrap_or_else(ClusterParts::alone);
         let network = Network {
             transport: Arc::clone(&cluster.transport),
@@ -195,6 +199,9 @@ impl Starting {
         let raft = Raft::new(node.id(), config, network, store, apply)
             .await
             .map_err(|fatal| ConsensusError::Stopped(fatal.to_string()))?;
+        if bound {
+            tokio::spawn(elect_later(raft.clone(), Arc::clone(&self.clock), election_delay(&self.options)));
+        }
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(watch_core(raft.clone(), Arc::clone(&self.state), Arc::clone(&self.shared), stop));
         if alone {
@@ -242,6 +249,7 @@ impl Starting {
             alone,
             handing_over: AtomicU64::new(0),
             heard: AtomicU64::new(0),
+            bound_until,
             handle: Handle::current(),
         })
     }
@@ -263,7 +271,8 @@ impl Starting {
         }
     }
 
-    /// Time of the last entry: the next one's comes behind it, whatever the clock says now.
+    /// Time of the log's last entry: the next one's comes behind it, whatever the clock says now. Zero for a log that is empty,
+    /// which says nothing of what a checkpoint holds.
     fn last_time(&self) -> std::io::Result<Hlc> {
         let Some((_, last)) = self.shared.log.last() else { return Ok(Hlc::default()) };
         match self.shared.log.read(last, last + 1, 1) {
@@ -329,6 +338,18 @@ impl Starting {
             }
         }
     }
+}
+
+/// Lets a member ask for votes when nobody can count any more on what it promised before it was started.
+async fn elect_later(raft: Raft<TypeConfig, Apply>, clock: Arc<dyn Clock>, delay: Duration) {
+    clock.sleep(delay).await;
+    raft.runtime_config().elect(true);
+}
+
+/// As long as a promise lasts, and some time that differs from member to member: all may have started together.
+fn election_delay(options: &ConsensusOptions) -> Duration {
+    let spread = options.election_max.saturating_sub(options.election_min);
+    options.election_max + spread.mul_f64((seed() % 1_000) as f64 / 1_000.0)
 }
 
 /// Tells leadership and the end of core to who waits for them.

@@ -7,3 +7,4 @@ mod restart;
 mod sim;
 mod suite;
 mod support;
+pub(crate) mod watch;

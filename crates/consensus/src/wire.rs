@@ -3,8 +3,9 @@
 //! ```text
 //! vote        committed u8, term u64, node u64
 //! log id      0, or 1 + term u64 + index u64           (openraft's index, from 0)
-//! append      vote, previous log id, committed log id, count u32, entries
+//! append      vote, previous log id, committed log id, count u32, entries; then nothing, or what is traced of them
 //! entry       term u64, index u64, time u64, kind u8, length u32, payload: a record as it stands in the log
+//! traced      count u32, then of each the name of the proposal (origin u64, number u64), trace u128, step u64
 //! ```
 //!
 //! Entries travel as the records that the log holds, so that every member writes the same bytes and has the same chain.
@@ -17,6 +18,7 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use perigee_log::Record;
+use perigee_telemetry::trace::{self, Parent};
 use perigee_types::{Hlc, LogIndex, Term};
 
 use crate::machine::Applied;
@@ -135,7 +137,25 @@ pub(crate) fn encode_append(request: &AppendEntriesRequest<TypeConfig>) -> io::R
         out.put_u8(record.kind);
         put_bytes(&mut out, &record.payload)?;
     }
+    put_traced(&mut out, &request.entries);
     Ok(out.freeze())
+}
+
+/// Which of the entries belong to traces, where any does: the others tell the same traces of them.
+fn put_traced(out: &mut BytesMut, entries: &[Entry]) {
+    let named = entries.iter().filter_map(Entry::proposal);
+    let traced: Vec<_> =
+        named.filter_map(|name| Some((name, trace::entry((name.origin, name.number))?.parent))).collect();
+    if traced.is_empty() {
+        return;
+    }
+    out.put_u32_le(traced.len() as u32);
+    for (name, parent) in traced {
+        out.put_u64_le(name.origin);
+        out.put_u64_le(name.number);
+        out.put_u128_le(parent.trace);
+        out.put_u64_le(parent.span);
+    }
 }
 
 pub(crate) fn decode_append(bytes: Bytes) -> io::Result<AppendEntriesRequest<TypeConfig>> {
@@ -151,6 +171,14 @@ pub(crate) fn decode_append(bytes: Bytes) -> io::Result<AppendEntriesRequest<Typ
         }
         next = Some(entry.id.index + 1);
         entries.push(entry);
+    }
+    if !fields.0.is_empty() {
+        let received_nanos = Some(trace::now());
+        for _ in 0..fields.u32()? {
+            let name = (fields.u64()?, fields.u64()?);
+            let parent = Parent { trace: fields.u128()?, span: fields.u64()? };
+            trace::note_entry(name, trace::Entry { parent, received_nanos });
+        }
     }
     fields.end(AppendEntriesRequest { vote, prev_log_id, leader_commit, entries })
 }
@@ -323,6 +351,7 @@ mod tests {
     use openraft::entry::RaftEntry;
 
     use super::*;
+    use crate::fates::ProposalId;
     use crate::options::Node;
     use crate::raft_types::{Command, Membership, log_id};
 
@@ -357,6 +386,29 @@ mod tests {
         assert_eq!(decoded.prev_log_id, request.prev_log_id);
         assert_eq!(decoded.leader_commit, request.leader_commit);
         assert_eq!(decoded.entries, request.entries);
+    }
+
+    #[test]
+    fn an_append_says_which_entries_are_traced() {
+        let plain = encode_append(&append()).unwrap();
+        trace::enable(1);
+        let name = ProposalId { origin: 1 << 60, number: 3 };
+        let mut request = append();
+        request.entries.push(Entry::new_normal(id(3, 11), Command::named(Term(3), name, b"payload")));
+        let untraced = encode_append(&request).unwrap();
+        let parent = Parent { trace: 5, span: 6 };
+        trace::note_entry((name.origin, name.number), trace::Entry { parent, received_nanos: None });
+        assert_eq!(encode_append(&append()).unwrap(), plain);
+        let traced = encode_append(&request).unwrap();
+        assert_eq!((&traced[..untraced.len()], traced.len()), (&untraced[..], untraced.len() + 44));
+        // As the member that gets it.
+        let decoded = decode_append(traced.clone()).unwrap();
+        assert_eq!(decoded.entries, request.entries);
+        let known = trace::entry((name.origin, name.number)).unwrap();
+        assert!(known.parent == parent && known.received_nanos.is_some(), "{known:?}");
+        for end in untraced.len() + 1..traced.len() {
+            assert!(decode_append(traced.slice(..end)).is_err(), "cut at {end}");
+        }
     }
 
     #[test]

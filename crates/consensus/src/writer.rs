@@ -19,6 +19,7 @@ use std::{io, thread};
 use openraft::storage::IOFlushed;
 use perigee_log::{Anchor, Meta, Record};
 use perigee_runtime::Clock;
+use perigee_telemetry::trace;
 use perigee_types::LogIndex;
 use tokio::sync::{mpsc, oneshot};
 
@@ -167,12 +168,13 @@ impl Writer {
     }
 
     async fn write_frame(&mut self) -> io::Result<()> {
-        let started = self.clock.monotonic();
+        let (started, began) = (self.clock.monotonic(), trace::now());
         self.shared.write(&self.frame.records)?;
         if self.yields {
             tokio::task::yield_now().await;
         }
         self.sync()?;
+        Shared::trace(&self.frame.records, began);
         self.shared.counters.frame(self.frame.records.len(), self.clock.monotonic().saturating_sub(started));
         Ok(())
     }

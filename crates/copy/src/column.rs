@@ -76,6 +76,8 @@ impl Column {
             | SqlType::Timetz(_)
             | SqlType::Vector(_)
             | SqlType::Address(_)
+            | SqlType::Coded(_)
+            | SqlType::Composite(_)
             | SqlType::Range(_)
             | SqlType::Multirange(_) => {
                 Builder::Bytea(BinaryViewBuilder::with_capacity(rows))
@@ -101,6 +103,7 @@ impl Column {
             | SqlType::Json
             | SqlType::Jsonb
             | SqlType::JsonPath
+            | SqlType::Citext
             | SqlType::Unknown
             // No table has a column that is a record.
             | SqlType::Record(_)
@@ -159,6 +162,8 @@ impl Column {
                 SqlType::Vector(wanted) => b.append_value(vector::parse(text, *wanted)?),
                 SqlType::Timetz(_) => b.append_value(TimeTz::parse(text, settings)?.rounded(&self.ty).encode()),
                 SqlType::Address(of) => b.append_value(of.parse(text)?),
+                SqlType::Coded(of) => b.append_value(of.parse(text)?),
+                SqlType::Composite(of) => b.append_value(of.parse(text, settings)?),
                 SqlType::Range(of) => b.append_value(of.parse(text, settings)?),
                 SqlType::Multirange(of) => b.append_value(of.parse_multirange(text, settings)?),
                 _ => b.append_value(binary::parse_bytea(text)?),
@@ -278,7 +283,7 @@ impl Column {
             Builder::Uuid(b) => Arc::new(b.finish()),
             Builder::List { lengths, nulls, values } => {
                 let offsets = OffsetBuffer::from_lengths(lengths.drain(..));
-                let field = Arc::new(values.ty.field("item", true));
+                let field = Arc::new(values.ty.item());
                 let list = ListArray::try_new(field, offsets, values.finish()?, nulls.finish());
                 Arc::new(list.map_err(SqlError::internal)?)
             }

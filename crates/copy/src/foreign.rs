@@ -331,7 +331,7 @@ fn lists(column: &ArrayRef, ty: &SqlType, of: &SqlType, settings: &OutputSetting
         let row = item.map(|item| offsets.partition_point(|offset| *offset as usize <= item) - 1);
         (error, row)
     })?;
-    let field = Arc::new(of.field("item", true));
+    let field = Arc::new(of.item());
     let list = ListArray::try_new(field, offsets, values, lists.nulls().cloned());
     Ok(Arc::new(list.map_err(|error| (SqlError::internal(error), None))?))
 }

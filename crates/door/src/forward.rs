@@ -168,6 +168,9 @@ enum Failed {
     Unknown,
 }
 
+/// The header that says which trace a request belongs to.
+pub(crate) const TRACE_PARENT: &str = "traceparent";
+
 async fn attempt(way: &Forward, peer: Peer, parts: &Parts, body: &mut Kept) -> Result<Response, Failed> {
     let not_run = |why: &dyn std::fmt::Display| Failed::NotRun(why.to_string());
     let elsewhere = way.engine.elsewhere().ok_or_else(|| not_run(&"this node is alone"))?;
@@ -187,11 +190,11 @@ async fn attempt(way: &Forward, peer: Peer, parts: &Parts, body: &mut Kept) -> R
         let (mut sender, connection) = builder.handshake(io).await.map_err(|error| not_run(&error))?;
         drive(connection);
         let uri = Uri::builder().scheme("http").authority("leader").path_and_query(target(parts)).build();
-        sender.send_request(again(parts, uri, body)?).await
+        sender.send_request(again(parts, peer, uri, body)?).await
     } else {
         let (mut sender, connection) = http1::handshake(io).await.map_err(|error| not_run(&error))?;
         drive(connection);
-        let mut request = again(parts, Uri::builder().path_and_query(target(parts)).build(), body)?;
+        let mut request = again(parts, peer, Uri::builder().path_and_query(target(parts)).build(), body)?;
         if let (false, Some(authority)) = (parts.headers.contains_key(header::HOST), parts.uri.authority()) {
             let host = authority.as_str().parse().map_err(|_| not_run(&"the request names no host"))?;
             request.headers_mut().insert(header::HOST, host);
@@ -225,13 +228,17 @@ fn target(parts: &Parts) -> &str {
 }
 
 /// The request, for the leader.
-fn again(parts: &Parts, uri: Result<Uri, axum::http::Error>, body: &mut Kept) -> Result<Request, Failed> {
+fn again(parts: &Parts, peer: Peer, uri: Result<Uri, axum::http::Error>, body: &mut Kept) -> Result<Request, Failed> {
     let uri = uri.map_err(|error| Failed::NotRun(error.to_string()))?;
     let mut request = Request::new(body.take().ok_or(Failed::Unknown)?);
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = uri;
     *request.headers_mut() = parts.headers.clone();
     without_hops(request.headers_mut());
+    // The leader's steps are parts of this node's.
+    if let Some(value) = peer.traced.and_then(|step| step.header().parse().ok()) {
+        request.headers_mut().insert(TRACE_PARENT, value);
+    }
     Ok(request)
 }
 
@@ -289,7 +296,7 @@ impl Peer {
             "" => None,
             text => Some(text.parse().map_err(|_| wrong())?),
         };
-        Ok(Self { address, encrypted: *encrypted == 1, foreign: true })
+        Ok(Self { address, encrypted: *encrypted == 1, foreign: true, traced: None })
     }
 }
 
@@ -299,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_client_of_another_node_is_known_by_its_own_address() {
-        let peer = Peer { address: Some("192.0.2.1:4711".parse().unwrap()), encrypted: true, foreign: false };
+        let peer = Peer { address: Some("192.0.2.1:4711".parse().unwrap()), encrypted: true, ..Peer::default() };
         let found = Peer::decode(&peer.encode()).unwrap();
         assert_eq!((found.address, found.encrypted, found.foreign), (peer.address, true, true));
         assert_eq!(Peer::decode(&Peer::default().encode()).unwrap().address, None);

@@ -12,8 +12,10 @@ use futures::stream::BoxStream;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use perigee_security::{ServerTls, TrustedProxies};
-use tokio::io::{AsyncRead, AsyncWrite};
+use perigee_security::{Place, ServerTls, TrustedProxies};
+use perigee_telemetry::names;
+use perigee_telemetry::trace::{self, Step, Told};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -23,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::Peer;
-use crate::forward::pipe;
+use crate::forward::{TRACE_PARENT, pipe};
 
 /// How long a client may take for TLS.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,6 +49,8 @@ pub struct HttpOptions {
     pub proxies: TrustedProxies,
     /// HTTP/1.1 is not spoken.
     pub http2_only: bool,
+    /// It is for who looks after the node: its connections take no places of clients, and its requests are not traced.
+    pub for_operators: bool,
     /// Connections at a time; one more is closed at once.
     pub connections_max: usize,
     /// How long the head of a request may take, and how long a connection may be idle.
@@ -85,6 +89,11 @@ impl HttpServer {
         ReceiverStream::new(waiting).boxed()
     }
 
+    /// Serves a connection of this process.
+    pub async fn serve_within(self: Arc<Self>, stream: DuplexStream) {
+        self.http(stream, Peer::default()).await;
+    }
+
     /// Serves connections until the shutdown; then requests that run may end within the drain timeout.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         let (name, mut tasks) = (self.options.name, JoinSet::new());
@@ -99,11 +108,22 @@ impl HttpServer {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) if tasks.len() < self.options.connections_max => {
-                    metrics::counter!(self.options.connections_total).increment(1);
-                    tasks.spawn(Arc::clone(&self).connection(stream, peer));
+                Ok((stream, peer)) => {
+                    let is_full = tasks.len() >= self.options.connections_max;
+                    let place = if self.options.for_operators { None } else { Place::take() };
+                    if !is_full && (self.options.for_operators || place.is_some()) {
+                        metrics::counter!(self.options.connections_total).increment(1);
+                        let connection = Arc::clone(&self).connection(stream, peer);
+                        tasks.spawn(async move {
+                            connection.await;
+                            drop(place);
+                        });
+                        continue;
+                    }
+                    let door = name.to_ascii_lowercase();
+                    metrics::counter!(names::CONNECTIONS_REFUSED_TOTAL, "door" => door).increment(1);
+                    tracing::debug!(%peer, "too many connections, closed at once");
                 }
-                Ok((_, peer)) => tracing::debug!(%peer, "too many connections, closed at once"),
                 Err(error) => {
                     // Out of file descriptors, mostly: it passes when a connection ends.
                     tracing::warn!(%error, name, "accepting a connection failed");
@@ -137,20 +157,31 @@ impl HttpServer {
         let Some(tls) = &self.options.tls else {
             return self.http(stream, Peer { address: Some(peer), ..Peer::default() }).await;
         };
-        let handshake = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream);
+        let handshake = TlsAcceptor::from(Arc::clone(&tls.current().config)).accept(stream);
         match tokio::time::timeout(TLS_TIMEOUT, handshake).await {
-            Ok(Ok(stream)) => self.http(stream, Peer { address: Some(peer), encrypted: true, foreign: false }).await,
+            Ok(Ok(stream)) => self.http(stream, Peer { address: Some(peer), encrypted: true, ..Peer::default() }).await,
             Ok(Err(error)) => tracing::debug!(%error, %peer, "no TLS"),
             Err(_) => tracing::debug!(%peer, "TLS took too long"),
         }
     }
 
     async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
-        let router = self.router.clone();
+        let (router, name, traced) = (self.router.clone(), self.options.name, !self.options.for_operators);
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(peer);
-            router.clone().oneshot(request)
+            let step = if traced { step(name, peer, &request) } else { None };
+            request.extensions_mut().insert(Peer { traced: step.as_ref().map(Step::parent), ..peer });
+            let answered = router.clone().oneshot(request);
+            async move {
+                let answer = answered.await;
+                if let (Some(mut step), Ok(answer)) = (step, &answer) {
+                    step.tell("http.response.status_code", answer.status().as_u16().to_string());
+                    if answer.status().is_server_error() {
+                        step.fail(answer.status().as_str(), "");
+                    }
+                }
+                answer
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         if self.options.http2_only {
@@ -190,4 +221,22 @@ impl HttpServer {
             metrics::counter!(self.options.panics_total).increment(1);
         }
     }
+}
+
+/// A request as the first step of its trace here, where it is traced.
+fn step(door: &'static str, peer: Peer, request: &Request) -> Option<Step> {
+    if !trace::is_on() {
+        return None;
+    }
+    let told = request.headers().get(TRACE_PARENT).and_then(|value| Told::read(value.to_str().ok()?));
+    // Of what another node sends, that node has decided.
+    let told = if peer.foreign { told.or(Some(Told::NotRecorded)) } else { told };
+    let (method, path) = (request.method(), request.uri().path());
+    // Names of tables and keys are no names of steps: there would be too many.
+    let resource = path.match_indices('/').nth(2).map_or(path, |(at, _)| &path[..at]);
+    let mut step = trace::begin(format!("{method} {resource}"), told)?;
+    step.tell("perigee.door", door);
+    step.tell("http.request.method", method.as_str());
+    step.tell("url.path", path);
+    Some(step)
 }

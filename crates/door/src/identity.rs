@@ -30,6 +30,7 @@ use parking_lot::Mutex;
 use perigee_engine::{Authentication, ConnectRequest, Session};
 use perigee_security::api_key;
 use perigee_telemetry::names;
+use perigee_telemetry::trace::Parent;
 use perigee_types::{SqlError, SqlResult, SqlState};
 use sha2::{Digest, Sha256};
 
@@ -63,6 +64,8 @@ pub struct Peer {
     pub encrypted: bool,
     /// It is connected to another node, which sends its request here.
     pub foreign: bool,
+    /// The step of a trace that its request is, where that is traced.
+    pub traced: Option<Parent>,
 }
 
 impl Peer {
@@ -203,7 +206,18 @@ impl Caller {
             encrypted: self.peer.encrypted,
             read_only: self.read_only,
         };
-        door.engine.connect(request).boxed()
+        let traced = self.peer.traced;
+        async move {
+            let mut session = door.engine.connect(request).await?;
+            session.trace_within(traced);
+            Ok(session)
+        }
+        .boxed()
+    }
+
+    /// The step of a trace that its request is.
+    pub(crate) fn traced(&self) -> Option<Parent> {
+        self.peer.traced
     }
 
     /// What its requests are counted by: its key or token, which may be one of many of a role, or the role.

@@ -10,6 +10,7 @@
 //! run           a statement in a task of its own, its result into the door's sink
 //! script        several statements for one request
 //! load          rows that are loaded into a table; arrow, parquet: results that leave as such
+//! kept          how much of idempotency keys and of their answers each role keeps
 //! keys, series  the keyspace through the tables of schema `redis`
 //! ```
 //!
@@ -20,6 +21,7 @@ pub mod arrow;
 pub mod forward;
 pub mod http;
 mod identity;
+pub mod kept;
 pub mod keys;
 mod limits;
 pub mod load;
@@ -56,6 +58,8 @@ pub struct Door {
     identities: limits::Limit<String>,
     lately: identity::Lately,
     transactions: transactions::Transactions,
+    /// Idempotency keys, of whichever door.
+    pub idempotency: kept::Kept,
     /// Places for loads.
     loads: load::Places,
     /// Where files are put down until they are loaded.
@@ -96,6 +100,7 @@ impl Door {
             identities: limits::Limit::new(options.identity_requests_per_minute),
             lately: identity::Lately::default(),
             transactions: transactions::Transactions::default(),
+            idempotency: kept::Kept::default(),
             loads: load::Places::default(),
             load_dir: options.load_dir.clone(),
             load_bytes_max: options.load_bytes_max,

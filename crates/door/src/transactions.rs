@@ -230,9 +230,10 @@ impl Door {
 
     fn kept(self: &Arc<Self>, caller: &Caller, id: &str) -> Result<Lease, LeaseError> {
         let session = self.transactions.find(id, caller).ok_or(LeaseError::Missing)?;
-        let session = session.try_lock_owned().map_err(|_| LeaseError::Busy)?;
-        if session.is_none() {
-            return Err(LeaseError::Missing);
+        let mut session = session.try_lock_owned().map_err(|_| LeaseError::Busy)?;
+        match &mut *session {
+            Some(session) => session.trace_within(caller.traced()),
+            None => return Err(LeaseError::Missing),
         }
         Ok(Lease::Kept(session, Box::new(Kept { door: self.clone(), id: id.to_owned() })))
     }

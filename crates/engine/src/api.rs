@@ -144,6 +144,11 @@ impl RowStream {
         Self { inner: Inner::Ready(Some(block)), tag }
     }
 
+    /// Batches of rows that are there already.
+    pub(crate) fn batches(tag: &'static str, batches: Vec<arrow::array::RecordBatch>) -> Self {
+        Self::stream(tag, Box::pin(futures::stream::iter(batches.into_iter().map(|batch| Ok(RowBlock::Batch(batch))))))
+    }
+
     /// Rows that come from a stream.
     #[must_use]
     pub fn stream(tag: &'static str, stream: futures::stream::BoxStream<'static, SqlResult<RowBlock>>) -> Self {

@@ -176,26 +176,40 @@ async fn upload(
     Ok(count)
 }
 
-/// Removes files of this cluster in the object store that nothing needs. Gives how many.
+/// Removes files of this cluster in the object store that nothing needs. Gives how many. With `waited` only those that were
+/// found there the last time, too: who reads them from elsewhere has had the time in between.
 ///
 /// # Errors
 /// As [`migrate`]; `55006` where a backup goes on copying files; what the archive gives, where there is one.
-pub(crate) async fn collect(engine: &Arc<Engine>) -> SqlResult<usize> {
+pub(crate) async fn collect(engine: &Arc<Engine>, waited: Option<&mut HashSet<String>>) -> SqlResult<usize> {
     let term = engine.consensus.leader_term().ok_or_else(crate::transaction::no_leader)?;
+    forget_replaced(engine);
+    // What others read names none of them then; where that fails they find a file missing, and no wrong row.
+    crate::iceberg::look(engine, true).await;
+    let before = waited.as_deref().cloned();
     let engine = Arc::clone(engine);
-    blocking(move || {
+    let (removed, found) = blocking(move || {
         let Some(_alone) = engine.backups.collecting.try_write_for(BACKUP_WAIT) else {
             return Err(SqlError::new(SqlState::ObjectInUse, "files of the cold tier are being backed up"));
         };
-        forget_replaced(&engine);
         let uploading = |path: &str| engine.migrations.uploads.lock().contains(path);
         let failed = |error| perigee_query::exec::error::cold_error(&error);
-        let idle = engine.store.idle_cold(term, uploading).map_err(failed)?;
+        let found = engine.store.idle_cold(term, uploading).map_err(failed)?;
+        let has_waited = |path: &&String| before.as_ref().is_none_or(|before| before.contains(*path));
+        let idle: Vec<String> = found.iter().filter(has_waited).cloned().collect();
         // A restore to a time at which they were needed must find them in the archive.
         crate::backup::ship(&engine, true).map_err(|error| crate::backup::sql_error(&error))?;
-        engine.store.remove_cold(&idle, uploading).map_err(failed)
+        let removed = engine.store.remove_cold(&idle, uploading).map_err(failed)?;
+        if engine.options.cold_iceberg {
+            crate::iceberg::remove_gone(&engine).map_err(failed)?;
+        }
+        Ok((removed, found))
     })
-    .await
+    .await?;
+    if let Some(waited) = waited {
+        *waited = found.into_iter().collect();
+    }
+    Ok(removed)
 }
 
 /// Lets go of the files that compacted ones have replaced, as soon as no query here or elsewhere can read them.
@@ -216,7 +230,7 @@ pub(crate) fn is_usable(engine: &Engine) -> bool {
 }
 
 /// The object store, if every member can read it.
-fn usable(engine: &Engine) -> SqlResult<&Arc<ColdStore>> {
+pub(crate) fn usable(engine: &Engine) -> SqlResult<&Arc<ColdStore>> {
     let cold = engine.store.cold().map_err(|error| perigee_query::exec::error::cold_error(&error))?;
     if cold.is_local() && !engine.options.cold_shared && voters(&engine.consensus) > 1 {
         return Err(SqlError::new(
@@ -227,6 +241,24 @@ fn usable(engine: &Engine) -> SqlResult<&Arc<ColdStore>> {
         .hint("Set cold.url of every member to one object store, or cold.shared = true where the folder is one mount of all."));
     }
     Ok(cold)
+}
+
+impl Engine {
+    /// Whether there may be more members: not while cold rows are where these could not read them.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_more_members(&self) -> Result<(), String> {
+        let Ok(cold) = self.store.cold() else { return Ok(()) };
+        if !cold.is_local() || self.options.cold_shared || self.store.named_cold().is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "other members could not read cold rows: their files are in this node's own folder {}; copy what is in it to an object \
+             store, and set cold.url of every member to that",
+            cold.location()
+        ))
+    }
 }
 
 fn voters(consensus: &Consensus) -> usize {
@@ -280,13 +312,14 @@ impl Upload {
         let failed = |error| perigee_query::exec::error::cold_error(&error);
         let name = uuid::Uuid::new_v4().simple().to_string();
         let path = file_path(self.cold.prefix(), self.table.storage, self.term, &name);
-        let FinishedFile { bytes, rows, checksum, vid_first, vid_last } = finished;
+        let FinishedFile { bytes, rows, checksum, tail, vid_first, vid_last } = finished;
         if self.cold.is_local() {
             self.engine.check_disk(bytes.len())?;
         }
         self.engine.migrations.uploads.lock().insert(path.clone());
         self.paths.push(path.clone());
-        let file = ColdFile { path, rows, bytes: bytes.len() as u64, checksum, vid_first, vid_last };
+        let (length, tail) = (bytes.len() as u64, Some(tail));
+        let file = ColdFile { path, rows, bytes: length, checksum, tail, vid_first, vid_last };
         self.cold.put(&file.path, bytes).map_err(failed)?;
         // What the store gives back is what is going to be all there is.
         self.cold.check_footer(&file).map_err(failed)?;
@@ -343,6 +376,6 @@ fn columns(table: &Table) -> Vec<ColdColumn> {
         .collect()
 }
 
-async fn blocking<T: Send + 'static>(run: impl FnOnce() -> SqlResult<T> + Send + 'static) -> SqlResult<T> {
+pub(crate) async fn blocking<T: Send + 'static>(run: impl FnOnce() -> SqlResult<T> + Send + 'static) -> SqlResult<T> {
     tokio::task::spawn_blocking(run).await.map_err(SqlError::internal)?
 }

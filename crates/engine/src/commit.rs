@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use perigee_consensus::{Expected, ProposalId};
 use perigee_query::keyspace::draft_error;
 use perigee_storage::arrow_value::{ValueError, check_value, rows_to_batch};
-use perigee_storage::entry::{BATCH_ROWS_MIN, EndedRow, Entry, RowBlock, TableChange, Transaction as Logged};
+use perigee_storage::entry::{
+    BATCH_ROWS_MIN, EndedRow, Entry, PIECE_BYTES, PieceEnd, RowBlock, TableChange, Transaction as Logged,
+};
+use perigee_telemetry::trace::{self, Step};
 use perigee_types::catalog::{CatalogChange, Column, Object};
 use perigee_types::{LogIndex, Oid, Row, SqlError, SqlResult, SqlState, SqlType, TableId, Value};
 use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::large::{Unfinished, check_row_bytes};
 use crate::serializable::Written;
 use crate::stage::{STAGE_BYTES, Staging};
 use crate::transaction::Transaction;
@@ -32,7 +37,7 @@ pub(crate) async fn commit(
         return Ok(());
     }
     if cancel.is_cancelled() {
-        return Err(SqlError::new(SqlState::QueryCanceled, "canceling statement due to user request"));
+        return Err(canceled());
     }
     let bytes = transaction.writes.size_bytes() + transaction.notifications.bytes() + companion.len();
     let large = bytes > STAGE_BYTES;
@@ -67,7 +72,12 @@ pub(crate) async fn commit(
     } else if deletes {
         engine.check_disk_to_delete(bytes)?;
     }
-    engine.wait_for_memory().await;
+    // Nothing is proposed yet: a checkpoint may take long.
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(canceled()),
+        () = engine.wait_for_memory() => {}
+    }
     // Without a part a staged transaction is none: its end would find nothing.
     if large && !changes.is_empty() {
         let staging = transaction.staging.get_or_insert_with(|| Staging::new(transaction.holder, transaction.term));
@@ -83,6 +93,8 @@ pub(crate) async fn commit(
     if let Some(staging) = &mut transaction.staging {
         staging.settle().await?;
     }
+    // What was refused before it came into the log is no part: the end of none would find nothing.
+    let staged = transaction.staging.as_ref().and_then(|staging| Some((staging.id, staging.first()?)));
     let dropped = catalog_changes.iter().filter_map(|change| match change {
         CatalogChange::Remove(oid) => Some(*oid),
         CatalogChange::Put(_) => None,
@@ -101,27 +113,43 @@ pub(crate) async fn commit(
             _ => None,
         })
         .collect();
-    let entry = Entry::Transaction(Logged {
-        staged: transaction.staging.as_ref().map(|s| s.id),
-        staged_from: transaction.staging.as_ref().map_or(LogIndex(0), Staging::first),
+    let logged = Logged {
+        staged: staged.map(|(id, _)| id),
+        staged_from: staged.map_or(LogIndex(0), |(_, first)| first),
         changes: changes.into_iter().map(|(_, change)| change).collect(),
         catalog: catalog_changes,
         sequences: std::mem::take(&mut transaction.sequences),
         notifications: transaction.notifications.take(),
         companion,
-    });
-    let payload = entry.encode();
-    // Where leaders may change, this node's own log tells what became of a commit whose leader was lost.
-    let clustered = engine.elsewhere.get().is_some() && name.is_none();
-    let mut expected = clustered.then(|| engine.consensus.expect(transaction.term));
+    };
+    let (payload, mut unfinished) = encoded(engine, transaction, logged).await?;
+    // Where leaders may change, this node's own log tells what became of a commit whose leader was lost. And those who write and
+    // apply an entry know by its name which trace it belongs to.
+    let mut step = transaction.traced.map(|parent| Step::of(parent, "propose"));
+    let is_named = (engine.elsewhere.get().is_some() || step.is_some()) && name.is_none();
+    let mut expected = is_named.then(|| engine.consensus.expect(transaction.term));
     let name = name.or_else(|| expected.as_ref().map(Expected::id));
+    if let (Some(step), Some(name)) = (&mut step, name) {
+        step.tell("perigee.entry.bytes", payload.len().to_string());
+        trace::note_entry((name.origin, name.number), trace::Entry { parent: step.parent(), received_nanos: None });
+    }
     let propose = || engine.consensus.propose_as(transaction.term, name, &payload);
     let (proposal, passage) = engine.serializable.pass(transaction.reads.as_ref(), || written, propose)?;
+    if let Some(unfinished) = &mut unfinished {
+        unfinished.ended();
+    }
     let outcome = match &mut expected {
         Some(expected) => engine.consensus.outcome(proposal, expected, transaction.term).await,
         None => proposal.await,
     };
     let outcome = crate::engine::outcome(outcome);
+    if let (Some(step), Err(error)) = (&mut step, &outcome) {
+        step.fail(error.state().code(), error.message());
+    }
+    if let (Some(step), Ok((index, _))) = (&mut step, &outcome) {
+        step.tell("perigee.entry.index", index.to_string());
+    }
+    drop(step);
     match &outcome {
         Ok((index, _)) => {
             transaction.committed_at = Some(*index);
@@ -158,6 +186,35 @@ pub(crate) async fn commit(
     Ok(())
 }
 
+/// The bytes of the entry that ends a transaction. Of one that is too large they are those of its last piece, with the others in
+/// the log.
+async fn encoded<'e>(
+    engine: &'e Arc<Engine>,
+    transaction: &mut Transaction,
+    logged: Logged,
+) -> SqlResult<(Bytes, Option<Unfinished<'e>>)> {
+    let mut entry = Entry::Transaction(logged);
+    let payload = entry.encode();
+    if payload.len() <= PIECE_BYTES {
+        return Ok((payload, None));
+    }
+    drop(payload);
+    let staging = transaction.staging.get_or_insert_with(|| Staging::new(transaction.holder, transaction.term));
+    let from = staging.begin(engine).await?;
+    if let Entry::Transaction(logged) = &mut entry {
+        // Where it fails, the pieces go as all that is staged does.
+        (logged.staged, logged.staged_from) = (Some(staging.id), from);
+    }
+    let payload = entry.encode();
+    drop(entry);
+    let (last, unfinished) = staging.all_but_last(engine, payload, PieceEnd::Transaction { from }).await?;
+    Ok((last, Some(unfinished)))
+}
+
+fn canceled() -> SqlError {
+    SqlError::new(SqlState::QueryCanceled, "canceling statement due to user request")
+}
+
 /// The table that these changes make with a storage of its own.
 fn new_table(changes: &[CatalogChange], storage: Oid) -> Option<Arc<perigee_types::catalog::Table>> {
     changes.iter().rev().find_map(|change| match change {
@@ -190,7 +247,7 @@ async fn backfill(engine: &Arc<Engine>, index: Oid) -> SqlResult<()> {
 }
 
 /// Refuses a NULL where a column may not be NULL, and what a column does not hold, an array of more dimensions than it has among
-/// it: once in the log it could neither be applied nor read.
+/// it: once in the log it could neither be applied nor read. And a row of more bytes than any may have.
 pub(crate) fn check_values(table: &perigee_types::catalog::Table, schema: &str, row: &[Value]) -> SqlResult<()> {
     for (column, value) in table.columns.iter().zip(row) {
         if column.not_null && value.is_null() {
@@ -213,7 +270,7 @@ pub(crate) fn check_values(table: &perigee_types::catalog::Table, schema: &str, 
         }
         check_value(&column.ty, value).map_err(|error| does_not_fit(column, error))?;
     }
-    Ok(())
+    check_row_bytes(row.iter().map(Value::size_bytes).sum())
 }
 
 fn does_not_fit(column: &Column, error: ValueError) -> SqlError {

@@ -36,6 +36,7 @@ struct Held {
     index: LogIndex,
     store: HeldStore,
     keys: Vec<Scan>,
+    beside: Vec<(&'static str, ContentSum)>,
 }
 
 /// What this node was told to take hold of.
@@ -91,7 +92,8 @@ impl StateHolder {
             applier.publish();
             let keys = self.keyspace.as_ref().map_or_else(Vec::new, |keyspace| keyspace.hold());
             // Who asked may have gone.
-            drop(hold.send(Held { index, store: applier.store().hold(), keys }));
+            let beside = self.keyspace.as_ref().map_or_else(Vec::new, |keyspace| keyspace.sums_beside());
+            drop(hold.send(Held { index, store: applier.store().hold(), keys, beside }));
         }
     }
 
@@ -109,7 +111,7 @@ impl StateHolder {
 }
 
 fn read(held: Held) -> Result<StateSums, String> {
-    let Held { index, store, keys } = held;
+    let Held { index, store, keys, beside } = held;
     let mut parts = vec![("catalog".to_owned(), store.catalog_sum()), ("sequences".to_owned(), store.sequences_sum())];
     for (schema, table) in store.tables() {
         let name = format!("table {schema}.{}", table.name);
@@ -117,17 +119,24 @@ fn read(held: Held) -> Result<StateSums, String> {
         parts.push((name, sum));
     }
     for keys in keys {
-        let db = keys.db();
-        let name = match db.number {
-            IDEMPOTENCY_DB => format!("idempotency keys of tenant {}", db.tenant),
-            number => format!("keys of database {number} of tenant {}", db.tenant),
-        };
+        let name = name_of(&keys);
         let sum = keys.sum().map_err(|error| format!("{name}: {error}"))?;
         if sum.count > 0 {
             parts.push((name, sum));
         }
     }
+    let there = beside.into_iter().filter(|(_, sum)| sum.count > 0);
+    parts.extend(there.map(|(name, sum)| (name.to_owned(), sum)));
     Ok(StateSums { index, parts })
+}
+
+/// What the database of a scan is called.
+pub(crate) fn name_of(keys: &Scan) -> String {
+    let db = keys.db();
+    match db.number {
+        IDEMPOTENCY_DB => format!("idempotency keys of tenant {}", db.tenant),
+        number => format!("keys of database {number} of tenant {}", db.tenant),
+    }
 }
 
 /// What is said of a member.

@@ -11,8 +11,8 @@ use perigee_plan::relational::{ConflictAction, ConflictValues, OnConflict};
 use perigee_query::exec::ReadView;
 use perigee_storage::arrow_value::{batch_to_rows, rows_to_batch};
 use perigee_storage::table::LATEST;
-use perigee_types::catalog::Table;
-use perigee_types::{Row, SqlError, SqlResult, SqlState, Value, Vid};
+use perigee_types::catalog::{Deferral, Table};
+use perigee_types::{IndexId, Row, SqlError, SqlResult, SqlState, Value, Vid};
 
 use crate::commit::check_values;
 use crate::error::storage;
@@ -56,7 +56,8 @@ impl Transaction {
 }
 
 impl Session {
-    /// Appends a row to a member of the family, or does what `on` says. Gives the row that was written.
+    /// Appends a row to a member of the family, or does what `on` says. Gives the row that was written, and whether it was
+    /// there before.
     ///
     /// # Errors
     /// `21000` for a row that the statement has written already, `40001` in REPEATABLE READ for one that the snapshot does
@@ -69,15 +70,16 @@ impl Session {
         row: Row,
         parameters: &[Value],
         view: Option<&Arc<ReadView>>,
-    ) -> SqlResult<Option<Row>> {
+    ) -> SqlResult<Option<(Row, bool)>> {
         let target = &member.target;
         check_values(&target.table, &target.schema, &row)?;
-        let Some((vid, old)) = self.find_conflict(family, member, on, &row).await? else {
-            self.transaction()?.insert_row(target, row.clone()).await?;
+        let mut free = Vec::new();
+        let Some((vid, old)) = self.find_conflict(family, member, on, &row, &mut free).await? else {
+            self.transaction()?.insert_checked_row(target, row.clone(), &free).await?;
             if target.points() {
                 self.uphold(target, vec![RowChange::written(&row)]).await?;
             }
-            return Ok(Some(row));
+            return Ok(Some((row, false)));
         };
         let ConflictAction::Update { assigned, values } = &on.action else { return Ok(None) };
         if vid.is_local() && vid >= member.own_first {
@@ -110,21 +112,22 @@ impl Session {
         let change = RowChange { old: Some(old.clone()), new: Some(new.clone()) };
         self.transaction()?.replace_rows(target, vec![(vid, old, new.clone())]).await?;
         self.uphold(target, vec![change]).await?;
-        Ok(Some(new))
+        Ok(Some((new, true)))
     }
 
     /// The row that has a key of `row`: for DO UPDATE locked at its latest version. DO NOTHING leaves it to others, and
-    /// locks a key only to make a row with it.
+    /// locks a key only to make a row with it. Indexes whose key nobody has, and nobody else can take any more, go to `free`.
     async fn find_conflict(
         &mut self,
         family: &Family,
         member: &Member,
         on: &OnConflict,
         row: &Row,
+        free: &mut Vec<IndexId>,
     ) -> SqlResult<Option<(Vid, Row)>> {
         let engine = self.engine.clone();
         let target = &member.target;
-        let below = |index: &perigee_types::IndexId| family.catalog.index_below(&target.table, *index);
+        let below = |index: &IndexId| family.catalog.index_below(&target.table, *index);
         let arbiters: Vec<_> = on.arbiters.iter().filter_map(below).collect();
         let mode = match &on.action {
             ConflictAction::Nothing => None,
@@ -142,16 +145,26 @@ impl Session {
                     let Some(key) = transaction.lock_key(target, unique, row).await? else { continue };
                     transaction.find_and_lock(&engine, target, unique, &key, mode).await?
                 }
-                None => match transaction.look_for_key(target, unique, row).await? {
-                    Some(vid) => Some((vid, Row::new())),
-                    None => {
+                None => {
+                    // Who makes the key has its lock until that is applied: where nothing was, the second look finds what the
+                    // first has found.
+                    let before = engine.store.applied();
+                    let mut found = transaction.look_for_key(target, unique, row).await?;
+                    if found.is_none() {
                         transaction.lock_key(target, unique, row).await?;
-                        // Somebody may have made it meanwhile.
-                        transaction.look_for_key(target, unique, row).await?.map(|vid| (vid, Row::new()))
+                        if engine.store.applied() != before {
+                            found = transaction.look_for_key(target, unique, row).await?;
+                        }
                     }
-                },
+                    found.map(|vid| (vid, Row::new()))
+                }
             };
-            let Some((vid, old)) = found else { continue };
+            let Some((vid, old)) = found else {
+                if unique.index.definition.deferral == Deferral::Never {
+                    free.push(unique.index.oid);
+                }
+                continue;
+            };
             if transaction.isolation != Isolation::ReadCommitted && !vid.is_local() {
                 let at = transaction.snapshot(&engine).index;
                 let staged = transaction.staging.as_ref().is_some_and(|s| s.has_rows_of(target.table.oid));

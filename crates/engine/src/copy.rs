@@ -21,11 +21,12 @@ use crate::api::{CommandTag, CopyIn, Outcome};
 use crate::commit::check_values;
 use crate::copy_keys::{BatchKeys, KeysOnTheWay};
 use crate::family::Family;
+use crate::large::{ROW_BYTES_MAX, check_row_bytes};
 use crate::locks::{LockKey, LockMode};
 use crate::rows::{Target, column_numbers, schema_name};
 use crate::session::Session;
 use crate::stage::{STAGE_BYTES, Staging, batch_bytes};
-use crate::write::table_batch;
+use crate::write::{STATEMENT_BUFFERS, table_batch};
 
 /// Why a batch of rows was refused, and by which of its rows.
 #[derive(Debug)]
@@ -233,6 +234,11 @@ impl Session {
                 }
             }
         }
+        if batch_bytes(&batch) > ROW_BYTES_MAX {
+            for row in 0..batch.num_rows() {
+                check_row_bytes(batch_bytes(&batch.slice(row, 1))).map_err(in_row(row))?;
+            }
+        }
         let claimed = self.claim_batch_keys(target, keys, &batch).await?;
         let engine = self.engine.clone();
         engine.check_disk(batch_bytes(&batch))?;
@@ -278,6 +284,36 @@ impl Session {
         keys.test(target, batch, &transaction.writes, staged).map(Some)
     }
 
+    /// Whether the transaction has buffered more than it may since rows of it went to the log last. Not where a rewrite defers
+    /// what foreign keys ask: rows must be seen again then.
+    pub(crate) fn buffers_much(&mut self) -> SqlResult<bool> {
+        let limit = self.engine.options.transaction_bytes_max;
+        let transaction = self.transaction()?;
+        let most = transaction.buffer_left.saturating_add(limit);
+        Ok(transaction.deferred.is_none() && transaction.writes.size_bytes() > most)
+    }
+
+    /// Sends what a statement has left in the buffer to the log: many small statements are as much as a large one.
+    pub(crate) async fn stage_written(&mut self, family: &mut Family) -> SqlResult<()> {
+        for member in family.members_mut() {
+            self.stage_if_large(&mut member.target, false).await?;
+        }
+        self.buffer_is_left()
+    }
+
+    /// As [`Session::stage_written`], of one table.
+    pub(crate) async fn stage_written_to(&mut self, target: &mut Target) -> SqlResult<()> {
+        self.stage_if_large(target, false).await?;
+        self.buffer_is_left()
+    }
+
+    /// What is in the buffer now (rows that end, rows that a savepoint brings back) stays there.
+    fn buffer_is_left(&mut self) -> SqlResult<()> {
+        let transaction = self.transaction()?;
+        transaction.buffer_left = transaction.writes.size_bytes();
+        Ok(())
+    }
+
     /// Sends buffered rows of a table to the log once they are too many to keep. Not where they must be seen again.
     pub(crate) async fn stage_if_large(&mut self, target: &mut Target, keep: bool) -> SqlResult<()> {
         let keep = keep || target.unique.may_defer();
@@ -289,10 +325,15 @@ impl Session {
         let engine = self.engine.clone();
         let catalog = self.planning_catalog();
         let transaction = self.transaction()?;
-        if limit > 0 && transaction.writes.size_bytes() <= limit {
+        let bytes = transaction.writes.size_bytes();
+        if limit > 0 && bytes <= limit {
             return Ok(());
         }
-        let bytes = transaction.writes.size_bytes();
+        // What a savepoint would bring back could not come back: it stays as long as a statement may hold as much.
+        let kept_max = limit.saturating_mul(STATEMENT_BUFFERS);
+        if limit > 0 && bytes <= kept_max && transaction.would_lose(target.table.storage) {
+            return Ok(());
+        }
         let rows = transaction.take_to_stage(target.table.storage);
         if rows.is_empty() {
             return Ok(());

@@ -18,6 +18,7 @@ use perigee_storage::store::Store;
 use perigee_streams::Feed;
 use perigee_telemetry::names;
 use perigee_types::{Hlc, LogIndex, SqlError, SqlResult, SqlState, Term};
+use tokio::sync::Semaphore;
 
 use crate::api::{Authentication, ConnectRequest};
 use crate::backup::{BackupOptions, Backups};
@@ -28,8 +29,11 @@ use crate::elsewhere::Elsewhere;
 use crate::family::PartitionCache;
 use crate::feed::NodeLog;
 use crate::gaps::Gaps;
+use crate::iceberg::Exports;
+use crate::large::LargeEntries;
 use crate::locks::{Holder, LockManager};
 use crate::notify::Listeners;
+use crate::queries::Queries;
 use crate::registry::Registry;
 use crate::sequences::Sequences;
 use crate::serializable::Serializable;
@@ -64,6 +68,8 @@ pub struct EngineOptions {
     pub backup: Option<BackupOptions>,
     /// Whether a folder with cold files is the same one on every member.
     pub cold_shared: bool,
+    /// Whether tables with cold rows are exported for others to read.
+    pub cold_iceberg: bool,
 }
 
 impl Default for EngineOptions {
@@ -82,6 +88,7 @@ impl Default for EngineOptions {
             cluster_id: 0,
             backup: None,
             cold_shared: false,
+            cold_iceberg: false,
         }
     }
 }
@@ -97,17 +104,23 @@ pub struct Engine {
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) locks: LockManager,
     pub(crate) statements: StatementCache,
+    pub(crate) planners: Arc<Semaphore>,
     pub(crate) sequences: Sequences,
     pub(crate) rules: RuleCache,
     pub(crate) partitions: PartitionCache,
     pub(crate) serializable: Arc<Serializable>,
     pub(crate) sessions: Registry,
     pub(crate) gaps: Gaps,
+    pub(crate) queries: Queries,
+    /// Renders the node's metrics.
+    pub(crate) metrics: std::sync::OnceLock<Box<dyn Fn() -> String + Send + Sync>>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) listeners: Listeners,
     pub(crate) aggregates: Aggregates,
+    pub(crate) large_entries: LargeEntries,
     pub(crate) keyspace: Option<Arc<Keyspace>>,
     pub(crate) migrations: Migrations,
+    pub(crate) exports: Exports,
     pub(crate) backups: Backups,
     pub(crate) elsewhere: std::sync::OnceLock<Arc<dyn Elsewhere>>,
     holders: AtomicU64,
@@ -136,8 +149,10 @@ impl Engine {
     ) -> Arc<Self> {
         let started_micros = runtime.clock.now_micros() as i64;
         let feed = Feed::new(Arc::new(NodeLog(consensus.clone())), Arc::clone(&store));
+        let large_entries = LargeEntries::new(&budget);
         Arc::new(Self {
             statements: StatementCache::new(options.statement_cache_entries),
+            planners: crate::planning::planners(),
             sessions: Registry::new(options.node_number),
             options,
             runtime,
@@ -152,11 +167,15 @@ impl Engine {
             partitions: PartitionCache::default(),
             serializable: Arc::default(),
             gaps: Gaps::default(),
+            queries: Queries::default(),
+            metrics: std::sync::OnceLock::new(),
             feed,
             listeners: Listeners::default(),
             aggregates: Aggregates::default(),
+            large_entries,
             keyspace,
             migrations: Migrations::default(),
+            exports: Exports::default(),
             backups: Backups::default(),
             elsewhere: std::sync::OnceLock::new(),
             holders: AtomicU64::new(1),
@@ -165,6 +184,11 @@ impl Engine {
             mock_secret: rand::random(),
             started_micros,
         })
+    }
+
+    /// What `perigee.metrics` shows from now on: all metrics of the node, in Prometheus' text format.
+    pub fn show_metrics(&self, render: impl Fn() -> String + Send + Sync + 'static) {
+        drop(self.metrics.set(Box::new(render)));
     }
 
     /// Whether roles connect from there without proving themselves.

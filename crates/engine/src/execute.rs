@@ -7,6 +7,7 @@ use perigee_plan::command::Isolation;
 use perigee_plan::relational::WithMain;
 use perigee_plan::{Admin, Copy, Explain, Plan, Prepared, Query, ResultColumn, SessionCommand};
 use perigee_query::exec::explain::ExplainOptions;
+use perigee_telemetry::measured;
 use perigee_types::catalog::{Object, Table};
 use perigee_types::{LogIndex, SqlError, SqlResult, SqlState, Value};
 
@@ -18,8 +19,9 @@ use crate::serializable::Reads;
 use crate::session::Session;
 use crate::session_transaction::isolation_of;
 
-/// How often a statement is planned again because its tables change while it waits for locks.
-const PLANS_MAX: usize = 5;
+/// How often a statement is planned again because its tables change while it waits for locks: each time somebody else has committed
+/// a change of theirs.
+const PLANS_MAX: usize = 100;
 
 impl Session {
     /// Runs a statement; one whose tables have changed since it was planned is planned again first.
@@ -27,7 +29,7 @@ impl Session {
         self.enter_serializable(&prepared.plan).await?;
         let mut statement = Statement { prepared: prepared.clone(), literals: Vec::new() };
         for _ in 0..PLANS_MAX {
-            statement = self.refresh(&statement)?;
+            statement = self.refresh_apart(&statement).await?;
             self.check_needs(&statement.prepared.needs)?;
             self.services.act_as(&self.identity(&self.planning_catalog()), self.is_read_only());
             self.stale_plan = false;
@@ -89,8 +91,8 @@ impl Session {
     async fn run_query(&mut self, prepared: &Prepared, query: &Query, parameters: &[Value]) -> SqlResult<Outcome> {
         let columns = prepared.columns.clone().unwrap_or_else(|| Vec::new().into());
         if let Some(lock) = &query.row_lock {
-            let rows = self.lock_query_rows(query, lock, parameters).await?;
-            return Ok(Outcome::Rows(columns, RowStream::ready(prepared.tag, RowBlock::Values(rows))));
+            let batches = self.lock_query_rows(query, lock, parameters, &[]).await?;
+            return Ok(Outcome::Rows(columns, RowStream::batches(prepared.tag, batches)));
         }
         if advisory::is_named(&prepared.text) {
             return Box::pin(self.run_with_advisory(prepared, query, parameters, columns)).await;
@@ -173,7 +175,7 @@ impl Session {
                 let mut lines = Vec::new();
                 // What the parts return is not there: they have not run.
                 let mut view = self.view()?;
-                for _ in &with.parts {
+                for _ in 0..with.locks.len() + with.parts.len() {
                     view = Arc::new(view.with_returned(Vec::new()));
                 }
                 let options = ExplainOptions { analyze: false, ..options };
@@ -184,6 +186,11 @@ impl Session {
                         None
                     }
                 };
+                for query in &with.locks {
+                    lines.push("LockRows".to_owned());
+                    let source = engine.query.explain(query, parameters, view.clone(), options).await?;
+                    lines.extend(source.into_iter().map(|line| format!("  {line}")));
+                }
                 for write in main.into_iter().chain(&with.parts).chain(&with.after) {
                     lines.push(format!("{} on {}", crate::with::command_of(write), write.table.name));
                     let source = engine.query.explain(&write.source, parameters, view.clone(), options).await?;
@@ -260,6 +267,13 @@ impl Session {
                     crate::cold::compact(&engine, table, &engine.store.manifests(table.storage), &cancel).await?;
                 }
             }
+            Admin::Export(tables) => {
+                self.refuse_in_block("CALL perigee.export")?;
+                self.require_owned(tables)?;
+                for table in tables {
+                    crate::iceberg::export(&engine, table).await?;
+                }
+            }
             Admin::CollectCold => {
                 self.refuse_in_block("CALL perigee.collect_cold_files")?;
                 if !self.owns_database() {
@@ -268,7 +282,7 @@ impl Session {
                         "permission denied to remove files of the cold tier",
                     ));
                 }
-                crate::cold::collect(&engine).await?;
+                crate::cold::collect(&engine, None).await?;
             }
             Admin::Backup(url) => {
                 self.refuse_in_block("CALL perigee.backup")?;
@@ -306,7 +320,7 @@ impl Session {
     ///
     /// # Errors
     /// `25001`
-    fn refuse_in_block(&self, what: &str) -> SqlResult<()> {
+    pub(crate) fn refuse_in_block(&self, what: &str) -> SqlResult<()> {
         if self.transaction.as_ref().is_some_and(|t| t.explicit) {
             let text = format!("{what} cannot run inside a transaction block");
             return Err(SqlError::new(SqlState::ActiveSqlTransaction, text));
@@ -343,6 +357,20 @@ impl Session {
             })?;
         }
         Ok(())
+    }
+}
+
+/// What a plan is counted as.
+pub(crate) fn kind_of(plan: &Plan) -> measured::Statement {
+    match plan {
+        Plan::Point(_) => measured::Statement::Point,
+        Plan::Query(_) => measured::Statement::Query,
+        Plan::Write(_) | Plan::With(_) => measured::Statement::Write,
+        Plan::Ddl(_) => measured::Statement::Ddl,
+        Plan::Transaction(_) => measured::Statement::Transaction,
+        Plan::Session(_) => measured::Statement::Session,
+        Plan::Copy(_) => measured::Statement::Copy,
+        Plan::Explain(_) | Plan::Admin(_) => measured::Statement::Admin,
     }
 }
 

@@ -157,6 +157,11 @@ impl Family {
         self.members.get_mut(&oid).ok_or_else(|| SqlError::internal("a table of a family was not opened"))
     }
 
+    /// All that were opened.
+    pub(crate) fn members_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.members.values_mut()
+    }
+
     /// How many old values the source of a write yields for a row.
     pub(crate) fn width(&self, write: &Write) -> usize {
         if write.family { self.root.visible_columns().len() } else { self.root.columns.len() }

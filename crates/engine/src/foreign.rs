@@ -12,34 +12,31 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::AsArray;
-use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
 use perigee_plan::evaluate;
-use perigee_storage::arrow_value::{batch_to_rows, value_at};
-use perigee_storage::table::{LATEST, TableStore};
+use perigee_storage::arrow_value::batch_to_rows;
+use perigee_storage::table::LATEST;
 use perigee_types::catalog::{ForeignKey, ReferentialAction, Table};
 use perigee_types::text::OutputSettings;
-use perigee_types::{IndexId, Row, SqlError, SqlResult, SqlState, SqlType, TransactionId, Value, Vid, key};
+use perigee_types::{Row, SqlError, SqlResult, SqlState, SqlType, Value, Vid, key};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::deferred::Postponed;
 use crate::error::storage;
 use crate::locks::{Acquired, LockKey, LockMode};
+use crate::pointing_rows::{Room, Search};
 use crate::rows::{Locked, Target, row_lock};
 use crate::session::Session;
 use crate::transaction::Transaction;
+use crate::write::RUNS_MAX;
 use crate::write_set::UniqueKey;
 
-/// How often rows that point to a row are looked for again because others change them.
-const RUNS_MAX: usize = 10;
 /// Up to so many keys are looked up in an index one by one; more are looked for in one scan.
 const LOOKUPS_MAX: usize = 1_000;
 /// Rows that point to one that shall go, of those that are looked at at once: one of them is enough to refuse it.
 const REFUSED_BY_MAX: usize = 64;
-/// Keys that are looked up without a thread of their own, and rows that may be found so.
+/// Keys that are looked up without a thread of their own.
 const LOOKUPS_AT_ONCE_MAX: usize = 4;
-const ROWS_AT_ONCE_MAX: usize = 64;
 /// Rows whose key the end of the statement has to find, at most.
 pub(crate) const PENDING_MAX: usize = 1_000_000;
 
@@ -382,15 +379,19 @@ impl Session {
 
     /// Finds and locks the rows that point to `gone` keys.
     async fn lock_pointing(&mut self, pointing: &Pointing<'_>, gone: &Gone) -> SqlResult<Vec<(Vid, Row)>> {
-        'again: for _ in 0..RUNS_MAX {
+        for _ in 0..RUNS_MAX {
             let rows = self.find_pointing(pointing, gone, usize::MAX).await?;
-            for (vid, row) in &rows {
-                let locked = self.transaction()?.lock_row(pointing.child, *vid, row, LockMode::Ending).await?;
-                if locked == Locked::Changed {
-                    continue 'again;
-                }
+            let mut changed = false;
+            let others = rows.iter().filter(|(vid, _)| !vid.is_local());
+            let mut in_order: Vec<_> = others.map(|(vid, row)| (row_lock(pointing.child, *vid, row), *vid)).collect();
+            in_order.sort_unstable();
+            for (key, vid) in in_order {
+                let locked = self.transaction()?.lock_version(pointing.child, vid, key, LockMode::Ending).await?;
+                changed |= locked == Locked::Changed;
             }
-            return Ok(rows);
+            if !changed {
+                return Ok(rows);
+            }
         }
         Err(kept_changing())
     }
@@ -594,131 +595,12 @@ pub(crate) fn referenced_key(pointing: &Pointing<'_>, values: &[Value]) -> Optio
     Some(bytes)
 }
 
-/// What may still be found.
-struct Room {
-    bytes: usize,
-    rows: usize,
-}
-
-impl Room {
-    /// Whether there is room for a row, which takes it.
-    ///
-    /// # Errors
-    /// `53200` where there is none for its bytes.
-    fn take(&mut self, row: &[Value]) -> SqlResult<bool> {
-        if self.rows == 0 {
-            return Ok(false);
-        }
-        let bytes = 64 + row.iter().map(Value::size_bytes).sum::<usize>();
-        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| {
-            SqlError::new(SqlState::OutOfMemory, "too many rows point to the rows that the statement changes")
-                .hint("change fewer rows in a statement")
-        })?;
-        self.rows -= 1;
-        Ok(true)
-    }
-}
-
-/// A search for rows of a table that point. It reads the disk, so it runs where it may block.
-struct Search {
-    store: Arc<TableStore>,
-    table: Arc<Table>,
-    /// Versions that the transaction has ended.
-    ended: FxHashSet<Vid>,
-    room: Room,
-}
-
-impl Search {
-    /// Rows under these prefixes of an index; `None` where they are more than a few.
-    fn few(&self, index: IndexId, prefixes: &[Vec<u8>]) -> SqlResult<Option<Vec<Vid>>> {
-        let mut vids = Vec::new();
-        for prefix in prefixes {
-            let bound = || std::ops::Bound::Included(prefix.clone());
-            vids.extend(self.store.range(index, bound(), bound(), LATEST, false, ROWS_AT_ONCE_MAX).map_err(storage)?);
-            if vids.len() >= ROWS_AT_ONCE_MAX {
-                return Ok(None);
-            }
-        }
-        Ok(Some(vids))
-    }
-
-    fn by_index(&mut self, index: IndexId, prefixes: &[Vec<u8>]) -> SqlResult<Vec<(Vid, Row)>> {
-        let mut found = Vec::new();
-        for prefix in prefixes {
-            let bound = || std::ops::Bound::Included(prefix.clone());
-            // Own deletions may hide as many as there are.
-            let limit = self.room.rows.saturating_add(self.ended.len()).min(self.room.bytes / 64 + 1);
-            let vids = self.store.range(index, bound(), bound(), LATEST, false, limit).map_err(storage)?;
-            found.extend(self.rows(vids)?);
-            if self.room.rows == 0 {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
-    /// Rows of versions, as far as they are there still and there is room.
-    fn rows(&mut self, vids: impl IntoIterator<Item = Vid>) -> SqlResult<Vec<(Vid, Row)>> {
-        let mut found = Vec::new();
-        for vid in vids {
-            if self.ended.contains(&vid) {
-                continue;
-            }
-            // What is gone meanwhile points no more.
-            if let Some(row) = self.store.row_as(vid, &self.table).map_err(storage)? {
-                if !self.room.take(&row)? {
-                    break;
-                }
-                found.push((vid, row));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Rows that point to one of `keys`, as the latest state and the open transaction `staged` see them.
-    fn by_scan(
-        &mut self,
-        columns: &[u16],
-        types: &[(SqlType, SqlType)],
-        keys: &FxHashSet<Vec<u8>>,
-        staged: Option<TransactionId>,
-    ) -> SqlResult<Vec<(Vid, Row)>> {
-        let mut found = Vec::new();
-        for chunk in self.store.scan_as(LATEST, staged, Some(&self.table)).chunks {
-            let batch = chunk.batch(columns, true).map_err(storage)?;
-            let Some(vids) = batch.columns().last().and_then(|array| array.as_primitive_opt::<UInt64Type>()) else {
-                continue;
-            };
-            let mut of_chunk = Vec::new();
-            let mut bytes = Vec::new();
-            for row in 0..batch.num_rows() {
-                let values: Row =
-                    batch.columns().iter().zip(types).map(|(array, (from, _))| value_at(array, row, from)).collect();
-                if values.iter().any(Value::is_null) {
-                    continue;
-                }
-                let Some(values) = cast_all(&values, types.iter().map(|(from, to)| (from, to))) else { continue };
-                bytes.clear();
-                key::encode(&values, &mut bytes);
-                if keys.contains(&bytes) {
-                    of_chunk.push(Vid(vids.value(row)));
-                }
-            }
-            found.extend(self.rows(of_chunk)?);
-            if self.room.rows == 0 {
-                break;
-            }
-        }
-        Ok(found)
-    }
-}
-
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> SqlResult<T> + Send + 'static) -> SqlResult<T> {
     tokio::task::spawn_blocking(work).await.map_err(SqlError::internal)?
 }
 
 /// The values as other types hold them; `None` where one has no such value.
-fn cast_all<'a>(values: &[Value], types: impl Iterator<Item = (&'a SqlType, &'a SqlType)>) -> Option<Row> {
+pub(crate) fn cast_all<'a>(values: &[Value], types: impl Iterator<Item = (&'a SqlType, &'a SqlType)>) -> Option<Row> {
     let cast = |(value, (from, to)): (&Value, (&SqlType, &SqlType))| {
         if from == to {
             return Some(value.clone());

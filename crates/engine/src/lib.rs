@@ -14,6 +14,7 @@
 //! - `api_key`: keys that prove roles; `audit`: what an auditor wants to know of
 //! - [`backup`]: the archive of the log, base backups
 //! - [`engine`]: what all sessions share; [`session`]: one client
+//! - `planning`: plans that may take long, where they can be cancelled
 //! - [`portal`]: bound statements and cursors; [`row_source`]: their rows
 //! - `checks`, `foreign`, `conflict`: CHECK, foreign keys, ON CONFLICT
 //! - `family`: partitions and tables that inherit, as one table to write to
@@ -22,6 +23,7 @@
 //! - [`continuous`]: continuous aggregates, kept up to date over the feed
 //! - [`exchange`]: results as Arrow for others
 //! - `feed`: the change feed over this node's log; `notify`: LISTEN and NOTIFY over it
+//! - `cold`: rows to the cold tier; `iceberg`: cold tables for others to read
 //! - [`gaps`]: what clients ask for in vain; `idempotency`: requests that may come again
 //! - [`machine`]: the state machine that consensus drives
 //! - [`maintenance`]: checkpoints, eviction
@@ -54,19 +56,25 @@ mod family;
 mod feed;
 mod foreign;
 mod gaps;
+mod iceberg;
 mod idempotency;
 mod identity;
 mod keys;
 mod keyspace;
+mod large;
+mod lock_order;
 pub mod locks;
 pub mod machine;
 pub mod maintenance;
 mod merge;
 mod notify;
 mod once;
+mod planning;
 mod point;
+mod pointing_rows;
 mod portal;
 mod privileges;
+mod queries;
 mod redis_user;
 pub mod registry;
 pub mod retention;
@@ -80,11 +88,13 @@ pub mod session;
 mod session_command;
 mod session_settings;
 mod session_statements;
+mod session_told;
 mod session_transaction;
 pub mod settings;
 mod slow;
 mod stage;
 mod temporary;
+mod traces;
 mod transaction;
 pub mod verify;
 mod with;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Holder(pub u64);
 
 /// What can be locked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LockKey {
     /// All changes of the catalog: one transaction at a time makes them.
     Catalog,

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use perigee_consensus::{Applied, CommittedEntry, EntryKind, MachineError, Outcome, StateMachine};
 use perigee_log::{Anchor, Log, LogError};
 use perigee_storage::store::{Applier, ApplyOutcome, Attestation, StoreError};
-use perigee_types::LogIndex;
+use perigee_types::{Hlc, LogIndex};
 
 use crate::compare::StateHolder;
 
@@ -105,6 +105,10 @@ impl Machine {
 impl StateMachine for Machine {
     fn applied(&self) -> Applied {
         self.restored.clone()
+    }
+
+    fn time(&self) -> Hlc {
+        self.applier.time()
     }
 
     fn apply(&mut self, entry: CommittedEntry) -> Result<Outcome, MachineError> {

@@ -12,6 +12,10 @@ use crate::engine::Engine;
 
 /// How long to sleep between two looks when nothing presses.
 const TICK: Duration = Duration::from_millis(500);
+/// How long to wait for space on the disk before the next look.
+const DISK_FULL_WAIT: Duration = Duration::from_secs(15);
+/// What a checkpoint writes beside what has changed, about.
+const CHECKPOINT_BYTES: u64 = 16 << 20;
 
 /// Runs until `stop`. Blocks its thread: checkpoints write to disk.
 pub fn run(engine: &Arc<Engine>, stop: &CancellationToken) {
@@ -28,6 +32,11 @@ pub fn run(engine: &Arc<Engine>, stop: &CancellationToken) {
                 }
                 // Applied, not yet synced: the next look finds it synced.
                 Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+                // Others have filled the disk. Who reads is served, and so is who frees space.
+                Err(error) if error.state() == SqlState::DiskFull => {
+                    tracing::warn!(%error, "no checkpoint");
+                    stop_or(stop, DISK_FULL_WAIT);
+                }
                 // What the LSM holds is in doubt; the log has everything, so the next start makes it good.
                 Err(error) => {
                     tracing::error!(%error, "checkpoint failed");
@@ -45,6 +54,14 @@ pub fn run(engine: &Arc<Engine>, stop: &CancellationToken) {
         let _ = evict_keys(engine);
         engine.store.evict();
         attestations.look(engine);
+    }
+}
+
+/// Sleeps, but not behind `stop`.
+fn stop_or(stop: &CancellationToken, time: Duration) {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < time && !stop.is_cancelled() {
+        std::thread::sleep(TICK / 10);
     }
 }
 
@@ -112,6 +129,8 @@ pub async fn drop_temporary(engine: &Arc<Engine>) -> SqlResult<()> {
 struct Attestations {
     last: Option<Duration>,
     kept: LogIndex,
+    /// When the newest could not be kept.
+    failed: Option<Duration>,
 }
 
 impl Attestations {
@@ -125,11 +144,16 @@ impl Attestations {
             }
         }
         let newest = engine.store.attested();
-        if newest.index > self.kept && newest.index <= engine.consensus.synced_index() {
+        // On a full disk it fails for long: not a line in the log for each look.
+        let waits = self.failed.is_some_and(|failed| now.saturating_sub(failed) < DISK_FULL_WAIT);
+        if newest.index > self.kept && newest.index <= engine.consensus.synced_index() && !waits {
             // One that is not kept is replaced by the next.
             match engine.consensus.keep_attested(newest.index, newest.chain_hash) {
-                Ok(()) => self.kept = newest.index,
-                Err(error) => tracing::warn!(%error, index = %newest.index, "an attestation was not kept"),
+                Ok(()) => (self.kept, self.failed) = (newest.index, None),
+                Err(error) => {
+                    self.failed = Some(now);
+                    tracing::warn!(%error, index = %newest.index, "an attestation was not kept");
+                }
             }
         }
     }
@@ -185,8 +209,12 @@ pub fn checkpoint_all(engine: &Arc<Engine>) -> SqlResult<()> {
 /// One checkpoint now. `None` when there is nothing that the log has synced and the LSM does not have.
 ///
 /// # Errors
-/// `58030` when it cannot be written.
+/// `53100` when the disk is so full that it would not fit, `58030` when it cannot be written.
 pub fn checkpoint(engine: &Arc<Engine>) -> SqlResult<Option<LogIndex>> {
+    // One that fails half way leaves the LSM stopped until the next start.
+    if !engine.disk.fits(engine.budget.dirty.usage() + CHECKPOINT_BYTES) {
+        return Err(SqlError::new(SqlState::DiskFull, "a checkpoint does not fit on the disk"));
+    }
     // A checkpoint ahead of the log on this disk could not be verified after a power loss.
     let proof = |index: LogIndex| {
         if index > engine.consensus.synced_index() {

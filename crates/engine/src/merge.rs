@@ -10,8 +10,8 @@ use rustc_hash::FxHashSet;
 
 use crate::family::Family;
 use crate::foreign::RowChange;
+use crate::lock_order::RowsToLock;
 use crate::locks::LockMode;
-use crate::rows::Locked;
 use crate::session::Session;
 use crate::write::{Updated, pop_oid, vid_of};
 
@@ -83,6 +83,8 @@ impl Session {
         let mut changes = Changes { may_move: family.may_move(&assigned), ..Changes::default() };
         let mut seen = FxHashSet::default();
         let mut bytes = 0;
+        let mut changed = false;
+        let mut to_lock = RowsToLock::default();
         let mut stream = self.engine.query.run(&write.source, parameters, view);
         while let Some(batch) = stream.next().await {
             for mut row in batch_to_rows(&batch?) {
@@ -116,13 +118,20 @@ impl Session {
                     )
                     .hint("Ensure that not more than one source row matches any one target row."));
                 }
-                let Some(old) = self.whole_row(member, vid, row)? else { return Ok(None) };
+                let Some(old) = self.whole_row(member, vid, row)? else {
+                    changed = true;
+                    continue;
+                };
                 let mode = match action {
                     MergeAction::Delete => LockMode::Ending,
                     _ => member.update_mode(&assigned, changes.may_move),
                 };
-                if self.transaction()?.lock_row(&member.target, vid, &old, mode).await? == Locked::Changed {
-                    return Ok(None);
+                to_lock.push((0, &*family), (from, vid), &old, mode)?;
+                if to_lock.is_full() {
+                    changed |= self.lock_in_order(std::slice::from_ref(&*family), &mut to_lock).await?;
+                }
+                if changed {
+                    continue;
                 }
                 let MergeAction::Update { assigned, first } = action else {
                     changes.deleted.push((from, vid, old));
@@ -133,6 +142,7 @@ impl Session {
                 changes.updated.push(Updated { from, vid, old, to: from, new, others: Row::new() });
             }
         }
-        Ok(Some(changes))
+        changed |= self.lock_in_order(std::slice::from_ref(&*family), &mut to_lock).await?;
+        Ok((!changed).then_some(changes))
     }
 }

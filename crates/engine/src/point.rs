@@ -60,7 +60,7 @@ impl Session {
                     }
                     if let Some(on) = on_conflict {
                         match self.insert_or_update(&family, member, on, row, parameters, None).await? {
-                            Some(written) => row = written,
+                            Some((written, _)) => row = written,
                             None => continue,
                         }
                         if let Some(returning) = returning {
@@ -82,10 +82,13 @@ impl Session {
                 if on_conflict.is_some() || !changes.is_empty() {
                     self.uphold_each(&family, changes).await?;
                 }
+                if self.buffers_much()? {
+                    Box::pin(self.stage_written(&mut family)).await?;
+                }
                 Ok(self.written(prepared, count, returning.is_some().then_some(returned)))
             }
             Point::Update { lookup, assignments, returning } => {
-                let target = self.target(&lookup.table, "UPDATE").await?;
+                let mut target = self.target(&lookup.table, "UPDATE").await?;
                 let mut returned = Vec::new();
                 let mut count = 0;
                 let mode = target.write_mode(assignments.iter().map(|(place, _)| *place));
@@ -109,6 +112,9 @@ impl Session {
                     if let Some(change) = change {
                         self.uphold(&target, vec![change]).await?;
                         self.uphold_pending().await?;
+                    }
+                    if self.buffers_much()? {
+                        Box::pin(self.stage_written_to(&mut target)).await?;
                     }
                     count = 1;
                 }

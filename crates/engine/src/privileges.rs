@@ -179,7 +179,9 @@ impl Session {
                     RelationChange::Rename(_) => schema.map_or(Ok(()), |schema| create_in(&schema)),
                     RelationChange::SetSchema(to) => create_in(to),
                     RelationChange::Owner(to) => self.check_new_owner(&catalog, &identity, to, schema),
-                    RelationChange::RenameColumn { .. } | RelationChange::Sequence(_) => Ok(()),
+                    RelationChange::RenameColumn { .. }
+                    | RelationChange::Sequence(_)
+                    | RelationChange::AttachIndex(_) => Ok(()),
                 }
             }
             Ddl::Comment { object, .. } => own(*object),
@@ -187,7 +189,8 @@ impl Session {
             | Ddl::AlterRelation { object: None, .. }
             | Ddl::Drop { .. }
             | Ddl::Truncate { .. }
-            | Ddl::Role(_) => Ok(()),
+            | Ddl::Role(_)
+            | Ddl::Database(_) => Ok(()),
         }
     }
 

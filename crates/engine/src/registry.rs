@@ -65,6 +65,7 @@ impl SessionEntry {
         let activity = self.activity.lock().clone();
         SessionActivity {
             process_id: self.process_id,
+            database: self.database.clone(),
             user: self.user.clone(),
             application_name: activity.application_name,
             peer: self.peer,

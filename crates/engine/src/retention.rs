@@ -10,9 +10,10 @@
 //! So nothing about age is decided while entries are applied, and rows that end by age end as any rows do: those that others
 //! hold stay for now, rows that point to them are looked after, who follows the log is told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use perigee_storage::cold::LoggedManifest;
@@ -57,6 +58,10 @@ const ROW_WAIT: &str = "5ms";
 
 /// Looks after the age of rows while this node leads, until `stop`.
 pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
+    tokio::join!(crate::iceberg::run(Arc::clone(&engine), stop.clone()), keep(engine, stop));
+}
+
+async fn keep(engine: Arc<Engine>, stop: CancellationToken) {
     let mut keeper = Keeper::new(Arc::clone(&engine), stop.clone());
     while stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
         if engine.is_ready() && engine.consensus.leader_term().is_some() {
@@ -75,7 +80,11 @@ struct Keeper {
     tables: (LogIndex, Vec<(Arc<Table>, Retention)>),
     paused: HashMap<TableId, Instant>,
     collected: Instant,
+    /// Files that nothing needed when they were looked for last.
+    idle: HashSet<String>,
     compacted: Instant,
+    /// Whether it was said why nothing becomes cold.
+    told: AtomicBool,
 }
 
 /// What became of one table.
@@ -90,7 +99,9 @@ impl Keeper {
     fn new(engine: Arc<Engine>, stop: CancellationToken) -> Self {
         let now = Instant::now();
         let tables = (LogIndex(0), Vec::new());
-        Self { engine, stop, tables, paused: HashMap::new(), collected: now, compacted: now }
+        let (paused, idle) = (HashMap::new(), HashSet::new());
+        let told = AtomicBool::new(false);
+        Self { engine, stop, tables, paused, collected: now, idle, compacted: now, told }
     }
 
     async fn look(&mut self) {
@@ -118,7 +129,7 @@ impl Keeper {
         }
         if self.collected.elapsed() >= COLLECT_EVERY && self.engine.store.cold().is_ok() {
             self.collected = Instant::now();
-            match crate::cold::collect(&self.engine).await {
+            match crate::cold::collect(&self.engine, Some(&mut self.idle)).await {
                 Ok(0) => {}
                 Ok(files) => tracing::info!(files, "files that nothing needs are removed"),
                 Err(error) => tracing::warn!(%error, "files that nothing needs stay"),
@@ -195,7 +206,10 @@ impl Keeper {
     }
 
     async fn cool(&self, table: &Arc<Table>, age: u64) -> SqlResult<()> {
-        if !crate::cold::is_usable(&self.engine) {
+        if let Err(error) = crate::cold::usable(&self.engine) {
+            if !self.told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(%error, table = %table.name, "rows that are old enough stay warm");
+            }
             return Ok(());
         }
         let store = &self.engine.store;
@@ -302,7 +316,8 @@ mod tests {
     fn load(rows: &[(u64, u64)]) -> Vec<(Arc<LoggedManifest>, u64)> {
         let manifest = |(place, (rows, live)): (usize, &(u64, u64))| {
             let (after, horizon) = (LogIndex(place as u64 * 10), LogIndex(place as u64 * 10 + 10));
-            let file = ColdFile { path: String::new(), rows: *rows, bytes: 0, checksum: 0, vid_first: 0, vid_last: 0 };
+            let (path, rows) = (String::new(), *rows);
+            let file = ColdFile { path, rows, bytes: 0, checksum: 0, tail: None, vid_first: 0, vid_last: 0 };
             let manifest = Manifest { after, horizon, columns: Vec::new(), files: vec![file] };
             let logged = LoggedManifest { index: horizon.next(), manifest, replaced: Vec::new() };
             (Arc::new(logged), *live)

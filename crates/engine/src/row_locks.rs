@@ -1,48 +1,75 @@
 //! SELECT … FOR UPDATE and FOR SHARE: rows are locked before any is given out.
 
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use perigee_plan::relational::{RowLock, RowLockWait};
 use perigee_plan::{Expr, Query};
+use perigee_query::exec::ReadView;
+use perigee_storage::arrow_value::batch_to_rows;
 use perigee_types::{Row, SqlError, SqlResult, SqlState, Value};
 
 use crate::error::storage;
 use crate::family::Family;
+use crate::lock_order::RowsToLock;
 use crate::locks::{LockMode, LockWait};
 use crate::rows::Locked;
 use crate::session::Session;
+use crate::write::RUNS_MAX;
 
-/// How often a query runs again because rows have changed between its snapshot and their locks.
-const RUNS_MAX: usize = 10;
+/// How often SKIP LOCKED looks again for rows that have changed between its snapshot and their locks.
+const SKIPPING_RUNS_MAX: usize = 10;
 
 /// What one run of the query came to.
+#[derive(Default)]
 struct Run {
-    rows: Vec<Row>,
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
     /// Rows were left out because they have changed since the snapshot.
     changed: bool,
 }
 
+/// What locking the rows that one row of the result stands for came to.
+enum Found {
+    Locked,
+    /// Another transaction holds one of them.
+    Held,
+    /// One has changed since the snapshot.
+    Changed,
+}
+
 impl Session {
-    /// Runs the query and locks the rows that it gives; if one has changed since the snapshot, it runs again.
+    /// Runs the query and locks the rows that it gives; if one has changed since the snapshot, it runs again. `given` is
+    /// what other queries of the statement have given.
     pub(crate) async fn lock_query_rows(
         &mut self,
         query: &Query,
         lock: &RowLock,
         parameters: &[Value],
-    ) -> SqlResult<Vec<Row>> {
-        let table = self.planning_catalog().table(lock.table).cloned();
-        let table = table.ok_or_else(|| SqlError::new(SqlState::UndefinedTable, "the locked table is gone"))?;
-        let mut family =
-            self.family(&table, if lock.shared { "SELECT FOR SHARE" } else { "SELECT FOR UPDATE" }).await?;
-        if lock.wait != RowLockWait::Block {
-            family.wait = Some(LockWait::Never);
+        given: &[Vec<RecordBatch>],
+    ) -> SqlResult<Vec<RecordBatch>> {
+        let mut families = Vec::with_capacity(lock.tables.len());
+        for oid in &lock.tables {
+            let table = self.planning_catalog().table(*oid).cloned();
+            let table = table.ok_or_else(|| SqlError::new(SqlState::UndefinedTable, "the locked table is gone"))?;
+            let command = if lock.shared { "SELECT FOR SHARE" } else { "SELECT FOR UPDATE" };
+            let mut family = self.family(&table, command).await?;
+            if lock.wait != RowLockWait::Block {
+                family.wait = Some(LockWait::Never);
+            }
+            families.push(family);
         }
         let limit = self.row_count(lock.limit.as_ref(), SqlState::InvalidRowCountInLimit, "LIMIT", parameters)?;
         let offset = self.row_count(lock.offset.as_ref(), SqlState::InvalidRowCountInOffset, "OFFSET", parameters)?;
         let offset = offset.unwrap_or(0);
         let wanted = limit.map_or(usize::MAX, |limit| limit.saturating_add(offset));
-        let mut best = Run { rows: Vec::new(), changed: false };
-        for _ in 0..RUNS_MAX {
-            let run = self.lock_once(query, lock, &mut family, wanted, parameters).await?;
-            let enough = !run.changed || (lock.wait == RowLockWait::SkipLocked && run.rows.len() >= wanted);
+        let mut best = Run::default();
+        let runs_max = if lock.wait == RowLockWait::SkipLocked { SKIPPING_RUNS_MAX } else { RUNS_MAX };
+        for _ in 0..runs_max {
+            let run = self.lock_once(query, lock, &mut families, wanted, parameters, given).await?;
+            let enough = !run.changed || (lock.wait == RowLockWait::SkipLocked && run.rows >= wanted);
             best = run;
             if enough {
                 break;
@@ -52,73 +79,140 @@ impl Session {
         if best.changed && lock.wait != RowLockWait::SkipLocked {
             return Err(SqlError::new(SqlState::SerializationFailure, "rows kept changing under the statement"));
         }
-        let mut rows = best.rows;
-        rows.drain(..offset.min(rows.len()));
-        Ok(rows)
+        Ok(behind(best.batches, offset))
     }
 
     async fn lock_once(
         &mut self,
         query: &Query,
         lock: &RowLock,
-        family: &mut Family,
+        families: &mut [Family],
         wanted: usize,
         parameters: &[Value],
+        given: &[Vec<RecordBatch>],
     ) -> SqlResult<Run> {
         let engine = self.engine.clone();
-        let mode = if lock.shared { LockMode::Shared } else { LockMode::Exclusive };
         self.settle_staged().await?;
         self.transaction()?.begin_statement(&engine);
-        let view = self.view()?;
-        let mut run = Run { rows: Vec::new(), changed: false };
+        let view = with_given(self.view()?, given);
+        let mut run = Run::default();
         if wanted == 0 {
             return Ok(run);
         }
+        // Who takes them all and waits for each takes them in one order. Else the query's own decides which they are.
+        let all = wanted == usize::MAX && lock.wait == RowLockWait::Block;
+        let mut to_lock = RowsToLock::default();
         let mut stream = engine.query.run(query, parameters, view);
         while let Some(batch) = stream.next().await {
-            for mut row in perigee_storage::arrow_value::batch_to_rows(&batch?) {
-                let vid = crate::write::pop_vid(&mut row)?;
-                let oid = crate::write::pop_oid(row.pop())?;
-                if !vid.is_local() {
-                    self.open_member(family, oid).await?;
-                    let target = &family.member(oid)?.target;
-                    let full = match &target.store {
-                        Some(store) => store.row_as(vid, &target.table).map_err(storage)?,
-                        None => None,
-                    };
-                    let locked = match full {
-                        Some(full) => self.transaction()?.lock_row(target, vid, &full, mode).await,
-                        None => Ok(Locked::Changed),
-                    };
-                    match locked {
-                        Ok(Locked::Unchanged) => {}
-                        Ok(Locked::Changed) => {
-                            run.changed = true;
-                            if lock.wait == RowLockWait::SkipLocked {
-                                continue;
-                            }
+            let batch = batch?;
+            // A table's oid and its row's vid for each.
+            let width = batch.num_columns().saturating_sub(families.len() * 2);
+            let (shown, hidden): (Vec<usize>, Vec<usize>) = (0..batch.num_columns()).partition(|at| *at < width);
+            let hidden = batch.project(&hidden).map_err(SqlError::internal)?;
+            let mut kept: Vec<u32> = Vec::with_capacity(batch.num_rows());
+            for (row, versions) in (0..).zip(batch_to_rows(&hidden)) {
+                if all {
+                    run.changed |= !self.find_versions(versions, families, mode_of(lock), &mut to_lock).await?;
+                    if to_lock.is_full() {
+                        run.changed |= self.lock_in_order(families, &mut to_lock).await?;
+                    }
+                    kept.push(row);
+                    continue;
+                }
+                match self.lock_versions(versions, families, lock).await? {
+                    Found::Locked => kept.push(row),
+                    Found::Held => {}
+                    Found::Changed => {
+                        run.changed = true;
+                        // What comes behind LIMIT stays free for others; else the rest is locked for the next run.
+                        if lock.wait != RowLockWait::SkipLocked && wanted != usize::MAX {
                             return Ok(run);
                         }
-                        Err(error) if error.state() == SqlState::LockNotAvailable => match lock.wait {
-                            RowLockWait::SkipLocked => continue,
-                            RowLockWait::NoWait => {
-                                return Err(SqlError::new(
-                                    SqlState::LockNotAvailable,
-                                    format!("could not obtain lock on row in relation \"{}\"", target.table.name),
-                                ));
-                            }
-                            RowLockWait::Block => return Err(error),
-                        },
-                        Err(error) => return Err(error),
                     }
                 }
-                run.rows.push(row);
-                if run.rows.len() >= wanted {
-                    return Ok(run);
+                if run.rows + kept.len() >= wanted {
+                    break;
                 }
             }
+            run.rows += kept.len();
+            let shown = batch.project(&shown).map_err(SqlError::internal)?;
+            let kept = if kept.len() == shown.num_rows() || shown.num_columns() == 0 {
+                shown.slice(0, kept.len())
+            } else {
+                take_record_batch(&shown, &UInt32Array::from(kept)).map_err(SqlError::internal)?
+            };
+            run.bytes += kept.get_array_memory_size();
+            self.check_transaction_memory(run.bytes)?;
+            run.batches.push(kept);
+            if run.rows >= wanted {
+                break;
+            }
         }
+        run.changed |= self.lock_in_order(families, &mut to_lock).await?;
         Ok(run)
+    }
+
+    /// Adds the row versions that one row of the result stands for to those that are to be locked. Whether all are still there.
+    async fn find_versions(
+        &mut self,
+        versions: Row,
+        families: &mut [Family],
+        mode: LockMode,
+        to_lock: &mut RowsToLock,
+    ) -> SqlResult<bool> {
+        let mut versions = versions.into_iter();
+        for (number, family) in families.iter_mut().enumerate() {
+            let oid = crate::write::pop_oid(versions.next())?;
+            let vid = crate::write::vid_of(versions.next().unwrap_or(Value::Null))?;
+            if vid.is_local() {
+                continue;
+            }
+            self.open_member(family, oid).await?;
+            let target = &family.member(oid)?.target;
+            let full = match &target.store {
+                Some(store) => store.row_as(vid, &target.table).map_err(storage)?,
+                None => None,
+            };
+            let Some(full) = full else { return Ok(false) };
+            to_lock.push((number, &*family), (oid, vid), &full, mode)?;
+        }
+        Ok(true)
+    }
+
+    /// Locks the row versions that one row of the result stands for: of each table its oid, then the vid.
+    async fn lock_versions(&mut self, versions: Row, families: &mut [Family], lock: &RowLock) -> SqlResult<Found> {
+        let mode = mode_of(lock);
+        let mut versions = versions.into_iter();
+        for family in families {
+            let oid = crate::write::pop_oid(versions.next())?;
+            let vid = crate::write::vid_of(versions.next().unwrap_or(Value::Null))?;
+            if vid.is_local() {
+                continue;
+            }
+            self.open_member(family, oid).await?;
+            let target = &family.member(oid)?.target;
+            let full = match &target.store {
+                Some(store) => store.row_as(vid, &target.table).map_err(storage)?,
+                None => None,
+            };
+            let Some(full) = full else { return Ok(Found::Changed) };
+            match self.transaction()?.lock_row(target, vid, &full, mode).await {
+                Ok(Locked::Unchanged) => {}
+                Ok(Locked::Changed) => return Ok(Found::Changed),
+                Err(error) if error.state() == SqlState::LockNotAvailable => match lock.wait {
+                    RowLockWait::SkipLocked => return Ok(Found::Held),
+                    RowLockWait::NoWait => {
+                        return Err(SqlError::new(
+                            SqlState::LockNotAvailable,
+                            format!("could not obtain lock on row in relation \"{}\"", target.table.name),
+                        ));
+                    }
+                    RowLockWait::Block => return Err(error),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Found::Locked)
     }
 
     /// The value of a LIMIT or OFFSET; `None` without one, or where it is NULL.
@@ -138,4 +232,23 @@ impl Session {
             None => Ok(None),
         }
     }
+}
+
+fn mode_of(lock: &RowLock) -> LockMode {
+    if lock.shared { LockMode::Shared } else { LockMode::Exclusive }
+}
+
+/// The view in which what queries of the statement have given can be read.
+pub(crate) fn with_given(view: Arc<ReadView>, given: &[Vec<RecordBatch>]) -> Arc<ReadView> {
+    given.iter().fold(view, |view, batches| Arc::new(view.with_returned(batches.clone())))
+}
+
+/// What stands behind the first `offset` rows.
+fn behind(batches: Vec<RecordBatch>, mut offset: usize) -> Vec<RecordBatch> {
+    let cut = |batch: RecordBatch| {
+        let skipped = offset.min(batch.num_rows());
+        offset -= skipped;
+        batch.slice(skipped, batch.num_rows() - skipped)
+    };
+    batches.into_iter().map(cut).collect()
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use perigee_plan::command::Isolation;
 use perigee_storage::table::{LATEST, TableStore};
 use perigee_types::catalog::{Catalog, Table};
-use perigee_types::{Oid, Row, SqlError, SqlResult, SqlState, Value, Vid, key};
+use perigee_types::{IndexId, Oid, Row, SqlError, SqlResult, SqlState, Value, Vid, key};
 use tokio_util::sync::CancellationToken;
 
 use crate::checks::RowRules;
@@ -96,6 +96,19 @@ impl Session {
 }
 
 impl Target {
+    /// What a row is needed for that another version takes the place of: its keys. All of it where the log says what was in it, or
+    /// foreign keys ask.
+    pub(crate) fn needed_of(&self, mut row: Row) -> Row {
+        let keys_do = self.unique.primary(&self.table).is_some() && self.table.aggregates.is_empty();
+        if keys_do && !self.points() && !self.referenced {
+            let is_key = |place: &usize| self.unique.0.iter().any(|unique| unique.positions.contains(place));
+            for (_, value) in row.iter_mut().enumerate().filter(|(place, _)| !is_key(place)) {
+                *value = Value::Null;
+            }
+        }
+        row
+    }
+
     /// How a row is locked whose columns at `assigned` get new values: others may point to a row that keeps its keys.
     pub(crate) fn write_mode(&self, assigned: impl IntoIterator<Item = usize>) -> LockMode {
         let is_key = |place: usize| self.unique.0.iter().any(|unique| unique.positions.contains(&place));
@@ -141,7 +154,20 @@ impl Transaction {
         if vid.is_local() {
             return Ok(Locked::Unchanged);
         }
-        let key = row_lock(target, vid, row);
+        self.lock_version(target, vid, row_lock(target, vid, row), mode).await
+    }
+
+    /// As [`Transaction::lock_row`], of a row of others by the lock that stands for it.
+    ///
+    /// # Errors
+    /// As [`Transaction::lock_row`].
+    pub(crate) async fn lock_version(
+        &mut self,
+        target: &Target,
+        vid: Vid,
+        key: LockKey,
+        mode: LockMode,
+    ) -> SqlResult<Locked> {
         self.lock(key, mode, Some(target.table.oid), target.wait, &target.cancel).await?;
         let ended = target.store.as_ref().is_some_and(|store| store.ended(vid).is_some());
         if ended && self.isolation != Isolation::ReadCommitted {
@@ -234,7 +260,15 @@ impl Transaction {
     /// `23502`, `23505`, and what locks give.
     pub(crate) async fn insert_row(&mut self, target: &Target, row: Row) -> SqlResult<()> {
         check_values(&target.table, &target.schema, &row)?;
-        for unique in target.unique.0.iter() {
+        self.insert_checked_row(target, row, &[]).await
+    }
+
+    /// The same for a row whose values are checked. Its keys in the indexes of `free` are locked and, as was seen behind that, nobody's.
+    ///
+    /// # Errors
+    /// `23505`, and what locks give.
+    pub(crate) async fn insert_checked_row(&mut self, target: &Target, row: Row, free: &[IndexId]) -> SqlResult<()> {
+        for unique in target.unique.0.iter().filter(|unique| !free.contains(&unique.index.oid)) {
             self.claim_key(target, unique, &row).await?;
         }
         self.writes.insert(&target.table, &target.unique, row);

@@ -41,6 +41,13 @@ impl Sequences {
         self.blocks.lock().remove(&sequence);
     }
 
+    /// What the next call gives, where values that were taken are left.
+    pub(crate) fn taken(&self, engine: &Engine, sequence: Oid) -> Option<i64> {
+        let block = self.blocks.lock().get(&sequence)?.clone();
+        let block = (*block.lock())?;
+        (block.left > 0 && engine.consensus.leader_term() == Some(block.term)).then_some(block.next)
+    }
+
     /// The definition of a sequence has changed: its next value is the last one and the new increment.
     pub(crate) fn redefine(&self, engine: &Engine, old: &Sequence, new: &Sequence) {
         let steps = |sequence: &Sequence| (sequence.increment, sequence.minimum, sequence.maximum, sequence.cycle);

@@ -6,7 +6,8 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use perigee_query::exec::{
-    AdvisoryLock, ClusterState, CompatGap, NamedStatement, SessionActivity, SessionServices, SessionSignal,
+    AdvisoryLock, ClusterState, CompatGap, NamedStatement, QueryStatistics, SessionActivity, SessionServices,
+    SessionSignal,
 };
 use perigee_storage::entry::SequenceChange;
 use perigee_types::acl::Privileges;
@@ -320,6 +321,11 @@ impl SessionServices for Services {
         })
     }
 
+    fn taken_value(&self, sequence: Oid) -> Option<i64> {
+        let engine = self.engine.upgrade()?;
+        engine.sequences.taken(&engine, sequence)
+    }
+
     fn last_value(&self) -> SqlResult<i64> {
         let state = self.state.lock();
         state.last.and_then(|oid| state.values.get(&oid).copied()).ok_or_else(|| {
@@ -372,15 +378,22 @@ impl SessionServices for Services {
         self.engine.upgrade().map(|engine| engine.gaps.all()).unwrap_or_default()
     }
 
+    fn queries(&self) -> Vec<QueryStatistics> {
+        self.engine.upgrade().map(|engine| engine.queries.all()).unwrap_or_default()
+    }
+
+    fn metrics(&self) -> String {
+        let engine = self.engine.upgrade();
+        engine.and_then(|engine| Some(engine.metrics.get()?())).unwrap_or_default()
+    }
+
     fn cluster(&self) -> Option<ClusterState> {
         self.engine.upgrade().map(|engine| engine.cluster_state())
     }
 
     fn activity(&self) -> Vec<SessionActivity> {
         let Some(engine) = self.engine.upgrade() else { return Vec::new() };
-        let own = engine.sessions.get(self.process_id);
-        let of_database = |session: &Arc<SessionEntry>| own.as_ref().is_none_or(|own| own.database == session.database);
-        engine.sessions.all().iter().filter(|session| of_database(session)).map(|session| session.shown()).collect()
+        engine.sessions.all().iter().map(|session| session.shown()).collect()
     }
 
     fn is_connected(&self, process_id: i32) -> bool {

@@ -16,13 +16,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use perigee_consensus::ProposalId;
 use perigee_plan::command::TransactionModes;
 use perigee_plan::{Plan, Prepared, SessionCommand, TransactionCommand};
 use perigee_query::exec::{ReadView, SessionFacts};
-use perigee_query::pg_catalog::ObjectNames;
 use perigee_query::sql::{self, PlanContext, TemporarySchema};
 use perigee_storage::store::Overlay;
 use perigee_storage::table::Begun;
@@ -30,21 +28,22 @@ use perigee_telemetry::measured;
 use perigee_types::acl::Privileges;
 use perigee_types::catalog::{Catalog, Object, READ_ALL_DATA};
 use perigee_types::rights::Rights;
-use perigee_types::text::OutputSettings;
 use perigee_types::{LogIndex, Oid, SqlError, SqlResult, SqlState, SqlType, TableId, TenantId, Value};
 use rustc_hash::FxHashSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Statement;
-use crate::api::{ConnectRequest, Notice, Outcome, Severity, TransactionStatus};
+use crate::api::{ConnectRequest, Notice, Outcome, TransactionStatus};
 use crate::continuous::StatementPending;
 use crate::copy::CopyState;
 use crate::elsewhere::{Changes, Foreign, Text};
 use crate::engine::Engine;
-use crate::identity::{Identity, SESSION_AUTHORIZATION};
+use crate::execute::kind_of;
+use crate::identity::Identity;
 use crate::locks::LockWait;
 use crate::notify::Inbox;
+use crate::planning::may_take_long;
 use crate::portal::Portals;
 use crate::registry::SessionEntry;
 use crate::services::Services;
@@ -53,6 +52,7 @@ use crate::session_transaction::UNCOMMITTED;
 use crate::settings::{Settings, definition};
 use crate::stage::Staging;
 use crate::temporary::Temporary;
+use crate::traces::Traced;
 use crate::transaction::Transaction;
 
 /// One client's session.
@@ -77,7 +77,7 @@ pub struct Session {
     pub(crate) notices: Vec<Notice>,
     pub(crate) parameter_changes: Vec<(String, String)>,
     /// What the client was told last of each setting.
-    told: HashMap<String, String>,
+    pub(crate) told: HashMap<String, String>,
     pub(crate) copy: Option<CopyState>,
     pub(crate) services: Arc<Services>,
     pub(crate) temporary: Temporary,
@@ -101,8 +101,12 @@ pub struct Session {
     pub(crate) imported: HashMap<String, Text>,
     /// What the next commit is called on the node of the client.
     pub(crate) commit_name: Option<ProposalId>,
+    /// What is known of the traces that its statements belong to.
+    pub(crate) traced: Traced,
     /// When this node was last known to have all.
     pub(crate) fresh_at: Option<std::time::Instant>,
+    /// A plan was begun, and what it is for has not run yet.
+    planning: bool,
     timer: Option<AbortOnDropHandle<()>>,
     timed_out: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -217,11 +221,18 @@ impl Session {
             changes: Changes::default(),
             imported: HashMap::new(),
             commit_name: None,
+            traced: Traced::default(),
             fresh_at: None,
+            planning: false,
             timer: None,
             timed_out: Arc::default(),
         };
         session.told = session.parameters().into_iter().collect();
+        for (name, value) in &request.settings {
+            if let Some(text) = crate::settings::truncation(name, value) {
+                session.notify(text);
+            }
+        }
         Ok(session)
     }
 
@@ -237,120 +248,27 @@ impl Session {
         self.entry.secret
     }
 
-    /// What clients are told when the session begins.
-    #[must_use]
-    pub fn parameters(&self) -> Vec<(String, String)> {
-        let mut all: Vec<(String, String)> = crate::settings::DEFINITIONS
-            .iter()
-            .filter(|d| d.reported || d.name == "is_superuser")
-            .chain(crate::settings::definition(SESSION_AUTHORIZATION))
-            .map(|d| (d.name.to_owned(), self.show(d.name).unwrap_or_default()))
-            .collect();
-        all.push(("perigee_version".to_owned(), self.engine.options.version.clone()));
-        all
-    }
-
-    /// Settings that clients are told of and that are not what they were told last. What was changed and changed back
-    /// is not among them.
-    pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
-        let mut last: Vec<(String, String)> = Vec::new();
-        for (name, value) in std::mem::take(&mut self.parameter_changes) {
-            last.retain(|(other, _)| *other != name);
-            last.push((name, value));
-        }
-        last.retain(|(name, value)| self.told.get(name) != Some(value));
-        self.told.extend(last.iter().cloned());
-        last
-    }
-
-    /// Messages since the last call that the client wants to see.
-    pub fn take_notices(&mut self) -> Vec<Notice> {
-        if self.notices.is_empty() {
-            return Vec::new();
-        }
-        let least = match self.settings.get("client_min_messages") {
-            Some("error") => None,
-            Some("warning") => Some(Severity::Warning),
-            _ => Some(Severity::Notice),
-        };
-        let mut notices = std::mem::take(&mut self.notices);
-        notices.retain(|n| least.is_some_and(|least| least == Severity::Notice || n.severity == Severity::Warning));
-        notices
-    }
-
-    /// Notifications for this session. The door delivers them where no transaction block is open.
-    #[must_use]
-    pub fn inbox(&self) -> Arc<Inbox> {
-        Arc::clone(&self.inbox)
-    }
-
-    pub(crate) fn notice(&mut self, severity: Severity, error: SqlError) {
-        self.notices.push(Notice { severity, error });
-    }
-
-    /// Where the session stands between statements.
-    #[must_use]
-    pub fn status(&self) -> TransactionStatus {
-        match &self.transaction {
-            Some(t) if t.explicit && t.failed => TransactionStatus::Failed,
-            Some(t) if t.explicit => TransactionStatus::InTransaction,
-            _ => TransactionStatus::Idle,
-        }
-    }
-
-    /// Fires when the session shall end: the node stops, or `pg_terminate_backend`.
-    #[must_use]
-    pub fn terminated(&self) -> CancellationToken {
-        self.entry.terminated.clone()
-    }
-
-    /// How values are written as text.
-    #[must_use]
-    pub fn output_settings(&self) -> OutputSettings {
-        OutputSettings {
-            now: Some(self.transaction.as_ref().map_or_else(|| self.engine.now_micros(), |t| t.started_micros)),
-            ..self.settings.output()
-        }
-    }
-
-    /// How names of objects are written as text.
-    #[must_use]
-    pub fn object_names(&self) -> ObjectNames {
-        let catalog = self.planning_catalog();
-        let path = self.search_path(&catalog);
-        ObjectNames { catalog, tenant: self.tenant, path: path.schemas }
-    }
-
-    /// How long the session may idle where it stands now.
-    #[must_use]
-    pub fn idle_timeout(&self) -> Option<(Duration, SqlError)> {
-        let (name, state, text) = if self.transaction.as_ref().is_some_and(|t| t.explicit) {
-            (
-                "idle_in_transaction_session_timeout",
-                SqlState::IdleInTransactionSessionTimeout,
-                "terminating connection due to idle-in-transaction timeout",
-            )
-        } else {
-            ("idle_session_timeout", SqlState::IdleSessionTimeout, "terminating connection due to idle-session timeout")
-        };
-        Some((self.settings.duration(name)?, SqlError::new(state, text)))
-    }
-
     /// Splits a simple query's text into statements. A syntax error anywhere is an error of all.
     ///
     /// # Errors
-    /// `42601`
+    /// `42601`; `22021` for a zero character, with which a name would break PostgreSQL's messages.
     pub fn split(&mut self, sql: &str) -> SqlResult<Vec<sql::Statement>> {
+        if has_zero(sql) {
+            let message = "invalid byte sequence for encoding \"UTF8\": 0x00";
+            return Err(SqlError::new(SqlState::CharacterNotInRepertoire, message));
+        }
         sql::parse(sql)
     }
 
     /// The plan of a text that holds one statement and was planned before; literals were lifted out of it. `declared` are
     /// parameter types that the client gave.
     pub fn cached(&mut self, sql: &str, declared: &[Option<SqlType>]) -> Option<Statement> {
-        if self.transaction.as_ref().is_some_and(|t| t.failed) {
+        if self.transaction.as_ref().is_some_and(|t| t.failed) || has_zero(sql) {
             return None;
         }
+        let began = self.traced.plans();
         let found = self.with_plan_context(declared, |engine, context| engine.statements.lookup(sql, context));
+        self.traced.planned(began);
         match found {
             Ok(Some((prepared, literals))) => Some(Statement { prepared, literals }),
             // A literal that does not fit is reported by the long way.
@@ -363,7 +281,17 @@ impl Session {
     /// # Errors
     /// `25P02` in a failed transaction, and what analysis refuses.
     pub async fn plan(&mut self, statement: &sql::Statement, declared: &[Option<SqlType>]) -> SqlResult<Statement> {
-        let planned = self.with_plan_context(declared, |engine, context| engine.statements.plan(statement, context));
+        let began = self.traced.plans();
+        let planned = match self.cached(&statement.text, declared) {
+            Some(known) => Ok((known.prepared, known.literals)),
+            None if may_take_long(statement) => {
+                self.begin_planning(&statement.text);
+                let statement = statement.clone();
+                self.plan_apart(declared, move |engine, context| engine.statements.plan(&statement, context)).await
+            }
+            None => self.with_plan_context(declared, |engine, context| engine.statements.plan(statement, context)),
+        };
+        self.traced.planned(began);
         match planned {
             Ok((prepared, literals)) => {
                 self.refuse_in_failed(&prepared.plan)?;
@@ -382,7 +310,12 @@ impl Session {
         declared: &[Option<SqlType>],
     ) -> SqlResult<Statement> {
         let prepared = self.with_plan_context(declared, |_, context| sql::plan(statement, context))?;
-        Ok(Statement { prepared: self.described(prepared), literals: Vec::new() })
+        Ok(self.unlifted(prepared))
+    }
+
+    /// A plan whose parameters are the client's own, as a statement.
+    pub(crate) fn unlifted(&self, prepared: Arc<Prepared>) -> Statement {
+        Statement { prepared: self.described(prepared), literals: Vec::new() }
     }
 
     /// EXECUTE and FETCH give the columns of what they name, if it is there.
@@ -491,12 +424,18 @@ impl Session {
     pub async fn execute(&mut self, statement: &Statement, parameters: &[Value]) -> SqlResult<Outcome> {
         let parameters = if statement.literals.is_empty() { parameters } else { &statement.literals };
         self.begin_activity(&statement.prepared.text);
+        self.begin_trace(&statement.prepared);
         let result = match self.refuse_in_failed(&statement.prepared.plan).and_then(|()| self.adopt_settings()) {
             Ok(()) => {
                 let kind = kind_of(&statement.prepared.plan);
                 let started = std::time::Instant::now();
+                let step = self.traced.step("execute");
                 let result = Box::pin(self.run(&statement.prepared, parameters)).await;
-                measured::statement(kind).record(started.elapsed());
+                drop(step);
+                let took = started.elapsed();
+                measured::statement(kind).record(took);
+                let text = &statement.prepared.text;
+                self.engine.queries.note(text, took, result.is_err(), self.engine.now_micros());
                 if result.is_err() {
                     measured::statement_errors(kind).increment();
                 }
@@ -506,6 +445,7 @@ impl Session {
         };
         result.map_err(|error| {
             let error = self.explain_cancel(error);
+            self.traced.fail(&error);
             self.fail();
             error
         })
@@ -530,8 +470,19 @@ impl Session {
         self.engine.gaps.note(error, self.engine.now_micros());
     }
 
+    /// Planning may be cancelled, and its time is limited and logged, as that of the statement is.
+    fn begin_planning(&mut self, text: &Arc<str>) {
+        self.planning = false;
+        self.begin_activity(text);
+        self.planning = true;
+    }
+
     pub(crate) fn begin_activity(&mut self, text: &Arc<str>) {
-        self.note_duration();
+        let planned = std::mem::take(&mut self.planning);
+        if !planned {
+            self.note_duration();
+        }
+        self.traced.end();
         self.cancel = self.entry.begin_statement();
         self.timer = None;
         if let Some(limit) = self.settings.duration("statement_timeout") {
@@ -547,12 +498,19 @@ impl Session {
         let mut activity = self.entry.activity.lock();
         activity.query = text.clone();
         activity.state = "active";
-        activity.query_start_micros = now;
+        // What was planned just now has begun then.
+        if !planned {
+            activity.query_start_micros = now;
+        }
         activity.state_change_micros = now;
     }
 
     fn end_activity(&mut self) {
         self.note_duration();
+        self.planning = false;
+        self.traced.end();
+        // What was planned before a Sync is no part of what comes behind it.
+        self.traced.planned(None);
         self.timer = None;
         let state = match self.status() {
             TransactionStatus::Idle => "idle",
@@ -620,6 +578,9 @@ impl Session {
             }
             _ => Ok(()),
         };
+        if let Err(error) = &result {
+            self.traced.fail(error);
+        }
         if self.transaction.is_none() {
             self.portals.end_transaction(result.is_ok());
         }
@@ -760,17 +721,9 @@ impl Drop for Session {
     }
 }
 
-fn kind_of(plan: &Plan) -> measured::Statement {
-    match plan {
-        Plan::Point(_) => measured::Statement::Point,
-        Plan::Query(_) => measured::Statement::Query,
-        Plan::Write(_) | Plan::With(_) => measured::Statement::Write,
-        Plan::Ddl(_) => measured::Statement::Ddl,
-        Plan::Transaction(_) => measured::Statement::Transaction,
-        Plan::Session(_) => measured::Statement::Session,
-        Plan::Copy(_) => measured::Statement::Copy,
-        Plan::Explain(_) | Plan::Admin(_) => measured::Statement::Admin,
-    }
+/// Whether a text has what no text of PostgreSQL has; over its own protocol nobody can send it.
+fn has_zero(sql: &str) -> bool {
+    sql.as_bytes().contains(&0)
 }
 
 pub(crate) fn in_failed_transaction() -> SqlError {

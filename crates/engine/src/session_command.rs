@@ -137,8 +137,9 @@ impl Session {
                 format!("prepared statement \"{name}\" already exists"),
             ));
         }
-        let statement = self.plan_unlifted(parsed, declared)?;
-        self.put_statement(name, statement, command, true)
+        let parsed = parsed.clone();
+        let prepared = self.plan_apart(declared, move |_, context| sql::plan(&parsed, context)).await?;
+        self.put_statement(name, self.unlifted(prepared), command, true)
     }
 
     async fn execute_prepared(&mut self, name: &str, parameters: &[Value]) -> SqlResult<Outcome> {

@@ -14,6 +14,9 @@ impl Session {
             return self.set_transaction_setting(name, value);
         }
         check_may_set(name, self.identity(&self.planning_catalog()).role.superuser)?;
+        if let Some(text) = value.and_then(|value| crate::settings::truncation(name, value)) {
+            self.notify(text);
+        }
         let identity = [ROLE, SESSION_AUTHORIZATION].into_iter().find(|known| name.eq_ignore_ascii_case(known));
         if let Some(name) = identity {
             self.check_identity_setting(name, value)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perigee_plan::{Plan, SessionCommand};
+use perigee_plan::{Plan, Prepared, SessionCommand};
 use perigee_query::exec::NamedStatement;
 use perigee_query::sql;
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
@@ -96,9 +96,7 @@ impl Session {
             return Ok(statement.clone());
         };
         let prepared = self.with_plan_context(&declared, |_, context| sql::plan(parsed, context))?;
-        if !same_columns(prepared.columns.as_deref(), statement.prepared.columns.as_deref()) {
-            return Err(SqlError::new(SqlState::FeatureNotSupported, "cached plan must not change result type"));
-        }
+        check_result(&prepared, &statement.prepared)?;
         Ok(Statement { prepared, literals: statement.literals.clone() })
     }
 
@@ -126,6 +124,17 @@ impl Session {
 /// Whether a client knows both by one type.
 fn same_type(a: &SqlType, b: &SqlType) -> bool {
     a == b || matches!((a, b), (SqlType::Array(_), SqlType::Array(_))) && a.element() == b.element()
+}
+
+/// Refuses a plan whose result is not that of the plan before it.
+///
+/// # Errors
+/// `0A000`
+pub(crate) fn check_result(new: &Prepared, old: &Prepared) -> SqlResult<()> {
+    if same_columns(new.columns.as_deref(), old.columns.as_deref()) {
+        return Ok(());
+    }
+    Err(SqlError::new(SqlState::FeatureNotSupported, "cached plan must not change result type"))
 }
 
 fn same_columns(a: Option<&[perigee_plan::ResultColumn]>, b: Option<&[perigee_plan::ResultColumn]>) -> bool {

@@ -202,6 +202,7 @@ impl Session {
         }
         let Some(mut transaction) = self.transaction.take() else { return Ok(None) };
         transaction.sequences.extend(self.services.take_own_sequences());
+        transaction.traced = self.traced.parent();
         let writes = !transaction.writes.is_empty() || transaction.staging.is_some() || transaction.changes_keys();
         let started = std::time::Instant::now();
         let listening = std::mem::take(&mut transaction.listening);

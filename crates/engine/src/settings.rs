@@ -15,7 +15,10 @@ use rustc_hash::FxHashMap;
 /// PostgreSQL's version that Perigee answers as. From 15 on psql asks `\d` with a set-returning function over columns of
 /// the outer query, which the planner does not take yet; nothing else hangs on the number.
 pub const SERVER_VERSION: &str = "16.10";
-/// The same as a number.
+/// What `pg_dump` is told instead: it refuses a server that is newer than itself, and what it asks of a server of this version
+/// the catalogs answer too.
+pub const SERVER_VERSION_FOR_DUMPS: &str = "15.14";
+/// [`SERVER_VERSION`] as a number.
 pub const SERVER_VERSION_NUM: &str = "160010";
 
 /// How the values of a setting are checked and written.
@@ -27,6 +30,8 @@ pub enum Kind {
     Int(i64, i64),
     /// Milliseconds, also with a unit; shown with the largest unit that fits.
     Milliseconds,
+    /// The same, or -1 for none.
+    MillisecondsOrNone,
     /// A number with a fraction.
     Real(f64, f64),
     /// One of these words.
@@ -149,7 +154,7 @@ pub const DEFINITIONS: &[Definition] = &[
     of("lock_timeout", Kind::Milliseconds, "0", "How long a statement waits for a lock; 0 is for ever."),
     of(
         crate::slow::SETTING,
-        Kind::Int(-1, i32::MAX as i64),
+        Kind::MillisecondsOrNone,
         "-1",
         "Statements that took so many milliseconds are logged; -1 is none. Superusers set it.",
     ),
@@ -275,6 +280,7 @@ impl Settings {
         let value = self.get(name).ok_or_else(|| unknown(name))?;
         Ok(match definition(name).map(|d| d.kind) {
             Some(Kind::Milliseconds) => show_milliseconds(value.parse().unwrap_or(0)),
+            Some(Kind::MillisecondsOrNone) => value.parse().map_or_else(|_| value.to_owned(), show_milliseconds),
             _ => value.to_owned(),
         })
     }
@@ -391,6 +397,18 @@ impl Settings {
     }
 }
 
+/// What is kept of a value that is a name, where it is too long.
+fn cut_name(value: &str) -> Option<&str> {
+    const NAME_BYTES_MAX: usize = 63;
+    (value.len() > NAME_BYTES_MAX).then(|| &value[..value.floor_char_boundary(NAME_BYTES_MAX)])
+}
+
+/// What is said of a value of `application_name` that is cut.
+pub(crate) fn truncation(name: &str, value: &str) -> Option<String> {
+    let cut = cut_name(value).filter(|_| name.eq_ignore_ascii_case("application_name"))?;
+    Some(format!("identifier \"{value}\" will be truncated to \"{cut}\""))
+}
+
 fn check(definition: &Definition, value: &str) -> SqlResult<String> {
     let invalid = || {
         SqlError::new(
@@ -429,7 +447,8 @@ fn check(definition: &Definition, value: &str) -> SqlResult<String> {
             }
             number.to_string()
         }
-        Kind::Milliseconds => parse_milliseconds(trimmed).ok_or_else(invalid)?.to_string(),
+        Kind::MillisecondsOrNone if trimmed == "-1" => trimmed.to_owned(),
+        Kind::Milliseconds | Kind::MillisecondsOrNone => parse_milliseconds(trimmed).ok_or_else(invalid)?.to_string(),
         Kind::Real(low, high) => {
             let number: f64 = trimmed.parse().map_err(|_| invalid())?;
             if !(low..=high).contains(&number) {
@@ -457,6 +476,7 @@ fn check(definition: &Definition, value: &str) -> SqlResult<String> {
             let (style, order) = DateStyle::parse(trimmed, Default::default()).ok_or_else(invalid)?;
             style.text(order)
         }
+        Kind::Text if definition.name == "application_name" => cut_name(value).unwrap_or(value).to_owned(),
         Kind::Text | Kind::Names => value.to_owned(),
         Kind::TimeZone => match TimeZone::parse(trimmed) {
             Some(TimeZone::Named(zone)) => zone.name().to_owned(),
@@ -550,6 +570,10 @@ mod tests {
         check("statement_timeout", "90s", Ok("90s"));
         check("statement_timeout", "60000", Ok("1min"));
         check("statement_timeout", "1500", Ok("1500ms"));
+        check("log_min_duration_statement", "250ms", Ok("250ms"));
+        check("log_min_duration_statement", "1h", Ok("1h"));
+        check("log_min_duration_statement", "-1", Ok("-1"));
+        check("log_min_duration_statement", "-2", Err(SqlState::InvalidParameterValue));
         check("lock_timeout", "0", Ok("0"));
         check("LOCK_TIMEOUT", "x", Err(SqlState::InvalidParameterValue));
         check("default_transaction_read_only", "TRUE", Ok("on"));
@@ -580,5 +604,16 @@ mod tests {
         settings.set("application_name", Some("x")).unwrap();
         assert_eq!(settings.reset_all(), ["application_name"]);
         assert_eq!(settings.get("application_name"), Some("psql"));
+    }
+
+    #[test]
+    fn a_long_application_name_is_cut() {
+        let mut settings = Settings::default();
+        let long = format!("{}\u{e9}", "x".repeat(62));
+        settings.set("application_name", Some(&long)).unwrap();
+        assert_eq!(settings.get("application_name").map(str::len), Some(62));
+        assert!(truncation("Application_Name", &long).is_some());
+        assert_eq!(truncation("application_name", "psql"), None);
+        assert_eq!(truncation("search_path", &long), None);
     }
 }

@@ -41,7 +41,7 @@ impl Session {
 }
 
 /// The beginning of a statement, unless it may hold a password.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     if text.to_ascii_lowercase().contains("password") {
         "a statement with a password".to_owned()
     } else {

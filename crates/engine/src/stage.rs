@@ -4,17 +4,21 @@
 //!   Stage, Stage, Stage, ...   Transaction { staged }     rows become visible at its index
 //!                        ...   Abort                      rows are dropped; so are they with the term
 //! ```
+//!
+//! An entry that is too large even for one row goes in pieces: see [`crate::large`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use perigee_consensus::Proposal;
-use perigee_storage::entry::{Entry, OldRow, RowBlock, TableChange};
+use perigee_storage::entry::{Entry, OldRow, PIECE_BYTES, PieceEnd, RowBlock, TableChange, pieces};
 use perigee_types::catalog::{Catalog, Table};
-use perigee_types::{LogIndex, Oid, SqlResult, Term, TransactionId};
+use perigee_types::{LogIndex, Oid, SqlError, SqlResult, Term, TransactionId};
 
 use crate::engine::Engine;
+use crate::large::Unfinished;
 use crate::locks::Holder;
 
 /// Bytes of rows in one entry, about: below the limit of an entry with room for what is around them.
@@ -31,8 +35,6 @@ pub(crate) struct Staging {
     pub(crate) id: TransactionId,
     term: Term,
     part: u32,
-    /// New tables that the log knows already, by storage.
-    tables: BTreeSet<Oid>,
     /// Tables with staged rows.
     rows_of: BTreeSet<Oid>,
     in_flight: VecDeque<Proposal>,
@@ -40,6 +42,8 @@ pub(crate) struct Staging {
     rows: BTreeMap<Oid, u64>,
     /// The first entry that is known to hold a part.
     first: Option<LogIndex>,
+    /// A part did not come into the log.
+    broken: bool,
 }
 
 impl Staging {
@@ -48,17 +52,22 @@ impl Staging {
             id: TransactionId(holder.0),
             term,
             part: 0,
-            tables: BTreeSet::new(),
             rows_of: BTreeSet::new(),
             in_flight: VecDeque::new(),
             rows: BTreeMap::new(),
             first: None,
+            broken: false,
         }
     }
 
-    /// The first entry of the log that holds a part of it; settle before.
-    pub(crate) fn first(&self) -> LogIndex {
-        self.first.unwrap_or_default()
+    /// The first entry of the log that holds a part of it; `None` where there is none. Settle before.
+    pub(crate) fn first(&self) -> Option<LogIndex> {
+        self.first
+    }
+
+    /// Whether a part did not come into the log: nobody knows any more which of the rows are there.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Whether rows of the table are staged.
@@ -82,13 +91,12 @@ impl Staging {
         if engine.store.table(table.storage).is_some_and(|store| store.knows(table)) {
             return Ok(());
         }
-        self.tables.insert(table.storage);
         let entry = Entry::StageTable {
             transaction: self.id,
             table: table.clone(),
             indexes: catalog.indexes_of(table).cloned().collect(),
         };
-        self.propose(engine, &entry).await?;
+        self.propose(engine, entry).await?;
         // Rows are checked against the table's indexes, so it must be there.
         self.settle().await
     }
@@ -96,41 +104,90 @@ impl Staging {
     /// Sends rows to the log. Waits only when too many entries are on their way.
     pub(crate) async fn push(&mut self, engine: &Arc<Engine>, table: Oid, change: TableChange) -> SqlResult<()> {
         self.rows_of.insert(table);
-        *self.rows.entry(change.storage).or_default() += change.rows.len() as u64;
         for change in split(change) {
             engine.wait_for_memory().await;
+            let (storage, rows) = (change.storage, change.rows.len() as u64);
             let entry = Entry::Stage { transaction: self.id, part: self.part, changes: vec![change] };
-            self.part += 1;
-            self.propose(engine, &entry).await?;
+            self.propose(engine, entry).await?;
+            *self.rows.entry(storage).or_default() += rows;
         }
         Ok(())
     }
 
-    async fn propose(&mut self, engine: &Arc<Engine>, entry: &Entry) -> SqlResult<()> {
+    async fn propose(&mut self, engine: &Arc<Engine>, entry: Entry) -> SqlResult<()> {
+        let payload = entry.encode();
+        if payload.len() <= PIECE_BYTES {
+            return self.send(engine, payload).await;
+        }
+        drop(entry);
+        let (last, mut unfinished) = self.all_but_last(engine, payload, PieceEnd::Stage).await?;
+        self.send(engine, last).await?;
+        self.settle().await?;
+        unfinished.ended();
+        Ok(())
+    }
+
+    /// Sends an entry that is too large for one, but for its last piece. Until that is on its way the entry is unfinished.
+    ///
+    /// # Errors
+    /// `54000` for an entry that is larger than any may be; what the log gives.
+    pub(crate) async fn all_but_last<'e>(
+        &mut self,
+        engine: &'e Arc<Engine>,
+        payload: Bytes,
+        end: PieceEnd,
+    ) -> SqlResult<(Bytes, Unfinished<'e>)> {
+        let unfinished = Unfinished::begin(engine, self.term, self.id, payload.len()).await?;
+        for piece in pieces(self.id, &payload, end) {
+            let bytes = piece.encode();
+            if matches!(piece, Entry::Piece { end: PieceEnd::More, .. }) {
+                engine.wait_for_memory().await;
+                self.send(engine, bytes).await?;
+            } else {
+                self.settle().await?;
+                return Ok((bytes, unfinished));
+            }
+        }
+        Err(SqlError::internal("an entry without a last piece"))
+    }
+
+    /// Makes sure that the log knows the transaction; the first entry that does.
+    pub(crate) async fn begin(&mut self, engine: &Arc<Engine>) -> SqlResult<LogIndex> {
+        if self.part == 0 {
+            let nothing = Entry::Stage { transaction: self.id, part: 0, changes: Vec::new() };
+            self.send(engine, nothing.encode()).await?;
+        }
+        self.settle().await?;
+        self.first.ok_or_else(|| SqlError::internal("no part of the transaction is in the log"))
+    }
+
+    async fn send(&mut self, engine: &Arc<Engine>, payload: Bytes) -> SqlResult<()> {
         while self.in_flight.len() >= IN_FLIGHT_MAX {
             self.wait_for_one().await?;
         }
-        self.in_flight.push_back(engine.consensus.propose(self.term, entry.encode()));
+        self.part += 1;
+        self.in_flight.push_back(engine.consensus.propose(self.term, payload));
         Ok(())
     }
 
     async fn wait_for_one(&mut self) -> SqlResult<()> {
         match self.in_flight.pop_front() {
             Some(proposal) => {
-                let (index, _) = crate::engine::outcome(proposal.await)?;
-                self.first.get_or_insert(index);
+                let outcome = crate::engine::outcome(proposal.await);
+                self.broken |= outcome.is_err();
+                self.first.get_or_insert(outcome?.0);
                 Ok(())
             }
             None => Ok(()),
         }
     }
 
-    /// Parts pushed so far.
+    /// Parts sent so far; pieces and tables count as parts.
     pub(crate) fn parts(&self) -> u32 {
         self.part
     }
 
-    /// How many parts, from the first, are known to be applied here. Tables on their way count as parts not applied.
+    /// How many parts, from the first, are known to be applied here.
     pub(crate) fn applied_parts(&self) -> u32 {
         self.part.saturating_sub(self.in_flight.len() as u32)
     }
@@ -149,7 +206,7 @@ impl Staging {
         while let Some(proposal) = self.in_flight.pop_front() {
             let _ = proposal.await;
         }
-        if self.part == 0 && self.tables.is_empty() {
+        if self.part == 0 {
             return Ok(());
         }
         engine.propose(self.term, &Entry::Abort { transaction: self.id }).await.map(|_| ())

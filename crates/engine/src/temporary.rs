@@ -55,6 +55,7 @@ impl Session {
             tenant: self.tenant,
             name: self.temporary.schema.clone(),
             owner: self.current_role(),
+            comment: None,
             acl: None,
         };
         self.temporary.used = true;

@@ -27,6 +27,8 @@ use crate::write_set::{Mark, UniqueKeys, WriteSet};
 
 /// Row locks of one table from which a transaction takes the whole table instead.
 const ROW_LOCKS_MAX: usize = 50_000;
+/// So many bytes of a transaction's buffer for each share of a key that it may hold: 131,072 shares for 8 MB.
+const KEY_SHARES_PER_BYTES: usize = 64;
 
 /// An open transaction.
 pub(crate) struct Transaction {
@@ -67,6 +69,8 @@ pub(crate) struct Transaction {
     /// Changes of rows whose foreign keys are upheld when the whole statement has run; `None` where each of its writes does
     /// that itself.
     pub(crate) deferred: Option<Vec<(Arc<Table>, Vec<RowChange>)>>,
+    /// Bytes of the buffer that could not go to the log when the rest of it went.
+    pub(crate) buffer_left: usize,
     /// What SET CONSTRAINTS has said.
     pub(crate) constraints: Constraints,
     /// What deferred constraints have found wrong, in order, and how many keys that is about.
@@ -82,6 +86,8 @@ pub(crate) struct Transaction {
     pub(crate) notifications: Pending,
     /// LISTEN and UNLISTEN, in order.
     pub(crate) listening: Vec<Listening>,
+    /// The step of a trace that its commit is a part of.
+    pub(crate) traced: Option<perigee_telemetry::trace::Parent>,
     /// The entry that it became.
     pub(crate) committed_at: Option<LogIndex>,
     locks: HeldLocks,
@@ -137,6 +143,7 @@ impl Transaction {
             savepoints: Vec::new(),
             pending_keys: Vec::new(),
             deferred: None,
+            buffer_left: 0,
             constraints: Constraints::default(),
             postponed: Vec::new(),
             postponed_keys: 0,
@@ -145,8 +152,15 @@ impl Transaction {
             backfill: Vec::new(),
             notifications: Pending::default(),
             listening: Vec::new(),
+            traced: None,
             committed_at: None,
-            locks: HeldLocks { engine: engine.clone(), holder, keys: FxHashSet::default(), rows: FxHashMap::default() },
+            locks: HeldLocks {
+                engine: engine.clone(),
+                holder,
+                keys: FxHashSet::default(),
+                rows: FxHashMap::default(),
+                shares: FxHashMap::default(),
+            },
         }
     }
 
@@ -347,6 +361,11 @@ impl Transaction {
         });
     }
 
+    /// Whether a savepoint would bring back buffered rows of a table, which staging would lose to it.
+    pub(crate) fn would_lose(&self, storage: Oid) -> bool {
+        self.savepoints.iter().any(|savepoint| self.writes.brings_back(storage, savepoint.mark))
+    }
+
     /// Takes the buffered rows of a table out, to stage them; savepoints learn where theirs end.
     pub(crate) fn take_to_stage(&mut self, storage: Oid) -> Vec<Row> {
         let staged = self.staging.as_ref().and_then(|s| s.rows().get(&storage).copied()).unwrap_or(0);
@@ -364,11 +383,16 @@ impl Transaction {
     /// Takes back what was done behind a savepoint. Staged rows are settled.
     ///
     /// # Errors
-    /// `0A000` where rows that were staged since would have to come back, or too many would have to go.
+    /// `0A000` where rows that were staged since would have to come back, or too many would have to go; `40001` where some of
+    /// those that were staged did not come into the log.
     pub(crate) fn rollback_to(&mut self, place: usize, engine: &Arc<Engine>) -> SqlResult<()> {
         let Some(savepoint) = self.savepoints.get(place) else { return Ok(()) };
         if savepoint.lost {
             return Err(SqlError::unsupported("ROLLBACK TO SAVEPOINT behind a large load of rows that were changed"));
+        }
+        if self.staging.as_ref().is_some_and(Staging::is_broken) {
+            let text = "could not roll back to the savepoint: rows behind it did not all come into the log";
+            return Err(SqlError::new(SqlState::SerializationFailure, text).hint("retry the transaction"));
         }
         let kept = savepoint.rows.clone();
         self.read_only = savepoint.read_only;
@@ -413,7 +437,9 @@ struct HeldLocks {
     engine: Arc<Engine>,
     holder: Holder,
     keys: FxHashSet<(LockKey, LockMode)>,
+    /// How many rows of each table are locked, and of how many it has shares of the key alone.
     rows: FxHashMap<Oid, usize>,
+    shares: FxHashMap<Oid, usize>,
 }
 
 impl HeldLocks {
@@ -439,14 +465,21 @@ impl HeldLocks {
             if self.keys.contains(&(LockKey::Table(table), LockMode::Exclusive)) {
                 return Ok(Acquired::AtOnce);
             }
-            // A share of a key is held for a row that points to it: the whole parent for it would stop its other writers.
+            // A share of a key is held for a row that points to it: the whole parent for it would stop its other writers, so
+            // there may be more of them, as many as there is memory for.
+            let (counts, most) = match mode {
+                LockMode::KeyShare => {
+                    (&mut self.shares, self.engine.options.transaction_bytes_max / KEY_SHARES_PER_BYTES)
+                }
+                _ => (&mut self.rows, ROW_LOCKS_MAX),
+            };
             // And who will not wait for a row need not have the table.
-            let counted = mode != LockMode::KeyShare && !matches!(wait, LockWait::Never);
-            let count = self.rows.entry(table).or_default();
+            let counted = !matches!(wait, LockWait::Never);
+            let count = counts.entry(table).or_default();
             if counted && !self.keys.contains(&(key.clone(), mode)) {
                 *count += 1;
             }
-            if counted && *count > ROW_LOCKS_MAX {
+            if counted && *count > most {
                 return self.take_whole(LockKey::Table(table), LockMode::Exclusive, wait, cancel).await;
             }
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use perigee_keyspace::scan::{Scan, ScanError};
 use perigee_log::LogError;
 use perigee_query::exec::{ClusterMember, ClusterState};
 use perigee_types::catalog::{Catalog, Object, Table};
@@ -148,7 +149,7 @@ impl Engine {
     /// Reads everything and compares. Runs where it may block, beside the node's other work.
     ///
     /// # Errors
-    /// `42P01` for a table that is not there; `XX001` where something cannot be read at all.
+    /// `42P01` for a table that is not there. What cannot be read is a fault.
     pub async fn verify(self: &Arc<Self>, options: VerifyOptions) -> SqlResult<Verified> {
         let engine = Arc::clone(self);
         tokio::task::spawn_blocking(move || engine.verify_here(&options)).await.map_err(SqlError::internal)?
@@ -161,12 +162,23 @@ impl Engine {
         verified.faults = catalog_faults(catalog);
         for table in self.tables_to_verify(catalog, options)? {
             let schema = catalog.object(table.schema).map(Object::name).unwrap_or_default().to_owned();
-            let check = self.store.verify_table(&table, &snapshot).map_err(crate::error::storage)?;
-            let at = |fault| format!("{schema}.{}: {fault}", table.name);
+            let at = |fault: String| format!("{schema}.{}: {fault}", table.name);
+            let check = match self.store.verify_table(&table, &snapshot) {
+                Ok(check) => check,
+                // The other tables may be whole.
+                Err(error) => {
+                    verified.faults.push(at(error.to_string()));
+                    continue;
+                }
+            };
             verified.faults.extend(check.faults.into_iter().map(at));
             let name_of = |oid: Oid| catalog.object(oid).map(Object::name).unwrap_or_default().to_owned();
             let indexes = check.indexes.into_iter().map(|(oid, entries)| (name_of(oid), entries)).collect();
             verified.tables.push(VerifiedTable { schema, name: table.name.clone(), rows: check.rows, indexes });
+        }
+        if options.tables.is_empty() {
+            verified.faults.extend(self.key_faults());
+            verified.faults.extend(self.store.verify_lsm().err().map(|error| format!("LSM: {error}")));
         }
         if !options.skip_log {
             match self.verify_log() {
@@ -175,6 +187,20 @@ impl Engine {
             }
         }
         Ok(verified)
+    }
+
+    /// Databases with keys that cannot be read.
+    fn key_faults(&self) -> Vec<String> {
+        let scans = self.keyspace.iter().flat_map(|keyspace| keyspace.hold());
+        let read = |scan: Scan| {
+            let name = crate::compare::name_of(&scan);
+            match scan.read() {
+                // The rest is read with the LSM, if not as keys.
+                Ok(()) | Err(ScanError::Overflow) => None,
+                Err(error) => Some(format!("{name}: {error}")),
+            }
+        };
+        scans.filter_map(read).collect()
     }
 
     fn tables_to_verify(&self, catalog: &Catalog, options: &VerifyOptions) -> SqlResult<Vec<Arc<Table>>> {

@@ -1,6 +1,6 @@
-//! Statements behind a WITH whose queries write.
+//! Statements behind a WITH whose queries write or lock rows.
 //!
-//! Each write runs over the same view, that of the rows as they were before the statement, so none sees what another has
+//! What locks rows runs first, so that the statement sees rows which nobody else changes any more. Each write runs over the same view, that of the rows as they were before the statement, so none sees what another has
 //! written but by what it returns. Foreign keys are upheld when all have run.
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use perigee_types::{SqlResult, Value};
 
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream};
 use crate::family::Family;
+use crate::row_locks::with_given;
 use crate::session::Session;
 use crate::write::{RUNS_MAX, Returned, kept_changing, returning_batch};
 
@@ -54,6 +55,27 @@ impl Session {
             parts.push(Part { write, family });
         }
         let main_place = main.map(|_| with.parts.len());
+        let mut locked = Vec::with_capacity(with.locks.len());
+        for query in &with.locks {
+            let rows = match &query.row_lock {
+                Some(lock) => self.lock_query_rows(query, lock, parameters, &locked).await?,
+                // It reads no table of its own.
+                None => {
+                    let engine = self.engine.clone();
+                    self.transaction()?.begin_statement(&engine);
+                    let view = with_given(self.view()?, &locked);
+                    engine.query.fetch_batches(query, parameters, view).await?
+                }
+            };
+            locked.push(rows);
+        }
+        if let WithMain::Query(query) = &with.main
+            && let Some(lock) = &query.row_lock
+        {
+            let rows = self.lock_query_rows(query, lock, parameters, &locked).await?;
+            let columns = prepared.columns.clone().unwrap_or_else(|| Vec::new().into());
+            return Ok(Outcome::Rows(columns, RowStream::batches(prepared.tag, rows)));
+        }
         self.settle_staged().await?;
         let mark = self.transaction()?.writes.mark();
         for _ in 0..RUNS_MAX {
@@ -65,6 +87,7 @@ impl Session {
                 Isolation::ReadCommitted => view.reading(Reading::Watched),
                 Isolation::RepeatableRead | Isolation::Serializable => view.reading(Reading::Repeatable),
             };
+            let view = with_given(view, &locked);
             self.transaction()?.deferred = Some(Vec::new());
             let done = self.run_parts(&mut parts, main_place, parameters, view).await;
             let deferred = self.transaction()?.deferred.take().unwrap_or_default();
@@ -83,10 +106,7 @@ impl Session {
                 WithMain::Write(write) if write.returning.is_none() => {
                     Outcome::Command(CommandTag { name: prepared.tag, rows: Some(done.count) })
                 }
-                WithMain::Write(_) => {
-                    let stream = futures::stream::iter(done.returned.into_iter().map(|b| Ok(RowBlock::Batch(b))));
-                    Outcome::Rows(columns, RowStream::stream(prepared.tag, Box::pin(stream)))
-                }
+                WithMain::Write(_) => Outcome::Rows(columns, RowStream::batches(prepared.tag, done.returned)),
             });
         }
         Err(kept_changing())

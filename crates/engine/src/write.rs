@@ -20,12 +20,17 @@ use rustc_hash::FxHashSet;
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream};
 use crate::family::Family;
 use crate::foreign::RowChange;
+use crate::lock_order::RowsToLock;
 use crate::locks::LockMode;
 use crate::rows::Locked;
 use crate::session::Session;
 
-/// How often a statement runs again because rows have changed under it.
-pub(crate) const RUNS_MAX: usize = 10;
+/// How often a statement runs again because rows have changed under it. A run that meets such a row locks the rest too, so the
+/// next one finds little that others may still change, and each run more is a commit of somebody else's.
+pub(crate) const RUNS_MAX: usize = 1_000;
+
+/// What a statement may hold, in buffers of a transaction.
+pub(crate) const STATEMENT_BUFFERS: usize = 8;
 
 impl Session {
     pub(crate) async fn run_write(
@@ -53,6 +58,9 @@ impl Session {
                 self.transaction()?.writes.rollback_to(mark);
                 continue;
             };
+            if self.buffers_much()? {
+                Box::pin(self.stage_written(&mut family)).await?;
+            }
             if write.returning.is_none() {
                 return Ok(Outcome::Command(CommandTag { name: prepared.tag, rows: Some(count) }));
             }
@@ -102,6 +110,12 @@ impl Session {
         let mut written = Vec::new();
         // Rows that are kept cannot go into the log while the statement runs.
         let mut keep = returns || self.transaction()?.deferred.is_some();
+        // What RETURNING wants besides the row is its `xmax`: who has it was there before.
+        let number = view.transaction_number();
+        let xmax = |was_there: bool| {
+            let value = Value::Oid(if was_there { number } else { 0 });
+            write.others.iter().map(|_| value.clone()).collect::<Row>()
+        };
         while let Some(batch) = stream.next().await {
             for (oid, mut rows) in self.place(family, batch_to_rows(&batch?)).await? {
                 let member = family.member(oid)?;
@@ -114,11 +128,11 @@ impl Session {
                 }
                 if let Some(on) = on_conflict {
                     for row in rows {
-                        if let Some(row) =
+                        if let Some((row, was_there)) =
                             self.insert_or_update(family, member, on, row, parameters, Some(&view)).await?
                         {
                             count += 1;
-                            written.extend(returns.then(|| family.returned(member, &row, Row::new())));
+                            written.extend(returns.then(|| family.returned(member, &row, xmax(was_there))));
                         }
                     }
                     let bytes = self.transaction()?.writes.size_bytes();
@@ -128,7 +142,7 @@ impl Session {
                 count += rows.len() as u64;
                 let changes = if target.points() { rows.iter().map(RowChange::written).collect() } else { Vec::new() };
                 if returns {
-                    written.extend(rows.iter().map(|row| family.returned(member, row, Row::new())));
+                    written.extend(rows.iter().map(|row| family.returned(member, row, xmax(false))));
                 }
                 for row in rows {
                     self.transaction()?.insert_row(target, row).await?;
@@ -179,22 +193,37 @@ impl Session {
         let mut seen = FxHashSet::default();
         let mut stream = self.engine.query.run(&write.source, parameters, view);
         let mut bytes = 0;
+        let mut changed = false;
+        let mut to_lock = RowsToLock::default();
         while let Some(batch) = stream.next().await {
             for mut row in batch_to_rows(&batch?) {
                 let Some((from, vid)) = self.found_row(family, write, &mut row, &mut seen).await? else { continue };
                 let mut values = row.split_off(width.min(row.len()));
                 let others = values.split_off(assigned.len().min(values.len()));
                 let member = family.member(from)?;
-                let Some(old) = self.whole_row(member, vid, row)? else { return Ok(None) };
+                let Some(old) = self.whole_row(member, vid, row)? else {
+                    changed = true;
+                    continue;
+                };
                 let mode = member.update_mode(assigned, moves);
-                if self.transaction()?.lock_row(&member.target, vid, &old, mode).await? == Locked::Changed {
-                    return Ok(None);
+                to_lock.push((0, &*family), (from, vid), &old, mode)?;
+                if to_lock.is_full() {
+                    changed |= self.lock_in_order(std::slice::from_ref(&*family), &mut to_lock).await?;
+                }
+                if changed {
+                    continue;
                 }
                 let new = member.assigned(&old, assigned.iter().copied().zip(values))?;
-                bytes += new.iter().chain(&others).map(Value::size_bytes).sum::<usize>();
-                self.check_transaction_memory(bytes * 2)?;
+                // A row that moves has another table's keys to be asked for.
+                let old = if moves { old } else { member.target.needed_of(old) };
+                bytes += old.iter().chain(&new).chain(&others).map(Value::size_bytes).sum::<usize>();
+                self.check_transaction_memory(bytes)?;
                 updated.push(Updated { from, vid, old, to: from, new, others });
             }
+        }
+        changed |= self.lock_in_order(std::slice::from_ref(&*family), &mut to_lock).await?;
+        if changed {
+            return Ok(None);
         }
         let count = updated.len() as u64;
         let mut changes = Vec::new();
@@ -313,6 +342,8 @@ impl Session {
         let mut seen = FxHashSet::default();
         let mut stream = self.engine.query.run(&write.source, parameters, view);
         let mut bytes = 0;
+        let mut changed = false;
+        let mut to_lock = RowsToLock::default();
         while let Some(batch) = stream.next().await {
             for mut row in batch_to_rows(&batch?) {
                 let Some((oid, vid)) = self.found_row(family, write, &mut row, &mut seen).await? else { continue };
@@ -320,22 +351,25 @@ impl Session {
                 let member = family.member(oid)?;
                 let target = &member.target;
                 let Some(old) = self.whole_row(member, vid, row)? else {
-                    if self.ends_old.is_some() {
-                        continue;
-                    }
-                    return Ok(None);
-                };
-                let locked = self.transaction()?.lock_row(target, vid, &old, LockMode::Ending).await;
-                // A row that is being changed, or was just now, gets young.
-                let is_used = match &locked {
-                    Ok(locked) => *locked == Locked::Changed,
-                    Err(error) => error.state() == SqlState::LockNotAvailable,
-                };
-                if self.ends_old.is_some() && is_used {
+                    changed |= self.ends_old.is_none();
                     continue;
+                };
+                if self.ends_old.is_some() {
+                    // A row that is being changed, or was just now, gets young. It is not waited for.
+                    match self.transaction()?.lock_row(target, vid, &old, LockMode::Ending).await {
+                        Ok(Locked::Unchanged) => {}
+                        Ok(Locked::Changed) => continue,
+                        Err(error) if error.state() == SqlState::LockNotAvailable => continue,
+                        Err(error) => return Err(error),
+                    }
+                } else {
+                    to_lock.push((0, &*family), (oid, vid), &old, LockMode::Ending)?;
+                    if to_lock.is_full() {
+                        changed |= self.lock_in_order(std::slice::from_ref(&*family), &mut to_lock).await?;
+                    }
                 }
-                if locked? == Locked::Changed {
-                    return Ok(None);
+                if changed {
+                    continue;
                 }
                 count += 1;
                 self.transaction()?.writes.end(&target.table, &target.unique, vid, &old);
@@ -351,6 +385,11 @@ impl Session {
             }
             let written = self.transaction()?.writes.size_bytes();
             self.check_transaction_memory(written + bytes)?;
+        }
+        // What is written already goes where a row has changed.
+        changed |= self.lock_in_order(std::slice::from_ref(&*family), &mut to_lock).await?;
+        if changed {
+            return Ok(None);
         }
         self.uphold_each(family, changes).await?;
         Ok(Some((count, ended)))
@@ -374,7 +413,7 @@ impl Session {
 
     /// Bytes of rows that a statement may hold.
     pub(crate) fn statement_bytes_max(&self) -> usize {
-        self.engine.options.transaction_bytes_max.saturating_mul(8)
+        self.engine.options.transaction_bytes_max.saturating_mul(STATEMENT_BUFFERS)
     }
 
     /// Waits until rows that were staged can be read by this transaction.

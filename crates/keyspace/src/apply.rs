@@ -11,6 +11,7 @@ use crate::db::{Db, Due, Position};
 use crate::effects::Observed;
 use crate::error::{Block, Error};
 use crate::payload::{self, GONE, Header, Item, PART, SWEEP, TRANSACTION, UNITS, WHOLE};
+use crate::room::{REPLIES_BYTES_MAX, too_many_replies};
 use crate::run::{Ran, run_command};
 use crate::service::{Answer, Answered, Finished, Keyspace, LocalWaiter, SubmitError, Submitted};
 use crate::small::Name;
@@ -325,9 +326,18 @@ impl EntryRun<'_> {
         let mut waits = None;
         // A transaction may choose another database on its way.
         let mut db = unit.db;
+        let mut bytes = 0;
         for command in &unit.commands {
+            // Reads run here alone, for this client: whether they do changes nothing elsewhere.
+            if bytes > REPLIES_BYTES_MAX && !command.is_logged() {
+                replies.push(too_many_replies());
+                continue;
+            }
             match self.command(unit, &mut db, command, false, effects)? {
-                Ran::Reply(reply) => replies.push(reply),
+                Ran::Reply(reply) => {
+                    bytes += reply.memory();
+                    replies.push(reply);
+                }
                 Ran::Block(block) => {
                     waits = Some(self.add_waiter(unit, command, block));
                     break;

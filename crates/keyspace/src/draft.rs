@@ -29,8 +29,8 @@ use crate::state::{DbId, IDEMPOTENCY_DB, State};
 use crate::unit::{Command, Unit};
 use crate::{Context, Effects, Flags, Keyspace, Load, Reply, StorageFault, Writer};
 
-/// Bytes of commands and versions in one transaction: they stand in its one entry.
-pub const DRAFT_BYTES_MAX: usize = 896 << 10;
+/// Bytes of commands and versions in one transaction: they stand in its one entry, which may come in pieces.
+pub const DRAFT_BYTES_MAX: usize = 64 << 20;
 /// Bytes of the objects that a transaction copies, with those that its savepoints keep.
 const COPIES_BYTES_MAX: usize = 256 << 20;
 /// Keys whose versions a transaction remembers because it has read them.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 pub(crate) struct Random(pub(crate) u64);
 
 /// A negative count may ask for more than there are; so many at most are given in one reply.
-const REPEATED_MAX: u64 = 1 << 27;
+pub(crate) const REPEATED_MAX: u64 = 1 << 22;
 
 impl Random {
     /// A number below `bound`; zero for zero.

@@ -84,6 +84,24 @@ impl Reply {
         bytes.map_or(Reply::Null, Reply::Bulk)
     }
 
+    /// Bytes of memory of its parts, about. A string by itself, or among others, may be one that a key holds as well.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let part = |reply: &Reply| {
+            let text = match reply {
+                Reply::Bulk(bytes) | Reply::Verbatim(_, bytes) => bytes.len(),
+                _ => 0,
+            };
+            size_of::<Reply>() + text + reply.memory()
+        };
+        match self {
+            Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => items.iter().map(part).sum(),
+            Reply::Map(pairs) | Reply::Pairs(pairs) => pairs.iter().map(|(a, b)| part(a) + part(b)).sum(),
+            Reply::Attribute(pairs, reply) => pairs.iter().map(|(a, b)| part(a) + part(b)).sum::<usize>() + part(reply),
+            _ => 0,
+        }
+    }
+
     /// Whether it is an error.
     #[must_use]
     pub fn is_error(&self) -> bool {

@@ -13,6 +13,7 @@ use perigee_storage::store::ContentSum;
 use perigee_types::row::put_bytes;
 
 use crate::db::{Position, hash_of};
+use crate::free::free;
 use crate::object::Value;
 use crate::persist::Image;
 use crate::state::{DbId, State};
@@ -138,6 +139,21 @@ impl Keyspace {
         scans
     }
 
+    /// What is logged beside the keys, by name: parameters that CONFIG has set, and libraries of functions.
+    #[must_use]
+    pub fn sums_beside(&self) -> Vec<(&'static str, ContentSum)> {
+        let state = self.state.read();
+        let mut settings = ContentSum::default();
+        let mut bytes = Vec::new();
+        for (name, value) in &state.settings.values {
+            bytes.clear();
+            put_bytes(name.as_bytes(), &mut bytes);
+            put_bytes(value.as_bytes(), &mut bytes);
+            settings.add(&bytes);
+        }
+        vec![("parameters of keys", settings), ("libraries of functions", state.scripts.library_sum())]
+    }
+
     /// What one key holds now.
     ///
     /// # Errors
@@ -248,6 +264,15 @@ impl Scan {
 }
 
 impl Scan {
+    /// Reads all keys that are left of the scan. Blocking.
+    ///
+    /// # Errors
+    /// See [`ScanError`].
+    pub fn read(mut self) -> Result<(), ScanError> {
+        while self.next()?.is_some() {}
+        Ok(())
+    }
+
     /// Over all keys that are left of the scan, with all that makes them what they are. Blocking.
     ///
     /// # Errors
@@ -281,8 +306,8 @@ impl Drop for Scan {
 impl State {
     /// Databases that were flushed and that nobody reads any more.
     pub(crate) fn drop_retired(&mut self) {
-        if self.frozen.is_none() && self.scans.is_empty() {
-            self.retired.clear();
+        if self.frozen.is_none() && self.scans.is_empty() && !self.retired.is_empty() {
+            free(std::mem::take(&mut self.retired), usize::MAX);
         }
     }
 }

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::db::Position;
 use crate::error::Block;
 use crate::payload::Item;
+use crate::room::REPLIES_BYTES_MAX;
 use crate::state::{DbId, State};
 use crate::unit::{Command, Unit};
 use crate::{Context, Effects, Error, EventClass, Load, Reader, Reply, StorageFault};
@@ -228,7 +229,8 @@ impl Keyspace {
         Context { uptime: self.uptime(), random: rand::random(), ..Context::new(db, self.now_ms()) }
     }
 
-    /// Runs commands that only read, all of them over one state.
+    /// Runs commands that only read, all of them over one state. Replies to the first of them, where these are so large that the
+    /// others had better wait.
     ///
     /// Blocks on the disk for keys that are not in memory.
     ///
@@ -251,11 +253,16 @@ impl Keyspace {
         let state = self.state.read();
         let reader = Reader::new(&state, context).loading(&*self.load);
         let mut replies = Vec::with_capacity(commands.len());
+        let mut bytes = 0;
         for command in commands {
+            if bytes > REPLIES_BYTES_MAX {
+                break;
+            }
             match crate::run::read_with(&reader, command.spec, &command.args) {
                 Err(Error::Block(block)) if context.must_not_wait => replies.push(block.otherwise),
                 other => replies.push(other?),
             }
+            bytes += replies.last().map_or(0, Reply::memory);
         }
         Ok(replies)
     }

@@ -7,6 +7,7 @@ use perigee_types::Oid;
 use rustc_hash::FxHashMap;
 
 use crate::db::{Db, Entry, Position, hash_of};
+use crate::free::free;
 use crate::made::Made;
 use crate::persist::{Image, due_of};
 use crate::scan::Scans;
@@ -199,6 +200,8 @@ impl State {
         self.memory = self.memory.saturating_sub(memory);
         if self.frozen.is_some() || !self.scans.is_empty() {
             self.retired.push(db);
+        } else {
+            free(db, memory);
         }
         live
     }

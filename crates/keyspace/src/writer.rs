@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::db::{Due, Entry, Position};
 use crate::effects::{Effects, EventClass, Notification};
+use crate::free::free_value;
 use crate::object::{Hash, Object, Value};
 use crate::persist::Image;
 use crate::reader::{Context, Reader};
@@ -352,9 +353,13 @@ impl<'a> Writer<'a> {
             Some(entry) => {
                 is_made = holds && (entry.value.is_none() || entry.is_expired(now));
                 mark(entry, incarnation, *generation, *frozen, dirty, images, scans);
-                let held = entry.value.is_some();
-                (entry.value, entry.version) = (value, version);
+                let gone = std::mem::replace(&mut entry.value, value);
+                entry.version = version;
                 entry.set_expire_at(expire_at);
+                let held = gone.is_some();
+                if let Some(gone) = gone {
+                    free_value(gone);
+                }
                 use_now(entry, self.context.uptime);
                 held
             }

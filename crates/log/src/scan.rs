@@ -131,11 +131,17 @@ pub(crate) struct Tail {
     pub(crate) bytes: u64,
 }
 
+static ZEROES: [u8; SECTOR_BYTES as usize] = [0; SECTOR_BYTES as usize];
+
 /// Looks at all that follows `end`; frames begin on sectors, so that later ones are found behind a broken one.
 pub(crate) fn scan_tail(bytes: &[u8], seed: u32, end: u64) -> Tail {
     let rest = &bytes[bytes.len().min(end as usize)..];
     let mut tail = Tail { marks: Marks::default(), bytes: 0 };
     for (i, sector) in rest.chunks(SECTOR_BYTES as usize).enumerate() {
+        // Most of a segment that was just made: compared at once, as a start of a node waits for this.
+        if *sector == ZEROES[..sector.len()] {
+            continue;
+        }
         let at = i as u64 * SECTOR_BYTES;
         if let Some(last) = sector.iter().rposition(|byte| *byte != 0) {
             tail.bytes = at + last as u64 + 1;

@@ -50,7 +50,8 @@ pub(crate) fn access(node: &NodePlace) -> Access {
             .find_map(|name| std::env::var(name).ok())
             .map(|token| format!("Bearer {token}")),
     };
-    Access { authorization, tls_authority: node.tls_authority.clone() }
+    let tls_identity = node.tls.tls_certificate.clone().zip(node.tls.tls_key.clone());
+    Access { authorization, tls_authority: node.tls.tls_authority.clone(), tls_identity }
 }
 
 /// Connects to a node.

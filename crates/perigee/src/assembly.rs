@@ -4,8 +4,10 @@
 //! meta (identity) -> lsm -> store (newest checkpoint) -> log -> consensus (replays the rest, leads) -> engine
 //! ```
 
+mod shown;
+
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -32,15 +34,16 @@ use perigee_storage::objects::Objects;
 use perigee_storage::store::{Store, StoreError, StoreOptions};
 use perigee_telemetry::names;
 use perigee_types::{Hlc, LogIndex, SqlState};
-use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup_command::check_finished;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
+use crate::full_disk;
 use crate::gateway::Gateway;
 use crate::measure;
+use crate::open_files;
 use crate::repair;
 
 /// How long a leader that stops waits for another member to take over.
@@ -65,6 +68,8 @@ pub(crate) struct Overrides {
 /// A running node without its doors.
 pub(crate) struct Assembly {
     id: String,
+    /// The node's folder.
+    root: PathBuf,
     plan: MemoryPlan,
     engine: Arc<Engine>,
     consensus: Consensus,
@@ -253,6 +258,7 @@ impl Assembly {
         };
         if member.is_some() {
             tokio::spawn(maintenance::take_over(Arc::clone(&engine), stop_maintenance.clone()));
+            tokio::spawn(full_disk::run(consensus.clone(), Arc::clone(&disk), stop_maintenance.clone()));
         }
         let cluster = member.as_ref().map(|member| member.cluster.clone());
         let gateway = Gateway::new(consensus.clone(), cluster, &engine, holder);
@@ -273,6 +279,7 @@ impl Assembly {
         tokio::spawn(perigee_engine::retention::run(Arc::clone(&engine), stop_maintenance.clone()));
         Ok(Arc::new(Self {
             id: config.node.id.clone(),
+            root: dir.root().to_owned(),
             plan: *plan,
             engine,
             consensus,
@@ -314,38 +321,6 @@ impl Assembly {
     /// Whether this node takes writes.
     pub(crate) fn leads(&self) -> bool {
         self.consensus.leader_term().is_some() && self.consensus.has_majority()
-    }
-
-    /// For `/cluster/status`.
-    pub(crate) fn status(&self) -> Value {
-        let raft = self.consensus.metrics();
-        let members = self.consensus.members().into_iter().map(|member| {
-            json!({
-                "id": member.node.name,
-                "address": member.node.address,
-                "voter": member.voter,
-                "leads": member.leads,
-                "matched": member.matched.map(|index| index.0),
-            })
-        });
-        json!({
-            "leader": self.consensus.leader().map(|leader| leader.name),
-            "members": members.collect::<Vec<_>>(),
-            "id": self.id,
-            "role": if raft.serving { "leader" } else { "follower" },
-            "term": raft.term.0,
-            "voters": raft.voters,
-            "log": {
-                "first": raft.first.0,
-                "last": raft.last.0,
-                "synced": raft.synced.0,
-                "committed": raft.committed.0,
-                "bytes": raft.disk_bytes,
-            },
-            "applied": raft.applied.0,
-            "checkpoint": self.engine.store().statistics().checkpoint.0,
-            "sessions": self.engine.sessions().all().len(),
-        })
     }
 
     /// Sets the gauges that nobody counts while things happen.
@@ -605,7 +580,8 @@ fn budget(plan: &MemoryPlan) -> Arc<MemoryBudget> {
 }
 
 async fn open_kv(plan: &MemoryPlan, dir: &DataDir) -> Result<Arc<dyn KvEngine>, Failure> {
-    let options = KvOptions { cache_bytes: plan.lsm_cache.bytes(), ..KvOptions::default() };
+    let options =
+        KvOptions { cache_bytes: plan.lsm_cache.bytes(), open_files: open_files::of_lsm(), ..KvOptions::default() };
     let lsm = dir.lsm();
     let opened = tokio::task::spawn_blocking(move || FjallKv::open(&lsm, &options));
     Ok(Arc::new(opened.await.map_err(Failure::fatal)?.map_err(kv_failure)?))
@@ -721,6 +697,7 @@ fn engine_options(config: &Config, plan: &MemoryPlan) -> Result<EngineOptions, F
         version: env!("CARGO_PKG_VERSION").to_owned(),
         transaction_bytes_max: (plan.sessions.bytes() as usize / 4).clamp(8 << 20, 64 << 20),
         cold_shared: config.cold.shared,
+        cold_iceberg: config.cold.iceberg,
         ..EngineOptions::default()
     })
 }

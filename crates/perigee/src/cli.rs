@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Admin(AdminArguments),
     /// Send statements to a node over its gRPC door: typed at a prompt, or from a script.
     Client(ClientArguments),
+    /// Run statements on a data directory that no node runs on: in this process, without ports.
+    SingleNode(SingleNodeArguments),
     /// Print what a shell needs to complete this command line.
     Completions {
         /// Which shell.
@@ -122,10 +124,20 @@ pub(crate) struct ClientArguments {
     #[arg(long, short = 'U', value_name = "NAME")]
     user: Option<String>,
 
-    /// Speak TLS with a node whose certificate is of this authority (PEM).
-    #[arg(long, value_name = "FILE")]
-    tls_authority: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsArguments,
 
+    /// Keep statements in this file until the node has done them, each once and in their order; what waits there goes first.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) queue: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) script: ScriptArguments,
+}
+
+/// What runs, and how its results are shown. Without `-e` and `-f` a prompt, or what standard input says.
+#[derive(Debug, Args)]
+pub(crate) struct ScriptArguments {
     /// The database [default: postgres].
     #[arg(long, short = 'd', value_name = "NAME")]
     pub(crate) database: Option<String>,
@@ -154,8 +166,18 @@ pub(crate) struct ClientArguments {
 impl ClientArguments {
     /// The node that is asked.
     pub(crate) fn node(&self) -> NodePlace {
-        NodePlace { address: self.address.clone(), user: self.user.clone(), tls_authority: self.tls_authority.clone() }
+        NodePlace { address: self.address.clone(), user: self.user.clone(), tls: self.tls.clone() }
     }
+}
+
+/// `perigee single-node`. Exit codes: those of `perigee client` for statements, those of `perigee node` for its start.
+#[derive(Debug, Args)]
+pub(crate) struct SingleNodeArguments {
+    #[command(flatten)]
+    pub(crate) settings: SettingArguments,
+
+    #[command(flatten)]
+    pub(crate) script: ScriptArguments,
 }
 
 /// `--format`
@@ -223,9 +245,24 @@ pub(crate) struct NodePlace {
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+}
+
+/// How TLS is spoken with a node, if it is.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct TlsArguments {
     /// Speak TLS with a node whose certificate is of this authority (PEM).
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_authority: Option<PathBuf>,
+
+    /// Show this certificate (PEM) to a node that asks for one.
+    #[arg(long, value_name = "FILE", requires = "tls_authority", requires = "tls_key")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+
+    /// Its private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 /// `perigee admin`
@@ -511,6 +548,20 @@ mod tests {
             matches!(arguments.command, AdminCommand::Verify { table, skip_log: false, cluster: false } if table == ["s.t"])
         );
         assert!(Cli::try_parse_from(["perigee", "admin", "status"]).is_err());
+    }
+
+    #[test]
+    fn statements_run_on_a_folder_or_at_a_node() {
+        let parse = |line: &str| Cli::try_parse_from(line.split_whitespace()).unwrap().command;
+        let Command::SingleNode(alone) = parse("perigee single-node --data-dir d -e TABLE --format csv") else {
+            panic!("not alone")
+        };
+        assert_eq!((alone.script.execute, alone.script.format), (vec!["TABLE".to_owned()], ResultForm::Csv));
+        assert_eq!(alone.settings.layers().flags.len(), 1);
+        let Command::Client(client) = parse("perigee client --address h:1 -d sales -f x.sql") else {
+            panic!("no client")
+        };
+        assert_eq!((client.node().address.as_str(), client.script.database.as_deref()), ("h:1", Some("sales")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `perigee config check|print`.
 
-use perigee_config::Config;
+use perigee_config::{Config, Layers};
 use perigee_telemetry::logs;
 
 use crate::cli::SettingArguments;
@@ -25,7 +25,12 @@ pub(crate) fn print(settings: &SettingArguments) -> Result<(), Failure> {
 
 /// The settings in force, checked.
 pub(crate) fn load(settings: &SettingArguments) -> Result<Config, Failure> {
-    let config = settings.layers().load()?;
+    load_from(&settings.layers())
+}
+
+/// The same of layers that may be read more than once.
+pub(crate) fn load_from(layers: &Layers) -> Result<Config, Failure> {
+    let config = layers.load()?;
     logs::check_filter(&config.telemetry.level)?;
     Ok(config)
 }

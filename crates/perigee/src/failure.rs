@@ -65,7 +65,9 @@ impl Failure {
 impl From<TelemetryError> for Failure {
     fn from(error: TelemetryError) -> Self {
         match error {
-            TelemetryError::Filter { .. } => Self::Config(ConfigError::Conflict(error.to_string())),
+            TelemetryError::Filter { .. } | TelemetryError::File { .. } => {
+                Self::Config(ConfigError::Conflict(error.to_string()))
+            }
             TelemetryError::Twice(_) | TelemetryError::Metrics(_) => Self::Fatal(error.to_string()),
         }
     }

@@ -136,6 +136,11 @@ impl Gateway {
     async fn change_here(&self, change: ClusterChange) -> Result<(), String> {
         let (consensus, cluster) = (&self.consensus, self.cluster.as_ref());
         let cluster = cluster.ok_or("this node is alone: it was started without --peers")?;
+        if matches!(change, ClusterChange::Add { .. } | ClusterChange::Promote(_))
+            && let Some(engine) = self.engine.upgrade()
+        {
+            engine.check_more_members()?;
+        }
         let members = consensus.members();
         let named = |name: &str, voter: bool| {
             let kind = if voter { "voter" } else { "learner" };

@@ -10,9 +10,11 @@
 //! - `gateway`, `inquiry`: to the doors of other members, and what members ask each other for operators
 //! - `health_command`: whether a cluster is healthy, over the same door
 //! - `key_command`: API keys, over the same door
+//! - `full_disk`: a leader without room lets another one lead
 //! - `repair`: a member whose data is damaged begins anew
 //! - `ready_command`: whether a node can serve
 //! - `reload`: what SIGHUP reads again
+//! - `open_files`: how many connections leave files for the data
 //! - `ops`: health, readiness, metrics over HTTP
 //! - `failure`: why the process ends, and with which exit code
 
@@ -21,11 +23,13 @@ mod assembly;
 mod backup_command;
 mod banner;
 mod cert_command;
+mod checks;
 mod cli;
 mod client;
 mod config_command;
 mod data_dir;
 mod failure;
+mod full_disk;
 mod gateway;
 mod health_command;
 mod inquiry;
@@ -33,13 +37,16 @@ mod key_command;
 mod log_command;
 mod measure;
 mod node;
+mod open_files;
 mod ops;
 mod ready_command;
 mod redis_door;
 mod reload;
 mod repair;
 mod shutdown;
+mod single_node;
 mod status;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -51,15 +58,23 @@ use crate::cli::{Cli, Command, ConfigCommand, LogCommand};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What shells say of a process that SIGPIPE has ended.
+const ENDED_BY_SIGPIPE: i32 = 128 + 13;
+
 fn main() -> ExitCode {
     perigee_security::install_crypto_provider();
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if !matches!(command, Command::Node(_)) {
+        end_with_the_reader();
+    }
+    let result = match command {
         Command::Node(arguments) => node::run(&arguments),
         Command::Config(ConfigCommand::Check(settings)) => config_command::check(&settings),
         Command::Config(ConfigCommand::Print(settings)) => config_command::print(&settings),
         Command::Log(LogCommand::Verify(arguments)) => log_command::verify(&arguments),
         Command::Admin(arguments) => admin_command::run(&arguments),
         Command::Client(arguments) => client::run(&arguments),
+        Command::SingleNode(arguments) => single_node::run(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "perigee", &mut std::io::stdout());
             Ok(())
@@ -73,4 +88,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// Whoever reads standard output may go before its end (`perigee … | head`). Other programs end by SIGPIPE then; here printing
+/// panics.
+fn end_with_the_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        if text.starts_with("failed printing to stdout") && text.contains("Broken pipe") {
+            std::process::exit(ENDED_BY_SIGPIPE);
+        }
+        usual(panic);
+    }));
 }

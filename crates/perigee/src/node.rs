@@ -9,16 +9,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use perigee_config::{Address, Config, GRPC_DEFAULT, LogFormat, REST_DEFAULT};
+use perigee_config::{Address, Config, GRPC_DEFAULT, Layers, LogFormat, REST_DEFAULT};
 use perigee_door::{Door, DoorOptions};
 use perigee_grpc::GrpcOptions;
 use perigee_pgwire::{ForeignSessions, PgOptions, PgServer};
 use perigee_resp::{RespOptions, RespServer};
 use perigee_rest::{Origins, RestOptions};
 use perigee_runtime::{Runtime, SystemFiles};
-use perigee_security::TrustedProxies;
-use perigee_security::tls::ServerTls;
-use perigee_telemetry::{Metrics, logs};
+use perigee_security::{ServerTls, TrustedProxies};
+use perigee_telemetry::{LogFile, LogLevel, Metrics, logs, trace};
 use perigee_types::LogIndex;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -31,41 +30,73 @@ use crate::config_command;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::gateway::OpenDoors;
+use crate::open_files;
 use crate::ops;
 use crate::redis_door::RedisHost;
-use crate::reload;
+use crate::reload::{self, DoorsTls, Reload};
 use crate::repair;
 use crate::shutdown::StopSignals;
 use crate::status::Status;
+use crate::traces::Receiver;
+
+/// How long the end of a node waits until the receiver has its last traces.
+const LAST_TRACES: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Runs a node until it is told to stop.
 pub(crate) fn run(arguments: &NodeArguments) -> Result<(), Failure> {
-    let config = config_command::load(&arguments.settings)?;
+    let layers = arguments.settings.layers();
+    let config = config_command::load_from(&layers)?;
     let format = match config.telemetry.format {
         LogFormat::Text => logs::LogFormat::Text,
         LogFormat::Json => logs::LogFormat::Json,
     };
-    logs::init(&config.telemetry.level, format)?;
+    let lines = logs::init(&config.telemetry.level, format, log_file(&config).as_ref())?;
     let metrics = Metrics::install()?;
+    open_files::share(config.sessions.max);
     let dir = DataDir::open(&SystemFiles, &config.node.data_dir(), arguments.clean)?;
     let overrides = Overrides {
         force_recover: arguments.force_recover,
         skip_entries: arguments.skip_entry.iter().copied().map(LogIndex).collect(),
     };
-    // The doors' own threads. Queries, consensus and the log writer have theirs.
-    let network = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("network")
-        .thread_stack_size(perigee_runtime::STACK_BYTES)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::fatal(format!("cannot start threads: {error}")))?;
-    let result = network.block_on(live(&config, &dir, metrics, &overrides));
+    let network = threads()?;
+    let receiver = config.telemetry.receiver().map_err(Failure::Refused)?;
+    let result = network.block_on(async {
+        let ended = CancellationToken::new();
+        let telling = receiver.map(|(authority, path)| {
+            trace::enable(config.telemetry.trace_every);
+            let receiver = Receiver { authority, path, node: config.node.id.clone() };
+            tokio::spawn(receiver.run(ended.clone()))
+        });
+        let result = live(&config, layers, &dir, metrics, lines, &overrides).await;
+        ended.cancel();
+        if let Some(telling) = telling {
+            let _ = tokio::time::timeout(LAST_TRACES, telling).await;
+        }
+        result
+    });
     // Connections that a client keeps open must not keep the process.
     network.shutdown_background();
     match result? {
         Ending::Stopped => Ok(()),
         Ending::Restart => Err(start_again()),
     }
+}
+
+/// The doors' own threads. Queries, consensus and the log writer have theirs.
+pub(crate) fn threads() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name("network")
+        .thread_stack_size(perigee_runtime::STACK_BYTES)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::fatal(format!("cannot start threads: {error}")))
+}
+
+/// Where log lines go, if not to standard error.
+fn log_file(config: &Config) -> Option<LogFile> {
+    let telemetry = &config.telemetry;
+    let path = telemetry.file.clone()?;
+    Some(LogFile { path, bytes_max: telemetry.file_size.bytes(), kept: telemetry.file_count })
 }
 
 /// How a node's life has ended.
@@ -90,12 +121,20 @@ fn start_again() -> Failure {
     Failure::fatal(format!("cannot start again: {}", command.exec()))
 }
 
-async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Overrides) -> Result<Ending, Failure> {
+async fn live(
+    config: &Config,
+    layers: Layers,
+    dir: &DataDir,
+    metrics: Metrics,
+    lines: LogLevel,
+    overrides: &Overrides,
+) -> Result<Ending, Failure> {
     let plan = config.memory_plan()?;
     let mut signals = StopSignals::new()?;
     let reload_signals = reload::signals()?;
     // Read before recovery: what is wrong with it is told at once.
     let jwt = reload::jwt(&config.security)?;
+    let tls = Arc::new(DoorsTls::load(&config.security)?);
     // Bound before recovery, so that an address in use is found at once.
     let ops_listener = bind("ops", &config.listen.ops).await?;
     let pg_listener = bind("pg", &config.listen.pg).await?;
@@ -147,13 +186,13 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
     drop(doors.engine.set(engine));
     drop(doors.gateway.set(assembly.gateway().clone()));
     let door = pg_listener
-        .map(|listener| Ok::<_, Failure>(tokio::spawn(serve_pg(config, listener, &assembly, closing.clone())?)))
-        .transpose()?;
+        .map(|listener| tokio::spawn(serve_pg(config, listener, tls.pg.clone(), &assembly, closing.clone())));
     let shutdown = Arc::new(Notify::new());
     let redis_door = match redis_listener {
         Some(listener) => {
             let total = plan.root.bytes();
-            let serving = serve_redis(config, listener, &assembly, total, &shutdown, closing.clone(), &doors)?;
+            let listening = (listener, tls.redis.clone());
+            let serving = serve_redis(config, listening, &assembly, total, &shutdown, closing.clone(), &doors)?;
             Some(tokio::spawn(serving))
         }
         None => None,
@@ -168,22 +207,24 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
         load_bytes_max: config.limits.load_bytes_max.bytes(),
     };
     let shared = Door::new(Arc::clone(assembly.engine()), &door_options);
-    tokio::spawn(reload::run(reload_signals, config.clone(), Arc::clone(&shared)));
-    let rest_door = rest_listener
-        .map(|listener| {
-            let shared = Arc::clone(&shared);
-            Ok::<_, Failure>(tokio::spawn(serve_rest(config, listener, shared, closing.clone(), &doors)?))
-        })
-        .transpose()?;
+    let reload = Reload { layers, door: Arc::clone(&shared), tls: Arc::clone(&tls), lines };
+    tokio::spawn(reload.run(reload_signals));
+    let rest_door = rest_listener.map(|listener| {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(serve_rest(config, listener, tls.rest.clone(), shared, closing.clone(), &doors))
+    });
     let grpc_door = match grpc_listener {
         Some(listener) => {
-            let serving = serve_grpc(config, listener, &assembly, shared, closing.clone(), &doors).await?;
-            Some(tokio::spawn(serving))
+            let listening = (listener, tls.grpc.clone());
+            Some(tokio::spawn(serve_grpc(config, listening, &assembly, shared, closing.clone(), &doors).await))
         }
         None => None,
     };
     assembly.gateway().open(doors);
     status.serving(Arc::clone(&assembly));
+    // Weak: the status has the assembly, and that the engine.
+    let shown = Arc::downgrade(&status);
+    assembly.engine().show_metrics(move || shown.upgrade().map(|status| status.metrics()).unwrap_or_default());
     banner::print(config, &plan, open);
 
     let result = tokio::select! {
@@ -234,27 +275,26 @@ async fn live(config: &Config, dir: &DataDir, metrics: Metrics, overrides: &Over
 fn serve_pg(
     config: &Config,
     listener: TcpListener,
+    tls: Option<ServerTls>,
     assembly: &Arc<Assembly>,
     closing: CancellationToken,
-) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let tls = tls(config, &["postgresql"])?;
+) -> impl Future<Output = ()> + Send + 'static {
     let options =
         PgOptions { tls, proxies: proxies(config), connections_max: config.sessions.max, ..PgOptions::default() };
     let engine = Arc::clone(assembly.engine());
-    Ok(async move { PgServer::serve(listener, engine, options, closing).await })
+    async move { PgServer::serve(listener, engine, options, closing).await }
 }
 
 /// The Redis door.
 fn serve_redis(
     config: &Config,
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<ServerTls>),
     assembly: &Arc<Assembly>,
     memory_total: u64,
     shutdown: &Arc<Notify>,
     closing: CancellationToken,
     doors: &OpenDoors,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let tls = tls(config, &[])?;
     let engine = assembly.engine();
     let keyspace = engine.keyspace().ok_or_else(|| Failure::fatal("the node has no keyspace"))?;
     let port = listener.local_addr().map_or(0, |address| address.port());
@@ -270,11 +310,11 @@ fn serve_redis(
 fn serve_rest(
     config: &Config,
     listener: TcpListener,
+    tls: Option<ServerTls>,
     shared: Arc<Door>,
     closing: CancellationToken,
     doors: &OpenDoors,
-) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let tls = tls(config, &["h2", "http/1.1"])?;
+) -> impl Future<Output = ()> + Send + 'static {
     let origins = Origins::new(config.limits.origins());
     let options = RestOptions {
         tls,
@@ -285,15 +325,7 @@ fn serve_rest(
     };
     let server = perigee_rest::server(shared, options, closing);
     drop(doors.rest.set(Arc::clone(&server)));
-    Ok(server.serve(listener))
-}
-
-/// TLS where it is configured, with a door's protocols.
-fn tls(config: &Config, protocols: &[&str]) -> Result<Option<ServerTls>, Failure> {
-    let (Some(certificate), Some(key)) = (&config.security.tls_certificate, &config.security.tls_key) else {
-        return Ok(None);
-    };
-    ServerTls::load(certificate, key, protocols).map(Some).map_err(Failure::fatal)
+    server.serve(listener)
 }
 
 /// Who may say for whom it connects.
@@ -308,13 +340,12 @@ fn token(secret: &Option<perigee_config::Secret>) -> Option<String> {
 /// The gRPC door.
 async fn serve_grpc(
     config: &Config,
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<ServerTls>),
     assembly: &Arc<Assembly>,
     shared: Arc<Door>,
     closing: CancellationToken,
     doors: &OpenDoors,
-) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let tls = tls(config, &["h2"])?;
+) -> impl Future<Output = ()> + Send + 'static {
     let options = GrpcOptions {
         tls,
         proxies: proxies(config),
@@ -324,7 +355,7 @@ async fn serve_grpc(
     let members = Arc::new(assembly.gateway().clone());
     let server = perigee_grpc::server(shared, config.node.id.clone(), members, options, closing).await;
     drop(doors.grpc.set(Arc::clone(&server)));
-    Ok(server.serve(listener))
+    server.serve(listener)
 }
 
 /// Lets open transactions end, for a while; what is still open then is ended.

@@ -258,6 +258,8 @@ pub enum Admin {
     Migrate(Vec<Arc<Table>>),
     /// `CALL perigee.compact('table')`: cold files become as few as they can be, without rows that have ended.
     Compact(Vec<Arc<Table>>),
+    /// `CALL perigee.export('table')`: what others read of its cold rows is made as they are now.
+    Export(Vec<Arc<Table>>),
     /// `CALL perigee.collect_cold_files()`: files in the object store that nothing needs are removed.
     CollectCold,
     /// `CALL perigee.backup(['url'])`: a base backup, at a URL or where the configuration says.

@@ -1,5 +1,6 @@
 //! Changes of the catalog. Names are resolved to schemas, expressions are kept as text that planning has checked.
 
+mod database;
 mod function;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use perigee_types::partition::{Datum, Strategy};
 use perigee_types::{Interval, Oid, SqlType, Value};
 use std::sync::Arc;
 
+pub use self::database::DatabaseChange;
 pub use self::function::{FunctionChange, FunctionName};
 use crate::expr::Expr;
 use crate::relational::Query;
@@ -150,6 +152,8 @@ pub struct SequenceClauses {
     pub cache: Option<i64>,
     /// OWNED BY a column, by number; `Some(None)`: NONE
     pub owned_by: Option<Option<(Oid, u16)>>,
+    /// SEQUENCE NAME, of an identity column's
+    pub name: Option<String>,
 }
 
 /// An index that is no constraint and comes with its table: LIKE … INCLUDING INDEXES.
@@ -183,6 +187,8 @@ pub enum RelationChange {
     Owner(RoleName),
     /// The clauses of ALTER SEQUENCE
     Sequence(SequenceClauses),
+    /// ATTACH PARTITION of an index: the partition's index
+    AttachIndex(Oid),
 }
 
 /// PRIMARY KEY or UNIQUE.
@@ -460,6 +466,8 @@ impl AlterTable {
 pub enum TypeDefinition {
     /// AS ENUM: its labels, in order.
     Enum(Vec<String>),
+    /// AS (…): names and types of its attributes.
+    Composite(Vec<(String, SqlType)>),
     /// CREATE DOMAIN
     Domain {
         /// The type of its values.
@@ -734,6 +742,8 @@ pub enum Ddl {
     },
     /// A change of roles or privileges.
     Role(RoleChange),
+    /// CREATE, ALTER, DROP DATABASE
+    Database(DatabaseChange),
     /// COMMENT ON
     Comment {
         /// The table, view or index.

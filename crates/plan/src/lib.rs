@@ -95,6 +95,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// Types of the parameters `$1`, `$2`, …
     pub parameters: Vec<SqlType>,
+    /// Places of parameters, from 0, that stand where a value of a domain is wanted, with its oid: what clients are told.
+    pub parameter_domains: Vec<(usize, Oid)>,
     /// Columns of the result; `None` for statements without one.
     pub columns: Option<Arc<[ResultColumn]>>,
     /// What the current role must be allowed.

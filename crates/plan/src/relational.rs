@@ -23,18 +23,20 @@ pub struct Query {
     pub logical: Arc<LogicalPlan>,
     /// Tables and views that it reads, for privileges.
     pub reads: Vec<Oid>,
+    /// The numbers of the columns of tables that its text names, whether or not its plan needs them; of the query of a write nothing.
+    pub named: Vec<(Oid, Vec<u16>)>,
     /// Whether its plan must be optimized again after the parameters are known.
     pub replan: bool,
-    /// FOR UPDATE or FOR SHARE of the rows of one table.
+    /// FOR UPDATE or FOR SHARE of the rows of its tables.
     pub row_lock: Option<RowLock>,
 }
 
 /// What SELECT … FOR UPDATE asks for.
 #[derive(Clone, Debug)]
 pub struct RowLock {
-    /// The table whose rows are locked. The query's last columns are [`TABLE_OID_COLUMN`] and [`VID_COLUMN`], not part of
-    /// the result.
-    pub table: TableId,
+    /// The tables whose rows are locked, at least one. The query's last columns are [`TABLE_OID_COLUMN`] and [`VID_COLUMN`]
+    /// of each, not part of the result.
+    pub tables: Vec<TableId>,
     /// FOR SHARE instead of FOR UPDATE.
     pub shared: bool,
     /// What to do about a row that another transaction holds.
@@ -68,7 +70,7 @@ pub struct Write {
     /// Yields the rows; see [`WriteKind`] for its columns.
     pub source: Query,
     /// Columns of other tables that RETURNING names, with their types. The source of an UPDATE or DELETE yields them before
-    /// the hidden columns.
+    /// the hidden columns. Of an INSERT it is `xmax` alone, which says whether ON CONFLICT has updated the row.
     pub others: Vec<(String, SqlType)>,
     /// RETURNING: a plan over one scan, named [`RETURNING_TABLE`], whose columns are the table's live columns (the new
     /// rows; for DELETE the old ones), then `others`, then [`TABLE_OID_COLUMN`].
@@ -86,9 +88,12 @@ pub struct ViewCheck {
     pub condition: String,
 }
 
-/// A statement behind a WITH whose queries write. All of them see the rows as they were before it.
+/// A statement behind a WITH whose queries write or lock rows. All that write see the rows as they were before it.
 #[derive(Clone, Debug)]
 pub struct With {
+    /// The queries that lock rows, wherever they stood: they run before all else, in this order, and what they gave is read
+    /// by those behind them.
+    pub locks: Vec<Query>,
     /// The writes of the clause, in its order. Those behind one, and the statement itself, may read what it returned.
     pub parts: Vec<Write>,
     /// The statement.
@@ -97,7 +102,7 @@ pub struct With {
     pub after: Vec<Write>,
 }
 
-/// What stands behind a WITH whose queries write.
+/// What stands behind a WITH whose queries write or lock rows.
 #[derive(Clone, Debug)]
 pub enum WithMain {
     /// SELECT

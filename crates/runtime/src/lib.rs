@@ -7,6 +7,7 @@
 
 mod clock;
 mod files;
+mod open_files;
 pub mod sim;
 mod spawner;
 mod system_files;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 pub use clock::{Clock, Passing, SystemClock};
 pub use files::{File, FileLock, Files};
+pub use open_files::{open_files_max, raise_open_files};
 pub use spawner::{Spawner, SystemSpawner};
 pub use system_files::SystemFiles;
 

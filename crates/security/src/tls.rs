@@ -1,10 +1,11 @@
 //! TLS for doors: rustls with ring, certificates from PEM files.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
@@ -35,13 +36,32 @@ pub enum TlsError {
     },
 }
 
-/// A door's TLS: its configuration, and its certificate for SCRAM's channel binding.
+/// A door's TLS. Its clones are one: what is read anew counts for all of them, for connections that begin behind that.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
+    files: Arc<Files>,
+    current: Arc<RwLock<Arc<LoadedTls>>>,
+}
+
+/// What a door's TLS is read from, and the names for ALPN.
+#[derive(Debug)]
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    protocols: Vec<Vec<u8>>,
+    /// Whose certificates clients have to show, where they have to.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+/// What one connection needs of a door's TLS.
+#[derive(Debug)]
+pub struct LoadedTls {
     /// For `tokio_rustls::TlsAcceptor`.
     pub config: Arc<ServerConfig>,
-    /// The server's own certificate, DER.
+    /// The server's own certificate, DER, for SCRAM's channel binding.
     pub certificate: CertificateDer<'static>,
+    /// Clients have to show a certificate, and so to speak TLS.
+    pub asks_clients: bool,
 }
 
 /// Makes ring the process's crypto provider. Safe to call again; to be called first in `main` and in tests that use TLS.
@@ -58,23 +78,64 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError`], naming the file.
     pub fn load(certificate: &Path, key: &Path, protocols: &[&str]) -> Result<Self, TlsError> {
-        let chain = read_chain(certificate)?;
+        Self::load_for(certificate, key, protocols, None)
+    }
+
+    /// The same for a door whose clients have to show a certificate of an authority (PEM), where there is one. That file is not read
+    /// again.
+    ///
+    /// # Errors
+    /// [`TlsError`], naming the file.
+    pub fn load_for(
+        certificate: &Path,
+        key: &Path,
+        protocols: &[&str],
+        clients: Option<&Path>,
+    ) -> Result<Self, TlsError> {
+        let protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let clients = clients.map(|authority| verifier(authority, &read_roots(authority)?)).transpose()?;
+        let files = Files { certificate: certificate.to_owned(), key: key.to_owned(), protocols, clients };
+        let loaded = Arc::new(files.load()?);
+        Ok(Self { files: Arc::new(files), current: Arc::new(RwLock::new(loaded)) })
+    }
+
+    /// What a connection that begins now gets.
+    #[must_use]
+    pub fn current(&self) -> Arc<LoadedTls> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the files again. Where they cannot be used, what was there before stays.
+    ///
+    /// # Errors
+    /// [`TlsError`], naming the file.
+    pub fn renew(&self) -> Result<(), TlsError> {
+        let loaded = Arc::new(self.files.load()?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(())
+    }
+}
+
+impl Files {
+    fn load(&self) -> Result<LoadedTls, TlsError> {
+        let chain = read_chain(&self.certificate)?;
         let own = chain[0].clone();
-        let private = read_key(key)?;
+        let private = read_key(&self.key)?;
         let pair = |error: rustls::Error| TlsError::Pair {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
             reason: error.to_string(),
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(pair)?
-            .with_no_client_auth()
-            .with_single_cert(chain, private)
-            .map_err(pair)?;
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Ok(Self { config: Arc::new(config), certificate: own })
+        let builder =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(pair)?;
+        let builder = match &self.clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients)),
+        };
+        let mut config = builder.with_single_cert(chain, private).map_err(pair)?;
+        config.alpn_protocols.clone_from(&self.protocols);
+        Ok(LoadedTls { config: Arc::new(config), certificate: own, asks_clients: self.clients.is_some() })
     }
 }
 
@@ -94,18 +155,11 @@ impl MemberTls {
     /// [`TlsError`], naming the file.
     pub fn load(authority: &Path, certificate: &Path, key: &Path, protocols: &[&str]) -> Result<Self, TlsError> {
         let pair = |reason: String| TlsError::Pair { certificate: certificate.to_owned(), key: key.to_owned(), reason };
-        let wrong = |reason: String| TlsError::File { path: authority.to_owned(), reason };
-        let mut roots = RootCertStore::empty();
-        for certificate in read_chain(authority)? {
-            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-        }
-        let roots = Arc::new(roots);
+        let roots = read_roots(authority)?;
         let chain = read_chain(certificate)?;
         let private = read_key(key)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
-            .build()
-            .map_err(|error| wrong(error.to_string()))?;
+        let verifier = verifier(authority, &roots)?;
         let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| pair(error.to_string()))?
@@ -146,6 +200,24 @@ pub fn pem(certificate: &CertificateDer<'_>) -> String {
     pem
 }
 
+/// Takes who shows a certificate of these.
+fn verifier(authority: &Path, roots: &Arc<RootCertStore>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider).build();
+    verifier.map_err(|error| TlsError::File { path: authority.to_owned(), reason: error.to_string() })
+}
+
+/// The certificates of an authority.
+fn read_roots(authority: &Path) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_chain(authority)? {
+        roots
+            .add(certificate)
+            .map_err(|error| TlsError::File { path: authority.to_owned(), reason: error.to_string() })?;
+    }
+    Ok(Arc::new(roots))
+}
+
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let wrong = |reason: String| TlsError::File { path: path.to_owned(), reason };
     let chain = CertificateDer::pem_file_iter(path)
@@ -166,11 +238,11 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 mod tests {
     use super::*;
 
-    struct Files {
+    struct Pairs {
         folder: tempfile::TempDir,
     }
 
-    impl Files {
+    impl Pairs {
         fn new() -> Self {
             let files = Self { folder: tempfile::tempdir().unwrap() };
             for name in ["a", "b"] {
@@ -195,15 +267,28 @@ mod tests {
     fn a_certificate_and_its_key_are_loaded() {
         install_crypto_provider();
         install_crypto_provider();
-        let tls = Files::new().load("a.crt", "a.key").unwrap();
+        let tls = Pairs::new().load("a.crt", "a.key").unwrap().current();
         assert_eq!(tls.config.alpn_protocols, [b"postgresql".to_vec()]);
         let again = CertificateDer::from_pem_slice(pem(&tls.certificate).as_bytes()).unwrap();
         assert_eq!(again, tls.certificate);
     }
 
     #[test]
+    fn files_that_were_replaced_count_from_then_on_if_they_are_good() {
+        let files = Pairs::new();
+        let tls = files.load("a.crt", "a.key").unwrap();
+        let (shared, first) = (tls.clone(), tls.current());
+        std::fs::copy(files.path("b.crt"), files.path("a.crt")).unwrap();
+        assert!(tls.renew().is_err(), "the key is another one's");
+        assert_eq!(shared.current().certificate, first.certificate);
+        std::fs::copy(files.path("b.key"), files.path("a.key")).unwrap();
+        tls.renew().unwrap();
+        assert_eq!(shared.current().certificate, files.load("b.crt", "b.key").unwrap().current().certificate);
+    }
+
+    #[test]
     fn errors_name_the_file() {
-        let files = Files::new();
+        let files = Pairs::new();
         for (certificate, key, named) in [
             ("none.crt", "a.key", "none.crt"),
             ("a.crt", "none.key", "none.key"),

@@ -100,6 +100,13 @@ impl DiskReserve {
         }
     }
 
+    /// Whether so much is free, asked now; a system that does not answer stops nobody.
+    #[must_use]
+    pub fn fits(&self, bytes: u64) -> bool {
+        self.ask();
+        self.free_bytes() >= bytes
+    }
+
     /// Bytes that were free when the file system was last asked.
     #[must_use]
     pub fn free_bytes(&self) -> u64 {

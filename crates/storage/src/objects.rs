@@ -228,6 +228,18 @@ impl Objects {
         &self.location
     }
 
+    /// A file of it as a URL.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        match &self.folder {
+            Some(folder) => {
+                let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+                format!("file://{}", folder.join(path).display())
+            }
+            None => format!("{}/{path}", self.location.trim_end_matches('/')),
+        }
+    }
+
     /// Whether only this machine can read it.
     #[must_use]
     pub fn is_local(&self) -> bool {

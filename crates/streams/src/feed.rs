@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use perigee_storage::arrow_value::batch_to_rows;
-use perigee_storage::entry::{self, EndedRow, Entry, OldRow, RowBlock, TableChange, Transaction};
+use perigee_storage::entry::{self, EndedRow, Entry, OldRow, PieceEnd, Pieces, RowBlock, TableChange, Transaction};
 use perigee_storage::store::Store;
 use perigee_types::catalog::{Catalog, CatalogChange, Object, Table};
 use perigee_types::{LogIndex, Oid, Row, TableId, TransactionId, key};
@@ -16,6 +16,9 @@ use crate::source::{CommittedLog, LoggedEntry};
 
 /// Entries that are looked at before a cursor gives what it has, so that who reads can stop it.
 const ENTRIES_MAX: usize = 4_096;
+
+/// Bytes of the log that are read at once for the pieces of an entry.
+const PIECES_BYTES: usize = 4 << 20;
 
 /// Why the feed gives nothing.
 #[derive(Debug, thiserror::Error)]
@@ -134,8 +137,39 @@ impl Feed {
     }
 
     fn decode(&self, logged: &LoggedEntry) -> Result<Entry, FeedError> {
+        self.decode_bytes(logged.index, &logged.payload)
+    }
+
+    fn decode_bytes(&self, index: LogIndex, bytes: &[u8]) -> Result<Entry, FeedError> {
         let types = |storage, columns: &[u16]| self.store.table(storage)?.column_types(columns);
-        Entry::decode_past(&logged.payload, &types).map_err(|error| FeedError::Entry { index: logged.index, error })
+        Entry::decode_past(bytes, &types).map_err(|error| FeedError::Entry { index, error })
+    }
+
+    /// The transaction that an entry ends, if it does.
+    fn ended_by(&self, logged: &LoggedEntry) -> Result<Option<Transaction>, FeedError> {
+        let (transaction, from) = match self.decode(logged)? {
+            Entry::Transaction(transaction) => return Ok(Some(transaction)),
+            Entry::Piece { transaction, end: PieceEnd::Transaction { from }, .. } => (transaction, from),
+            _ => return Ok(None),
+        };
+        let mut pieces = Pieces::default();
+        let mut at = from;
+        while at <= logged.index {
+            let entries = self.log.read(at, logged.index, PIECES_BYTES)?;
+            let Some(last) = entries.last() else { break };
+            at = last.index.next();
+            for entry in entries.iter().filter(|entry| may_be_part(entry, logged)) {
+                if let Entry::Piece { transaction: of, number, end, bytes } = self.decode(entry)?
+                    && of == transaction
+                    && pieces.take(number, bytes)
+                    && matches!(end, PieceEnd::Transaction { .. })
+                    && let Entry::Transaction(whole) = self.decode_bytes(logged.index, &pieces.join())?
+                {
+                    return Ok(Some(whole));
+                }
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -190,7 +224,7 @@ impl Cursor {
                 room = room.saturating_sub(logged.payload.len() + 64);
                 if self.wanted.may_want(&logged.payload)
                     && !self.feed.store.is_rejected(logged.index)
-                    && let Entry::Transaction(transaction) = self.feed.decode(&logged)?
+                    && let Some(transaction) = self.feed.ended_by(&logged)?
                     && !self.transaction(&logged, transaction, &mut room, &mut events)?
                 {
                     return Ok(Batch { events, next: self.next });
@@ -221,21 +255,23 @@ impl Cursor {
             if let Some((stage, first)) = self.stage {
                 (at, part) = (stage, first);
             }
+            let mut pieces = Pieces::default();
             while at < index {
                 let stages = self.feed.log.read(at, LogIndex(index.0 - 1), (*room).max(1))?;
                 if stages.is_empty() {
                     break;
                 }
                 for stage in &stages {
-                    if let Some(changes) = part_of(&self.feed, stage, logged, staged)? {
+                    if let Some(changes) = part_of(&self.feed, stage, logged, staged, &mut pieces)? {
                         for change in changes {
                             out.table_change(part, change);
                             part += 1;
                         }
-                        *room = room.saturating_sub(stage.payload.len());
                     }
+                    *room = room.saturating_sub(stage.payload.len());
                     at = LogIndex(stage.index.0 + 1);
-                    if *room == 0 && !out.events.is_empty() {
+                    // Who goes on in the middle of an entry would miss its first pieces.
+                    if *room == 0 && !out.events.is_empty() && pieces.bytes() == 0 {
                         self.next = Position::of(index, part, 0);
                         self.stage = Some((at, part));
                         return Ok(false);
@@ -256,18 +292,33 @@ impl Cursor {
     }
 }
 
-/// The changes of a part of a staged transaction; `None` for an entry that is none.
+/// Whether an entry may be a part or a piece of the transaction that `end` ends.
+fn may_be_part(entry: &LoggedEntry, end: &LoggedEntry) -> bool {
+    // Numbers of transactions are given out anew by each leader.
+    entry.term == end.term && !entry.payload.is_empty() && (entry.index == end.index || !entry::commits(&entry.payload))
+}
+
+/// The changes of a part of a staged transaction; `None` for an entry that is none, or not the last of its pieces.
 fn part_of(
     feed: &Feed,
     stage: &LoggedEntry,
     end: &LoggedEntry,
     staged: TransactionId,
+    pieces: &mut Pieces,
 ) -> Result<Option<Vec<TableChange>>, FeedError> {
-    // Numbers of transactions are given out anew by each leader.
-    if stage.term != end.term || stage.payload.is_empty() || entry::commits(&stage.payload) {
+    if !may_be_part(stage, end) {
         return Ok(None);
     }
-    Ok(match feed.decode(stage)? {
+    let decoded = match feed.decode(stage)? {
+        Entry::Piece { transaction, number, end, bytes } if transaction == staged => {
+            if !pieces.take(number, bytes) || end != PieceEnd::Stage {
+                return Ok(None);
+            }
+            feed.decode_bytes(stage.index, &pieces.join())?
+        }
+        whole => whole,
+    };
+    Ok(match decoded {
         Entry::Stage { transaction, changes, .. } if transaction == staged => Some(changes),
         _ => None,
     })

@@ -1,16 +1,20 @@
 //! What a node says about itself: log lines and metrics.
 //!
-//! - [`logs`]: `tracing` to standard error, as text or JSON, with a filter
+//! - [`logs`]: `tracing` to standard error or a file, as text or JSON, with a filter
 //! - [`Metrics`]: the recorder behind the `metrics` macros, rendered in Prometheus' text format
 //! - [`measured`]: what is counted so often that it is not looked up by name
 //! - [`names`]: every metric with its meaning; other crates record under these names
+//! - [`trace`]: the steps of requests, here and on other nodes
 
+mod log_file;
 pub mod logs;
 pub mod measured;
 mod metrics;
 pub mod names;
+pub mod trace;
 
-pub use self::logs::LogFormat;
+pub use self::log_file::LogFile;
+pub use self::logs::{LogFormat, LogLevel};
 pub use self::metrics::Metrics;
 
 /// Why telemetry could not be set up.
@@ -23,6 +27,14 @@ pub enum TelemetryError {
         filter: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The file for log lines cannot be written.
+    #[error("telemetry.file {path}: {source}")]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// Somebody was first.
     #[error("{0} is already set up in this process")]

@@ -1,13 +1,15 @@
-//! Log lines to standard error.
+//! Log lines to standard error, or to a file.
 
 use std::io::IsTerminal;
+use std::sync::Mutex;
 
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::TelemetryError;
+use crate::log_file::{LogFile, Rotating};
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,17 +20,45 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends the process's log lines to standard error.
+/// Which lines there are, to be said anew.
+#[derive(Clone, Debug)]
+pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
+
+impl LogLevel {
+    /// From now on there are the lines that `filter` lets through.
+    ///
+    /// # Errors
+    /// [`TelemetryError::Filter`] for a filter that does not parse; it stays as it was.
+    pub fn set(&self, filter: &str) -> Result<(), TelemetryError> {
+        let wrong = |reason: String| TelemetryError::Filter { filter: filter.to_owned(), reason };
+        let parsed = parse(filter)?;
+        self.0.modify(|current| *current = parsed).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+/// Sends the process's log lines to a file, or to standard error.
 ///
 /// `filter` is a level or directives as in `info,perigee_storage=debug`.
 ///
 /// # Errors
-/// [`TelemetryError::Filter`] for a filter that does not parse, [`TelemetryError::Twice`] on a second call.
-pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
-    let color = std::io::stderr().is_terminal();
-    let layer = layer(filter, format, std::io::stderr, color)?;
-    tracing_subscriber::registry().with(layer).try_init().map_err(|_| TelemetryError::Twice("logging"))
+/// [`TelemetryError::Filter`] for a filter that does not parse, [`TelemetryError::File`] for a file that cannot be written,
+/// [`TelemetryError::Twice`] on a second call.
+pub fn init(filter: &str, format: LogFormat, file: Option<&LogFile>) -> Result<LogLevel, TelemetryError> {
+    let (layer, level) = match file {
+        Some(place) => {
+            let wrong = |source| TelemetryError::File { path: place.path.clone(), source };
+            let file = Rotating::open(place.clone()).map_err(wrong)?;
+            layer(filter, format, Mutex::new(file), false)?
+        }
+        None => layer(filter, format, std::io::stderr, std::io::stderr().is_terminal())?,
+    };
+    tracing_subscriber::registry().with(layer).try_init().map_err(|_| TelemetryError::Twice("logging"))?;
+    Ok(level)
 }
+
+/// What libraries below say at `info`. That a member is away consensus says once, where openraft says it with each try.
+const QUIET: &str = ",openraft=warn,openraft::replication=error,openraft::engine::handler::replication_handler=error,\
+     fjall=warn,lsm_tree=warn";
 
 /// Checks a filter without setting anything up.
 ///
@@ -48,7 +78,7 @@ fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
         }
     }
     // Libraries below tell of every step at `info`; an operator wants to hear of trouble.
-    let quiet = if filter.trim().eq_ignore_ascii_case("info") { ",openraft=warn,fjall=warn,lsm_tree=warn" } else { "" };
+    let quiet = if filter.trim().eq_ignore_ascii_case("info") { QUIET } else { "" };
     EnvFilter::builder().parse(format!("{filter}{quiet}")).map_err(|error| wrong(error.to_string()))
 }
 
@@ -57,16 +87,17 @@ fn layer<W>(
     format: LogFormat,
     writer: W,
     color: bool,
-) -> Result<Box<dyn Layer<Registry> + Send + Sync>, TelemetryError>
+) -> Result<(Box<dyn Layer<Registry> + Send + Sync>, LogLevel), TelemetryError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = parse(filter)?;
+    let (filter, level) = reload::Layer::new(parse(filter)?);
     let layer = fmt::layer().with_writer(writer).with_ansi(color);
-    Ok(match format {
+    let layer = match format {
         LogFormat::Text => layer.with_filter(filter).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
-    })
+    };
+    Ok((layer, LogLevel(level)))
 }
 
 #[cfg(test)]
@@ -93,10 +124,14 @@ mod tests {
     fn lines(filter: &str, format: LogFormat) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        let layer = layer(filter, format, move || writer.clone(), false).unwrap();
+        let (layer, level) = layer(filter, format, move || writer.clone(), false).unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::info!(index = 7, "checkpoint done");
             tracing::debug!("detail");
+            level.set("error").unwrap();
+            assert!(level.set("loud").is_err());
+            tracing::warn!("not heard any more");
+            level.set(filter).unwrap();
         });
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -106,7 +141,7 @@ mod tests {
     fn text_lines_carry_fields() {
         let text = lines("info", LogFormat::Text);
         assert!(text.contains("INFO") && text.contains("checkpoint done") && text.contains("index=7"), "{text}");
-        assert!(!text.contains("detail"), "{text}");
+        assert!(!text.contains("detail") && !text.contains("any more"), "{text}");
     }
 
     #[test]

@@ -53,6 +53,10 @@ metrics! {
     Counter GRPC_CONNECTIONS_TOTAL = "perigee_grpc_connections_total", "Connections to the gRPC door.";
     Counter GRPC_PANICS_TOTAL = "perigee_grpc_panics_total", "gRPC connections that ended by a panic.";
     Counter GRPC_DENIALS_TOTAL = "perigee_grpc_denials_total", "Calls of the gRPC door refused for who sent them.";
+    Counter OPS_CONNECTIONS_TOTAL = "perigee_ops_connections_total", "Connections to the operations door.";
+    Counter OPS_PANICS_TOTAL = "perigee_ops_panics_total", "Connections of the operations door that ended by a panic.";
+    Counter GRPC_REPLAYS_TOTAL = "perigee_grpc_replays_total", "Calls of the gRPC door that came again with their idempotency key and got the first answer.";
+    Counter CONNECTIONS_REFUSED_TOTAL = "perigee_connections_refused_total", "Connections refused because there were too many, by door.";
     Counter RATE_LIMITED_TOTAL = "perigee_rate_limited_total", "Requests refused because too many came, by door and by what they are counted by (address, identity, login).";
     Gauge SESSIONS = "perigee_sessions", "Open sessions.";
     Gauge SESSIONS_MAX = "perigee_sessions_max", "Sessions that may be open at a time.";
@@ -69,6 +73,9 @@ metrics! {
 
     Counter OBJECT_STORE_REQUESTS_TOTAL = "perigee_object_store_requests_total", "Requests to object stores over HTTP, those that were made again among them.";
     Counter OBJECT_STORE_FAILURES_TOTAL = "perigee_object_store_failures_total", "Requests to object stores that got no answer, or were told to come again.";
+
+    Counter TRACE_SPANS_TOTAL = "perigee_trace_spans_total", "Spans that the receiver of OTLP has taken.";
+    Counter TRACE_SPANS_LOST_TOTAL = "perigee_trace_spans_lost_total", "Spans that found no place, or whose receiver did not take them.";
 
     Gauge LOG_LAST_INDEX = "perigee_log_last_index", "Last index written to the log.";
     Gauge LOG_COMMITTED_INDEX = "perigee_log_committed_index", "Last index known to be committed.";
@@ -101,7 +108,8 @@ metrics! {
 }
 
 /// Counters that have labels: which of their series there are shows with time.
-pub const LABELLED: [&str; 4] = [REST_REQUESTS_TOTAL, RATE_LIMITED_TOTAL, COMPAT_GAPS_TOTAL, ERRORS_TOTAL];
+pub const LABELLED: [&str; 5] =
+    [REST_REQUESTS_TOTAL, CONNECTIONS_REFUSED_TOTAL, RATE_LIMITED_TOTAL, COMPAT_GAPS_TOTAL, ERRORS_TOTAL];
 
 #[cfg(test)]
 mod tests {

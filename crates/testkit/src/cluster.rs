@@ -1,6 +1,7 @@
 //! Nodes that know each other.
 
 use std::net::SocketAddr;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,10 @@ use crate::{Server, ServerOptions, TestkitError, http};
 /// How long a cluster may take to find a leader. Generous: machines of tests are slow and busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Nodes of one cluster on loopback, `n1` and so on.
+/// Clusters of a process at a time: more tests than that may run at once, but heartbeats want processors.
+const CLUSTERS_MAX: usize = 2;
+
+/// Nodes of one cluster on loopback, `n1` and so on. A test that holds one waits for no other.
 pub struct Cluster {
     servers: Vec<Server>,
     /// Where nodes find each other.
@@ -19,6 +23,8 @@ pub struct Cluster {
     network: Option<Network>,
     /// Nodes that are stopped by a signal: they answer nobody.
     paused: Vec<bool>,
+    /// Dropped last.
+    _turn: Turn,
 }
 
 impl Cluster {
@@ -43,13 +49,14 @@ impl Cluster {
     /// # Errors
     /// [`TestkitError`], with a server's log.
     pub fn each(size: usize, options: impl Fn(&str) -> ServerOptions) -> Result<Self, TestkitError> {
+        let turn = Turn::take();
         let addresses = free_addresses(size)?;
         let mut servers = Vec::new();
         for number in 1..=size {
             let name = format!("n{number}");
             servers.push(Server::prepare(options(&name).flag(&["--id", &name, "--peers", &peers(&addresses)]))?);
         }
-        Self { servers, addresses, network: None, paused: vec![false; size] }.started()
+        Self { servers, addresses, network: None, paused: vec![false; size], _turn: turn }.started()
     }
 
     /// A node that is to take the place of another, started and not waited for: it is no member until an operator adds it. Gives its
@@ -82,6 +89,7 @@ impl Cluster {
     /// # Errors
     /// [`TestkitError`], with a server's log.
     pub fn with_network(size: usize, options: &ServerOptions) -> Result<Self, TestkitError> {
+        let turn = Turn::take();
         let nodes = free_addresses(size)?;
         let network = Network::new(&nodes)?;
         let peers = peers(network.addresses());
@@ -90,8 +98,8 @@ impl Cluster {
             let flags = ["--id", &format!("n{number}"), "--peers", &peers, "--cluster-address", &own.to_string()];
             servers.push(Server::prepare(options.clone().flag(&flags))?);
         }
-        Self { servers, addresses: network.addresses().to_vec(), network: Some(network), paused: vec![false; size] }
-            .started()
+        let addresses = network.addresses().to_vec();
+        Self { servers, addresses, network: Some(network), paused: vec![false; size], _turn: turn }.started()
     }
 
     fn started(mut self) -> Result<Self, TestkitError> {
@@ -230,4 +238,27 @@ impl Cluster {
 fn peers(addresses: &[SocketAddr]) -> String {
     let peers: Vec<String> = addresses.iter().zip(1..).map(|(at, number)| format!("n{number}={at}")).collect();
     peers.join(",")
+}
+
+/// One of the clusters that may run.
+struct Turn;
+
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
+
+impl Turn {
+    fn take() -> Self {
+        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running =
+            ENDED.wait_while(running, |running| *running >= CLUSTERS_MAX).unwrap_or_else(PoisonError::into_inner);
+        *running += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ENDED.notify_one();
+    }
 }

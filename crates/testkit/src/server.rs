@@ -32,6 +32,8 @@ pub struct ServerOptions {
     pub environment: Vec<(String, String)>,
     /// The data directory; a temporary one when not given.
     pub data_dir: Option<PathBuf>,
+    /// Files and sockets that the process may have open; as many as the tests when not given.
+    pub open_files_max: Option<u32>,
     /// Preloads the fault library.
     pub faults: bool,
     /// Opens the Redis door.
@@ -82,6 +84,13 @@ impl ServerOptions {
     #[must_use]
     pub fn with_grpc(mut self) -> Self {
         self.grpc = true;
+        self
+    }
+
+    /// Lets it have so many files and sockets open, at most.
+    #[must_use]
+    pub fn with_open_files(mut self, most: u32) -> Self {
+        self.open_files_max = Some(most);
         self
     }
 
@@ -173,7 +182,15 @@ impl Server {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path());
         let log = log.map_err(TestkitError::io("the server's log"))?;
         let output = log.try_clone().map_err(TestkitError::io("the server's log"))?;
-        let mut command = Command::new(binary::perigee()?);
+        let mut command = match self.options.open_files_max {
+            None => Command::new(binary::perigee()?),
+            // Before it starts: it reads its limit at once.
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(binary::perigee()?);
+                shell
+            }
+        };
         command.arg("node").arg("--data-dir").arg(self.data_dir());
         command.args(["--pg-address", &self.pg.to_string(), "--ops-address", &self.ops.to_string()]);
         let door = |open: bool, at: SocketAddr| if open { at.to_string() } else { "off".to_owned() };

@@ -107,7 +107,8 @@ impl Catalog {
             let owner = if oid == PUBLIC_SCHEMA { DATABASE_OWNER } else { BOOTSTRAP_ROLE };
             let mut acl = Acl::default_of(AclKind::Schema, owner);
             acl.grant(owner, None, Privileges::USAGE, false);
-            Object::Schema(Arc::new(Schema { oid, tenant: TenantId(1), name: name.to_owned(), owner, acl: Some(acl) }))
+            let (tenant, name) = (TenantId(1), name.to_owned());
+            Object::Schema(Arc::new(Schema { oid, tenant, name, owner, comment: None, acl: Some(acl) }))
         };
         Self::from_objects(
             LogIndex(0),
@@ -117,6 +118,7 @@ impl Catalog {
                     tenant: TenantId(1),
                     name: "postgres".to_owned(),
                     owner: BOOTSTRAP_ROLE,
+                    comment: None,
                     acl: None,
                 })),
                 schema(PG_CATALOG_SCHEMA, "pg_catalog"),
@@ -352,7 +354,7 @@ impl Catalog {
         let domain = |oid: Oid| match self.objects.get(&oid) {
             Some(Object::Type(ty)) => match &ty.kind {
                 TypeKind::Domain(domain) => Some((ty, domain)),
-                TypeKind::Enum(_) => None,
+                TypeKind::Enum(_) | TypeKind::Composite(_) => None,
             },
             _ => None,
         };
@@ -449,11 +451,13 @@ impl Catalog {
         table.indexes.iter().filter_map(|oid| self.index(*oid))
     }
 
-    /// A schema by name.
+    /// A schema by name; those of the system are every tenant's.
     #[must_use]
     pub fn schema(&self, tenant: TenantId, name: &str) -> Option<&Arc<Schema>> {
         self.objects.values().find_map(|object| match object {
-            Object::Schema(schema) if schema.tenant == tenant && schema.name == name => Some(schema),
+            Object::Schema(schema) if schema.name == name && (schema.tenant == tenant || is_system_schema(name)) => {
+                Some(schema)
+            }
             _ => None,
         })
     }

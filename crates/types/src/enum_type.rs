@@ -332,7 +332,7 @@ fn duplicate(label: &str) -> SqlError {
 }
 
 /// A name in quotes where SQL would read it otherwise; words of the language are not told apart.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c == '_';
     let is_plain = name.starts_with(plain) && name.chars().all(|c| plain(c) || c.is_ascii_digit() || c == '$');
     if is_plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }

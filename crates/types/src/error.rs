@@ -53,6 +53,7 @@ states! {
     InvalidRegularExpression = "2201B",
     SubstringError = "22011",
     InvalidEscapeSequence = "22025",
+    StringDataLengthMismatch = "22026",
     InvalidUseOfEscapeCharacter = "2200C",
     ArraySubscriptError = "2202E",
     DataException = "22000",

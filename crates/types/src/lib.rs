@@ -21,6 +21,8 @@
 pub mod acl;
 pub mod bucket;
 pub mod catalog;
+pub mod coded;
+pub mod composite;
 pub mod enum_type;
 pub mod error;
 pub mod ids;
@@ -39,6 +41,8 @@ pub mod timetz;
 pub mod value;
 pub mod vector;
 
+pub use coded::CodedType;
+pub use composite::CompositeType;
 pub use enum_type::EnumType;
 pub use error::{SqlError, SqlResult, SqlState};
 pub use ids::{Hlc, IndexId, LogIndex, Oid, TableId, TenantId, Term, TransactionId, Vid};

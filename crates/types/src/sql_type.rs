@@ -10,6 +10,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+use crate::coded::CodedType;
+use crate::composite::CompositeType;
 use crate::enum_type::EnumType;
 use crate::ids::Oid;
 use crate::interval_type::IntervalType;
@@ -108,6 +110,12 @@ pub enum SqlType {
     Unknown,
     /// the result of a function that returns nothing
     Void,
+    /// bit strings, points and their like, pg_lsn, the types of hstore and ltree
+    Coded(CodedType),
+    /// citext: text that compares whatever its case
+    Citext,
+    /// a composite type that a user made
+    Composite(Arc<CompositeType>),
 }
 
 impl SqlType {
@@ -134,9 +142,12 @@ impl SqlType {
             | SqlType::Json
             | SqlType::Jsonb
             | SqlType::JsonPath
+            | SqlType::Citext
             | SqlType::Unknown
             | SqlType::Void => DataType::Utf8View,
             SqlType::Bytea
+            | SqlType::Coded(_)
+            | SqlType::Composite(_)
             | SqlType::Timetz(_)
             | SqlType::Vector(_)
             | SqlType::Address(_)
@@ -157,11 +168,20 @@ impl SqlType {
             | SqlType::Regrole => DataType::UInt32,
             // Seconds are nobody else's: integers that compare and sort, with the whole type in the zone.
             SqlType::Enum(of) => DataType::Timestamp(TimeUnit::Second, Some(of.zone())),
-            SqlType::Array(of) => DataType::List(Arc::new(of.field("item", true))),
+            SqlType::Array(of) => DataType::List(Arc::new(of.item())),
             SqlType::Record(fields) => {
                 DataType::Struct(fields.iter().map(|(name, ty)| ty.field(name.as_str(), true)).collect())
             }
         }
+    }
+
+    /// The field of the items of an array of this type.
+    ///
+    /// The field of the array alone says of which type they are: DataFusion keeps what is said of items in some places and not in
+    /// others, and takes lists that differ in it for lists of different types.
+    #[must_use]
+    pub fn item(&self) -> Field {
+        Field::new("item", self.arrow(), true)
     }
 
     /// An Arrow field of this type that remembers it.
@@ -269,11 +289,14 @@ impl SqlType {
             SqlType::Jsonb => 3802,
             SqlType::JsonPath => 4072,
             // An extension's types have no numbers of their own: these are free in PostgreSQL.
-            SqlType::Vector(_) => 9_996,
+            SqlType::Vector(_) => 16_196,
+            SqlType::Citext => 16_168,
+            SqlType::Coded(of) => of.oids().0,
             SqlType::Address(of) => of.oids().0,
             SqlType::Range(of) => of.oids().0,
             SqlType::Multirange(of) => of.multirange_oids().0,
             SqlType::Enum(of) => of.oid().0,
+            SqlType::Composite(of) => of.oid.0,
             SqlType::Array(of) => match &**of {
                 SqlType::Bool => 1000,
                 SqlType::Bytea => 1001,
@@ -304,11 +327,14 @@ impl SqlType {
                 SqlType::Json => 199,
                 SqlType::Jsonb => 3807,
                 SqlType::JsonPath => 4073,
-                SqlType::Vector(_) => 9_997,
+                SqlType::Vector(_) => 16_197,
+                SqlType::Citext => 16_169,
+                SqlType::Coded(of) => of.oids().1,
                 SqlType::Address(of) => of.oids().1,
                 SqlType::Range(of) => of.oids().1,
                 SqlType::Multirange(of) => of.multirange_oids().1,
                 SqlType::Enum(of) => of.array().0,
+                SqlType::Composite(of) => of.array.0,
                 SqlType::Record(_) => 2287,
                 // An array of any number of dimensions has one type.
                 SqlType::Array(_) => of.oid(),
@@ -354,13 +380,15 @@ impl SqlType {
             SqlType::Jsonb,
             SqlType::JsonPath,
             SqlType::Vector(None),
+            SqlType::Citext,
             SqlType::Address(AddressType::Inet),
             SqlType::Address(AddressType::Cidr),
             SqlType::Address(AddressType::Mac),
             SqlType::Address(AddressType::Mac8),
         ];
         let ranges = RangeType::ALL.into_iter().flat_map(|of| [SqlType::Range(of), SqlType::Multirange(of)]);
-        let all: Vec<SqlType> = simple.into_iter().chain(ranges).collect();
+        let coded = CodedType::ALL.into_iter().map(SqlType::Coded);
+        let all: Vec<SqlType> = simple.into_iter().chain(ranges).chain(coded).collect();
         if let Some(found) = all.iter().find(|t| t.oid() == oid) {
             return Some(found.clone());
         }
@@ -388,6 +416,7 @@ impl SqlType {
             SqlType::Name => 64,
             SqlType::Unknown => -2,
             SqlType::Address(of) => of.type_length(),
+            SqlType::Coded(of) => of.type_length(),
             _ => -1,
         }
     }
@@ -404,7 +433,7 @@ impl SqlType {
         }
     }
 
-    /// The type without declared digits of a second, and fields of an interval; others as they are.
+    /// The type without declared digits of a second, fields of an interval and counts of bits; others as they are.
     #[must_use]
     pub fn without_second_digits(&self) -> SqlType {
         match self {
@@ -413,6 +442,7 @@ impl SqlType {
             SqlType::Timestamp(_) => SqlType::Timestamp(None),
             SqlType::Timestamptz(_) => SqlType::Timestamptz(None),
             SqlType::IntervalOf(_) => SqlType::Interval,
+            SqlType::Coded(of) => SqlType::Coded(of.without_modifier()),
             other => other.clone(),
         }
     }
@@ -439,6 +469,7 @@ impl SqlType {
             }
             SqlType::Varchar(Some(n)) | SqlType::Char(n) => *n as i32 + 4,
             SqlType::Vector(Some(n)) => i32::from(*n),
+            SqlType::Coded(of) => of.modifier(),
             SqlType::Time(Some(n))
             | SqlType::Timetz(Some(n))
             | SqlType::Timestamp(Some(n))
@@ -478,6 +509,8 @@ impl SqlType {
             SqlType::JsonPath => "jsonpath",
             SqlType::Vector(_) => "vector",
             SqlType::Address(of) => of.name(),
+            SqlType::Coded(of) => of.name(),
+            SqlType::Citext => "citext",
             SqlType::Range(of) => of.name(),
             SqlType::Multirange(of) => of.multirange_name(),
             SqlType::Oid => "oid",
@@ -491,6 +524,7 @@ impl SqlType {
             SqlType::Void => "void",
             SqlType::Record(_) => "record",
             SqlType::Enum(of) => of.name(),
+            SqlType::Composite(of) => &of.name,
             SqlType::Array(of) => return format!("_{}", of.internal_name()),
         }
         .to_owned()
@@ -538,6 +572,7 @@ impl SqlType {
     pub fn user_type(&self) -> Option<Oid> {
         match self {
             SqlType::Enum(of) => Some(of.oid()),
+            SqlType::Composite(of) => Some(of.oid),
             SqlType::Array(of) => of.user_type(),
             _ => None,
         }
@@ -556,13 +591,24 @@ impl SqlType {
     /// Whether its values are bytes that mean something else, which Arrow's type alone does not say.
     #[must_use]
     pub fn is_kept_as_bytes(&self) -> bool {
-        matches!(self, SqlType::Timetz(_) | SqlType::Address(_) | SqlType::Range(_) | SqlType::Multirange(_))
+        matches!(
+            self,
+            SqlType::Timetz(_)
+                | SqlType::Address(_)
+                | SqlType::Range(_)
+                | SqlType::Multirange(_)
+                | SqlType::Coded(_)
+                | SqlType::Composite(_)
+        )
     }
 
     /// Whether it is one of the string types.
     #[must_use]
     pub fn is_string(&self) -> bool {
-        matches!(self, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name | SqlType::Unknown)
+        matches!(
+            self,
+            SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name | SqlType::Citext | SqlType::Unknown
+        )
     }
 
     /// Whether it is one of the integer types.
@@ -613,6 +659,8 @@ impl fmt::Display for SqlType {
             SqlType::Vector(Some(n)) => write!(f, "vector({n})"),
             SqlType::Array(of) => write!(f, "{of}[]"),
             SqlType::Enum(of) => f.write_str(&of.display_name()),
+            SqlType::Coded(of) => f.write_str(&of.display_name()),
+            SqlType::Composite(of) => f.write_str(&of.display_name()),
             other => f.write_str(&other.internal_name()),
         }
     }
@@ -643,10 +691,10 @@ mod tests {
 
     #[test]
     fn oids_come_back() {
-        for oid in [16, 20, 21, 23, 25, 700, 701, 1043, 1082, 1184, 1700, 2950, 3802, 1007, 1009, 1231] {
+        for oid in [16, 20, 21, 23, 25, 700, 701, 1043, 1082, 1184, 1700, 2950, 3802, 1007, 1009, 1231, 600, 1561] {
             assert_eq!(SqlType::from_oid(oid).map(|t| t.oid()), Some(oid));
         }
-        assert_eq!(SqlType::from_oid(600), None);
+        assert_eq!(SqlType::from_oid(3614), None);
     }
 
     #[test]

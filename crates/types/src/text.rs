@@ -55,14 +55,19 @@ pub fn parse_with(text: &str, ty: &SqlType, settings: &OutputSettings) -> SqlRes
         SqlType::Float4 => Value::Float4(number::parse_float4(text)?),
         SqlType::Float8 => Value::Float8(number::parse_float8(text)?),
         SqlType::Numeric(modifier) => number::parse_numeric(text, *modifier)?,
-        SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name | SqlType::InternalChar => {
-            Value::Text(check_text(text, ty)?.into_owned())
-        }
+        SqlType::Text
+        | SqlType::Varchar(_)
+        | SqlType::Char(_)
+        | SqlType::Name
+        | SqlType::InternalChar
+        | SqlType::Citext => Value::Text(check_text(text, ty)?.into_owned()),
         SqlType::Unknown => Value::Text(check_text(text, ty)?.into_owned()),
         SqlType::Void => Value::Text(String::new()),
         SqlType::Bytea => Value::Bytea(binary::parse_bytea(text)?),
         SqlType::Vector(wanted) => Value::Bytea(vector::parse(text, *wanted)?),
         SqlType::Address(of) => Value::Bytea(of.parse(text)?),
+        SqlType::Coded(of) => Value::Bytea(of.parse(text)?),
+        SqlType::Composite(of) => Value::Bytea(of.parse(text, settings)?),
         SqlType::Range(of) => Value::Bytea(of.parse(text, settings)?),
         SqlType::Multirange(of) => Value::Bytea(of.parse_multirange(text, settings)?),
         SqlType::Date => Value::Date(datetime_in::parse_date(text, settings)?),
@@ -141,6 +146,8 @@ pub fn format_into(out: &mut Vec<u8>, value: &Value, ty: &SqlType, settings: &Ou
         Value::Bytea(v) => match ty {
             SqlType::Timetz(_) => timetz::format_into(out, v),
             SqlType::Address(of) => out.extend_from_slice(of.format(v).as_bytes()),
+            SqlType::Coded(of) => out.extend_from_slice(of.format(v, settings).as_bytes()),
+            SqlType::Composite(of) => out.extend_from_slice(of.format(v, settings).as_bytes()),
             SqlType::Range(of) => out.extend_from_slice(of.format(v, settings).as_bytes()),
             SqlType::Multirange(of) => out.extend_from_slice(of.format_multirange(v, settings).as_bytes()),
             _ => binary::format_bytea(out, v, settings.bytea_output),

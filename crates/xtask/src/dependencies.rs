@@ -36,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("streams", &["types", "storage"]),
     ("keyspace", &["types", "runtime", "storage"]),
     ("plan", &["types"]),
+    ("iceberg", &[]),
     ("query", &["types", "runtime", "storage", "keyspace", "plan", "telemetry"]),
     (
         "engine",
@@ -53,6 +54,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "security",
             "telemetry",
             "config",
+            "iceberg",
         ],
     ),
     ("api", &[]),

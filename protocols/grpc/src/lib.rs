@@ -6,6 +6,7 @@
 //! ```text
 //! server        what there is; who may ask
 //!   sql           statements and transactions
+//!     once        calls that come again are done once
 //!   key_value, time_series  the keyspace, through its tables in SQL
 //!   flight        Arrow Flight SQL
 //!   admin         what operators ask
@@ -21,6 +22,7 @@ mod error;
 mod flight;
 mod key_value;
 mod members;
+mod once;
 mod server;
 mod sql;
 mod stream;

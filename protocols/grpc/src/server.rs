@@ -104,6 +104,7 @@ pub async fn server(
         tls: options.tls,
         proxies: options.proxies,
         http2_only: true,
+        for_operators: false,
         connections_max: options.connections_max,
         head_timeout: KEEPALIVE,
         write_timeout: PATIENCE,

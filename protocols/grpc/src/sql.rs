@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status};
 
 use crate::caller::{caller_of, lease_with, said};
 use crate::error::{lease_status, status};
+use crate::once::{Work, key_of};
 use crate::stream::{Encode, Messages, run, stream};
 use crate::v1;
 use crate::v1::query_response::Part;
@@ -35,11 +36,32 @@ impl SqlService {
 
     /// What a message wants to run, and the session for it.
     async fn prepare(&self, caller: &Caller, statement: Option<v1::Statement>) -> Result<(Lease, Query), Status> {
-        let statement = statement.ok_or_else(|| Status::invalid_argument("there is no statement"))?;
-        let v1::Statement { sql, parameters: values, parameter_types, transaction, database, timeout_ms } = statement;
-        let query = Query { sql, parameters: parameters(values, parameter_types)?, rows_max: None };
-        Ok((lease_with(&self.door, caller, &transaction, &database, timeout_ms).await?, query))
+        prepare(&self.door, caller, statement.ok_or_else(no_statement)?).await
     }
+}
+
+fn no_statement() -> Status {
+    Status::invalid_argument("there is no statement")
+}
+
+async fn prepare(door: &Arc<Door>, caller: &Caller, statement: v1::Statement) -> Result<(Lease, Query), Status> {
+    let v1::Statement { sql, parameters: values, parameter_types, transaction, database, timeout_ms } = statement;
+    let query = Query { sql, parameters: parameters(values, parameter_types)?, rows_max: None };
+    Ok((lease_with(door, caller, &transaction, &database, timeout_ms).await?, query))
+}
+
+/// Runs a statement.
+///
+/// # Errors
+/// The statement's.
+pub(crate) async fn execute(
+    door: &Arc<Door>,
+    caller: &Caller,
+    statement: v1::Statement,
+) -> Result<v1::ExecuteResponse, Status> {
+    let (lease, query) = prepare(door, caller, statement).await?;
+    let end = run(door, lease, query).await.map_err(|error| status(&error))?;
+    Ok(v1::ExecuteResponse { summary: Some(summary(end)) })
 }
 
 #[tonic::async_trait]
@@ -48,9 +70,19 @@ impl v1::sql_server::Sql for SqlService {
 
     async fn execute(&self, request: Request<v1::ExecuteRequest>) -> Result<Response<v1::ExecuteResponse>, Status> {
         let caller = caller_of(&request)?;
-        let (lease, query) = self.prepare(&caller, request.into_inner().statement).await?;
-        let end = run(&self.door, lease, query).await.map_err(|error| status(&error))?;
-        Ok(Response::new(v1::ExecuteResponse { summary: Some(summary(end)) }))
+        let key = key_of(request.metadata())?;
+        let statement = request.into_inner().statement.ok_or_else(no_statement)?;
+        // Who only reads writes nothing that could be written twice.
+        let response = match key.filter(|_| !caller.read_only) {
+            None => execute(&self.door, &caller, statement).await?,
+            Some(key) => {
+                // In a task of its own: a client that goes away comes again, and wants to know what was done.
+                let work = Work::new(Arc::clone(&self.door), caller, &key, statement)?;
+                let done = tokio::spawn(async move { work.run().await });
+                done.await.map_err(|_| Status::internal("the call's task has ended"))??
+            }
+        };
+        Ok(Response::new(response))
     }
 
     async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {

@@ -2,7 +2,7 @@
 
 use perigee_engine::TransactionStatus;
 use perigee_plan::ResultColumn;
-use perigee_types::SqlType;
+use perigee_types::{Oid, SqlType};
 
 /// How a value is written: text or binary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,11 +120,14 @@ pub(crate) fn bare(out: &mut Vec<u8>, tag: u8) {
     out.extend_from_slice(&[tag, 0, 0, 0, 4]);
 }
 
-pub(crate) fn parameter_description(out: &mut Vec<u8>, types: &[SqlType]) {
+/// ParameterDescription. `domains`: the places of types that are told as another, a domain over them.
+pub(crate) fn parameter_description(out: &mut Vec<u8>, types: &[SqlType], domains: &[(usize, Oid)]) {
     message(out, b't', |out| {
         count(out, types.len());
-        for ty in types {
-            out.extend_from_slice(&described(ty).oid().to_be_bytes());
+        for (at, ty) in types.iter().enumerate() {
+            let domain = domains.iter().find(|(place, _)| *place == at).map(|(_, domain)| domain.0);
+            let oid = domain.unwrap_or_else(|| described(ty).oid());
+            out.extend_from_slice(&oid.to_be_bytes());
         }
     });
 }

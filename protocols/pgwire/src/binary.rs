@@ -14,7 +14,7 @@ use perigee_types::text::calendar::{
 use perigee_types::text::number::fit_numeric;
 use perigee_types::text::{check_text, json, jsonpath, pad_char};
 use perigee_types::timetz::{self, TimeTz};
-use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value, vector};
+use perigee_types::{CompositeType, Interval, SqlError, SqlResult, SqlState, SqlType, Value, vector};
 
 use crate::backend::{int16, int32, length_prefixed};
 use crate::frontend::Reader;
@@ -42,6 +42,8 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
         Value::Bytea(v) => match ty {
             SqlType::Timetz(_) => out.extend_from_slice(&timetz::to_wire(v)),
             SqlType::Address(of) => out.extend_from_slice(&of.to_wire(v)),
+            SqlType::Coded(of) => out.extend_from_slice(&of.to_wire(v)),
+            SqlType::Composite(of) => encode_fields(out, &of.decode(v).unwrap_or_default(), &of.attributes),
             SqlType::Range(of) => encode_range(out, &range(v, *of), *of),
             SqlType::Multirange(of) => encode_multirange(out, v, *of),
             _ => out.extend_from_slice(v),
@@ -58,14 +60,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
         }
         Value::Array(values) if matches!(ty, SqlType::Record(_)) => {
             let fields: &[(String, SqlType)] = if let SqlType::Record(fields) = ty { fields } else { &[] };
-            int32(out, fields.len() as i32);
-            for (value, (_, ty)) in values.iter().zip(fields) {
-                int32(out, ty.oid().cast_signed());
-                match value {
-                    Value::Null => int32(out, -1),
-                    value => length_prefixed(out, 0, |out| encode(out, value, ty)),
-                }
-            }
+            encode_fields(out, values, fields);
         }
         Value::Array(values) => {
             let of = ty.element();
@@ -80,6 +75,51 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
             }
         }
     }
+}
+
+/// Appends the values of a record, each with the oid of its type.
+fn encode_fields(out: &mut Vec<u8>, values: &[Value], fields: &[(String, SqlType)]) {
+    int32(out, fields.len() as i32);
+    for (value, (_, ty)) in values.iter().zip(fields) {
+        int32(out, ty.oid().cast_signed());
+        match value {
+            Value::Null => int32(out, -1),
+            value => length_prefixed(out, 0, |out| encode(out, value, ty)),
+        }
+    }
+}
+
+/// Appends a value of a composite type.
+///
+/// # Errors
+/// `XX000` for bytes that are none.
+pub(crate) fn encode_composite(out: &mut Vec<u8>, kept: &[u8], of: &CompositeType) -> SqlResult<()> {
+    encode_fields(out, &of.decode(kept)?, &of.attributes);
+    Ok(())
+}
+
+fn decode_composite(reader: &mut Reader, of: &CompositeType) -> SqlResult<Vec<u8>> {
+    let mismatch = |message: String| SqlError::new(SqlState::DatatypeMismatch, message);
+    let (count, wanted) = (reader.int32()?, of.attributes.len());
+    if usize::try_from(count) != Ok(wanted) {
+        return Err(mismatch(format!("wrong number of columns: {count}, expected {wanted}")));
+    }
+    let mut values = Vec::with_capacity(wanted);
+    for (at, (_, ty)) in of.attributes.iter().enumerate() {
+        let oid = reader.int32()?.cast_unsigned();
+        if oid != ty.oid() {
+            let at = at + 1;
+            let wanted = ty.oid();
+            let message =
+                format!("binary data has type {oid} instead of expected {wanted} ({ty}) in record column {at}");
+            return Err(mismatch(message));
+        }
+        values.push(match usize::try_from(reader.int32()?) {
+            Ok(length) => decode(reader.bytes(length)?, ty)?,
+            Err(_) => Value::Null,
+        });
+    }
+    Ok(of.encode(&values))
 }
 
 /// Appends a string of a string type.
@@ -237,6 +277,8 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
         }
         SqlType::Timetz(_) => return Ok(Value::Bytea(TimeTz::from_wire(bytes)?.rounded(ty).encode())),
         SqlType::Address(of) => return Ok(Value::Bytea(of.from_wire(bytes)?)),
+        SqlType::Coded(of) => return Ok(Value::Bytea(of.from_wire(bytes)?)),
+        SqlType::Composite(of) => Value::Bytea(decode_composite(&mut reader, of)?),
         SqlType::Range(of) => Value::Bytea(decode_range(&mut reader, *of)?.encode(*of)),
         SqlType::Multirange(of) => Value::Bytea(decode_multirange(&mut reader, *of)?),
         SqlType::Text
@@ -244,6 +286,7 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
         | SqlType::Char(_)
         | SqlType::Name
         | SqlType::InternalChar
+        | SqlType::Citext
         | SqlType::Unknown => return Ok(Value::Text(check_text(utf8(bytes)?, ty)?.into_owned())),
         SqlType::Void => return Ok(Value::Null),
         SqlType::Json => {
@@ -400,6 +443,10 @@ fn out_of_range(what: &str) -> SqlError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use perigee_types::Oid;
+    use perigee_types::coded::{CodedType, Shape};
     use perigee_types::network::AddressType;
     use perigee_types::text::parse;
 
@@ -450,6 +497,54 @@ mod tests {
             encode(&mut out, &value, &ty);
             assert_eq!(decode(&out, &ty), Ok(value), "{ty}: {out:?}");
         }
+    }
+
+    #[test]
+    fn coded_and_composite_values_are_as_postgresql_sends_them() {
+        let coded = |ty: CodedType| SqlType::Coded(ty);
+        let composite = SqlType::Composite(Arc::new(CompositeType {
+            oid: Oid(16_400),
+            array: Oid(16_401),
+            relation: Oid(16_402),
+            name: "item".to_owned(),
+            attributes: vec![("name".to_owned(), SqlType::Text), ("n".to_owned(), SqlType::Int4)],
+        }));
+        for (text, ty, want) in [
+            (
+                "(1,-2)",
+                coded(CodedType::Shape(Shape::Point)),
+                &[63, 240, 0, 0, 0, 0, 0, 0, 192, 0, 0, 0, 0, 0, 0, 0][..],
+            ),
+            ("101", coded(CodedType::Bit(Some(3))), &[0, 0, 0, 3, 160]),
+            (
+                "b=>NULL,a=>x",
+                coded(CodedType::Hstore),
+                &[0, 0, 0, 2, 0, 0, 0, 1, 97, 0, 0, 0, 1, 120, 0, 0, 0, 1, 98, 255, 255, 255, 255],
+            ),
+            ("a.b", coded(CodedType::Ltree), &[1, 97, 46, 98]),
+            ("a & b", coded(CodedType::Ltxtquery), &[1, 97, 32, 38, 32, 98]),
+            ("1/A", coded(CodedType::Lsn), &[0, 0, 0, 1, 0, 0, 0, 10]),
+            (
+                "(pen,7)",
+                composite.clone(),
+                &[0, 0, 0, 2, 0, 0, 0, 25, 0, 0, 0, 3, 112, 101, 110, 0, 0, 0, 23, 0, 0, 0, 4, 0, 0, 0, 7],
+            ),
+            (
+                "(,7)",
+                composite.clone(),
+                &[0, 0, 0, 2, 0, 0, 0, 25, 255, 255, 255, 255, 0, 0, 0, 23, 0, 0, 0, 4, 0, 0, 0, 7],
+            ),
+        ] {
+            let value = parse(text, &ty).unwrap();
+            let mut out = Vec::new();
+            encode(&mut out, &value, &ty);
+            assert_eq!(out, want, "{text}");
+            assert_eq!(decode(&out, &ty), Ok(value), "{text}");
+        }
+        let state = |bytes: &[u8]| decode(bytes, &composite).map_err(|error| error.state().code());
+        assert_eq!(state(&[0, 0, 0, 1]), Err("42804"));
+        assert_eq!(state(&[0, 0, 0, 2, 0, 0, 0, 23, 255, 255, 255, 255]), Err("42804"));
+        assert_eq!(state(&[0, 0, 0, 2, 0, 0, 0, 25, 127, 255, 255, 255]), Err("08P01"));
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::extended::State;
 use crate::forward::Gateway;
 use crate::frontend::Message;
 
+/// The door, as traces call it.
+pub(crate) const DOOR: &str = "PostgreSQL";
+
 /// A client with its session.
 pub(crate) struct Client {
     pub(crate) connection: Connection,
@@ -37,6 +40,10 @@ impl Client {
         let clustered = session.engine().elsewhere().is_some();
         if clustered {
             session.track_changes();
+        }
+        // Of what another node sends, that node says what is traced.
+        if !connection.foreign {
+            session.begins_traces(DOOR);
         }
         Self {
             connection,

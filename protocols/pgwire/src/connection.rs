@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Failure, Handled, terminated, violation};
-use crate::foreign::{CHANGES, COMMIT_NAME};
+use crate::foreign::{CHANGES, COMMIT_NAME, TRACE};
 use crate::frontend;
 
 /// Output that is written even though no flush point has come.
@@ -97,7 +97,7 @@ impl Connection {
     pub(crate) fn buffered_message(&mut self) -> Handled<Option<(u8, BytesMut)>> {
         let &[tag, a, b, c, d, ..] = &self.input[..] else { return Ok(None) };
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        let own = matches!(tag, CHANGES | COMMIT_NAME) && self.foreign;
+        let own = matches!(tag, CHANGES | COMMIT_NAME | TRACE) && self.foreign;
         let bytes_max = frontend::bytes_max(tag, self.message_bytes_max).or(own.then_some(self.message_bytes_max));
         let Some(bytes_max) = bytes_max else {
             return Err(Failure::Fatal(violation(format!("invalid frontend message type {tag}"))));

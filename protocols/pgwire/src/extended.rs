@@ -164,7 +164,8 @@ impl Client {
     fn describe_statement(&mut self, name: &str) -> Handled<()> {
         let statement = self.statement(name)?;
         let out = &mut self.connection.output;
-        backend::parameter_description(out, statement.as_ref().map_or(&[], parameter_types));
+        let domains = statement.as_ref().map_or(&[][..], |statement| &statement.prepared.parameter_domains);
+        backend::parameter_description(out, statement.as_ref().map_or(&[], parameter_types), domains);
         match columns(statement.as_ref()) {
             Some(columns) => backend::row_description(out, columns, &[]),
             None => backend::bare(out, b'n'),

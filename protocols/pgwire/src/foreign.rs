@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use perigee_engine::{ConnectRequest, Engine, Foreign, Session, SessionChanges};
+use perigee_telemetry::trace::Told;
 use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
@@ -27,6 +28,7 @@ pub(crate) const CANCEL: u8 = 2;
 pub(crate) const CHANGES: u8 = 1;
 pub(crate) const COMMIT_NAME: u8 = 2;
 pub(crate) const PROVISIONAL: u8 = 3;
+pub(crate) const TRACE: u8 = 4;
 
 /// The hint of a session that was ended by name, not with its node.
 pub(crate) const TERMINATED: &str = "the session was terminated";
@@ -206,7 +208,12 @@ impl Client {
                 let (origin, number) = body.split_first_chunk::<8>().ok_or_else(broken)?;
                 let number = number.first_chunk::<8>().ok_or_else(broken)?;
                 self.session.name_next_commit(u64::from_be_bytes(*origin), u64::from_be_bytes(*number));
+                self.session.trace_within(None);
             }
+            TRACE => match std::str::from_utf8(body).ok().and_then(Told::read) {
+                Some(Told::Recorded(step)) => self.session.trace_within(Some(step)),
+                Some(Told::NotRecorded) | None => return Err(broken()),
+            },
             _ => return Ok(false),
         }
         Ok(true)

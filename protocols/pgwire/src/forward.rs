@@ -14,15 +14,16 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use futures::StreamExt as _;
 use perigee_engine::{Answers, CommitFate, NamedCommit, Place, SessionChanges, SessionDoor};
+use perigee_telemetry::trace::{self, Step};
 use perigee_types::{SqlError, SqlState, Term};
 use tokio::sync::mpsc;
 
 use crate::backend;
-use crate::client::Client;
+use crate::client::{Client, DOOR};
 use crate::connection::OUTPUT_BYTES;
 use crate::error::{Failure, Handled};
 use crate::extended::State;
-use crate::foreign::{CANCEL, CHANGES, COMMIT_NAME, DATA, Opening, PROVISIONAL};
+use crate::foreign::{CANCEL, CHANGES, COMMIT_NAME, DATA, Opening, PROVISIONAL, TRACE};
 use crate::frontend::{Message, Target};
 
 /// How long a message waits for a leader.
@@ -70,6 +71,8 @@ struct Segment {
     commits: bool,
     in_block: bool,
     extended: bool,
+    /// It ends with the answer.
+    _step: Option<Step>,
 }
 
 /// From idle to idle.
@@ -298,6 +301,12 @@ impl Client {
                 let (origin, number) = commit.name();
                 put_message(&mut frame, COMMIT_NAME, &[origin.to_be_bytes(), number.to_be_bytes()].concat());
             }
+            let step = trace::begin("forward", None);
+            let step = step.map(|mut step| {
+                step.tell("perigee.door", DOOR);
+                put_message(&mut frame, TRACE, step.parent().header().as_bytes());
+                step
+            });
             turn.open = Some(Segment {
                 commit,
                 sent: Some(Vec::new()),
@@ -306,6 +315,7 @@ impl Client {
                 commits: false,
                 in_block: turn.status != b'I',
                 extended: tag != b'Q',
+                _step: step,
             });
         }
         put_message(&mut frame, tag, body);

@@ -2,11 +2,11 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use perigee_engine::Engine;
-use perigee_security::{ServerTls, TrustedProxies};
+use perigee_security::{LoadedTls, Place, ServerTls, TrustedProxies};
 use perigee_telemetry::names;
 use perigee_types::{SqlError, SqlState};
 use tokio::net::{TcpListener, TcpStream};
@@ -55,7 +55,8 @@ impl Default for PgOptions {
 pub struct PgServer {
     engine: Arc<Engine>,
     options: PgOptions,
-    scram: Scram,
+    /// That of the certificate which the connection before had, if it had one.
+    scram: Mutex<(Option<Arc<LoadedTls>>, Arc<Scram>)>,
     /// The server stops: clients that wait are told to leave.
     shutdown: CancellationToken,
 }
@@ -69,7 +70,7 @@ impl PgServer {
         options: PgOptions,
         shutdown: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let scram = Scram::new(options.tls.as_ref().map(|tls| &tls.certificate));
+        let scram = Mutex::new((None, Arc::new(Scram::new(None))));
         let server = Arc::new(PgServer { engine, options, scram, shutdown });
         server.run(listener)
     }
@@ -109,13 +110,30 @@ impl PgServer {
 
     fn accepted(self: &Arc<Self>, tasks: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr) {
         let is_full = tasks.len() >= self.options.connections_max;
-        if tasks.len() >= self.options.connections_max + CONNECTIONS_OVER {
+        let place = Place::take();
+        if is_full || place.is_none() {
+            metrics::counter!(names::CONNECTIONS_REFUSED_TOTAL, "door" => "pg").increment(1);
+        }
+        let Some(place) = place.filter(|_| tasks.len() < self.options.connections_max + CONNECTIONS_OVER) else {
             tracing::debug!(%peer, "too many connections, closed at once");
             return;
-        }
+        };
         metrics::counter!(names::PG_CONNECTIONS_TOTAL).increment(1);
         // A task of its own: a panic in it ends this connection and no other.
-        tasks.spawn(Arc::clone(self).connection(stream, peer, is_full));
+        let connection = Arc::clone(self).connection(stream, peer, is_full);
+        tasks.spawn(async move {
+            connection.await;
+            drop(place);
+        });
+    }
+
+    /// The exchange bound to a connection's certificate, which is another one behind its renewal.
+    fn scram_of(&self, tls: Option<&Arc<LoadedTls>>) -> Arc<Scram> {
+        let mut known = self.scram.lock().unwrap_or_else(PoisonError::into_inner);
+        if tls.map(Arc::as_ptr) != known.0.as_ref().map(Arc::as_ptr) {
+            *known = (tls.cloned(), Arc::new(Scram::new(tls.map(|tls| &tls.certificate))));
+        }
+        Arc::clone(&known.1)
     }
 
     async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, is_full: bool) {
@@ -127,10 +145,11 @@ impl PgServer {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, %peer, "no TCP_NODELAY");
         }
+        let tls = self.options.tls.as_ref().map(ServerTls::current);
         let startup = Startup {
             engine: Arc::clone(&self.engine),
-            tls: self.options.tls.clone(),
-            scram: self.scram.clone(),
+            scram: self.scram_of(tls.as_ref()),
+            tls,
             ended: self.shutdown.clone(),
             is_full,
         };

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use perigee_copy::utf8;
 use perigee_engine::{Authentication, ConnectRequest, Engine, Session};
-use perigee_security::ServerTls;
+use perigee_security::LoadedTls;
 use perigee_types::{SqlError, SqlState};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -43,8 +43,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// What starting needs to know.
 pub(crate) struct Startup {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) tls: Option<ServerTls>,
-    pub(crate) scram: Scram,
+    pub(crate) tls: Option<Arc<LoadedTls>>,
+    pub(crate) scram: Arc<Scram>,
     pub(crate) ended: CancellationToken,
     /// There are as many clients as there may be: this one is told so.
     pub(crate) is_full: bool,
@@ -151,6 +151,11 @@ impl Startup {
         if request.minor > MINOR_MAX || !request.unknown_options.is_empty() {
             let version = i32::from(MAJOR) << 16 | i32::from(request.minor.min(MINOR_MAX));
             backend::negotiate_protocol_version(&mut connection.output, version, &request.unknown_options);
+        }
+        if !connection.encrypted && self.tls.as_ref().is_some_and(|tls| tls.asks_clients) {
+            let message = "connection requires TLS and a client certificate";
+            audit("login denied", &request.user, connection.peer, message);
+            return Err(Failure::Fatal(SqlError::new(SqlState::InvalidAuthorizationSpecification, message)));
         }
         if self.is_full {
             let message = "sorry, too many clients already";

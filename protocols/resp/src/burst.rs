@@ -102,9 +102,9 @@ impl Session {
             // Some at a time: their replies may be large, and a client may ask faster than it reads.
             let mut from = 0;
             while let Some(rest) = commands.get(from..).filter(|rest| !rest.is_empty()) {
-                let count = turn(rest);
                 let began = Instant::now();
-                let replies = self.read(&rest[..count]);
+                let replies = self.read(&rest[..turn(rest)]);
+                let count = replies.len().max(1);
                 let args = rest[..count].iter().map(|command| command.args.as_slice());
                 self.answer(replies, &entries[from..from + count], args, began).await?;
                 from += count;

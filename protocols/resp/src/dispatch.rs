@@ -34,6 +34,10 @@ impl Session {
             return self.reject(&args, error).await;
         }
         if self.multi.is_some() && !entry.runs_in_multi() {
+            if let Some(error) = self.refuses_row(entry, &args).await? {
+                entry.rejected(&self.shared);
+                return self.reject(&args, error).await;
+            }
             return self.queue(entry, args);
         }
         match entry.run {
@@ -54,10 +58,16 @@ impl Session {
                     self.catch_up().await?;
                 }
                 let answer = match entry.spec.name {
-                    "watch" => match self.catch_up().await? {
-                        Some(error) => error,
-                        None => self.run_door(entry, &args).await?,
-                    },
+                    "watch" => {
+                        let refused = match self.catch_up().await? {
+                            None if self.multi.is_none() => self.refuses_watch(&args).await?,
+                            refused => refused,
+                        };
+                        match refused {
+                            Some(error) => error,
+                            None => self.run_door(entry, &args).await?,
+                        }
+                    }
                     _ => self.run_door(entry, &args).await?,
                 };
                 if is_exec {

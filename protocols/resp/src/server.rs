@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use perigee_keyspace::Keyspace;
-use perigee_security::{ServerTls, TrustedProxies};
+use perigee_security::{Place, ServerTls, TrustedProxies};
 use perigee_telemetry::names;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -90,10 +90,10 @@ impl RespServer {
         tls: Option<ServerTls>,
         shutdown: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
-        Arc::clone(self).run(listener, tls.map(|tls| TlsAcceptor::from(tls.config)), shutdown)
+        Arc::clone(self).run(listener, tls, shutdown)
     }
 
-    async fn run(self: Arc<Self>, listener: TcpListener, tls: Option<TlsAcceptor>, shutdown: CancellationToken) {
+    async fn run(self: Arc<Self>, listener: TcpListener, tls: Option<ServerTls>, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
         let mut tick = tokio::time::interval(TICK);
         let mut last = (0, tokio::time::Instant::now());
@@ -107,9 +107,19 @@ impl RespServer {
                     self.sample(&mut last);
                 }
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        tasks.spawn(Arc::clone(&self).connection(stream, peer, tls.clone()));
-                    }
+                    Ok((stream, peer)) => match Place::take() {
+                        Some(place) => {
+                            let connection = Arc::clone(&self).connection(stream, peer, tls.clone());
+                            tasks.spawn(async move {
+                                connection.await;
+                                drop(place);
+                            });
+                        }
+                        None => {
+                            tracing::debug!(%peer, "too many connections, closed at once");
+                            self.count_refused();
+                        }
+                    },
                     Err(error) => {
                         // Out of file descriptors, mostly: it passes when a connection ends.
                         tracing::warn!(%error, "accepting a Redis connection failed");
@@ -159,14 +169,15 @@ impl RespServer {
         tokio::spawn(Session::new(Arc::clone(&self.shared), client, Wire::new(stream)).run())
     }
 
-    async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, tls: Option<ServerTls>) {
         self.prepare(&stream);
         let peer = match self.options.proxies.client(&mut stream, peer).await {
             Ok(client) => client,
             Err(error) => return tracing::debug!(%error, proxy = %peer, "connection closed"),
         };
         let local = stream.local_addr().ok();
-        let mut transport: Box<dyn Transport> = match tls {
+        let acceptor = tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.current().config)));
+        let mut transport: Box<dyn Transport> = match acceptor {
             None => Box::new(stream),
             Some(acceptor) => match tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => Box::new(stream),
@@ -176,7 +187,7 @@ impl RespServer {
         };
         let shared = &self.shared;
         if shared.clients.count() >= shared.config.hot.clients_max.load(Ordering::Relaxed) {
-            shared.stats.rejected_total.fetch_add(1, Ordering::Relaxed);
+            self.count_refused();
             // It may not be read: the connection is closed either way.
             let refusal = transport.write_all(b"-ERR max number of clients reached\r\n");
             drop(tokio::time::timeout(Duration::from_secs(1), refusal).await);
@@ -189,6 +200,11 @@ impl RespServer {
         let gone = Gone { shared: Arc::clone(shared), id: client.id };
         Session::new(Arc::clone(shared), client, Wire::new(transport)).run().await;
         drop(gone);
+    }
+
+    fn count_refused(&self) {
+        self.shared.stats.rejected_total.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!(names::CONNECTIONS_REFUSED_TOTAL, "door" => "redis").increment(1);
     }
 
     fn prepare(&self, stream: &TcpStream) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use perigee_keyspace::{DbId, Permit, Position, Reply};
 
 use crate::acl::User;
@@ -21,6 +21,9 @@ use crate::codec::request::{Limits, Parser};
 use crate::shared::Shared;
 use crate::transaction::Transaction;
 use crate::wire::{Turn, Wire};
+
+/// Up to this nobody asks whether a reply is too large.
+const LARGE_REPLY_BYTES: usize = 1 << 30;
 
 /// The connection is over: nothing more can be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +80,8 @@ pub(crate) struct Session {
     pub(crate) resp3: bool,
     pub(crate) replies: Replies,
     pub(crate) multi: Option<Transaction>,
-    pub(crate) watches: Vec<(DbId, Bytes, Position)>,
+    /// Keys that the next transaction depends on, with the versions that they had when they were first watched.
+    pub(crate) watches: IndexMap<(DbId, Bytes), Position>,
     pub(crate) channels: IndexSet<Bytes>,
     pub(crate) patterns: IndexSet<Bytes>,
     pub(crate) shards: IndexSet<Bytes>,
@@ -107,7 +111,7 @@ impl Session {
             resp3: false,
             replies: Replies::On,
             multi: None,
-            watches: Vec::new(),
+            watches: IndexMap::new(),
             channels: IndexSet::new(),
             patterns: IndexSet::new(),
             shards: IndexSet::new(),
@@ -241,9 +245,19 @@ impl Session {
             return;
         }
         match self.replies {
+            Replies::On if self.is_too_large(answer) => {
+                let error = Reply::error("ERR the reply would be too large for the memory of this server");
+                reply::write(&mut self.wire.output, &error, self.resp3);
+            }
             Replies::On => reply::write(&mut self.wire.output, answer, self.resp3),
             Replies::Off | Replies::SkipNext => {}
         }
+    }
+
+    /// Whether a reply would take more than all clients may: a value that is named often is there once, but written out each time.
+    fn is_too_large(&self, answer: &Reply) -> bool {
+        let bytes = answer.memory();
+        bytes > LARGE_REPLY_BYTES && bytes as u64 > self.shared.clients_bytes_max()
     }
 
     /// Waits for what a command needs, while the client may leave.

@@ -210,7 +210,7 @@ impl Shared {
     }
 
     /// What the buffers of all clients may hold (`maxmemory-clients`).
-    fn clients_bytes_max(&self) -> u64 {
+    pub(crate) fn clients_bytes_max(&self) -> u64 {
         let share = |total: u64, percent: u64| total.saturating_mul(percent) / 100;
         let set = self.config.get_by_name("maxmemory-clients");
         let known = match set.strip_suffix('%') {

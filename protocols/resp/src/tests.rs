@@ -269,6 +269,25 @@ async fn changed_keys_are_told_to_those_who_track() {
 }
 
 #[tokio::test]
+async fn a_command_that_changes_many_keys_tells_each_of_them_once() {
+    let door = door(None);
+    let (mut one, mut two) = (connect(&door), connect(&door));
+    exchange(&mut one, "HELLO 3\r\nCLIENT TRACKING ON BCAST PREFIX k\r\n", "", 100).await;
+    let mut got = String::new();
+    while !got.ends_with("+OK\r\n") {
+        got += &read(&mut one, 1).await;
+    }
+    // Each key twice, and so many that nobody could compare each with each.
+    let keys: Vec<String> = (0..200_000).map(|n| format!("k{n:06}")).collect();
+    let pairs = keys.iter().chain(&keys).flat_map(|key| [key.as_str(), "v"]);
+    let words: Vec<&str> = std::iter::once("MSET").chain(pairs).collect();
+    let input = command(&words);
+    exchange(&mut two, &input, "+OK\r\n", input.len()).await;
+    let want: String = keys.iter().map(|key| format!("$7\r\n{key}\r\n")).collect();
+    exchange(&mut one, "", &format!(">2\r\n$10\r\ninvalidate\r\n*200000\r\n{want}"), 1).await;
+}
+
+#[tokio::test]
 async fn keyspace_events_are_published() {
     let door = door(None);
     let (mut one, mut two) = (connect(&door), connect(&door));
@@ -286,6 +305,13 @@ async fn replies_can_be_left_out() {
     check("CLIENT REPLY SKIP\r\nSET a 1\r\nGET a\r\n", "$1\r\n1\r\n").await;
     check("CLIENT REPLY SKIP\r\nPING\r\nGET a\r\n", "$-1\r\n").await;
     check("CLIENT REPLY SKIP\r\nfoo\r\nGET a\r\n", "$-1\r\n").await;
+    let transaction = "CLIENT REPLY OFF\r\nMULTI\r\nSET a 1\r\nPING\r\nEXEC\r\nCLIENT REPLY ON\r\nGET a\r\n";
+    check(transaction, "+OK\r\n$1\r\n1\r\n").await;
+    check(
+        "MULTI\r\nSET a 1\r\nEXEC\r\nCLIENT REPLY SKIP\r\nEXEC\r\nGET a\r\n",
+        "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n$1\r\n1\r\n",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -443,7 +469,7 @@ mod network {
         std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
         let tls = perigee_security::ServerTls::load(&certificate, &key, &[]).unwrap();
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(tls.certificate.clone()).unwrap();
+        roots.add(tls.current().certificate.clone()).unwrap();
         let (port, _stop, _serving) = serve(RespOptions::default(), Some(tls)).await;
         let client = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -473,7 +499,21 @@ async fn rows_of_tables_are_hashes() {
         ":1\r\n-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",
     )
     .await;
-    check("MULTI\r\nHLEN table:twin:1\r\nEXEC\r\n", "+OK\r\n+QUEUED\r\n*1\r\n:0\r\n").await;
+    // So it is in a transaction, whose keys come first, too.
+    check(
+        "MULTI\r\nHLEN table:twin:1\r\nHGETALL table:twin:1\r\nHMGET table:twin:1 id no\r\nHGET table:secret:1 a\r\nHLEN table:none:1\r\nEXEC\r\n",
+        "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*5\r\n:1\r\n*2\r\n$2\r\nid\r\n$1\r\n1\r\n*2\r\n$1\r\n1\r\n$-1\r\n\
+         -NOPERM no right to read it\r\n:0\r\n",
+    )
+    .await;
+    let read_only = "-ERR rows of tables are read-only as hashes: use SQL to write them\r\n";
+    let aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+    check("MULTI\r\nHSET table:twin:1 a b\r\nEXEC\r\n", &format!("+OK\r\n{read_only}{aborted}")).await;
+    check(
+        "WATCH k table:twin:1\r\nWATCH table:none:1 k k\r\n",
+        "-ERR rows of tables cannot be watched: use a transaction of SQL\r\n+OK\r\n",
+    )
+    .await;
     // SKIP is for one command, and a pause holds those that would write.
     check("CLIENT REPLY SKIP\r\nHGET table:twin:1 id\r\nPING\r\n", "+PONG\r\n").await;
     let door = door(None);

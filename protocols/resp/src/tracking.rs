@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use indexmap::IndexSet;
 use parking_lot::Mutex;
 use perigee_keyspace::Effects;
 use perigee_types::Oid;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use crate::client::Client;
 use crate::codec::reply;
@@ -105,15 +106,13 @@ impl TrackingTable {
                 tenant.forget_all(shared);
             }
         }
-        let mut broadcasts: FxHashMap<Oid, Vec<&[u8]>> = FxHashMap::default();
+        // One command may change a million keys, and everybody waits for this.
+        let mut broadcasts: FxHashMap<Oid, IndexSet<&[u8], FxBuildHasher>> = FxHashMap::default();
         for (db, key) in &effects.touched {
             let Some(tenant) = tenants.get_mut(&db.tenant) else { continue };
             tenant.invalidate(shared, key, writer);
             if !tenant.prefixes.is_empty() {
-                let keys = broadcasts.entry(db.tenant).or_default();
-                if !keys.contains(&&**key) {
-                    keys.push(&**key);
-                }
+                broadcasts.entry(db.tenant).or_default().insert(&**key);
             }
         }
         for (tenant, keys) in broadcasts {
@@ -165,7 +164,7 @@ impl Tenant {
         }
     }
 
-    fn broadcast(&self, shared: &Shared, keys: &[&[u8]], writer: Option<u64>) {
+    fn broadcast(&self, shared: &Shared, keys: &IndexSet<&[u8], FxBuildHasher>, writer: Option<u64>) {
         for (prefix, clients) in &self.prefixes {
             let found: Vec<&[u8]> = keys.iter().copied().filter(|key| key.starts_with(prefix)).collect();
             if found.is_empty() {

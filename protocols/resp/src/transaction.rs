@@ -6,11 +6,11 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use perigee_keyspace::{Command, Reply, Run, Spec, Unit};
+use perigee_keyspace::{Command, Reply, Run, Spec, Unit, too_many_replies};
 
 use crate::codec::reply;
 use crate::command::Entry;
-use crate::session::{Ended, Session};
+use crate::session::{Ended, Replies, Session};
 
 /// See the module.
 #[derive(Default)]
@@ -77,8 +77,11 @@ impl Session {
             if let Some(error) = self.catch_up().await? {
                 return Ok(error);
             }
-            self.read(&commands)
+            let mut replies = self.read(&commands);
+            replies.resize(submitted, too_many_replies());
+            replies
         } else {
+            let watches = watches.into_iter().map(|((db, key), version)| (db, key, version)).collect();
             let unit = Unit { transaction: true, watches, ..self.unit(commands) };
             let (replies, _) = self.submit(unit, false, submitted).await?;
             if replies.len() != submitted {
@@ -89,7 +92,9 @@ impl Session {
         };
         let took = began.elapsed() / u32::try_from(count).unwrap_or(1).max(1);
         let mut replies = replies.into_iter();
-        reply::array(&mut self.wire.output, multi.commands.len());
+        if self.replies == Replies::On {
+            reply::array(&mut self.wire.output, multi.commands.len());
+        }
         self.in_exec = true;
         for (entry, args) in &multi.commands {
             self.monitor(args, entry);
@@ -99,7 +104,7 @@ impl Session {
                 self.finish(entry, args, &answer, began.elapsed());
                 continue;
             }
-            let answer = replies.next().unwrap_or(Reply::Null);
+            let answer = self.or_row(entry, args, replies.next().unwrap_or(Reply::Null)).await?;
             if entry.spec.name == "select" && !answer.is_error() {
                 self.db =
                     args.get(1).and_then(|number| std::str::from_utf8(number).ok()?.parse().ok()).unwrap_or(self.db);

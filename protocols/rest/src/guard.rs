@@ -26,7 +26,7 @@ use crate::server::Door;
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
 const HEADERS: HeaderValue = HeaderValue::from_static(
     "authorization, x-api-key, content-type, content-encoding, accept, if-match, if-none-match, idempotency-key, \
-     perigee-transaction, last-event-id",
+     perigee-transaction, last-event-id, traceparent",
 );
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("etag, location, retry-after, perigee-command, idempotency-replayed, www-authenticate");

@@ -18,7 +18,8 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
-use perigee_door::{BeginOptions, LeaseError};
+use perigee_door::kept::HOUR_S;
+use perigee_door::{BeginOptions, Isolation, LeaseError};
 use perigee_keyspace::Reply;
 use perigee_keyspace::command::{KEY_BYTES_MAX, Once, REPLY_BYTES_MAX, REST};
 use perigee_telemetry::names;
@@ -26,7 +27,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Answer, Problem};
 use crate::identity::Caller;
-use crate::kept::HOUR_S;
+use crate::precondition::Preconditions;
 use crate::server::{Door, read_packed};
 use crate::transactions::TRANSACTION;
 
@@ -68,14 +69,16 @@ async fn run(door: &Arc<Door>, request: Request, next: &Next) -> Answer {
         return Ok(next.clone().run(Request::from_parts(parts, Body::from(body))).await);
     }
     let role = door.engine.store().catalog().role(&caller.user).map_or(0, |role| role.oid.0);
-    if !door.kept.has_room(role, Instant::now()) {
+    if !door.shared.idempotency.has_room(role, Instant::now()) {
         let detail = "the role keeps too many idempotency keys: a key is kept for a day";
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(HOUR_S));
     }
     let digest = digest_of(&caller, role, &parts, &body);
     // Keys are those of their role, whatever that is called: who has the name later finds none of them.
     let key = format!("{role}:{key}");
-    let work = Work { door: door.clone(), caller, role, key, digest };
+    // What a client has compared with what it knows stays so until the commit.
+    let isolation = (!Preconditions::of(&parts.headers).are_none()).then_some(Isolation::RepeatableRead);
+    let work = Work { door: door.clone(), caller, role, key, digest, isolation };
     let first = work.attempt(&parts, &body, next).await;
     let is_conflict = |answer: &Answer| match answer {
         Ok(response) => response.status() == StatusCode::CONFLICT,
@@ -130,6 +133,7 @@ struct Work {
     role: u32,
     key: String,
     digest: u128,
+    isolation: Option<Isolation>,
 }
 
 impl Work {
@@ -166,7 +170,7 @@ impl Work {
         }
         // One that is larger is not kept.
         let held = Some(body.len()).filter(|bytes| *bytes <= REPLY_BYTES_MAX).unwrap_or_default();
-        let has_room = self.door.kept.take(self.role, self.key.len(), held, Instant::now());
+        let has_room = self.door.shared.idempotency.take(self.role, self.key.len(), held, Instant::now());
         match self.keep(&open, has_room.then_some(Reply::Array(kept))).await {
             Ok(()) => open.commit().await?,
             // The request has ended the transaction. By COMMIT that it was done is kept; by ROLLBACK it is not yet.
@@ -197,7 +201,8 @@ impl Work {
     async fn begin(&self) -> Answer<Open> {
         // It is ended here, whatever comes.
         let time_ms = Some(perigee_door::transactions::TIME_MAX.as_millis() as u64);
-        let begun = self.door.shared.begin(&self.caller, BeginOptions { time_ms, ..BeginOptions::default() }).await?;
+        let options = BeginOptions { time_ms, isolation: self.isolation, ..BeginOptions::default() };
+        let begun = self.door.shared.begin(&self.caller, options).await?;
         Ok(Open { door: self.door.clone(), caller: self.caller.clone(), id: begun.id, is_ended: false })
     }
 

@@ -5,6 +5,7 @@
 //! and changes nothing. Rows go to `readings`, one for each metric; the first message makes the table where it is not there.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,8 +14,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
+use perigee_door::series::Moment;
 use perigee_engine::Session;
-use perigee_types::{SqlResult, SqlState, Value};
+use perigee_types::{SqlError, SqlResult, SqlState, Value};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -33,12 +35,15 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS public.readings (device_id text,
 /// Rows of one INSERT.
 const ROWS: usize = 500;
 
+/// Nanoseconds of a unit of time.
+const UNITS: &[(&str, i128)] = &[("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+
 /// A message of a device.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Message {
     device_id: String,
-    /// Seconds since 1970, or the text of a timestamp.
+    /// Time since 1970, or the text of a timestamp.
     ts: Box<RawValue>,
     /// Its number, of the device's own counting.
     seq: i64,
@@ -54,13 +59,41 @@ struct Reading {
     value: Option<f64>,
 }
 
+impl Reading {
+    fn key(&self) -> (&str, i64, &str) {
+        (&self.device, self.seq, &self.metric)
+    }
+}
+
+/// A moment: a number in a unit (of so many nanoseconds), or the text of a timestamp.
+///
+/// Where no unit is said the size of the number says it: what would be the year 5138 or later in a unit is one of the next finer
+/// unit, which is 1973 or later there.
+fn time(json: &str, unit: Option<i128>) -> SqlResult<Moment> {
+    const FINEST: f64 = 1e17;
+    if json.starts_with('"') {
+        return moment(json, 1);
+    }
+    let size = json.parse::<f64>().map_or(0.0, f64::abs);
+    let by_size = || UNITS.iter().zip([FINEST, 1e14, 1e11, 0.0]).find(|(_, least)| size >= *least);
+    let unit = unit.or_else(|| by_size().map(|((_, unit), _)| *unit)).unwrap_or(1);
+    if unit >= 1_000 {
+        return moment(json, i64::try_from(unit / 1_000).unwrap_or(1));
+    }
+    let whole = json.parse::<i64>().ok();
+    let nanos = whole.or_else(|| json.parse::<f64>().ok().filter(|nanos| nanos.abs() < 9e18).map(|nanos| nanos as i64));
+    let wrong = || SqlError::new(SqlState::InvalidDatetimeFormat, format!("{json} is no time"));
+    nanos.map(|nanos| Ok(nanos.div_euclid(1_000))).ok_or_else(wrong)
+}
+
 pub(crate) async fn post(
     State(door): State<Arc<Door>>,
     caller: Caller,
-    address: Address,
+    mut address: Address,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
+    let unit = address.word("precision", UNITS)?;
     address.end()?;
     let body = read_body(&door, &headers, body).await?;
     let mut readings = Vec::new();
@@ -68,11 +101,13 @@ pub(crate) async fn post(
         if message.device_id.is_empty() || message.metrics.is_empty() {
             return Err(Problem::bad("a message has a device and metrics"));
         }
-        let ts = moment(message.ts.get(), 1_000_000)?;
+        let ts = time(message.ts.get(), unit)?;
         let device: Arc<str> = message.device_id.into();
         let of = |(metric, value)| Reading { device: device.clone(), seq: message.seq, metric, ts: ts.clone(), value };
         readings.extend(message.metrics.into_iter().map(of));
     }
+    // Requests at once wait for each other in one order, and so never in a circle.
+    readings.sort_by(|a, b| a.key().cmp(&b.key()));
     let readings = Arc::new(readings);
     let wanted = readings.clone();
     let lease = door.lease(&caller, &headers, None, None).await?;
@@ -138,11 +173,42 @@ async fn store(session: &mut Session, readings: &[Reading]) -> SqlResult<u64> {
                 Given::Value(value),
             ]);
             let comma = if at == 0 { "" } else { ", " };
-            let places = [from + 1, from + 2, from + 3, from + 4, from + 5].map(|place| format!("${place}")).join(", ");
-            sql.push_str(&format!("{comma}({places})"));
+            let [a, b, c, d, e] = [1, 2, 3, 4, 5].map(|place| from + place);
+            // Writing to a text does not fail.
+            let _ = write!(sql, "{comma}(${a}, ${b}, ${c}, ${d}, ${e})");
         }
         sql.push_str(" ON CONFLICT DO NOTHING");
         stored += fetch(session, &sql, &given).await?.count;
     }
     Ok(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_said_or_told_by_the_size() {
+        let check = |json: &str, unit: Option<&str>, expected: Option<i64>| {
+            let unit = unit.and_then(|unit| UNITS.iter().find(|(name, _)| *name == unit)).map(|(_, unit)| *unit);
+            assert_eq!(time(json, unit).ok(), expected.map(Ok), "{json}");
+        };
+        let micros = Some(1_767_322_800_250_000);
+        check("1767322800.25", None, micros);
+        check("1767322800250", None, micros);
+        check("1767322800250000", None, micros);
+        check("1767322800250000999", None, micros);
+        check("1767322800250.0", None, micros);
+        check("-1767322800250", None, Some(-1_767_322_800_250_000));
+        check("1", None, Some(1_000_000));
+        check("1", Some("ms"), Some(1_000));
+        check("1767322800250", Some("ms"), micros);
+        check("1767322800250", Some("us"), Some(1_767_322_800_250));
+        check("-1", Some("ns"), Some(-1));
+        check("1500", Some("ns"), Some(1));
+        check("1e300", None, None);
+        check("true", None, None);
+        check("9223372036854775807", Some("s"), None);
+        assert_eq!(time("\"2026-01-01\"", Some(1)).unwrap(), Err("2026-01-01".to_owned()));
+    }
 }

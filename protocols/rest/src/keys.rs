@@ -8,18 +8,22 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
+use perigee_door::Lease;
 use perigee_door::keys::{Condition, Found, Held, Scan, Written};
+use perigee_engine::Session;
+use perigee_types::{SqlError, SqlResult, SqlState};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::address::Address;
 use crate::error::{Answer, Problem};
 use crate::identity::Caller;
-use crate::rows::tagged;
+use crate::precondition::{Preconditions, failed, tagged};
 use crate::run::{Query, respond};
-use crate::script::perform;
+use crate::script::{fetch, perform};
 use crate::server::{Door, read_body};
 use crate::sql::{content_type, format as format_of};
+use crate::transactions::TRANSACTION;
 
 /// Keys of one page, when nobody says.
 const PAGE: u64 = 1_000;
@@ -62,12 +66,8 @@ pub(crate) async fn get(
 ) -> Answer<Response> {
     let db = database(&mut address)?;
     address.end()?;
-    // Type and value are of one moment.
-    let lease = door.lease_of_one_moment(&caller, &headers).await?;
-    let name = key.clone();
-    let read =
-        perform(&door, lease, move |session| async move { perigee_door::keys::read(session, db, &name).await }.boxed());
-    let found = read.await?.ok_or_else(no_key)?;
+    let place = Place { door: &door, caller: &caller, headers: &headers, db, key: &key };
+    let found = place.again(|| place.look()).await?.ok_or_else(no_key)?;
     Ok(tagged(&headers, document(&key, found).to_string().into_bytes()))
 }
 
@@ -193,14 +193,10 @@ pub(crate) async fn put(
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
     };
-    let written = wanted.written()?;
-    let lease = door.lease(&caller, &headers, None, None).await?;
-    perform(&door, lease, move |session| {
-        async move { perigee_door::keys::write(session, db, &key, &written, wanted.ttl_ms, Condition::Always).await }
-            .boxed()
-    })
-    .await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let (written, asked) = (wanted.written()?, Preconditions::of(&headers));
+    let place = Place { door: &door, caller: &caller, headers: &headers, db, key: &key };
+    let is_done = place.again(|| place.set(&written, wanted.ttl_ms, &asked)).await?;
+    if is_done { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(failed()) }
 }
 
 /// `DELETE /v1/keys/{key}`
@@ -213,11 +209,107 @@ pub(crate) async fn delete(
 ) -> Answer<Response> {
     let db = database(&mut address)?;
     address.end()?;
-    let lease = door.lease(&caller, &headers, None, None).await?;
-    let deleted = perform(&door, lease, move |session| {
-        async move { perigee_door::keys::delete(session, db, &key).await }.boxed()
-    });
-    if deleted.await? { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(no_key()) }
+    let asked = Preconditions::of(&headers);
+    let place = Place { door: &door, caller: &caller, headers: &headers, db, key: &key };
+    match place.again(|| place.remove(&asked)).await? {
+        Some(true) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Some(false) => Err(no_key()),
+        None => Err(failed()),
+    }
+}
+
+/// How often a request is tried as others change its key meanwhile.
+const TRIES: usize = 32;
+
+/// A key, and who asks for it.
+struct Place<'a> {
+    door: &'a Arc<Door>,
+    caller: &'a Caller,
+    headers: &'a HeaderMap,
+    db: i32,
+    key: &'a str,
+}
+
+impl Place<'_> {
+    /// What it holds. Type and value are of one moment.
+    async fn look(&self) -> Answer<Option<Found>> {
+        let lease = self.door.lease_of_one_moment(self.caller, self.headers).await?;
+        let (db, key) = (self.db, self.key.to_owned());
+        perform(self.door, lease, move |session| {
+            async move { perigee_door::keys::read(session, db, &key).await }.boxed()
+        })
+        .await
+    }
+
+    /// Sets it; `false` where it is not as the client knows it.
+    async fn set(&self, written: &Written, ttl_ms: Option<u32>, asked: &Preconditions) -> Answer<bool> {
+        let lease = lease_to_write(self.door, self.caller, self.headers, asked).await?;
+        let (db, key, written, asked) = (self.db, self.key.to_owned(), written.clone(), asked.clone());
+        perform(self.door, lease, move |session| {
+            async move {
+                let Some(condition) = condition(session, db, &key, &asked).await? else { return Ok(false) };
+                perigee_door::keys::write(session, db, &key, &written, ttl_ms, condition).await
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Deletes it, and whether it was there; `None` where it is not as the client knows it.
+    async fn remove(&self, asked: &Preconditions) -> Answer<Option<bool>> {
+        let lease = lease_to_write(self.door, self.caller, self.headers, asked).await?;
+        let (db, key, asked) = (self.db, self.key.to_owned(), asked.clone());
+        perform(self.door, lease, move |session| {
+            async move {
+                match condition(session, db, &key, &asked).await? {
+                    Some(_) => Ok(Some(perigee_door::keys::delete(session, db, &key).await?)),
+                    None => Ok(None),
+                }
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Tries anew what had no effect because another request has changed the key meanwhile. A transaction over several requests is its
+    /// client's to try.
+    async fn again<T, F: Future<Output = Answer<T>>>(&self, attempt: impl Fn() -> F) -> Answer<T> {
+        for _ in 1..TRIES {
+            match attempt().await {
+                Err(problem)
+                    if problem.state() == Some(SqlState::SerializationFailure)
+                        && !self.headers.contains_key(TRANSACTION) => {}
+                answer => return answer,
+            }
+        }
+        attempt().await
+    }
+}
+
+/// A session that writes a key: one that has compared it with what the client knows commits only if it is still so.
+async fn lease_to_write(door: &Door, caller: &Caller, headers: &HeaderMap, asked: &Preconditions) -> Answer<Lease> {
+    if asked.are_none() {
+        door.lease(caller, headers, None, None).await
+    } else {
+        door.lease_of_one_moment(caller, headers).await
+    }
+}
+
+/// What is left to be seen to when a key is written, where it is as the client knows it; `None` where it is not.
+async fn condition(session: &mut Session, db: i32, key: &str, asked: &Preconditions) -> SqlResult<Option<Condition>> {
+    if asked.are_none() {
+        return Ok(Some(Condition::Always));
+    }
+    // Only such a transaction compares at its end what it has read.
+    let shown = fetch(session, "SHOW transaction_isolation", &[]).await?;
+    if shown.rows.first().and_then(|row| row.first()).and_then(|value| value.as_str()) == Some("read committed") {
+        let message = "a precondition of a key takes a transaction whose isolation is repeatable read or serializable";
+        return Err(SqlError::new(SqlState::ObjectNotInPrerequisiteState, message));
+    }
+    let found = perigee_door::keys::read(session, db, key).await?;
+    let condition = if found.is_some() { Condition::Always } else { Condition::IfAbsent };
+    let body = found.map(|found| document(key, found).to_string().into_bytes());
+    Ok(asked.hold(body.as_deref()).then_some(condition))
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@
 //! server        what there is at which path
 //!   guard       where a request may come from: addresses, browsers
 //!   identity    who sends it
-//!   idempotency   requests that come again are done once; kept: how much is kept for that
+//!   pack        answers by gzip or zstd
+//!   idempotency   requests that come again are done once
 //!   sql         POST /v1/sql
 //!     run       the result of a statement on its way to the client
 //!     output    its rows as JSON, NDJSON, CSV, Arrow or Parquet, as they come
@@ -17,6 +18,7 @@
 //!   tables, rows  tables as resources; filter: which rows; load: many rows at once
 //!   keys, series  the keyspace as resources, through its tables in SQL
 //!   ingest, line  what devices send: JSON, and InfluxDB's line protocol
+//!   otlp          metrics of OpenTelemetry
 //!   changes       the change feed as server-sent events
 //!   openapi       what there is, as a document and as a page
 //!   console       a page for people, whose files are in the binary
@@ -34,12 +36,14 @@ mod guard;
 mod idempotency;
 mod identity;
 mod ingest;
-mod kept;
 mod keys;
 mod line;
 mod load;
 mod openapi;
+mod otlp;
 mod output;
+mod pack;
+mod precondition;
 mod rows;
 mod run;
 mod script;

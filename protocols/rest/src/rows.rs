@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
 use perigee_engine::Session;
@@ -14,12 +14,12 @@ use perigee_types::{SqlError, SqlResult, SqlState};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use crate::address::Address;
 use crate::error::{Answer, Problem};
 use crate::filter::{Filter, quoted};
 use crate::identity::Caller;
+use crate::precondition::{Preconditions, failed, tagged};
 use crate::run::{Parameter, Query, respond};
 use crate::script::{Fetched, Given, fetch, json_bytes, object, perform, style_of};
 use crate::server::{Door, read_body};
@@ -309,22 +309,23 @@ pub(crate) async fn get(
     Ok(tagged(&headers, found.ok_or_else(no_row)?))
 }
 
-/// JSON with a tag of what it is; `304` for who has it already.
-pub(crate) fn tagged(headers: &HeaderMap, body: Vec<u8>) -> Response {
-    let hash = Sha256::digest(&body);
-    let tag: String = hash.iter().take(16).map(|b| format!("{b:02x}")).collect();
-    let tag = format!("\"{tag}\"");
-    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let known = known.flat_map(|value| value.split(',')).map(|value| value.trim().trim_start_matches("W/"));
-    let mut response = if known.into_iter().any(|value| value == tag || value == "*") {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        json_bytes(StatusCode::OK, body)
-    };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(header::ETAG, tag);
+/// Whether the row of a key is as the request says, and stays so until the transaction ends; also where there is none.
+async fn is_as_known(
+    session: &mut Session,
+    table: &TableName,
+    condition: &str,
+    values: &[String],
+    asked: &Preconditions,
+) -> SqlResult<bool> {
+    if asked.are_none() {
+        return Ok(true);
     }
-    response
+    let given: Vec<Given<'_>> = values.iter().map(|text| Given::text(text)).collect();
+    let sql = format!("SELECT * FROM {} WHERE {condition} FOR UPDATE", table.sql());
+    let fetched = fetch(session, &sql, &given).await?;
+    let style = style_of(session);
+    let row = fetched.rows.first().map(|row| object(row, &fetched.columns, &style));
+    Ok(row.is_none_or(|row| asked.hold(Some(&row))))
 }
 
 /// `PATCH /v1/tables/{table}/rows/{key}`
@@ -340,11 +341,14 @@ pub(crate) async fn update(
     if changes.is_empty() {
         return Err(Problem::bad("there is no column to change"));
     }
-    let table = TableName::new(&table);
+    let (table, asked) = (TableName::new(&table), Preconditions::of(&headers));
     let lease = door.lease(&caller, &headers, None, None).await?;
     let found = perform(&door, lease, move |session| {
         async move {
             let (condition, values) = by_key(session, &table, &key).await?;
+            if !is_as_known(session, &table, &condition, &values, &asked).await? {
+                return Ok(Err(failed()));
+            }
             let changes: Vec<(String, Parameter)> =
                 changes.into_iter().map(|(name, json)| (name, Parameter::json(json))).collect();
             let set = changes.iter().zip(values.len() + 1..).map(|((name, _), at)| format!("{} = ${at}", quoted(name)));
@@ -354,12 +358,12 @@ pub(crate) async fn update(
             given.extend(changes.iter().map(|(_, parameter)| parameter.given.borrowed()));
             let fetched = fetch(session, &sql, &given).await?;
             let style = style_of(session);
-            Ok(fetched.rows.first().map(|row| object(row, &fetched.columns, &style)))
+            Ok(fetched.rows.first().map(|row| object(row, &fetched.columns, &style)).ok_or_else(no_row))
         }
         .boxed()
     })
-    .await?;
-    Ok(json_bytes(StatusCode::OK, found.ok_or_else(no_row)?))
+    .await??;
+    Ok(tagged(&HeaderMap::new(), found))
 }
 
 /// `DELETE /v1/tables/{table}/rows/{key}`
@@ -369,17 +373,20 @@ pub(crate) async fn delete(
     Path((table, key)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let table = TableName::new(&table);
+    let (table, asked) = (TableName::new(&table), Preconditions::of(&headers));
     let lease = door.lease(&caller, &headers, None, None).await?;
     let deleted = perform(&door, lease, move |session| {
         async move {
             let (condition, values) = by_key(session, &table, &key).await?;
+            if !is_as_known(session, &table, &condition, &values, &asked).await? {
+                return Ok(Err(failed()));
+            }
             let given: Vec<Given<'_>> = values.iter().map(|text| Given::text(text)).collect();
-            fetch(session, &format!("DELETE FROM {} WHERE {condition}", table.sql()), &given).await
+            Ok(Ok(fetch(session, &format!("DELETE FROM {} WHERE {condition}", table.sql()), &given).await?))
         }
         .boxed()
     })
-    .await?;
+    .await??;
     if deleted.count == 0 { Err(no_row()) } else { Ok(StatusCode::NO_CONTENT.into_response()) }
 }
 

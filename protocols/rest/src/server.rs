@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Answer, Problem};
 use crate::guard::Origins;
-use crate::kept::Kept;
 use crate::{
-    changes, console, guard, idempotency, ingest, keys, line, load, openapi, rows, series, sql, tables, transactions,
+    changes, console, guard, idempotency, ingest, keys, line, load, openapi, otlp, pack, rows, series, sql, tables,
+    transactions,
 };
 
 /// How the door behaves.
@@ -71,7 +71,6 @@ pub(crate) struct Door {
     pub(crate) shared: Arc<perigee_door::Door>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) options: RestOptions,
-    pub(crate) kept: Kept,
 }
 
 /// The REST door to a node, until `shutdown`.
@@ -84,13 +83,14 @@ pub fn server(shared: Arc<perigee_door::Door>, options: RestOptions, shutdown: C
         tls: options.tls.clone(),
         proxies: options.proxies.clone(),
         http2_only: false,
+        for_operators: false,
         connections_max: options.connections_max,
         head_timeout: options.head_timeout,
         write_timeout: options.write_timeout,
         drain_timeout: options.drain_timeout,
     };
     let engine = Arc::clone(&shared.engine);
-    HttpServer::new(router(Arc::new(Door { shared, engine, options, kept: Kept::default() })), http, shutdown)
+    HttpServer::new(router(Arc::new(Door { shared, engine, options })), http, shutdown)
 }
 
 /// What every node answers alike: pages about the door, and the change feed, which is the log's.
@@ -137,12 +137,15 @@ fn router(door: Arc<Door>) -> Router {
         .route("/ingest", post(ingest::post))
         .route("/write", post(line::post))
         .route("/api/v2/write", post(line::post))
+        .route("/v1/metrics", post(otlp::post))
+        .route("/v1/otlp/v1/metrics", post(otlp::post))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing here") })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be asked for so")
         })
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&door), idempotency::once))
         .layer(axum::middleware::from_fn_with_state(way, forward))
+        .layer(axum::middleware::from_fn(pack::pack))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&door), guard::guard))
         .with_state(door)
 }

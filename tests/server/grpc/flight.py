@@ -70,6 +70,10 @@ def statements():
         assert schema.names == ["a", "b"] and schema.field(0).type == pyarrow.int64(), schema
         parameters = cursor.adbc_prepare("SELECT $1::int, $2::text")
         assert parameters.types == [pyarrow.int32(), pyarrow.string()], parameters
+        # As JDBC writes them; an operator stays what it is.
+        parameters = cursor.adbc_prepare("SELECT ?::int, '?', '{\"a\": 1}'::jsonb ?? ?")
+        assert parameters.types == [pyarrow.int32(), pyarrow.string()], parameters
+        assert cursor.adbc_prepare("SELECT '{\"a\": 1}'::jsonb ? 'a'").types == [], "no parameter"
 
         for statement, state in [
             ("SELEC 1", "42601"),

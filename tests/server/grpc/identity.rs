@@ -74,7 +74,7 @@ async fn passwords_and_tokens_are_asked_for() {
     // Operators are superusers.
     let address = server.grpc().to_string();
     let status = async |authorization: Option<String>| {
-        let mut admin = Admin::connect(&address, &Access { authorization, tls_authority: None }).await.unwrap();
+        let mut admin = Admin::connect(&address, &Access { authorization, ..Access::default() }).await.unwrap();
         admin.status().await.map(drop).map_err(|error| error.to_string())
     };
     assert!(status(None).await.unwrap_err().contains("authorization"));
@@ -189,7 +189,7 @@ async fn tokens_and_keys_prove_roles() {
     // Operators are superusers by any proof that may write.
     let address = server.grpc().to_string();
     let status = async |proof: &str| {
-        let access = Access { authorization: Some(format!("Bearer {proof}")), tls_authority: None };
+        let access = Access { authorization: Some(format!("Bearer {proof}")), ..Access::default() };
         Admin::connect(&address, &access).await.unwrap().status().await.map(drop).map_err(|error| error.to_string())
     };
     status(&token(&jwt::claims("postgres"))).await.unwrap();

@@ -1,6 +1,7 @@
 //! The gRPC door.
 
 mod flight;
+mod idempotency;
 mod identity;
 mod keys;
 mod series;

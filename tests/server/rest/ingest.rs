@@ -31,6 +31,21 @@ fn a_message_counts_once() {
         {"device_id": "d2", "seq": 1, "metric": "t", "ts": "2026-01-02T03:00:00.25+00:00", "value": null},
     ]);
     assert_eq!(sql(&server, rows)["rows"], expected);
+    // A unit is said, or told by the size of the number.
+    for (path, seq, ts) in [
+        ("/ingest", 1, json!(1_767_322_800_250_i64)),
+        ("/ingest?precision=ms", 2, json!(1_767_322_800_250_i64)),
+        ("/ingest?precision=ns", 3, json!(1_767_322_800_250_000_000_i64)),
+    ] {
+        let message = json!({"device_id": "d0", "ts": ts, "seq": seq, "metrics": {"t": 1}});
+        assert_eq!(call(&server, "POST", path, &[], &message).status, 202, "{path}");
+    }
+    let times = sql(&server, "DELETE FROM readings WHERE device_id = 'd0' RETURNING ts")["rows"].clone();
+    assert_eq!(
+        times,
+        json!([{"ts": "2026-01-02T03:00:00.25+00:00"}, {"ts": "2026-01-02T03:00:00.25+00:00"}, {"ts": "2026-01-02T03:00:00.25+00:00"}])
+    );
+    assert_eq!(problem(&call(&server, "POST", "/ingest?precision=h", &[], &message)).0, 400);
     for wrong in [
         json!({"device_id": "", "ts": 1, "seq": 1, "metrics": {"t": 1}}),
         json!({"device_id": "d", "ts": 1, "seq": 1, "metrics": {}}),
@@ -84,7 +99,12 @@ async fn lines_of_the_line_protocol_become_rows() {
     assert_eq!(problem(&write("/write", "cpu,host=c usage=3 1\ncpu,host=c usage=\"x\" 2")), (400, "42804".into()));
     assert_eq!(write("/write", "cpu,host=c usage=\"x\" 2").status / 100, 4);
     // The column is there already, and it is no tag.
-    assert_eq!(problem(&write("/write", "cpu,time=c usage=3 1")).0, 409);
+    assert_eq!(problem(&write("/write", "cpu,time=c usage=3 1")), (400, "22023".into()));
+    assert_eq!(write("/write?precision=s", "log,host=a text=\"one\ntwo\" 5\nlog,host=a text=\"three\" 6").status, 204);
+    assert_eq!(
+        sql(&server, "SELECT text FROM log ORDER BY time")["rows"],
+        json!([{"text": "one\ntwo"}, {"text": "three"}])
+    );
     assert_eq!(problem(&write("/write?precision=x", "cpu usage=3 1")).0, 400);
     assert_eq!(sql(&server, "SELECT count(*) AS n FROM cpu")["rows"][0]["n"], 3);
     // Clients at once, each with tables and columns of its own and of others.

@@ -68,6 +68,65 @@ async fn keys_are_those_of_the_redis_door() {
 }
 
 #[tokio::test]
+async fn a_key_is_written_over_what_the_client_knows() {
+    let server = server();
+    let with =
+        |method: &str, headers: &[(&str, &str)], body: Value| call(&server, method, "/v1/keys/k", headers, &body);
+    let put = |headers: &[(&str, &str)], text: &str| with("PUT", headers, json!({"value": text}));
+    assert_eq!(problem(&put(&[("If-Match", "*")], "none")).0, 412);
+    assert_eq!(put(&[("If-None-Match", "*")], "first").status, 204);
+    assert_eq!(problem(&put(&[("If-None-Match", "*")], "other")).0, 412);
+    let tag = with("GET", &[], Value::Null).headers["etag"].clone();
+    let put_once = put(&[("If-Match", &tag), ("Idempotency-Key", "once")], "second");
+    assert_eq!(put_once.status, 204, "{}", put_once.text());
+    assert_eq!(problem(&put(&[("If-Match", &tag)], "lost")).0, 412);
+    assert_eq!(problem(&with("DELETE", &[("If-Match", &tag)], Value::Null)).0, 412);
+    assert_eq!(with("GET", &[], Value::Null).json()["value"], "second");
+
+    // What such a transaction reads may have changed before it writes, and nobody would notice.
+    let begin =
+        |body: Value| call(&server, "POST", "/v1/transactions", &[], &body).json()["id"].as_str().unwrap().to_owned();
+    let tag = with("GET", &[], Value::Null).headers["etag"].clone();
+    let within = begin(Value::Null);
+    let refused = put(&[("If-Match", &tag), ("Perigee-Transaction", &within)], "third");
+    assert_eq!(problem(&refused), (409, "55000".into()));
+    let within = begin(json!({"isolation": "repeatable read"}));
+    assert_eq!(put(&[("If-Match", &tag), ("Perigee-Transaction", &within)], "third").status, 204);
+    assert_eq!(put(&[], "between").status, 204);
+    let commit = call(&server, "POST", &format!("/v1/transactions/{within}/commit"), &[], &Value::Null);
+    assert_eq!(problem(&commit), (409, "40001".into()));
+    assert_eq!(with("GET", &[], Value::Null).json()["value"], "between");
+    let tag = with("GET", &[], Value::Null).headers["etag"].clone();
+    assert_eq!(with("DELETE", &[("If-Match", &tag)], Value::Null).status, 204);
+}
+
+#[test]
+fn who_sets_and_reads_a_key_at_once_is_not_told_to_try_again() {
+    let server = server();
+    let rest = server.rest();
+    let ask = move |method: &str, body: &str| {
+        http::request(rest, method, "/v1/keys/k", &[("Content-Type", "application/json")], body.as_bytes()).unwrap()
+    };
+    assert_eq!(ask("PUT", "{\"value\": \"first\"}").status, 204);
+    std::thread::scope(|scope| {
+        for writer in 0..3 {
+            scope.spawn(move || {
+                for n in 0..30 {
+                    let set = ask("PUT", &json!({"value": {"writer": writer, "n": n}}).to_string());
+                    assert_eq!(set.status, 204, "{}", set.text());
+                }
+            });
+            scope.spawn(move || {
+                for _ in 0..30 {
+                    let found = ask("GET", "");
+                    assert_eq!(found.status, 200, "{}", found.text());
+                }
+            });
+        }
+    });
+}
+
+#[tokio::test]
 async fn keys_and_rows_are_of_one_transaction() {
     let server = server();
     sql(&server, "CREATE TABLE t (a int PRIMARY KEY)");

@@ -12,6 +12,7 @@ mod jwt;
 mod keys;
 mod limits;
 mod load;
+mod otlp;
 mod sql;
 mod tables;
 mod transactions;

@@ -222,3 +222,48 @@ async fn garbage_does_not_harm_others() {
     }
     assert_eq!(sql(&server, "SELECT 1 AS n")["rows"][0]["n"], 1);
 }
+
+#[tokio::test]
+async fn answers_are_packed_where_that_is_asked_for() {
+    let server = server();
+    let select = "SELECT i, repeat('x', 100) AS s FROM generate_series(1, 20000) AS g (i)";
+    let ask = |coding: &str, statement: &str| {
+        let headers = [("Accept-Encoding", coding), ("Accept", "text/csv")];
+        call(&server, "POST", "/v1/sql", &headers, &json!({"sql": statement}))
+    };
+    let plain = ask("identity", select);
+    assert!(plain.whole && !plain.headers.contains_key("content-encoding"));
+    for (coding, magic) in [("gzip", &[0x1f, 0x8b][..]), ("zstd", &[0x28, 0xb5, 0x2f, 0xfd])] {
+        let packed = ask(coding, select);
+        assert_eq!(packed.headers["content-encoding"], coding);
+        assert!(packed.whole && packed.body.starts_with(magic) && packed.body.len() < plain.body.len() / 5);
+    }
+    // As clients unpack it, page and error too.
+    let curl = |arguments: &[&str], path: &str| {
+        let mut command = std::process::Command::new("curl");
+        let output = command.args(["-s", "--compressed", "-H", "Accept-Encoding: gzip", "-D", "-"]).args(arguments);
+        let output = output.arg(format!("http://{}{path}", server.rest())).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.to_ascii_lowercase().contains("content-encoding: gzip"), "{path}: {head}");
+        body.to_owned()
+    };
+    let found = curl(&["-H", "Content-Type: text/plain", "-H", "Accept: text/csv", "-d", select], "/v1/sql");
+    assert!(found.as_bytes() == plain.body, "{} and {} bytes", found.len(), plain.body.len());
+    assert!(curl(&[], "/openapi.json").contains("\"openapi\""));
+    // What is short goes as it is; what breaks off has no end.
+    assert!(!ask("gzip", "SELECT 1").headers.contains_key("content-encoding"));
+    let broken = ask("gzip", "SELECT repeat('x', 1000), 1 / (5000 - i) FROM generate_series(1, 5000) AS g (i)");
+    assert!(broken.status == 400 || !broken.whole, "{}", broken.status);
+}
+
+#[test]
+fn no_statement_has_a_zero_character() {
+    let server = server();
+    for sql in ["CREATE TABLE \"a\0b\" (a int)", "SELECT 'a\0b'", "SELECT 1 AS \"a\0b\"", "SELECT 1 -- \0"] {
+        let answer = call(&server, "POST", "/v1/sql", &[], &json!({"sql": sql}));
+        assert_eq!(problem(&answer), (400, "22021".to_owned()), "{sql:?}");
+    }
+    assert_eq!(sql(&server, "SELECT 'a b' AS a")["rows"], json!([{"a": "a b"}]));
+}

@@ -131,3 +131,27 @@ async fn a_location_leads_to_the_table_whatever_its_name() {
         assert_eq!((described.status, described.json()["name"].as_str()), (200, Some(name)), "{}", described.text());
     }
 }
+
+#[tokio::test]
+async fn who_changes_a_row_as_it_was_is_told_that_it_has_changed() {
+    let server = server();
+    sql(&server, "CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t VALUES (1, 'first')");
+    let path = "/v1/tables/t/rows/1";
+    let with = |method: &str, headers: &[(&str, &str)], body: Value| call(&server, method, path, headers, &body);
+    let first = with("GET", &[], Value::Null).headers["etag"].clone();
+    let second = with("PATCH", &[("If-Match", &first)], json!({"b": "second"}));
+    assert_eq!(second.status, 200, "{}", second.text());
+    let second = second.headers["etag"].clone();
+    assert_eq!(with("GET", &[], Value::Null).headers["etag"], second);
+    for method in ["PATCH", "DELETE"] {
+        let body = if method == "PATCH" { json!({"b": "lost"}) } else { Value::Null };
+        for (name, tag) in [("If-Match", first.as_str()), ("If-Match", "\"x\""), ("If-None-Match", "*")] {
+            assert_eq!(problem(&with(method, &[(name, tag)], body.clone())).0, 412, "{method} {name}: {tag}");
+        }
+        let once = [("If-Match", first.as_str()), ("Idempotency-Key", "once")];
+        assert_eq!(problem(&with(method, &once, body)).0, 412, "{method}");
+    }
+    assert_eq!(with("GET", &[], Value::Null).json(), json!({"a": 1, "b": "second"}));
+    assert_eq!(with("DELETE", &[("If-Match", &second)], Value::Null).status, 204);
+    assert_eq!(problem(&with("DELETE", &[("If-Match", &second)], Value::Null)).0, 404);
+}

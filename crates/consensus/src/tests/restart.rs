@@ -8,10 +8,10 @@ use bytes::Bytes;
 use perigee_log::Meta;
 use perigee_runtime::Files;
 use perigee_runtime::sim::SimFiles;
-use perigee_types::{LogIndex, Term};
+use perigee_types::{Hlc, LogIndex, Term};
 
-use super::support::{Counting, Recorder, node, numbered, options, start, start_with, term};
-use crate::{Applied, Consensus, ConsensusError, Durability};
+use super::support::{Counting, Recorder, node, numbered, open, options, start, start_with, term};
+use crate::{Applied, Consensus, ConsensusError, Durability, SnapshotPosition, adopt};
 
 async fn fill(consensus: &Consensus, numbers: std::ops::Range<u64>) {
     let term = term(consensus);
@@ -99,6 +99,32 @@ async fn checkpoints_cut_the_log() {
     let recorder = Recorder::from(checkpoint);
     let consensus = start_with(Arc::clone(&files) as _, &recorder, small).await.unwrap();
     assert_eq!(recorder.payloads().len(), 50);
+    consensus.shutdown().await;
+}
+
+#[tokio::test]
+async fn time_goes_on_behind_a_snapshot_whose_log_is_empty() {
+    let files = SimFiles::new();
+    let first = Recorder::default();
+    let consensus = start(Arc::clone(&files) as _, &first).await;
+    fill(&consensus, 0..10).await;
+    let here = first.checkpoint();
+    let ahead = Hlc::from_micros(first.0.lock().entries.last().unwrap().time.micros() + 3_600_000_000);
+    consensus.shutdown().await;
+
+    // What a leader sent whose clock is an hour ahead.
+    let snapshot = Applied { index: LogIndex(here.index.0 + 5), ..here };
+    let (log, _, _) = open(&(Arc::clone(&files) as Arc<dyn Files>), 1 << 20);
+    adopt(&log, &SnapshotPosition { applied: snapshot.clone(), chain_hash: [7; 32] }).unwrap();
+    assert_eq!(log.last(), None);
+    drop(log);
+
+    let second = Recorder::from(snapshot);
+    second.0.lock().start_time = ahead;
+    // It asserts that no entry has an earlier time than the snapshot.
+    let consensus = start(files, &second).await;
+    fill(&consensus, 10..20).await;
+    assert_eq!(second.payloads(), (10..20).map(numbered).collect::<Vec<_>>());
     consensus.shutdown().await;
 }
 

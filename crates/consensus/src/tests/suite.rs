@@ -69,6 +69,9 @@ impl crate::StateMachine for Lenient {
     fn applied(&self) -> crate::Applied {
         self.0.applied()
     }
+    fn time(&self) -> Hlc {
+        self.0.time()
+    }
     fn apply(&mut self, _entry: crate::CommittedEntry) -> Result<crate::Outcome, crate::MachineError> {
         Ok(crate::Outcome::Applied)
     }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use perigee_log::{Log, LogOptions, Meta, Recovery};
 use perigee_runtime::sim::SimFiles;
 use perigee_runtime::{File, FileLock, Files, Runtime};
-use perigee_types::{LogIndex, Term};
+use perigee_types::{Hlc, LogIndex, Term};
 
 use crate::{
     Applied, CommittedEntry, Consensus, ConsensusError, ConsensusOptions, EntryKind, MachineError, Node, Outcome,
@@ -26,6 +26,8 @@ pub(crate) struct Recorder(pub(crate) Arc<Mutex<Recorded>>);
 #[derive(Default)]
 pub(crate) struct Recorded {
     pub(crate) start: Applied,
+    /// Time of the last entry of the checkpoint.
+    pub(crate) start_time: Hlc,
     pub(crate) entries: Vec<CommittedEntry>,
     pub(crate) published: LogIndex,
     pub(crate) fail_at: Option<LogIndex>,
@@ -65,6 +67,11 @@ impl StateMachine for Recorder {
         self.0.lock().start.clone()
     }
 
+    fn time(&self) -> Hlc {
+        let recorded = self.0.lock();
+        recorded.entries.last().map_or(recorded.start_time, |last| last.time)
+    }
+
     fn apply(&mut self, entry: CommittedEntry) -> Result<Outcome, MachineError> {
         let mut recorded = self.0.lock();
         if recorded.fail_at == Some(entry.index) {
@@ -73,7 +80,8 @@ impl StateMachine for Recorder {
         assert!(recorded.panic_at != Some(entry.index), "the test wants it");
         let before = recorded.entries.last().map_or(recorded.start.index, |last| last.index);
         assert_eq!(entry.index, before.next(), "no gap, nothing twice");
-        assert!(recorded.entries.last().is_none_or(|last| last.time < entry.time), "time never runs back");
+        let time = recorded.entries.last().map_or(recorded.start_time, |last| last.time);
+        assert!(time < entry.time, "time never runs back");
         let outcome = if entry.is_fenced() { Outcome::Fenced } else { Outcome::Applied };
         recorded.entries.push(entry);
         Ok(outcome)

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use perigee_plan::ddl::{AlterTable, ColumnDefinition, ColumnType, InheritedColumn, SequenceColumn};
-use perigee_types::catalog::{CatalogChange, Column, ColumnDefault, Index, Object, Table};
+use perigee_plan::ddl::{AlterTable, ColumnDefinition, ColumnType, InheritedColumn, KeyConstraint, SequenceColumn};
+use perigee_types::catalog::{Catalog, CatalogChange, Column, ColumnDefault, Index, Object, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, Value};
 
 use super::Oids;
@@ -323,6 +323,12 @@ impl Session {
             AlterTable::SetTypes(types) => self.set_types(table, types).await,
             AlterTable::AddKey(key) => {
                 let catalog = self.latest_catalog();
+                if let Some(index) = key_of_parent(&catalog, table, key)? {
+                    return match &key.name {
+                        Some(name) if *name != index.name => self.rename_relation(&Object::Index(index), name),
+                        _ => Ok(()),
+                    };
+                }
                 if key.primary {
                     for name in &key.columns {
                         let number = number_of(table, name)?;
@@ -685,4 +691,23 @@ pub(super) fn number_of(table: &Table, name: &str) -> SqlResult<u16> {
             format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
         )
     })
+}
+
+/// The index of a partition that came with its table's key, where a key of its own is to be just that one: dumps give each
+/// partition its key once more, and may call it otherwise.
+fn key_of_parent(catalog: &Catalog, table: &Table, key: &KeyConstraint) -> SqlResult<Option<Arc<Index>>> {
+    if !table.is_partition() {
+        return Ok(None);
+    }
+    let columns = key.columns.iter().map(|name| number_of(table, name)).collect::<SqlResult<Vec<_>>>()?;
+    let found = catalog.indexes_of(table).find(|index| {
+        let is_primary = table.primary_key == Some(index.oid);
+        index.parent.is_some()
+            && index.constraint
+            && index.columns == columns
+            && index.definition.deferral == key.deferral
+            && is_primary == key.primary
+            && (is_primary || key.name.as_ref() == Some(&index.name))
+    });
+    Ok(found.cloned())
 }

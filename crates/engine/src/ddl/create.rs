@@ -290,6 +290,7 @@ impl Session {
             tenant: self.tenant,
             name: name.to_owned(),
             owner,
+            comment: None,
             acl: self.acl_of_new(AclKind::Schema, None),
         };
         self.change(vec![CatalogChange::Put(Object::Schema(Arc::new(schema)))])

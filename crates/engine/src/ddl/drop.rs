@@ -215,7 +215,7 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
                 Object::Type(ty) => {
                     let below = match &ty.kind {
                         TypeKind::Domain(domain) => domain.of.or(domain.base.user_type()),
-                        TypeKind::Enum(_) => None,
+                        TypeKind::Enum(_) | TypeKind::Composite(_) => None,
                     };
                     below.and_then(|oid| gone.get(&oid)).or(gone.get(&ty.schema))
                 }

@@ -188,7 +188,7 @@ fn user_of(catalog: &Catalog, function: &Function) -> Option<String> {
                 TypeKind::Domain(domain) => {
                     domain.checks.iter().map(|check| &check.expression).chain(&domain.default).any(|text| calls(text))
                 }
-                TypeKind::Enum(_) => false,
+                TypeKind::Enum(_) | TypeKind::Composite(_) => false,
             },
             Object::Function(other) => {
                 other.parameters.iter().filter_map(|parameter| parameter.default.as_ref()).any(|text| calls(text))

@@ -88,6 +88,7 @@ impl Session {
                 schema: *schema,
                 name: names::choose(&catalog, *schema, &[], name, "position", "seq"),
                 owner: self.current_role(),
+                comment: None,
                 acl: None,
                 ty: SqlType::Int8,
                 start: 0,

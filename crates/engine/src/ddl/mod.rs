@@ -8,6 +8,7 @@ mod alter;
 mod chunk;
 mod constraint;
 mod create;
+mod database;
 mod drop;
 mod function;
 mod index;
@@ -43,7 +44,8 @@ impl Session {
         match ddl {
             Ddl::CreateExtension { name, if_not_exists } => {
                 let there = format!("extension \"{name}\" already exists");
-                if !if_not_exists {
+                // PostgreSQL has it in each new database too; a script that makes any other finds what it wants.
+                if !if_not_exists && name == "plpgsql" {
                     return Err(SqlError::new(SqlState::DuplicateObject, there));
                 }
                 self.notify(format!("{there}, skipping"));
@@ -62,6 +64,7 @@ impl Session {
                 return Ok(Outcome::Rows(columns, RowStream::ready(prepared.tag, RowBlock::Values(vec![row]))));
             }
             Ddl::Role(change) => Box::pin(self.change_roles(change)).await?,
+            Ddl::Database(change) => Box::pin(self.change_database(change)).await?,
             Ddl::CreateSequence { .. } => self.create_sequence(ddl)?,
             Ddl::CreateType { schema, name, definition } => self.create_type(*schema, name, definition)?,
             Ddl::CreateFunction { replace, function } => self.create_function(function, *replace)?,
@@ -165,7 +168,7 @@ impl Session {
         })
     }
 
-    fn notify(&mut self, text: impl Into<String>) {
+    pub(crate) fn notify(&mut self, text: impl Into<String>) {
         self.notice(Severity::Notice, SqlError::new(SqlState::Warning, text));
     }
 
@@ -203,6 +206,14 @@ impl Session {
             Some(Object::Type(ty)) => {
                 Object::Type(Arc::new(perigee_types::catalog::UserType { comment: text, ..(**ty).clone() }))
             }
+            Some(Object::Sequence(sequence)) => {
+                Object::Sequence(Arc::new(perigee_types::catalog::Sequence { comment: text, ..(**sequence).clone() }))
+            }
+            // An empty comment is none, also for a schema that has one by itself.
+            Some(Object::Schema(schema)) => Object::Schema(Arc::new(perigee_types::catalog::Schema {
+                comment: Some(text.unwrap_or_default()),
+                ..(**schema).clone()
+            })),
             _ => return Err(SqlError::unsupported("COMMENT ON this kind of object")),
         };
         self.change(vec![CatalogChange::Put(object)])
@@ -242,7 +253,7 @@ fn refuse_temporary_types(object: &Object, catalog: &Catalog) -> SqlResult<()> {
         Object::Function(function) => function.user_types().any(is_temporary),
         Object::Type(ty) => match &ty.kind {
             TypeKind::Domain(domain) => domain.of.or(domain.base.user_type()).is_some_and(is_temporary),
-            TypeKind::Enum(_) => false,
+            TypeKind::Enum(_) | TypeKind::Composite(_) => false,
         },
         _ => false,
     };

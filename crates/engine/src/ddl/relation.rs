@@ -35,11 +35,18 @@ impl Session {
             (RelationChange::SetSchema(schema), _) => self.move_relation(&object, *schema),
             (RelationChange::Owner(role), _) => self.own_relation(&object, role),
             (RelationChange::Sequence(clauses), Object::Sequence(sequence)) => self.alter_sequence(sequence, clauses),
+            (RelationChange::AttachIndex(child), Object::Index(parent)) => {
+                // A partition has the indexes of its table from the start.
+                match self.latest_catalog().index(*child) {
+                    Some(child) if child.parent == Some(parent.oid) => Ok(()),
+                    _ => Err(SqlError::unsupported("ATTACH PARTITION of an index that the table's index did not make")),
+                }
+            }
             _ => Err(SqlError::unsupported("this ALTER of this kind of relation")),
         }
     }
 
-    fn rename_relation(&mut self, object: &Object, to: &str) -> SqlResult<()> {
+    pub(super) fn rename_relation(&mut self, object: &Object, to: &str) -> SqlResult<()> {
         let Some((schema, _)) = object.relation_name() else { return Ok(()) };
         let catalog = self.latest_catalog();
         if self.name_is_taken(&catalog, schema, to, false)? {

@@ -122,6 +122,7 @@ impl Session {
             schema,
             name,
             owner: self.current_role(),
+            comment: None,
             acl: self.acl_of_new(AclKind::Sequence, Some(schema)),
             ty,
             start: 1,
@@ -179,7 +180,14 @@ impl Session {
             return refuse("already has a default value");
         }
         let catalog = self.latest_catalog();
-        let name = names::choose(&catalog, table.schema, &[], &table.name, column, "seq");
+        let name = match &clauses.name {
+            Some(name) if catalog.relation(table.schema, name).is_some() => {
+                let text = format!("relation \"{name}\" already exists");
+                return Err(SqlError::new(SqlState::DuplicateTable, text));
+            }
+            Some(name) => name.clone(),
+            None => names::choose(&catalog, table.schema, &[], &table.name, column, "seq"),
+        };
         let base = self.new_sequence(Oids::new(&catalog).next(), table.schema, name, found.ty.clone());
         let base = Sequence { owned_by: Some((table.oid, number)), ..base };
         let sequence = Arc::new(defined(base, clauses, true)?);

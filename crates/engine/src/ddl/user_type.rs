@@ -11,7 +11,7 @@ use perigee_types::catalog::{
     Catalog, CatalogChange, Check, ColumnDefault, Domain, Index, Object, Table, TypeKind, UserType, View,
 };
 use perigee_types::enum_type::EnumType;
-use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
+use perigee_types::{CompositeType, Oid, SqlError, SqlResult, SqlState, SqlType};
 
 use super::Oids;
 use crate::session::Session;
@@ -27,6 +27,10 @@ impl Session {
             TypeDefinition::Enum(labels) => {
                 let labels: Vec<_> = labels.iter().map(|label| (oids.next(), label.clone())).collect();
                 TypeKind::Enum(Arc::new(EnumType::new(oid, array, name, &labels)?))
+            }
+            TypeDefinition::Composite(attributes) => {
+                let (name, attributes) = (name.to_owned(), attributes.clone());
+                TypeKind::Composite(Arc::new(CompositeType { oid, array, relation: oids.next(), name, attributes }))
             }
             TypeDefinition::Domain { base, of, default, not_null, checks } => {
                 let mut domain = Domain {
@@ -56,6 +60,7 @@ impl Session {
         let of = match &old.kind {
             TypeKind::Enum(of) => of,
             TypeKind::Domain(_) => return self.alter_domain(&catalog, new, action).await,
+            TypeKind::Composite(_) => return self.alter_composite(new, action),
         };
         match action {
             AlterType::AddValue { label, if_not_exists, place } => {
@@ -96,6 +101,21 @@ impl Session {
             }
             _ => Ok(()),
         }
+    }
+
+    fn alter_composite(&mut self, mut new: UserType, action: &AlterType) -> SqlResult<()> {
+        match action {
+            AlterType::Owner(role) => {
+                new.owner = self.latest_catalog().role(role).map(|role| role.oid).ok_or_else(|| {
+                    SqlError::new(SqlState::UndefinedObject, format!("role \"{role}\" does not exist"))
+                })?;
+            }
+            AlterType::AddValue { .. } | AlterType::RenameValue { .. } => {
+                return Err(SqlError::new(SqlState::WrongObjectType, format!("{} is not an enum", new.name)));
+            }
+            _ => return Err(SqlError::unsupported("ALTER TYPE of a composite type, other than its owner,")),
+        }
+        self.change(vec![CatalogChange::Put(Object::Type(Arc::new(new)))])
     }
 
     async fn alter_domain(&mut self, catalog: &Catalog, mut new: UserType, action: &AlterType) -> SqlResult<()> {

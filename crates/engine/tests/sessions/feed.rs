@@ -181,6 +181,42 @@ async fn what_a_savepoint_took_back_is_said_to_be_unknown() {
     assert!(copy.unknown);
 }
 
+/// Rows, and ends of transactions, that come in pieces.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_feed_puts_large_entries_together() {
+    let mut node = Node::start().await;
+    let mut client = node.client().await;
+    let mut other = node.client().await;
+    client.ok("create table t (k int8 primary key, v text); create table other (k int8 primary key, v text)").await;
+    let oid = table(&mut client, "t").await;
+    let large = |k: i32, letter: char| format!("insert into t values ({k}, repeat('{letter}', {}))", 1_100_000 * k);
+    client.ok(&large(1, 'a')).await;
+    client.ok("begin").await;
+    client.ok(&large(2, 'b')).await;
+    client.ok("insert into t values (10, 'small')").await;
+    other.ok("insert into other values (1, repeat('o', 2000000))").await;
+    client.ok(&large(3, 'c')).await;
+    client.ok("commit").await;
+    client.ok(&format!("begin; {}; rollback", large(4, 'd'))).await;
+    client.ok("update t set v = v || 'e' where k <= 2").await;
+    client.ok("update t set v = repeat('f', 2000000) where k = 10").await;
+    client.ok("delete from t where k = 3").await;
+    // The end of the transaction is what is large, and its rows come with it.
+    client
+        .ok(&format!(
+            "begin; insert into t values (11, 'beside'); comment on table other is '{}'",
+            "x".repeat(1_500_000)
+        ))
+        .await;
+    client.ok("commit").await;
+    compare(&node.engine, &mut client, oid, "t").await;
+    drop((client, other));
+    node = node.restart(false).await;
+    let mut client = node.client().await;
+    compare(&node.engine, &mut client, oid, "t").await;
+    assert_eq!(client.rows("select length(obj_description('other'::regclass, 'pg_class'))").await, ["1500000"]);
+}
+
 /// A log of which the beginning is gone.
 struct CutLog;
 

@@ -36,6 +36,9 @@ async fn what_a_statement_holds_is_bounded() {
     let wide = "select g, repeat('x', 10000) from generate_series(1, 5000) as s (g)";
     assert_eq!(a.fails(&format!("insert into t {wide} on conflict do nothing")).await, SqlState::OutOfMemory);
     a.ok(&format!("insert into t {wide}")).await;
+    // An UPDATE holds the new rows, and of the old ones the keys.
+    assert_eq!(a.fails("update t set text = text || 'y'").await, SqlState::OutOfMemory);
+    assert_eq!(a.ok("update t set text = text || 'y' where id <= 2500").await, "UPDATE 2500");
     assert_eq!(a.ok("delete from t").await, "DELETE 5000");
 }
 
@@ -68,6 +71,22 @@ async fn many_key_shares_stay_shares() {
     assert_eq!(b.fails("delete from p where id = 3").await, SqlState::LockNotAvailable);
     b.ok("delete from p where id = 60000").await;
     a.ok("commit").await;
+}
+
+/// They would take as much memory as there are rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_key_shares_than_there_is_memory_for_take_the_table() {
+    let node = Node::start().await;
+    let (mut a, mut b) = (node.client().await, node.client().await);
+    a.ok("create table p (id int primary key, n int default 0)").await;
+    a.ok("create table c (p int references p)").await;
+    a.ok("insert into p select g from generate_series(1, 70000) as s (g)").await;
+    a.ok("begin; insert into c select g from generate_series(1, 70000) as s (g)").await;
+    b.ok("set lock_timeout = '100ms'").await;
+    assert_eq!(b.fails("update p set n = 1 where id = 3").await, SqlState::LockNotAvailable);
+    a.ok("commit").await;
+    b.ok("update p set n = 1 where id = 3").await;
+    assert_eq!(b.rows("select count(*) from c").await, ["70000"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

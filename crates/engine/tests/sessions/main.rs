@@ -10,6 +10,7 @@ mod feed;
 mod histories;
 mod indexes;
 mod isolation;
+mod large;
 mod limits;
 mod node;
 mod notify;

@@ -70,6 +70,40 @@ async fn workers_share_a_queue_without_taking_a_job_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_statement_takes_a_job() {
+    let node = Node::start().await;
+    let mut a = node.client().await;
+    a.ok("create table job (id int primary key, done int not null default 0)").await;
+    a.ok("insert into job select g from generate_series(1, 60) as s (g)").await;
+    let mut workers = Vec::new();
+    for place in 0..4 {
+        let mut client = node.client().await;
+        workers.push(tokio::spawn(async move {
+            // The even ones leave out what is locked, the others wait for it.
+            let skip = if place % 2 == 0 { "skip locked" } else { "" };
+            let sql = format!(
+                "update job set done = done + 1 where id in \
+                 (select id from job where done = 0 order by id for update {skip} limit 2) returning id"
+            );
+            let mut taken = 0;
+            loop {
+                let ids = client.rows(&sql).await.len();
+                taken += ids;
+                if ids == 0 && client.rows("select count(*) from job where done = 0").await == ["0"] {
+                    return taken;
+                }
+            }
+        }));
+    }
+    let mut all = 0;
+    for worker in workers {
+        all += worker.await.unwrap();
+    }
+    assert_eq!(all, 60);
+    assert_eq!(a.rows("select min(done), max(done) from job").await, ["1|1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shares_go_together_and_keep_writers_out() {
     let node = Node::start().await;
     let (mut a, mut b) = (node.client().await, node.client().await);
@@ -155,4 +189,43 @@ async fn a_savepoint_takes_back_what_was_staged_behind_it() {
     assert_eq!(a.rows("select count(*) from t").await, ["5002"]);
     assert_eq!(a.rows("select pad from t where id = 1").await, ["kept"]);
     a.ok("insert into t values (10005, 'free again'), (20005, 'free again')").await;
+}
+
+/// Statements that want the same rows of several partitions wait for each other, and none is the victim of a deadlock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_over_partitions_lock_in_one_order() {
+    let node = Node::start().await;
+    let mut a = node.client().await;
+    a.ok("create table p (id int, n int, primary key (id)) partition by hash (id)").await;
+    for part in 0..6 {
+        a.ok(&format!("create table p{part} partition of p for values with (modulus 6, remainder {part})")).await;
+    }
+    // Several chunks in each.
+    for from in 0..4 {
+        a.ok(&format!("insert into p select g * 4 + {from}, 0 from generate_series(1, 2000) g")).await;
+    }
+    a.ok("create table keyless (id int, n int) partition by hash (id)").await;
+    a.ok("create table keyless0 partition of keyless for values with (modulus 2, remainder 0)").await;
+    a.ok("create table keyless1 partition of keyless for values with (modulus 2, remainder 1)").await;
+    a.ok("insert into keyless select g, 0 from generate_series(1, 500) g").await;
+    let statements = [
+        "update p set n = n + 1 where id % 40 < 3",
+        "select id from p where id % 40 < 3 for update",
+        "merge into p using (select id from p where id % 40 < 3) s on p.id = s.id when matched then update set n = n + 1",
+        "begin; delete from p where id % 40 = 1; rollback",
+        "update keyless set n = n + 1",
+    ];
+    let mut workers = Vec::new();
+    for worker in 0..6 {
+        let mut client = node.client().await;
+        workers.push(tokio::spawn(async move {
+            for round in 0..15 {
+                client.ok(statements[(worker + round) % statements.len()]).await;
+            }
+        }));
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    assert_eq!(a.rows("select count(*), sum(n) from keyless").await, ["500|9000"]);
 }

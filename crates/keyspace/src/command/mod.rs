@@ -17,7 +17,7 @@ mod string;
 mod walk;
 mod zset;
 
-pub use server::{KEY_BYTES_MAX, Once, REPLY_BYTES_MAX, REST};
+pub use server::{GRPC, KEY_BYTES_MAX, Once, REPLY_BYTES_MAX, REST};
 
 use std::sync::LazyLock;
 

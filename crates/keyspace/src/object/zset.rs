@@ -185,6 +185,7 @@ impl ZSet {
 
     /// Gives a member a score, which must not be NaN; says which it had.
     pub fn insert(&mut self, member: &[u8], score: f64, limits: ZSetLimits) -> Option<f64> {
+        self.expect(member, limits);
         let old = match &mut self.form {
             Form::Small(slots) => {
                 // A listpack knows no negative zero.
@@ -200,14 +201,14 @@ impl ZSet {
         if old.is_none() {
             self.bytes += member.len();
         }
-        self.grow(limits, member.len());
         old
     }
 
-    /// Leaves the small form where a limit is passed. There is no way back.
-    fn grow(&mut self, limits: ZSetLimits, member_bytes: usize) {
+    /// Leaves the small form before a new member would pass a limit: its score is kept as it is given. There is no way back.
+    fn expect(&mut self, member: &[u8], limits: ZSetLimits) {
         if let Form::Small(slots) = &mut self.form
-            && (slots.len() > limits.entries || member_bytes > limits.member_bytes)
+            && (slots.len() >= limits.entries || member.len() > limits.member_bytes)
+            && !slots.iter().any(|slot| *slot.member == *member)
         {
             self.form = Form::Large(Box::new(Large::new(std::mem::take(slots))));
         }

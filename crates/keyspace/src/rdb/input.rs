@@ -4,9 +4,12 @@ use std::borrow::Cow;
 
 use super::lzf;
 
-/// What is left of a body. Everything gives `None` behind its end.
+/// Bytes that the packed strings of a body may have in all once they are unpacked: a short body may stand for very many.
+const UNPACKED_BYTES_MAX: usize = 1 << 30;
+
+/// What is left of a body, and bytes that were unpacked of it. Everything gives `None` behind its end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Input<'a>(pub(super) &'a [u8]);
+pub(super) struct Input<'a>(pub(super) &'a [u8], usize);
 
 /// A length, or how a string is written instead.
 enum Length {
@@ -15,6 +18,10 @@ enum Length {
 }
 
 impl<'a> Input<'a> {
+    pub(super) fn new(body: &'a [u8]) -> Self {
+        Self(body, 0)
+    }
+
     pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
@@ -70,6 +77,7 @@ impl<'a> Input<'a> {
             Length::Special(3) => {
                 let packed = usize::try_from(self.number()?).ok()?;
                 let length = usize::try_from(self.number()?).ok()?;
+                self.1 = self.1.checked_add(length).filter(|unpacked| *unpacked <= UNPACKED_BYTES_MAX)?;
                 lzf::decompress(self.take(packed)?, length).map(Cow::Owned)
             }
             Length::Special(_) => None,

@@ -43,7 +43,7 @@ pub(super) struct Listpack<'a> {
 
 impl<'a> Listpack<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
-        let mut input = Input(bytes);
+        let mut input = Input::new(bytes);
         let total = u32::from_le_bytes(input.array()?);
         input.take(2)?;
         (total as usize == bytes.len()).then_some(Self { input, is_over: false })

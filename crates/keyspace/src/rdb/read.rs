@@ -12,7 +12,7 @@ use crate::object::{Hash, HashLimits, List, ListLimits, Object, Set, SetLimits, 
 
 /// A value with nothing behind it; an empty object is none.
 pub(super) fn read(body: &[u8], state: &State, now: i64) -> Option<Value> {
-    let mut input = Input(body);
+    let mut input = Input::new(body);
     let kind = input.byte()?;
     let value = match kind {
         kind::STRING => Str::new(&input.string()?).into_value(),

@@ -31,7 +31,7 @@ fn read_id(input: &mut Input<'_>) -> Option<Id> {
 }
 
 fn read_raw_id(bytes: &[u8]) -> Option<Id> {
-    let mut input = Input(bytes);
+    let mut input = Input::new(bytes);
     let id = Id { ms: u64::from_be_bytes(input.array()?), seq: u64::from_be_bytes(input.array()?) };
     input.is_empty().then_some(id)
 }

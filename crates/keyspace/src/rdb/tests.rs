@@ -220,3 +220,26 @@ proptest! {
         let _ = restore(&sealed(&body), &crate::State::default(), 1);
     }
 }
+
+#[test]
+fn a_payload_that_unpacks_to_more_than_memory_is_refused() {
+    // A zero, and copies of it, 264 at a time.
+    let payload = |copies: usize| {
+        let mut packed = vec![0, 0];
+        (0..copies).for_each(|_| packed.extend([0xe0, 0xff, 0]));
+        let mut payload = vec![kind::STRING, 0xc3];
+        for length in [packed.len(), 1 + 264 * copies] {
+            payload.push(0x80);
+            payload.extend(u32::try_from(length).unwrap().to_be_bytes());
+        }
+        payload.extend(packed);
+        payload.extend(10_u16.to_le_bytes());
+        let checksum = crc::crc64(&payload);
+        payload.extend(checksum.to_le_bytes());
+        payload
+    };
+    let mut twin = Twin::new();
+    assert_eq!(restore_into(&mut twin, &payload(10)), "OK");
+    twin.check("STRLEN k => 2641");
+    assert_eq!(restore_into(&mut twin, &payload((1 << 30) / 264 + 1)), "(error) ERR Bad data format");
+}

@@ -19,7 +19,7 @@ pub(super) struct Ziplist<'a> {
 
 impl<'a> Ziplist<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
-        let mut input = Input(bytes);
+        let mut input = Input::new(bytes);
         let total = u32::from_le_bytes(input.array()?);
         input.take(6)?;
         (total as usize == bytes.len()).then_some(Self { input, is_over: false })
@@ -70,7 +70,7 @@ impl<'a> Iterator for Ziplist<'a> {
 
 /// The integers of an intset.
 pub(super) fn intset(bytes: &[u8]) -> Option<impl Iterator<Item = i64>> {
-    let mut input = Input(bytes);
+    let mut input = Input::new(bytes);
     let width = u32::from_le_bytes(input.array()?) as usize;
     let count = u32::from_le_bytes(input.array()?) as usize;
     if !matches!(width, 2 | 4 | 8) || count.checked_mul(width) != Some(input.0.len()) {

@@ -28,6 +28,8 @@ pub(super) struct Host<'h, 'w> {
     last_error: Option<String>,
     /// By how many bytes its calls have made strings longer than what they were given.
     grown: u64,
+    /// Bytes that its calls have written once more, or unpacked, about.
+    copied: usize,
     /// Why the node must stop.
     pub(super) fault: Option<StorageFault>,
 }
@@ -35,6 +37,8 @@ pub(super) struct Host<'h, 'w> {
 /// How far a script may make strings longer by naming places in them: a unit of commands is asked for that before it is logged, and
 /// nobody knows what a script will do.
 const GROWN_BYTES_MAX: u64 = 128 << 20;
+/// The same of bytes that commands write which copy what keys hold: two short calls in a loop would fill any memory.
+const COPIED_BYTES_MAX: usize = 1 << 30;
 
 /// The arguments of a call as bytes.
 pub(super) fn words(lua: &Lua, args: &MultiValue) -> Result<Vec<Bytes>, String> {
@@ -132,6 +136,7 @@ impl<'h, 'w> Host<'h, 'w> {
             has_read: false,
             last_error: None,
             grown: 0,
+            copied: 0,
             fault: None,
         }
     }
@@ -255,7 +260,12 @@ impl<'h, 'w> Host<'h, 'w> {
             self.writer.effects.keep_args(self.writer.context.db.number, words);
         }
         let reply = match run_command(self.writer, self.load, spec, words) {
-            Ok(Ran::Reply(reply)) => reply,
+            Ok(Ran::Reply(reply)) => {
+                if spec.name == "restore" {
+                    self.copied = self.copied.saturating_add(words.get(1).map_or(0, |key| self.bytes_of(key)));
+                }
+                reply
+            }
             Ok(Ran::Block(block)) => block.otherwise,
             Err(fault) => {
                 self.fault = Some(fault);
@@ -301,6 +311,9 @@ impl<'h, 'w> Host<'h, 'w> {
                 return Err("OOM command not allowed when used memory > 'maxmemory'.".to_owned());
             }
         }
+        if matches!(spec.grows, Growth::Copies) || spec.name == "restore" {
+            self.copy(spec, words)?;
+        }
         let refuse = if self.has_written { Refuse::empty() } else { self.writer.context.refuse };
         if refuse.contains(Refuse::REPLICAS) && spec.flags.contains(Flags::WRITE) {
             return Err(super::NO_REPLICAS.to_owned());
@@ -309,6 +322,30 @@ impl<'h, 'w> Host<'h, 'w> {
             return Err("OOM command not allowed when used memory > 'maxmemory'.".to_owned());
         }
         Ok(())
+    }
+
+    /// Counts what a command copies; an error where that is too much.
+    fn copy(&mut self, spec: &'static Spec, words: &[Bytes]) -> Result<(), String> {
+        let keys = spec.keys_of(words);
+        // One key alone is read: SORT without STORE.
+        for (at, _) in keys.iter().filter(|_| keys.len() > 1) {
+            let key = &words[*at];
+            if let Err(fault) = ensure(self.writer.state, self.load, self.writer.context.db, key) {
+                self.fault = Some(fault);
+                return Err("ERR the node stops".to_owned());
+            }
+            self.copied = self.copied.saturating_add(self.bytes_of(key));
+        }
+        if self.copied > COPIED_BYTES_MAX {
+            return Err("OOM command not allowed when used memory > 'maxmemory'.".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Bytes of what a key holds that is in memory, about: the same on every node.
+    fn bytes_of(&self, key: &[u8]) -> usize {
+        let entry = self.writer.entry(key).ok().flatten();
+        entry.and_then(|entry| entry.value.as_ref()).map_or(0, crate::object::Value::memory)
     }
 
     fn own(&mut self, name: &str, words: &[Bytes]) -> Result<Reply, String> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use perigee_storage::store::ContentSum;
 use perigee_types::Oid;
 use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
 
@@ -183,6 +184,22 @@ impl ScriptStore {
     pub fn function_never_writes(&self, tenant: Oid, name: &[u8]) -> bool {
         let function = self.tenant(tenant).and_then(|tenant| tenant.function(name));
         function.is_some_and(|(_, _, function)| function.flags.contains(ScriptFlags::NO_WRITES))
+    }
+
+    /// Over the libraries of functions. Scripts are no part of it: they are forgotten by how they are used.
+    pub(crate) fn library_sum(&self) -> ContentSum {
+        let mut sum = ContentSum::default();
+        let mut bytes = Vec::new();
+        for (oid, tenant) in &self.tenants {
+            for (name, library) in &tenant.libraries {
+                bytes.clear();
+                put_varint(u64::from(oid.0), &mut bytes);
+                put_bytes(name, &mut bytes);
+                put_bytes(&library.code.text, &mut bytes);
+                sum.add(&bytes);
+            }
+        }
+        sum
     }
 
     /// How many scripts, libraries and functions there are.

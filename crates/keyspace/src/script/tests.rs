@@ -44,6 +44,30 @@ fn replies_and_values() {
 }
 
 #[test]
+fn calls_may_give_many_values() {
+    Twin::new().check(
+        r#"EVAL "local t = {} for i = 1, 7000 do t[i] = i end return #{pcall(unpack, t)}" 0 => 7001
+           EVAL "local t = {} for i = 1, 7000 do t[i] = i end return #{xpcall(function() return unpack(t) end, error)}" 0 => 7001
+           EVAL "local t = {} for i = 1, 7000 do t[i] = i end return #{coroutine.resume(coroutine.create(unpack), t)}" 0 => 7001
+           EVAL "local function f() return pcall(f) end return f()" 0 => 1"#,
+    );
+}
+
+#[test]
+fn a_script_copies_so_much() {
+    let mut twin = Twin::new();
+    twin.run(&["SET", "large", &"x".repeat(64 << 20)]);
+    let copies = twin.line("EVAL \"for i = 1, 100 do redis.call('copy', 'large', 'c' .. i) end\" 0");
+    assert!(copies.starts_with("(error) OOM command not allowed when used memory > 'maxmemory'. script: "), "{copies}");
+    twin.check(
+        r#"EXISTS c14 => 1
+           EXISTS c17 => 0
+           RPUSH l 2 1
+           EVAL "for i = 1, 100 do redis.call('sort', 'l', 'store', 'd' .. i) end return redis.call('lrange', 'd100', 0, -1)" 0 => ["1", "2"]"#,
+    );
+}
+
+#[test]
 fn replies_of_resp3() {
     let mut twin = Twin::new();
     twin.check(

@@ -102,11 +102,20 @@ impl Connection {
     /// Connects, and looks that somebody is let in.
     pub(super) async fn open(node: &NodePlace, database: Option<String>) -> Result<Self, Failure> {
         let sql = Sql::connect(&node.address, &access(node)).await.map_err(failure)?;
+        Self::over(sql, node.address.clone(), node.user.clone(), database).await
+    }
+
+    /// Over what is connected to the node at `address`.
+    pub(super) async fn over(
+        sql: Sql,
+        address: String,
+        user: Option<String>,
+        database: Option<String>,
+    ) -> Result<Self, Failure> {
         let database = database.unwrap_or_default();
-        let (address, user) = (node.address.clone(), node.user.clone());
         let mut connection = Self { sql, address, user, database, transaction: None, has_failed: false };
         let asked = connection.rows("SELECT 1").await;
-        asked.map_err(|failure| Failure::Refused(format!("{}: {failure}", node.address)))?;
+        asked.map_err(|failure| Failure::Refused(format!("{}: {failure}", connection.address)))?;
         Ok(connection)
     }
 
@@ -232,7 +241,7 @@ fn is_word(sql: &str, word: &str) -> bool {
     behind(sql.trim_start(), word).is_some()
 }
 
-fn begins_transaction(sql: &str) -> bool {
+pub(super) fn begins_transaction(sql: &str) -> bool {
     let sql = sql.trim_start();
     is_word(sql, "begin") || behind(sql, "start").is_some_and(|rest| is_word(rest, "transaction"))
 }

@@ -5,6 +5,7 @@
 //!   connection the node, the database, the transaction that is open
 //!   script     where statements end
 //!   commands   what begins with a backslash
+//!   queue      statements that wait for a node in a file
 //!   output     results as tables, JSON and CSV
 //!   prompt     a person: history, completion
 //!     editor   one line on a terminal
@@ -15,11 +16,16 @@ mod connection;
 mod editor;
 mod output;
 mod prompt;
+mod queue;
 mod script;
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 
-use crate::cli::ClientArguments;
+use perigee_api::client::{Access, Sql, connect_within};
+use tokio::io::DuplexStream;
+
+use crate::admin_command::failure;
+use crate::cli::{ClientArguments, ScriptArguments};
 use crate::client::commands::Outcome;
 use crate::client::connection::{Connection, SqlFailure};
 use crate::client::output::Output;
@@ -28,13 +34,42 @@ use crate::failure::Failure;
 
 /// Runs what `-e` and `-f` say, in their order by kind; else what standard input says.
 pub(crate) fn run(arguments: &ClientArguments) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    if let Some(path) = &arguments.queue {
+        return queue::run(arguments, path, &threads()?);
+    }
+    let database = arguments.script.database.clone();
+    over(async { Connection::open(&arguments.node(), database).await }, &arguments.script)
+}
+
+/// The same at a node in this process, over connections that `open` makes.
+pub(crate) fn run_within(
+    open: impl Fn() -> DuplexStream + Send + Sync + 'static,
+    name: &str,
+    arguments: &ScriptArguments,
+) -> Result<(), Failure> {
+    let connected = async {
+        let channel = connect_within(open).await.map_err(failure)?;
+        let sql = Sql::over(channel, &Access::default()).map_err(failure)?;
+        Connection::over(sql, name.to_owned(), None, arguments.database.clone()).await
+    };
+    over(connected, arguments)
+}
+
+fn threads() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
-        .map_err(|error| Failure::fatal(format!("cannot start threads: {error}")))?;
+        .map_err(|error| Failure::fatal(format!("cannot start threads: {error}")))
+}
+
+fn over(
+    connection: impl Future<Output = Result<Connection, Failure>>,
+    arguments: &ScriptArguments,
+) -> Result<(), Failure> {
+    let runtime = threads()?;
     let mut client = Client {
-        connection: runtime.block_on(Connection::open(&arguments.node(), arguments.database.clone()))?,
+        connection: runtime.block_on(connection)?,
         output: Output::new(arguments.format, arguments.rows_max),
         timing: arguments.timing,
         runtime,

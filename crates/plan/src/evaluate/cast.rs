@@ -1,5 +1,6 @@
 //! Casts between types, as PostgreSQL's assignment and explicit casts do them.
 
+use perigee_types::coded::{Bits, CodedType, hstore};
 use perigee_types::network::{AddressType, Network};
 use perigee_types::numeric::Numeric;
 use perigee_types::sql_type::short_numeric;
@@ -25,6 +26,11 @@ pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings
             from_jsonb(&value, to, settings)
         }
         _ if is_text(to) => to_text(value, from, to, explicit, &settings),
+        // A cast makes as many bits as are declared; text that is assigned must have them.
+        SqlType::Coded(of @ (CodedType::Bit(_) | CodedType::VarBit(_))) if explicit && is_text(from) => match &value {
+            Value::Text(text) => of.fit(of.without_modifier().parse(text)?, true).map(Value::Bytea),
+            _ => Err(no_cast(from, to)),
+        },
         // Text goes through the type's input function.
         _ if is_text(from) => match &value {
             Value::Text(text) => text::parse_with(text, to, &settings),
@@ -35,6 +41,28 @@ pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings
             (Value::Bytea(kept), SqlType::Address(from_type)) => {
                 to_address(kept, *from_type, *to_type).map(Value::Bytea).ok_or_else(|| no_cast(from, to))
             }
+            _ => Err(no_cast(from, to)),
+        },
+        SqlType::Composite(to_type) => match (value, from) {
+            (Value::Array(values), SqlType::Record(fields)) if fields.len() == to_type.attributes.len() => {
+                let pairs = values.into_iter().zip(fields).zip(&to_type.attributes);
+                let values = pairs.map(|((value, (_, from)), (_, to))| cast(value, from, to, explicit, settings));
+                Ok(Value::Bytea(to_type.encode(&values.collect::<SqlResult<Vec<_>>>()?)))
+            }
+            (value @ Value::Bytea(_), SqlType::Composite(from_type)) if from_type.oid == to_type.oid => Ok(value),
+            _ => Err(no_cast(from, to)),
+        },
+        SqlType::Coded(to_type) => to_coded(&value, from, *to_type, explicit),
+        SqlType::Int4 | SqlType::Int8 if matches!(from, SqlType::Coded(CodedType::Bit(_))) => match &value {
+            Value::Bytea(kept) => {
+                let width = if *to == SqlType::Int4 { 32 } else { 64 };
+                let number = Bits::decode(kept).to_integer(width).ok_or_else(|| out_of_range(to))?;
+                integer(number, to)
+            }
+            _ => Err(no_cast(from, to)),
+        },
+        SqlType::Json | SqlType::Jsonb if matches!(from, SqlType::Coded(CodedType::Hstore)) => match &value {
+            Value::Bytea(kept) => text::parse_with(&hstore::to_json(kept), to, &settings),
             _ => Err(no_cast(from, to)),
         },
         SqlType::Timetz(_) => to_timetz(&value, from, &settings)
@@ -182,6 +210,25 @@ fn to_text(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings:
         None => &text,
     };
     Ok(Value::Text(text::check_text(cut, to)?.into_owned()))
+}
+
+/// Bits with the length that is declared, the lowest bits of a number, or a value of the same type.
+fn to_coded(value: &Value, from: &SqlType, to: CodedType, explicit: bool) -> SqlResult<Value> {
+    let is_bits = |ty: CodedType| matches!(ty, CodedType::Bit(_) | CodedType::VarBit(_));
+    let refused = || no_cast(from, &SqlType::Coded(to));
+    match (value, from) {
+        (Value::Bytea(kept), SqlType::Coded(of)) if is_bits(*of) && is_bits(to) => {
+            to.fit(kept.clone(), explicit).map(Value::Bytea)
+        }
+        (Value::Bytea(_), SqlType::Coded(of)) if *of == to => Ok(value.clone()),
+        (_, SqlType::Int4 | SqlType::Int8) if explicit => match (value.as_i64(), to) {
+            (Some(number), CodedType::Bit(length)) => {
+                Ok(Value::Bytea(Bits::of_integer(number, length.unwrap_or(1) as usize).encode()))
+            }
+            _ => Err(refused()),
+        },
+        _ => Err(refused()),
+    }
 }
 
 /// A vector as one of so many dimensions, or an array of numbers as a vector; `None` where there is no such cast.

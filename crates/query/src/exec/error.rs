@@ -102,6 +102,9 @@ pub fn cold_error(error: &ColdError) -> SqlError {
 }
 
 fn object_store_error(error: &object_store::Error) -> SqlError {
+    if let Some(error) = std::error::Error::source(error).and_then(|source| source.downcast_ref::<ColdError>()) {
+        return cold_error(error);
+    }
     SqlError::new(SqlState::IoError, format!("the object store of cold rows cannot be used: {error}"))
 }
 
@@ -113,7 +116,7 @@ fn parquet_error(error: &parquet::errors::ParquetError) -> SqlError {
     }
     let text = error.to_string();
     // What DataFusion's reader of footers says of the store comes as text.
-    if text.contains("Object Store error") {
+    if text.contains("Object Store error") && !text.contains(" is damaged: ") {
         return SqlError::new(SqlState::IoError, format!("the object store of cold rows cannot be used: {text}"));
     }
     SqlError::new(SqlState::DataCorrupted, format!("a cold file is damaged: {text}"))
@@ -330,6 +333,10 @@ fn execution_error(message: &str) -> SqlError {
     }
     if has("Can't cast value") {
         return conversion(&text);
+    }
+    // `a.b` where no table is called a, but a column that has no fields.
+    if has("Cannot access field at argument") {
+        return SqlError::new(SqlState::UndefinedTable, "missing FROM-clause entry for table");
     }
     if has("Overflow") || has("overflow") || has("out of range") || has("too large to store in a Decimal") {
         return SqlError::new(SqlState::NumericValueOutOfRange, "numeric field overflow").detail(text);

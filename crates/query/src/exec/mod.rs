@@ -19,10 +19,12 @@
 //! - `asof`: ASOF JOIN
 //! - `one_by_one`: conditions of filters that guard later ones
 //! - `subplan`: subqueries that depend on outer rows
+//! - `subquery_order`: ORDER BY of subqueries in FROM
 //! - [`stream`]: batches on their way to the caller
 //! - [`explain`]: plans as text
 //! - [`error`]: DataFusion's errors as SQLSTATEs
 
+mod aggregate_keys;
 pub(crate) mod asof;
 mod bind;
 mod cooperative;
@@ -43,6 +45,7 @@ mod scan;
 mod sort_keys;
 pub mod stream;
 mod subplan;
+mod subquery_order;
 pub mod system;
 mod table;
 mod template;
@@ -74,8 +77,8 @@ pub(crate) use type_names::{watch as watch_types, with_types};
 pub(crate) use type_planner::domain_of;
 pub use type_planner::sql_type_of;
 pub use view::{
-    AdvisoryLock, ClusterMember, ClusterState, CompatGap, KeysView, NamedStatement, ReadView, SessionActivity,
-    SessionFacts, SessionServices, SessionSignal,
+    AdvisoryLock, ClusterMember, ClusterState, CompatGap, KeysView, NamedStatement, QueryStatistics, ReadView,
+    SessionActivity, SessionFacts, SessionServices, SessionSignal,
 };
 
 #[cfg(test)]

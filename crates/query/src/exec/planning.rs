@@ -11,19 +11,24 @@ use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
+};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{NullOrdering, ParserOptions};
 use parking_lot::Mutex;
-use perigee_types::catalog::{Catalog, Continuous, Materialized, Object, TEMPORARY_PREFIX, Table, View};
+use perigee_types::catalog::{Catalog, Continuous, Materialized, Object, Sequence, TEMPORARY_PREFIX, Table, View};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, TableId, TenantId};
 
 use super::error::{from_sql, sql_error};
 use super::system::SystemTables;
 use super::table::{CatalogTable, LATEST_MARK, NewestOf, Shape};
 use super::template;
+use crate::pg_catalog::{SEQUENCE_CALLED, SEQUENCE_VALUE};
 
 /// System tables that hold passwords: only superusers read them.
 pub const RESTRICTED: &[(Oid, &str)] = &[(Oid(1260), "pg_authid"), (Oid(12_005), "pg_shadow")];
@@ -195,7 +200,7 @@ impl<'a> Planning<'a> {
                 Err(SqlError::new(SqlState::WrongObjectType, format!("cannot open relation \"{name}\""))
                     .detail("This operation is not supported for indexes."))
             }
-            Some(Object::Sequence(_)) => Err(SqlError::unsupported(format_args!("SELECT from sequence \"{name}\""))),
+            Some(Object::Sequence(sequence)) => self.sequence(sequence).map(Some),
             _ => Ok(None),
         }
     }
@@ -206,6 +211,22 @@ impl<'a> Planning<'a> {
         self.reads.lock().insert(view.oid);
         let plan = planner.plan_continuous(view, continuous)?;
         Ok(provider_as_source(Arc::new(ViewTable::new(plan, None))))
+    }
+
+    /// A sequence as a relation of one row.
+    fn sequence(&self, sequence: &Sequence) -> SqlResult<Arc<dyn TableSource>> {
+        self.reads.lock().insert(sequence.oid);
+        let of = |function: &str, column: &str| {
+            let known = self.state.scalar_functions().get(function).cloned();
+            let function = known.ok_or_else(|| SqlError::internal("a function over sequences is not there"))?;
+            let oid = Expr::Literal(ScalarValue::UInt32(Some(sequence.oid.0)), None);
+            Ok::<_, SqlError>(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![oid])).alias(column))
+        };
+        // The log keeps the values themselves: none are logged ahead.
+        let ahead = Expr::Literal(ScalarValue::Int64(Some(0)), None).alias("log_cnt");
+        let columns = [of(SEQUENCE_VALUE, "last_value")?, ahead, of(SEQUENCE_CALLED, "is_called")?];
+        let plan = LogicalPlanBuilder::empty(true).project(columns).and_then(LogicalPlanBuilder::build);
+        Ok(provider_as_source(Arc::new(ViewTable::new(plan.map_err(sql_error)?, None))))
     }
 
     fn view(&self, view: &View) -> SqlResult<Arc<dyn TableSource>> {

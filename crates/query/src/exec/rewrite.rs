@@ -13,7 +13,7 @@ use sqlparser::ast::{
 /// - `x AT TIME ZONE z`: `timezone(z, x)`
 /// - `NULLIF(a, b)`: CASE
 /// - `(a, b) OVERLAPS (c, d)`: `overlaps(a, b, c, d)`
-/// - `-x`, `@ x`, `|/ x`, `||/ x`: functions
+/// - `-x`, `+x`, `@ x`, `|/ x`, `||/ x`: functions
 pub fn rewrite_expression(expr: &mut Expr) {
     match expr {
         Expr::Interval(interval) => {
@@ -54,6 +54,7 @@ pub fn rewrite_expression(expr: &mut Expr) {
             };
             let name = match op {
                 UnaryOperator::Minus if !is_number(operand) => NEGATE,
+                UnaryOperator::Plus if !is_number(operand) => AS_IT_IS,
                 UnaryOperator::PGAbs => "abs",
                 UnaryOperator::PGSquareRoot => "sqrt",
                 UnaryOperator::PGCubeRoot => "cbrt",
@@ -98,6 +99,9 @@ fn null_if(function: &Function) -> Option<Expr> {
 
 /// `-x`, which DataFusion's planner refuses of what it does not know as a number.
 pub(super) const NEGATE: &str = "__negate";
+
+/// `+x`, likewise.
+pub(super) const AS_IT_IS: &str = "__as_it_is";
 
 fn is_number(expr: &Expr) -> bool {
     match expr {

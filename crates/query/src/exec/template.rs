@@ -15,6 +15,7 @@ use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
 use datafusion::optimizer::{Analyzer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
+use super::aggregate_keys::AggregateKeys;
 use super::cooperative::YieldBehindJoins;
 use super::one_by_one::OneByOne;
 use super::postgres;
@@ -75,6 +76,7 @@ pub(crate) fn running(runtime: Arc<RuntimeEnv>, threads: usize) -> SessionState 
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = sort_keys::logical_rules();
     rules.insert(0, Arc::new(asof::PlanAsofJoins));
+    rules.push(Arc::new(AggregateKeys));
     rules
 }
 
@@ -89,6 +91,8 @@ fn config(threads: usize) -> SessionConfig {
     options.catalog.information_schema = false;
     options.sql_parser.dialect = datafusion::common::config::Dialect::PostgreSQL;
     options.sql_parser.parse_float_as_decimal = true;
+    // Who needs the order of a subquery is found when there is a whole plan.
+    options.sql_parser.enable_subquery_sort_elimination = false;
     options.execution.target_partitions = threads;
     options.execution.spill_compression = SpillCompression::Lz4Frame;
     // What differs is which SQL type a column remembers, and that the logical plan knows.

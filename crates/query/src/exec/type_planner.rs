@@ -6,10 +6,11 @@ use arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, CharacterLength, DataType as SqlDataType, ExactNumberInfo, Ident,
+    ArrayElemTypeDef, CharacterLength, DataType as SqlDataType, ExactNumberInfo, GeometricTypeKind, Ident,
     IntervalFields as SqlIntervalFields, ObjectName, TimezoneInfo,
 };
 use perigee_types::catalog::{TypeKind, UserType};
+use perigee_types::coded::{CodedType, Shape};
 use perigee_types::network::AddressType;
 use perigee_types::range::RangeType;
 use perigee_types::{IntervalFields, IntervalType, SqlError, SqlResult, SqlState, SqlType, vector};
@@ -97,14 +98,34 @@ pub fn sql_type_of(ty: &SqlDataType) -> SqlResult<SqlType> {
         SqlDataType::Time(digits, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => {
             SqlType::Timetz(second_digits(*digits))
         }
-        SqlDataType::Bit(_) | SqlDataType::BitVarying(_) | SqlDataType::VarBit(_) => {
-            return Err(SqlError::unsupported("type bit"));
+        SqlDataType::Bit(length) => SqlType::Coded(CodedType::Bit(Some(bits(*length, "bit")?.unwrap_or(1)))),
+        SqlDataType::BitVarying(length) | SqlDataType::VarBit(length) => {
+            SqlType::Coded(CodedType::VarBit(bits(*length, "varbit")?))
         }
-        SqlDataType::TsVector | SqlDataType::TsQuery | SqlDataType::GeometricType(_) => {
+        SqlDataType::GeometricType(kind) => SqlType::Coded(CodedType::Shape(match kind {
+            GeometricTypeKind::Point => Shape::Point,
+            GeometricTypeKind::Line => Shape::Line,
+            GeometricTypeKind::LineSegment => Shape::Segment,
+            GeometricTypeKind::GeometricBox => Shape::Box,
+            GeometricTypeKind::GeometricPath => Shape::Path,
+            GeometricTypeKind::Polygon => Shape::Polygon,
+            GeometricTypeKind::Circle => Shape::Circle,
+        })),
+        SqlDataType::TsVector | SqlDataType::TsQuery => {
             return Err(SqlError::unsupported(format_args!("type {}", ty.to_string().to_lowercase())));
         }
         other => return Err(undefined(&other.to_string().to_lowercase())),
     })
+}
+
+/// A count of bits as declared.
+fn bits(length: Option<u64>, name: &str) -> SqlResult<Option<u32>> {
+    const BITS_MAX: u64 = 83_886_080;
+    match length {
+        Some(0) => Err(invalid(format!("length for type {name} must be at least 1"))),
+        Some(length) if length > BITS_MAX => Err(invalid(format!("length for type {name} cannot exceed {BITS_MAX}"))),
+        length => Ok(length.and_then(|length| u32::try_from(length).ok())),
+    }
 }
 
 fn interval_fields(fields: &SqlIntervalFields) -> IntervalFields {
@@ -164,6 +185,9 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
     if let Some(ty) = range_type(&bare) {
         return Ok(ty);
     }
+    if let Some(ty) = CodedType::named(&bare) {
+        return Ok(SqlType::Coded(ty));
+    }
     Ok(match bare.as_str() {
         // "char" in quotes is another type than char.
         "char" if quoted => SqlType::InternalChar,
@@ -209,8 +233,8 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "cstring" => SqlType::Text,
         "unknown" => SqlType::Unknown,
         "void" => SqlType::Void,
-        "money" | "xml" | "point" | "line" | "box" | "circle" | "polygon" | "path" | "tsvector" | "tsquery"
-        | "hstore" | "citext" | "pg_lsn" | "cid" | "tid" | "record" => {
+        "citext" => SqlType::Citext,
+        "money" | "xml" | "tsvector" | "tsquery" | "cid" | "tid" | "record" => {
             return Err(SqlError::unsupported(format_args!("type {bare}")));
         }
         other => match (type_names::find(&[other.to_owned()]), other.strip_prefix('_')) {
@@ -237,7 +261,7 @@ fn range_type(name: &str) -> Option<SqlType> {
 fn plain(ty: &UserType) -> SqlResult<SqlType> {
     match &ty.kind {
         TypeKind::Domain(_) => Err(SqlError::unsupported(format_args!("domain {} here", ty.name))),
-        TypeKind::Enum(_) => Ok(ty.sql_type()),
+        TypeKind::Enum(_) | TypeKind::Composite(_) => Ok(ty.sql_type()),
     }
 }
 

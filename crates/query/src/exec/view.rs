@@ -211,11 +211,23 @@ pub trait SessionServices: Send + Sync {
     fn compat_gaps(&self) -> Vec<CompatGap> {
         Vec::new()
     }
+    /// `perigee.queries`
+    fn queries(&self) -> Vec<QueryStatistics> {
+        Vec::new()
+    }
+    /// `perigee.metrics`: all of the node's, in Prometheus' text format.
+    fn metrics(&self) -> String {
+        String::new()
+    }
     /// `perigee.cluster_nodes` and `perigee.raft_status`
     fn cluster(&self) -> Option<ClusterState> {
         None
     }
-    /// The sessions of the database that this node serves, by process id, whoever asks.
+    /// What `nextval` of a sequence gives next out of what this node has taken ahead of it; `None` where nothing is left of that.
+    fn taken_value(&self, _sequence: Oid) -> Option<i64> {
+        None
+    }
+    /// The sessions that this node serves, by process id, whoever asks.
     fn activity(&self) -> Vec<SessionActivity> {
         Vec::new()
     }
@@ -244,6 +256,8 @@ pub enum SessionSignal {
 /// What a session does. Times are microseconds since 1970 UTC.
 #[derive(Clone, Debug)]
 pub struct SessionActivity {
+    /// Its database.
+    pub database: String,
     /// `pg_backend_pid()` there.
     pub process_id: i32,
     /// The name of the role that has logged in.
@@ -338,6 +352,23 @@ pub struct NamedStatement {
     pub parameters: Vec<Oid>,
     /// Whether PREPARE made it, and not the protocol.
     pub by_sql: bool,
+}
+
+/// What is known of the runs of a statement on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryStatistics {
+    /// Its text; with `$1`, `$2`, … where constants were lifted out of it.
+    pub text: Arc<str>,
+    /// How often it ran.
+    pub calls: u64,
+    /// How often it ended with an error.
+    pub errors: u64,
+    /// Time until it was done or gave its first row, in all.
+    pub total_nanos: u64,
+    /// The longest of these times.
+    pub max_nanos: u64,
+    /// When it ran last: microseconds since 1970 UTC.
+    pub last_micros: i64,
 }
 
 /// Something that clients have asked this node for and that it does not have.

@@ -1,6 +1,6 @@
 //! Objects as rows.
 
-use perigee_keyspace::command::{Once, REST};
+use perigee_keyspace::command::{GRPC, Once, REST};
 use perigee_keyspace::object::Value as Held;
 use perigee_keyspace::object::stream::Id;
 use perigee_keyspace::scan::ScannedKey;
@@ -121,6 +121,7 @@ impl KeyTable {
                     match known.door {
                         0 => "redis",
                         REST => "rest",
+                        GRPC => "grpc",
                         _ => "other",
                     }
                     .to_owned(),

@@ -540,7 +540,7 @@ pub(super) fn constraint(scope: &Scope, oid: Oid, pretty: bool) -> Option<String
     }
     let of_domains = scope.user_types().filter_map(|ty| match &ty.kind {
         TypeKind::Domain(domain) => domain.checks.iter().find(|check| check.oid == oid),
-        TypeKind::Enum(_) => None,
+        TypeKind::Enum(_) | TypeKind::Composite(_) => None,
     });
     let of_tables = scope.tables().flat_map(|table| table.checks.iter().map(move |check| (Some(&**table), check)));
     let mut checks = of_tables.chain(of_domains.map(|check| (None, check)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use perigee_types::catalog::{
-    Catalog, Database, Function, Index, Object, Role, Schema, Sequence, Table, UserType, View,
+    Catalog, Database, Function, Index, Object, Role, Schema, Sequence, Table, UserType, View, is_system_schema,
 };
 use perigee_types::{Oid, SqlType, TenantId};
 
@@ -199,7 +199,7 @@ impl<'a> Scope<'a> {
     pub(super) fn schemas(&self) -> impl Iterator<Item = &'a Arc<Schema>> + use<'a> {
         let tenant = self.session().tenant;
         self.catalog().objects().filter_map(move |object| match object {
-            Object::Schema(schema) if schema.tenant == tenant => Some(schema),
+            Object::Schema(schema) if schema.tenant == tenant || is_system_schema(&schema.name) => Some(schema),
             _ => None,
         })
     }
@@ -331,7 +331,8 @@ impl<'a> Relation<'a> {
             Relation::Table(o) => o.comment.as_deref(),
             Relation::Index(o) => o.comment.as_deref(),
             Relation::View(o) => o.comment.as_deref(),
-            Relation::Sequence(_) | Relation::System(_) => None,
+            Relation::Sequence(o) => o.comment.as_deref(),
+            Relation::System(_) => None,
         }
     }
 

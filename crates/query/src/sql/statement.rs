@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use perigee_plan::command::CopyKind;
 use perigee_plan::command::LockMode;
-use perigee_plan::ddl::SequenceClauses;
+use perigee_plan::ddl::{DatabaseChange, SequenceClauses};
 use perigee_plan::role::RoleName;
 use perigee_plan::{RoleChange, SessionCommand, TransactionCommand};
 use perigee_types::acl::AclKind;
@@ -158,6 +158,13 @@ pub enum Ast {
         /// Its labels, in order.
         labels: Vec<String>,
     },
+    /// CREATE TYPE … AS (…)
+    CreateCompositeType {
+        /// Its name.
+        name: ObjectName,
+        /// Names and types of its attributes.
+        attributes: Vec<(Ident, DataType)>,
+    },
     /// CREATE DOMAIN, read as a table of one column, `value`.
     CreateDomain(Box<sqlparser::ast::Statement>),
     /// DROP DOMAIN
@@ -228,6 +235,8 @@ pub enum Ast {
     Migrate(ObjectName),
     /// `CALL perigee.compact('table')`
     Compact(ObjectName),
+    /// `CALL perigee.export('table')`
+    Export(ObjectName),
     /// `CALL perigee.collect_cold_files()`
     CollectCold,
     /// `CALL perigee.backup(['url'])`
@@ -243,6 +252,8 @@ pub enum Ast {
     },
     /// CREATE, ALTER and DROP ROLE, GRANT and REVOKE of membership, …
     Role(RoleChange),
+    /// CREATE, ALTER, DROP DATABASE
+    Database(DatabaseChange),
     /// GRANT and REVOKE of privileges
     Privileges(Box<PrivilegeStatement>),
     /// A command that never succeeds here: its error comes when it is planned.
@@ -541,6 +552,17 @@ pub enum AlterAction {
     Owner(RoleName),
     /// Clauses of ALTER SEQUENCE, and OWNED BY
     Sequence(SequenceClauses, Option<Option<ObjectName>>),
+    /// ATTACH PARTITION of an index
+    AttachIndex(ObjectName),
+    /// ALTER COLUMN … ADD GENERATED … AS IDENTITY
+    AddIdentity {
+        /// The column.
+        column: String,
+        /// ALWAYS, not BY DEFAULT
+        always: bool,
+        /// Its sequence.
+        clauses: SequenceClauses,
+    },
     /// ALTER COLUMN … SET GENERATED and clauses of its sequence
     SetIdentity {
         /// The column.

@@ -481,7 +481,7 @@ fn uuids(bytes: Buffer, nulls: Option<arrow::buffer::NullBuffer>) -> ArrayRef {
 
 fn lists(ty: &SqlType, ends: &[i32], items: ArrayRef, nulls: Option<arrow::buffer::NullBuffer>) -> ArrayRef {
     let offsets: Vec<i32> = std::iter::once(0).chain(ends.iter().copied()).collect();
-    let field = Arc::new(item_type(ty).field("item", true));
+    let field = Arc::new(item_type(ty).item());
     Arc::new(ListArray::new(field, OffsetBuffer::new(ScalarBuffer::from(offsets)), items, nulls))
 }
 

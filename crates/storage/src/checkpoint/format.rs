@@ -5,6 +5,7 @@
 //! | kind | rest of the key | value |
 //! | --- | --- | --- |
 //! | State | `meta`, `dropped`, `staged` | sealed JSON |
+//! | State | `piece`, transaction u64, number u32 | sealed: what [`crate::entry::Pieces`] keeps of an entry |
 //! | Catalog, Sequence | nothing; the oid is the object's | sealed JSON |
 //! | Table | `0` | sealed JSON: next vid, columns, indexes |
 //! | Table | `1` | sealed open rows |
@@ -18,7 +19,7 @@
 //! version 2: its columns are in files of the table's manifests, and not here.
 
 use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
-use perigee_types::{IndexId, Oid};
+use perigee_types::{IndexId, Oid, TransactionId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -33,10 +34,26 @@ pub(crate) const VERSION: u8 = 1;
 /// Of the header of a chunk whose columns are not in the LSM.
 pub(crate) const VERSION_COLD: u8 = 2;
 const CRC_BYTES: usize = 4;
+/// How keys of pieces begin.
+pub(crate) const PIECE: &str = "piece";
 
 /// A key of a kind that belongs to the whole group.
 pub(crate) fn state_key(name: &str) -> Vec<u8> {
     keys::key(Kind::State, GROUP, Oid(0), name.as_bytes())
+}
+
+/// A piece of an entry that is not whole.
+pub(crate) fn piece_key(transaction: TransactionId, number: u32) -> Vec<u8> {
+    [&state_key(PIECE)[..], &transaction.0.to_be_bytes(), &number.to_be_bytes()].concat()
+}
+
+/// Whose piece a key names, and its number.
+pub(crate) fn piece_of(key: &[u8]) -> Result<(TransactionId, u32), StoreError> {
+    let bad = || damaged(key, "the key has a wrong length");
+    let rest = keys::rest(key).strip_prefix(PIECE.as_bytes()).ok_or_else(bad)?;
+    let (transaction, number) = rest.split_first_chunk().ok_or_else(bad)?;
+    let number = number.try_into().map_err(|_| bad())?;
+    Ok((TransactionId(u64::from_be_bytes(*transaction)), u32::from_be_bytes(number)))
 }
 
 pub(crate) fn object_key(kind: Kind, oid: Oid) -> Vec<u8> {
@@ -209,6 +226,15 @@ mod tests {
             assert!(unseal(&flipped, &key).is_err(), "bit {bit}");
         }
         assert!(unseal(&sealed[..3], &key).unwrap_err().to_string().contains("table 5"));
+    }
+
+    #[test]
+    fn a_key_names_its_piece() {
+        let key = piece_key(TransactionId(1 << 40), 7);
+        assert_eq!(piece_of(&key).unwrap(), (TransactionId(1 << 40), 7));
+        assert!(piece_of(&key[..key.len() - 1]).is_err() && piece_of(&state_key("meta")).is_err());
+        // In the order in which a run writes them.
+        assert!(state_key("meta") < key && key < piece_key(TransactionId(1 << 40), 8) && key < state_key("staged"));
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use perigee_types::catalog::Object;
-use perigee_types::{Hlc, IndexId, LogIndex, Oid};
+use perigee_types::{Hlc, IndexId, LogIndex, Oid, TransactionId};
 
 use super::records::{DroppedIndexRecord, DroppedRecord, MetaRecord, StagedRecord, TableRecord};
 use crate::companion::FrozenCompanion;
+use crate::entry::Pieces;
 use crate::store::{Core, SequenceState, Store};
 use crate::table::chunk::Chunk;
 use crate::table::directory::Directory;
@@ -21,6 +22,8 @@ pub(super) struct Frozen {
     pub(super) time: Hlc,
     pub(super) meta: MetaRecord,
     pub(super) staged: Vec<StagedRecord>,
+    /// Pieces of entries that are not whole yet.
+    pub(super) pieces: BTreeMap<TransactionId, Pieces>,
     pub(super) dropped: DroppedRecord,
     /// Dropped indexes that nobody reads any more: their keys go in this run.
     pub(super) cleared: Vec<DroppedIndexRecord>,
@@ -86,6 +89,7 @@ impl Store {
                 timeline: core.timeline.samples().to_vec(),
             },
             staged: core.freeze_staged(),
+            pieces: core.freeze_pieces(),
             dropped,
             cleared,
             objects: objects.into_iter().map(|oid| (oid, catalog.object(oid).cloned())).collect(),
@@ -113,6 +117,12 @@ impl Core {
             created: staged.created.clone(),
         };
         self.staged.iter().map(record).collect()
+    }
+
+    /// Shares the bytes.
+    fn freeze_pieces(&self) -> BTreeMap<TransactionId, Pieces> {
+        let unfinished = self.staged.iter().filter(|(_, staged)| !staged.pieces.is_empty());
+        unfinished.map(|(transaction, staged)| (*transaction, staged.pieces.clone())).collect()
     }
 
     /// What stays dropped with keys in the LSM, and the indexes whose keys this run removes.

@@ -143,6 +143,7 @@ fn load_tables(
         one.created.clone_from(&record.created);
         core.staged.insert(record.transaction, one);
     }
+    load_pieces(shared, core)?;
     let mut unknown = None;
     let mut fates = |transaction: TransactionId| match core.staged.get(&transaction) {
         Some(staged) => Arc::clone(&staged.fate),
@@ -169,6 +170,20 @@ fn load_tables(
             &format!("hidden rows belong to transaction {transaction}, which is missing"),
         )),
     }
+}
+
+fn load_pieces(shared: &Shared, core: &mut Core) -> Result<(), StoreError> {
+    for item in scan(shared, &format::state_key(format::PIECE)) {
+        let (key, value) = item?;
+        let (transaction, number) = format::piece_of(&key)?;
+        let bytes = bytes::Bytes::copy_from_slice(format::unseal(&value, &key)?);
+        let staged = core.staged.get_mut(&transaction).ok_or_else(|| damaged(&key, "its transaction is missing"))?;
+        if !staged.pieces.take(number, bytes) {
+            return Err(damaged(&key, "a piece before it is missing"));
+        }
+        staged.count_pieces(&shared.budget.session);
+    }
+    Ok(())
 }
 
 fn load_table(

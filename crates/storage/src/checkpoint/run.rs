@@ -50,7 +50,7 @@ impl Frozen {
 
     fn pairs<'a>(&'a self, kv: &'a dyn KvEngine) -> impl Iterator<Item = Pair> + 'a {
         let tables = || self.tables.iter();
-        self.state()
+        self.state(kv)
             .chain(self.objects.iter().map(|(oid, object)| {
                 Ok((format::object_key(Kind::Catalog, *oid), object.as_ref().map(|o| format::seal_json(o).into())))
             }))
@@ -68,14 +68,33 @@ impl Frozen {
             .chain(self.companion.iter().flat_map(|companion| companion.pairs()).map(|pair| Ok(pair?)))
     }
 
-    fn state(&self) -> impl Iterator<Item = Pair> + '_ {
-        let pair = |name: &str, value: Vec<u8>| Ok((format::state_key(name), Some(value.into())));
-        [
-            pair("dropped", format::seal_json(&self.dropped)),
-            pair("meta", format::seal_json(&self.meta)),
-            pair("staged", format::seal_json(&self.staged)),
-        ]
-        .into_iter()
+    fn state<'a>(&'a self, kv: &'a dyn KvEngine) -> impl Iterator<Item = Pair> + 'a {
+        let pair = |name: &str, value: Vec<u8>| -> Pair { Ok((format::state_key(name), Some(value.into()))) };
+        [pair("dropped", format::seal_json(&self.dropped)), pair("meta", format::seal_json(&self.meta))]
+            .into_iter()
+            .chain(self.pieces(kv))
+            .chain([pair("staged", format::seal_json(&self.staged))])
+    }
+
+    /// Pieces that are kept, and tombstones for those that the LSM has of entries which are whole since, or given up.
+    fn pieces<'a>(&'a self, kv: &'a dyn KvEngine) -> impl Iterator<Item = Pair> + 'a {
+        let mut pieces: BTreeMap<Vec<u8>, Result<Option<&'a Bytes>, StoreError>> = BTreeMap::new();
+        let (from, to) = keys::range_of(&format::state_key(format::PIECE));
+        for stored in kv.scan(bound(&from), bound(&to)) {
+            match stored {
+                Ok((key, _)) => pieces.insert(key.to_vec(), Ok(None)),
+                Err(error) => pieces.insert(format::state_key(format::PIECE), Err(error.into())),
+            };
+        }
+        for (transaction, kept) in &self.pieces {
+            for (number, piece) in (0..).zip(kept.iter()) {
+                pieces.insert(format::piece_key(*transaction, number), Ok(Some(piece)));
+            }
+        }
+        pieces.into_iter().map(|(key, piece)| {
+            let value = piece?.map(|piece| format::seal(|out| out.extend_from_slice(piece)).into());
+            Ok((key, value))
+        })
     }
 
     /// Entries of all unique indexes, or of all others, by storage and index oid.

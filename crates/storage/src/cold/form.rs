@@ -2,14 +2,18 @@
 //!
 //! Most as they are. Intervals, which Parquet cannot keep to the microsecond, are 16 bytes: months, days (i32) and
 //! nanoseconds (i64), little endian. Enumerated values are the order of their label as an integer, because the zone that
-//! carries the type changes with each new label.
+//! carries the type changes with each new label. A `numeric` that has no 128 bits is its text, which others can read.
 
 use std::sync::Arc;
 
 use arrow::array::types::{Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampSecondType};
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, ListArray, PrimitiveArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, LargeBinaryBuilder, ListArray,
+    PrimitiveArray, StringViewBuilder,
+};
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use arrow::error::ArrowError;
+use perigee_types::numeric::{self, Numeric};
 
 const INTERVAL_BYTES: i32 = 16;
 
@@ -19,6 +23,7 @@ pub fn file_type(ty: &DataType) -> DataType {
     match ty {
         DataType::Interval(IntervalUnit::MonthDayNano) => DataType::FixedSizeBinary(INTERVAL_BYTES),
         DataType::Timestamp(TimeUnit::Second, _) => DataType::Int64,
+        DataType::LargeBinary => DataType::Utf8View,
         DataType::List(item) => DataType::List(Arc::new(Field::new("item", file_type(item.data_type()), true))),
         other => other.clone(),
     }
@@ -51,6 +56,14 @@ pub fn to_file(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         DataType::Timestamp(TimeUnit::Second, _) => {
             let labels = array.as_primitive::<TimestampSecondType>();
             Ok(Arc::new(PrimitiveArray::<Int64Type>::new(labels.values().clone(), labels.nulls().cloned())))
+        }
+        DataType::LargeBinary => {
+            let mut out = StringViewBuilder::with_capacity(array.len());
+            for number in array.as_binary::<i64>() {
+                let number = number.map(|bytes| numeric::decode(bytes).ok_or_else(not_a_number)).transpose()?;
+                out.append_option(number.map(|number| number.to_string()));
+            }
+            Ok(Arc::new(out.finish()))
         }
         DataType::List(_) => {
             let list = array.as_list::<i32>();
@@ -86,6 +99,19 @@ pub fn from_file(array: &ArrayRef, ty: &DataType) -> Result<ArrayRef, ArrowError
             let values = PrimitiveArray::<TimestampSecondType>::new(labels.values().clone(), labels.nulls().cloned());
             Ok(Arc::new(values.with_timezone_opt(zone.clone())))
         }
+        DataType::LargeBinary if array.data_type() != ty => {
+            let texts = arrow::compute::cast(array, &DataType::Utf8View)?;
+            let (mut out, mut bytes) = (LargeBinaryBuilder::new(), Vec::new());
+            for text in texts.as_string_view() {
+                let number = text.map(|text| Numeric::parse(text).map_err(|_| not_a_number())).transpose()?;
+                bytes.clear();
+                if let Some(number) = &number {
+                    numeric::encode(number, &mut bytes);
+                }
+                out.append_option(number.map(|_| bytes.as_slice()));
+            }
+            Ok(Arc::new(out.finish()))
+        }
         DataType::List(item) => {
             let list = array.as_list_opt::<i32>().ok_or_else(wrong)?;
             let values = from_file(list.values(), item.data_type())?;
@@ -95,6 +121,10 @@ pub fn from_file(array: &ArrayRef, ty: &DataType) -> Result<ArrayRef, ArrowError
         // The declared type has changed within one storage form, e.g. the precision of a numeric.
         ty => arrow::compute::cast(array, ty),
     }
+}
+
+fn not_a_number() -> ArrowError {
+    ArrowError::CastError("a cold column of numbers has something else".to_owned())
 }
 
 fn interval_bytes(interval: IntervalMonthDayNano) -> [u8; 16] {

@@ -15,11 +15,15 @@
 //! - [`store`]: where files stand in the object store
 //! - [`write`]: rows into files
 //! - [`read`]: single rows out of files, by vid
+//! - [`sums`]: whether what is read is what was written
 //! - [`visible`]: which rows of a file a scan sees
+//! - [`ended`]: which rows of a file nobody sees any more, for readers from elsewhere
 
+mod ended;
 pub mod form;
 mod read;
 mod store;
+mod sums;
 mod visible;
 mod write;
 
@@ -31,9 +35,11 @@ use thiserror::Error;
 
 use crate::objects::ObjectError;
 
+pub use ended::position_deletes;
 pub use store::ColdStore;
+pub use sums::Tail;
 pub use visible::ColdRows;
-pub use write::{ColdWriter, FinishedFile, WriteOptions};
+pub use write::{ColdWriter, FinishedFile, WriteOptions, item_field_id};
 
 /// Which files hold the rows of a table that began in a range of the log.
 ///
@@ -73,6 +79,9 @@ pub struct ColdFile {
     pub bytes: u64,
     /// XXH3 (64 bits) of all bytes.
     pub checksum: u64,
+    /// Its end, which has the checksums of all before it; none of files of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<Tail>,
     /// The least vid in it.
     pub vid_first: u64,
     /// The greatest vid in it.

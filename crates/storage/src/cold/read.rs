@@ -3,13 +3,17 @@
 //! A file is sorted by the table's key, so where a vid stands is found once for all of its rows and kept while the cache has
 //! room. With that, the rows of a chunk, or one row, cost the pages that they lie in.
 
+use std::collections::VecDeque;
 use std::io::Read;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
 use arrow::compute::{concat, interleave};
 use arrow::datatypes::{DataType, UInt64Type};
+use arrow::error::ArrowError;
 use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -19,35 +23,56 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::reader::{ChunkReader, Length};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::sums::BLOCK_BYTES;
 use super::{ColdError, ColdFile, ColdStore, LoggedManifest, form};
 use crate::store::StoreError;
 
-/// Bytes of one request where it is not known how much is needed.
-const BLOCK_BYTES: u64 = 64 << 10;
 /// Bytes of one request of a reader of the whole.
 const VERIFY_BYTES: u64 = 8 << 20;
+/// Ranges of a file, of a block or few, that one reader keeps: as many as columns that are read side by side, mostly.
+const READ_KEPT_MAX: usize = 16;
 
 /// Where the vids of a file stand.
 pub(super) enum FileVids {
     /// Ascending by row.
     Ascending(Box<[u64]>),
+    /// For each vid from the first on its row, or [`NO_ROW`].
+    Dense(u64, Box<[u32]>),
     /// Ascending, each with its row.
     Mapped(Box<[(u64, u32)]>),
 }
 
+/// Of a vid that is not in the file.
+const NO_ROW: u32 = u32::MAX;
+
 impl FileVids {
-    fn new(vids: Vec<u64>) -> Self {
-        if vids.is_sorted() {
-            return FileVids::Ascending(vids.into());
+    /// `vids` by row, of which there are fewer than [`NO_ROW`].
+    fn new(vids: &[u64]) -> Self {
+        let (first, last) = (vids.iter().min().copied().unwrap_or(0), vids.iter().max().copied().unwrap_or(0));
+        let ascending = vids.is_sorted();
+        // Bytes of a vid in each of the other ways, in those of a place.
+        let places_max = vids.len() * if ascending { 2 } else { 4 };
+        match usize::try_from(last - first) {
+            Ok(span) if span < places_max => {
+                let mut rows = vec![NO_ROW; span + 1];
+                for (vid, row) in vids.iter().zip(0..) {
+                    rows[(vid - first) as usize] = row;
+                }
+                FileVids::Dense(first, rows.into())
+            }
+            _ if ascending => FileVids::Ascending(vids.into()),
+            _ => {
+                let mut mapped: Vec<(u64, u32)> = vids.iter().copied().zip(0..).collect();
+                mapped.sort_unstable();
+                FileVids::Mapped(mapped.into())
+            }
         }
-        let mut mapped: Vec<(u64, u32)> = vids.into_iter().zip(0..).collect();
-        mapped.sort_unstable();
-        FileVids::Mapped(mapped.into())
     }
 
     pub(super) fn bytes(&self) -> usize {
         match self {
             FileVids::Ascending(vids) => vids.len() * 8,
+            FileVids::Dense(_, rows) => rows.len() * 4,
             FileVids::Mapped(vids) => vids.len() * 16,
         }
     }
@@ -55,28 +80,56 @@ impl FileVids {
     fn row_of(&self, vid: u64) -> Option<u32> {
         match self {
             FileVids::Ascending(vids) => vids.binary_search(&vid).ok().map(|row| row as u32),
+            FileVids::Dense(first, rows) => {
+                let place = vid.checked_sub(*first).and_then(|place| usize::try_from(place).ok())?;
+                rows.get(place).copied().filter(|row| *row != NO_ROW)
+            }
             FileVids::Mapped(vids) => vids.binary_search_by_key(&vid, |(vid, _)| *vid).ok().map(|at| vids[at].1),
         }
     }
 }
 
-/// A file as Parquet's reader asks for it.
-struct RemoteFile {
+/// A file as Parquet's reader asks for it: a page at a time.
+pub(super) struct RemoteFile {
     store: Arc<ColdStore>,
-    path: String,
-    bytes: u64,
+    file: ColdFile,
+    /// What was read last, from where on: several pages stand in a block, and each column has its own.
+    read: Mutex<VecDeque<(u64, Bytes)>>,
 }
 
 /// Reads on from a place of a file, a block at a time.
-struct Blocks {
-    file: RemoteFile,
+pub(super) struct Blocks {
+    store: Arc<ColdStore>,
+    file: ColdFile,
     at: u64,
     block: Bytes,
 }
 
+impl RemoteFile {
+    fn get(&self, range: Range<u64>) -> Result<Bytes, ColdError> {
+        let inside = |from: u64, bytes: &Bytes| {
+            let first = usize::try_from(range.start.checked_sub(from)?).ok()?;
+            let last = usize::try_from(range.end.checked_sub(from)?).ok()?;
+            (first <= last && last <= bytes.len()).then(|| bytes.slice(first..last))
+        };
+        if let Some(found) = self.read.lock().iter().find_map(|(from, bytes)| inside(*from, bytes)) {
+            return Ok(found);
+        }
+        let (from, bytes) = self.store.get_around(&self.file, &range)?;
+        let missing = || damaged(&self.file, "it ends too early");
+        let found = inside(from, &bytes).ok_or_else(missing)?;
+        let mut read = self.read.lock();
+        if read.len() >= READ_KEPT_MAX {
+            read.pop_front();
+        }
+        read.push_back((from, bytes));
+        Ok(found)
+    }
+}
+
 impl Length for RemoteFile {
     fn len(&self) -> u64 {
-        self.bytes
+        self.file.bytes
     }
 }
 
@@ -84,28 +137,27 @@ impl ChunkReader for RemoteFile {
     type T = Blocks;
 
     fn get_read(&self, start: u64) -> ParquetResult<Blocks> {
-        let file = RemoteFile { store: Arc::clone(&self.store), path: self.path.clone(), bytes: self.bytes };
-        Ok(Blocks { file, at: start, block: Bytes::new() })
+        Ok(Blocks { store: Arc::clone(&self.store), file: self.file.clone(), at: start, block: Bytes::new() })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         let end = start.saturating_add(length as u64);
-        if end > self.bytes {
-            return Err(ParquetError::EOF(format!("bytes up to {end} of a file of {}", self.bytes)));
+        if end > self.file.bytes {
+            return Err(ParquetError::EOF(format!("bytes up to {end} of a file of {}", self.file.bytes)));
         }
-        self.store.get(&self.path, start..end).map_err(|error| ParquetError::External(Box::new(error)))
+        self.get(start..end).map_err(|error| ParquetError::External(Box::new(error)))
     }
 }
 
 impl Read for Blocks {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         if self.block.is_empty() {
-            let end = self.at.saturating_add(BLOCK_BYTES).min(self.file.bytes);
+            let end = self.at.saturating_add(1).next_multiple_of(BLOCK_BYTES).min(self.file.bytes);
             if self.at >= end {
                 return Ok(0);
             }
             let range = self.at..end;
-            self.block = self.file.store.get(&self.file.path, range).map_err(std::io::Error::other)?;
+            self.block = self.store.get_checked(&self.file, range).map_err(std::io::Error::other)?;
             self.at = end;
         }
         let count = into.len().min(self.block.len());
@@ -123,6 +175,16 @@ impl ColdStore {
         self.footer(file).map(drop)
     }
 
+    /// Bytes of a value of a column, on average and without compression; `None` where the footer cannot be read. Blocking.
+    #[must_use]
+    pub fn value_bytes(self: &Arc<Self>, file: &ColdFile, column: usize) -> Option<u64> {
+        let footer = self.footer(file).ok()?;
+        // Each column has one leaf.
+        let chunks = footer.metadata().row_groups().iter().map(|group| group.columns().get(column));
+        let bytes: i64 = chunks.map(|chunk| chunk.map(|chunk| chunk.uncompressed_size())).sum::<Option<i64>>()?;
+        u64::try_from(bytes).ok()?.checked_div(file.rows)
+    }
+
     /// Reads all bytes of a file and compares their checksum. Blocking.
     ///
     /// # Errors
@@ -138,11 +200,11 @@ impl ColdStore {
         self.check_footer(file)
     }
 
-    fn remote(self: &Arc<Self>, file: &ColdFile) -> RemoteFile {
-        RemoteFile { store: Arc::clone(self), path: file.path.clone(), bytes: file.bytes }
+    pub(super) fn remote(self: &Arc<Self>, file: &ColdFile) -> RemoteFile {
+        RemoteFile { store: Arc::clone(self), file: file.clone(), read: Mutex::default() }
     }
 
-    fn footer(self: &Arc<Self>, file: &ColdFile) -> Result<Arc<ArrowReaderMetadata>, ColdError> {
+    pub(super) fn footer(self: &Arc<Self>, file: &ColdFile) -> Result<Arc<ArrowReaderMetadata>, ColdError> {
         self.footers.get_or_insert_with(&file.path, || {
             let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
             let footer = ArrowReaderMetadata::load(&self.remote(file), options).map_err(|e| parquet(file, e))?;
@@ -181,10 +243,7 @@ impl ColdStore {
         order.sort_unstable();
         order.dedup();
         for batch in reader {
-            let batch = batch.map_err(|error| match error {
-                arrow::error::ArrowError::ExternalError(inner) => external(file, inner),
-                error => damaged(file, &error.to_string()),
-            })?;
+            let batch = batch.map_err(|error| unreadable(file, error))?;
             for (part, column) in parts.iter_mut().zip(columns) {
                 let place = order.binary_search(column).unwrap_or(0);
                 part.push(Arc::clone(batch.column(place)));
@@ -206,7 +265,7 @@ impl ColdStore {
             let column = self.columns(file, &[place], None)?;
             let vids = column.first().and_then(|column| column.as_primitive_opt::<UInt64Type>());
             let vids = vids.ok_or_else(|| damaged(file, "its last column holds no vids"))?;
-            Ok(Arc::new(FileVids::new(vids.values().to_vec())))
+            Ok(Arc::new(FileVids::new(vids.values())))
         })
     }
 
@@ -282,7 +341,7 @@ impl ColdStore {
 
 /// The row groups that hold some rows of a file, and the rows within these.
 fn select(footer: &ArrowReaderMetadata, rows: &[u32]) -> (Vec<usize>, RowSelection) {
-    let (mut groups, mut ranges): (Vec<usize>, Vec<std::ops::Range<usize>>) = (Vec::new(), Vec::new());
+    let (mut groups, mut ranges): (Vec<usize>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
     let (mut first, mut before, mut rest) = (0usize, 0usize, rows);
     for (number, group) in footer.metadata().row_groups().iter().enumerate() {
         let count = usize::try_from(group.num_rows()).unwrap_or(0);
@@ -303,11 +362,18 @@ fn select(footer: &ArrowReaderMetadata, rows: &[u32]) -> (Vec<usize>, RowSelecti
     (groups, RowSelection::from_consecutive_ranges(ranges.into_iter(), before))
 }
 
-fn damaged(file: &ColdFile, what: &str) -> ColdError {
+pub(super) fn unreadable(file: &ColdFile, error: ArrowError) -> ColdError {
+    match error {
+        ArrowError::ExternalError(inner) => external(file, inner),
+        error => damaged(file, &error.to_string()),
+    }
+}
+
+pub(super) fn damaged(file: &ColdFile, what: &str) -> ColdError {
     ColdError::Damaged { path: file.path.clone(), what: what.to_owned() }
 }
 
-fn parquet(file: &ColdFile, error: ParquetError) -> ColdError {
+pub(super) fn parquet(file: &ColdFile, error: ParquetError) -> ColdError {
     match error {
         ParquetError::External(inner) => external(file, inner),
         error => damaged(file, &error.to_string()),
@@ -326,4 +392,25 @@ fn external(file: &ColdFile, error: Box<dyn std::error::Error + Send + Sync>) ->
         cause = this.source();
     }
     damaged(file, &error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_vid_is_found_at_its_row_however_they_lie() {
+        let far = 1 << 40;
+        let cases: [&[u64]; 7] =
+            [&[], &[7], &[7, 8, 9], &[9, 7, 8], &[1, 2, far], &[far, 2, 1], &[10, 14, 11, 17, 12, 16]];
+        for vids in cases {
+            let known = FileVids::new(vids);
+            for (row, vid) in vids.iter().enumerate() {
+                assert_eq!(known.row_of(*vid), Some(row as u32), "{vid} in {vids:?}");
+            }
+            for vid in [0, 6, 13, 15, 18, far - 1, u64::MAX] {
+                assert_eq!(known.row_of(vid), None, "{vid} in {vids:?}");
+            }
+        }
+    }
 }

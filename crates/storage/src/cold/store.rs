@@ -5,6 +5,7 @@
 //! ever reads, lists or removes what another one needs, also where both have one bucket.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -12,12 +13,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::ObjectStore;
+use parking_lot::Mutex;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use perigee_types::Oid;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::ColdError;
 use super::read::FileVids;
+use super::sums::FileSums;
 use crate::objects::{Found, Objects};
 
 /// The folder of files that the cluster before a restore has made.
@@ -28,8 +32,11 @@ pub struct ColdStore {
     objects: Arc<Objects>,
     /// The ids of this cluster and of its lineage: nothing outside of it is ever touched.
     prefix: String,
+    pub(super) sums: Cache<String, Arc<FileSums>, SumsWeight>,
     pub(super) footers: Cache<String, Arc<ArrowReaderMetadata>, FooterWeight>,
     pub(super) vids: Cache<String, Arc<FileVids>, VidsWeight>,
+    /// Tables that were exported, see [`export_of`](Self::export_of).
+    exports: Mutex<HashMap<Oid, (i64, String)>>,
 }
 
 #[derive(Clone)]
@@ -38,6 +45,15 @@ pub(super) struct FooterWeight;
 impl Weighter<String, Arc<ArrowReaderMetadata>> for FooterWeight {
     fn weight(&self, _: &String, footer: &Arc<ArrowReaderMetadata>) -> u64 {
         footer.metadata().memory_size().max(64) as u64
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct SumsWeight;
+
+impl Weighter<String, Arc<FileSums>> for SumsWeight {
+    fn weight(&self, _: &String, sums: &Arc<FileSums>) -> u64 {
+        sums.size_bytes() as u64
     }
 }
 
@@ -57,14 +73,16 @@ impl fmt::Debug for ColdStore {
 }
 
 impl ColdStore {
-    /// The files under `prefix` of a store. `cache_bytes` bounds what is kept of footers and of vids.
+    /// The files under `prefix` of a store. `cache_bytes` bounds what is kept of checksums, footers and vids.
     #[must_use]
     pub fn new(objects: Arc<Objects>, prefix: &str, cache_bytes: u64) -> Arc<Self> {
         Arc::new(Self {
             objects,
             prefix: prefix.to_owned(),
+            sums: Cache::with_weighter(256, cache_bytes / 16, SumsWeight),
             footers: Cache::with_weighter(256, cache_bytes / 4, FooterWeight),
-            vids: Cache::with_weighter(256, cache_bytes / 4 * 3, VidsWeight),
+            vids: Cache::with_weighter(256, cache_bytes / 16 * 11, VidsWeight),
+            exports: Mutex::default(),
         })
     }
 
@@ -121,6 +139,44 @@ impl ColdStore {
     /// [`ColdError::Missing`], [`ColdError::Away`]
     pub fn get(&self, path: &str, range: Range<u64>) -> Result<Bytes, ColdError> {
         Ok(self.objects.get(&self.place(path), range)?)
+    }
+
+    /// Reads all of a small file, which has at most `bytes_max`. Blocking.
+    ///
+    /// # Errors
+    /// [`ColdError::Missing`], [`ColdError::Away`], [`ColdError::Damaged`] for a longer one
+    pub fn get_all(&self, path: &str, bytes_max: u64) -> Result<Bytes, ColdError> {
+        Ok(self.objects.get_all(&self.place(path), bytes_max)?)
+    }
+
+    /// Where a file stands, as programs of others name it.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        self.objects.url(&self.place(path))
+    }
+
+    /// All files under a path of this cluster. Blocking.
+    ///
+    /// # Errors
+    /// [`ColdError::Away`]
+    pub fn list_under(&self, path: &str) -> Result<Vec<Found>, ColdError> {
+        Ok(self.objects.list(path)?)
+    }
+
+    /// What this node knows of the tables that others can read: when the last export was made, in microseconds since the Unix
+    /// epoch, and where it is.
+    #[must_use]
+    pub fn export_of(&self, table: Oid) -> Option<(i64, String)> {
+        self.exports.lock().get(&table).cloned()
+    }
+
+    /// Notes an export of a table, or that there is none any more.
+    pub fn note_export(&self, table: Oid, export: Option<(i64, String)>) {
+        let mut exports = self.exports.lock();
+        match export {
+            Some(export) => drop(exports.insert(table, export)),
+            None => drop(exports.remove(&table)),
+        }
     }
 
     /// Removes a file; one that is not there is removed already. Blocking.

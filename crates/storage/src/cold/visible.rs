@@ -14,6 +14,8 @@ pub struct ColdRows {
     /// In vid order.
     chunks: Vec<(ChunkScan, Option<BooleanArray>)>,
     firsts: Vec<u64>,
+    /// Count of rows that the chunks show.
+    shown: u64,
     whole: bool,
 }
 
@@ -31,7 +33,13 @@ impl ColdRows {
         let in_files: u64 = manifests.iter().map(|manifest| manifest.rows()).sum();
         let firsts = chunks.iter().map(|(chunk, _)| chunk.first_vid()).collect();
         // A visible row of a cold chunk stands in exactly one file: as many as there are is all of them.
-        Self { manifests, whole: visible as u64 == in_files, chunks, firsts }
+        Self { manifests, shown: visible as u64, whole: visible as u64 == in_files, chunks, firsts }
+    }
+
+    /// How many rows are visible.
+    #[must_use]
+    pub fn shown(&self) -> u64 {
+        self.shown
     }
 
     /// The manifests whose files have rows.

@@ -2,17 +2,25 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray};
 use arrow::compute::{max, min};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{
+    ARROW_SCHEMA_META_KEY, ArrowSchemaConverter, ArrowWriter, PARQUET_FIELD_ID_META_KEY, encode_arrow_schema,
+};
+use parquet::basic::{Compression, Encoding, LogicalType, Repetition, Type as PhysicalType, ZstdLevel};
+use parquet::errors::Result as ParquetResult;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnPath, SchemaDescriptor, Type};
+use perigee_types::SqlType;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::sums::{self, Tail};
 use super::{ColdColumn, ColdError, form};
 use crate::table::VID_COLUMN;
 
@@ -20,6 +28,11 @@ use crate::table::VID_COLUMN;
 const ZSTD_LEVEL: i32 = 3;
 /// Rows of a page at most: what one row of a point lookup costs.
 const PAGE_ROWS_MAX: usize = 8_192;
+/// The Parquet field id of the vids: no column of a table has such a number.
+const VID_FIELD_ID: i32 = 1 << 16;
+/// What the items of an array have as their field id, above the number of its column.
+const ITEM_FIELD_ID: i32 = 2 << 16;
+const UUID_BYTES: i32 = 16;
 /// Share of keys that a bloom filter takes for present although they are not.
 const BLOOM_FALSE_SHARE: f64 = 0.01;
 
@@ -40,6 +53,7 @@ impl Default for WriteOptions {
 
 /// Makes files of rows.
 pub struct ColdWriter {
+    columns: Vec<ColdColumn>,
     schema: SchemaRef,
     properties: WriterProperties,
     options: WriteOptions,
@@ -62,6 +76,8 @@ pub struct FinishedFile {
     pub rows: u64,
     /// XXH3 (64 bits) of all bytes.
     pub checksum: u64,
+    /// Its end, which has the checksums of all before it.
+    pub tail: Tail,
     /// The least vid in it.
     pub vid_first: u64,
     /// The greatest vid in it.
@@ -79,6 +95,10 @@ impl ColdWriter {
             .set_data_page_row_count_limit(PAGE_ROWS_MAX)
             .set_write_batch_size(PAGE_ROWS_MAX)
             .set_created_by(format!("perigee {}", env!("CARGO_PKG_VERSION")))
+            .set_key_value_metadata(Some(vec![KeyValue::new(
+                ARROW_SCHEMA_META_KEY.to_owned(),
+                encode_arrow_schema(&told_schema(columns)),
+            )]))
             .set_column_dictionary_enabled(vid.clone(), false)
             .set_column_encoding(vid, Encoding::DELTA_BINARY_PACKED);
         for column in columns.iter().filter(|column| keys.contains(&column.number)) {
@@ -91,7 +111,13 @@ impl ColdWriter {
                     .set_column_bloom_filter_max_ndv(path, options.group_rows as u64);
             }
         }
-        Self { schema: file_schema(columns, true), properties: properties.build(), options, open: None }
+        Self {
+            schema: file_schema(columns, true),
+            columns: columns.to_vec(),
+            properties: properties.build(),
+            options,
+            open: None,
+        }
     }
 
     /// Adds rows: the writer's columns in their order, then the vids. Gives a file when one is full.
@@ -104,13 +130,19 @@ impl ColdWriter {
             return Err(ColdError::Write("the rows have no vids".to_owned()));
         };
         let (Some(first), Some(last)) = (min(vids), max(vids)) else { return Ok(None) };
-        let arrays: Result<Vec<ArrayRef>, _> = batch.columns().iter().map(form::to_file).collect();
+        let arrays = batch.columns().iter().zip(self.schema.fields());
+        let arrays: Result<Vec<ArrayRef>, _> =
+            arrays.map(|(array, field)| named(form::to_file(array)?, field)).collect();
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), arrays.map_err(|e| failed(&e))?);
         let rows = rows.map_err(|e| failed(&e))?;
         let open = match &mut self.open {
             Some(open) => open,
             None => {
-                let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&self.schema), Some(self.properties.clone()));
+                let options = ArrowWriterOptions::new()
+                    .with_properties(self.properties.clone())
+                    .with_skip_arrow_metadata(true)
+                    .with_parquet_schema(parquet_schema(&self.columns, &self.schema).map_err(|e| failed(&e))?);
+                let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&self.schema), options);
                 let writer = writer.map_err(|e| failed(&e))?;
                 self.open.insert(Open { writer, rows: 0, vid_first: u64::MAX, vid_last: 0 })
             }
@@ -130,25 +162,96 @@ impl ColdWriter {
     /// # Errors
     /// [`ColdError::Write`]
     pub fn finish(&mut self) -> Result<Option<FinishedFile>, ColdError> {
-        let Some(Open { writer, rows, vid_first, vid_last }) = self.open.take() else { return Ok(None) };
-        let bytes = Bytes::from(writer.into_inner().map_err(|error| ColdError::Write(error.to_string()))?);
-        Ok(Some(FinishedFile { checksum: xxh3_64(&bytes), bytes, rows, vid_first, vid_last }))
+        let Some(Open { mut writer, rows, vid_first, vid_last }) = self.open.take() else { return Ok(None) };
+        let failed = |error: &dyn std::fmt::Display| ColdError::Write(error.to_string());
+        writer.flush().map_err(|e| failed(&e))?;
+        writer.sync().map_err(|e| failed(&e))?;
+        let from = writer.inner().len();
+        let blocks = sums::of_blocks(writer.inner());
+        writer.append_key_value_metadata(blocks);
+        let bytes = Bytes::from(writer.into_inner().map_err(|e| failed(&e))?);
+        let tail = Tail { from: from as u64, checksum: xxh3_64(bytes.get(from..).unwrap_or_default()) };
+        Ok(Some(FinishedFile { checksum: xxh3_64(&bytes), bytes, rows, tail, vid_first, vid_last }))
     }
 }
 
 /// The columns of files, the vid last; with `ids` each knows its number.
 pub(super) fn file_schema(columns: &[ColdColumn], ids: bool) -> SchemaRef {
+    let with_id = |field: Field, id: i32| match ids {
+        true => field.with_metadata([(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())].into()),
+        false => field,
+    };
     let mut fields: Vec<Field> = Vec::with_capacity(columns.len() + 1);
     for column in columns {
-        let mut field = Field::new(&column.name, form::file_type(&column.ty.arrow()), true);
-        if ids {
-            let id = (PARQUET_FIELD_ID_META_KEY.to_owned(), column.number.to_string());
-            field = field.with_metadata([id].into());
-        }
-        fields.push(field);
+        let ty = match form::file_type(&column.ty.arrow()) {
+            DataType::List(item) => {
+                DataType::List(Arc::new(with_id(item.as_ref().clone(), item_field_id(column.number))))
+            }
+            ty => ty,
+        };
+        fields.push(with_id(Field::new(&column.name, ty, true), column.number.into()));
     }
-    fields.push(Field::new(VID_COLUMN, DataType::UInt64, false));
+    fields.push(with_id(Field::new(VID_COLUMN, DataType::UInt64, false), VID_FIELD_ID));
     Arc::new(Schema::new(fields))
+}
+
+/// The Parquet field id of what is in the arrays of a column.
+#[must_use]
+pub fn item_field_id(number: u16) -> i32 {
+    ITEM_FIELD_ID + i32::from(number)
+}
+
+/// A column whose type names its items as the schema does.
+fn named(array: ArrayRef, field: &Field) -> Result<ArrayRef, ArrowError> {
+    let (DataType::List(item), Some(list)) = (field.data_type(), array.as_list_opt::<i32>()) else { return Ok(array) };
+    let values = Arc::clone(list.values());
+    Ok(Arc::new(ListArray::try_new(Arc::clone(item), list.offsets().clone(), values, list.nulls().cloned())?))
+}
+
+/// What readers that go by Arrow's types are told: not all of them have Arrow's views.
+fn told_schema(columns: &[ColdColumn]) -> Schema {
+    fn plain(field: &Field) -> Field {
+        let ty = match field.data_type() {
+            DataType::Utf8View => DataType::Utf8,
+            DataType::BinaryView => DataType::Binary,
+            DataType::List(item) => DataType::List(Arc::new(plain(item))),
+            ty => ty.clone(),
+        };
+        field.clone().with_data_type(ty)
+    }
+    let schema = file_schema(columns, true);
+    let fields = schema.fields().iter().enumerate().map(|(place, field)| {
+        let mut field = plain(field);
+        if columns.get(place).is_some_and(|column| column.ty == SqlType::Uuid) {
+            let mut metadata = field.metadata().clone();
+            metadata.insert("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned());
+            metadata.insert("ARROW:extension:metadata".to_owned(), String::new());
+            field.set_metadata(metadata);
+        }
+        field
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+/// The columns as Parquet has them: as Arrow's writer would, and 16 bytes that are a UUID called so.
+fn parquet_schema(columns: &[ColdColumn], schema: &Schema) -> ParquetResult<SchemaDescriptor> {
+    let usual = ArrowSchemaConverter::new().convert(schema)?;
+    let usual = usual.root_schema();
+    let fields = usual.get_fields().iter().enumerate().map(|(place, field)| match columns.get(place) {
+        Some(column) if column.ty == SqlType::Uuid => {
+            let uuid = Type::primitive_type_builder(field.name(), PhysicalType::FIXED_LEN_BYTE_ARRAY)
+                .with_length(UUID_BYTES)
+                .with_repetition(Repetition::OPTIONAL)
+                .with_logical_type(Some(LogicalType::Uuid))
+                .with_id(Some(column.number.into()))
+                .build()?;
+            Ok(Arc::new(uuid))
+        }
+        _ => Ok(Arc::clone(field)),
+    });
+    let fields = fields.collect::<ParquetResult<Vec<_>>>()?;
+    let root = Type::group_type_builder(usual.name()).with_fields(fields).build()?;
+    Ok(SchemaDescriptor::new(Arc::new(root)))
 }
 
 impl super::Manifest {

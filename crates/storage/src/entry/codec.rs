@@ -11,6 +11,9 @@
 //! abort         id
 //! attest        index | chain hash, 32 bytes | digest, 32 bytes
 //! companion     the keyspace's own bytes, to the end
+//! piece         id | number | length and bytes; more follow
+//! stage's end   as piece; the last of a part of a staged transaction
+//! end's end     id | number | index of an entry before the first | length and bytes; the last of the end of a transaction
 //!
 //! changes       count, then each: storage | columns | ended | 0 + rows, or 1 + record-batch message
 //! ended         count, then each: vid (difference to the one before, zigzag) | what is said of it | values | row
@@ -31,7 +34,9 @@ use serde::de::DeserializeOwned;
 use crate::cold::Manifest;
 
 use super::batch;
-use super::{EndedRow, Entry, EntryError, Notification, OldRow, RowBlock, SequenceChange, TableChange, Transaction};
+use super::{
+    EndedRow, Entry, EntryError, Notification, OldRow, PieceEnd, RowBlock, SequenceChange, TableChange, Transaction,
+};
 use crate::arrow_value::batch_to_rows;
 
 /// The types of columns, by storage oid and column numbers; `None` where one of them does not exist.
@@ -49,6 +54,9 @@ mod kind {
     pub(super) const COMPANION: u8 = 7;
     pub(super) const MIXED: u8 = 8;
     pub(super) const MANIFEST: u8 = 9;
+    pub(super) const PIECE: u8 = 10;
+    pub(super) const STAGE_PIECE: u8 = 11;
+    pub(super) const TRANSACTION_PIECE: u8 = 12;
 }
 
 const ROWS: u8 = 0;
@@ -87,6 +95,20 @@ impl Entry {
                 put_varint(transaction.0, &mut out);
                 put_json(table, &mut out);
                 put_json(indexes, &mut out);
+            }
+            Entry::Piece { transaction, number, end, bytes } => {
+                out.reserve(bytes.len());
+                out.push(match end {
+                    PieceEnd::More => kind::PIECE,
+                    PieceEnd::Stage => kind::STAGE_PIECE,
+                    PieceEnd::Transaction { .. } => kind::TRANSACTION_PIECE,
+                });
+                put_varint(transaction.0, &mut out);
+                put_varint(u64::from(*number), &mut out);
+                if let PieceEnd::Transaction { from } = end {
+                    put_varint(from.0, &mut out);
+                }
+                put_bytes(bytes, &mut out);
             }
             Entry::Abort { transaction } => {
                 out.push(kind::ABORT);
@@ -163,6 +185,16 @@ impl Entry {
                 table: get_json::<Arc<Table>>(&mut rest)?,
                 indexes: get_json::<Vec<Arc<Index>>>(&mut rest)?,
             },
+            which @ (kind::PIECE | kind::STAGE_PIECE | kind::TRANSACTION_PIECE) => Entry::Piece {
+                transaction: TransactionId(get_varint(&mut rest)?),
+                number: get_u32(&mut rest, "number of a piece")?,
+                end: match which {
+                    kind::PIECE => PieceEnd::More,
+                    kind::STAGE_PIECE => PieceEnd::Stage,
+                    _ => PieceEnd::Transaction { from: LogIndex(get_varint(&mut rest)?) },
+                },
+                bytes: Bytes::copy_from_slice(get_bytes(&mut rest)?),
+            },
             kind::COMPANION => Entry::Companion(Bytes::copy_from_slice(std::mem::take(&mut rest))),
             kind::ABORT => Entry::Abort { transaction: TransactionId(get_varint(&mut rest)?) },
             kind::MANIFEST => {
@@ -193,13 +225,13 @@ enum Unknown {
 /// bytes only.
 #[must_use]
 pub fn commits(entry: &[u8]) -> bool {
-    matches!(entry, [VERSION, kind::TRANSACTION | kind::NOTIFYING | kind::MIXED, ..])
+    matches!(entry, [VERSION, kind::TRANSACTION | kind::NOTIFYING | kind::MIXED | kind::TRANSACTION_PIECE, ..])
 }
 
 /// Whether the bytes are an entry that may have notifications; looks at two bytes only.
 #[must_use]
 pub fn notifies(entry: &[u8]) -> bool {
-    matches!(entry, [VERSION, kind::NOTIFYING | kind::MIXED, ..])
+    matches!(entry, [VERSION, kind::NOTIFYING | kind::MIXED | kind::TRANSACTION_PIECE, ..])
 }
 
 fn encode_notifications(notifications: &[Notification], out: &mut Vec<u8>) {

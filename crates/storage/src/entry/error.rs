@@ -16,6 +16,9 @@ pub enum EntryError {
     /// A kind that no entry has.
     #[error("entry has unknown kind {0}")]
     UnknownKind(u8),
+    /// Pieces that are together another entry than their last one says.
+    #[error("pieces are together another entry than their last one says")]
+    Pieces,
     /// Bytes behind the end of the entry.
     #[error("entry has {0} bytes too many")]
     Trailing(usize),

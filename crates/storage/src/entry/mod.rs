@@ -7,11 +7,13 @@
 //! small transaction   Transaction { staged: None, changes }                  one entry
 //! large transaction   Stage, Stage, Stage, Transaction { staged: Some(t) }   hidden rows, then one small entry
 //!                                   ... or Abort, or the first entry of a later term
+//! large entry         Piece, Piece, Piece                                    the entry, where the last of them stands
 //! ```
 
 mod batch;
 mod codec;
 mod error;
+mod pieces;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +27,7 @@ use std::sync::Arc;
 
 pub use codec::{SchemaOf, commits, notifies};
 pub use error::EntryError;
+pub use pieces::{PIECE_BYTES, PieceEnd, Pieces, pieces};
 
 /// Rows from which an entry carries them as Arrow rather than one by one.
 pub const BATCH_ROWS_MIN: usize = 1_024;
@@ -52,6 +55,17 @@ pub enum Entry {
         table: Arc<Table>,
         /// Its indexes.
         indexes: Vec<Arc<Index>>,
+    },
+    /// Part of the bytes of an entry that is too large for one: see [`Pieces`].
+    Piece {
+        /// Whose entry it is.
+        transaction: TransactionId,
+        /// Counts the pieces of one entry from 0.
+        number: u32,
+        /// What comes behind it.
+        end: PieceEnd,
+        /// What follows the bytes of the piece before.
+        bytes: Bytes,
     },
     /// Drops what a transaction staged.
     Abort {

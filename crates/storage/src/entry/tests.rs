@@ -9,7 +9,9 @@ use perigee_types::catalog::{BOOTSTRAP_ROLE, CatalogChange, Column, Object, PUBL
 use perigee_types::{LogIndex, Oid, SqlType, TenantId, TransactionId, Value, Vid};
 use proptest::prelude::*;
 
-use super::{EndedRow, Entry, EntryError, Notification, OldRow, RowBlock, SequenceChange, TableChange, Transaction};
+use super::{
+    EndedRow, Entry, EntryError, Notification, OldRow, PieceEnd, RowBlock, SequenceChange, TableChange, Transaction,
+};
 
 fn batch(rows: usize) -> RecordBatch {
     // Entries name no columns: decoding gives them their places as names.
@@ -92,6 +94,10 @@ fn transaction() -> Transaction {
     }
 }
 
+fn piece(end: PieceEnd) -> Entry {
+    Entry::Piece { transaction: TransactionId(u64::MAX), number: 300, end, bytes: bytes::Bytes::from_static(b"part") }
+}
+
 fn samples() -> Vec<Entry> {
     let id = TransactionId(u64::MAX);
     vec![
@@ -101,6 +107,9 @@ fn samples() -> Vec<Entry> {
         Entry::Stage { transaction: id, part: 3, changes: transaction().changes },
         Entry::StageTable { transaction: id, table: table(Oid(8)), indexes: Vec::new() },
         Entry::Abort { transaction: id },
+        piece(PieceEnd::More),
+        piece(PieceEnd::Stage),
+        piece(PieceEnd::Transaction { from: LogIndex(1 << 50) }),
         Entry::Attest { index: LogIndex(5), chain_hash: [1; 32], digest: [2; 32] },
     ]
 }
@@ -111,6 +120,20 @@ fn entries_come_back() {
         let bytes = entry.encode();
         assert_eq!(Entry::decode(&bytes, &types).unwrap(), entry);
     }
+}
+
+#[test]
+fn what_commits_is_known_by_its_first_bytes() {
+    let check = |entry: Entry, want: (bool, bool)| {
+        let bytes = entry.encode();
+        assert_eq!((super::commits(&bytes), super::notifies(&bytes)), want, "{entry:?}");
+    };
+    check(Entry::Transaction(Transaction::default()), (true, false));
+    check(Entry::Transaction(transaction()), (true, true));
+    check(piece(PieceEnd::Transaction { from: LogIndex(1) }), (true, true));
+    check(piece(PieceEnd::Stage), (false, false));
+    check(piece(PieceEnd::More), (false, false));
+    check(Entry::Abort { transaction: TransactionId(1) }, (false, false));
 }
 
 #[test]
@@ -164,8 +187,8 @@ proptest! {
     #[test]
     fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = Entry::decode(&bytes, &types);
-        for kind in 1..=5 {
-            let _ = Entry::decode(&[&[1, kind], &bytes[..]].concat(), &types);
+        for kind in 1..=12 {
+            let _ = Entry::decode(&[&[2, kind], &bytes[..]].concat(), &types);
         }
     }
 

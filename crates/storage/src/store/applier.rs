@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use perigee_types::{Hlc, LogIndex, Term};
+use bytes::Bytes;
+use perigee_types::{Hlc, LogIndex, Term, TransactionId};
 
 use super::attest::{Attestation, Ending};
 use super::{ApplyOutcome, Core, SequenceState, Store, StoreError};
-use crate::entry::{Entry, TableChange, Transaction};
+use crate::entry::{Entry, EntryError, PieceEnd, TableChange, Transaction};
 use crate::table::Begin;
 
 /// Applies committed entries in order. There is one for each store.
@@ -26,6 +27,12 @@ impl Applier {
     #[must_use]
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// Time of the last entry that the store holds, from a checkpoint or applied; zero when there was none.
+    #[must_use]
+    pub fn time(&self) -> Hlc {
+        self.store.core.lock().time
     }
 
     /// Applies a normal entry. Readers see it after [`Applier::publish`].
@@ -150,6 +157,9 @@ impl Store {
             Entry::StageTable { transaction, table, indexes } => {
                 self.stage_table(core, transaction, table, indexes);
             }
+            Entry::Piece { transaction, number, end, bytes } => {
+                return self.apply_piece(core, transaction, number, end, bytes);
+            }
             Entry::Abort { transaction } => self.abort(core, transaction)?,
             Entry::Companion(payload) => {
                 let companion = self.companion.as_ref().ok_or_else(no_companion)?;
@@ -166,8 +176,37 @@ impl Store {
         Ok(ApplyOutcome::Applied)
     }
 
+    /// Keeps a piece of an entry; with its last piece the entry is applied.
+    fn apply_piece(
+        &self,
+        core: &mut Core,
+        transaction: TransactionId,
+        number: u32,
+        end: PieceEnd,
+        bytes: Bytes,
+    ) -> Result<ApplyOutcome, StoreError> {
+        let Some(whole) = self.keep_piece(core, transaction, number, end, bytes) else {
+            // The leader that proposes the end of a transaction knows that all before it is in the log.
+            let ends = matches!(end, PieceEnd::Transaction { .. });
+            return Ok(if ends { ApplyOutcome::Rejected } else { ApplyOutcome::Applied });
+        };
+        let index = core.index;
+        let types = |storage, columns: &[u16]| self.any_table(storage)?.column_types(columns);
+        let entry = Entry::decode(&whole, &types).map_err(|error| StoreError::Entry { index, error })?;
+        drop(whole);
+        match (&entry, end) {
+            (Entry::Stage { .. } | Entry::StageTable { .. }, PieceEnd::Stage)
+            | (Entry::Transaction(_), PieceEnd::Transaction { .. }) => self.apply_entry(core, entry),
+            _ => Err(StoreError::Entry { index, error: EntryError::Pieces }),
+        }
+    }
+
     fn apply_transaction(&self, core: &mut Core, transaction: Transaction) -> Result<ApplyOutcome, StoreError> {
-        // First: it alone can refuse the whole.
+        // Without its parts a transaction is not whole. Every node finds the same, so it is an outcome, not a failure.
+        if transaction.staged.is_some_and(|staged| !core.staged.contains_key(&staged)) {
+            return Ok(ApplyOutcome::Rejected);
+        }
+        // First: it alone can refuse what is whole.
         if !transaction.companion.is_empty() {
             let companion = self.companion.as_ref().ok_or_else(no_companion)?;
             let digest = companion.apply_in_transaction(core.index, core.time, &transaction.companion)?;
@@ -183,7 +222,7 @@ impl Store {
             self.change_catalog(core, &transaction.catalog);
         }
         if let Some(staged) = transaction.staged {
-            self.commit_staged(core, staged)?;
+            self.commit_staged(core, staged);
         }
         let begin = Begin::At(core.index.0);
         for change in transaction.changes {

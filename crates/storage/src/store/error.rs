@@ -1,6 +1,6 @@
 //! What can go wrong in storage.
 
-use perigee_types::{IndexId, LogIndex, Oid, TransactionId};
+use perigee_types::{IndexId, LogIndex, Oid};
 use thiserror::Error;
 
 use crate::arrow_value::ValueError;
@@ -67,9 +67,6 @@ pub enum StoreError {
     /// An index that is not filled yet, or a point lookup in an index that is not unique.
     #[error("index {0} cannot be read yet")]
     IndexNotReady(IndexId),
-    /// An entry ends a staged transaction that is not there.
-    #[error("there is no staged transaction {0}")]
-    UnknownTransaction(TransactionId),
     /// Entries that do not follow one another.
     #[error("entry {got} applied behind entry {after}")]
     Order {

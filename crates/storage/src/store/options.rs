@@ -68,7 +68,7 @@ pub enum ApplyOutcome {
     Applied,
     /// It was proposed in another term than it was committed in: nothing changed.
     Fenced,
-    /// What it depends on beside the tables had changed: nothing was done.
+    /// What it depends on beside the tables had changed, or its staged parts are not there: nothing was done.
     Rejected,
     /// It changed nothing; the digest that it attests is this node's. The caller has to compare the chain hash.
     Attested(super::Attestation),

@@ -6,15 +6,19 @@
 //! Abort               hidden chunks and marks go
 //! later term          aborts all of the earlier ones: their leader cannot finish them any more
 //! ```
+//!
+//! Pieces of an entry that is too large for one are kept with what its transaction has staged, and go with it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use perigee_types::catalog::{Index, Object, Table};
 use perigee_types::{LogIndex, Oid, Term, TransactionId};
 
 use super::{Core, Store, StoreError};
-use crate::entry::TableChange;
+use crate::budget::{Guard, Pool};
+use crate::entry::{PieceEnd, Pieces, TableChange};
 use crate::table::fate::Fate;
 use crate::table::{Begin, TableStore};
 
@@ -26,11 +30,26 @@ pub(crate) struct Staged {
     pub(crate) tables: BTreeSet<Oid>,
     /// Tables that only it knows.
     pub(crate) created: Vec<(Arc<Table>, Vec<Arc<Index>>)>,
+    /// Of an entry that is not whole yet.
+    pub(crate) pieces: Pieces,
+    /// What they take.
+    pub(crate) pieces_bytes: Option<Guard>,
 }
 
 impl Staged {
     pub(crate) fn new(transaction: TransactionId, term: Term) -> Self {
-        Self { term, fate: Arc::new(Fate::new(transaction)), tables: BTreeSet::new(), created: Vec::new() }
+        let fate = Arc::new(Fate::new(transaction));
+        let (pieces, pieces_bytes) = (Pieces::default(), None);
+        Self { term, fate, tables: BTreeSet::new(), created: Vec::new(), pieces, pieces_bytes }
+    }
+
+    /// Counts the pieces that are kept.
+    pub(crate) fn count_pieces(&mut self, sessions: &Pool) {
+        match (self.pieces.bytes(), &mut self.pieces_bytes) {
+            (0, counted) => *counted = None,
+            (bytes, Some(counted)) => counted.resize(bytes),
+            (bytes, counted) => *counted = Some(sessions.reserve(bytes)),
+        }
     }
 }
 
@@ -77,9 +96,26 @@ impl Store {
         }
     }
 
+    /// Keeps a piece of an entry. Gives the bytes of the entry with its last piece, if none is missing.
+    pub(super) fn keep_piece(
+        &self,
+        core: &mut Core,
+        transaction: TransactionId,
+        number: u32,
+        end: PieceEnd,
+        bytes: Bytes,
+    ) -> Option<Vec<u8>> {
+        let term = core.term;
+        let staged = core.staged.entry(transaction).or_insert_with(|| Staged::new(transaction, term));
+        let follows = staged.pieces.take(number, bytes);
+        let whole = (follows && end != PieceEnd::More).then(|| staged.pieces.join());
+        staged.count_pieces(&self.shared.budget.session);
+        whole
+    }
+
     /// Makes what a transaction staged visible at the entry's index. Its tables are in the catalog by now.
-    pub(super) fn commit_staged(&self, core: &mut Core, transaction: TransactionId) -> Result<(), StoreError> {
-        let staged = core.staged.remove(&transaction).ok_or(StoreError::UnknownTransaction(transaction))?;
+    pub(super) fn commit_staged(&self, core: &mut Core, transaction: TransactionId) {
+        let Some(staged) = core.staged.remove(&transaction) else { return };
         staged.fate.commit(core.index.0);
         for table in self.tables_of(&staged) {
             table.committed(&staged.fate);
@@ -90,7 +126,6 @@ impl Store {
                 self.drop_storage(core, table.storage, core.index);
             }
         }
-        Ok(())
     }
 
     /// Drops what a transaction staged. One that is not there has been dropped already.

@@ -13,7 +13,7 @@ use perigee_types::catalog::Table;
 use perigee_types::{LogIndex, Oid, Term, Value};
 
 use super::{Core, Snapshot, Store, StoreError};
-use crate::cold::{ColdError, ColdStore, LoggedManifest, Manifest, Manifests};
+use crate::cold::{ColdError, ColdRows, ColdStore, LoggedManifest, Manifest, Manifests};
 use crate::table::chunk::Chunk;
 use crate::table::{Begun, ChunkScan, TableScan, TableStore, Tier};
 
@@ -170,6 +170,22 @@ impl Store {
     #[must_use]
     pub fn manifests(&self, storage: Oid) -> Manifests {
         self.any_table(storage).map(|table| table.manifests()).unwrap_or_default()
+    }
+
+    /// The manifests of a table that a snapshot reads, each with which rows of its files count there, wherever the columns of
+    /// these are read from.
+    #[must_use]
+    pub fn cold_rows(&self, table: &Table, snapshot: &Snapshot) -> Vec<(Arc<LoggedManifest>, ColdRows)> {
+        let Some(store) = snapshot.table(table.storage) else { return Vec::new() };
+        let manifests = store.scan(snapshot.index).manifests;
+        // One that came behind the snapshot is without rows that it still shows.
+        let seen = manifests.iter().filter(|logged| logged.index <= snapshot.index);
+        let rows = seen.map(|logged| {
+            let begun = Begun { after: logged.manifest.after, upto: logged.manifest.horizon };
+            let scan = store.scan_begun(begun, snapshot.index, None, Some(table));
+            (Arc::clone(logged), ColdRows::new(Arc::new(vec![Arc::clone(logged)]), scan.chunks))
+        });
+        rows.collect()
     }
 
     /// The manifests of a table, each with the count of rows of its files that have not ended, about.

@@ -4,15 +4,19 @@ use std::cell::Cell;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use perigee_types::catalog::Table;
 use perigee_types::{IndexId, Vid};
 
 use super::{Snapshot, Store, StoreError};
+use crate::kv::KvError;
 use crate::table::TableStore;
 use crate::table::index::{RangeRequest, TableIndex, array_entries};
 
 /// Faults told of one index; more are of the same kind.
 const FAULTS_MAX: usize = 10;
+/// Bytes of the LSM that are read at one snapshot of it, which holds back compaction.
+const LSM_BYTES_AT_ONCE: usize = 64 << 20;
 
 /// What was found in a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +30,31 @@ pub struct TableCheck {
 }
 
 impl Store {
+    /// Reads all pairs of the LSM, and with them the blocks of its files, which have checksums: those of keys, of older chunks
+    /// and of what is in memory anyway too. Blocking; checkpoints go on meanwhile.
+    ///
+    /// # Errors
+    /// [`KvError::Damaged`], [`KvError::Io`]
+    pub fn verify_lsm(&self) -> Result<(), KvError> {
+        let mut from: Bound<Bytes> = Bound::Unbounded;
+        loop {
+            let mut bytes = 0;
+            let mut last = None;
+            for pair in self.kv().scan(from.as_ref().map(|key| &key[..]), Bound::Unbounded) {
+                let (key, value) = pair?;
+                bytes += key.len() + value.len();
+                last = Some(key);
+                if bytes >= LSM_BYTES_AT_ONCE {
+                    break;
+                }
+            }
+            match last {
+                Some(last) if bytes >= LSM_BYTES_AT_ONCE => from = Bound::Excluded(last),
+                _ => return Ok(()),
+            }
+        }
+    }
+
     /// Reads all rows of a table as `snapshot` sees it and looks each up in every index; then counts the entries of the
     /// indexes, so that none is there for a row that is not. Blocking, and long for large tables; writes go on meanwhile.
     ///

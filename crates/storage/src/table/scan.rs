@@ -16,7 +16,7 @@ use super::schema::{KnownColumn, TableSchema};
 use super::vids::Begins;
 use super::{LATEST, TableStore, Tier};
 use crate::arrow_value::ColumnBuilder;
-use crate::cold::Manifests;
+use crate::cold::{ColdStore, Manifests};
 use crate::encoding::ColumnStats;
 use crate::store::StoreError;
 
@@ -128,12 +128,16 @@ impl TableStore {
             chunks.push(scan(Part::Open(open), false));
         }
         // Behind the chunks: the manifest of each that is cold is among them.
+        TableScan { chunks, manifests: self.manifests_at(at) }
+    }
+
+    /// The manifests that a snapshot reads.
+    fn manifests_at(&self, at: u64) -> Manifests {
         let manifests = self.manifests();
-        let manifests = match manifests.iter().all(|manifest| manifest.replaced.is_empty()) {
+        match manifests.iter().all(|manifest| manifest.replaced.is_empty()) {
             true => manifests,
             false => Arc::new(manifests.iter().flat_map(|manifest| manifest.seen_at(at)).collect()),
-        };
-        TableScan { chunks, manifests }
+        }
     }
 }
 
@@ -173,6 +177,24 @@ impl ChunkScan {
     #[must_use]
     pub fn is_cold(&self) -> bool {
         self.cold
+    }
+
+    /// Whether its columns are in files now, and were not when its scan began.
+    #[must_use]
+    pub fn became_cold(&self) -> bool {
+        !self.cold && self.tier() == Tier::Cold
+    }
+
+    /// The manifests by now, those among them that its scan reads: they have its rows if it is cold by now.
+    #[must_use]
+    pub fn manifests(&self) -> Manifests {
+        self.table.manifests_at(self.at)
+    }
+
+    /// Where cold files are.
+    #[must_use]
+    pub fn cold_store(&self) -> Option<Arc<ColdStore>> {
+        self.table.context.cold.clone()
     }
 
     /// No vid in it is smaller, and no other chunk has one between its own.

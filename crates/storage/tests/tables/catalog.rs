@@ -25,6 +25,7 @@ fn sequence(oid: u32) -> Object {
         maximum: i64::MAX,
         cycle: false,
         owned_by: None,
+        comment: None,
         acl: None,
     }))
 }

@@ -11,6 +11,7 @@ mod concurrent;
 mod indexes;
 mod measure;
 mod model;
+mod pieces;
 mod pinned;
 mod random;
 mod staged;

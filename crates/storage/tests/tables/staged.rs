@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use perigee_storage::entry::{Entry, RowBlock, Transaction};
+use perigee_storage::store::ApplyOutcome;
 use perigee_storage::table::LATEST;
 use perigee_types::catalog::{CatalogChange, Object};
 use perigee_types::{Oid, Row, TransactionId, Vid};
@@ -107,6 +108,20 @@ fn a_later_term_drops_what_an_earlier_one_staged() {
     assert_eq!(count(&node), 20);
     node.reopen();
     assert_eq!(count(&node), 20);
+}
+
+#[test]
+fn a_transaction_without_its_parts_has_no_effect() {
+    let mut node = Node::new();
+    node.create(&all_indexes());
+    node.insert(rows(0, 5));
+    let changes = vec![table_change(TABLE, Vec::new(), RowBlock::Rows(rows(10, 1)))];
+    let end = Entry::Transaction(Transaction { staged: Some(TRANSACTION), changes, ..Transaction::default() });
+    assert_eq!(node.try_push(&end).unwrap(), ApplyOutcome::Rejected);
+    node.publish();
+    assert_eq!((count(&node), node.find(10)), (5, None));
+    node.reopen();
+    assert_eq!((count(&node), node.find(10)), (5, None));
 }
 
 #[test]

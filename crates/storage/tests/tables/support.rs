@@ -218,8 +218,8 @@ impl Node {
             let path = file_path("test/1", definition.storage, self.term, &format!("{}x{number}", self.next().0));
             let bytes = file.bytes.len() as u64;
             self.cold.put(&path, file.bytes).unwrap();
-            let FinishedFile { rows, checksum, vid_first, vid_last, .. } = file;
-            files.push(ColdFile { path, rows, bytes, checksum, vid_first, vid_last });
+            let FinishedFile { rows, checksum, tail, vid_first, vid_last, .. } = file;
+            files.push(ColdFile { path, rows, bytes, checksum, tail: Some(tail), vid_first, vid_last });
         }
         drop(snapshot);
         Manifest { after, horizon, columns, files }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, Function, Index, Role, TEMPORARY_PREFIX, Table, UserType};
+use super::{Catalog, Function, Index, PUBLIC_SCHEMA, Role, TEMPORARY_PREFIX, Table, UserType};
 use crate::acl::{Acl, AclKind};
 use crate::ids::{Oid, TableId, TenantId};
 use crate::sql_type::SqlType;
@@ -21,6 +21,9 @@ pub struct Schema {
     pub name: String,
     /// The role that owns it.
     pub owner: Oid,
+    /// Comment.
+    #[serde(default)]
+    pub comment: Option<String>,
     /// Who may do what, where that is not its kind's default.
     #[serde(default)]
     pub acl: Option<Acl>,
@@ -31,6 +34,13 @@ impl Schema {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         self.name.starts_with(TEMPORARY_PREFIX)
+    }
+
+    /// Its comment; `public` has one until another one, or none, is said.
+    #[must_use]
+    pub fn described(&self) -> Option<&str> {
+        let standard = (self.oid == PUBLIC_SCHEMA).then_some("standard public schema");
+        self.comment.as_deref().or(standard).filter(|comment| !comment.is_empty())
     }
 }
 
@@ -61,6 +71,9 @@ pub struct Sequence {
     pub cycle: bool,
     /// The table column that it belongs to and goes with: (table, column number).
     pub owned_by: Option<(TableId, u16)>,
+    /// Comment.
+    #[serde(default)]
+    pub comment: Option<String>,
     /// Who may do what, where that is not its kind's default.
     #[serde(default)]
     pub acl: Option<Acl>,
@@ -127,6 +140,9 @@ pub struct Database {
     pub name: String,
     /// The role that owns it.
     pub owner: Oid,
+    /// Comment.
+    #[serde(default)]
+    pub comment: Option<String>,
     /// Who may do what, where that is not its kind's default.
     #[serde(default)]
     pub acl: Option<Acl>,

@@ -1,10 +1,11 @@
-//! Types that users make: enums and domains.
+//! Types that users make: enums, domains and composite types.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::Check;
+use crate::composite::CompositeType;
 use crate::enum_type::EnumType;
 use crate::ids::{Oid, TenantId};
 use crate::sql_type::SqlType;
@@ -16,6 +17,8 @@ pub enum TypeKind {
     Enum(Arc<EnumType>),
     /// A domain.
     Domain(Domain),
+    /// A composite type; its name and oids are the type's.
+    Composite(Arc<CompositeType>),
 }
 
 /// Another type with rules for its values.
@@ -62,6 +65,7 @@ impl UserType {
         match &self.kind {
             TypeKind::Enum(of) => SqlType::Enum(Arc::clone(of)),
             TypeKind::Domain(domain) => domain.base.clone(),
+            TypeKind::Composite(of) => SqlType::Composite(Arc::clone(of)),
         }
     }
 
@@ -71,6 +75,7 @@ impl UserType {
         match &self.kind {
             TypeKind::Enum(of) => of.labels().iter().map(|label| label.oid.0).fold(highest, u32::max),
             TypeKind::Domain(domain) => domain.checks.iter().map(|check| check.oid.0).fold(highest, u32::max),
+            TypeKind::Composite(of) => highest.max(of.relation.0),
         }
     }
 }

@@ -20,6 +20,37 @@ pub fn format_record(out: &mut Vec<u8>, values: &[Value], fields: &[(String, Sql
     out.push(b')');
 }
 
+/// The fields of `(value,"other value",)`; without quotes an empty one is NULL.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_fields(text: &str) -> Result<Vec<Option<String>>, &'static str> {
+    const UNFINISHED: &str = "Unexpected end of input.";
+    let mut chars = text.trim_ascii_start().strip_prefix('(').ok_or("Missing left parenthesis.")?.chars();
+    let mut fields = Vec::new();
+    loop {
+        let (mut field, mut is_null, mut quoted) = (String::new(), true, false);
+        let end = loop {
+            match chars.next().ok_or(UNFINISHED)? {
+                end @ (',' | ')') if !quoted => break end,
+                '\\' => field.push(chars.next().ok_or(UNFINISHED)?),
+                '"' if quoted && chars.as_str().starts_with('"') => {
+                    chars.next();
+                    field.push('"');
+                }
+                '"' => quoted = !quoted,
+                other => field.push(other),
+            }
+            is_null = false;
+        };
+        fields.push((!is_null).then_some(field));
+        if end == ')' {
+            let rest = chars.as_str().trim_ascii();
+            return if rest.is_empty() { Ok(fields) } else { Err("Junk after right parenthesis.") };
+        }
+    }
+}
+
 /// Appends the text of one field that is not NULL, quoted where it must be.
 pub fn write_field(out: &mut Vec<u8>, text: &[u8]) {
     let special = |b: &u8| matches!(b, b'"' | b'\\' | b'(' | b')' | b',') || b.is_ascii_whitespace() || *b == 0x0b;

@@ -8,7 +8,7 @@
 //! service     FlightService: which call is what
 //!   handle    tickets and prepared statements
 //!   query     statements whose rows are given; messages: rows as messages
-//!   parameters  values that clients bind
+//!   parameters  values that clients bind; placeholders: texts with ? for them
 //!   update    statements that count rows; ingest: rows in bulk, by COPY
 //!   running   what runs, to be cancelled
 //!   catalog, keys, info  what there is, and what this server can do
@@ -21,6 +21,7 @@ mod ingest;
 mod keys;
 mod messages;
 mod parameters;
+mod placeholders;
 mod query;
 mod running;
 mod service;

@@ -29,6 +29,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::handle::{Handle, transaction_of};
 use super::keys::Which;
 use super::messages::of_batch;
+use super::placeholders::numbered;
 use super::query::{internal, schema};
 use super::running::Running;
 use super::update::Incoming;
@@ -107,8 +108,17 @@ impl FlightSql {
         caller: &Caller,
         request: ActionCreatePreparedStatementRequest,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
-        let handle = Handle::new(request.query, request.transaction_id.as_ref())?;
-        let (_, described) = self.describe(caller, &handle).await?;
+        let mut handle = Handle::new(request.query, request.transaction_id.as_ref())?;
+        let described = match self.describe(caller, &handle).await {
+            Ok((_, described)) => described,
+            Err(status) => match numbered(&handle.sql).filter(|_| status.message().contains('?')) {
+                Some(sql) => {
+                    handle.sql = sql;
+                    self.describe(caller, &handle).await?.1
+                }
+                None => return Err(status),
+            },
+        };
         let as_ipc = |schema: &arrow::datatypes::Schema| -> Result<Bytes, Status> {
             let message = IpcMessage::try_from(SchemaAsIpc::new(schema, &IpcWriteOptions::default()));
             message.map(|message| message.0).map_err(internal)

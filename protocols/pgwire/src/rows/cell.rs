@@ -204,6 +204,8 @@ impl Cell {
             Cell::Bytes(a) => match ty {
                 SqlType::Timetz(_) => timetz::format_into(out, a.value(row)),
                 SqlType::Address(of) => out.extend_from_slice(of.format(a.value(row)).as_bytes()),
+                SqlType::Coded(of) => out.extend_from_slice(of.format(a.value(row), settings).as_bytes()),
+                SqlType::Composite(of) => out.extend_from_slice(of.format(a.value(row), settings).as_bytes()),
                 SqlType::Range(of) => out.extend_from_slice(of.format(a.value(row), settings).as_bytes()),
                 SqlType::Multirange(of) => {
                     out.extend_from_slice(of.format_multirange(a.value(row), settings).as_bytes());
@@ -259,6 +261,8 @@ impl Cell {
             Cell::Bytes(a) => match ty {
                 SqlType::Timetz(_) => out.extend_from_slice(&timetz::to_wire(a.value(row))),
                 SqlType::Address(of) => out.extend_from_slice(&of.to_wire(a.value(row))),
+                SqlType::Coded(of) => out.extend_from_slice(&of.to_wire(a.value(row))),
+                SqlType::Composite(of) => binary::encode_composite(out, a.value(row), of)?,
                 SqlType::Range(of) => binary::encode_range(out, &binary::range(a.value(row), *of), *of),
                 SqlType::Multirange(of) => binary::encode_multirange(out, a.value(row), *of),
                 _ => out.extend_from_slice(a.value(row)),

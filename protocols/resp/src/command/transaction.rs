@@ -74,11 +74,11 @@ fn watch(session: &mut Session, args: &[Bytes]) -> Result<Reply> {
     }
     let db = session.db_id();
     for key in &args[1..] {
-        if session.watches.iter().any(|(known, watched, _)| *known == db && watched == key) {
-            continue;
+        let watched = (db, Bytes::copy_from_slice(key));
+        if !session.watches.contains_key(&watched) {
+            let version = session.shared.keyspace.version(db, key)?;
+            session.watches.insert(watched, version);
         }
-        let version = session.shared.keyspace.version(db, key)?;
-        session.watches.push((db, Bytes::copy_from_slice(key), version));
     }
     Ok(Reply::OK)
 }

@@ -13,7 +13,9 @@
 
 mod parse;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -22,6 +24,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
 use perigee_engine::Session;
+use perigee_types::catalog::Object;
 use perigee_types::{SqlError, SqlResult, SqlState, Value};
 
 use crate::address::Address;
@@ -30,10 +33,12 @@ use crate::filter::quoted;
 use crate::identity::Caller;
 use crate::script::{Given, fetch, perform};
 use crate::server::{Door, read_body};
-use parse::{Field, Line};
+pub(crate) use parse::{Field, Line};
 
 /// Lines of one INSERT.
 const LINES: usize = 200;
+/// Bytes of the name of a table or a column.
+const NAME_BYTES_MAX: usize = 63;
 /// How often a request is tried anew as another one has changed a table meanwhile.
 const TRIES: usize = 5;
 
@@ -67,11 +72,11 @@ pub(crate) async fn post(
     let text = std::str::from_utf8(&body).map_err(|_| Problem::bad("the lines are not UTF-8"))?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_micros();
     let mut lines = Vec::new();
-    for (at, line) in text.lines().enumerate() {
+    for (number, line) in parse::lines(text) {
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
-        let wrong = |reason: &str| Problem::bad(format!("line {}: {reason}", at + 1));
+        let wrong = |reason: &str| Problem::bad(format!("line {number}: {reason}"));
         let mut line = Line::parse(line).map_err(wrong)?;
         line.micros = match line.timestamp {
             None => now as i64,
@@ -82,17 +87,23 @@ pub(crate) async fn post(
         };
         lines.push(line);
     }
+    store(&door, &caller, &headers, lines).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Writes lines to the tables of their measurements, all of them or none.
+pub(crate) async fn store(door: &Arc<Door>, caller: &Caller, headers: &HeaderMap, lines: Vec<Line>) -> Answer<()> {
     let mut tables: BTreeMap<String, Vec<Line>> = BTreeMap::new();
-    for line in lines {
-        tables.entry(line.measurement.clone()).or_default().push(line);
+    for mut line in lines {
+        tables.entry(std::mem::take(&mut line.measurement)).or_default().push(line);
     }
     let tables = Arc::new(tables);
     for _ in 0..TRIES {
-        let lease = door.lease(&caller, &headers, None, None).await?;
+        let lease = door.lease(caller, headers, None, None).await?;
         let (wanted, kept) = (tables.clone(), lease.is_kept());
-        let written = perform(&door, lease, move |session| async move { write(session, &wanted).await }.boxed()).await;
+        let written = perform(door, lease, move |session| async move { write(session, &wanted).await }.boxed()).await;
         match written {
-            Ok(()) => return Ok(StatusCode::NO_CONTENT.into_response()),
+            Ok(()) => return Ok(()),
             // A table was made or widened by another request between the look and the write.
             Err(problem)
                 if !kept
@@ -114,64 +125,112 @@ pub(crate) async fn post(
 async fn write(session: &mut Session, tables: &BTreeMap<String, Vec<Line>>) -> SqlResult<()> {
     for (name, lines) in tables {
         define(session, name, lines).await?;
-        // A row of an INSERT is changed once only: of lines of one series and time the later fills the earlier up.
-        let mut rows: BTreeMap<(&str, i64), BTreeMap<&str, &Field>> = BTreeMap::new();
-        let mut tags: BTreeMap<&str, &BTreeMap<String, String>> = BTreeMap::new();
-        for line in lines {
-            let row = rows.entry((&line.series, line.micros)).or_default();
-            row.extend(line.fields.iter().map(|(name, field)| (name.as_str(), field)));
-            tags.insert(&line.series, &line.tags);
-        }
-        let mut rest: Vec<_> = rows.into_iter().collect();
-        // Rows with the same fields stand together: the others keep what they have.
-        rest.sort_by(|(a, x), (b, y)| x.keys().cmp(y.keys()).then_with(|| a.cmp(b)));
-        let alike = |a: &Row<'_>, b: &Row<'_>| {
-            a.1.keys().eq(b.1.keys())
-                && tags.get(a.0.0).map(|t| t.keys().collect::<Vec<_>>()) == tags.get(b.0.0).map(|t| t.keys().collect())
-        };
-        for group in rest.chunk_by(alike) {
-            for rows in group.chunks(LINES) {
-                insert(session, name, rows, &tags).await?;
+        for rows in rows_of(lines) {
+            for rows in rows.chunks(LINES) {
+                insert(session, name, rows).await?;
             }
         }
     }
     Ok(())
 }
 
-type Row<'a> = ((&'a str, i64), BTreeMap<&'a str, &'a Field>);
+/// A row of a measurement.
+struct Row<'a> {
+    line: &'a Line,
+    fields: Cow<'a, [(String, Field)]>,
+}
+
+/// The rows of lines: those that fill the same columns together, in the order of their keys, so that requests at once wait for each
+/// other and never in a circle. Columns that a row does not fill keep what they have.
+fn rows_of(lines: &[Line]) -> Vec<Vec<Row<'_>>> {
+    // A row of an INSERT is changed once only: of lines of one series and time the later fills the earlier up.
+    let mut rows: Vec<Row<'_>> = Vec::with_capacity(lines.len());
+    let mut known: HashMap<(&str, i64), usize> = HashMap::with_capacity(lines.len());
+    for line in lines {
+        let at = *known.entry((line.series.as_str(), line.micros)).or_insert(rows.len());
+        match rows.get_mut(at) {
+            None => rows.push(Row { line, fields: Cow::Borrowed(&line.fields) }),
+            Some(row) => fill_up(row.fields.to_mut(), &line.fields),
+        }
+    }
+    let mut groups: BTreeMap<(Vec<&str>, Vec<String>), Vec<Row<'_>>> = BTreeMap::new();
+    let mut rest = rows.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let tags = first.line.tags.iter().map(|(name, _)| name.as_str()).collect();
+        let fields = first.fields.iter().map(|(name, _)| name.clone()).collect();
+        let group = groups.entry((tags, fields)).or_default();
+        let (line, is_whole) = (first.line, matches!(first.fields, Cow::Borrowed(_)));
+        group.push(first);
+        let alike = |row: &Row<'_>| is_whole && matches!(row.fields, Cow::Borrowed(_)) && row.line.is_alike(line);
+        while let Some(row) = rest.next_if(alike) {
+            group.push(row);
+        }
+    }
+    let mut groups: Vec<_> = groups.into_values().collect();
+    for group in &mut groups {
+        group.sort_unstable_by(|a, b| (&a.line.series, a.line.micros).cmp(&(&b.line.series, b.line.micros)));
+    }
+    groups
+}
+
+/// Puts later fields over earlier ones; both by name.
+fn fill_up(fields: &mut Vec<(String, Field)>, later: &[(String, Field)]) {
+    for (name, value) in later {
+        match fields.binary_search_by(|(field, _)| field.cmp(name)) {
+            Ok(at) => fields[at].1 = value.clone(),
+            Err(at) => fields.insert(at, (name.clone(), value.clone())),
+        }
+    }
+}
 
 /// Makes the table, or the columns, that the lines need.
 async fn define(session: &mut Session, name: &str, lines: &[Line]) -> SqlResult<()> {
+    check_length(name)?;
     let mut wanted: BTreeMap<&str, &'static str> = BTreeMap::new();
-    for line in lines {
-        for tag in line.tags.keys() {
+    for line in lines.chunk_by(Line::is_alike).filter_map(<[Line]>::first) {
+        for (tag, _) in &line.tags {
             conflict(name, tag, wanted.insert(tag, "text"), "text")?;
         }
         for (field, value) in &line.fields {
             conflict(name, field, wanted.insert(field, value.sql_type()), value.sql_type())?;
         }
     }
-    let sql = "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $1";
-    let known = fetch(session, sql, &[Given::text(name)]).await?.rows;
-    let known: BTreeSet<&str> = known.iter().filter_map(|row| row.first()?.as_str()).collect();
     let table = format!("public.{}", quoted(name));
-    if known.is_empty() {
-        let columns = wanted.iter().map(|(name, ty)| format!(", {} {ty}", quoted(name))).collect::<String>();
-        let sql = format!("CREATE TABLE {table} (series text, time timestamptz{columns}, PRIMARY KEY (series, time))");
-        fetch(session, &sql, &[]).await?;
-        return Ok(());
-    }
+    let names = session.object_names();
+    let schema = names.catalog.schema(names.tenant, "public");
+    let known: BTreeSet<&str> = match schema.and_then(|schema| names.catalog.relation(schema.oid, name)) {
+        Some(Object::Table(table)) => table.visible_columns().iter().map(|column| column.name.as_str()).collect(),
+        Some(Object::View(view)) => view.columns.iter().map(|(name, _)| name.as_str()).collect(),
+        _ => {
+            let columns = wanted.iter().map(|(name, ty)| format!(", {} {ty}", quoted(name))).collect::<String>();
+            let sql =
+                format!("CREATE TABLE {table} (series text, time timestamptz{columns}, PRIMARY KEY (series, time))");
+            fetch(session, &sql, &[]).await?;
+            return Ok(());
+        }
+    };
     for (column, ty) in wanted.iter().filter(|(name, _)| !known.contains(**name)) {
         fetch(session, &format!("ALTER TABLE {table} ADD COLUMN {} {ty}", quoted(column)), &[]).await?;
     }
     Ok(())
 }
 
+/// SQL would cut a longer name, and find another table or column.
+fn check_length(name: &str) -> SqlResult<()> {
+    if name.len() <= NAME_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!("\"{name}\" is too long for a table or a column: they have {NAME_BYTES_MAX} bytes at most");
+    Err(SqlError::new(SqlState::InvalidParameterValue, message))
+}
+
 fn conflict(table: &str, column: &str, before: Option<&str>, now: &str) -> SqlResult<()> {
+    check_length(column)?;
     if matches!(column, "series" | "time") {
         let message =
             format!("\"{column}\" of \"{table}\" is a column that each measurement has: it cannot be a tag or a field");
-        return Err(SqlError::new(SqlState::DuplicateColumn, message));
+        // Not that of a column that another request has made: this one never passes.
+        return Err(SqlError::new(SqlState::InvalidParameterValue, message));
     }
     match before {
         Some(before) if before != now => {
@@ -182,39 +241,56 @@ fn conflict(table: &str, column: &str, before: Option<&str>, now: &str) -> SqlRe
     }
 }
 
-async fn insert(
-    session: &mut Session,
-    name: &str,
-    rows: &[Row<'_>],
-    tags: &BTreeMap<&str, &BTreeMap<String, String>>,
-) -> SqlResult<()> {
-    let Some((first, fields)) = rows.first() else { return Ok(()) };
-    let tag_names: Vec<&str> =
-        tags.get(first.0).map(|tags| tags.keys().map(String::as_str).collect()).unwrap_or_default();
-    let columns: Vec<String> = ["series", "time"]
-        .into_iter()
-        .chain(tag_names.iter().copied())
-        .chain(fields.keys().copied())
-        .map(quoted)
-        .collect();
+/// Writes rows that fill the same columns.
+async fn insert(session: &mut Session, name: &str, rows: &[Row<'_>]) -> SqlResult<()> {
+    let Some(first) = rows.first() else { return Ok(()) };
+    let tags = first.line.tags.iter().map(|(name, _)| name.as_str());
+    let fields = first.fields.iter().map(|(name, _)| name.as_str());
+    let columns: Vec<String> = ["series", "time"].into_iter().chain(tags).chain(fields).map(quoted).collect();
     let mut sql = format!("INSERT INTO public.{} ({}) VALUES ", quoted(name), columns.join(", "));
-    let mut given = Vec::new();
-    for (at, ((series, micros), fields)) in rows.iter().enumerate() {
-        let from = given.len();
-        given.push(Given::text(series));
-        given.push(Given::Value(Value::Timestamptz(*micros)));
-        let of_series = tags.get(series);
-        for tag in &tag_names {
-            given.push(match of_series.and_then(|tags| tags.get(*tag)) {
-                Some(text) => Given::text(text),
-                None => Given::Value(Value::Null),
-            });
+    let mut given = Vec::with_capacity(rows.len() * columns.len());
+    for (at, Row { line, fields }) in rows.iter().enumerate() {
+        sql.push_str(if at == 0 { "(" } else { ", (" });
+        for column in 1..=columns.len() {
+            let comma = if column == 1 { "" } else { ", " };
+            // Writing to a text does not fail.
+            let _ = write!(sql, "{comma}${}", given.len() + column);
         }
-        given.extend(fields.values().map(|field| Given::Value(field.value())));
-        let places: Vec<String> = (from + 1..=given.len()).map(|place| format!("${place}")).collect();
-        sql.push_str(&format!("{}({})", if at == 0 { "" } else { ", " }, places.join(", ")));
+        sql.push(')');
+        given.push(Given::text(&line.series));
+        given.push(Given::Value(Value::Timestamptz(line.micros)));
+        given.extend(line.tags.iter().map(|(_, text)| Given::text(text)));
+        given.extend(fields.iter().map(|(_, field)| Given::Value(field.value())));
     }
-    let set: Vec<String> = fields.keys().map(|name| format!("{0} = excluded.{0}", quoted(name))).collect();
+    let set: Vec<String> = first.fields.iter().map(|(name, _)| format!("{0} = excluded.{0}", quoted(name))).collect();
     sql.push_str(&format!(" ON CONFLICT (series, time) DO UPDATE SET {}", set.join(", ")));
     fetch(session, &sql, &given).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_fill_the_same_columns_stand_together_by_key() {
+        let body =
+            ["m,a=2 v=1 5", "m,a=1 v=2 5", "m,a=1 u=1 5", "m,a=1 v=3 4", "m v=1 5", "m,a=1 v=9 5", "m,a=3 v=1 5"];
+        let parse = |line: &&str| {
+            let mut line = Line::parse(line).unwrap();
+            line.micros = line.timestamp.unwrap_or_default();
+            line
+        };
+        let lines: Vec<Line> = body.iter().map(parse).collect();
+        let shown = |row: &Row<'_>| {
+            let fields: Vec<_> = row.fields.iter().map(|(name, value)| format!("{name}={:?}", value.value())).collect();
+            format!("{} {} {}", row.line.series, row.line.micros, fields.join(","))
+        };
+        let groups: Vec<Vec<String>> = rows_of(&lines).iter().map(|group| group.iter().map(shown).collect()).collect();
+        let expected: [&[&str]; 3] = [
+            &[" 5 v=Float8(1.0)"],
+            &["a=1 5 u=Float8(1.0),v=Float8(9.0)"],
+            &["a=1 4 v=Float8(3.0)", "a=2 5 v=Float8(1.0)", "a=3 5 v=Float8(1.0)"],
+        ];
+        assert_eq!(groups, expected);
+    }
 }

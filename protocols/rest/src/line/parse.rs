@@ -1,12 +1,10 @@
 //! A line of the line protocol: `measurement,tag=value field=1,other=2i 1767322800000000000`.
 
-use std::collections::BTreeMap;
-
 use perigee_types::Value;
 
 /// The value of a field.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Field {
+pub(crate) enum Field {
     Float(f64),
     Integer(i64),
     /// `12u`: unsigned, kept as numeric.
@@ -41,15 +39,17 @@ impl Field {
 
 /// A line.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Line {
-    pub(super) measurement: String,
-    pub(super) tags: BTreeMap<String, String>,
+pub(crate) struct Line {
+    pub(crate) measurement: String,
+    /// By name, each once.
+    pub(crate) tags: Vec<(String, String)>,
     /// The tags as one text, the same for the same set.
-    pub(super) series: String,
-    pub(super) fields: BTreeMap<String, Field>,
+    pub(crate) series: String,
+    /// By name, each once.
+    pub(crate) fields: Vec<(String, Field)>,
     pub(super) timestamp: Option<i64>,
     /// The time in microseconds, once the unit is known.
-    pub(super) micros: i64,
+    pub(crate) micros: i64,
 }
 
 impl Line {
@@ -71,9 +71,11 @@ impl Line {
             if name.is_empty() || value.is_empty() {
                 return Err("a tag has a name and a value");
             }
-            if line.tags.insert(name, value).is_some() {
-                return Err("a tag stands twice");
-            }
+            line.tags.push((name, value));
+        }
+        line.tags.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        if line.tags.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
+            return Err("a tag stands twice");
         }
         rest = rest.strip_prefix(' ').ok_or("there are no fields")?.trim_start_matches(' ');
         loop {
@@ -82,11 +84,11 @@ impl Line {
             if name.is_empty() {
                 return Err("a field without a name");
             }
-            if line.tags.contains_key(&name) {
+            if line.tags.binary_search_by(|(tag, _)| tag.cmp(&name)).is_ok() {
                 return Err("a field is called as a tag is");
             }
             let value = field(&mut rest)?;
-            line.fields.insert(name, value);
+            line.fields.push((name, value));
             match rest.strip_prefix(',') {
                 Some(fields) => rest = fields,
                 None => break,
@@ -99,16 +101,105 @@ impl Line {
             }
             line.timestamp = Some(time.parse().map_err(|_| "the time is no whole number")?);
         }
-        let escaped = |text: &str| text.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=");
-        let pairs: Vec<String> =
-            line.tags.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
-        line.series = pairs.join(",");
+        // Of a field that stands twice the later counts.
+        line.fields.reverse();
+        line.fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        line.fields.dedup_by(|(b, _), (a, _)| a == b);
+        line.name_series();
         Ok(line)
     }
+
+    /// A line of these tags and fields, each name once.
+    pub(crate) fn new(
+        measurement: String,
+        mut tags: Vec<(String, String)>,
+        mut fields: Vec<(String, Field)>,
+        micros: i64,
+    ) -> Self {
+        tags.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        fields.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut line = Self { measurement, tags, fields, micros, ..Self::default() };
+        line.name_series();
+        line
+    }
+
+    fn name_series(&mut self) {
+        for (name, value) in &self.tags {
+            if !self.series.is_empty() {
+                self.series.push(',');
+            }
+            escape(name, &mut self.series);
+            self.series.push('=');
+            escape(value, &mut self.series);
+        }
+    }
+
+    /// Whether two lines fill the same columns.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        self.tags.len() == other.tags.len()
+            && self.fields.len() == other.fields.len()
+            && self.tags.iter().zip(&other.tags).all(|((a, _), (b, _))| a == b)
+            && self.fields.iter().zip(&other.fields).all(|((a, x), (b, y))| a == b && x.sql_type() == y.sql_type())
+    }
+}
+
+/// A name or a value of a tag as part of the name of a series.
+fn escape(text: &str, series: &mut String) {
+    for c in text.chars() {
+        if matches!(c, '\\' | ',' | '=') {
+            series.push('\\');
+        }
+        series.push(c);
+    }
+}
+
+/// The lines of a body, each with its number from 1. The text of a field may have line breaks.
+pub(super) fn lines(body: &str) -> impl Iterator<Item = (usize, &str)> {
+    let (mut rest, mut number) = (body, 1);
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (line, behind) = rest.split_at(line_end(rest));
+        let at = number;
+        number += 1 + line.matches('\n').count();
+        rest = behind.strip_prefix('\n').unwrap_or(behind);
+        Some((at, line.strip_suffix('\r').unwrap_or(line)))
+    })
+}
+
+/// Where the first line ends: at a line break outside of the quotes of a text, which is a value, and so stands behind `=` among the
+/// fields.
+fn line_end(text: &str) -> usize {
+    let is_comment = text.starts_with('#');
+    let (mut is_field, mut is_quoted, mut before) = (false, false, b' ');
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\n' if !is_quoted => return at,
+            b'\\' if !is_comment && text.as_bytes().get(at + 1) != Some(&b'\n') => {
+                bytes.next();
+            }
+            b' ' if !is_quoted => is_field = true,
+            b'"' if is_quoted => is_quoted = false,
+            b'"' => is_quoted = is_field && !is_comment && before == b'=',
+            _ => {}
+        }
+        before = byte;
+    }
+    text.len()
 }
 
 /// Text up to one of `ends`; a backslash before one of them, or before another special character, makes it part of the text.
 fn word(rest: &mut &str, ends: &[char]) -> Result<String, &'static str> {
+    // Mostly nothing in it is special.
+    let is_special = |c: char| matches!(c, '\\' | '\0') || ends.contains(&c);
+    if let Some((word, behind)) = rest.find(is_special).and_then(|end| rest.split_at_checked(end))
+        && behind.starts_with(ends)
+    {
+        *rest = behind;
+        return Ok(word.to_owned());
+    }
     let mut out = String::new();
     let mut chars = rest.char_indices();
     while let Some((at, c)) = chars.next() {
@@ -181,14 +272,40 @@ mod tests {
         let line = line.unwrap();
         assert_eq!((line.measurement.as_str(), line.timestamp), ("my cpu", Some(12)));
         assert_eq!(line.series, "core=1,host=a\\,b");
-        assert_eq!(line.tags["host"], "a,b");
-        assert_eq!(line.fields["usage"], Field::Float(0.5));
-        assert_eq!(line.fields["up"], Field::Bool(true));
-        assert_eq!(line.fields["n"], Field::Integer(-3));
-        assert_eq!(line.fields["m"], Field::Unsigned(u64::MAX));
-        assert_eq!(line.fields["s"], Field::Text("a \"b\", c".to_owned()));
+        let tags: Vec<_> = line.tags.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(tags, [("core", "1"), ("host", "a,b")]);
+        let text = Field::Text("a \"b\", c".to_owned());
+        let expected = [
+            ("m", Field::Unsigned(u64::MAX)),
+            ("n", Field::Integer(-3)),
+            ("s", text),
+            ("up", Field::Bool(true)),
+            ("usage", Field::Float(0.5)),
+        ];
+        assert_eq!(line.fields, expected.map(|(name, value)| (name.to_owned(), value)));
+        let twice = Line::parse("m,b=2,a=1 v=1,u=5,v=2").unwrap();
+        assert_eq!(twice.fields, [("u", 5.0), ("v", 2.0)].map(|(name, value)| (name.to_owned(), Field::Float(value))));
+        let again = Line::parse("m,a=3,b=4 u=7,v=8 1").unwrap();
+        assert!(twice.is_alike(&again));
+        assert!(!twice.is_alike(&Line::parse("m,a=3,b=4 u=7,v=8i 1").unwrap()));
+        assert!(!twice.is_alike(&Line::parse("m,a=3,c=4 u=7,v=8 1").unwrap()));
         let bare = Line::parse("m v=1").unwrap();
         assert_eq!((bare.series.as_str(), bare.timestamp), ("", None));
+    }
+
+    #[test]
+    fn a_text_may_have_line_breaks() {
+        let check = |body: &str, expected: &[(usize, &str)]| {
+            assert_eq!(lines(body).collect::<Vec<_>>(), expected, "{body:?}");
+        };
+        check("m v=1\r\n\nm v=2\n", &[(1, "m v=1"), (2, ""), (3, "m v=2")]);
+        check("m s=\"a\nb\",v=1 5\nm v=2", &[(1, "m s=\"a\nb\",v=1 5"), (3, "m v=2")]);
+        check("m s=\"a\\\"\nb\\\\\" 5\nm v=2", &[(1, "m s=\"a\\\"\nb\\\\\" 5"), (3, "m v=2")]);
+        // Neither in a name or a tag nor in a comment is it more than a character.
+        check("m,t=\" v=1\nm v=2", &[(1, "m,t=\" v=1"), (2, "m v=2")]);
+        check("# it's = \"so\nm v=2", &[(1, "# it's = \"so"), (2, "m v=2")]);
+        check("m\\ x v=1\\\nm v=\"open\nm v=2", &[(1, "m\\ x v=1\\"), (2, "m v=\"open\nm v=2")]);
+        assert_eq!(Line::parse("m s=\"a\nb\"").unwrap().fields, [("s".to_owned(), Field::Text("a\nb".to_owned()))]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The simulated network: every message takes its time, and may be lost where a way is cut.
+//! The simulated network: every message takes its time, and may be lost where a way is cut. It sees who leads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,13 +12,16 @@ use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use perigee_runtime::sim::SimRandom;
 
-use crate::{Call, Lane, Link, LinkError, Node, PeerError, PeerService, Transport};
+use super::trace::{Trace, short};
+use crate::{Call, Lane, Link, LinkError, Node, PeerError, PeerService, Transport, wire};
 
 /// The network; clones share it.
 #[derive(Clone)]
-pub(super) struct Net(Arc<Mutex<State>>);
+pub(super) struct Net(Arc<Mutex<State>>, Trace);
 
 struct State {
+    /// Who leads in a term, or did.
+    leaders: BTreeMap<u64, u64>,
     services: BTreeMap<u64, PeerService>,
     /// Ways, from and to, that lose everything.
     cut: BTreeSet<(String, String)>,
@@ -28,14 +31,36 @@ struct State {
 }
 
 impl Net {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, trace: Trace) -> Self {
         let random = SimRandom::new(seed ^ 0x6e65_7477_6f72_6b00);
-        Self(Arc::new(Mutex::new(State {
-            services: BTreeMap::new(),
-            cut: BTreeSet::new(),
-            slow: BTreeMap::new(),
-            random,
-        })))
+        let (leaders, services, cut, slow) = Default::default();
+        Self(Arc::new(Mutex::new(State { leaders, services, cut, slow, random })), trace)
+    }
+
+    /// `id` leads in `term`, which nobody else ever does.
+    pub(super) fn leads(&self, term: u64, id: u64) {
+        let before = self.0.lock().leaders.insert(term, id);
+        match before {
+            Some(before) if before != id => self.1.wrong(format!("{before} and {id} lead in term {term}")),
+            Some(_) => {}
+            None => self.1.note(format_args!("{id} leads in term {term}")),
+        }
+    }
+
+    /// Terms that somebody has led in.
+    pub(super) fn terms(&self) -> usize {
+        self.0.lock().leaders.len()
+    }
+
+    /// Who sends an append leads.
+    fn appends(&self, request: &Bytes) {
+        match wire::decode_append(request.clone()) {
+            Ok(request) => {
+                self.leads(request.vote.leader_id.term, request.vote.leader_id.voted_for);
+            }
+            // openraft may read behind what was purged meanwhile: the receiver refuses such a hole, and its leader begins anew.
+            Err(error) => self.1.note(format_args!("an append that will be refused: {error}")),
+        }
     }
 
     pub(super) fn up(&self, id: u64, service: PeerService) {
@@ -48,22 +73,26 @@ impl Net {
     }
 
     pub(super) fn cut(&self, from: &str, to: &str) {
+        self.1.note(format_args!("{from} -> {to} is cut"));
         self.0.lock().cut.insert((from.to_owned(), to.to_owned()));
     }
 
     pub(super) fn slow(&self, name: &str, by: Duration) {
+        self.1.note(format_args!("{name} is slow by {by:?}"));
         self.0.lock().slow.insert(name.to_owned(), by);
     }
 
     /// Everybody reaches everybody, fast.
     pub(super) fn heal(&self) {
+        self.1.note("all is well");
         let mut state = self.0.lock();
         state.cut.clear();
         state.slow.clear();
     }
 
     /// A message on its way; `false` when it is lost.
-    async fn travel(&self, from: &str, to: &str) -> bool {
+    async fn travel(&self, from: &str, to: &str, what: &str) -> bool {
+        self.1.note(format_args!("{from} -> {to} goes {what}"));
         let delay = {
             let mut state = self.0.lock();
             let mut delay = Duration::from_micros(50 + state.random.below(2_000));
@@ -73,7 +102,9 @@ impl Net {
             delay + [from, to].iter().filter_map(|name| state.slow.get(*name)).sum::<Duration>()
         };
         tokio::time::sleep(delay).await;
-        !self.0.lock().cut.contains(&(from.to_owned(), to.to_owned()))
+        let comes = !self.0.lock().cut.contains(&(from.to_owned(), to.to_owned()));
+        self.1.note(format_args!("{from} -> {to} {} {what}", if comes { "comes" } else { "is lost" }));
+        comes
     }
 
     /// The transport of one life of a member.
@@ -113,12 +144,12 @@ impl SimLink {
         service.ok_or_else(|| LinkError::Unreachable { name: self.name.clone(), reason: "down".into() })
     }
 
-    async fn there(&self) -> bool {
-        self.by.net.travel(&self.by.from, &self.name).await
+    async fn there(&self, what: &str) -> bool {
+        self.by.net.travel(&self.by.from, &self.name, what).await
     }
 
-    async fn back(&self) -> bool {
-        self.by.net.travel(&self.name, &self.by.from).await && self.by.alive.load(Ordering::SeqCst)
+    async fn back(&self, what: &str) -> bool {
+        self.by.net.travel(&self.name, &self.by.from, what).await && self.by.alive.load(Ordering::SeqCst)
     }
 }
 
@@ -129,10 +160,11 @@ impl SimLink {
     /// A connection keeps the order, and breaks where something is lost.
     async fn stream(
         &self,
+        what: &'static str,
         requests: BoxStream<'static, Bytes>,
         serve: fn(&PeerService, BoxStream<'static, Bytes>) -> Answered,
     ) -> Result<Answers, LinkError> {
-        if !self.there().await {
+        if !self.there(what).await {
             return Err(self.broken());
         }
         let service = self.service()?;
@@ -140,14 +172,15 @@ impl SimLink {
         let arrived = requests
             .then(move |request| {
                 let link = going.clone();
-                async move { link.there().await.then_some(request) }
+                async move { link.there(&format!("{what} {}", short(&request))).await.then_some(request) }
             })
             .take_while(|request| std::future::ready(request.is_some()))
             .filter_map(std::future::ready);
         let answers = serve(&service, arrived.boxed()).then(move |answer| {
             let link = coming.clone();
             async move {
-                if !link.back().await {
+                let answer_is = answer.as_ref().map_or_else(|_| "refusal".to_owned(), short);
+                if !link.back(&format!("answer to {what} {answer_is}")).await {
                     return Err(link.broken());
                 }
                 answer.map_err(|error| LinkError::Broken { name: link.name.clone(), reason: error.to_string() })
@@ -159,13 +192,17 @@ impl SimLink {
 
 impl Link for SimLink {
     fn call(&self, call: Call, body: Bytes, patience: Duration) -> BoxFuture<'_, Result<Bytes, LinkError>> {
+        if call == Call::Append {
+            self.by.net.appends(&body);
+        }
         let asked = async move {
-            if !self.there().await {
+            if !self.there(&format!("{call:?} {}", short(&body))).await {
                 // Nobody says that it was lost.
                 return std::future::pending().await;
             }
             let answer = self.service()?.call(call, body).await;
-            if !self.back().await {
+            let answer_is = answer.as_ref().map_or_else(|_| "refusal".to_owned(), short);
+            if !self.back(&format!("answer to {call:?} {answer_is}")).await {
                 return std::future::pending().await;
             }
             answer.map_err(|error| LinkError::Refused { name: self.name.clone(), reason: error.to_string() })
@@ -178,7 +215,9 @@ impl Link for SimLink {
         requests: BoxStream<'static, Bytes>,
         _patience: Duration,
     ) -> BoxFuture<'_, Result<Answers, LinkError>> {
-        self.stream(requests, PeerService::append).boxed()
+        let net = self.by.net.clone();
+        let requests = requests.inspect(move |request| net.appends(request)).boxed();
+        self.stream("append", requests, PeerService::append).boxed()
     }
 
     fn propose(
@@ -186,6 +225,6 @@ impl Link for SimLink {
         requests: BoxStream<'static, Bytes>,
         _patience: Duration,
     ) -> BoxFuture<'_, Result<Answers, LinkError>> {
-        self.stream(requests, PeerService::propose).boxed()
+        self.stream("proposal", requests, PeerService::propose).boxed()
     }
 }

@@ -13,6 +13,7 @@ use perigee_runtime::{File, FileLock, Files};
 use perigee_types::{Hlc, LogIndex, Term};
 
 use super::net::Net;
+use super::trace::Trace;
 use crate::tests::support::{CLUSTER, open};
 use crate::{
     Applied, ClusterParts, CommittedEntry, Consensus, ConsensusOptions, EntryKind, MachineError, Node, Outcome,
@@ -41,6 +42,7 @@ pub(super) struct Member {
     files: Arc<SimFiles>,
     saved: Disk,
     oracle: Oracle,
+    trace: Trace,
     pub(super) life: Option<Life>,
 }
 
@@ -52,14 +54,14 @@ pub(super) struct Life {
 
 #[derive(Default)]
 pub(super) struct State {
-    applied: Applied,
+    pub(super) applied: Applied,
     pub(super) facts: BTreeMap<LogIndex, Fact>,
 }
 
 impl Member {
-    pub(super) fn new(name: &str, incarnation: u128, oracle: Oracle) -> Self {
+    pub(super) fn new(name: &str, incarnation: u128, oracle: Oracle, trace: Trace) -> Self {
         let node = Node { name: name.into(), incarnation, address: format!("{name}:7000") };
-        Self { node, files: SimFiles::new(), saved: Disk::default(), oracle, life: None }
+        Self { node, files: SimFiles::new(), saved: Disk::default(), oracle, trace, life: None }
     }
 
     pub(super) async fn start(&mut self, net: &Net) {
@@ -69,13 +71,25 @@ impl Member {
         let saved = self.saved.lock().clone();
         let mut state = State::default();
         if let Some(saved) = saved {
+            self.compare(&saved);
             if saved.received {
                 adopt(&log, &saved.position).unwrap();
             }
             state = State { applied: saved.position.applied, facts: saved.facts };
         }
+        self.trace.note(format_args!(
+            "{} starts at {} with a log to {:?}",
+            self.node.name,
+            state.applied.index,
+            log.last()
+        ));
         let state = Arc::new(Mutex::new(state));
-        let machine = Replica { state: Arc::clone(&state), oracle: Arc::clone(&self.oracle) };
+        let machine = Replica {
+            name: self.node.name.clone(),
+            state: Arc::clone(&state),
+            oracle: Arc::clone(&self.oracle),
+            trace: self.trace.clone(),
+        };
         let mut options = ConsensusOptions::new(self.node.clone(), CLUSTER);
         options.threads = 0;
         options.keep_entries = 20;
@@ -94,10 +108,19 @@ impl Member {
         self.life = Some(Life { consensus, alive, state });
     }
 
+    /// A checkpoint holds what was applied, all of it, wherever it was made.
+    fn compare(&self, saved: &Saved) {
+        let oracle = self.oracle.lock();
+        if !saved.facts.iter().eq(oracle.range(..=saved.position.applied.index)) {
+            self.trace.wrong(format!("{}: the checkpoint at {:?} is another state", self.node.name, saved.position));
+        }
+    }
+
     /// The power goes.
     pub(super) fn crash(&mut self, net: &Net, seed: u64) {
         net.down(self.node.id());
         if let Some(life) = self.life.take() {
+            self.trace.note(format_args!("{} loses power", self.node.name));
             life.alive.store(false, Ordering::SeqCst);
             self.files.crash(seed);
             // Its tasks find a disk that is gone, and end.
@@ -126,14 +149,32 @@ impl Member {
         }
         let Ok(chain_hash) = life.consensus.chain_hash(applied.index) else { return };
         let index = applied.index;
+        self.trace.note(format_args!("{} has a checkpoint at {index}", self.node.name));
         *self.saved.lock() = Some(Saved { position: SnapshotPosition { applied, chain_hash }, facts, received: false });
         life.consensus.checkpointed(index);
     }
 }
 
 struct Replica {
+    name: String,
     state: Arc<Mutex<State>>,
     oracle: Oracle,
+    trace: Trace,
+}
+
+impl Replica {
+    /// What must not be about an entry that is about to be applied.
+    fn wrong(&self, index: LogIndex, fact: &Fact) -> Option<String> {
+        let oracle = self.oracle.lock();
+        if let Some(known) = oracle.get(&index) {
+            return (known != fact).then(|| format!("entry {index} differs: {known:?} and {fact:?}"));
+        }
+        let (last, before) = oracle.last_key_value()?;
+        if last.next() != index {
+            return Some(format!("entry {index} is applied behind {last}"));
+        }
+        (before.1 >= fact.1 || before.0 > fact.0).then(|| format!("entry {index} runs back: {before:?} and {fact:?}"))
+    }
 }
 
 impl StateMachine for Replica {
@@ -141,24 +182,23 @@ impl StateMachine for Replica {
         self.state.lock().applied.clone()
     }
 
+    fn time(&self) -> Hlc {
+        self.state.lock().facts.values().next_back().map_or(Hlc::default(), |fact| fact.1)
+    }
+
     fn apply(&mut self, entry: CommittedEntry) -> Result<Outcome, MachineError> {
         let mut state = self.state.lock();
-        assert_eq!(entry.index, state.applied.index.next(), "no gap, nothing twice");
         let fenced = entry.is_fenced();
         let takes_effect = entry.kind == EntryKind::Normal && !fenced;
         let fact: Fact = (entry.term, entry.time, entry.payload.clone(), takes_effect);
-        let mut oracle = self.oracle.lock();
-        match oracle.get(&entry.index) {
-            Some(known) if *known != fact => {
-                return Err(MachineError(format!("entry {} differs: {known:?} and {fact:?}", entry.index)));
-            }
-            Some(_) => {}
-            None => {
-                let before = oracle.range(..entry.index).next_back().map_or(Hlc::default(), |(_, fact)| fact.1);
-                assert!(before < entry.time, "time never runs back");
-                oracle.insert(entry.index, fact.clone());
-            }
+        let gap = || format!("entry {} is applied behind {}", entry.index, state.applied.index);
+        let gap = (entry.index != state.applied.index.next()).then(gap);
+        if let Some(wrong) = gap.or_else(|| self.wrong(entry.index, &fact)) {
+            self.trace.wrong(format!("{}: {wrong}", self.name));
+            return Err(MachineError(wrong));
         }
+        self.trace.note(format_args!("{} applies {} of {}", self.name, entry.index, entry.term));
+        self.oracle.lock().insert(entry.index, fact.clone());
         state.facts.insert(entry.index, fact);
         state.applied.index = entry.index;
         state.applied.term = entry.term;

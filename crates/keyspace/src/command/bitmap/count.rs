@@ -33,7 +33,8 @@ fn bitcount(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
         range
     };
     let bytes = reader.get::<Str>(&args[1])?.map(Str::to_bytes).unwrap_or_default();
-    let Some((first, last)) = range.bits(bytes.len()) else { return Ok(Reply::Integer(0)) };
+    let found = if range.is_reversed() { None } else { range.bits(bytes.len()) };
+    let Some((first, last)) = found else { return Ok(Reply::Integer(0)) };
     let (from, to) = (first / 8, last / 8);
     if from == to {
         return Ok(Reply::Integer(i64::from(part(&bytes, first, last, from, false).count_ones())));

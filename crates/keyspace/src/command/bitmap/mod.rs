@@ -43,13 +43,16 @@ struct Range {
 }
 
 impl Range {
+    /// Whether both ends count from behind and stand the wrong way round: BITCOUNT takes that for empty, also where it begins before
+    /// the string does.
+    fn is_reversed(self) -> bool {
+        self.start < 0 && self.end < 0 && self.start > self.end
+    }
+
     /// Where its first and its last bit are; `None` when it is empty.
     fn bits(self, bytes: usize) -> Option<(usize, usize)> {
         let length = if self.in_bits { bytes as i64 * 8 } else { bytes as i64 };
         let from_begin = |at: i64| if at < 0 { at.saturating_add(length).max(0) } else { at };
-        if self.start < 0 && self.end < 0 && self.start > self.end {
-            return None;
-        }
         let (start, end) = (from_begin(self.start), from_begin(self.end).min(length - 1));
         if start > end {
             return None;

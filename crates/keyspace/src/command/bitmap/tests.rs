@@ -54,6 +54,10 @@ fn replies_are_those_of_redis() {
         BITPOS e 0 => -1
         BITPOS e 1 => -1
         BITPOS e 0 0 -1 => -1
+        SET one b => OK
+        BITPOS one 1 -1 -3 => 1
+        BITPOS one 0 -5 -9 => 0
+        BITCOUNT one -1 -3 => 0
         BITPOS s 1 => 1
         BITPOS s 0 => 0
         BITPOS s 2 => (error) ERR The bit argument must be 1 or 0.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::object::{Field, Hash};
+use crate::room::fits;
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Reader, Reply, Result};
 
@@ -128,7 +129,10 @@ fn hget(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
 
 fn hmget(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
     let hash = reader.get::<Hash>(&args[1])?;
-    Ok(Reply::Array(args[2..].iter().map(|field| value(reader, hash, field)).collect()))
+    let found: Vec<Option<&[u8]>> =
+        args[2..].iter().map(|field| hash.and_then(|hash| hash.get(field, reader.now()))).collect();
+    fits(found.iter().map(|value| value.map_or(0, <[u8]>::len)))?;
+    Ok(Reply::Array(found.into_iter().map(|value| value.map_or(Reply::Null, Reply::bulk)).collect()))
 }
 
 fn hgetall(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {

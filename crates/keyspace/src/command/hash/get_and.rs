@@ -8,6 +8,7 @@ use super::{NOT_POSITIVE, fields, tell_ends};
 use crate::args::{is, parse_integer};
 use crate::error::wrong_arity;
 use crate::object::Hash;
+use crate::room::fits;
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, EventClass, Reply, Result, Writer};
 
@@ -42,8 +43,9 @@ pub(super) static HGETEX: Spec = Spec {
 /// The values of fields; nulls where there is none.
 fn values(writer: &Writer<'_>, key: &[u8], names: &[Bytes]) -> Result<Vec<Reply>> {
     let (hash, now) = (writer.get::<Hash>(key)?, writer.now());
-    let value = |name: &Bytes| hash.and_then(|hash| hash.get(name, now)).map_or(Reply::Null, Reply::bulk);
-    Ok(names.iter().map(value).collect())
+    let found: Vec<Option<&[u8]>> = names.iter().map(|name| hash.and_then(|hash| hash.get(name, now))).collect();
+    fits(found.iter().map(|value| value.map_or(0, <[u8]>::len)))?;
+    Ok(found.into_iter().map(|value| value.map_or(Reply::Null, Reply::bulk)).collect())
 }
 
 fn hgetdel(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {

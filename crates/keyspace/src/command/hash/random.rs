@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::args::{integer, is};
 use crate::object::{Field, Hash};
 use crate::random::Random;
+use crate::room::fits;
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, Reader, Reply, Result};
 
@@ -65,6 +66,10 @@ fn hrandfield(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
     let chosen = random.choose(len, count).ok_or(Error::reply("ERR value is out of range"))?;
     if let Some(hash) = hash.filter(|_| chosen.len() == len && count > 0) {
         return Ok(reply(hash.live(now), with_values));
+    }
+    if count < 0 {
+        let bytes = |field: Field<'_>| field.name.len() + if with_values { field.value.len() } else { 0 };
+        fits(chosen.iter().map(|at| field(*at).map_or(0, bytes)))?;
     }
     Ok(reply(chosen.into_iter().filter_map(field), with_values))
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::args::{Cursor, parse_float};
 use crate::growth::Growth;
 use crate::object::{List, ListLimits, Object, Value};
+use crate::room::Room;
 use crate::spec::{Begin, Category, Find, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, EventClass, Reader, Reply, Result, Writer};
 
@@ -187,6 +188,8 @@ fn run(reader: &Reader<'_>, key: &[u8], options: &Options<'_>) -> Result<Vec<Opt
     }
     let range = options.range(elements.len());
     let wanted = elements.get(range).unwrap_or_default();
+    let mut room = Room::default();
+    room.take_parts(wanted.len().saturating_mul(options.get.len()))?;
     let mut found = Vec::with_capacity(wanted.len() * options.get.len().max(1));
     for element in wanted {
         let whole = || Some(Bytes::copy_from_slice(element));
@@ -199,6 +202,7 @@ fn run(reader: &Reader<'_>, key: &[u8], options: &Options<'_>) -> Result<Vec<Opt
                 None if get[..] == *b"#" => whole(),
                 None => None,
             });
+            room.take(found.last().and_then(Option::as_ref).map_or(0, Bytes::len))?;
         }
     }
     Ok(found)

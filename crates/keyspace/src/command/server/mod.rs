@@ -5,7 +5,7 @@ mod config;
 mod once;
 mod select;
 
-pub use once::{KEY_BYTES_MAX, Once, REPLY_BYTES_MAX, REST};
+pub use once::{GRPC, KEY_BYTES_MAX, Once, REPLY_BYTES_MAX, REST};
 
 use crate::spec::Spec;
 

@@ -42,6 +42,8 @@ const TTL_S: i64 = 86_400;
 const REDIS: u8 = 0;
 /// The REST door.
 pub const REST: u8 = 1;
+/// The gRPC door.
+pub const GRPC: u8 = 2;
 const VERSION: u8 = 1;
 
 /// What is kept of a command that has run.
@@ -50,7 +52,7 @@ const VERSION: u8 = 1;
 /// varint | the reply, if it is not too large: see [`Reply::encode`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Once {
-    /// The door, as a number: 0 for Redis, 1 for REST.
+    /// The door, as a number: 0 for Redis, 1 for REST, 2 for gRPC.
     pub door: u8,
     /// Tells commands from others, with the database that they ran in.
     pub digest: u128,

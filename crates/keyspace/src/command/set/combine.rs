@@ -1,7 +1,10 @@
 //! SINTER, SUNION, SDIFF key [key ...]; SINTERSTORE, SUNIONSTORE, SDIFFSTORE destination key [key ...];
 //! SINTERCARD numkeys key [key ...] [LIMIT limit]
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
+use rustc_hash::FxHashSet;
 
 use super::bulk;
 use crate::args::{Cursor, parse_integer};
@@ -133,14 +136,34 @@ fn sets<'a>(reader: &Reader<'a>, keys: &[Bytes]) -> Result<Vec<Option<&'a Set>>>
     keys.iter().map(|key| reader.get::<Set>(key)).collect()
 }
 
+/// The sets that are there, each once: one that is named a hundred thousand times is looked at once.
+fn distinct<'a>(sets: &[Option<&'a Set>]) -> Vec<&'a Set> {
+    let mut seen = FxHashSet::default();
+    sets.iter().copied().flatten().filter(|set| seen.insert(std::ptr::from_ref(*set))).collect()
+}
+
 /// Sets to intersect, the smallest first; none where one is absent.
 fn smallest_first<'a>(sets: &[Option<&'a Set>]) -> Vec<&'a Set> {
-    let mut all: Vec<&Set> = sets.iter().copied().flatten().collect();
-    if all.len() < sets.len() {
+    if sets.iter().any(Option::is_none) {
         return Vec::new();
     }
+    let mut all = distinct(sets);
     all.sort_by_key(|set| set.len());
     all
+}
+
+/// The members of a set that are in none of the others, in its order.
+fn difference<'a>(first: &'a Set, others: &[&Set]) -> Vec<Cow<'a, [u8]>> {
+    let members: usize = others.iter().map(|set| set.len()).sum();
+    if first.len().saturating_mul(others.len()) <= members {
+        return first.iter().filter(|member| !others.iter().any(|set| set.contains(member))).collect();
+    }
+    // Many small sets: what is in them is less than what would be looked for in them.
+    let mut left = first.clone();
+    for member in others.iter().flat_map(|set| set.iter()) {
+        left.remove(&member);
+    }
+    first.iter().filter(|member| left.contains(member)).collect()
 }
 
 impl Combine {
@@ -159,14 +182,13 @@ impl Combine {
                 }
             }
             Combine::Union => {
-                for member in sets.into_iter().flatten().flat_map(Set::iter) {
+                for member in distinct(&sets).into_iter().flat_map(Set::iter) {
                     result.insert(&member, limits);
                 }
             }
             Combine::Diff => {
                 let Some((Some(first), rest)) = sets.split_first() else { return Ok(result) };
-                let rest: Vec<&Set> = rest.iter().copied().flatten().collect();
-                for member in first.iter().filter(|member| !rest.iter().any(|set| set.contains(member))) {
+                for member in difference(first, &distinct(rest)) {
                     result.insert(&member, limits);
                 }
             }

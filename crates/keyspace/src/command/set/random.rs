@@ -6,6 +6,7 @@ use super::bulk;
 use crate::args::integer;
 use crate::object::Set;
 use crate::random::Random;
+use crate::room::fits;
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, Reader, Reply, Result};
 
@@ -40,6 +41,9 @@ fn srandmember(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
     let chosen = random.choose(set.len(), count).ok_or(Error::reply("ERR value is out of range"))?;
     if chosen.len() == set.len() && count > 0 {
         return Ok(Reply::Array(set.iter().map(bulk).collect()));
+    }
+    if count < 0 {
+        fits(chosen.iter().map(|at| set.get(*at).map_or(0, |member| member.len())))?;
     }
     Ok(Reply::Array(chosen.into_iter().filter_map(|at| set.get(at)).map(bulk).collect()))
 }

@@ -125,3 +125,26 @@ fn events_tell_what_happened_and_nothing_else() {
     check("SPOP d 100", "spop d, del d");
     check("SREM t 2", "srem t, del t");
 }
+
+/// However often a set is named, and however many small ones there are, the work is that of what is in them.
+#[test]
+fn sets_that_are_named_often_count_once() {
+    let mut twin = Twin::new();
+    twin.state.settings.values.insert("set-max-intset-entries".into(), "0".into());
+    for from in (0..20_000).step_by(1_000) {
+        let members: Vec<String> = (from..from + 1_000).map(|n| n.to_string()).collect();
+        twin.line(&format!("SADD large {}", members.join(" ")));
+    }
+    let large = "large ".repeat(100_000);
+    assert_eq!(twin.line(&format!("SUNIONSTORE u {large}")), "20000");
+    assert_eq!(twin.line(&format!("SINTERSTORE i {large}")), "20000");
+    assert_eq!(twin.line(&format!("SINTERCARD 100000 {large}")), "20000");
+    assert_eq!(twin.line(&format!("SDIFFSTORE d {large}")), "0");
+    assert_eq!(twin.line(&format!("SINTERSTORE i {large}nokey")), "0");
+    for n in 0..3_000 {
+        twin.line(&format!("SADD small{n} {} {}", n * 2, n * 2 + 1_000_000));
+    }
+    let small: Vec<String> = (0..3_000).map(|n| format!("small{n}")).collect();
+    assert_eq!(twin.line(&format!("SDIFFSTORE d large {}", small.join(" "))), "17000");
+    twin.check("SISMEMBER d 5998 => 0\nSISMEMBER d 5999 => 1\nSISMEMBER d 1 => 1");
+}

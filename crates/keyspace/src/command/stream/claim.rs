@@ -2,11 +2,13 @@
 //! [JUSTID] [LASTID id]; XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]
 
 use bytes::Bytes;
+use rustc_hash::FxHashSet;
 
 use super::parse::{self, entry_reply, id_reply, no_group};
 use crate::args::{Cursor, integer, parse_integer};
 use crate::effects::EventClass;
 use crate::object::stream::{Id, Stream};
+use crate::room::Room;
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, Reply, Result, Writer};
 
@@ -79,6 +81,12 @@ fn xclaim(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
     let time = time.filter(|time| (0..=now).contains(time)).unwrap_or(now);
     let retry_count = retry_count.filter(|count| *count >= 0);
 
+    if let Some(stream) = writer.get::<Stream>(key)?.filter(|_| !just_id) {
+        let (mut seen, mut room) = (FxHashSet::default(), Room::default());
+        for entry in ids.iter().filter(|id| !seen.insert(**id)).filter_map(|id| stream.get(*id)) {
+            room.take(entry.fields().map(|(name, value)| name.len() + value.len()).sum())?;
+        }
+    }
     let Some(stream) = writer.get_mut::<Stream>(key)? else { return Err(no_group(key, name, "")) };
     let mut is_new = false;
     if let Some(group) = stream.group_mut(name) {

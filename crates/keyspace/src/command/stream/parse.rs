@@ -1,9 +1,12 @@
 //! What the commands of streams share: reading ids and options, writing entries, and their errors.
 
 use bytes::Bytes;
+use rustc_hash::FxHashSet;
 
 use crate::args::{self, is};
-use crate::object::stream::{BlockLimits, Entry, Id};
+use crate::object::Object;
+use crate::object::stream::{BlockLimits, Entry, Id, Stream};
+use crate::room::Room;
 use crate::{Error, Reply, Result, State};
 
 pub(super) const INVALID_ID: Error =
@@ -91,6 +94,20 @@ pub(super) fn id_reply(id: Id) -> Reply {
 pub(super) fn entry_reply(entry: &Entry<'_>) -> Reply {
     let fields = entry.fields().flat_map(|(name, value)| [Reply::bulk(name), Reply::bulk(value)]).collect();
     Reply::Array(vec![id_reply(entry.id), Reply::Array(fields)])
+}
+
+/// Whether there is room for what is asked for again where a stream is named more than once.
+///
+/// # Errors
+/// What the client is told where there is none.
+pub(super) fn repeats_fit<'a>(keys: &[Bytes], stream: impl Fn(&Bytes) -> Result<Option<&'a Stream>>) -> Result<()> {
+    let (mut seen, mut room) = (FxHashSet::default(), Room::default());
+    for key in keys {
+        if !seen.insert(key) {
+            room.take(stream(key)?.map_or(0, Object::memory))?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn limits(state: &State) -> BlockLimits {

@@ -28,6 +28,7 @@ pub(super) static XREAD: Spec = Spec {
 
 fn xread(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
     let read = Read::parse(args, false)?;
+    parse::repeats_fit(read.keys, |key| reader.get::<Stream>(key))?;
     let mut behind = Vec::with_capacity(read.keys.len());
     for (key, id) in read.keys.iter().zip(read.ids) {
         let stream = reader.get::<Stream>(key)?;

@@ -32,6 +32,7 @@ fn xreadgroup(writer: &mut Writer<'_>, args: &[Bytes]) -> Result<Reply> {
     let Some((group_name, consumer)) = read.group else {
         return Err(Error::reply("ERR Missing GROUP option for XREADGROUP"));
     };
+    parse::repeats_fit(read.keys, |key| writer.get::<Stream>(key))?;
     // What each stream is read behind; `None` for what nobody has read.
     let mut behind = Vec::with_capacity(read.keys.len());
     let mut serves = Vec::with_capacity(read.keys.len());

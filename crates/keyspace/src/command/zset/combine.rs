@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::sources::Source;
 use super::{members, store};
@@ -214,6 +214,11 @@ impl<'a> Query<'a> {
                 return Err(Error::SYNTAX);
             }
         }
+        if what == For::Count || operation != Operation::Diff && query.aggregate != Aggregate::Sum {
+            // The same score again changes neither the least nor the greatest; a sum counts it each time.
+            let mut seen = FxHashSet::default();
+            query.sources.retain(|(source, weight)| seen.insert((source.place(), weight.to_bits())));
+        }
         if operation != Operation::Diff {
             // Smallest first, as sums of floats depend on the order.
             query.sources.sort_by_key(|(source, _)| source.len());
@@ -278,9 +283,29 @@ impl<'a> Query<'a> {
 
     fn diff(&self) -> Vec<(Bytes, f64)> {
         let Some(((first, _), others)) = self.sources.split_first() else { return Vec::new() };
+        let mut seen = FxHashSet::default();
+        let others = others.iter().map(|(other, _)| *other);
+        let others: Vec<Source<'_>> = others.filter(|other| other.len() > 0 && seen.insert(other.place())).collect();
+        // Many small ones: what is in them is less than what would be looked for in them.
+        let members: usize = others.iter().map(|other| other.len()).sum();
+        let by_members = first.len().saturating_mul(others.len()) > members;
+        let mut gone: FxHashSet<Vec<u8>> = FxHashSet::default();
+        if by_members {
+            for other in &others {
+                other.each(|member, _| {
+                    if first.score(member).is_some() {
+                        gone.insert(member.to_vec());
+                    }
+                });
+            }
+        }
         let mut found = Vec::new();
         first.each(|member, score| {
-            if others.iter().all(|(other, _)| other.score(member).is_none()) {
+            let is_gone = match by_members {
+                true => gone.contains(member),
+                false => others.iter().any(|other| other.score(member).is_some()),
+            };
+            if !is_gone {
                 found.push((Bytes::copy_from_slice(member), score));
             }
         });

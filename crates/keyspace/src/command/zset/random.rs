@@ -7,6 +7,8 @@ use bytes::Bytes;
 use super::members;
 use crate::args::{Cursor, integer};
 use crate::object::ZSet;
+use crate::random::REPEATED_MAX;
+use crate::room::fits;
 use crate::spec::{Category, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::{Error, Reader, Reply, Result};
 
@@ -23,9 +25,6 @@ pub(super) static ZRANDMEMBER: Spec = Spec {
     run: Run::Read(zrandmember),
     ..Spec::DEFAULT
 };
-
-/// A negative count may ask for more than there are; so many at most are given in one reply.
-const REPEATED_MAX: u64 = 1 << 27;
 
 fn zrandmember(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
     let mut random = Random(reader.context.random);
@@ -55,8 +54,9 @@ fn zrandmember(reader: &Reader<'_>, args: &[Bytes]) -> Result<Reply> {
         if count.unsigned_abs() > REPEATED_MAX {
             return Err(Error::reply("ERR value is out of range"));
         }
-        let ranks = (0..count.unsigned_abs()).map(|_| random.below(set.len()));
-        return Ok(members(ranks.filter_map(at), with_scores));
+        let ranks: Vec<usize> = (0..count.unsigned_abs()).map(|_| random.below(set.len())).collect();
+        fits(ranks.iter().map(|rank| at(*rank).map_or(0, |(member, _)| member.len())))?;
+        return Ok(members(ranks.into_iter().filter_map(at), with_scores));
     }
     let total = set.len();
     let count = usize::try_from(count).unwrap_or(total).min(total);

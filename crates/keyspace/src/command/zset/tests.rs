@@ -32,6 +32,19 @@ fn a_rank_may_come_with_its_score() {
 }
 
 #[test]
+fn a_negative_zero_that_ends_the_small_form_is_kept() {
+    let lines = "ZADD z 0 a 0 b
+        ZADD z -0 c
+        OBJECT ENCODING z => \"skiplist\"
+        ZSCORE z c => ,-0
+        ZADD z 0 c => 0
+        ZSCORE z c => ,-0
+        ZRANGE z 0 -1 => [\"a\", \"b\", \"c\"]";
+    twin("2").check(lines);
+    twin("128").check("ZADD z -0 c\n ZSCORE z c => ,0");
+}
+
+#[test]
 fn other_types_are_refused() {
     let mut twin = Twin::new();
     put(&mut twin, "str", crate::object::Value::String(crate::object::Str::Int(1)));
@@ -165,5 +178,34 @@ fn sets_are_combined_too() {
         ZUNIONSTORE out 2 s ints => 6
         ZRANGE out 0 -1 WITHSCORES => <\"3\": ,1, \"a\": ,1, \"b\": ,1, \"c\": ,1, \"1\": ,2, \"2\": ,2>
         ZRANGE s 0 -1 => (error) WRONGTYPE Operation against a key holding the wrong kind of value",
+    );
+}
+
+/// However often a sorted set is named, where it cannot change the result it is looked at once.
+#[test]
+fn sorted_sets_that_are_named_often_count_once() {
+    let mut twin = Twin::new();
+    for from in (0..10_000).step_by(1_000) {
+        let members: Vec<String> = (from..from + 1_000).map(|n| format!("{n} m{n}")).collect();
+        twin.line(&format!("ZADD large {}", members.join(" ")));
+    }
+    let large = "large ".repeat(100_000);
+    assert_eq!(twin.line(&format!("ZUNIONSTORE u 100000 {large}AGGREGATE MAX")), "10000");
+    assert_eq!(twin.line(&format!("ZINTERSTORE i 100000 {large}AGGREGATE MIN")), "10000");
+    assert_eq!(twin.line(&format!("ZINTERCARD 100000 {large}")), "10000");
+    assert_eq!(twin.line(&format!("ZDIFFSTORE d 100000 {large}")), "0");
+    twin.check("ZSCORE u m7 => ,7\nZSCORE i m7 => ,7");
+    for n in 0..2_000 {
+        twin.line(&format!("ZADD small{n} 1 m{} 1 x{n}", n * 2));
+    }
+    let small: Vec<String> = (0..2_000).map(|n| format!("small{n}")).collect();
+    assert_eq!(twin.line(&format!("ZDIFFSTORE d 2001 large {}", small.join(" "))), "8000");
+    twin.check(
+        "ZSCORE d m3998 => nil
+        ZSCORE d m3999 => ,3999
+        ZADD few 1 a 2 b
+        ZUNION 3 few few few WITHSCORES => <\"a\": ,3, \"b\": ,6>
+        ZINTER 2 few few WEIGHTS 1 2 AGGREGATE MAX WITHSCORES => <\"a\": ,2, \"b\": ,4>
+        ZUNION 3 few few few AGGREGATE MAX WITHSCORES => <\"a\": ,1, \"b\": ,2>",
     );
 }

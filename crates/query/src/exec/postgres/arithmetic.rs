@@ -1,5 +1,6 @@
 //! The hot operators on numbers, as kernels: checked integers, and the decimals that DataFusion would round or overflow.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
@@ -102,7 +103,7 @@ fn plan(op: Operator, left: &DataType, right: &DataType) -> Option<(Kernel, Data
 /// `left op right` on numbers as a call of ours; `None` where DataFusion's own operator does it.
 pub(super) fn operation(op: Operator, left: Expr, right: Expr, types: (&DataType, &DataType)) -> Option<Expr> {
     plan(op, types.0, types.1)?;
-    let udf = ScalarUDF::new_from_impl(Arithmetic::new(op));
+    let udf = ScalarUDF::new_from_impl(Arithmetic { label: label(op, &left, &right), ..Arithmetic::new(op) });
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), vec![left, right])))
 }
 
@@ -112,8 +113,27 @@ pub(super) fn exact_operation(op: Operator, left: &Expr, right: &Expr, types: (&
     if (!decimal(types.0) && !decimal(types.1)) || exact(types.0).is_none() || exact(types.1).is_none() {
         return None;
     }
-    let udf = ScalarUDF::new_from_impl(Arithmetic { exact: true, ..Arithmetic::new(op) });
+    let label = label(op, left, right);
+    let udf = ScalarUDF::new_from_impl(Arithmetic { exact: true, label, ..Arithmetic::new(op) });
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), vec![left.clone(), right.clone()])))
+}
+
+/// A short name for what `op` gives where its left side has several operators in a row already: what plans an expression asks for
+/// the name of each part of it, and names in names take a time that grows with the third power of their count.
+fn label(op: Operator, left: &Expr, right: &Expr) -> Option<String> {
+    const IN_A_ROW: usize = 8;
+    let mut at = left;
+    for _ in 0..IN_A_ROW {
+        let Expr::ScalarFunction(call) = at else { return None };
+        match call.func.inner().downcast_ref::<Arithmetic>() {
+            Some(Arithmetic { label: Some(_), .. }) => break,
+            Some(_) => at = call.args.first()?,
+            None => return None,
+        }
+    }
+    let mut hasher = DefaultHasher::new();
+    (left.schema_name().to_string(), right.schema_name().to_string()).hash(&mut hasher);
+    Some(format!("… {op} {:016x}", hasher.finish()))
 }
 
 /// One operator on numbers.
@@ -122,12 +142,14 @@ struct Arithmetic {
     op: Operator,
     /// Whether the result has any count of digits whatever the types say.
     exact: bool,
+    /// The name of a call that stands at the end of many; see [`label`].
+    label: Option<String>,
     signature: Signature,
 }
 
 impl Arithmetic {
     fn new(op: Operator) -> Self {
-        Self { op, exact: false, signature: Signature::user_defined(Volatility::Immutable) }
+        Self { op, exact: false, label: None, signature: Signature::user_defined(Volatility::Immutable) }
     }
 
     fn plan(&self, types: &[DataType]) -> Result<(Kernel, DataType, DataType)> {
@@ -152,6 +174,9 @@ impl ScalarUDFImpl for Arithmetic {
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        if let Some(label) = &self.label {
+            return Ok(label.clone());
+        }
         let args: Vec<String> = args.iter().map(|a| a.schema_name().to_string()).collect();
         Ok(args.join(&format!(" {} ", self.name())))
     }

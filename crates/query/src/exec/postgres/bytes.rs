@@ -41,6 +41,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         of("bit_count", &[T::Bytea], T::Int8, |a, _| {
             Ok(Value::Int8(bytes(&a[0]).iter().map(|b| i64::from(b.count_ones())).sum()))
         }),
+        Function::new("gen_random_bytes", vec![overload(&[T::Int4], T::Bytea, random)]).volatile().udf(),
         of("float4send", &[T::Float4], T::Bytea, send),
         of("float8send", &[T::Float8], T::Bytea, send),
         of("int2send", &[T::Int2], T::Bytea, send),
@@ -72,6 +73,14 @@ fn place(index: &Value, length: i64) -> SqlResult<usize> {
 fn bit_place(value: &Value, index: &Value) -> SqlResult<(usize, usize)> {
     let at = place(index, bytes(value).len() as i64 * 8)?;
     Ok((at / 8, at % 8))
+}
+
+/// `gen_random_bytes` of pgcrypto.
+fn random(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    match args[0].as_i64() {
+        Some(count @ 1..=1024) => Ok(Value::Bytea((0..count).map(|_| rand::random()).collect())),
+        _ => Err(SqlError::new(SqlState::InvalidParameterValue, "Length not in range")),
+    }
 }
 
 fn send(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {

@@ -15,7 +15,7 @@ use perigee_types::{SqlError, SqlState};
 
 use super::function::{is_unknown, type_name};
 use crate::exec::error::from_sql;
-use crate::exec::rewrite::NEGATE;
+use crate::exec::rewrite::{AS_IT_IS, NEGATE};
 
 /// A function that gives one of its arguments.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -39,30 +39,32 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             let signature = Signature::user_defined(Volatility::Immutable);
             Arc::new(ScalarUDF::new_from_impl(Choice { inner, signature }))
         })
-        .chain([Negate::udf()])
+        .chain([Sign::udf(NEGATE, '-'), Sign::udf(AS_IT_IS, '+')])
         .collect()
 }
 
-/// `-x` of any type that has it; analysis puts the operator for that type in its place.
+/// `-x` and `+x` of any type that has it; analysis puts the operator for that type in its place.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Negate {
+struct Sign {
+    name: &'static str,
+    symbol: char,
     signature: Signature,
 }
 
-impl Negate {
-    pub(super) fn udf() -> Arc<ScalarUDF> {
+impl Sign {
+    fn udf(name: &'static str, symbol: char) -> Arc<ScalarUDF> {
         let signature = Signature::user_defined(Volatility::Immutable);
-        Arc::new(ScalarUDF::new_from_impl(Self { signature }))
+        Arc::new(ScalarUDF::new_from_impl(Self { name, symbol, signature }))
     }
 }
 
-impl ScalarUDFImpl for Negate {
+impl ScalarUDFImpl for Sign {
     fn name(&self) -> &str {
-        NEGATE
+        self.name
     }
 
     fn schema_name(&self, args: &[datafusion::logical_expr::Expr]) -> Result<String> {
-        Ok(args.iter().map(|a| format!("(- {})", a.schema_name())).collect())
+        Ok(args.iter().map(|a| format!("({} {})", self.symbol, a.schema_name())).collect())
     }
 
     fn signature(&self) -> &Signature {
@@ -75,13 +77,14 @@ impl ScalarUDFImpl for Negate {
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         let known = |ty: &DataType| {
-            ty.is_numeric() || is_unknown(ty) || super::numeric::is_wide(ty) || matches!(ty, DataType::Interval(_))
+            let is_interval = matches!(ty, DataType::Interval(_)) && self.symbol == '-';
+            ty.is_numeric() || is_unknown(ty) || super::numeric::is_wide(ty) || is_interval
         };
         match arg_types {
             [ty] if known(ty) => Ok(ty.clone()),
             types => {
                 let types: Vec<String> = types.iter().map(type_name).collect();
-                let message = format!("operator does not exist: - {}", types.join(", "));
+                let message = format!("operator does not exist: {} {}", self.symbol, types.join(", "));
                 Err(from_sql(SqlError::new(SqlState::UndefinedFunction, message)))
             }
         }
@@ -91,7 +94,7 @@ impl ScalarUDFImpl for Negate {
         let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
         let ty = self.return_type(&types)?;
         let metadata = args.arg_fields.first().map(|f| f.metadata().clone()).unwrap_or_default();
-        Ok(Arc::new(arrow::datatypes::Field::new(NEGATE, ty, true).with_metadata(metadata)))
+        Ok(Arc::new(arrow::datatypes::Field::new(self.name, ty, true).with_metadata(metadata)))
     }
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {

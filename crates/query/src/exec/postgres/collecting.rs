@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, Signature,
 };
 use datafusion::scalar::ScalarValue;
+use perigee_types::SqlType;
 
 use super::limits::check_bytes;
 use crate::exec::error::from_sql;
@@ -67,7 +68,15 @@ impl AggregateUDFImpl for Collecting {
     }
 
     fn return_field(&self, arg_fields: &[FieldRef]) -> Result<FieldRef> {
-        self.inner.inner().return_field(arg_fields)
+        let field = self.inner.inner().return_field(arg_fields)?;
+        let (DataType::List(_), Some(arg)) = (field.data_type(), arg_fields.first()) else { return Ok(field) };
+        // DataFusion keeps the Arrow type of what is collected alone.
+        let of = SqlType::of_field(arg);
+        if of.arrow() != *arg.data_type() {
+            return Ok(field);
+        }
+        let known = SqlType::Array(Box::new(of)).field(field.name().clone(), true).metadata().clone();
+        Ok(Arc::new(field.as_ref().clone().with_metadata(known)))
     }
 
     fn is_nullable(&self) -> bool {
@@ -91,10 +100,8 @@ impl AggregateUDFImpl for Collecting {
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
-        match self.inner.inner().reverse_expr() {
-            ReversedUDAF::Reversed(inner) => ReversedUDAF::Reversed(collecting(&inner)),
-            other => other,
-        }
+        // DataFusion's forget with DISTINCT that they run the other way round.
+        ReversedUDAF::NotSupported
     }
 
     fn with_beneficial_ordering(self: Arc<Self>, ordered: bool) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {

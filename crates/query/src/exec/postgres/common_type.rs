@@ -42,6 +42,9 @@ pub(crate) fn common_type(left: &SqlType, right: &SqlType) -> Option<SqlType> {
             SqlType::Oid,
         ) => Some(if left == of { of.clone() } else { SqlType::Oid }),
         (SqlType::Vector(_), SqlType::Vector(_)) => Some(SqlType::Vector(None)),
+        (SqlType::Coded(l), SqlType::Coded(r)) if l.without_modifier() == r.without_modifier() => {
+            Some(SqlType::Coded(l.without_modifier()))
+        }
         (
             SqlType::Address(AddressType::Inet | AddressType::Cidr),
             SqlType::Address(AddressType::Inet | AddressType::Cidr),

@@ -123,7 +123,7 @@ impl<'a> Growing<'a> {
     /// As [`check_bytes`], `57014`.
     pub(super) fn push(&mut self, piece: &str) -> SqlResult<()> {
         self.steps += 1;
-        if self.steps % STEPS == 0 {
+        if self.steps.is_multiple_of(STEPS) {
             self.call.check_canceled()?;
         }
         check_bytes(self.text.len().checked_add(piece.len()))?;

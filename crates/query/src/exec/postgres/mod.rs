@@ -9,13 +9,15 @@
 //! - [`arithmetic`]: `+ - * / %` on numbers
 //! - [`cast`](mod@cast): casts
 //! - [`numeric`]: numeric of any count of digits, [`spread`]: its aggregates
-//! - [`aggregate`]: sum and avg; [`collecting`]: aggregates that keep what they are given
+//! - [`aggregate`]: sum and avg; [`extremes`]: min and max of floats; [`collecting`]: aggregates that keep what they are given
 //! - [`choice`]: COALESCE and its like, [`common_type`]: the type that values of several types become
-//! - [`enums`], [`datetime`], [`text`], [`math`], [`session`], [`catalog`], [`keywords`], [`series`], [`sets`],
+//! - [`enums`], [`datetime`], [`text`], [`math`], [`trigonometry`], [`session`], [`catalog`], [`keywords`], [`series`], [`sets`],
 //!   [`arrays`], [`json`], [`regexp`]: functions by subject
 //! - [`records`]: rows as values; [`networks`], [`ranges`], [`vectors`]: types that are kept as bytes
 //! - [`limits`]: how large values may be, [`like`](mod@like): LIKE with many wildcards
 //! - [`bytes`], [`unicode`]: bytea, and text by its code points
+//! - [`chains`]: many operators in a row
+//! - [`elements`]: DataFusion's functions of arrays with their types
 //! - [`subscripts`], [`quantified`], [`variadic`], [`ordered`]: functions that syntax stands for
 
 mod aggregate;
@@ -24,13 +26,20 @@ mod arrays;
 mod bytes;
 pub(super) mod cast;
 mod catalog;
+mod chains;
 mod choice;
+mod citext;
+mod coded;
 mod collecting;
 mod common_type;
+mod composites;
 mod datetime;
 mod domains;
+mod elements;
 mod enums;
+mod extremes;
 mod floats;
+mod forms;
 pub(super) mod function;
 mod json;
 mod keywords;
@@ -57,6 +66,7 @@ mod strings;
 mod subscripts;
 mod sums;
 mod text;
+mod trigonometry;
 mod unicode;
 mod uuids;
 mod variadic;
@@ -99,10 +109,12 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(text::functions());
     all.extend(strings::functions());
     all.extend(math::functions());
+    all.extend(trigonometry::functions());
     all.extend(session::functions());
     all.extend(choice::functions());
     all.extend(sets::functions());
     all.extend(arrays::functions());
+    all.extend(elements::functions());
     all.extend(enums::functions());
     all.push(domains::function());
     all.extend(regexp::functions());
@@ -115,6 +127,8 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(quantified::functions());
     all.extend(variadic::functions());
     all.extend(networks::functions());
+    all.extend(coded::functions());
+    all.extend(citext::functions());
     all.extend(ranges::functions());
     all.extend(vectors::functions());
     all.extend(uuids::functions());

@@ -20,8 +20,7 @@ use sqlparser::ast::BinaryOperator;
 
 use super::choice::Choice;
 use super::function::{Function, is_unknown, type_name, undefined_operator};
-use super::subscripts::SUBSCRIPTED;
-use super::{arithmetic, cast, datetime, numeric};
+use super::{arithmetic, cast, chains, datetime, elements, numeric};
 use crate::exec::bind::evaluate_constant;
 use crate::exec::error::from_sql;
 
@@ -43,11 +42,7 @@ impl Side {
             return Ok(Self { expr, ty: DataType::Null, field: None });
         }
         let mut field = expr.to_field(schema)?.1;
-        let known = match chosen_type(&expr, schema)? {
-            Some(ty) => Some(ty),
-            None => element_type(&expr, schema)?,
-        };
-        if let Some(ty) = known
+        if let Some(ty) = chosen_type(&expr, schema)?
             && ty.arrow() == *field.data_type()
         {
             field = Arc::new(ty.field(field.name(), true));
@@ -83,22 +78,6 @@ impl Side {
         let expr = adopt(self.expr, ty)?;
         Ok(Self { expr, ty: field.data_type().clone(), field: Some(field) })
     }
-}
-
-/// The type of an array's element: DataFusion's field of one says the Arrow type alone.
-fn element_type(expr: &Expr, schema: &DFSchema) -> Result<Option<SqlType>> {
-    let Expr::ScalarFunction(call) = expr else { return Ok(None) };
-    if let ([inner], true) = (call.args.as_slice(), call.func.name() == SUBSCRIPTED) {
-        return element_type(inner, schema);
-    }
-    let [array, _] = call.args.as_slice() else { return Ok(None) };
-    if call.func.name() != "array_element" {
-        return Ok(None);
-    }
-    Ok(match SqlType::of_field(&array.to_field(schema)?.1) {
-        SqlType::Array(of) if of.is_kept_as_bytes() => Some(*of),
-        _ => None,
-    })
 }
 
 /// The type of a choice whose values all have it: DataFusion's field of CASE says the Arrow type alone.
@@ -142,6 +121,7 @@ pub(in crate::exec) fn adopt(expr: Expr, ty: &SqlType) -> Result<Expr> {
         SqlType::Varchar(_) | SqlType::Name | SqlType::InternalChar => SqlType::Text,
         SqlType::Numeric(_) => SqlType::Numeric(None),
         SqlType::Vector(_) => SqlType::Vector(None),
+        SqlType::Coded(of) => SqlType::Coded(of.without_modifier()),
         ty => ty.clone(),
     };
     match expr {
@@ -154,6 +134,27 @@ pub(in crate::exec) fn adopt(expr: Expr, ty: &SqlType) -> Result<Expr> {
             Ok(Expr::Placeholder(placeholder))
         }
         other => Ok(other),
+    }
+}
+
+/// The elements of an array; literals in quotes beside elements that all have one type are of that type.
+fn adopt_elements(exprs: Vec<Expr>, types: &[DataType], schema: &DFSchema) -> Result<Vec<Expr>> {
+    let is_literal = |e: &Expr| matches!(e, Expr::Literal(ScalarValue::Utf8(Some(_)), _));
+    let mut typed = exprs.iter().zip(types).filter(|(e, ty)| !is_literal(e) && !is_unknown(ty));
+    let Some((first, ty)) = typed.next() else { return Ok(exprs) };
+    // DataFusion makes these meet with text by itself.
+    if ty.is_numeric() || typed.any(|(_, other)| other != ty) {
+        return Ok(exprs);
+    }
+    let element = SqlType::of_field(&first.to_field(schema)?.1);
+    exprs.into_iter().map(|e| if is_literal(&e) { adopt(e, &element) } else { Ok(e) }).collect()
+}
+
+/// A parameter without a type as one of type `ty`; anything else, also a literal in quotes, as it is.
+fn parameter(expr: Expr, ty: &SqlType) -> Result<Expr> {
+    match &expr {
+        Expr::Placeholder(placeholder) if placeholder.field.is_none() && *ty != SqlType::Unknown => adopt(expr, ty),
+        _ => Ok(expr),
     }
 }
 
@@ -326,6 +327,12 @@ fn plan_comparison(op: Operator, symbol: &'static str, left: Side, right: Side, 
     if !same_bytes(&left.sql(), &right.sql()) {
         return Err(from_sql(undefined_operator(symbol, &left.sql().to_string(), &right.sql().to_string())));
     }
+    if [&left, &right].iter().any(|side| matches!(side.sql(), SqlType::Composite(_))) {
+        return Err(from_sql(SqlError::unsupported("a comparison of values of a composite type")));
+    }
+    if [&left, &right].iter().any(|side| matches!(side.sql(), SqlType::Coded(of) if !of.has_order())) {
+        return Err(from_sql(undefined_operator(symbol, &left.sql().to_string(), &right.sql().to_string())));
+    }
     let is_record = |side: &Side| matches!(side.ty, DataType::Struct(_));
     // Records that are equal have the same NULLs in PostgreSQL too; in its order NULL comes last.
     let equates =
@@ -375,7 +382,7 @@ fn plan_concat(left: Side, right: Side) -> Result<Option<Expr>> {
         let field: FieldRef = Arc::new(SqlType::Text.field("text", true));
         Ok(Expr::Cast(Cast::new_from_field(Box::new(side.expr), field)))
     };
-    Ok(Some(binary(text(left)?, Operator::StringConcat, text(right)?)))
+    Ok(Some(chains::append(text(left)?, Operator::StringConcat, text(right)?)))
 }
 
 fn call(udf: Arc<datafusion::logical_expr::ScalarUDF>, args: Vec<Expr>) -> Expr {
@@ -411,6 +418,12 @@ fn plan_containers(raw: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr
             | B::LtDashGt
             | B::Spaceship
             | B::Custom(_)
+            | B::PGRegexMatch
+            | B::At
+            | B::BitwiseAnd
+            | B::BitwiseOr
+            | B::BitwiseXor
+            | B::PGBitwiseXor
             | B::Eq
             | B::NotEq
             | B::Lt
@@ -423,9 +436,18 @@ fn plan_containers(raw: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr
     }
     let (left, right) = (Side::new(raw.left.clone(), schema)?, Side::new(raw.right.clone(), schema)?);
     if let Some(udf) = super::json::operator(&raw.op, &left.sql(), &right.sql()) {
-        return Ok(Some(call(udf, vec![left.expr, right.expr])));
+        let of = |side: &SqlType, other: &SqlType| match (&raw.op, other) {
+            (B::AtArrow | B::ArrowAt | B::StringConcat, SqlType::Jsonb) => SqlType::Jsonb,
+            (B::AtQuestion | B::AtAt, SqlType::Jsonb) => SqlType::JsonPath,
+            (B::AtQuestion | B::AtAt, SqlType::JsonPath) => SqlType::Jsonb,
+            _ => side.clone(),
+        };
+        let (of_left, of_right) = (of(&left.sql(), &right.sql()), of(&right.sql(), &left.sql()));
+        let (left, right) = (parameter(left.expr, &of_left)?, parameter(right.expr, &of_right)?);
+        return Ok(Some(call(udf, vec![left, right])));
     }
-    let known = super::networks::operator(&raw.op, &left.sql(), &right.sql());
+    let known = super::networks::operator(&raw.op, &left.sql(), &right.sql())
+        .or_else(|| super::coded::operator(&raw.op, &left.sql(), &right.sql()));
     if let Some((udf, of_left, of_right)) =
         known.or_else(|| super::ranges::operator(&raw.op, &left.sql(), &right.sql()))
     {
@@ -478,6 +500,15 @@ pub(in crate::exec) fn jsonb_key(expr: Expr) -> Expr {
     call(super::json::key(), vec![expr])
 }
 
+/// `name[n]`: a name is an array of letters there, whose subscripts begin at zero.
+fn letter_of_name(name: Expr, subscript: Expr, schema: &DFSchema) -> Result<Expr> {
+    let one = || Expr::Literal(ScalarValue::Int32(Some(1)), None);
+    let place = Side::new(subscript, schema)?.adopt(&SqlType::Int4)?;
+    let place = plan_arithmetic(Operator::Plus, "+", place, Side::new(one(), schema)?, schema)?;
+    let letter = call(super::text::substring(), vec![name, place, one()]);
+    Ok(super::sets::labeled(letter, Arc::new(SqlType::InternalChar.field("name", true))))
+}
+
 impl ExprPlanner for PostgresOperators {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         use BinaryOperator as B;
@@ -498,6 +529,13 @@ impl ExprPlanner for PostgresOperators {
         match &raw.op {
             B::StringConcat => {
                 let (left, right) = sides(raw.clone())?;
+                // Beside an array, what has no type is an array.
+                let of_array = |expr: Expr, other: &Side| match other.sql() {
+                    ty @ SqlType::Array(_) => parameter(expr, &ty),
+                    _ => Ok(expr),
+                };
+                let raw =
+                    RawBinaryExpr { left: of_array(raw.left, &right)?, right: of_array(raw.right, &left)?, op: raw.op };
                 Ok(match plan_concat(left, right)? {
                     Some(planned) => PlannerResult::Planned(planned),
                     None => PlannerResult::Original(raw),
@@ -520,9 +558,22 @@ impl ExprPlanner for PostgresOperators {
                     }
                     other => other,
                 };
+                // citext matches whatever the case.
+                let op = match raw.op {
+                    op if Side::new(raw.left.clone(), schema)?.sql() != SqlType::Citext => op,
+                    B::PGRegexMatch => B::PGRegexIMatch,
+                    B::PGRegexNotMatch => B::PGRegexNotIMatch,
+                    B::PGLikeMatch => B::PGILikeMatch,
+                    B::PGNotLikeMatch => B::PGNotILikeMatch,
+                    op => op,
+                };
                 let left = adopt(raw.left, &SqlType::Text)?;
                 let right = adopt(right, &SqlType::Text)?;
-                Ok(PlannerResult::Original(RawBinaryExpr { op: raw.op, left, right }))
+                Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
+            }
+            B::And | B::Or => {
+                let op = if raw.op == B::And { Operator::And } else { Operator::Or };
+                Ok(PlannerResult::Planned(chains::append(shrink(raw.left), op, shrink(raw.right))))
             }
             B::PGExp => {
                 let (left, right) = sides(raw)?;
@@ -545,9 +596,13 @@ impl ExprPlanner for PostgresOperators {
             return Ok(PlannerResult::Original(exprs));
         };
         let to = numeric::choice(types.iter()).filter(|_| types.iter().any(numeric::is_wide));
-        let Some(to) = to else { return Ok(PlannerResult::Original(exprs)) };
-        let elements = exprs.into_iter().map(|e| numeric::brought(shrink(e), &to, schema)).collect::<Result<_>>()?;
-        Ok(PlannerResult::Original(elements))
+        let elements = match to {
+            None => adopt_elements(exprs, &types, schema)?,
+            Some(to) => {
+                exprs.into_iter().map(|e| numeric::brought(shrink(e), &to, schema)).collect::<Result<Vec<_>>>()?
+            }
+        };
+        Ok(PlannerResult::Planned(elements::array(elements)))
     }
 
     fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
@@ -607,12 +662,28 @@ impl ExprPlanner for PostgresOperators {
                 expr: raw.expr,
             }));
         }
+        // DataFusion would forget the element's type, and make an aggregate of the element of one that takes one kind of
+        // integers, and one order for all of its like.
+        if let GetFieldAccess::ListIndex { key } = &raw.field_access
+            && matches!(raw.expr.get_type(schema)?, DataType::List(_))
+        {
+            return Ok(PlannerResult::Planned(elements::at(raw.expr.clone(), key.as_ref().clone())));
+        }
         let container = Side::new(raw.expr.clone(), schema)?;
         if let (SqlType::Record(fields), GetFieldAccess::NamedStructField { name }) =
             (container.sql(), &raw.field_access)
         {
             let name = name.try_as_str().flatten().unwrap_or_default();
             return super::records::field(container.expr, &fields, name).map(PlannerResult::Planned);
+        }
+        if let (SqlType::Composite(of), GetFieldAccess::NamedStructField { name }) =
+            (container.sql(), &raw.field_access)
+        {
+            let name = name.try_as_str().flatten().unwrap_or_default();
+            return super::composites::attribute(container.expr, &of, name).map(PlannerResult::Planned);
+        }
+        if container.sql() == SqlType::Name && matches!(raw.field_access, GetFieldAccess::ListIndex { .. }) {
+            return letter_of_name(container.expr, key, schema).map(PlannerResult::Planned);
         }
         if container.sql() != SqlType::Jsonb {
             return Ok(PlannerResult::Original(raw));

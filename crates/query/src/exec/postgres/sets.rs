@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::FieldRef;
-use datafusion::error::Result;
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -32,6 +32,9 @@ const ROWS_MAX: usize = 1 << 24;
 pub(crate) fn record_columns(function: &str) -> Option<&'static [(&'static str, &'static str)]> {
     if function == "pg_partition_ancestors" {
         return Some(&[("relid", "pg_partition_ancestors")]);
+    }
+    if function == "pg_options_to_table" {
+        return Some(&[("option_name", "pg_options_to_table_name"), ("option_value", "pg_options_to_table_value")]);
     }
     if function == "pg_get_keywords" {
         return Some(super::keywords::COLUMNS);
@@ -75,6 +78,12 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         )
         .set_returning()
         .udf(),
+        options("pg_options_to_table_name", |a, _| {
+            Ok(parts(&a[0], |option| Some(option.split_once('=').map_or(option, |(name, _)| name))))
+        }),
+        options("pg_options_to_table_value", |a, _| {
+            Ok(parts(&a[0], |option| option.split_once('=').map(|(_, value)| value)))
+        }),
         subscripts_of("generate_subscripts", |a, _| Ok(subscripts(a, 1))),
         subscripts_of(PLACES, |a, _| Ok(subscripts(a, 1))),
         subscripts_of(VECTOR_SUBSCRIPTS, |a, _| Ok(subscripts(a, 0))),
@@ -99,6 +108,22 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         .set_returning()
         .udf(),
     ]
+}
+
+/// A column of `pg_options_to_table`, whose argument has an element `name=value` for each option.
+fn options(name: &str, eval: Eval) -> Arc<ScalarUDF> {
+    let texts = || T::Array(Box::new(T::Text));
+    Function::new(name, vec![overload(&[texts()], texts(), eval)]).set_returning().udf()
+}
+
+/// A part of each option; NULL where it has none.
+fn parts(options: &Value, part: fn(&str) -> Option<&str>) -> Value {
+    let Value::Array(options) = options else { return Value::Null };
+    let parts = options.iter().map(|option| {
+        let part = option.as_str().and_then(part);
+        part.map_or(Value::Null, |part| Value::Text(part.to_owned()))
+    });
+    Value::Array(parts.collect())
 }
 
 /// The rows of a call as an array.
@@ -181,7 +206,7 @@ impl ScalarUDFImpl for Labeled {
         &self.signature
     }
 
-    fn return_type(&self, _: &[arrow::datatypes::DataType]) -> Result<arrow::datatypes::DataType> {
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(self.field.data_type().clone())
     }
 
@@ -189,14 +214,11 @@ impl ScalarUDFImpl for Labeled {
         Ok(Arc::clone(&self.field))
     }
 
-    fn coerce_types(&self, arg_types: &[arrow::datatypes::DataType]) -> Result<Vec<arrow::datatypes::DataType>> {
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         Ok(arg_types.to_vec())
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        args.args
-            .into_iter()
-            .next()
-            .ok_or_else(|| datafusion::error::DataFusionError::Internal("a label without a value".to_owned()))
+        args.args.into_iter().next().ok_or_else(|| DataFusionError::Internal("a label without a value".to_owned()))
     }
 }

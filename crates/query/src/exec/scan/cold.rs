@@ -4,12 +4,12 @@
 //! What comes out of a file is what was exported. Rows that have ended since are told by their vids, which are read only
 //! where there are any.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{and, filter_record_batch};
-use arrow::datatypes::{SchemaRef, UInt64Type};
+use arrow::datatypes::{DataType, SchemaRef, UInt64Type};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
@@ -19,9 +19,11 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, conjunction};
 use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use futures::StreamExt;
 use perigee_storage::arrow_value::ColumnBuilder;
 use perigee_storage::cold::{ColdColumn, ColdFile, ColdRows, ColdStore, LoggedManifest, Manifests, form};
 use perigee_storage::table::ChunkScan;
@@ -35,10 +37,13 @@ use crate::exec::error::store_error;
 /// Under this name DataFusion finds the store in its registry; it is nobody's address.
 const STORE_URL: &str = "cold://store";
 
+/// Bytes of a value, on average and without compression, from which on it is worth to leave values out.
+const LONG_VALUE_BYTES: u64 = 16;
+
 /// What the files of a scan's snapshot hold.
 pub(in crate::exec) struct ColdPart {
-    pub(super) rows: ColdRows,
-    pub(super) store: Arc<ColdStore>,
+    rows: ColdRows,
+    store: Arc<ColdStore>,
 }
 
 /// The files with one set of columns, as an operator of DataFusion.
@@ -64,10 +69,12 @@ impl ColdPart {
     /// What of chunks is in files of `manifests`; `None` where none of them is cold.
     pub(super) fn of(chunks: &[ChunkScan], manifests: &Manifests, store: &Arc<ColdStore>) -> Option<Self> {
         let cold: Vec<ChunkScan> = chunks.iter().filter(|chunk| chunk.is_cold()).cloned().collect();
-        if cold.is_empty() {
-            return None;
-        }
-        Some(Self { rows: ColdRows::new(Arc::clone(manifests), cold), store: Arc::clone(store) })
+        (!cold.is_empty()).then(|| Self::of_all(cold, manifests, store))
+    }
+
+    /// The same of chunks all of which are cold by now.
+    pub(super) fn of_all(chunks: Vec<ChunkScan>, manifests: &Manifests, store: &Arc<ColdStore>) -> Self {
+        Self { rows: ColdRows::new(Arc::clone(manifests), chunks), store: Arc::clone(store) }
     }
 
     pub(super) fn files(&self) -> usize {
@@ -121,14 +128,18 @@ impl ColdPart {
         let vid = with_vid.then(|| at(vid_place, &mut read));
 
         let cache = context.runtime_env().cache_manager.get_file_metadata_cache();
-        let readers = CachedParquetFileReaderFactory::new(Arc::clone(self.store.objects()), cache);
+        let readers = CachedParquetFileReaderFactory::new(self.store.checked(files.iter().copied()), cache);
         let mut source = ParquetSource::new(Arc::clone(&schema)).with_parquet_file_reader_factory(Arc::new(readers));
-        let filters: Vec<_> = scan.filters().iter().filter(|filter| !may_fail(filter)).chain(scan.hints()).collect();
-        let filters =
-            filters.into_iter().filter_map(|filter| over_file(filter, scan, &manifest.columns, &schema, &in_file));
-        let filters: Vec<Arc<dyn PhysicalExpr>> = filters.collect();
+        let over_file = |filter| over_file(filter, scan, &manifest.columns, &schema, &in_file);
+        let mut filters: Vec<Arc<dyn PhysicalExpr>> =
+            scan.filters().iter().filter(|filter| !may_fail(filter)).filter_map(over_file).collect();
+        let late = !filters.is_empty() && self.is_worth_reading_late(scan, files, &in_file);
+        if !late {
+            // They leave out row groups and pages, and rows behind the files.
+            filters.extend(scan.hints().iter().filter_map(over_file));
+        }
         if !filters.is_empty() {
-            source = source.with_predicate(conjunction(filters)).with_pushdown_filters(true).with_reorder_filters(true);
+            source = source.with_predicate(conjunction(filters)).with_pushdown_filters(late);
         }
         let partitions = scan.partitions();
         let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); files.len().min(partitions).max(1)];
@@ -145,8 +156,33 @@ impl ColdPart {
         Ok(ColdFiles { exec: wider.unwrap_or(exec), places, vid })
     }
 
+    /// Whether other columns are read of those rows alone that pass the filters: it costs more than it saves unless some of them
+    /// have long values.
+    fn is_worth_reading_late(
+        &self,
+        scan: &ScanExec,
+        files: &[&ColdFile],
+        in_file: &impl Fn(usize) -> Option<usize>,
+    ) -> bool {
+        let tested: HashSet<usize> =
+            scan.filters().iter().flat_map(collect_columns).map(|column| column.index()).collect();
+        let others = scan.output().iter().filter(|place| !tested.contains(*place));
+        let others = others.filter_map(|place| scan.columns.get(*place));
+        others.filter_map(|column| Some((scan.source.table.columns.get(*column)?, in_file(*column)?))).any(
+            |(column, place)| {
+                let variable = matches!(
+                    column.ty.arrow(),
+                    DataType::Utf8View | DataType::BinaryView | DataType::LargeBinary | DataType::List(_)
+                );
+                // One file tells of all.
+                let known = || files.first().and_then(|file| self.store.value_bytes(file, place));
+                variable && known().is_none_or(|bytes| bytes >= LONG_VALUE_BYTES)
+            },
+        )
+    }
+
     /// The visible rows of what an operator gave, with the columns of the scan.
-    pub(super) fn restore(&self, scan: &ScanExec, files: &ColdFiles, batch: RecordBatch) -> Result<RecordBatch> {
+    fn restore(&self, scan: &ScanExec, files: &ColdFiles, batch: RecordBatch) -> Result<RecordBatch> {
         let batch = match self.visible(scan, files, &batch)? {
             Some(mask) => filter_record_batch(&batch, &mask)?,
             None => batch,
@@ -187,13 +223,49 @@ impl ColdPart {
     }
 }
 
+/// What one partition has read of cold files: one operator after the other.
+pub(super) struct ColdReading {
+    part: Arc<ColdPart>,
+    files: Arc<Vec<ColdFiles>>,
+    /// Which partition of each operator.
+    partition: usize,
+    /// How many operators were begun.
+    begun: usize,
+    batches: Option<SendableRecordBatchStream>,
+}
+
+impl ColdReading {
+    pub(super) fn new(part: Arc<ColdPart>, files: Arc<Vec<ColdFiles>>, partition: usize) -> Self {
+        Self { part, files, partition, begun: 0, batches: None }
+    }
+
+    /// The next rows as they stand in the files; `None` behind the last.
+    pub(super) async fn next(&mut self, context: &Arc<TaskContext>) -> Result<Option<RecordBatch>> {
+        loop {
+            let Some(batches) = &mut self.batches else {
+                let Some(files) = self.files.get(self.begun) else { return Ok(None) };
+                self.begun += 1;
+                self.batches = files.execute(self.partition, context)?;
+                continue;
+            };
+            match batches.next().await {
+                Some(batch) => return batch.map(Some),
+                None => self.batches = None,
+            }
+        }
+    }
+
+    /// As [`ColdPart::restore`], of what [`next`](Self::next) gave last.
+    pub(super) fn restore(&self, scan: &ScanExec, batch: RecordBatch) -> Result<RecordBatch> {
+        let files = self.begun.checked_sub(1).and_then(|at| self.files.get(at));
+        let files = files.ok_or_else(|| DataFusionError::Internal("no cold file was read".to_owned()))?;
+        self.part.restore(scan, files, batch)
+    }
+}
+
 impl ColdFiles {
     /// What one partition reads; `None` for one that has no part of the files.
-    pub(super) fn execute(
-        &self,
-        partition: usize,
-        context: &Arc<TaskContext>,
-    ) -> Result<Option<SendableRecordBatchStream>> {
+    fn execute(&self, partition: usize, context: &Arc<TaskContext>) -> Result<Option<SendableRecordBatchStream>> {
         if partition >= self.exec.output_partitioning().partition_count() {
             return Ok(None);
         }

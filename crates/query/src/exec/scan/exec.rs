@@ -25,16 +25,18 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::TryStreamExt;
 use parking_lot::Mutex;
+use perigee_storage::cold::ColdError;
 use perigee_storage::table::ChunkScan;
 use perigee_types::catalog::Table;
 use tokio_util::sync::CancellationToken;
 
-use super::cold::{ColdFiles, ColdPart};
+use super::cold::{ColdFiles, ColdPart, ColdReading};
 use super::keyed::Keyed;
 use super::newest::{self, Newest};
 use super::own::OwnRows;
 use super::reader::Reader;
 use super::{cut, prune, statistics};
+use crate::exec::error::store_error;
 use crate::exec::reads::ScanRead;
 use crate::exec::template::BATCH_ROWS;
 
@@ -47,7 +49,7 @@ pub(in crate::exec) struct Source {
     pub(super) unique: Vec<usize>,
     pub(super) chunks: Vec<ChunkScan>,
     /// Instead of the chunks that are cold.
-    pub(super) cold: Option<ColdPart>,
+    pub(super) cold: Option<Arc<ColdPart>>,
     pub(super) own: Option<OwnRows>,
     /// Only the newest rows are asked for, and there is an index to find them.
     pub(super) newest: Option<Newest>,
@@ -76,6 +78,8 @@ pub(in crate::exec) struct ScanExec {
     properties: Arc<PlanProperties>,
     /// The next chunk to be read by any partition.
     queue: Arc<AtomicUsize>,
+    /// Chunks that have become cold since the scan began and that no partition has read yet.
+    late: Arc<Mutex<Vec<usize>>>,
     metrics: ExecutionPlanMetricsSet,
     unfiltered: Arc<OnceLock<Arc<Statistics>>>,
     /// For each chunk whether `filters` may be true in it; found when the first partition starts.
@@ -100,6 +104,7 @@ impl ScanExec {
             hints: Vec::new(),
             limit: None,
             queue: Arc::default(),
+            late: Arc::default(),
             metrics: ExecutionPlanMetricsSet::new(),
             unfiltered: Arc::default(),
             matching: Arc::default(),
@@ -199,6 +204,26 @@ impl ScanExec {
         &self.queue
     }
 
+    /// Leaves a chunk that has become cold to who reads files.
+    pub(super) fn put_off(&self, chunk: usize) {
+        self.late.lock().push(chunk);
+    }
+
+    /// What reads the files of the chunks that were put off up to now; `None` where there are none. A partition asks behind its
+    /// last chunk, so that all of them are read.
+    ///
+    /// By vid, chunk after chunk, they would cost the whole of the files each.
+    pub(super) fn late(&self, context: &TaskContext) -> Result<Option<ColdReading>> {
+        let late = std::mem::take(&mut *self.late.lock());
+        let chunks: Vec<ChunkScan> = late.iter().filter_map(|place| self.source.chunks.get(*place)).cloned().collect();
+        let Some(manifests) = chunks.first().map(ChunkScan::manifests) else { return Ok(None) };
+        let store = chunks.first().and_then(ChunkScan::cold_store);
+        let store = store.ok_or_else(|| store_error(ColdError::NoStore.into()))?;
+        let part = ColdPart::of_all(chunks, &manifests, &store);
+        let files = part.plan(&self.clone().with_partitions(1), context)?;
+        Ok(Some(ColdReading::new(Arc::new(part), Arc::new(files), 0)))
+    }
+
     pub(super) fn metrics_set(&self) -> &ExecutionPlanMetricsSet {
         &self.metrics
     }
@@ -295,6 +320,7 @@ impl ExecutionPlan for ScanExec {
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
         let mut fresh = Arc::unwrap_or_clone(self);
         fresh.queue = Arc::default();
+        fresh.late = Arc::default();
         fresh.metrics = ExecutionPlanMetricsSet::new();
         fresh.cold = Arc::default();
         fresh.chosen = Arc::default();
@@ -312,8 +338,8 @@ impl ExecutionPlan for ScanExec {
             read.runs(&self.filters, &self.columns, &self.read_schema);
         }
         let cold = match &self.source.cold {
-            Some(_) => self.cold_files(&context)?,
-            None => Arc::default(),
+            Some(part) => Some(ColdReading::new(Arc::clone(part), self.cold_files(&context)?, partition)),
+            None => None,
         };
         let reader = Reader::new(self, partition, cold, &context);
         let batches = futures::stream::try_unfold(reader, |mut reader| async move {

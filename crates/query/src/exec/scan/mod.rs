@@ -163,12 +163,12 @@ fn member(
 }
 
 /// What of a scan is in files; `None` where no chunk is cold.
-fn cold_part(view: &ReadView, scan: &TableScan) -> Result<Option<ColdPart>> {
+fn cold_part(view: &ReadView, scan: &TableScan) -> Result<Option<Arc<ColdPart>>> {
     if !scan.chunks.iter().any(ChunkScan::is_cold) {
         return Ok(None);
     }
     let store = view.snapshot.store().cold().map_err(|error| store_error(error.into()))?;
-    Ok(ColdPart::of(&scan.chunks, &scan.manifests, store))
+    Ok(ColdPart::of(&scan.chunks, &scan.manifests, store).map(Arc::new))
 }
 
 fn gone(table: &Table) -> DataFusionError {

@@ -48,7 +48,7 @@ impl QueryRuntime {
             table: Arc::clone(table),
             schema: Arc::new(Schema::new(fields)),
             unique: Vec::new(),
-            cold: ColdPart::of(&chunks, &manifests, store),
+            cold: ColdPart::of(&chunks, &manifests, store).map(Arc::new),
             chunks,
             own: None,
             newest: None,

@@ -6,18 +6,20 @@ use std::time::Instant;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{BatchCoalescer, and, filter_record_batch, prep_null_mask_filter};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::expressions::CastExpr;
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::expressions::{CastExpr, Column};
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_expr_common::physical_expr::{snapshot_generation, snapshot_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::joins::HashTableLookupExpr;
 use datafusion::physical_plan::metrics::{BaselineMetrics, Count, MetricBuilder, Time};
-use futures::StreamExt;
 use perigee_storage::table::{ChunkScan, Tier};
 
-use super::cold::ColdFiles;
+use super::cold::ColdReading;
 use super::exec::ScanExec;
 use super::prune::DynamicPruner;
 use crate::exec::error::{canceled, from_sql, store_error};
@@ -27,6 +29,8 @@ use crate::exec::template::BATCH_ROWS;
 const BATCH_ROWS_MIN: usize = BATCH_ROWS / 4;
 /// A dynamic filter that keeps more than this share of the rows is not worth its time.
 const HINT_KEEPS_MAX: f64 = 0.7;
+/// Of so many rows one is few: the next filter is asked of those alone that have passed.
+const ROWS_PER_FEW: usize = 5;
 /// Rows after which a dynamic filter is judged.
 const HINT_ROWS_JUDGED: usize = 4 * BATCH_ROWS;
 
@@ -46,11 +50,43 @@ struct Counters {
     filter_time: Time,
 }
 
+/// What a filter needs: in this order filters are applied.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    /// Values of one length, which are compared fast.
+    Plain,
+    /// Texts and the like.
+    Long,
+    /// It may fail, and sees only rows that passed the others, as `WHERE a <> 0 AND b / a > 1` expects.
+    Checked,
+}
+
 /// A dynamic filter and what it has done so far.
 struct Hint {
     filter: Arc<dyn PhysicalExpr>,
+    /// State of the filter that `looks_up` was found of.
+    generation: Option<u64>,
+    /// It asks the hash table of a join, which costs more than what it saves: the join itself asks it faster.
+    looks_up: bool,
     rows_in: usize,
     rows_out: usize,
+}
+
+impl Hint {
+    fn new(filter: &Arc<dyn PhysicalExpr>) -> Self {
+        Self { filter: Arc::clone(filter), generation: None, looks_up: false, rows_in: 0, rows_out: 0 }
+    }
+
+    /// Whether to apply it to rows.
+    fn is_worth_its_time(&mut self) -> bool {
+        let generation = snapshot_generation(&self.filter);
+        if self.generation != Some(generation) {
+            self.generation = Some(generation);
+            self.looks_up = looks_up(&self.filter);
+        }
+        let judged = self.rows_in >= HINT_ROWS_JUDGED;
+        !self.looks_up && !(judged && self.rows_out as f64 > HINT_KEEPS_MAX * self.rows_in as f64)
+    }
 }
 
 pub(super) struct Reader {
@@ -62,18 +98,15 @@ pub(super) struct Reader {
     places: Vec<Option<usize>>,
     with_vid: bool,
     pruner: Option<DynamicPruner>,
-    /// For each filter whether it may fail.
-    guarded: Vec<bool>,
+    /// In the order in which they are applied.
+    filters: Vec<(Need, Arc<dyn PhysicalExpr>)>,
     hints: Vec<Hint>,
     pending: BatchCoalescer,
     left: usize,
     own_first: bool,
     done: bool,
-    /// What reads cold files, and how many of these operators were begun.
-    cold: Arc<Vec<ColdFiles>>,
-    cold_begun: usize,
-    cold_batches: Option<SendableRecordBatchStream>,
-    partition: usize,
+    /// What reads cold files, of those that are left.
+    cold: Option<ColdReading>,
     context: Arc<TaskContext>,
     counters: Counters,
 }
@@ -82,7 +115,7 @@ impl Reader {
     pub(super) fn new(
         scan: &ScanExec,
         partition: usize,
-        cold: Arc<Vec<ColdFiles>>,
+        cold: Option<ColdReading>,
         context: &Arc<TaskContext>,
     ) -> Self {
         let live = scan.source.table.columns.len();
@@ -116,6 +149,9 @@ impl Reader {
             filter_time: time("filter_time"),
         };
         let output_schema = scan.schema();
+        let filters = scan.filters().iter().map(|filter| (need(filter, &scan.read_schema), Arc::clone(filter)));
+        let mut filters: Vec<_> = filters.collect();
+        filters.sort_by_key(|(need, _)| *need);
         Self {
             pending: BatchCoalescer::new(Arc::clone(&output_schema), BATCH_ROWS)
                 .with_biggest_coalesce_batch_size(Some(BATCH_ROWS_MIN)),
@@ -124,20 +160,13 @@ impl Reader {
             numbers,
             places,
             pruner: DynamicPruner::new(scan),
-            guarded: scan.filters().iter().map(may_fail).collect(),
-            hints: scan
-                .hints()
-                .iter()
-                .map(|filter| Hint { filter: Arc::clone(filter), rows_in: 0, rows_out: 0 })
-                .collect(),
+            filters,
+            hints: scan.hints().iter().map(Hint::new).collect(),
             left: scan.limit().unwrap_or(usize::MAX),
             // One partition gives the transaction's own rows.
             own_first: partition == 0 && scan.source.own.as_ref().is_some_and(|own| own.inserted_count() > 0),
             done: false,
             cold,
-            cold_begun: 0,
-            cold_batches: None,
-            partition,
             context: Arc::clone(context),
             counters,
             scan: scan.clone(),
@@ -203,25 +232,24 @@ impl Reader {
 
     /// Filtered rows of the next batch of cold files, perhaps none of them; `None` behind the last.
     async fn read_cold(&mut self) -> Result<Option<RecordBatch>> {
-        let source = Arc::clone(&self.scan.source);
-        let Some(cold) = &source.cold else { return Ok(None) };
         loop {
-            let Some(batches) = &mut self.cold_batches else {
-                let Some(files) = self.cold.get(self.cold_begun) else { return Ok(None) };
-                self.cold_begun += 1;
-                self.cold_batches = files.execute(self.partition, &self.context)?;
+            let Some(reading) = &mut self.cold else {
+                self.cold = self.scan.late(&self.context)?;
+                if self.cold.is_none() {
+                    return Ok(None);
+                }
                 continue;
             };
             let start = Instant::now();
-            let batch = batches.next().await.transpose()?;
+            let batch = reading.next(&self.context).await?;
             self.counters.cold_time.add_duration(start.elapsed());
-            let (Some(batch), Some(files)) = (batch, self.cold.get(self.cold_begun.saturating_sub(1))) else {
-                self.cold_batches = None;
+            let Some(batch) = batch else {
+                self.cold = None;
                 continue;
             };
             let elapsed = self.counters.baseline.elapsed_compute().clone();
             let _timer = elapsed.timer();
-            let batch = cold.restore(&self.scan, files, batch)?;
+            let batch = reading.restore(&self.scan, batch)?;
             self.counters.cold_rows.add(batch.num_rows());
             return self.select(batch).map(Some);
         }
@@ -254,6 +282,10 @@ impl Reader {
         };
         if excluded {
             self.counters.chunks_pruned.add(1);
+            return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.output_schema))));
+        }
+        if chunk.became_cold() && self.scan.chosen(place).is_none() {
+            self.scan.put_off(place);
             return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.output_schema))));
         }
         let batch = self.read_chunk(chunk, place)?;
@@ -310,25 +342,23 @@ impl Reader {
     }
 
     /// Rows that pass the filters, with the columns that come out.
-    fn select(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+    fn select(&mut self, mut batch: RecordBatch) -> Result<RecordBatch> {
         let filter_time = self.counters.filter_time.clone();
         let _timer = filter_time.timer();
         let mut keep: Option<BooleanArray> = None;
-        for (filter, guarded) in self.scan.filters().iter().zip(&self.guarded) {
-            let mask = match &keep {
-                // What may fail sees only rows that passed the filters before it, as WHERE a <> 0 AND b / a > 1 expects.
-                Some(before) if *guarded && before.true_count() < before.len() => {
-                    let passed = filter.evaluate_selection(&batch, before)?.into_array(batch.num_rows())?;
-                    boolean(filter, &passed)?
-                }
-                _ => evaluate(filter, &batch)?,
-            };
+        for (need, filter) in &self.filters {
+            batch = narrow(batch, &mut keep, *need == Need::Checked)?;
+            if batch.num_rows() == 0 {
+                break;
+            }
+            let mask = evaluate(filter, &batch)?;
             merge(&mut keep, mask)?;
         }
         for hint in &mut self.hints {
-            if hint.rows_in >= HINT_ROWS_JUDGED && hint.rows_out as f64 > HINT_KEEPS_MAX * hint.rows_in as f64 {
+            if !hint.is_worth_its_time() {
                 continue;
             }
+            batch = narrow(batch, &mut keep, false)?;
             let mask = evaluate(&hint.filter, &batch)?;
             hint.rows_in += mask.len();
             hint.rows_out += mask.true_count();
@@ -340,6 +370,18 @@ impl Reader {
             Some(keep) => Ok(filter_record_batch(&batch, &keep)?),
             None => Ok(batch),
         }
+    }
+}
+
+/// The rows that have passed, where they are few or where the next filter must see no others.
+fn narrow(batch: RecordBatch, keep: &mut Option<BooleanArray>, strictly: bool) -> Result<RecordBatch> {
+    let few = |mask: &BooleanArray| {
+        let passed = mask.true_count();
+        passed * ROWS_PER_FEW <= mask.len() || strictly && passed < mask.len()
+    };
+    match keep.take_if(|mask| few(mask)) {
+        Some(mask) => Ok(filter_record_batch(&batch, &mask)?),
+        None => Ok(batch),
     }
 }
 
@@ -360,6 +402,23 @@ fn merge(keep: &mut Option<BooleanArray>, mask: BooleanArray) -> Result<()> {
         None => mask,
     });
     Ok(())
+}
+
+fn need(filter: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Need {
+    let ty = |column: &Column| schema.fields().get(column.index()).map(|field| field.data_type());
+    let plain = |ty: Option<&DataType>| ty.is_some_and(|ty| ty.is_primitive() || *ty == DataType::Boolean);
+    match may_fail(filter) {
+        true => Need::Checked,
+        false if collect_columns(filter).iter().all(|column| plain(ty(column))) => Need::Plain,
+        false => Need::Long,
+    }
+}
+
+/// Whether a dynamic filter, as it is now, asks the hash table of a join.
+fn looks_up(filter: &Arc<dyn PhysicalExpr>) -> bool {
+    let Ok(now) = snapshot_physical_expr(Arc::clone(filter)) else { return false };
+    let found = now.exists(|expr| Ok(expr.is::<HashTableLookupExpr>()));
+    found.unwrap_or(false)
 }
 
 /// Whether evaluating a filter may give an error, such as a division by zero.

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, Result, TableReference, UnnestOptions};
+use datafusion::common::{Column, DFSchema, Result, Spans, TableReference, UnnestOptions};
 use datafusion::functions::core::get_field;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
-use datafusion::logical_expr::{BinaryExpr, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, lit};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, SubqueryAlias, lit,
+};
 
 use super::{Parameterized, function, is_aggregate, keeps_left, parameterized, pulls_up};
 use crate::exec::postgres::labeled;
@@ -30,6 +32,33 @@ fn subquery(join: &Join) -> Option<(&Arc<LogicalPlan>, Option<&TableReference>)>
 /// Whether a join's right side refers to its left.
 pub(super) fn is_lateral(join: &Join) -> bool {
     matches!(join.join_type, JoinType::Inner | JoinType::Left) && subquery(join).is_some()
+}
+
+/// Whether a join's right side refers to its left by subqueries within it alone: the planner makes no lateral join of it.
+pub(super) fn is_unmarked(join: &Join) -> bool {
+    let of_left = |e: &Expr| match e {
+        Expr::OuterReferenceColumn(_, column) => join.left.schema().maybe_index_of_column(column).is_some(),
+        _ => false,
+    };
+    matches!(join.join_type, JoinType::Inner | JoinType::Left)
+        && subquery(join).is_none()
+        && join.right.all_out_ref_exprs().iter().any(of_left)
+}
+
+/// The join as a lateral one.
+pub(super) fn marked(mut join: Join) -> Result<Join> {
+    let lateral = |plan: &Arc<LogicalPlan>| {
+        let outer_ref_columns = plan.all_out_ref_exprs();
+        LogicalPlan::Subquery(Subquery { subquery: Arc::clone(plan), outer_ref_columns, spans: Spans::new() })
+    };
+    let right = match join.right.as_ref() {
+        LogicalPlan::SubqueryAlias(alias) => {
+            LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(lateral(&alias.input)), alias.alias.clone())?)
+        }
+        _ => lateral(&join.right),
+    };
+    join.right = Arc::new(right);
+    Ok(join)
 }
 
 /// Whether DataFusion's join for a lateral join gives PostgreSQL's rows. It groups by the inner columns that outer ones are

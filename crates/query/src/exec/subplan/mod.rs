@@ -28,7 +28,7 @@ use datafusion::logical_expr::{
 use perigee_types::SqlType;
 
 use super::planning::optimize_plan;
-use super::postgres;
+use super::{postgres, subquery_order};
 use function::PARAMETER;
 
 /// Which subqueries become subplans.
@@ -47,7 +47,7 @@ enum Which {
 /// # Errors
 /// What the plan's types, names or constants refuse.
 pub(super) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan = lateral::calls(plan)?;
+    let plan = lateral::calls(subquery_order::keep(plan)?)?;
     if !has_subqueries(&plan)? {
         return optimize_plan(&plan);
     }
@@ -106,11 +106,13 @@ fn is_open(plan: &LogicalPlan) -> Result<bool> {
 fn replace(plan: LogicalPlan, which: Which) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| {
         let node = match node {
+            LogicalPlan::Join(join) if lateral::is_unmarked(&join) => lateral::rows(lateral::marked(join)?)?,
             LogicalPlan::Join(join)
                 if lateral::is_lateral(&join) && (which == Which::All || !lateral::joins_keep_rows(&join)?) =>
             {
                 lateral::rows(join)?
             }
+            LogicalPlan::Subquery(subquery) => LogicalPlan::Subquery(referring(subquery)),
             other => other,
         };
         let mut found = false;
@@ -121,6 +123,7 @@ fn replace(plan: LogicalPlan, which: Which) -> Result<LogicalPlan> {
         if !found {
             return Ok(Transformed::yes(node));
         }
+        let node = node.map_expressions(|expr| expr.transform_up(|e| Ok(Transformed::yes(refreshed(e)))))?.data;
         let schema = merge_schema(&node.inputs());
         if let LogicalPlan::Values(values) = node {
             return subplans_of_rows(values).map(Transformed::yes);
@@ -137,6 +140,32 @@ fn replace(plan: LogicalPlan, which: Which) -> Result<LogicalPlan> {
         .map_data(LogicalPlan::recompute_schema)
     })
     .map(|t| t.data)
+}
+
+/// A subquery that says what it takes from outside: what subqueries within it take from farther out has become part of it.
+fn referring(subquery: Subquery) -> Subquery {
+    Subquery { outer_ref_columns: subquery.subquery.all_out_ref_exprs(), ..subquery }
+}
+
+/// As [`referring`], of an expression that is a subquery.
+fn refreshed(expr: Expr) -> Expr {
+    match expr {
+        Expr::ScalarSubquery(subquery) => Expr::ScalarSubquery(referring(subquery)),
+        Expr::Exists(exists) => Expr::Exists(Exists { subquery: referring(exists.subquery), ..exists }),
+        Expr::InSubquery(of) => Expr::InSubquery(InSubquery { subquery: referring(of.subquery), ..of }),
+        Expr::SetComparison(of) => Expr::SetComparison(SetComparison { subquery: referring(of.subquery), ..of }),
+        other => other,
+    }
+}
+
+/// Whether all that a subquery takes from outside are columns of the query right around it. DataFusion's joins know no other.
+fn refers_near(subquery: &Subquery, schema: &DFSchema) -> bool {
+    let is_near = |e: &Expr| match e {
+        Expr::OuterReferenceColumn(_, column) => schema.maybe_index_of_column(column).is_some(),
+        _ => true,
+    };
+    let all_near = |e: &Expr| e.exists(|e| Ok(!is_near(e))).is_ok_and(|far| !far);
+    subquery.outer_ref_columns.iter().all(all_near)
 }
 
 /// VALUES with subplans in it: its rows are made while the plan is, before any subquery has run.
@@ -169,33 +198,33 @@ fn predicate(expr: Expr, schema: &DFSchema, which: Which, conjunct: bool) -> Res
             let right = Box::new(predicate(*right, schema, which, conjunct)?);
             return Ok(Expr::BinaryExpr(BinaryExpr { left, op, right }));
         }
-        Expr::Exists(exists) => joins_keep_rows(&exists.subquery, true)?,
+        Expr::Exists(exists) => joins_keep_rows(&exists.subquery, schema, true)?,
         Expr::Not(inner) => match inner.as_ref() {
-            Expr::Exists(exists) => joins_keep_rows(&exists.subquery, true)?,
-            Expr::InSubquery(of) => joins_in(of, !of.negated, conjunct)?,
+            Expr::Exists(exists) => joins_keep_rows(&exists.subquery, schema, true)?,
+            Expr::InSubquery(of) => joins_in(of, schema, !of.negated, conjunct)?,
             _ => false,
         },
-        Expr::InSubquery(of) => joins_in(of, of.negated, conjunct)?,
+        Expr::InSubquery(of) => joins_in(of, schema, of.negated, conjunct)?,
         _ => false,
     };
     Ok(expr.transform_up(|e| subplan(e, schema, which, joins))?.data)
 }
 
 /// Whether DataFusion's join for an operand `IN` or `NOT IN` of a predicate gives PostgreSQL's rows.
-fn joins_in(of: &InSubquery, negated: bool, conjunct: bool) -> Result<bool> {
+fn joins_in(of: &InSubquery, schema: &DFSchema, negated: bool, conjunct: bool) -> Result<bool> {
     let correlated = !of.subquery.outer_ref_columns.is_empty();
     // Without a column on the left there is no key to join by, and with a correlation there are several.
     let knows_null = !negated || (conjunct && !correlated && !of.expr.column_refs().is_empty());
-    Ok(knows_null && joins_keep_rows(&of.subquery, false)?)
+    Ok(knows_null && joins_keep_rows(&of.subquery, schema, false)?)
 }
 
 /// Whether a correlated subquery has the same rows when its correlation is pulled up into a join: a LIMIT would count the
 /// rows of all outer rows, aggregates without groups have a row where nothing matches, and see [`pulls_up`].
-fn joins_keep_rows(subquery: &Subquery, exists: bool) -> Result<bool> {
+fn joins_keep_rows(subquery: &Subquery, schema: &DFSchema, exists: bool) -> Result<bool> {
     if subquery.outer_ref_columns.is_empty() {
         return Ok(true);
     }
-    let mut keep = pulls_up(&subquery.subquery);
+    let mut keep = refers_near(subquery, schema) && pulls_up(&subquery.subquery);
     subquery.subquery.apply(|node| {
         keep = keep
             && match node {
@@ -240,7 +269,7 @@ fn subplan(expr: Expr, schema: &DFSchema, which: Which, joins: bool) -> Result<T
         (_, Which::Everywhere) => true,
         (Expr::ScalarSubquery(_), Which::All) => correlated,
         (Expr::ScalarSubquery(s), Which::Needed) => {
-            let joined = is_aggregate(&s.subquery) && pulls_up(&s.subquery);
+            let joined = is_aggregate(&s.subquery) && pulls_up(&s.subquery) && refers_near(s, schema);
             correlated && (reads_only_system_tables(&s.subquery)? || !joined)
         }
         (_, Which::All) => correlated || !joins,

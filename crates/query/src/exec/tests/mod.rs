@@ -237,7 +237,7 @@ impl Fixture {
 }
 
 pub(crate) fn query_of(plan: LogicalPlan) -> Query {
-    Query { logical: Arc::new(plan), reads: Vec::new(), replan: false, row_lock: None }
+    Query { logical: Arc::new(plan), reads: Vec::new(), named: Vec::new(), replan: false, row_lock: None }
 }
 
 fn cell(value: &Value, ty: &SqlType) -> String {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perigee_types::catalog::{ColumnDefault, Object, Table};
+use perigee_types::catalog::{ColumnDefault, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::names::{cell, formatted};
@@ -199,10 +199,6 @@ fn comment(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     let class = values.get(1).and_then(Value::as_str).unwrap_or("pg_class");
     let comment = match class {
         "pg_class" => scope.relation(oid).and_then(Relation::comment).map(str::to_owned),
-        "pg_namespace" => match scope.catalog().object(oid) {
-            Some(Object::Schema(schema)) if schema.name == "public" => Some("standard public schema".to_owned()),
-            _ => None,
-        },
         "pg_constraint" => scope
             .tables()
             .flat_map(|table| &table.constraint_comments)

@@ -7,11 +7,12 @@
 //! - [`definitions`]: objects as SQL
 //! - [`privileges`]: `has_table_privilege` and its like
 //! - [`sizes`]: `pg_relation_size` and its like
-//! - [`server`]: the server and the session
+//! - [`server`]: the server and the session; [`sequences`]: what sequences are at
 
 mod definitions;
 mod names;
 mod privileges;
+mod sequences;
 mod server;
 mod sizes;
 
@@ -46,7 +47,7 @@ pub(super) fn type_name(scope: &Scope, oid: Oid) -> String {
 pub(super) fn functions() -> &'static [Arc<ScalarUDF>] {
     static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         server::mark_start();
-        [names::all(), definitions::all(), privileges::all(), sizes::all(), server::all()]
+        [names::all(), definitions::all(), privileges::all(), sequences::all(), sizes::all(), server::all()]
             .into_iter()
             .flatten()
             .map(|function| Arc::new(ScalarUDF::new_from_impl(function)))
@@ -57,6 +58,7 @@ pub(super) fn functions() -> &'static [Arc<ScalarUDF>] {
 
 pub(crate) use names::kind_of_function;
 pub(super) use names::{Callable, callables, object_text};
+pub(crate) use sequences::{SEQUENCE_CALLED, SEQUENCE_VALUE};
 
 /// A function of this module by name.
 pub(super) fn find(name: &str) -> Option<Arc<ScalarUDF>> {

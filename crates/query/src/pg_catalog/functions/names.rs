@@ -18,6 +18,8 @@ use crate::pg_catalog::scope::{self, Scope};
 const UNKNOWN_TYPE: &str = "???";
 /// What `reg…` types show for zero.
 const NOTHING: &str = "-";
+/// Oid of `character(n)`.
+const BPCHAR: u32 = 1042;
 
 pub(super) fn all() -> Vec<SystemFunction> {
     let visible_always = |name| function(name, 1..=1, SqlType::Bool, |_, _| Ok(Value::Bool(true)));
@@ -89,8 +91,13 @@ pub(super) fn all() -> Vec<SystemFunction> {
 
 fn format_type(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
     let Some(oid) = values.first().and_then(oid_of) else { return Ok(Value::Null) };
-    let modifier = values.get(1).and_then(Value::as_i64).unwrap_or(-1);
-    Ok(Value::Text(formatted(scope, oid, modifier)))
+    let given = values.get(1).and_then(Value::as_i64);
+    // A length that is not known is another thing than none.
+    Ok(Value::Text(match given {
+        None if oid.0 == BPCHAR => "character".to_owned(),
+        Some(..4) if oid.0 == BPCHAR => "bpchar".to_owned(),
+        _ => formatted(scope, oid, given.unwrap_or(-1)),
+    }))
 }
 
 /// A type's name, with its modifier unless that is -1.
@@ -106,6 +113,7 @@ fn with_modifier(ty: SqlType, modifier: i64) -> SqlType {
         SqlType::Varchar(_) => SqlType::Varchar(length),
         SqlType::Char(_) => SqlType::Char(length.unwrap_or(1)),
         SqlType::Vector(_) => SqlType::Vector(u16::try_from(modifier).ok()),
+        SqlType::Coded(of) => SqlType::Coded(of.with_modifier(modifier)),
         SqlType::Time(_) => SqlType::Time(u8::try_from(modifier).ok()),
         SqlType::Timetz(_) => SqlType::Timetz(u8::try_from(modifier).ok()),
         SqlType::Timestamp(_) => SqlType::Timestamp(u8::try_from(modifier).ok()),
@@ -389,6 +397,7 @@ fn type_text_in(catalog: &Catalog, tenant: TenantId, path: &[String], oid: Oid) 
     }
     match SqlType::from_oid(oid.0) {
         Some(SqlType::Char(_)) => "character".to_owned(),
+        Some(SqlType::Array(of)) if matches!(*of, SqlType::Char(_)) => "character[]".to_owned(),
         Some(ty) => ty.to_string(),
         None if oid == Oid(0) => NOTHING.to_owned(),
         None => match cell("pg_type", oid, "typname") {

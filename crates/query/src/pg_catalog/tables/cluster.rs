@@ -93,7 +93,6 @@ pub(super) fn prepared_statements(scope: &Scope, rows: &mut Rows) {
 pub(super) fn activity(scope: &Scope, rows: &mut Rows) {
     let facts = scope.session();
     let rights = Rights::of(scope.catalog(), facts.role, facts.tenant);
-    let database = scope.catalog().database(&facts.database).map_or(0, |d| d.oid.0);
     let time = |micros: Option<i64>| micros.map_or(Value::Null, Value::Timestamptz);
     for session in facts.services.iter().flat_map(|services| services.activity()) {
         let role = scope.catalog().role(&session.user).map(|role| role.oid);
@@ -102,8 +101,8 @@ pub(super) fn activity(scope: &Scope, rows: &mut Rows) {
         let waits =
             if session.state == "active" { (Value::Null, Value::Null) } else { (text("Client"), text("ClientRead")) };
         rows.push([
-            ("datid", oid(database)),
-            ("datname", text(facts.database.as_str())),
+            ("datid", scope.catalog().database(&session.database).map_or(Value::Null, |database| oid(database.oid.0))),
+            ("datname", text(session.database)),
             ("pid", Value::Int4(session.process_id)),
             ("usesysid", role.map_or(Value::Null, |role| oid(role.0))),
             ("usename", text(session.user)),
@@ -119,6 +118,32 @@ pub(super) fn activity(scope: &Scope, rows: &mut Rows) {
             ("state", shown(text(session.state))),
             ("query", if seen { text(session.query.as_ref()) } else { text("<insufficient privilege>") }),
             ("backend_type", shown(text("client backend"))),
+        ]);
+    }
+}
+
+/// `perigee.sessions`: the sessions of all doors; of others' only who, but for members of `pg_read_all_stats`.
+pub(super) fn sessions(scope: &Scope, rows: &mut Rows) {
+    let facts = scope.session();
+    let rights = Rights::of(scope.catalog(), facts.role, facts.tenant);
+    let time = |micros: Option<i64>| micros.map_or(Value::Null, Value::Timestamptz);
+    for session in facts.services.iter().flat_map(|services| services.activity()) {
+        let role = scope.catalog().role(&session.user).map(|role| role.oid);
+        let seen = rights.is(READ_ALL_STATS) || role.is_some_and(|role| rights.is(role));
+        let shown = |value: Value| if seen { value } else { Value::Null };
+        rows.push([
+            ("process_id", Value::Int4(session.process_id)),
+            ("role", text(session.user)),
+            ("database", text(session.database)),
+            ("application_name", text(session.application_name)),
+            ("address", shown(session.peer.map_or(Value::Null, |peer| text(peer.ip().to_canonical().to_string())))),
+            ("port", shown(session.peer.map_or(Value::Null, |peer| Value::Int4(i32::from(peer.port()))))),
+            ("connected_at", shown(Value::Timestamptz(session.connected_micros))),
+            ("transaction_started_at", shown(time(session.transaction_start_micros))),
+            ("statement_started_at", shown(time(session.query_start_micros))),
+            ("state_changed_at", shown(Value::Timestamptz(session.state_change_micros))),
+            ("state", shown(text(session.state))),
+            ("statement", shown(text(session.query.as_ref()))),
         ]);
     }
 }

@@ -1,6 +1,8 @@
 //! Indexes, constraints, and which object depends on which.
 
-use perigee_types::catalog::{Deferral, ForeignKey, IndexState, ReferentialAction, Table, TypeKind};
+use perigee_types::catalog::{
+    ColumnDefault, Deferral, ForeignKey, IndexState, OWN_EXTENSION, ReferentialAction, Table, TypeKind,
+};
 use perigee_types::{Oid, SqlType, Value};
 
 use super::relations::default_oid;
@@ -15,6 +17,12 @@ const PG_CLASS: u32 = 1259;
 const PG_ATTRDEF: u32 = 2604;
 /// Oid of `pg_constraint` as the class of an object.
 const PG_CONSTRAINT: u32 = 2606;
+/// Oid of `pg_extension` as the class of an object.
+const PG_EXTENSION: u32 = 3079;
+/// Oid of `pg_namespace` as the class of an object.
+const PG_NAMESPACE: u32 = 2615;
+/// Schemas of tables that PostgreSQL does not have.
+const OWN_SCHEMAS: &[&str] = &["perigee", "redis"];
 /// Oid of `pg_rewrite` as the class of an object.
 const PG_REWRITE: u32 = 2618;
 
@@ -219,7 +227,8 @@ fn of_domains(scope: &Scope, rows: &mut Rows) {
     }
 }
 
-/// `pg_depend`: sequences and the columns that own them, indexes and their tables, views and what they read.
+/// `pg_depend`: sequences and the columns that own them, indexes and their tables, views and what they read, and the tables that
+/// only this server has, which are members of an extension of its own.
 pub(super) fn dependencies(scope: &Scope, rows: &mut Rows) {
     let mut push = |class: u32, object: u32, on: (u32, u32, u16), kind: &str| {
         rows.push([
@@ -231,6 +240,12 @@ pub(super) fn dependencies(scope: &Scope, rows: &mut Rows) {
             ("deptype", text(kind)),
         ]);
     };
+    for schema in scope.schemas().filter(|schema| OWN_SCHEMAS.contains(&schema.name.as_str())) {
+        push(PG_NAMESPACE, schema.oid.0, (PG_EXTENSION, OWN_EXTENSION, 0), "e");
+    }
+    for definition in definition::all().filter(|definition| OWN_SCHEMAS.contains(&definition.schema)) {
+        push(PG_CLASS, definition.oid, (PG_EXTENSION, OWN_EXTENSION, 0), "e");
+    }
     for sequence in scope.sequences() {
         let Some((table, number)) = sequence.owned_by else { continue };
         let column = scope.catalog().table(table).and_then(|t| t.columns.get(t.number_position(number)?));
@@ -254,26 +269,53 @@ pub(super) fn dependencies(scope: &Scope, rows: &mut Rows) {
             push(PG_CLASS, table.oid.0, (PG_CLASS, parent.0, 0), if table.is_partition() { "a" } else { "n" });
         }
     }
-    for view in scope.views() {
-        push(PG_REWRITE, view.oid.0, (PG_CLASS, view.oid.0, 0), "i");
-        for read in &view.depends_on {
-            push(PG_REWRITE, view.oid.0, (PG_CLASS, read.0, 0), "n");
+    let views = scope.views().map(|view| (view.oid, &view.depends_on));
+    let materialized = scope.tables().filter_map(|table| Some((table.oid, &table.materialized.as_ref()?.depends_on)));
+    for (view, depends_on) in views.chain(materialized) {
+        push(PG_REWRITE, view.0, (PG_CLASS, view.0, 0), "i");
+        for read in depends_on {
+            push(PG_REWRITE, view.0, (PG_CLASS, read.0, 0), "n");
+        }
+    }
+    for table in scope.tables() {
+        for column in &table.columns {
+            let Some(ColumnDefault::Expression(text)) = &column.default else { continue };
+            for sequence in sequences_in(scope, text) {
+                push(PG_ATTRDEF, default_oid(table.oid, column.number), (PG_CLASS, sequence.0, 0), "n");
+            }
         }
     }
 }
 
+/// The sequences whose next value an expression takes by a constant name.
+fn sequences_in(scope: &Scope, expression: &str) -> Vec<Oid> {
+    const CALL: &str = "nextval('";
+    let named = expression.match_indices(CALL).filter_map(|(at, _)| {
+        let (name, _) = expression.get(at + CALL.len()..)?.split_once('\'')?;
+        match deparse::parse_ident(name)?.as_slice() {
+            [name] => scope.find(None, name),
+            [schema, name] => scope.find(Some(schema), name),
+            _ => None,
+        }
+    });
+    named.map(|relation| relation.oid()).collect()
+}
+
 /// `pg_rewrite`: the rule behind each view, with the view's oid.
 pub(super) fn rules(scope: &Scope, rows: &mut Rows) {
-    for view in scope.views() {
+    let views = scope.views().map(|view| (view.oid, view.query.as_str()));
+    let materialized =
+        scope.tables().filter_map(|table| Some((table.oid, table.materialized.as_ref()?.query.as_str())));
+    for (view, query) in views.chain(materialized) {
         rows.push([
-            ("oid", oid(view.oid.0)),
+            ("oid", oid(view.0)),
             ("rulename", text("_RETURN")),
-            ("ev_class", oid(view.oid.0)),
+            ("ev_class", oid(view.0)),
             ("ev_type", text("1")),
             ("ev_enabled", text("O")),
             ("is_instead", bool(true)),
             ("ev_qual", text("<>")),
-            ("ev_action", text(view.query.as_str())),
+            ("ev_action", text(query)),
         ]);
     }
 }

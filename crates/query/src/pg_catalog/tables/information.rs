@@ -1,7 +1,7 @@
 //! `information_schema`: relations, columns, sequences.
 
 use perigee_types::catalog::{ColumnDefault, TypeKind};
-use perigee_types::{SqlType, Value};
+use perigee_types::{CodedType, SqlType, Value};
 
 use super::{functions, information_keys, information_types, roles};
 use crate::pg_catalog::builder::{Rows, int4, text, text_or_null, yes_or_no};
@@ -174,12 +174,20 @@ impl TypeFacts {
             SqlType::Varchar(_) => "character varying".to_owned(),
             SqlType::Char(_) => "character".to_owned(),
             SqlType::Array(_) => "ARRAY".to_owned(),
-            SqlType::Enum(_) => "USER-DEFINED".to_owned(),
+            // As are those of extensions.
+            SqlType::Enum(_)
+            | SqlType::Composite(_)
+            | SqlType::Citext
+            | SqlType::Vector(_)
+            | SqlType::Coded(CodedType::Hstore | CodedType::Ltree | CodedType::Lquery | CodedType::Ltxtquery) => {
+                "USER-DEFINED".to_owned()
+            }
             other => other.without_second_digits().to_string(),
         };
         let null = Value::Null;
         let characters = match ty {
             SqlType::Varchar(Some(n)) | SqlType::Char(n) => int4(*n as usize),
+            SqlType::Coded(CodedType::Bit(Some(n)) | CodedType::VarBit(Some(n))) => int4(*n as usize),
             _ => null.clone(),
         };
         let octets = match ty {

@@ -2,13 +2,14 @@
 //!
 //! - [`relations`]: `pg_class`, `pg_attribute`, `pg_attrdef`, `pg_namespace`, `pg_sequence`
 //! - [`constraints`]: `pg_index`, `pg_constraint`, `pg_depend`
-//! - [`cluster`]: databases, settings, sessions
+//! - [`cluster`]: databases, settings, sessions (`pg_stat_activity`, `perigee.sessions`)
 //! - [`roles`]: roles, memberships, privileges, `perigee.redis_users`, `perigee.api_keys`
 //! - [`lists`]: `pg_tables`, `pg_views`, `pg_stat_user_tables` and other views over the above
 //! - [`comments`][]: `pg_description`
 //! - [`functions`]: `pg_proc`, routines
 //! - [`gaps`][]: `perigee.compat_gaps`
 //! - [`members`][]: `perigee.cluster_nodes`, `perigee.raft_status`
+//! - [`statistics`]: `perigee.queries`, `perigee.metrics`
 //! - [`tiers`][]: `perigee.tiers`
 //! - [`types`]: `pg_type`, `pg_enum`, `pg_extension`
 //! - [`information`], [`information_keys`]: `information_schema`
@@ -25,6 +26,7 @@ mod lists;
 mod members;
 mod relations;
 mod roles;
+mod statistics;
 mod tiers;
 mod types;
 
@@ -47,6 +49,9 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
             "redis_users" => roles::redis_users(scope, &mut rows),
             "api_keys" => roles::api_keys(scope, &mut rows),
             "tiers" => tiers::fill(scope, &mut rows),
+            "queries" => statistics::queries(scope, &mut rows),
+            "metrics" => statistics::metrics(scope, &mut rows),
+            "sessions" => cluster::sessions(scope, &mut rows),
             "cluster_nodes" => members::nodes(scope, &mut rows),
             "raft_status" => members::status(scope, &mut rows),
             _ => gaps::fill(scope, &mut rows),

@@ -1,8 +1,8 @@
 //! `pg_class` and what hangs on it.
 
-use perigee_types::catalog::{Column, ColumnDefault};
+use perigee_types::catalog::{Column, ColumnDefault, TypeKind, UserType};
 use perigee_types::partition::{PartitionBound, Strategy};
-use perigee_types::{Oid, SqlType, Value};
+use perigee_types::{CompositeType, Oid, SqlType, Value};
 
 use super::roles::{acl, acl_of};
 use crate::pg_catalog::builder::{Rows, bool, int2, int4, int8, numbers, oid, text};
@@ -20,6 +20,9 @@ const C_COLLATION: u32 = 950;
 
 /// `pg_class`
 pub(super) fn classes(scope: &Scope, rows: &mut Rows) {
+    for (ty, of) in composites(scope) {
+        composite(scope, ty, of, rows);
+    }
     for relation in scope.relations() {
         let (owner, storage, count, checks, options) = match relation {
             Relation::Table(t) => (
@@ -47,6 +50,7 @@ pub(super) fn classes(scope: &Scope, rows: &mut Rows) {
         let kind = relation.kind_in(scope);
         let (method, identity) = match kind {
             "r" => (HEAP, if matches!(relation, Relation::System(_)) { "n" } else { "d" }),
+            "m" => (HEAP, "d"),
             "p" => (0, "d"),
             "i" | "I" => (BTREE, "n"),
             _ => (0, "n"),
@@ -88,8 +92,42 @@ pub(super) fn classes(scope: &Scope, rows: &mut Rows) {
     }
 }
 
+/// A composite type as `pg_class` has it.
+fn composite(scope: &Scope, ty: &UserType, of: &CompositeType, rows: &mut Rows) {
+    rows.push([
+        ("relispartition", bool(false)),
+        ("relhassubclass", bool(false)),
+        ("oid", oid(of.relation.0)),
+        ("relname", text(ty.name.as_str())),
+        ("relnamespace", oid(ty.schema.0)),
+        ("reltype", oid(ty.oid.0)),
+        ("relowner", oid(ty.owner.0)),
+        ("relhasindex", bool(false)),
+        ("relpersistence", text(if scope.catalog().is_temporary(ty.schema) { "t" } else { "p" })),
+        ("relkind", text("c")),
+        ("relnatts", int2(of.attributes.len())),
+        ("relhasrules", bool(false)),
+        ("relhastriggers", bool(false)),
+        ("relispopulated", bool(true)),
+        ("relreplident", text("n")),
+    ]);
+}
+
+fn composites<'a>(scope: &Scope<'a>) -> impl Iterator<Item = (&'a UserType, &'a CompositeType)> {
+    scope.user_types().filter_map(|ty| match &ty.kind {
+        TypeKind::Composite(of) => Some((&**ty, &**of)),
+        _ => None,
+    })
+}
+
 /// `pg_attribute`
 pub(super) fn attributes(scope: &Scope, rows: &mut Rows) {
+    for (_, of) in composites(scope) {
+        for (at, (name, ty)) in of.attributes.iter().enumerate() {
+            let number = u16::try_from(at + 1).unwrap_or(u16::MAX);
+            attribute(rows, of.relation, (number, name, ty, ty.oid()), None, false, Value::Null);
+        }
+    }
     for relation in scope.relations() {
         let columns = relation.columns(scope);
         for (at, (number, name, ty)) in columns.into_iter().enumerate() {

@@ -4,7 +4,7 @@ use perigee_storage::table::Tier;
 use perigee_types::catalog::Table;
 use perigee_types::{SqlType, Value};
 
-use crate::pg_catalog::builder::{Rows, int8, text};
+use crate::pg_catalog::builder::{Rows, int8, text, text_or_null};
 use crate::pg_catalog::scope::Scope;
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
@@ -15,6 +15,8 @@ pub(super) fn fill(scope: &Scope, rows: &mut Rows) {
     for table in scope.tables() {
         let Some(tiers) = store.tiers(table.storage, time_column(scope, table)) else { continue };
         for (tier, found) in tiers {
+            let export = store.cold().ok().filter(|_| tier == Tier::Cold).and_then(|cold| cold.export_of(table.oid));
+            let (exported_at, exported) = export.unzip();
             let (oldest, newest) = found.range.map_or((Value::Null, Value::Null), |(a, b)| (moment(a), moment(b)));
             rows.push([
                 ("schema_name", text(scope.schema_name(table.schema))),
@@ -32,6 +34,8 @@ pub(super) fn fill(scope: &Scope, rows: &mut Rows) {
                 ("files", int8(found.files)),
                 ("oldest", oldest),
                 ("newest", newest),
+                ("iceberg", text_or_null(exported)),
+                ("iceberg_at", exported_at.map_or(Value::Null, Value::Timestamptz)),
             ]);
         }
     }

@@ -1,7 +1,7 @@
 //! `pg_type` and `pg_enum`: the types that users made. PostgreSQL's own are rows that never change.
 
 use perigee_types::catalog::{BOOTSTRAP_ROLE, Domain, EXTENSIONS, PG_CATALOG_SCHEMA, TypeKind, UserType};
-use perigee_types::{Oid, Value};
+use perigee_types::{CompositeType, Oid, Value};
 
 use crate::pg_catalog::builder::{Rows, bool, oid, text, text_or_null};
 use crate::pg_catalog::functions::type_cell;
@@ -23,12 +23,19 @@ const ENUM_OUT: u32 = 3507;
 const ENUM_RECV: u32 = 3532;
 const ENUM_SEND: u32 = 3533;
 
+/// Oids of the functions of records.
+const RECORD_IN: u32 = 2290;
+const RECORD_OUT: u32 = 2291;
+const RECORD_RECV: u32 = 2402;
+const RECORD_SEND: u32 = 2403;
+
 /// `pg_type`
 pub(super) fn types(scope: &Scope, rows: &mut Rows) {
     for ty in scope.user_types() {
         match &ty.kind {
             TypeKind::Enum(_) => enumerated(ty, rows),
             TypeKind::Domain(domain) => self::domain(ty, domain, rows),
+            TypeKind::Composite(of) => composite(ty, of, rows),
         }
         array(scope, ty, rows);
     }
@@ -79,6 +86,30 @@ fn enumerated(ty: &UserType, rows: &mut Rows) {
         ("typsend", oid(ENUM_SEND)),
         ("typalign", text("i")),
         ("typstorage", text("p")),
+        ("typtypmod", Value::Int4(-1)),
+    ]);
+}
+
+fn composite(ty: &UserType, of: &CompositeType, rows: &mut Rows) {
+    rows.push([
+        ("oid", oid(ty.oid.0)),
+        ("typname", text(ty.name.as_str())),
+        ("typnamespace", oid(ty.schema.0)),
+        ("typowner", oid(ty.owner.0)),
+        ("typlen", Value::Int2(-1)),
+        ("typbyval", bool(false)),
+        ("typtype", text("c")),
+        ("typcategory", text("C")),
+        ("typisdefined", bool(true)),
+        ("typdelim", text(",")),
+        ("typrelid", oid(of.relation.0)),
+        ("typarray", oid(ty.array.0)),
+        ("typinput", oid(RECORD_IN)),
+        ("typoutput", oid(RECORD_OUT)),
+        ("typreceive", oid(RECORD_RECV)),
+        ("typsend", oid(RECORD_SEND)),
+        ("typalign", text("d")),
+        ("typstorage", text("x")),
         ("typtypmod", Value::Int4(-1)),
     ]);
 }

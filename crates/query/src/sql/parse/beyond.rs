@@ -7,6 +7,7 @@
 //! - `interval(3) '1.5 s'`, whose digits sqlparser forgets, is `'1.5 s'::interval(3)`
 //! - `text ARRAY` and `text ARRAY[3]`, types that sqlparser does not read, are `text[]` and `text[3]`
 //! - `JOIN … USING (a) AS j` names the common columns: `USING (a, "\0j")`
+//! - `a OPERATOR(pg_catalog.=) ANY (…)`, which pg_dump asks and sqlparser reads without ANY alone, is `a = ANY (…)`
 //! - `LATEST ON t PARTITION BY a, b` (QuestDB) is `QUALIFY __latest(t, a, b)`
 //! - `CREATE TABLE t (…) WITH TTL = 7d` is `WITH (ttl = '7d')`
 //! - `ALTER TABLE t RESET (a, b)`, which PostgreSQL has and sqlparser does not, is SET with a value that no text can have
@@ -32,6 +33,7 @@ fn word(value: &str, keyword: Keyword, span: Span) -> TokenWithSpan {
 
 pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
     plus_between_angles(tokens);
+    quantified_operators(tokens);
     asof_joins(tokens);
     latest_on(tokens);
     rows_from(tokens);
@@ -234,6 +236,22 @@ fn plus_between_angles(tokens: &mut Vec<TokenWithSpan>) {
         tokens[at].token = Token::CustomBinaryOperator("<+>".to_owned());
         tokens[at].span.end = tokens[at + 2].span.end;
         tokens.drain(at + 1..at + 3);
+    }
+}
+
+fn quantified_operators(tokens: &mut Vec<TokenWithSpan>) {
+    let is_quantified = |seven: &[TokenWithSpan]| {
+        let [_, open, _, period, _, close, quantifier] = seven else { return false };
+        is_words(seven, 0, &["operator"])
+            && open.token == Token::LParen
+            && is_words(seven, 2, &["pg_catalog"])
+            && period.token == Token::Period
+            && close.token == Token::RParen
+            && word_of(&quantifier.token).is_some_and(|word| matches!(word.as_str(), "any" | "all" | "some"))
+    };
+    while let Some(at) = tokens.windows(7).position(is_quantified) {
+        tokens.drain(at + 5..at + 6);
+        tokens.drain(at..at + 4);
     }
 }
 

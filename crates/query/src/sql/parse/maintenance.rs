@@ -25,7 +25,7 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Ast> {
 }
 
 /// CALL of a procedure of the system: `perigee.migrate('table', 'cold')`, `perigee.compact('table')`,
-/// `perigee.collect_cold_files()`, `perigee.backup(['url'])`, and those of API keys.
+/// `perigee.export('table')`, `perigee.collect_cold_files()`, `perigee.backup(['url'])`, and those of API keys.
 ///
 /// # Errors
 /// `42601`, `42883` for another procedure, `22023` for another tier.
@@ -39,7 +39,7 @@ pub(super) fn call(tokens: &mut Tokens) -> SqlResult<Ast> {
     tokens.expect(&Token::LParen)?;
     let mut arguments = Vec::new();
     while tokens.peek() != Some(&Token::RParen) {
-        if !["perigee.migrate", "perigee.compact", "perigee.backup"].contains(&plain.as_str()) {
+        if !["perigee.migrate", "perigee.compact", "perigee.export", "perigee.backup"].contains(&plain.as_str()) {
             tokens.until_closed()?;
             return Err(no_procedure(&plain));
         }
@@ -64,6 +64,7 @@ pub(super) fn call(tokens: &mut Tokens) -> SqlResult<Ast> {
             Ok(Ast::Migrate(written_name(table)?))
         }
         ("perigee.compact", [table]) => Ok(Ast::Compact(written_name(table)?)),
+        ("perigee.export", [table]) => Ok(Ast::Export(written_name(table)?)),
         _ => Err(no_procedure(&plain)),
     }
 }
@@ -78,8 +79,8 @@ fn written_name(text: &str) -> SqlResult<ObjectName> {
 
 fn no_procedure(name: &str) -> SqlError {
     SqlError::new(SqlState::UndefinedFunction, format!("procedure {name} does not exist with these arguments")).hint(
-        "perigee.migrate('table', 'cold'), perigee.compact('table'), perigee.collect_cold_files(), \
-         perigee.backup(['url']), perigee.create_api_key('role'), perigee.revoke_api_key('id')",
+        "perigee.migrate('table', 'cold'), perigee.compact('table'), perigee.export('table'), \
+         perigee.collect_cold_files(), perigee.backup(['url']), perigee.create_api_key('role'), perigee.revoke_api_key('id')",
     )
 }
 

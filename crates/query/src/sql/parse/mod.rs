@@ -9,6 +9,7 @@ mod beyond;
 mod block;
 mod copy;
 mod cursor;
+mod database;
 mod dialect;
 mod function;
 mod maintenance;
@@ -166,6 +167,9 @@ fn ast(text: &Text, tokens: &[TokenWithSpan]) -> SqlResult<Ast> {
             if let Some(ast) = role::parse(&mut cursor)? {
                 return Ok(ast);
             }
+            if let Some(ast) = database::parse(&mut cursor)? {
+                return Ok(ast);
+            }
             if let Some(ast) = relation::parse(&cursor)? {
                 return Ok(ast);
             }
@@ -225,12 +229,20 @@ fn clause_behind_from(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
 /// `54001`
 fn check_depth(tokens: &[TokenWithSpan]) -> SqlResult<()> {
     let (mut depth, mut prefixes, mut operators) = (0_usize, 0_usize, 0_usize);
+    // The operators before each parenthesis that is open: what stands within it is as deep as they are, what comes behind it is
+    // not deeper for what stood within.
+    let mut around: Vec<usize> = Vec::new();
     for token in tokens {
         let word = tokens::word_of(&token.token);
         match (&token.token, word.as_deref()) {
             (Token::LParen | Token::LBracket, _) | (_, Some("case")) => depth += 1,
             (Token::RParen | Token::RBracket, _) | (_, Some("end")) => depth = depth.saturating_sub(1),
-            (Token::Comma, _) => operators = 0,
+            (Token::Comma, _) => operators = around.last().copied().unwrap_or(0),
+            _ => {}
+        }
+        match &token.token {
+            Token::LParen | Token::LBracket => around.push(operators),
+            Token::RParen | Token::RBracket => operators = around.pop().unwrap_or(operators),
             _ => {}
         }
         match (&token.token, word.as_deref()) {

@@ -78,12 +78,15 @@ pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
 
 /// `ONLY t` and `ONLY (t)` become a name that nobody else can write; `t *` becomes `t`.
 fn mark_only(tokens: &mut Vec<TokenWithSpan>) {
+    // Behind the USING of a change of a type stands an expression: `a * 10`.
+    let alters = tokens.first().and_then(|t| word_of(&t.token)).as_deref() == Some("alter");
     let mut at = 0;
     while at + 1 < tokens.len() {
         let before = at.checked_sub(1).map(|at| &tokens[at].token);
         let word = before.and_then(word_of);
         let merge = at.checked_sub(2).and_then(|at| word_of(&tokens[at].token)).as_deref() == Some("merge");
-        let relation = matches!(word.as_deref(), Some("from" | "join" | "update" | "using"))
+        let relation = matches!(word.as_deref(), Some("from" | "join" | "update"))
+            || (word.as_deref() == Some("using") && !alters)
             || (word.as_deref() == Some("into") && merge);
         let listed = before == Some(&Token::Comma);
         if (relation || listed) && word_of(&tokens[at].token).as_deref() == Some("only") {

@@ -37,6 +37,9 @@ fn create_sequence(tokens: &mut Tokens) -> SqlResult<Option<Ast>> {
 /// `ALTER SEQUENCE …` and its like; `None` where sqlparser reads it.
 fn alter(tokens: &mut Tokens) -> SqlResult<Option<Ast>> {
     tokens.next();
+    if tokens.accept_words(&["schema"]) {
+        return schema(tokens).map(Some);
+    }
     let Some(kind) = tokens.accept_one(&["sequence", "index", "view", "table"]) else { return Ok(None) };
     let if_exists = tokens.accept_words(&["if", "exists"]);
     if kind == "table" {
@@ -52,6 +55,17 @@ fn alter(tokens: &mut Tokens) -> SqlResult<Option<Ast>> {
         _ => return Ok(None),
     };
     Ok(Some(Ast::Alter(Box::new(AlterStatement { kind, if_exists, name, action }))))
+}
+
+/// `ALTER SCHEMA name OWNER TO role`
+fn schema(tokens: &mut Tokens) -> SqlResult<Ast> {
+    let name = tokens.object_name()?;
+    if !tokens.accept_words(&["owner", "to"]) {
+        return Ok(Ast::Unsupported("ALTER SCHEMA … RENAME"));
+    }
+    let action = AlterAction::Owner(role_name(tokens)?);
+    tokens.expect_end()?;
+    Ok(Ast::Alter(Box::new(AlterStatement { kind: "schema", if_exists: false, name, action })))
 }
 
 fn action(tokens: &mut Tokens, kind: &str) -> SqlResult<Option<AlterAction>> {
@@ -78,6 +92,9 @@ fn action(tokens: &mut Tokens, kind: &str) -> SqlResult<Option<AlterAction>> {
             tokens.expect_words(&["to"])?;
             Ok(Some(AlterAction::RenameColumn(from, tokens.name()?)))
         }
+        "index" if tokens.accept_words(&["attach", "partition"]) => {
+            Ok(Some(AlterAction::AttachIndex(tokens.object_name()?)))
+        }
         "table" => identity(tokens),
         _ => Ok(None),
     }
@@ -92,6 +109,9 @@ fn identity(tokens: &mut Tokens) -> SqlResult<Option<AlterAction>> {
     let Ok(column) = tokens.name() else { return Ok(None) };
     if tokens.accept_words(&["drop", "expression"]) {
         return Ok(Some(AlterAction::DropExpression { column, if_exists: tokens.accept_words(&["if", "exists"]) }));
+    }
+    if tokens.accept_words(&["add", "generated"]) {
+        return add_identity(tokens, column).map(Some);
     }
     if tokens.accept_words(&["drop", "identity"]) {
         return Ok(Some(AlterAction::DropIdentity { column, if_exists: tokens.accept_words(&["if", "exists"]) }));
@@ -113,6 +133,29 @@ fn identity(tokens: &mut Tokens) -> SqlResult<Option<AlterAction>> {
         }
         any = true;
     }
+}
+
+/// `ADD GENERATED { ALWAYS | BY DEFAULT } AS IDENTITY [ ( option … ) ]`
+fn add_identity(tokens: &mut Tokens, column: String) -> SqlResult<AlterAction> {
+    let always = tokens.accept_words(&["always"]);
+    if !always {
+        tokens.expect_words(&["by", "default"])?;
+    }
+    tokens.expect_words(&["as", "identity"])?;
+    let mut clauses = SequenceClauses::default();
+    if tokens.accept(&Token::LParen) {
+        while !tokens.accept(&Token::RParen) {
+            if tokens.accept_words(&["sequence", "name"]) {
+                // The sequence stands in the table's schema.
+                let name = tokens.object_name()?;
+                let last = name.0.last().and_then(|part| part.as_ident()).ok_or_else(|| tokens.error())?;
+                once(&mut clauses.name, super::fold(last))?;
+            } else if !clause(tokens, &mut clauses)? {
+                return Err(tokens.error());
+            }
+        }
+    }
+    Ok(AlterAction::AddIdentity { column, always, clauses })
 }
 
 type Clauses = (SequenceClauses, Option<Option<ObjectName>>);

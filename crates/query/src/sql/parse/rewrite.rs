@@ -44,6 +44,7 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Rewritten {
     drop_words_without_effect(&mut tokens);
     type_columns_of_table_as(&mut tokens);
     strengthen_row_locks(&mut tokens);
+    row_locks_behind_limits(&mut tokens);
     part_conflict_from_select(&mut tokens);
     name_conflict_target(&mut tokens);
     if tokens.iter().any(|t| word_of(&t.token).as_deref() == Some("merge")) {
@@ -458,6 +459,59 @@ fn strengthen_row_locks(tokens: &mut Vec<TokenWithSpan>) {
             tokens.remove(at + 1);
         }
         at += 1;
+    }
+}
+
+/// `FOR UPDATE SKIP LOCKED LIMIT 1` becomes `LIMIT 1 FOR UPDATE SKIP LOCKED`: sqlparser reads the clauses in this order alone.
+fn row_locks_behind_limits(tokens: &mut [TokenWithSpan]) {
+    const LIMITS: [&str; 3] = ["limit", "offset", "fetch"];
+    for at in 0..tokens.len() {
+        if !is_words(tokens, at, &["for", "update"]) && !is_words(tokens, at, &["for", "share"]) {
+            continue;
+        }
+        let limits = end_of_row_lock(tokens, at + 2);
+        if !LIMITS.iter().any(|word| is_words(tokens, limits, &[word])) {
+            continue;
+        }
+        let mut depth = 0_usize;
+        let ends = |token: &TokenWithSpan| match &token.token {
+            Token::LParen => {
+                depth += 1;
+                false
+            }
+            Token::RParen if depth == 0 => true,
+            Token::RParen => {
+                depth -= 1;
+                false
+            }
+            Token::SemiColon | Token::EOF => true,
+            other if depth == 0 => matches!(
+                word_of(other).as_deref(),
+                Some("for" | "union" | "intersect" | "except" | "returning" | "on" | "with")
+            ),
+            _ => false,
+        };
+        let end = tokens[limits..].iter().position(ends).map_or(tokens.len(), |count| limits + count);
+        tokens[at..end].rotate_left(limits - at);
+    }
+}
+
+/// Where a locking clause ends whose `OF`, `NOWAIT` or `SKIP LOCKED` may stand at `at`.
+fn end_of_row_lock(tokens: &[TokenWithSpan], mut at: usize) -> usize {
+    if is_words(tokens, at, &["of"]) {
+        at += 1;
+        while let Some(Token::Word(_)) = tokens.get(at).map(|t| &t.token) {
+            at += 1;
+            if !matches!(tokens.get(at).map(|t| &t.token), Some(Token::Period | Token::Comma)) {
+                break;
+            }
+            at += 1;
+        }
+    }
+    match () {
+        () if is_words(tokens, at, &["nowait"]) => at + 1,
+        () if is_words(tokens, at, &["skip", "locked"]) => at + 2,
+        () => at,
     }
 }
 

@@ -256,7 +256,24 @@ pub(super) fn plain_strings(tokens: &mut Vec<TokenWithSpan>) {
         if behind_call && ["both", "leading", "trailing"].iter().any(|word| is_words(tokens, at, &[word, "from"])) {
             tokens.remove(at + 1);
         }
-        let typed = ["name", "jsonpath", "regtype", "regproc", "oid", "bpchar", "inet", "cidr", "macaddr", "macaddr8"];
+        let typed = [
+            "name",
+            "jsonpath",
+            "regtype",
+            "regproc",
+            "oid",
+            "bpchar",
+            "inet",
+            "cidr",
+            "macaddr",
+            "macaddr8",
+            "pg_lsn",
+            "hstore",
+            "ltree",
+            "lquery",
+            "ltxtquery",
+            "citext",
+        ];
         let is_typed = typed.iter().any(|word| is_words(tokens, at, &[word])) && is_string(tokens.get(at + 1));
         let qualified = at > 0 && matches!(tokens[at - 1].token, Token::Period | Token::DoubleColon);
         if is_typed && !qualified && !(at > 0 && is_words(tokens, at - 1, &["as"])) {

@@ -177,6 +177,24 @@ impl<'a> Tokens<'a> {
         Err(self.error())
     }
 
+    /// The type from the cursor to the comma or the `)` behind it, and whether that is a `)`; the cursor moves behind it.
+    pub(super) fn type_of_list(&mut self) -> SqlResult<(DataType, bool)> {
+        let start = self.at;
+        let mut depth = 0_usize;
+        while let Some(token) = self.next() {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen if depth > 0 => depth -= 1,
+                end @ (Token::RParen | Token::Comma) if depth == 0 => {
+                    let ty = self.types(&self.tokens[start..self.at - 1])?.pop().ok_or_else(|| self.error())?;
+                    return Ok((ty, *end == Token::RParen));
+                }
+                _ => {}
+            }
+        }
+        Err(self.error())
+    }
+
     /// The tokens from the cursor on.
     pub(super) fn rest(&self) -> &'a [TokenWithSpan] {
         self.tokens.get(self.at..).unwrap_or_default()

@@ -2,7 +2,7 @@
 
 use perigee_types::SqlResult;
 use perigee_types::enum_type::EnumPlace;
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, ObjectName};
 use sqlparser::tokenizer::Token;
 
 use super::tokens::Tokens;
@@ -30,7 +30,11 @@ pub(super) fn parse(tokens: &mut Tokens) -> SqlResult<Option<Ast>> {
 
 fn create(tokens: &mut Tokens) -> SqlResult<Ast> {
     let name = tokens.object_name()?;
-    if !tokens.accept_words(&["as", "enum"]) {
+    let is_as = tokens.accept_words(&["as"]);
+    if is_as && tokens.accept(&Token::LParen) {
+        return composite(tokens, name);
+    }
+    if !is_as || !tokens.accept_words(&["enum"]) {
         return Ok(Ast::Unsupported("CREATE TYPE of this kind"));
     }
     let mut labels = Vec::new();
@@ -44,6 +48,23 @@ fn create(tokens: &mut Tokens) -> SqlResult<Ast> {
     }
     tokens.expect_end()?;
     Ok(Ast::CreateType { name, labels })
+}
+
+/// `CREATE TYPE t AS (name type, …)`, behind the parenthesis.
+fn composite(tokens: &mut Tokens, name: ObjectName) -> SqlResult<Ast> {
+    let mut attributes = Vec::new();
+    if !tokens.accept(&Token::RParen) {
+        loop {
+            let attribute = tokens.ident()?;
+            let (ty, closed) = tokens.type_of_list()?;
+            attributes.push((attribute, ty));
+            if closed {
+                break;
+            }
+        }
+    }
+    tokens.expect_end()?;
+    Ok(Ast::CreateCompositeType { name, attributes })
 }
 
 fn alter(tokens: &mut Tokens) -> SqlResult<Ast> {

@@ -173,7 +173,7 @@ fn name_select(select: &mut Select, derived: bool) -> OutputNames {
         };
         match item {
             SelectItem::UnnamedExpr(expr) if !unique => *item = take(expr, hidden_alias(&name, place)),
-            SelectItem::UnnamedExpr(expr) if name != UNNAMED && !is_column(expr) => {
+            SelectItem::UnnamedExpr(expr) if (derived || name != UNNAMED) && !is_column(expr) => {
                 *item = take(expr, Ident::with_quote('"', name));
             }
             SelectItem::ExprWithAlias { alias, .. } if count.get(&name) != Some(&1) => {
@@ -255,6 +255,9 @@ fn name_of(expr: &Expr) -> Option<(String, bool)> {
 
 fn function_name(name: &ObjectName) -> Option<String> {
     let name = name.0.last()?.as_ident().map(fold)?;
+    if name == "__substring_similar" {
+        return Some("substring".to_owned());
+    }
     Some(name.strip_prefix(crate::exec::VARIADIC).map(str::to_owned).unwrap_or(name))
 }
 

@@ -60,7 +60,6 @@ pub(super) fn plan(statement: &Statement, ast: &ast::Statement, context: &PlanCo
 /// What PostgreSQL says of an extension that is not installed on its system, and what is there without it.
 fn no_extension(name: &str) -> SqlError {
     let built_in = match name {
-        "pgcrypto" => Some("gen_random_uuid(), sha256() and its like"),
         "timescaledb" => Some("create_hypertable, time_bucket, first and last, WITH (continuous)"),
         _ => None,
     };
@@ -215,22 +214,43 @@ fn comment(kind: CommentObject, name: &ObjectName, text: Option<String>, context
         let number = table.columns[names::column(&table, &column)?].number;
         return Ok(Ddl::Comment { object: table.oid, column: Some(number), constraint: None, text });
     }
+    if matches!(kind, CommentObject::Schema) {
+        let name = fold(names::last_ident(name)?);
+        let schema = context.catalog.schema(context.tenant, &name).ok_or_else(|| names::undefined_schema(&name))?;
+        return Ok(Ddl::Comment { object: schema.oid, column: None, constraint: None, text });
+    }
     let name = names::qualified(name, context)?;
     if matches!(kind, CommentObject::Type | CommentObject::Domain) {
         let object = super::user_type::find(&name, context)?.oid;
         return Ok(Ddl::Comment { object, column: None, constraint: None, text });
     }
     let found: Option<Oid> = match (kind, names::find(&name, context)) {
-        (CommentObject::Table, Some(Object::Table(o))) => Some(o.oid),
+        (CommentObject::Table, Some(Object::Table(o))) if o.materialized.is_none() => Some(o.oid),
+        (CommentObject::MaterializedView, Some(Object::Table(o))) if o.materialized.is_some() => Some(o.oid),
+        (CommentObject::Sequence, Some(Object::Sequence(o))) => Some(o.oid),
         (CommentObject::View, Some(Object::View(o))) => Some(o.oid),
         (CommentObject::Index, Some(Object::Index(o))) => Some(o.oid),
-        (CommentObject::Table | CommentObject::View | CommentObject::Index, Some(_)) => {
+        (
+            CommentObject::Table
+            | CommentObject::View
+            | CommentObject::Index
+            | CommentObject::MaterializedView
+            | CommentObject::Sequence,
+            Some(_),
+        ) => {
             return Err(SqlError::new(
                 SqlState::WrongObjectType,
                 format!("\"{}\" is not a {}", name.1, kind.to_string().to_lowercase()),
             ));
         }
-        (CommentObject::Table | CommentObject::View | CommentObject::Index, None) => None,
+        (
+            CommentObject::Table
+            | CommentObject::View
+            | CommentObject::Index
+            | CommentObject::MaterializedView
+            | CommentObject::Sequence,
+            None,
+        ) => None,
         _ => return Err(SqlError::unsupported(format_args!("COMMENT ON {kind}"))),
     };
     let object = found.ok_or_else(|| names::undefined_table(&name))?;

@@ -11,7 +11,7 @@ use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{self, Insert, Query, SelectItem, SetExpr, TableObject, Values};
 
 use super::conflict::{self, Conflict};
-use super::others::Returning;
+use super::others::{Returning, names_xmax};
 use super::parameters::Parameters;
 use super::point::{self, Target};
 use super::query::{self, relational};
@@ -122,6 +122,21 @@ fn resolve<'a>(insert: &'a Insert, context: &PlanContext) -> SqlResult<Resolved<
     };
     let conflict = conflict::resolve(insert, &target.table, context)?;
     Ok(Resolved { insert, target, columns, conflict, overriding })
+}
+
+/// The values in VALUES that are given to columns of domains, each with its column's domain; none where INSERT is refused.
+pub(super) fn values_of_domains<'a>(insert: &'a Insert, context: &PlanContext) -> Vec<(&'a ast::Expr, Oid)> {
+    let Ok(Resolved { target, columns, .. }) = resolve(insert, context) else { return Vec::new() };
+    let rows = insert.source.as_deref().and_then(plain_values).map_or(&[][..], |values| values.rows.as_slice());
+    let mut found = Vec::new();
+    for row in rows {
+        for (place, value) in columns.iter().zip(&row.content) {
+            if let Some(domain) = target.table.columns.get(*place).and_then(|column| column.domain) {
+                found.push((value, domain));
+            }
+        }
+    }
+    found
 }
 
 /// Places of the columns that values are given for, in their order.
@@ -243,7 +258,8 @@ fn point_rows(resolved: &Resolved, context: &PlanContext) -> SqlResult<Option<Pl
         },
     };
     let is_seen = target.through.as_ref().is_some_and(|through| insert.returning.is_some() || through.is_checked());
-    if rows.len() > POINT_ROWS_MAX || target.is_keys() || is_seen {
+    let asks = names_xmax(insert.returning.as_deref(), target);
+    if rows.len() > POINT_ROWS_MAX || target.is_keys() || is_seen || asks {
         return Ok(None);
     }
     let mut parameters = Parameters::declared(context.declared);
@@ -338,7 +354,7 @@ fn from_query(
     };
     query.replan |= !types.is_empty();
     let kind = WriteKind::Insert { on_conflict };
-    let returning = Returning::plain(insert.returning.as_deref());
+    let returning = Returning::of_insert(insert.returning.as_deref(), target)?;
     returning::write(target, kind, query, &returning, with.as_ref(), types, "INSERT", context)
 }
 

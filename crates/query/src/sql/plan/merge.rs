@@ -44,6 +44,9 @@ pub(super) fn plan(merge: &Merge, with: Option<&ast::With>, context: &PlanContex
         return Err(SqlError::syntax(format!("MERGE into \"{}\" is not possible", merge.table)));
     };
     let target = point::written(name, alias.as_ref().map(|alias| &alias.name), context)?;
+    if target.is_keys() {
+        return Err(SqlError::unsupported("MERGE into a table of schema redis"));
+    }
     let source = TableWithJoins { relation: merge.source.clone(), joins: Vec::new() };
     let columns = others::columns(std::slice::from_ref(&source), with, context)?;
     if columns.iter().any(|column| column.table.as_deref() == Some(&target.known_as)) {

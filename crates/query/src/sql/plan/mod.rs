@@ -7,7 +7,7 @@
 //! - [`ddl`], [`table`], [`partition`], [`alter`], [`function`]: changes of the catalog
 //! - [`materialized`]: materialized views and continuous aggregates
 //! - [`copy`][]: COPY
-//! - [`role`]: GRANT and REVOKE; [`privileges`]: what a statement needs
+//! - [`role`]: GRANT and REVOKE; [`privileges`]: what a statement needs, [`named`]: which columns
 
 mod alter;
 mod assign;
@@ -22,16 +22,20 @@ mod hypertable;
 mod insert;
 mod like;
 mod literal;
+mod locking;
 mod materialized;
 mod merge;
+mod named;
 mod names;
 mod others;
+mod parameter_domains;
 mod parameters;
 mod partition;
 mod point;
 mod position;
 mod prepare;
 mod privileges;
+mod probe;
 mod query;
 mod relation;
 mod returning;
@@ -153,7 +157,12 @@ fn prepared(statement: &Statement, planned: Planned, context: &PlanContext) -> A
         Ast::Sql(ast) => Some(&**ast),
         _ => None,
     };
+    let parameter_domains = match planned.parameters.is_empty() {
+        true => Vec::new(),
+        false => context.with_types(|| parameter_domains::of_statement(statement, context)),
+    };
     Arc::new(Prepared {
+        parameter_domains,
         needs: privileges::needs(ast, &planned.plan, context).into(),
         plan: planned.plan,
         parameters: planned.parameters,
@@ -200,6 +209,7 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
         }
         Ast::Session(command) => Ok(session(command)),
         Ast::Prepare { name, parameters, statement } => prepare::prepare(name, parameters, statement),
+        Ast::CreateCompositeType { name, attributes } => user_type::create_composite(name, attributes, context),
         Ast::CreateType { name, labels } => user_type::create_enum(name, labels, context),
         Ast::AlterType { name, domain, action } => user_type::alter(name, *domain, action, context),
         Ast::CreateDomain(create) => user_type::create_domain(create, context),
@@ -240,9 +250,11 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
         Ast::Checkpoint => Ok(Planned::command(Plan::Admin(Admin::Checkpoint), "CHECKPOINT")),
         Ast::Migrate(name) => Ok(call(Admin::Migrate(tables(std::slice::from_ref(name), context)?))),
         Ast::Compact(name) => Ok(call(Admin::Compact(tables(std::slice::from_ref(name), context)?))),
+        Ast::Export(name) => Ok(call(Admin::Export(tables(std::slice::from_ref(name), context)?))),
         Ast::CollectCold => Ok(call(Admin::CollectCold)),
         Ast::Backup(url) => Ok(call(Admin::Backup(url.clone()))),
         Ast::Role(change) => Ok(role::plan(change)),
+        Ast::Database(change) => Ok(Planned::command(Plan::Ddl(Ddl::Database(change.clone())), change.tag())),
         Ast::Privileges(statement) => role::privileges(statement, context),
         Ast::Refused(error) => Err(error.clone()),
         Ast::Unsupported(what) => Err(SqlError::unsupported(what)),
@@ -250,6 +262,10 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
 }
 
 fn sql(statement: &Statement, ast: &ast::Statement, context: &PlanContext) -> SqlResult<Planned> {
+    if locking::are_within(ast) {
+        let (whole, with) = locking::at_the_front(ast)?;
+        return with::plan(&whole, &with, context);
+    }
     match ast {
         ast::Statement::Query(query) => match (&*query.body, &query.with) {
             (

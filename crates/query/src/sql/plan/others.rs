@@ -18,6 +18,9 @@ use super::{names, query, returning};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
+/// The system column of a row's last writer.
+const XMAX: &str = "xmax";
+
 /// A column of another table.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
@@ -54,6 +57,26 @@ impl Returning {
         Self { items: items.map(<[SelectItem]>::to_vec), others: Vec::new() }
     }
 
+    /// The clause of an INSERT: `xmax` is 0 in rows that are new, and a transaction's number in those that ON CONFLICT has
+    /// updated. Applications ask for it to tell them apart.
+    ///
+    /// # Errors
+    /// What PostgreSQL's analysis would refuse.
+    pub(super) fn of_insert(items: Option<&[SelectItem]>, target: &Target) -> SqlResult<Self> {
+        let Some(items) = items.filter(|_| names_xmax(items, target)) else { return Ok(Self::plain(items)) };
+        let table = Some(target.known_as.clone());
+        let all = [Column { table, name: XMAX.to_owned(), ty: SqlType::Xid }];
+        let mut rename = Rename { target, all: &all, used: Vec::new(), depth: 0 };
+        let mut renamed = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                SelectItem::Wildcard(_) => rename.own(&mut renamed),
+                other => rename.item(other, &mut renamed)?,
+            }
+        }
+        Ok(Self { items: Some(renamed), others: all.to_vec() })
+    }
+
     /// The clause of a statement whose query also reads `from`.
     ///
     /// # Errors
@@ -88,6 +111,23 @@ impl Returning {
             alias: Ident::with_quote('"', format!("other\u{1}{place}")),
         })
     }
+}
+
+/// Whether a RETURNING clause names `xmax`, and the table has no such column of its own.
+pub(super) fn names_xmax(items: Option<&[SelectItem]>, target: &Target) -> bool {
+    if target.through.is_some() || target.is_keys() || target.visible_names().contains(&XMAX) {
+        return false;
+    }
+    let is_xmax = |expr: &Expr| match expr {
+        Expr::Identifier(name) => fold(name) == XMAX,
+        Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|name| fold(name) == XMAX),
+        _ => false,
+    };
+    let found = ast::visit_expressions(&items.map(<[SelectItem]>::to_vec), |expr| match is_xmax(expr) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 /// The columns of relations in FROM.

@@ -6,16 +6,22 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr as DfExpr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Expr as DfExpr, ExprSchemable, LogicalPlan, Union};
+use datafusion::scalar::ScalarValue;
 use perigee_types::{SqlError, SqlResult, SqlType};
-use sqlparser::ast::{Expr, LimitClause, Query, Value, Visit, Visitor};
+use sqlparser::ast::{
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, JoinConstraint,
+    JoinOperator, LimitClause, Query, Select, SetExpr, Subscript, Value, Visit, Visitor,
+};
 
 use super::types::base_type;
-use super::undefined_parameter;
+use super::{names, probe, undefined_parameter};
 use crate::exec::{parameter_types, without_modifier};
+use crate::sql::parse::fold;
 
 /// The most parameters: what the protocol can bind.
 pub(super) const PARAMETERS_MAX: usize = 65_535;
@@ -127,18 +133,13 @@ impl Parameters {
     pub(super) fn learn(&mut self, plan: &LogicalPlan) -> SqlResult<()> {
         let mut found = Vec::new();
         plan.apply_with_subqueries(|plan| {
+            if let LogicalPlan::Union(union) = plan {
+                of_rows(union, &mut found);
+            }
             let schema = merge_schema(&plan.inputs());
             plan.apply_expressions(|expr| {
                 expr.apply(|expr| {
-                    // `x = ANY ($1)`
-                    if let DfExpr::ScalarFunction(call) = expr
-                        && call.func.name() == "array_has"
-                        && let [DfExpr::Placeholder(placeholder), needle] = call.args.as_slice()
-                        && placeholder.field.is_none()
-                        && let Ok((_, field)) = needle.to_field(&schema)
-                    {
-                        found.push((placeholder.id.clone(), SqlType::Array(Box::new(SqlType::of_field(&field)))));
-                    }
+                    of_values(expr, &schema, &mut found);
                     if let DfExpr::ScalarFunction(call) = expr {
                         found.extend(parameter_types(call, &schema));
                     }
@@ -153,10 +154,90 @@ impl Parameters {
         })
         .map_err(crate::exec::sql_error)?;
         for (name, ty) in found {
-            let place = self.place(&name)?;
-            self.infer(place, &ty);
+            let told = match probe::is_told(&name) {
+                true => probe::told(&name, &ty),
+                false => Some((name, ty)),
+            };
+            if let Some((name, ty)) = told {
+                let place = self.place(&name)?;
+                self.infer(place, &ty);
+            }
         }
         Ok(())
+    }
+}
+
+/// A parameter without a type.
+fn open(expr: &DfExpr) -> Option<&str> {
+    match expr {
+        DfExpr::Placeholder(placeholder) if placeholder.field.is_none() => Some(&placeholder.id),
+        DfExpr::Alias(alias) => open(&alias.expr),
+        _ => None,
+    }
+}
+
+/// The type of an expression, `None` for what has none yet.
+fn known(expr: &DfExpr, schema: &DFSchema) -> Option<SqlType> {
+    if open(expr).is_some() {
+        return None;
+    }
+    // The planner makes every integer literal an int8.
+    if let DfExpr::Literal(ScalarValue::Int64(Some(value)), _) = expr
+        && i32::try_from(*value).is_ok()
+    {
+        return Some(SqlType::Int4);
+    }
+    let (_, field) = expr.to_field(schema).ok()?;
+    let has_type = !matches!(field.data_type(), DataType::Utf8 | DataType::Null);
+    has_type.then(|| SqlType::of_field(&field))
+}
+
+/// Gives the parameters among `exprs` the type of the first that has one.
+fn alike<'e>(exprs: impl Iterator<Item = &'e DfExpr> + Clone, schema: &DFSchema, found: &mut Vec<(String, SqlType)>) {
+    let mut names = exprs.clone().filter_map(open).peekable();
+    if names.peek().is_none() {
+        return;
+    }
+    if let Some(ty) = exprs.clone().find_map(|expr| known(expr, schema)) {
+        found.extend(names.map(|name| (name.to_owned(), ty.clone())));
+    }
+}
+
+/// Parameters among values that are compared with each other, or one of which is chosen.
+fn of_values(expr: &DfExpr, schema: &DFSchema, found: &mut Vec<(String, SqlType)>) {
+    match expr {
+        DfExpr::Case(case) => {
+            let results = case.when_then_expr.iter().map(|(_, then)| then.as_ref()).chain(case.else_expr.as_deref());
+            alike(results, schema, found);
+            if case.expr.is_some() {
+                let compared = case.expr.as_deref().into_iter();
+                alike(compared.chain(case.when_then_expr.iter().map(|(when, _)| when.as_ref())), schema, found);
+            }
+        }
+        DfExpr::InList(list) => alike(std::iter::once(list.expr.as_ref()).chain(&list.list), schema, found),
+        DfExpr::Between(between) => {
+            let all = [between.expr.as_ref(), between.low.as_ref(), between.high.as_ref()];
+            alike(all.into_iter(), schema, found);
+        }
+        DfExpr::ScalarFunction(call) => match call.func.name() {
+            "coalesce" | "greatest" | "least" | "nullif" | "make_array" => alike(call.args.iter(), schema, found),
+            _ => {}
+        },
+        _ => {}
+    }
+}
+
+/// Parameters that are columns of one of the queries of UNION and its like: they have the type of the others' column.
+fn of_rows(union: &Union, found: &mut Vec<(String, SqlType)>) {
+    for input in &union.inputs {
+        let LogicalPlan::Projection(projection) = input.as_ref() else { continue };
+        for (expr, field) in projection.expr.iter().zip(union.schema.fields()) {
+            if let Some(name) = open(expr)
+                && !matches!(field.data_type(), DataType::Utf8 | DataType::Null)
+            {
+                found.push((name.to_owned(), SqlType::of_field(field)));
+            }
+        }
     }
 }
 
@@ -185,10 +266,143 @@ impl Look<'_> {
     }
 }
 
+impl Look<'_> {
+    /// What functions take whose Arrow types alone do not say it.
+    fn arguments(&mut self, function: &Function) -> ControlFlow<SqlError> {
+        let FunctionArguments::List(list) = &function.args else { return ControlFlow::Continue(()) };
+        let Ok(name) = names::last_ident(&function.name).map(fold) else { return ControlFlow::Continue(()) };
+        let args = list.args.iter().filter_map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+            _ => None,
+        });
+        if matches!(name.as_str(), "generate_series" | "mod") {
+            // They take integers of the size that the others have.
+            let is_small = |expr: &Expr| match expr {
+                Expr::Value(value) => matches!(&value.value, Value::Number(n, _) if n.parse::<i32>().is_ok()),
+                _ => false,
+            };
+            let others = || args.clone().filter(|arg| placeholder(arg).is_none());
+            if others().next().is_some() && others().all(is_small) {
+                for arg in args {
+                    self.infer(arg, &SqlType::Int4)?;
+                }
+            }
+            return ControlFlow::Continue(());
+        }
+        let Some((_, types)) = ARGUMENTS.iter().find(|(of, _)| *of == name) else { return ControlFlow::Continue(()) };
+        for (arg, ty) in args.zip(*types) {
+            if let Some(ty) = ty {
+                self.infer(arg, &ty.sql())?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// A type that a function takes.
+#[derive(Clone, Copy)]
+enum Takes {
+    Text,
+    Texts,
+    Int4,
+    Bool,
+    Json,
+    Jsonb,
+    Path,
+    SmallIntegers,
+    Oids,
+}
+
+impl Takes {
+    fn sql(self) -> SqlType {
+        match self {
+            Takes::Text => SqlType::Text,
+            Takes::Texts => SqlType::Array(Box::new(SqlType::Text)),
+            Takes::Int4 => SqlType::Int4,
+            Takes::Bool => SqlType::Bool,
+            Takes::Json => SqlType::Json,
+            Takes::Jsonb => SqlType::Jsonb,
+            Takes::Path => SqlType::JsonPath,
+            Takes::SmallIntegers => SqlType::Array(Box::new(SqlType::Int2)),
+            Takes::Oids => SqlType::Array(Box::new(SqlType::Oid)),
+        }
+    }
+}
+
+/// Functions whose arguments DataFusion takes in more than one type, or in a form that several types have.
+const ARGUMENTS: &[(&str, &[Option<Takes>])] = {
+    const TEXT: Option<Takes> = Some(Takes::Text);
+    const TEXTS: Option<Takes> = Some(Takes::Texts);
+    const INT4: Option<Takes> = Some(Takes::Int4);
+    const BOOL: Option<Takes> = Some(Takes::Bool);
+    const JSON: Option<Takes> = Some(Takes::Json);
+    const JSONB: Option<Takes> = Some(Takes::Jsonb);
+    const PATH: Option<Takes> = Some(Takes::Path);
+    &[
+        // Casts to these types are functions by now.
+        ("int2vector", &[Some(Takes::SmallIntegers)]),
+        ("oidvector", &[Some(Takes::Oids)]),
+        ("left", &[TEXT, INT4]),
+        ("right", &[TEXT, INT4]),
+        ("split_part", &[TEXT, TEXT, INT4]),
+        ("lpad", &[TEXT, INT4, TEXT]),
+        ("rpad", &[TEXT, INT4, TEXT]),
+        ("chr", &[INT4]),
+        ("lag", &[None, INT4]),
+        ("lead", &[None, INT4]),
+        ("nth_value", &[None, INT4]),
+        ("ntile", &[INT4]),
+        ("json_array_elements", &[JSON]),
+        ("json_array_elements_text", &[JSON]),
+        ("json_array_length", &[JSON]),
+        ("json_each", &[JSON]),
+        ("json_each_text", &[JSON]),
+        ("json_object_keys", &[JSON]),
+        ("json_strip_nulls", &[JSON]),
+        ("json_typeof", &[JSON]),
+        ("jsonb_array_elements", &[JSONB]),
+        ("jsonb_array_elements_text", &[JSONB]),
+        ("jsonb_array_length", &[JSONB]),
+        ("jsonb_each", &[JSONB]),
+        ("jsonb_each_text", &[JSONB]),
+        ("jsonb_insert", &[JSONB, TEXTS, JSONB, BOOL]),
+        ("jsonb_object_keys", &[JSONB]),
+        ("jsonb_path_exists", &[JSONB, PATH, JSONB, BOOL]),
+        ("jsonb_path_match", &[JSONB, PATH, JSONB, BOOL]),
+        ("jsonb_path_query", &[JSONB, PATH, JSONB, BOOL]),
+        ("jsonb_path_query_array", &[JSONB, PATH, JSONB, BOOL]),
+        ("jsonb_path_query_first", &[JSONB, PATH, JSONB, BOOL]),
+        ("jsonb_pretty", &[JSONB]),
+        ("jsonb_set", &[JSONB, TEXTS, JSONB, BOOL]),
+        ("jsonb_strip_nulls", &[JSONB]),
+        ("jsonb_typeof", &[JSONB]),
+    ]
+};
+
+/// The conditions of a SELECT: WHERE, HAVING and those of its joins.
+fn conditions(select: &Select) -> impl Iterator<Item = &Expr> {
+    let of_joins = select.from.iter().flat_map(|table| &table.joins).filter_map(|join| match &join.join_operator {
+        JoinOperator::Join(JoinConstraint::On(on))
+        | JoinOperator::Inner(JoinConstraint::On(on))
+        | JoinOperator::Left(JoinConstraint::On(on))
+        | JoinOperator::LeftOuter(JoinConstraint::On(on))
+        | JoinOperator::Right(JoinConstraint::On(on))
+        | JoinOperator::RightOuter(JoinConstraint::On(on))
+        | JoinOperator::FullOuter(JoinConstraint::On(on)) => Some(on),
+        _ => None,
+    });
+    select.selection.iter().chain(&select.having).chain(of_joins)
+}
+
 impl Visitor for Look<'_> {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<SqlError> {
+        if let SetExpr::Select(select) = query.body.as_ref() {
+            for condition in conditions(select) {
+                self.infer(condition, &SqlType::Bool)?;
+            }
+        }
         if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
             for expr in limit.iter().chain(offset.as_ref().map(|o| &o.value)) {
                 self.infer(expr, &SqlType::Int8)?;
@@ -215,6 +429,30 @@ impl Visitor for Look<'_> {
                 self.infer(e, &SqlType::Bool)?;
             }
             Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Not, expr } => self.infer(expr, &SqlType::Bool)?,
+            Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
+                self.infer(left, &SqlType::Bool)?;
+                self.infer(right, &SqlType::Bool)?;
+            }
+            Expr::Case { operand: None, conditions, .. } => {
+                for when in conditions {
+                    self.infer(&when.condition, &SqlType::Bool)?;
+                }
+            }
+            Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                self.infer(expr, &SqlType::Text)?;
+                self.infer(overlay_what, &SqlType::Text)?;
+                for place in std::iter::once(overlay_from).chain(overlay_for) {
+                    self.infer(place, &SqlType::Int4)?;
+                }
+            }
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                for access in access_chain {
+                    if let AccessExpr::Subscript(Subscript::Index { index }) = access {
+                        self.infer(index, &SqlType::Int4)?;
+                    }
+                }
+            }
+            Expr::Function(function) => self.arguments(function)?,
             Expr::Like { expr, pattern, .. } | Expr::ILike { expr, pattern, .. } => {
                 self.infer(expr, &SqlType::Text)?;
                 self.infer(pattern, &SqlType::Text)?;

@@ -98,6 +98,9 @@ pub(super) fn needs(statement: Option<&Statement>, plan: &Plan, context: &PlanCo
         }
         Plan::With(with) => {
             calls(None, &mut needs, context);
+            for query in &with.locks {
+                reads(query, None, &mut needs);
+            }
             for write in with.parts.iter().chain(&with.after) {
                 reads_of_write(write, &mut needs);
             }
@@ -190,12 +193,18 @@ fn reads_in(query: &Query, plans: &[&Arc<LogicalPlan>], written: Option<Oid>, ne
             Ok(TreeNodeRecursion::Continue)
         });
     }
+    for (oid, columns) in query.named.iter().filter(|(oid, _)| direct.contains(oid)) {
+        scanned.insert(*oid);
+        needs.add(*oid, Privileges::SELECT, Some(&columns.iter().copied().collect()));
+    }
     // Views, and tables that the optimizer found to have no rows to give.
     for oid in direct.difference(&scanned) {
         needs.add(*oid, Privileges::SELECT, None);
     }
     if let Some(lock) = &query.row_lock {
-        needs.add(lock.table, Privileges::UPDATE, Some(&BTreeSet::new()));
+        for table in &lock.tables {
+            needs.add(*table, Privileges::UPDATE, Some(&BTreeSet::new()));
+        }
     }
 }
 
@@ -229,7 +238,10 @@ impl Writes<'_> {
                 let Some(target) = self.target(name) else { return };
                 self.below(name, Verb::Insert);
                 let given = insert.columns.iter().filter_map(|name| name.0.last()?.as_ident().map(fold));
-                let columns = if insert.columns.is_empty() { target.all() } else { target.numbers(given) };
+                let columns = match insert.columns.is_empty() {
+                    true => target.first(insert.source.as_deref().and_then(width)),
+                    false => target.numbers(given),
+                };
                 self.needs.add(target.oid, Privileges::INSERT, Some(&columns));
                 if let Some(OnInsert::OnConflict(on)) = &insert.on {
                     // Whether a key is taken tells of the row that has it.
@@ -421,6 +433,11 @@ impl Target {
         self.columns.iter().map(|(_, number)| *number).collect()
     }
 
+    /// As many columns as there are values; all of them where that is not known.
+    fn first(&self, count: Option<usize>) -> BTreeSet<u16> {
+        self.columns.iter().take(count.unwrap_or(usize::MAX)).map(|(_, number)| *number).collect()
+    }
+
     fn numbers(&self, names: impl Iterator<Item = String>) -> BTreeSet<u16> {
         names.filter_map(|name| self.columns.iter().find(|(known, _)| *known == name)).map(|(_, n)| *n).collect()
     }
@@ -439,6 +456,19 @@ impl Target {
         let mut names = Names { found: Vec::new(), known_as: Some(columns.chain([known_as]).collect()) };
         let _ = part.visit(&mut names);
         self.numbers(names.found.into_iter())
+    }
+}
+
+/// How many values a query gives for each row, where its text says it.
+fn width(query: &ast::Query) -> Option<usize> {
+    match &*query.body {
+        SetExpr::Values(values) => values.rows.first().map(|row| row.len()),
+        SetExpr::Select(select) => {
+            let plain =
+                |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+            select.projection.iter().all(plain).then_some(select.projection.len())
+        }
+        _ => None,
     }
 }
 

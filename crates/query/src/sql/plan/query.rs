@@ -16,7 +16,7 @@ use super::columns::{self, OutputNames};
 use super::parameters::Parameters;
 use super::scalar::{Scope, Stop};
 use super::view::Views;
-use super::{Planned, point, rewrite, row_lock, size};
+use super::{Planned, named, point, probe, rewrite, row_lock, size};
 use crate::exec::{Planning, PlanningOptions, Shape, from_sql, optimize, sql_error};
 use crate::keyspace::KeyTable;
 use crate::sql::context::PlanContext;
@@ -36,6 +36,8 @@ pub(super) struct Relational {
 pub(super) enum Extra<'a> {
     /// A table whose scan ends with the hidden columns, under [`TARGET`]; with ONLY or not.
     Target(&'a Arc<Table>, bool),
+    /// Tables whose scans end with the hidden columns, under names of their own.
+    Locked(&'a [row_lock::LockedTable]),
     /// A plan under a name.
     Named(String, Box<LogicalPlan>),
 }
@@ -57,14 +59,14 @@ pub(super) fn plan(query: &ast::Query, context: &PlanContext) -> SqlResult<Plann
 /// What PostgreSQL's analysis would refuse.
 pub(super) fn plan_behind(query: ast::Query, context: &PlanContext) -> SqlResult<Planned> {
     let (query, lock) = row_lock::take(query, context)?;
-    let target = lock.as_ref().map(|lock| Extra::Target(&lock.table, lock.only));
-    let relational = relational(query, context, Parameters::declared(context.declared), target)?;
-    let hidden = if lock.is_some() { row_lock::HIDDEN } else { 0 };
+    let locked = lock.as_ref().map(|lock| Extra::Locked(&lock.tables));
+    let relational = relational(query, context, Parameters::declared(context.declared), locked)?;
+    let hidden = lock.as_ref().map_or(0, |lock| lock.tables.len() * row_lock::HIDDEN);
     let mut types = relational.parameters.clone();
     let row_lock = match lock {
         None => None,
         Some(lock) => Some(RowLock {
-            table: lock.table.oid,
+            tables: lock.tables.iter().map(|locked| locked.table.oid).collect(),
             shared: lock.shared,
             wait: lock.wait,
             limit: row_count(lock.limit.as_ref(), "LIMIT", &mut types, context)?,
@@ -110,10 +112,7 @@ pub(super) fn relational(
     let names = columns::name_outputs(&mut query);
     rewrite::query(&mut query, context)?;
     parameters.look_at(&query)?;
-    let statement = ast::Statement::Query(Box::new(query));
-    let (logical, reads) = run_planner(context, &mut parameters, extra, |planner, planner_context| {
-        planner.statement_to_plan(statement.clone(), planner_context)
-    })?;
+    let (logical, reads) = run_planner(context, &mut parameters, extra, query)?;
     Ok(Relational { logical, reads, parameters: parameters.finish(), names })
 }
 
@@ -129,6 +128,7 @@ pub(super) fn finish(
     let query = Query {
         logical: Arc::new(logical),
         reads: relational.reads.clone(),
+        named: named::columns(&relational.logical),
         replan: !relational.parameters.is_empty(),
         row_lock,
     };
@@ -139,12 +139,16 @@ pub(super) fn finish(
 ///
 /// Each round knows more types than the one before: first what was declared and what the syntax says, then what the
 /// planner found, then text for the rest.
-pub(super) fn run_planner(
+fn run_planner(
     context: &PlanContext,
     parameters: &mut Parameters,
     extra: Option<Extra>,
-    mut run: impl FnMut(&Planner, &mut PlannerContext) -> datafusion::error::Result<LogicalPlan>,
+    query: ast::Query,
 ) -> SqlResult<(LogicalPlan, Vec<Oid>)> {
+    let complete = parameters.is_complete();
+    let probe = if complete { None } else { probe::of(&query) };
+    let statement = |query: ast::Query| ast::Statement::Query(Box::new(query));
+    let (query, probe) = (statement(query), probe.map(statement));
     let views = Views::new(context);
     let planning = planning(context, &views);
     let mut base = PlannerContext::new();
@@ -155,37 +159,28 @@ pub(super) fn run_planner(
         Some(extra) => with_extra(base, extra, &planning, context)?,
         None => base,
     };
-    let planner = Planner(SqlToRel::new_with_options(&planning, planning.parser_options()));
-    let mut attempt = |fields| {
-        let plan = run(&planner, &mut base.clone().with_prepare_param_data_types(fields))?;
+    let planner = SqlToRel::new_with_options(&planning, planning.parser_options());
+    let attempt = |statement: &ast::Statement, fields| -> datafusion::error::Result<LogicalPlan> {
+        let mut planner_context = base.clone().with_prepare_param_data_types(fields);
+        let plan = planner.sql_statement_to_plan_with_context(statement.clone(), &mut planner_context)?;
         size::check_plan(&plan).map_err(from_sql)?;
         Ok(plan)
     };
-    let complete = parameters.is_complete();
-    let first = attempt(parameters.fields());
-    let logical = match first {
-        Ok(plan) => {
-            parameters.learn(&plan)?;
-            if complete { plan } else { attempt(parameters.fields_or_text()).map_err(sql_error)? }
-        }
-        // A parameter without a type may be what it fails on.
-        Err(_) if !complete => attempt(parameters.fields_or_text()).map_err(sql_error)?,
-        Err(error) => return Err(sql_error(error)),
-    };
-    Ok((logical, planning.reads()))
-}
-
-/// DataFusion's planner over our names.
-pub(super) struct Planner<'a>(pub(super) SqlToRel<'a, Planning<'a>>);
-
-impl Planner<'_> {
-    fn statement_to_plan(
-        &self,
-        statement: ast::Statement,
-        context: &mut PlannerContext,
-    ) -> datafusion::error::Result<LogicalPlan> {
-        self.0.sql_statement_to_plan_with_context(statement, context)
+    if complete {
+        let logical = attempt(&query, parameters.fields()).map_err(sql_error)?;
+        parameters.learn(&logical)?;
+        return Ok((logical, planning.reads()));
     }
+    let first = match &probe {
+        Some(probe) => attempt(probe, parameters.fields()).or_else(|_| attempt(&query, parameters.fields())),
+        None => attempt(&query, parameters.fields()),
+    };
+    // A parameter without a type may be what it fails on.
+    if let Ok(plan) = first {
+        parameters.learn(&plan)?;
+    }
+    let logical = attempt(&query, parameters.fields_or_text()).map_err(sql_error)?;
+    Ok((logical, planning.reads()))
 }
 
 /// The names that a statement may use.
@@ -215,17 +210,24 @@ fn with_extra(
                 .map_err(sql_error)?;
             base.insert_cte(TARGET, scan);
         }
-        Extra::Target(table, only) => {
-            let name = table_reference(table, context);
-            let scan =
-                LogicalPlanBuilder::scan(name, planning.source(table, Shape { only, vid: true, oid: true }), None)
-                    .and_then(LogicalPlanBuilder::build)
-                    .map_err(sql_error)?;
-            base.insert_cte(TARGET, scan);
+        Extra::Target(table, only) => base.insert_cte(TARGET, with_hidden(table, only, planning, context)?),
+        Extra::Locked(tables) => {
+            for locked in tables {
+                let scan = with_hidden(&locked.table, locked.only, planning, context)?;
+                base.insert_cte(locked.scan.clone(), scan);
+            }
         }
         Extra::Named(name, plan) => base.insert_cte(name, *plan),
     }
     Ok(base)
+}
+
+/// The scan of a table that ends with the hidden columns.
+fn with_hidden(table: &Arc<Table>, only: bool, planning: &Planning, context: &PlanContext) -> SqlResult<LogicalPlan> {
+    let source = planning.source(table, Shape { only, vid: true, oid: true });
+    LogicalPlanBuilder::scan(table_reference(table, context), source, None)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(sql_error)
 }
 
 /// A table's name with its schema.

@@ -10,6 +10,7 @@ use sqlparser::ast::{self, Expr, ObjectName, SequenceOptions, UnaryOperator};
 
 use super::{Planned, names};
 use crate::sql::context::PlanContext;
+use crate::sql::parse::fold;
 use crate::sql::statement::{AlterAction, AlterStatement, SequenceStatement};
 
 /// CREATE SEQUENCE
@@ -63,6 +64,13 @@ pub(super) fn alter(alter: &AlterStatement, context: &PlanContext) -> SqlResult<
         "view" => "ALTER VIEW",
         _ => "ALTER TABLE",
     };
+    if alter.kind == "schema" {
+        let name = fold(names::last_ident(&alter.name)?);
+        let schema = context.catalog.schema(context.tenant, &name).ok_or_else(|| names::undefined_schema(&name))?;
+        let AlterAction::Owner(role) = &alter.action else { return Err(SqlError::unsupported("ALTER SCHEMA")) };
+        let (object, change) = (Some(schema.oid), RelationChange::Owner(role.clone()));
+        return Ok(Planned::command(Plan::Ddl(Ddl::AlterRelation { object, name, change }), "ALTER SCHEMA"));
+    }
     let name = names::qualified(&alter.name, context)?;
     let found = match names::find(&name, context) {
         None if alter.if_exists => None,
@@ -98,7 +106,21 @@ pub(super) fn alter(alter: &AlterStatement, context: &PlanContext) -> SqlResult<
             }
             RelationChange::Sequence(clauses)
         }
-        AlterAction::SetIdentity { .. } | AlterAction::DropIdentity { .. } | AlterAction::DropExpression { .. } => {
+        AlterAction::AttachIndex(child) => {
+            let child = names::qualified(child, context)?;
+            match names::find(&child, context) {
+                Some(Object::Index(index)) => RelationChange::AttachIndex(index.oid),
+                Some(_) => {
+                    let text = format!("\"{}\" is not an index", child.1);
+                    return Err(SqlError::new(SqlState::WrongObjectType, text));
+                }
+                None => return Err(names::undefined_table(&child)),
+            }
+        }
+        AlterAction::AddIdentity { .. }
+        | AlterAction::SetIdentity { .. }
+        | AlterAction::DropIdentity { .. }
+        | AlterAction::DropExpression { .. } => {
             let table = match found {
                 Some(Object::Table(table)) => Some(Arc::clone(table)),
                 Some(_) => return Err(names::not_a_table(&name.1)),
@@ -124,6 +146,10 @@ pub(super) fn alter(alter: &AlterStatement, context: &PlanContext) -> SqlResult<
 
 fn identity(table: &Table, action: &AlterAction) -> SqlResult<Action> {
     Ok(match action {
+        AlterAction::AddIdentity { column, always, clauses } => {
+            names::column(table, column)?;
+            Action::AddIdentity { column: column.clone(), always: *always, clauses: clauses.clone() }
+        }
         AlterAction::SetIdentity { column, always, clauses } => {
             names::column(table, column)?;
             Action::SetIdentity { column: column.clone(), always: *always, clauses: clauses.clone() }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use perigee_plan::relational::{RETURNING_TABLE, WriteKind};
 use perigee_plan::{Expr, Plan, ResultColumn, Write};
-use perigee_types::{Oid, SqlError, SqlResult, SqlType};
+use perigee_types::{Oid, SqlResult, SqlType};
 use sqlparser::ast::{
     self, GroupByExpr, Ident, ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, TableWithJoins,
 };
@@ -31,8 +31,9 @@ pub(super) fn outputs(
     items.map(|items| point::outputs(target, items, scope)).transpose()
 }
 
-/// A RETURNING over a write's rows: its plan, the columns of its result, and what it reads by itself.
-type Returned = (Arc<LogicalPlan>, Arc<[ResultColumn]>, Vec<Oid>);
+/// A RETURNING over a write's rows: its plan, the columns of its result, what it reads by itself, and the types of the statement's
+/// parameters with those that stand in it alone.
+type Returned = (Arc<LogicalPlan>, Arc<[ResultColumn]>, Vec<Oid>, Vec<SqlType>);
 
 /// A planned write with its RETURNING. `parameters` are those of its query.
 ///
@@ -45,14 +46,15 @@ pub(super) fn write(
     mut source: perigee_plan::Query,
     returning: &Returning,
     with: Option<&ast::With>,
-    parameters: Vec<SqlType>,
+    mut parameters: Vec<SqlType>,
     tag: &'static str,
     context: &PlanContext,
 ) -> SqlResult<Planned> {
     let (planned, columns) = match relational(target, returning, with, &parameters, context)? {
         None => (None, None),
-        Some((planned, columns, reads)) => {
+        Some((planned, columns, reads, all)) => {
             source.reads.extend(reads);
+            parameters = all;
             (Some(planned), Some(columns))
         }
     };
@@ -99,18 +101,14 @@ fn relational(
     let mut query = select_query(items, vec![from], None);
     query.with = with.cloned();
     let typed: Vec<_> = parameters.iter().cloned().map(Some).collect();
-    let parameters_before = parameters.len();
     let extra = Extra::Named(TARGET.to_owned(), Box::new(scan));
     let relational = query::relational(query, context, Parameters::declared(&typed), Some(extra))?;
-    if relational.parameters.len() > parameters_before {
-        return Err(SqlError::unsupported("a parameter that stands in RETURNING alone"));
-    }
     let logical = optimize(&relational.logical)?;
     let columns = super::columns::result_columns(&relational.logical, &logical, &relational.names, 0, context)
         .iter()
         .map(|column| with_source(column, target))
         .collect();
-    Ok(Some((Arc::new(logical), columns, relational.reads)))
+    Ok(Some((Arc::new(logical), columns, relational.reads, relational.parameters)))
 }
 
 /// The rows in memory are not in the catalog: a column with a column's name and type is taken for it.

@@ -553,11 +553,18 @@ fn check_keys(keys: &[KeyConstraint], columns: &mut [ColumnDefinition], table: &
 
 /// Which types have an order.
 pub(super) fn check_key_type(ty: &SqlType, column: &str) -> SqlResult<()> {
-    if matches!(ty, SqlType::Json | SqlType::JsonPath) {
+    if matches!(ty, SqlType::Json | SqlType::JsonPath) || matches!(ty, SqlType::Coded(of) if !of.has_order()) {
         return Err(SqlError::new(
             SqlState::UndefinedObject,
             format!("data type {ty} has no default operator class for access method \"btree\""),
         ));
+    }
+    if matches!(ty, SqlType::Citext) {
+        return Err(SqlError::unsupported(format_args!("a key of the citext column \"{column}\""))
+            .hint("A unique index on lower(column::text) tells its values apart."));
+    }
+    if matches!(ty, SqlType::Composite(_)) {
+        return Err(SqlError::unsupported(format_args!("an index on the column \"{column}\" of a composite type")));
     }
     if matches!(ty, SqlType::Jsonb) {
         return Err(SqlError::unsupported(format_args!("an index on the jsonb column \"{column}\"")));

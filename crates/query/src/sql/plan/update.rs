@@ -375,7 +375,8 @@ pub(super) fn written_query(
 
 /// Optimizes the query of a write.
 pub(super) fn query_of(logical: &LogicalPlan, reads: Vec<Oid>, parameters: &[SqlType]) -> SqlResult<Query> {
-    Ok(Query { logical: Arc::new(optimize(logical)?), reads, replan: !parameters.is_empty(), row_lock: None })
+    let logical = Arc::new(optimize(logical)?);
+    Ok(Query { logical, reads, named: Vec::new(), replan: !parameters.is_empty(), row_lock: None })
 }
 
 /// Casts the columns of a query that are assigned to columns of the table.

@@ -6,10 +6,10 @@ use perigee_plan::ddl::{AlterType, CheckConstraint, ColumnDefinition, DropKind, 
 use perigee_plan::{Ddl, Plan};
 use perigee_types::catalog::{TEMPORARY_SCHEMA, TypeKind, UserType};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
-use sqlparser::ast::{self, ColumnOption, ObjectName};
+use sqlparser::ast::{self, ColumnOption, DataType, Ident, ObjectName};
 
 use super::table::default_of;
-use super::types::{base_type, domain_of};
+use super::types::{base_type, domain_of, sql_type};
 use super::{Planned, names, refuse};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
@@ -23,6 +23,38 @@ pub(super) fn create_enum(name: &ObjectName, labels: &[String], context: &PlanCo
     let name = names::qualified(name, context)?;
     let schema = names::creation_schema(&name, false, context)?;
     let definition = TypeDefinition::Enum(labels.to_vec());
+    Ok(Planned::command(Plan::Ddl(Ddl::CreateType { schema, name: name.1, definition }), "CREATE TYPE"))
+}
+
+/// CREATE TYPE … AS (…)
+///
+/// # Errors
+/// `3F000`, `42501`; `42701` for a name that is there twice, `42704` for an unknown type, `0A000` for one that a user made.
+pub(super) fn create_composite(
+    name: &ObjectName,
+    attributes: &[(Ident, DataType)],
+    context: &PlanContext,
+) -> SqlResult<Planned> {
+    let name = names::qualified(name, context)?;
+    let schema = names::creation_schema(&name, false, context)?;
+    let mut found: Vec<(String, SqlType)> = Vec::with_capacity(attributes.len());
+    for (attribute, ty) in attributes {
+        let attribute = fold(attribute);
+        if found.iter().any(|(known, _)| *known == attribute) {
+            let text = format!("column \"{attribute}\" specified more than once");
+            return Err(SqlError::new(SqlState::DuplicateColumn, text));
+        }
+        refuse(domain_of(ty).is_some(), "a domain as the type of an attribute")?;
+        let ty = sql_type(ty)?;
+        refuse(ty.user_type().is_some(), "a type that a user made as the type of an attribute")?;
+        super::table::no_record(&attribute, &ty)?;
+        if matches!(ty, SqlType::Unknown | SqlType::Void) {
+            let text = format!("column \"{attribute}\" has pseudo-type {ty}");
+            return Err(SqlError::new(SqlState::InvalidTableDefinition, text));
+        }
+        found.push((attribute, ty));
+    }
+    let definition = TypeDefinition::Composite(found);
     Ok(Planned::command(Plan::Ddl(Ddl::CreateType { schema, name: name.1, definition }), "CREATE TYPE"))
 }
 

@@ -1,24 +1,26 @@
-//! WITH whose queries write: each is a write of its own, and those behind it read what its RETURNING gave.
+//! WITH whose queries write or lock rows: each is a write of its own, and those behind it read what its RETURNING gave, or
+//! the rows that it has locked.
 //!
-//! All of them see the rows as they were before the statement. What they return is in memory while the statement runs,
+//! All that write see the rows as they were before the statement. What they return is in memory while the statement runs,
 //! under the name that the clause gives it.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::common::TableReference;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableSource};
 use perigee_plan::relational::{With, WithMain};
 use perigee_plan::{Plan, Write};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{self, ObjectName, ObjectNamePart, Query, SetExpr, Statement, Visit, Visitor};
 
-use super::{Planned, delete, insert, merge, query, update};
+use super::{Planned, delete, insert, locking, merge, query, update};
 use crate::exec::{returning as rows, sql_error};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
 /// The statement that a query is, where it writes.
-fn written(query: &Query) -> Option<&Statement> {
+pub(super) fn written(query: &Query) -> Option<&Statement> {
     match &*query.body {
         SetExpr::Insert(statement)
         | SetExpr::Update(statement)
@@ -41,7 +43,7 @@ pub(super) fn not_at_the_top() -> SqlError {
     )
 }
 
-/// Plans a statement with a WITH clause, one that writes itself or whose clause does.
+/// Plans a statement with a WITH clause, one that writes itself or whose clause writes or locks rows.
 ///
 /// # Errors
 /// What PostgreSQL's analysis would refuse.
@@ -51,9 +53,26 @@ pub(super) fn plan(whole: &Query, with: &ast::With, context: &PlanContext) -> Sq
     let mut plain: Vec<ast::Cte> = Vec::new();
     let mut relations: Vec<(String, LogicalPlan)> = Vec::new();
     let (mut parts, mut after): (Vec<Write>, Vec<Write>) = Default::default();
+    let locks_count = with.cte_tables.iter().filter(|cte| locking::locks_rows(&cte.query)).count();
+    let mut locks: Vec<perigee_plan::Query> = Vec::with_capacity(locks_count);
     let main = main_of(whole);
     for (place, cte) in with.cte_tables.iter().enumerate() {
         let name = fold(&cte.alias.name);
+        if locking::locks_rows(&cte.query) {
+            // They run before all that writes.
+            if with.cte_tables[..place].iter().any(|c| written(&c.query).is_some() && names_cte(&cte.query, c)) {
+                return Err(SqlError::unsupported("a locking clause over what a query of WITH has written"));
+            }
+            let before = around(with, &plain, cte.query.with.as_ref())?;
+            let behind = Query { with: before, ..cte.query.as_ref().clone() };
+            let planned = types.plan(&cte.query, &relations, context, |context| query::plan_behind(behind, context))?;
+            let Plan::Query(query) = planned.plan else { return Err(SqlError::internal("what locks is no query")) };
+            let names = column_names(cte, &planned.columns.unwrap_or_else(|| Arc::from([])))?;
+            let source = rows::part(&query.logical, &names, locks.len());
+            relations.push((name.clone(), relation(&name, source)?));
+            locks.push(query);
+            continue;
+        }
         let Some(statement) = written(&cte.query) else {
             plain.push(cte.clone());
             continue;
@@ -80,9 +99,7 @@ pub(super) fn plan(whole: &Query, with: &ast::With, context: &PlanContext) -> Sq
             continue;
         };
         let names = column_names(cte, &planned.columns.unwrap_or_else(|| Arc::from([])))?;
-        let scan = LogicalPlanBuilder::scan(&name, rows::part(returning, &names, parts.len()), None)
-            .and_then(LogicalPlanBuilder::build)
-            .map_err(sql_error)?;
+        let scan = relation(&name, rows::part(returning, &names, locks_count + parts.len()))?;
         relations.push((name, scan));
         parts.push(write);
     }
@@ -92,19 +109,32 @@ pub(super) fn plan(whole: &Query, with: &ast::With, context: &PlanContext) -> Sq
         None => query::plan_behind(Query { with: before, ..main.clone() }, context),
     })?;
     planned.parameters = types.known.into_iter().map(|ty| ty.unwrap_or(SqlType::Text)).collect();
-    if parts.is_empty() && after.is_empty() {
+    let is_written = !parts.is_empty() || !after.is_empty();
+    if locks.is_empty() && !is_written {
         return Ok(planned);
     }
     let main = match planned.plan {
         Plan::Write(write) => WithMain::Write(Box::new(write)),
-        Plan::Query(query) if query.row_lock.is_some() => {
+        Plan::Query(query) if query.row_lock.is_some() && is_written => {
             return Err(SqlError::unsupported("a locking clause behind a WITH that writes"));
         }
         Plan::Query(query) => WithMain::Query(query),
         _ => return Err(SqlError::internal("a statement behind WITH is neither a query nor a write")),
     };
-    planned.plan = Plan::With(With { parts, main, after });
+    planned.plan = Plan::With(With { locks, parts, main, after });
     Ok(planned)
+}
+
+/// The scan of a relation of this name.
+fn relation(name: &str, source: Arc<dyn TableSource>) -> SqlResult<LogicalPlan> {
+    LogicalPlanBuilder::scan(TableReference::bare(name), source, None)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(sql_error)
+}
+
+/// Whether a query reads what another one of the clause gives.
+fn names_cte(query: &Query, other: &ast::Cte) -> bool {
+    names_relation(query, &fold(&other.alias.name))
 }
 
 /// The statement without its WITH clause.
@@ -211,7 +241,7 @@ impl Visitor for Used {
 }
 
 /// Whether a query names a relation.
-fn names_relation(query: &Query, name: &str) -> bool {
+pub(super) fn names_relation(query: &Query, name: &str) -> bool {
     struct Names<'a>(&'a str);
     impl Visitor for Names<'_> {
         type Break = ();

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 use perigee_types::text::TimeZone;
-use perigee_types::text::calendar::{civil_from_days, days_from_civil, days_in_month};
+use perigee_types::text::calendar::{
+    DATE_INFINITY, DATE_MINUS_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, civil_from_days, days_from_civil,
+    days_in_month,
+};
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::{DAY, SECOND, out_of_range};
@@ -36,6 +39,9 @@ pub(super) fn operators() -> Vec<(&'static str, Arc<ScalarUDF>)> {
     ];
     let minus = vec![
         overload(&[T::Date, T::Date], T::Int4, |a, _| match (&a[0], &a[1]) {
+            (Value::Date(a), Value::Date(b)) if endless_date(*a).is_some() || endless_date(*b).is_some() => {
+                Err(SqlError::new(SqlState::DatetimeFieldOverflow, "cannot subtract infinite dates"))
+            }
             (Value::Date(a), Value::Date(b)) => a.checked_sub(*b).map(Value::Int4).ok_or_else(|| out_of_range("date")),
             _ => Err(kind()),
         }),
@@ -149,18 +155,37 @@ pub(in crate::exec::postgres) fn interval_times(span: Interval, factor: f64) -> 
     Ok(Interval { months, days, micros: micros as i64 })
 }
 
+/// Whether a timestamp is one of the infinities.
+pub(super) fn is_endless(at: i64) -> bool {
+    matches!(at, TIMESTAMP_INFINITY | TIMESTAMP_MINUS_INFINITY)
+}
+
+/// The infinite timestamp that an infinite date is.
+fn endless_date(date: i32) -> Option<i64> {
+    match date {
+        DATE_INFINITY => Some(TIMESTAMP_INFINITY),
+        DATE_MINUS_INFINITY => Some(TIMESTAMP_MINUS_INFINITY),
+        _ => None,
+    }
+}
+
 fn add_days(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     match (&args[0], &args[1]) {
-        (Value::Date(date), Value::Int4(days)) => {
-            date.checked_add(*days).map(Value::Date).ok_or_else(|| out_of_range("date"))
-        }
+        (Value::Date(date), Value::Int4(_)) if endless_date(*date).is_some() => Ok(Value::Date(*date)),
+        (Value::Date(date), Value::Int4(days)) => date
+            .checked_add(*days)
+            .filter(|date| endless_date(*date).is_none())
+            .map(Value::Date)
+            .ok_or_else(|| out_of_range("date")),
         _ => Err(kind()),
     }
 }
 
 fn date_and_time(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     match (&args[0], &args[1]) {
-        (Value::Date(date), Value::Time(time)) => Ok(Value::Timestamp(i64::from(*date) * DAY + time)),
+        (Value::Date(date), Value::Time(time)) => {
+            Ok(Value::Timestamp(endless_date(*date).unwrap_or_else(|| i64::from(*date) * DAY + time)))
+        }
         _ => Err(kind()),
     }
 }
@@ -175,6 +200,10 @@ fn subtract(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
 pub(super) fn add(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     let span = interval(&args[1])?;
     match &args[0] {
+        Value::Date(date) if endless_date(*date).is_some() => {
+            Ok(endless_date(*date).map_or(Value::Null, Value::Timestamp))
+        }
+        Value::Timestamp(at) | Value::Timestamptz(at) if is_endless(*at) => Ok(args[0].clone()),
         Value::Date(date) => local_plus(i64::from(*date).checked_mul(DAY).ok_or_else(|| out_of_range("date"))?, span)
             .map(Value::Timestamp),
         Value::Timestamp(at) => local_plus(*at, span).map(Value::Timestamp),
@@ -224,6 +253,9 @@ fn difference(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
         (Value::Timestamp(a), Value::Timestamp(b)) | (Value::Timestamptz(a), Value::Timestamptz(b)) => (*a, *b),
         _ => return Err(kind()),
     };
+    if is_endless(a) || is_endless(b) {
+        return Err(SqlError::new(SqlState::DatetimeFieldOverflow, "cannot subtract infinite timestamps"));
+    }
     let span = a.checked_sub(b).ok_or_else(interval_overflow)?;
     let days = i32::try_from(span / DAY).map_err(|_| interval_overflow())?;
     Ok(Value::Interval(Interval { months: 0, days, micros: span % DAY }))

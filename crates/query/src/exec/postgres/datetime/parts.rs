@@ -10,7 +10,7 @@ use perigee_types::text::calendar::{
 };
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
-use super::calculate::interval;
+use super::calculate::{interval, is_endless};
 use super::{DAY, SECOND};
 use crate::exec::postgres::cast::time_zone;
 use crate::exec::postgres::function::{Call, Function, Overload, Parameter, Returns, overload, overload_of};
@@ -264,6 +264,7 @@ fn truncate(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     let field = args[0].as_str().unwrap_or_default().to_lowercase();
     let field = canonical(&field);
     match &args[1] {
+        Value::Timestamp(at) | Value::Timestamptz(at) if is_endless(*at) => Ok(args[1].clone()),
         Value::Timestamp(at) => truncate_local(field, *at, "timestamp without time zone").map(Value::Timestamp),
         Value::Timestamptz(at) => {
             let zone = zone_of(args.get(2))?;

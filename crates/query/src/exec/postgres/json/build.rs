@@ -8,8 +8,9 @@ use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::planner::RawAggregateExpr;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, ScalarUDF, Signature, Volatility};
+use perigee_types::coded::hstore;
 use perigee_types::text::{OutputSettings, format as format_value, json};
-use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
+use perigee_types::{CodedType, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::super::collecting::array_agg;
 use super::super::function::{Call, Eval, Function, Parameter, Returns, overload, overload_of};
@@ -144,6 +145,12 @@ fn write_with(out: &mut String, value: &Value, ty: &T, settings: &OutputSettings
             }
             out.push('}');
         }
+        (Value::Bytea(kept), T::Composite(of)) => {
+            let values = Value::Array(of.decode(kept).unwrap_or_default());
+            write_with(out, &values, &T::Record(of.attributes.clone()), settings);
+        }
+        // It has a cast to json, which PostgreSQL takes.
+        (Value::Bytea(kept), T::Coded(CodedType::Hstore)) => out.push_str(&hstore::to_json(kept)),
         (Value::Array(elements), T::Array(of)) => {
             out.push('[');
             for (at, element) in elements.iter().enumerate() {
@@ -296,6 +303,36 @@ pub(in crate::exec::postgres) fn aggregate(raw: &RawAggregateExpr) -> Option<Exp
             key(&a[0], &c.types[0]).map(Value::Text)
         })],
     );
+    let returns = if *binary { T::Jsonb } else { T::Json };
+    let is_row = matches!(raw.args.first(), Some(Expr::ScalarFunction(call)) if call.func.name() == JSON_ROW);
+    if raw.distinct && !is_row {
+        // What is distinct are values, not their JSON; of an object the pairs.
+        let pair = Function::new(
+            "json_pair",
+            vec![overload_of(vec![Parameter::Any; 2], Returns::Type(T::Text), pair).called_on_null()],
+        );
+        let eval: Eval = match (object, binary) {
+            (false, false) => |a, c| Ok(Value::Text(collected_array(&lines_of(&a[0], &c.types[0])))),
+            (false, true) => |a, c| normal(&collected_array(&lines_of(&a[0], &c.types[0]))),
+            (true, false) => |a, _| Ok(Value::Text(collected_pairs(&a[0]))),
+            (true, true) => |a, _| normal(&collected_pairs(&a[0])),
+        };
+        let args = match object {
+            true => vec![Expr::ScalarFunction(ScalarFunction::new_udf(pair.udf(), raw.args.clone()))],
+            false => raw.args.clone(),
+        };
+        let collected = Expr::AggregateFunction(AggregateFunction::new_udf(
+            array_agg(),
+            args,
+            true,
+            raw.filter.clone(),
+            raw.order_by.clone(),
+            raw.null_treatment,
+        ));
+        let of_array = overload_of(vec![Parameter::Any], Returns::Type(returns), eval);
+        let finish = Function::new(raw.func.name(), vec![of_array]).udf();
+        return Some(Expr::ScalarFunction(ScalarFunction::new_udf(finish, vec![collected])));
+    }
     let (json, lines, rows, key_text) = (json.udf(), lines.udf(), rows.udf(), key_text.udf());
     let collected = |(place, arg): (usize, &Expr)| {
         let udf = match arg {
@@ -314,7 +351,6 @@ pub(in crate::exec::postgres) fn aggregate(raw: &RawAggregateExpr) -> Option<Exp
             raw.null_treatment,
         ))
     };
-    let returns = if *binary { T::Jsonb } else { T::Json };
     let eval: Eval = match (object, binary) {
         (false, false) => |a, _| Ok(Value::Text(collected_array(&a[0]))),
         (false, true) => |a, _| normal(&collected_array(&a[0])),
@@ -324,6 +360,36 @@ pub(in crate::exec::postgres) fn aggregate(raw: &RawAggregateExpr) -> Option<Exp
     let parameters = vec![Parameter::Any; 1 + usize::from(*object)];
     let finish = Function::new(raw.func.name(), vec![overload_of(parameters, Returns::Type(returns), eval)]).udf();
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(finish, raw.args.iter().enumerate().map(collected).collect())))
+}
+
+/// A member of an object.
+fn pair(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    if args[0].is_null() {
+        return Err(SqlError::new(SqlState::InvalidParameterValue, "field name must not be null"));
+    }
+    let mut out = String::new();
+    json::write_string(&mut out, &key(&args[0], &call.types[0])?);
+    out.push_str(" : ");
+    write(&mut out, &args[1], &call.types[1]);
+    Ok(Value::Text(out))
+}
+
+/// Collected members as an object.
+fn collected_pairs(pairs: &Value) -> String {
+    let Value::Array(pairs) = pairs else { return "{}".to_owned() };
+    let pairs: Vec<&str> = pairs.iter().filter_map(Value::as_str).collect();
+    format!("{{ {} }}", pairs.join(", "))
+}
+
+/// The elements of an array as [`collected_array`] takes them.
+fn lines_of(array: &Value, ty: &T) -> Value {
+    let (Value::Array(elements), T::Array(of)) = (array, ty) else { return Value::Null };
+    let line = if matches!(**of, T::Array(_) | T::Record(_)) { LINE } else { "" };
+    let text = |element: &Value| match element {
+        Value::Null => Value::Null,
+        element => Value::Text(format!("{line}{}", shown(element, of))),
+    };
+    Value::Array(elements.iter().map(text).collect())
 }
 
 /// What stands before an element of an array on a line of its own.

@@ -14,21 +14,23 @@ use datafusion::logical_expr::{Case, Cast, Expr, ExprSchemable, LogicalPlanBuild
 use datafusion::scalar::ScalarValue;
 use perigee_types::network::AddressType;
 use perigee_types::numeric::Numeric;
-use perigee_types::{SqlError, SqlState, SqlType};
+use perigee_types::{CodedType, SqlError, SqlState, SqlType};
 
 use super::super::choice::Choice;
 use super::super::domains::DOMAIN_VALUE;
+use super::super::elements::{self, ELEMENT};
 use super::super::function::{Function, is_enum, is_unknown, undefined_operator};
 use super::super::operators::{adopt, jsonb_key, same_bytes, shrink};
 use super::super::subscripts::SUBSCRIPTED;
 use super::super::text::{self, backslashed};
 use super::super::{
-    arithmetic, cast, datetime, json, like, meeting, numeric as wide, quantified, ranges, session, sets,
+    arithmetic, cast, citext, coded, datetime, forms, json, like, meeting, numeric as wide, quantified, ranges,
+    session, sets,
 };
 use super::numeric;
 use crate::exec::bind::evaluate_constant;
 use crate::exec::error::from_sql;
-use crate::exec::rewrite::NEGATE;
+use crate::exec::rewrite::{AS_IT_IS, NEGATE};
 use crate::exec::values::SessionValue;
 
 /// Rewrites the expressions of one node of a plan.
@@ -86,6 +88,14 @@ impl TreeNodeRewriter for Rewriter<'_> {
                 {
                     for (when, _) in &mut case.when_then_expr {
                         **when = adopt(std::mem::take(when), &ty)?;
+                    }
+                    let whens = case.when_then_expr.iter().map(|(when, _)| self.known(when));
+                    let alike = whens.collect::<Result<Vec<_>>>()?.iter().flatten().all(|known| *known == ty);
+                    if alike && forms::has_key(&ty) {
+                        case.expr = case.expr.take().map(|operand| Box::new(forms::key(*operand, &ty)));
+                        for (when, _) in &mut case.when_then_expr {
+                            **when = forms::key(std::mem::take(when), &ty);
+                        }
                     }
                 }
                 let known = self.first_known(
@@ -190,9 +200,22 @@ impl Rewriter<'_> {
         {
             return Err(from_sql(undefined_operator("=", &ty.to_string(), &of.to_string())));
         }
+        if call.func.name() == "array_has"
+            && let [array, value] = call.args.as_mut_slice()
+            && self.known(value)? == Some(SqlType::Citext)
+        {
+            (*array, *value) = (citext::key(std::mem::take(array)), citext::key(std::mem::take(value)));
+        }
         self.meet_elements(&mut call)?;
         call = quantified::with_types(call, self.schema)?;
         quantified::with_nulls(&mut call);
+        elements::keep_types(&mut call);
+        if let [of] = call.args.as_slice()
+            && let Some(counted) = coded::count_of_bits(call.func.name())
+            && matches!(self.known(of)?, Some(SqlType::Coded(CodedType::Bit(_) | CodedType::VarBit(_))))
+        {
+            call.func = counted;
+        }
         if OF_BYTES.contains(&call.func.name())
             && let Some(of) = call.args.first()
             && let Some(ty) = self.known(of)?
@@ -230,11 +253,12 @@ impl Rewriter<'_> {
                 _ => value,
             }));
         }
-        if call.func.name() == NEGATE {
+        if let name @ (NEGATE | AS_IT_IS) = call.func.name() {
+            let negate = name == NEGATE;
             let inner = call.args.pop().unwrap_or_default();
             // A literal in quotes is a double here, as PostgreSQL prefers it.
             let inner = adopt(inner, &SqlType::Float8)?;
-            return self.negative(inner);
+            return if negate { self.negative(inner) } else { Ok(Transformed::yes(inner)) };
         }
         if let Some(choice) = call.func.inner().downcast_ref::<Choice>() {
             if call.func.name() == "nullif" {
@@ -266,18 +290,12 @@ impl Rewriter<'_> {
                 SqlType::Varchar(_) if chooses => {
                     sets::labeled(chosen, Arc::new(SqlType::Varchar(None).field("varchar", true)))
                 }
-                _ if compares && !ty.is_kept_as_bytes() => chosen,
                 _ => one_type(chosen, &types),
             }));
         }
         self.refuse_enums(&mut call)?;
-        if call.func.name() == "array_element"
-            && let Some(array) = call.args.first()
-            && let Some(SqlType::Array(of)) = self.known(array)?
-            && of.is_kept_as_bytes()
-        {
-            let field = Arc::new(of.field("element", true));
-            return Ok(Transformed::yes(sets::labeled(Expr::ScalarFunction(call), field)));
+        if call.func.name() == "make_array" {
+            return self.array_of_one_type(call);
         }
         let expr = Expr::ScalarFunction(call);
         self.refuse_gathered(&expr)?;
@@ -287,6 +305,24 @@ impl Rewriter<'_> {
             return Ok(Transformed::yes(Expr::Cast(Cast::new_from_field(Box::new(expr), field))));
         }
         Ok(Transformed::no(expr))
+    }
+
+    /// An array of values of one type says that type where DataFusion would take another from their form.
+    fn array_of_one_type(&self, mut call: ScalarFunction) -> Result<Transformed<Expr>> {
+        let types: Vec<SqlType> =
+            call.args.iter().filter_map(|arg| self.known(arg).transpose()).collect::<Result<_>>()?;
+        let own = match types.as_slice() {
+            [first, rest @ ..] if rest.iter().all(|ty| ty == first) && has_label(first) => Some(first),
+            _ => None,
+        };
+        let Some(of) = own else {
+            let expr = Expr::ScalarFunction(call);
+            self.refuse_gathered(&expr)?;
+            return Ok(Transformed::no(expr));
+        };
+        call.args = call.args.into_iter().map(|arg| adopt(arg, of)).collect::<Result<_>>()?;
+        let array = SqlType::Array(Box::new(of.clone()));
+        Ok(Transformed::yes(sets::labeled(Expr::ScalarFunction(call), Arc::new(array.field("array", true)))))
     }
 
     /// What gathers addresses or ranges would give bytes: DataFusion keeps the Arrow type of a value alone.
@@ -363,10 +399,10 @@ impl Rewriter<'_> {
         }
         let mut element = None;
         for arg in &call.args {
-            if let DataType::List(item) = arg.get_type(self.schema)?
-                && (is_enum(item.data_type()) || SqlType::of_field(&item).is_kept_as_bytes())
+            if let Some(SqlType::Array(of)) = self.known(arg)?
+                && (is_enum(&of.arrow()) || of.is_kept_as_bytes())
             {
-                element = Some(SqlType::of_field(&item));
+                element = Some(*of);
             }
         }
         let Some(element) = element else { return Ok(()) };
@@ -399,7 +435,9 @@ impl Rewriter<'_> {
     fn meet_elements(&self, call: &mut ScalarFunction) -> Result<()> {
         if call.func.name() == "make_array" {
             let types = call.args.iter().map(|arg| arg.get_type(self.schema)).collect::<Result<Vec<_>>>()?;
-            let Some(to) = meeting::zoned(types.iter()) else { return Ok(()) };
+            let to = meeting::zoned(types.iter())
+                .or_else(|| wide::choice(types.iter()).filter(|_| types.iter().any(wide::is_wide)));
+            let Some(to) = to else { return Ok(()) };
             for arg in &mut call.args {
                 *arg = wide::brought(std::mem::take(arg), &to, self.schema)?;
             }
@@ -459,11 +497,17 @@ impl Rewriter<'_> {
     fn comparison(&self, binary: BinaryExpr) -> Result<Transformed<Expr>> {
         let BinaryExpr { left, op, right } = binary;
         self.refuse_other_bytes(symbol(op), [left.as_ref(), right.as_ref()].into_iter())?;
+        // Beside IS DISTINCT FROM a constant has no type yet.
+        let (left, right) = match (self.known(&left)?, self.known(&right)?) {
+            (Some(ty), None) if forms::has_key(&ty) => (left, Box::new(adopt(*right, &ty)?)),
+            (None, Some(ty)) if forms::has_key(&ty) => (Box::new(adopt(*left, &ty)?), right),
+            _ => (left, right),
+        };
         if let (Some(of_left), Some(of_right)) = (self.known(&left)?, self.known(&right)?)
-            && ranges::has_key(&of_left)
-            && ranges::has_key(&of_right)
+            && of_left == of_right
+            && forms::has_key(&of_left)
         {
-            let (left, right) = (Box::new(ranges::key(*left)), Box::new(ranges::key(*right)));
+            let (left, right) = (Box::new(forms::key(*left, &of_left)), Box::new(forms::key(*right, &of_right)));
             return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
         }
         let (left_type, right_type) = (left.get_type(self.schema)?, right.get_type(self.schema)?);
@@ -494,8 +538,8 @@ impl Rewriter<'_> {
         };
         let (expr, low, high) = if matches!(known, Some(SqlType::Interval | SqlType::IntervalOf(_))) {
             (datetime::interval_length(expr), datetime::interval_length(low), datetime::interval_length(high))
-        } else if known.as_ref().is_some_and(ranges::has_key) {
-            (ranges::key(expr), ranges::key(low), ranges::key(high))
+        } else if let Some(ty) = known.as_ref().filter(|ty| forms::has_key(ty)) {
+            (forms::key(expr, ty), forms::key(low, ty), forms::key(high, ty))
         } else {
             (expr, low, high)
         };
@@ -513,8 +557,8 @@ impl Rewriter<'_> {
         all.extend(list.into_iter().map(|e| adopt(e, &ty)).collect::<Result<Vec<_>>>()?);
         let mut all = if ty == SqlType::Jsonb {
             all.into_iter().map(jsonb_key).collect()
-        } else if ranges::has_key(&ty) {
-            all.into_iter().map(ranges::key).collect()
+        } else if forms::has_key(&ty) {
+            all.into_iter().map(|value| forms::key(value, &ty)).collect()
         } else {
             wide::listed(all, self.schema)?
         };
@@ -524,9 +568,11 @@ impl Rewriter<'_> {
     }
 
     fn like(&self, like: Like) -> Result<Like> {
+        // citext does so whatever the case.
+        let case_insensitive = like.case_insensitive || self.known(&like.expr)? == Some(SqlType::Citext);
         let expr = Box::new(adopt(*like.expr, &SqlType::Text)?);
         let pattern = Box::new(adopt(*like.pattern, &SqlType::Text)?);
-        Ok(Like { expr, pattern, ..like })
+        Ok(Like { expr, pattern, case_insensitive, ..like })
     }
 
     /// LIKE with an escape of its own: its pattern with backslashes.
@@ -589,7 +635,7 @@ const OF_BYTES: &[&str] = &[
 
 /// Whether an expression is an element of an array.
 fn is_element(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == "array_element")
+    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == ELEMENT)
 }
 
 /// Whether it is a type that is kept as bytes, or an array of one.
@@ -609,17 +655,19 @@ fn is_bytes(ty: &DataType) -> bool {
     }
 }
 
+/// Whether a type is another than the one that DataFusion would take from its form. What digits a numeric has is said by its own rules.
+fn has_label(ty: &SqlType) -> bool {
+    let is_its_form = SqlType::of_field(&Field::new("form", ty.arrow(), true)) == *ty;
+    !is_its_form && !matches!(ty, SqlType::Numeric(_))
+}
+
 /// A choice between values of `types` says its type where DataFusion would take another from its form: values of one type have that,
 /// texts of several types the first of them.
 fn one_type(expr: Expr, types: &[SqlType]) -> Expr {
     let is_text = |ty: &SqlType| matches!(ty, SqlType::Text | SqlType::Varchar(_));
     let is_network = |ty: &SqlType| matches!(ty, SqlType::Address(AddressType::Inet | AddressType::Cidr));
-    let is_its_form = |ty: &SqlType| SqlType::of_field(&Field::new("case", ty.arrow(), true)) == *ty;
     match types {
-        // What digits a numeric has is said by its own rules.
-        [first, rest @ ..]
-            if rest.iter().all(|ty| ty == first) && !matches!(first, SqlType::Numeric(_)) && !is_its_form(first) =>
-        {
+        [first, rest @ ..] if rest.iter().all(|ty| ty == first) && has_label(first) => {
             sets::labeled(expr, Arc::new(first.field("case", true)))
         }
         [_, _, ..] if types.iter().all(is_network) => {
@@ -637,12 +685,11 @@ fn one_type(expr: Expr, types: &[SqlType]) -> Expr {
 /// word for the value's.
 fn maybe_null(mut subquery: Subquery) -> Result<Expr> {
     let schema = Arc::clone(subquery.subquery.schema());
-    if let [field] = schema.fields().as_ref()
-        && !field.is_nullable()
-    {
+    let [field] = schema.fields().as_ref() else { return Ok(Expr::ScalarSubquery(subquery)) };
+    if !field.is_nullable() {
+        let nullable = Arc::new(field.as_ref().clone().with_nullable(true));
         let (qualifier, _) = schema.qualified_field(0);
         let column = Expr::Column(Column::from((qualifier, field)));
-        let nullable = Arc::new(field.as_ref().clone().with_nullable(true));
         let value = sets::labeled(column, nullable).alias_qualified(qualifier.cloned(), field.name());
         let plan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(subquery.subquery)).project([value])?.build()?;
         subquery.subquery = Arc::new(plan);

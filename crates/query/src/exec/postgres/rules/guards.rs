@@ -15,6 +15,7 @@ use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{BinaryExpr, Case};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, lit};
 
+use super::super::chains::{append, joined};
 use super::super::function::Function;
 
 /// How many guards may stand within each other: what evaluates them recurses.
@@ -125,10 +126,6 @@ fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
 }
 
-fn joined(terms: Vec<Expr>, op: Operator) -> Expr {
-    terms.into_iter().reduce(|left, right| binary(left, op, right)).unwrap_or_default()
-}
-
 /// A chain of AND or OR where each term that can fail is guarded by those before it.
 fn chain(terms: Vec<Expr>, op: Operator) -> Result<Expr> {
     let mut groups: Vec<Expr> = Vec::new();
@@ -136,7 +133,7 @@ fn chain(terms: Vec<Expr>, op: Operator) -> Result<Expr> {
         let fails = can_fail(&term)?;
         match groups.pop() {
             Some(group) if fails => groups.extend([group, term]),
-            Some(group) => groups.push(binary(group, op, term)),
+            Some(group) => groups.push(append(group, op, term)),
             None => groups.push(term),
         }
     }

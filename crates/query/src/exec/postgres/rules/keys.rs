@@ -9,12 +9,13 @@ use datafusion::functions_aggregate::first_last::first_value;
 use datafusion::logical_expr::{
     Aggregate, Distinct, DistinctOn, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, SortExpr,
 };
-use perigee_types::SqlType;
+use perigee_types::{SqlError, SqlState, SqlType};
 
 use super::super::meeting::compared;
 use super::super::numeric::{brought, canonical, is_wide, key};
 use super::super::operators::jsonb_key;
-use super::super::{ranges, sets};
+use super::super::{forms, sets};
+use crate::exec::error::from_sql;
 
 /// A node with whatever of it compares such values by their bytes made to compare their keys.
 pub(super) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -35,9 +36,13 @@ pub(super) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
     }
 }
 
-/// Whether values of a column compare by a key.
+/// Whether values of a column compare by a key, or not at all.
 fn has_key(field: &Field) -> bool {
-    is_wide(field.data_type()) || is_jsonb(field) || ranges::has_key(&SqlType::of_field(field))
+    let has_no_order = || match SqlType::of_field(field) {
+        SqlType::Coded(of) => !of.has_order(),
+        ty => matches!(ty, SqlType::Composite(_)),
+    };
+    has_no_order() || is_wide(field.data_type()) || is_jsonb(field) || forms::has_key(&SqlType::of_field(field))
 }
 
 fn is_jsonb(field: &Field) -> bool {
@@ -56,10 +61,18 @@ pub(super) fn keyed(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         key(expr)
     } else if is_jsonb(&field) {
         jsonb_key(expr)
-    } else if ranges::has_key(&SqlType::of_field(&field)) {
-        ranges::key(expr)
     } else {
-        expr
+        match SqlType::of_field(&field) {
+            ty if forms::has_key(&ty) => forms::key(expr, &ty),
+            SqlType::Coded(of) if !of.has_order() => {
+                let text = format!("could not identify an ordering operator for type {}", of.display_name());
+                return Err(from_sql(SqlError::new(SqlState::UndefinedFunction, text)));
+            }
+            SqlType::Composite(_) => {
+                return Err(from_sql(SqlError::unsupported("an order of values of a composite type")));
+            }
+            _ => expr,
+        }
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`expressions`]: literals, casts, session values, operators without a hook in the planner
 //! - [`frames`]: windows that go by distance
+//! - [`grouping_sets`]: expressions in GROUPING SETS
 //! - [`guards`]: what AND, OR and CASE keep from being evaluated
 //! - [`keys`]: what sorts and groups by another value than its own
 //! - [`numeric`]: numerics of any count of digits
@@ -11,6 +12,7 @@
 
 mod expressions;
 mod frames;
+mod grouping_sets;
 pub(super) mod guards;
 mod keys;
 mod numeric;
@@ -36,6 +38,7 @@ pub(in crate::exec) struct PostgresSemantics;
 
 impl AnalyzerRule for PostgresSemantics {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        let plan = plan.transform_up_with_subqueries(grouping_sets::as_columns)?.data;
         let plan = plan.transform_up_with_subqueries(plans::type_recursion)?.data;
         let plan = plan.transform_up_with_subqueries(rewrite_node)?.data;
         plans::untyped_as_text(plan)

@@ -7,18 +7,20 @@ use datafusion::common::{Column, DFSchema, Result};
 use datafusion::logical_expr::expr::{AggregateFunction, InSubquery, WindowFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
-    Case, Expr, ExprSchemable, LogicalPlanBuilder, Subquery, WindowFrameBound, WindowFrameUnits,
+    AggregateUDF, Case, Expr, ExprSchemable, LogicalPlanBuilder, SortExpr, Subquery, WindowFrameBound, WindowFrameUnits,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use perigee_types::SqlType;
+use perigee_types::{SqlError, SqlState, SqlType};
 
 use super::super::aggregate::is_widened_real;
+use super::super::extremes;
 use super::super::meeting::compared;
 use super::super::numeric::{brought, canonical, chosen, comparable, is_wide};
 use super::super::reals;
 use super::super::spread::NumericAggregate;
 use super::frames;
 use super::keys::keyed;
+use crate::exec::error::from_sql;
 
 /// `expr IN (SELECT …)`
 pub(super) fn in_subquery(list: InSubquery, schema: &DFSchema) -> Result<InSubquery> {
@@ -64,6 +66,7 @@ pub(super) fn case(case: Case, schema: &DFSchema) -> Result<Case> {
 
 /// An aggregate: DataFusion's where it is PostgreSQL's; its order and DISTINCT by keys.
 pub(super) fn aggregate(mut call: AggregateFunction, schema: &DFSchema) -> Result<AggregateFunction> {
+    let distinct_order = distinct_order(&call, schema)?;
     for by in &mut call.params.order_by {
         by.expr = keyed(std::mem::take(&mut by.expr), schema)?;
     }
@@ -79,6 +82,15 @@ pub(super) fn aggregate(mut call: AggregateFunction, schema: &DFSchema) -> Resul
     {
         call.func = reals::sum();
     }
+    if let [arg] = call.params.args.as_slice()
+        && let Some(extreme) = extremes::of_floats(call.func.name())
+        && arg.get_type(schema)?.is_floating()
+    {
+        call.func = extreme;
+    }
+    if let Some(extreme) = extreme_of_type(call.func.name(), &call.params.args, schema)? {
+        call.func = extreme;
+    }
     if call.params.distinct {
         for arg in &mut call.params.args {
             if is_wide(&arg.get_type(schema)?) {
@@ -88,7 +100,41 @@ pub(super) fn aggregate(mut call: AggregateFunction, schema: &DFSchema) -> Resul
             }
         }
     }
+    if let (Some((asc, nulls_first)), Some(value)) = (distinct_order, call.params.args.first()) {
+        call.params.order_by = vec![SortExpr { expr: value.clone(), asc, nulls_first }];
+    }
     Ok(call)
+}
+
+/// How an aggregate that collects distinct values sorts them: ascending or not, NULLs first or not. PostgreSQL finds what is distinct by
+/// sorting, so they come sorted where nothing is said. `None` for other aggregates, and for values that are not sorted by themselves.
+///
+/// # Errors
+/// `42P10` where it sorts by something else.
+fn distinct_order(call: &AggregateFunction, schema: &DFSchema) -> Result<Option<(bool, bool)>> {
+    let Some(value) = call.params.args.first() else { return Ok(None) };
+    if !call.params.distinct || !matches!(call.func.name(), "array_agg" | "string_agg") {
+        return Ok(None);
+    }
+    let order = match call.params.order_by.as_slice() {
+        [] => (true, false),
+        [by] if by.expr == *value => (by.asc, by.nulls_first),
+        _ => {
+            let text = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+            return Err(from_sql(SqlError::new(SqlState::InvalidColumnReference, text)));
+        }
+    };
+    let field = value.to_field(schema)?.1;
+    let ty = SqlType::of_field(&field);
+    let by_form = !matches!(field.data_type(), DataType::Interval(_) | DataType::List(_) | DataType::Struct(_));
+    Ok((by_form && ty != SqlType::Jsonb && !ty.is_kept_as_bytes()).then_some(order))
+}
+
+/// `min` or `max` with the type of its argument, where DataFusion's would forget it.
+fn extreme_of_type(name: &str, args: &[Expr], schema: &DFSchema) -> Result<Option<Arc<AggregateUDF>>> {
+    let ([arg], "min" | "max") = (args, name) else { return Ok(None) };
+    let ty = SqlType::of_field(&arg.to_field(schema)?.1);
+    extremes::of_type(name, &ty).map_err(from_sql)
 }
 
 /// A constant as a literal.
@@ -139,6 +185,9 @@ pub(super) fn window(mut call: WindowFunction, schema: &DFSchema) -> Result<Wind
         && is_widened_real(arg, schema)?
     {
         call.fun = WindowFunctionDefinition::AggregateUDF(reals::sum());
+    }
+    if let Some(extreme) = extreme_of_type(call.fun.name(), &call.params.args, schema)? {
+        call.fun = WindowFunctionDefinition::AggregateUDF(extreme);
     }
     if let [value, _, default] = call.params.args.as_mut_slice()
         && matches!(call.fun.name(), "lag" | "lead")

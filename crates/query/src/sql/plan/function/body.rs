@@ -259,15 +259,18 @@ fn cast(expr: Expr, ty: &SqlType, catalog: &Catalog) -> SqlResult<Expr> {
 }
 
 /// A type as SQL writes it, whatever the search path is.
-fn data_type(ty: &SqlType, catalog: &Catalog) -> SqlResult<DataType> {
+///
+/// # Errors
+/// Internal, where the catalog has lost the type.
+pub(in crate::sql::plan) fn data_type(ty: &SqlType, catalog: &Catalog) -> SqlResult<DataType> {
     let text = match ty {
         SqlType::Array(of) => {
             let of = data_type(of, catalog)?;
             return Ok(DataType::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(of), None)));
         }
-        SqlType::Enum(of) => {
-            let Some(Object::Type(ty)) = catalog.object(of.oid()) else {
-                return Err(SqlError::internal("the type of a function is not there"));
+        SqlType::Enum(_) | SqlType::Composite(_) => {
+            let Some(Object::Type(ty)) = ty.user_type().and_then(|oid| catalog.object(oid)) else {
+                return Err(SqlError::internal("a type that a user made is not there"));
             };
             let quoted = |name: &str| ObjectNamePart::Identifier(Ident::with_quote('"', name));
             let schema = catalog.object(ty.schema).map(Object::name).unwrap_or_default();

@@ -48,9 +48,12 @@ pub(super) fn cast(expr: &Expr, context: &PlanContext) -> SqlResult<Option<Expr>
 }
 
 /// A type as the parser's tree has it.
-fn written(ty: &SqlType) -> SqlResult<DataType> {
+///
+/// # Errors
+/// `0A000` for one that has no text to be read again.
+pub(super) fn written(ty: &SqlType) -> SqlResult<DataType> {
     Parser::new(&PostgreSqlDialect {})
         .try_with_sql(&ty.to_string())
         .and_then(|mut parser| parser.parse_data_type())
-        .map_err(|_| SqlError::unsupported(format_args!("a domain over type {ty}")))
+        .map_err(|_| SqlError::unsupported(format_args!("type {ty} in this place")))
 }

@@ -4,11 +4,14 @@
 //! planner knows, with columns of the same FROM as their arguments. Only `generate_series` over constants stays, which
 //! the planner gives out batch by batch instead of as one list.
 
+use std::ops::ControlFlow;
+
 use perigee_types::SqlType;
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, OrderByExpr,
-    OrderByOptions, SelectItem, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, Value,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Join, JoinOperator, JsonNullClause,
+    ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, SelectItem, TableAlias, TableAliasColumnDef, TableFactor,
+    TableFunctionArgs, TableWithJoins, Value, Visitor,
 };
 
 pub(super) use super::super::returning::select_query as select;
@@ -120,24 +123,52 @@ fn derived(
 
 /// Whether a select list calls a function that makes rows.
 pub(super) fn makes_rows(items: &[SelectItem]) -> bool {
-    struct Sets;
-    impl sqlparser::ast::Visitor for Sets {
+    let found = sqlparser::ast::visit_expressions(&items.to_vec(), |expr| match is_set(expr) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
+fn is_set(expr: &Expr) -> bool {
+    let Expr::Function(function) = expr else { return false };
+    let name = bare(&function.name).unwrap_or_default();
+    matches!(name.as_str(), "unnest" | "generate_series" | "generate_subscripts")
+        || name.ends_with("_elements")
+        || name.ends_with("_elements_text")
+        || name.ends_with("_object_keys")
+        || name.ends_with("_to_table")
+        || name == "regexp_matches"
+        || name.starts_with("jsonb_path_query") && !name.ends_with("_first") && !name.ends_with("_array")
+}
+
+/// Adds the calls of functions that make rows in an expression, each once; those in arguments of such a call are part of it.
+pub(super) fn sets_in(expr: &Expr, calls: &mut Vec<Expr>) {
+    struct Sets<'a> {
+        within: usize,
+        calls: &'a mut Vec<Expr>,
+    }
+    impl Visitor for Sets<'_> {
         type Break = ();
 
-        fn pre_visit_expr(&mut self, expr: &Expr) -> std::ops::ControlFlow<()> {
-            let Expr::Function(function) = expr else { return std::ops::ControlFlow::Continue(()) };
-            let name = bare(&function.name).unwrap_or_default();
-            let set = matches!(name.as_str(), "unnest" | "generate_series" | "generate_subscripts")
-                || name.ends_with("_elements")
-                || name.ends_with("_elements_text")
-                || name.ends_with("_object_keys")
-                || name.ends_with("_to_table")
-                || name == "regexp_matches"
-                || name.starts_with("jsonb_path_query") && !name.ends_with("_first") && !name.ends_with("_array");
-            if set { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            if !is_set(expr) {
+                return ControlFlow::Continue(());
+            }
+            if self.within == 0 && !self.calls.contains(expr) {
+                self.calls.push(expr.clone());
+            }
+            self.within += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            self.within -= usize::from(is_set(expr));
+            ControlFlow::Continue(())
         }
     }
-    sqlparser::ast::Visit::visit(&items.to_vec(), &mut Sets).is_break()
+    // It never ends early.
+    let _ = sqlparser::ast::Visit::visit(expr, &mut Sets { within: 0, calls });
 }
 
 /// The columns of a function that returns records, by their definition list.
@@ -159,8 +190,13 @@ fn record_calls(function: &str, args: &[FunctionArg], alias: Option<&TableAlias>
     columns
         .iter()
         .map(|column| {
-            let ty = column.data_type.clone()?;
+            let mut ty = column.data_type.clone()?;
             let form = match crate::exec::sql_type_of(&ty) {
+                // A cast would cut what is too long, which is an error here, as it is where the value is stored.
+                Ok(SqlType::Varchar(Some(_))) => {
+                    ty = DataType::Varchar(None);
+                    "text"
+                }
                 Ok(SqlType::Json) => "json",
                 Ok(SqlType::Jsonb) => "jsonb",
                 Ok(SqlType::Array(_)) => "array",
@@ -252,7 +288,46 @@ fn strip(name: &mut ObjectName) {
 }
 
 /// The function's name without the system's schema.
-fn bare(name: &ObjectName) -> Option<String> {
+/// `JSON_OBJECT(key VALUE value, … [RETURNING jsonb])` of SQL/JSON is `json_build_object` or `jsonb_build_object`.
+pub(super) fn json_object(function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    if bare(&function.name)? != "json_object" {
+        return None;
+    }
+    let mut binary = false;
+    for clause in &list.clauses {
+        match clause {
+            FunctionArgumentClause::JsonReturningClause(returning) => {
+                binary = match crate::exec::sql_type_of(&returning.data_type) {
+                    Ok(SqlType::Jsonb) => true,
+                    Ok(SqlType::Json) => false,
+                    _ => return None,
+                };
+            }
+            FunctionArgumentClause::JsonNullClause(JsonNullClause::NullOnNull) => {}
+            _ => return None,
+        }
+    }
+    let is_pair =
+        |operator: &FunctionArgOperator| matches!(operator, FunctionArgOperator::Value | FunctionArgOperator::Colon);
+    let mut args = Vec::with_capacity(list.args.len() * 2);
+    for arg in &list.args {
+        match arg {
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), operator } if is_pair(operator) => {
+                args.extend([Expr::Identifier(name.clone()), value.clone()]);
+            }
+            FunctionArg::ExprNamed { name, arg: FunctionArgExpr::Expr(value), operator } if is_pair(operator) => {
+                args.extend([name.clone(), value.clone()]);
+            }
+            _ => return None,
+        }
+    }
+    // What has neither pairs nor clauses may be PostgreSQL's function of one or two arrays.
+    let stands = !args.is_empty() || !list.clauses.is_empty();
+    stands.then(|| call(if binary { "jsonb_build_object" } else { "json_build_object" }, args))
+}
+
+pub(super) fn bare(name: &ObjectName) -> Option<String> {
     let mut name = name.clone();
     strip(&mut name);
     match name.0.as_slice() {

@@ -40,16 +40,27 @@ pub(super) fn in_select_list(items: &mut [SelectItem]) {
     }
 }
 
-/// A number of more digits than Arrow's decimals, or with an exponent, as `'…'::numeric`.
+/// A number of more digits than Arrow's decimals, or with an exponent, as `'…'::numeric`; a sign before it belongs to it.
 pub(super) fn long_number(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => signed("-", expr),
+        Expr::UnaryOp { op: UnaryOperator::Plus, expr } => signed("", expr),
+        expr => signed("", expr),
+    }
+}
+
+fn signed(sign: &str, expr: &Expr) -> Option<Expr> {
     const DIGITS_MAX: usize = 38;
+    if let Expr::Nested(inner) = expr {
+        return signed(sign, inner);
+    }
     let Expr::Value(value) = expr else { return None };
     let Value::Number(text, _) = &value.value else { return None };
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     if digits <= DIGITS_MAX && !text.contains(['e', 'E']) {
         return None;
     }
-    let mut number = Expr::value(Value::SingleQuotedString(text.clone()));
+    let mut number = Expr::value(Value::SingleQuotedString(format!("{sign}{text}")));
     cast(&mut number, DataType::Numeric(ExactNumberInfo::None));
     Some(number)
 }

@@ -1,19 +1,24 @@
 //! What PostgreSQL writes and DataFusion's planner does not know, written as it does know it.
 
 mod arguments;
+mod array_queries;
 mod asof;
 mod domains;
 mod expanded;
 mod functions;
 mod gapfill;
+mod groups;
 mod joins;
 mod latest;
 mod literals;
 mod ordered;
+mod row_types;
 mod rows;
+mod shadowed;
 mod subscripts;
 mod system_columns;
 mod user_functions;
+mod value_columns;
 pub(super) mod values;
 mod whole_rows;
 mod wildcards;
@@ -24,10 +29,9 @@ use std::ops::ControlFlow;
 use perigee_types::text::array;
 use perigee_types::{SqlError, SqlResult, SqlState};
 use sqlparser::ast::{
-    self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
-    FunctionArguments, GroupByExpr, Ident, LimitClause, NamedWindowDefinition, ObjectName, ObjectNamePart, OrderBy,
-    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator, Visit, VisitMut, VisitorMut,
-    WindowType,
+    self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, GroupByExpr,
+    Ident, LimitClause, NamedWindowDefinition, ObjectName, ObjectNamePart, OrderBy, OrderByKind, Query, Select,
+    SelectItem, SetExpr, TableFactor, UnaryOperator, Visit, VisitMut, VisitorMut, WindowType,
 };
 
 use super::{columns, size, with};
@@ -100,6 +104,8 @@ impl VisitorMut for Rewrite<'_> {
         if !query.locks.is_empty() {
             return ControlFlow::Break(SqlError::unsupported("FOR UPDATE in a subquery"));
         }
+        value_columns::name(query, self.context);
+        shadowed::rename(query, self.context);
         if let Err(error) = values::in_query(query, self.context) {
             return ControlFlow::Break(error);
         }
@@ -109,6 +115,12 @@ impl VisitorMut for Rewrite<'_> {
         if let Err(error) = gapfill::fill(query) {
             return ControlFlow::Break(error);
         }
+        // Columns of WITH are named as those of a statement are.
+        query
+            .with
+            .iter_mut()
+            .flat_map(|with| &mut with.cte_tables)
+            .for_each(|cte| columns::name_derived(&mut cte.query));
         whole_rows::in_order(query, self.context);
         self.joins.enter_query(query, self.context);
         places_of_groups(query);
@@ -131,6 +143,11 @@ impl VisitorMut for Rewrite<'_> {
             return ControlFlow::Break(error);
         }
         having_of_one_group(select);
+        if let Err(error) = row_types::define(&mut select.from, self.context) {
+            return ControlFlow::Break(error);
+        }
+        groups::places_in_sets(select);
+        groups::sets_into_from(select, self.context);
         self.windows.push(select.named_window.clone());
         self.expanded.enter_select(&mut select.projection);
         if let Err(error) = self.calls.from(&mut select.from, &self.rows, self.context) {
@@ -175,6 +192,9 @@ impl VisitorMut for Rewrite<'_> {
         if let Some(rewritten) = subscripts::rewrite(expr) {
             *expr = rewritten;
         }
+        if let Some(made) = array_of_outer(expr, &self.rows) {
+            *expr = made;
+        }
         ControlFlow::Continue(())
     }
 
@@ -184,6 +204,10 @@ impl VisitorMut for Rewrite<'_> {
         }
         if let Some(field) = self.expanded.field(expr) {
             *expr = field;
+        }
+        // With its sign, before the sign alone becomes something else.
+        if let Some(number) = literals::long_number(expr) {
+            *expr = number;
         }
         crate::exec::rewrite_expression(expr);
         if let Err(error) = same_dimensions(expr) {
@@ -201,7 +225,7 @@ impl VisitorMut for Rewrite<'_> {
         if let Some(value) = system_columns::value(expr, &self.relations) {
             *expr = value;
         }
-        if let Some(rewritten) = array_of_query(expr) {
+        if let Some(rewritten) = array_queries::array_of_query(expr) {
             *expr = rewritten;
         }
         if let Some(listed) = listed(expr) {
@@ -209,9 +233,6 @@ impl VisitorMut for Rewrite<'_> {
         }
         if let Some(rewritten) = quantified(expr).or_else(|| some_as_all(expr)) {
             *expr = rewritten;
-        }
-        if let Some(number) = literals::long_number(expr) {
-            *expr = number;
         }
         if let Some(merged) = self.joins.merged(expr) {
             *expr = merged;
@@ -224,6 +245,11 @@ impl VisitorMut for Rewrite<'_> {
         whole_rows::in_operands(expr, &self.rows);
         if let Some(distance) = functions::distance(expr) {
             *expr = distance;
+        }
+        if let Expr::Function(function) = expr
+            && let Some(object) = functions::json_object(function)
+        {
+            *expr = object;
         }
         if let Expr::Function(function) = expr
             && let Some(rewritten) =
@@ -247,6 +273,7 @@ impl VisitorMut for Rewrite<'_> {
                     }
                 }
                 strip_schema(&mut function.name);
+                no_places(function);
                 whole_rows::as_json(function, &self.rows);
                 if let Err(error) = whole_rows::counted(function, &self.rows) {
                     return ControlFlow::Break(error);
@@ -275,8 +302,10 @@ impl VisitorMut for Rewrite<'_> {
             Expr::Collate { expr: inner, collation } if is_byte_order(collation) => {
                 *expr = std::mem::replace(inner, Expr::value(sqlparser::ast::Value::Null));
             }
-            Expr::Value(value) if matches!(value.value, ast::Value::SingleQuotedByteStringLiteral(_)) => {
-                return ControlFlow::Break(SqlError::unsupported("type bit"));
+            Expr::Value(value) => {
+                if let Some(cast) = bits(&value.value) {
+                    *expr = cast;
+                }
             }
             Expr::Collate { collation, .. } => {
                 return ControlFlow::Break(SqlError::unsupported(format_args!("collation {collation}")));
@@ -285,6 +314,19 @@ impl VisitorMut for Rewrite<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Leaves numbers out of the ORDER BY of an aggregate: they are constants there, the planner takes them for places.
+fn no_places(function: &mut ast::Function) {
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    for clause in &mut list.clauses {
+        if let FunctionArgumentClause::OrderBy(keys) = clause {
+            keys.retain(
+                |key| !matches!(&key.expr, Expr::Value(value) if matches!(value.value, ast::Value::Number(..))),
+            );
+        }
+    }
+    list.clauses.retain(|clause| !matches!(clause, FunctionArgumentClause::OrderBy(keys) if keys.is_empty()));
 }
 
 /// `float8(x)`: a type's name as a function of one argument is a cast.
@@ -317,6 +359,22 @@ fn cast_of_call(function: &ast::Function) -> Option<Expr> {
         kind: ast::CastKind::Cast,
         expr: Box::new(arg.clone()),
         data_type: ast::DataType::Custom(ObjectName::from(vec![Ident::new(name)]), Vec::new()),
+        array: false,
+        format: None,
+    })
+}
+
+/// `B'101'` and `X'1F'`: bits without a declared length.
+fn bits(literal: &ast::Value) -> Option<Expr> {
+    let text = match literal {
+        ast::Value::SingleQuotedByteStringLiteral(digits) => format!("b{digits}"),
+        ast::Value::HexStringLiteral(digits) => format!("x{digits}"),
+        _ => return None,
+    };
+    Some(Expr::Cast {
+        kind: ast::CastKind::Cast,
+        expr: Box::new(Expr::value(ast::Value::SingleQuotedString(text))),
+        data_type: ast::DataType::Custom(ObjectName::from(vec![Ident::with_quote('"', "bit")]), Vec::new()),
         array: false,
         format: None,
     })
@@ -424,6 +482,17 @@ fn same_dimensions(expr: &Expr) -> SqlResult<()> {
     Ok(())
 }
 
+/// ARRAY[…] as a call where its elements name rows or queries around theirs: the planner reads elements as if they stood
+/// alone.
+fn array_of_outer(expr: &mut Expr, scopes: &[whole_rows::Relations]) -> Option<Expr> {
+    let Expr::Array(array) = expr else { return None };
+    let looks_out = ast::visit_expressions(&array.elem, |e| {
+        let is_query = matches!(e, Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. });
+        if is_query || whole_rows::is_outer(e, scopes) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    looks_out.is_break().then(|| functions::call("make_array", std::mem::take(&mut array.elem)))
+}
+
 /// How many ARRAY constructors stand within each other.
 fn nesting(expr: &Expr) -> usize {
     match expr {
@@ -465,128 +534,6 @@ fn catalog_vector(expr: &mut Expr) -> Option<Expr> {
     }
     let of = std::mem::replace(of.as_mut(), Expr::value(ast::Value::Null));
     Some(functions::call(&name, vec![of]))
-}
-
-/// `ARRAY(SELECT e FROM … ORDER BY o)` is `COALESCE((SELECT array_agg(e ORDER BY o) FROM …), '{}')`. What groups, limits or
-/// combines is left as it is.
-fn array_of_query(expr: &Expr) -> Option<Expr> {
-    let Expr::Function(function) = expr else { return None };
-    let FunctionArguments::Subquery(query) = &function.args else { return None };
-    if !function.name.to_string().eq_ignore_ascii_case("array") {
-        return None;
-    }
-    let mut query = query.clone();
-    let plain = query.with.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
-    let is_simple = |select: &Select| {
-        let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
-        plain && !grouped && select.distinct.is_none() && !functions::makes_rows(&select.projection)
-    };
-    if !matches!(query.body.as_ref(), SetExpr::Select(select) if is_simple(select)) {
-        return array_of_any(query);
-    }
-    let SetExpr::Select(select) = query.body.as_mut() else { return None };
-    let [SelectItem::UnnamedExpr(element) | SelectItem::ExprWithAlias { expr: element, .. }] =
-        select.projection.as_slice()
-    else {
-        return None;
-    };
-    let element = element.clone();
-    let mut order = match query.order_by.take() {
-        None => Vec::new(),
-        Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) => order,
-        Some(_) => return None,
-    };
-    for by in &mut order {
-        // ORDER BY 1: the only column.
-        if matches!(&by.expr, Expr::Value(value) if matches!(&value.value, ast::Value::Number(n, _) if n == "1")) {
-            by.expr = element.clone();
-        }
-    }
-    let clauses = if order.is_empty() { Vec::new() } else { vec![FunctionArgumentClause::OrderBy(order)] };
-    let aggregate = Expr::Function(ast::Function {
-        name: ObjectName::from(vec![Ident::new("array_agg")]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(element))],
-            clauses,
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    });
-    select.projection = vec![SelectItem::UnnamedExpr(aggregate)];
-    let empty = Expr::value(ast::Value::SingleQuotedString("{}".to_owned()));
-    Some(functions::call("coalesce", vec![Expr::Subquery(query), empty]))
-}
-
-/// As [`array_of_query`], of a query that is one relation to the aggregate. In which order its rows come is not said to an
-/// aggregate over them, so what it sorts by stands behind its only column, and the aggregate sorts by that.
-fn array_of_any(mut query: Box<Query>) -> Option<Expr> {
-    let (order, keys) = order_of_elements(&mut query)?;
-    let columns = (0..=keys).map(|place| ast::TableAliasColumnDef { name: element_column(place), data_type: None });
-    let alias = ast::TableAlias {
-        explicit: true,
-        name: Ident::with_quote('"', "__elements"),
-        columns: columns.collect(),
-        at: None,
-    };
-    let relation = TableFactor::Derived { lateral: false, subquery: query, alias: Some(alias), sample: None };
-    let from = vec![ast::TableWithJoins { relation, joins: Vec::new() }];
-    let mut aggregate = functions::call("array_agg", vec![Expr::Identifier(element_column(0))]);
-    if !order.is_empty()
-        && let Expr::Function(function) = &mut aggregate
-        && let FunctionArguments::List(list) = &mut function.args
-    {
-        list.clauses.push(FunctionArgumentClause::OrderBy(order));
-    }
-    let all = functions::select(vec![SelectItem::UnnamedExpr(aggregate)], from, None);
-    let empty = Expr::value(ast::Value::SingleQuotedString("{}".to_owned()));
-    Some(functions::call("coalesce", vec![Expr::Subquery(Box::new(all)), empty]))
-}
-
-/// The only column of the query of an array, and behind it those that it sorts by.
-fn element_column(place: usize) -> Ident {
-    Ident::with_quote('"', if place == 0 { "__element".to_owned() } else { format!("__key_{place}") })
-}
-
-/// What a query of one column sorts by, as columns of it, and how many it got for that. What DISTINCT or UNION sorts by is
-/// its column.
-fn order_of_elements(query: &mut Query) -> Option<(Vec<ast::OrderByExpr>, usize)> {
-    let mut order = match &query.order_by {
-        None => return Some((Vec::new(), 0)),
-        Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) => order.clone(),
-        Some(_) => return None,
-    };
-    let mut keys = 0;
-    for by in &mut order {
-        let mut place = 0;
-        if let SetExpr::Select(select) = query.body.as_mut()
-            && select.distinct.is_none()
-            && !is_column(&by.expr, select.projection.first()?)
-        {
-            keys += 1;
-            place = keys;
-            let key = SelectItem::ExprWithAlias { expr: by.expr.clone(), alias: element_column(place) };
-            select.projection.push(key);
-        }
-        by.expr = Expr::Identifier(element_column(place));
-    }
-    Some((order, keys))
-}
-
-/// Whether ORDER BY means a query's only column: by its place, by its name, or by what it is.
-fn is_column(by: &Expr, column: &SelectItem) -> bool {
-    let named = match column {
-        SelectItem::UnnamedExpr(expr) => by == expr,
-        SelectItem::ExprWithAlias { expr, alias } => {
-            by == expr || matches!(by, Expr::Identifier(name) if fold(name) == fold(alias))
-        }
-        _ => false,
-    };
-    named || matches!(by, Expr::Value(value) if matches!(&value.value, ast::Value::Number(n, _) if n == "1"))
 }
 
 /// HAVING makes one group of all rows, also where neither it nor the select list aggregates anything: an aggregate that
@@ -712,9 +659,17 @@ fn no_constants(group_by: &GroupByExpr) -> SqlResult<()> {
 }
 
 fn is_constant(expr: &Expr) -> bool {
-    let Expr::Value(value) = expr else { return false };
+    let is_fraction = |text: &str| text.contains(['.', 'e', 'E']);
+    let value = match expr {
+        Expr::Value(value) => value,
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
+            return matches!(expr.as_ref(), Expr::Value(value)
+                if matches!(&value.value, ast::Value::Number(text, _) if is_fraction(text)));
+        }
+        _ => return false,
+    };
     match &value.value {
-        ast::Value::Number(text, _) => text.contains(['.', 'e', 'E']),
+        ast::Value::Number(text, _) => is_fraction(text),
         ast::Value::SingleQuotedString(_) | ast::Value::Boolean(_) | ast::Value::Null => true,
         _ => false,
     }

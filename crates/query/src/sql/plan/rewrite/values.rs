@@ -11,6 +11,7 @@ use sqlparser::ast::{
 use super::literals::long_number;
 use crate::exec::{common_of, without_modifier};
 use crate::sql::context::PlanContext;
+use crate::sql::plan::function::body::data_type;
 use crate::sql::plan::parameters::{Parameters, placeholder};
 use crate::sql::plan::query;
 use crate::sql::plan::types::base_type;
@@ -57,7 +58,12 @@ pub(in crate::sql::plan) fn assigned(
     }
     for (at, target) in targets.iter().enumerate() {
         let kinds = kinds(values, at, parameters, context);
-        let Some(to) = name_of(&without_modifier(target)).filter(|_| !is_uniform(&kinds)) else { continue };
+        let to = match target.element() {
+            // Rows and texts have no other type in common.
+            SqlType::Composite(_) => Some(data_type(target, context.catalog)?),
+            _ => name_of(&without_modifier(target)),
+        };
+        let Some(to) = to.filter(|_| !is_uniform(&kinds)) else { continue };
         for (row, kind) in values.rows.iter_mut().zip(&kinds) {
             if let Kind::Known(ty) = kind {
                 refuse(at, ty)?;
@@ -216,7 +222,7 @@ fn cast_type(expr: &Expr) -> Option<DataType> {
 /// A type without a modifier as SQL names it; `None` for one that a user made.
 fn name_of(ty: &SqlType) -> Option<DataType> {
     match ty {
-        SqlType::Unknown | SqlType::Void => None,
+        SqlType::Unknown | SqlType::Void | SqlType::Record(_) => None,
         SqlType::Numeric(_) => Some(DataType::Numeric(ExactNumberInfo::None)),
         ty if ty.user_type().is_some() => None,
         ty => Some(DataType::Custom(ObjectName::from(vec![Ident::with_quote('"', ty.internal_name())]), Vec::new())),

@@ -74,7 +74,9 @@ fn collect_factor(factor: &TableFactor, context: &PlanContext, found: &mut Relat
         // A series has one column, which is called as it is.
         TableFactor::Table { alias: Some(alias), .. } => {
             let name = fold(&alias.name);
-            Relation { columns: Some(vec![name.clone()]), name, outer: false }
+            let columns = alias.columns.iter().map(|column| fold(&column.name)).collect::<Vec<_>>();
+            let columns = if columns.is_empty() { vec![name.clone()] } else { columns };
+            Relation { columns: Some(columns), name, outer: false }
         }
         _ => Relation { name: String::new(), columns: None, outer: false },
     });
@@ -106,6 +108,38 @@ pub(super) fn owner_of<'a>(column: &Ident, scopes: &'a [Relations]) -> Option<&'
         }
     }
     None
+}
+
+/// Whether a column is surely of a query around the innermost SELECT.
+pub(super) fn is_outer(column: &Expr, scopes: &[Relations]) -> bool {
+    let Some(scope) = scopes.last() else { return false };
+    match column {
+        Expr::Identifier(name) => {
+            let name = fold(name);
+            scope.iter().all(|relation| relation.columns.as_ref().is_some_and(|known| !known.contains(&name)))
+        }
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [.., table, _] => {
+                let table = fold(table);
+                scope.iter().all(|relation| !relation.name.is_empty() && relation.name != table)
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whether one of the relations has a column of this name, as far as their columns are known.
+pub(super) fn has_column(name: &Ident, relations: &[Relation]) -> bool {
+    let wanted = fold(name);
+    relations.iter().flat_map(|relation| relation.columns.iter()).any(|known| known.contains(&wanted))
+}
+
+/// Whether one of the relations has a column of this name, or may have one.
+pub(super) fn may_have_column(name: &str, relations: &[Relation]) -> bool {
+    relations
+        .iter()
+        .any(|relation| relation.columns.as_ref().is_none_or(|known| known.iter().any(|column| column == name)))
 }
 
 /// The relation that a name stands for: no column of that name may be there, which would come first.

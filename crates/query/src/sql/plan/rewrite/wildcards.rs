@@ -18,10 +18,10 @@ pub(super) fn named_as_in_from(select: &mut Select, context: &PlanContext) {
         let mut is_alias = false;
         for factor in select.from.iter().flat_map(factors) {
             match factor {
-                TableFactor::Table { name, alias: None, args: None, .. } => {
-                    if names::last_ident(name).is_ok_and(|last| fold(last) == wanted) {
-                        same.push(name);
-                    }
+                TableFactor::Table { name, alias: None, args: None, .. }
+                    if names::last_ident(name).is_ok_and(|last| fold(last) == wanted) =>
+                {
+                    same.push(name);
                 }
                 TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
                     is_alias |= fold(&alias.name) == wanted;

@@ -1,6 +1,7 @@
 //! Types made to fit.
 
 use perigee_plan::Expr;
+use perigee_types::coded::CodedType;
 use perigee_types::network::AddressType;
 use perigee_types::text;
 use perigee_types::{SqlError, SqlState, SqlType, Value};
@@ -192,12 +193,17 @@ pub(in crate::sql::plan) fn assignable(from: &SqlType, to: &SqlType) -> bool {
         return true;
     }
     // Every type becomes text by assignment.
-    if is_string(to) || *to == InternalChar {
+    if is_string(to) || matches!(to, InternalChar | SqlType::Citext) {
         return true;
     }
     match (from, to) {
         (SqlType::Array(from), SqlType::Array(to)) => assignable(from, to),
         (SqlType::Array(from), SqlType::Vector(_)) => from.is_number(),
+        (SqlType::Coded(from), SqlType::Coded(to)) => {
+            let is_bits = |ty: &CodedType| matches!(ty, CodedType::Bit(_) | CodedType::VarBit(_));
+            from.without_modifier() == to.without_modifier() || is_bits(from) && is_bits(to)
+        }
+        (SqlType::Record(from), SqlType::Composite(to)) => from.len() == to.attributes.len(),
         (SqlType::Vector(_), SqlType::Vector(_))
         | (SqlType::Address(AddressType::Mac), SqlType::Address(AddressType::Mac8)) => true,
         (SqlType::Address(from), SqlType::Address(to)) => {

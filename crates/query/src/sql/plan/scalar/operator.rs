@@ -195,6 +195,9 @@ fn compared_type(left: &SqlType, right: &SqlType) -> Option<SqlType> {
         }
         (a, b) if string(a) && string(b) => Some(SqlType::Text),
         (SqlType::Unknown, other) | (other, SqlType::Unknown) if string(other) => Some(SqlType::Text),
+        // Without an order, or with one that is not that of their text.
+        (SqlType::Coded(of), _) | (_, SqlType::Coded(of)) if !of.has_order() => None,
+        (SqlType::Citext | SqlType::Composite(_), _) | (_, SqlType::Citext | SqlType::Composite(_)) => None,
         // Without operators of equality.
         (SqlType::Json, _) | (_, SqlType::Json) | (SqlType::Jsonb, _) | (_, SqlType::Jsonb) => None,
         (SqlType::Unknown, other) | (other, SqlType::Unknown) => Some(other.without_second_digits()),

@@ -201,6 +201,7 @@ impl Fixture {
             maximum: i64::MAX,
             cycle: false,
             owned_by: None,
+            comment: None,
             acl: None,
         })));
         oid

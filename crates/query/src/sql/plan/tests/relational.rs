@@ -2,7 +2,9 @@
 
 use perigee_plan::Plan;
 use perigee_plan::relational::WriteKind;
-use perigee_types::SqlType::{self, Bool, Date, Float8, Int4, Int8, Numeric, Text, Timestamptz};
+use perigee_types::SqlType::{
+    self, Bool, Date, Float8, Int2, Int4, Int8, JsonPath, Jsonb, Numeric, Text, Timestamptz, Uuid,
+};
 
 use super::Fixture;
 
@@ -73,6 +75,37 @@ fn parameters_of_queries_are_inferred() {
         ("insert into things (name, ratio) values (upper($1), $2)", vec![Text, Float8]),
         ("update things set ratio = $1, ok = $2 where name = $3", vec![Float8, Bool, Text]),
         ("delete from things where day < $1", vec![Date]),
+    ] {
+        let prepared = fixture.plan(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert_eq!(prepared.parameters, want, "{sql}");
+    }
+}
+
+#[test]
+fn parameters_beside_arrays_json_and_choices_are_inferred() {
+    let fixture = Fixture::new();
+    let list = |of: SqlType| SqlType::Array(Box::new(of));
+    for (sql, want) in [
+        ("select * from things where key = any($1)", vec![list(Uuid)]),
+        ("select * from things where at = any($1) and id <> all($2)", vec![list(Timestamptz(None)), list(Int8)]),
+        ("select * from things where $1 = any(tags) and id = $2", vec![Text, Int8]),
+        ("select name like any($1) from things", vec![list(Text)]),
+        ("select array_append(tags, $1), array_cat($2, tags) from things", vec![Text, list(Text)]),
+        ("update things set tags = array_remove(tags, $1), small = small + $2 where key = $3", vec![Text, Int2, Uuid]),
+        ("select array_position(array_agg(id), $1) from things", vec![Int8]),
+        ("select tags || $1, $2 || tags, tags[$3] from things", vec![list(Text), list(Text), Int4]),
+        ("select note @> $1, note || $2, note - $3 from things", vec![Jsonb, Jsonb, Text]),
+        ("select note @? $1, note @@ $2, note -> $3 from things", vec![JsonPath, JsonPath, Text]),
+        ("select jsonb_set(note, $1, $2), jsonb_array_length($3) from things", vec![list(Text), Jsonb, Jsonb]),
+        ("select coalesce($1, id), greatest(day, $2), nullif($3, 1) from things", vec![Int8, Date, Int4]),
+        ("select case when $1 then id else $2 end, case id when $3 then 1 end from things", vec![Bool, Int8, Int8]),
+        ("select left(name, $1), split_part(name, $2, $3) from things", vec![Int4, Text, Int4]),
+        ("select id from things where $1 or id in (1, 2)", vec![Bool]),
+        ("select $1 in (1, 2), $2 between 1 and 2, array[id, $3] from things", vec![Int4, Int4, Int8]),
+        ("select id from things union all select $1", vec![Int8]),
+        ("select generate_series(1, $1)", vec![Int4]),
+        ("select lag(name, $1) over (order by id), ntile($2) over (order by id) from things", vec![Int4, Int4]),
+        ("update things set ratio = $1 where name = $2 returning id + $3", vec![Float8, Text, Int8]),
     ] {
         let prepared = fixture.plan(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
         assert_eq!(prepared.parameters, want, "{sql}");

@@ -15,14 +15,14 @@ const KEYS_BYTES_MAX: u64 = 2 * ANSWERS_BYTES_MAX;
 /// Bytes that a key has beside itself, about.
 const KEY_BYTES: u64 = 256;
 /// Seconds that are counted together, and how many of them.
-pub(crate) const HOUR_S: u64 = 3_600;
+pub const HOUR_S: u64 = 3_600;
 const HOURS: usize = 24;
 /// Roles that are counted; a catalog with more of them would have other troubles.
 const ROLES_MAX: usize = 65_536;
 
 /// What roles keep.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub struct Kept {
     since: Instant,
     roles: Mutex<HashMap<u32, Day>>,
 }
@@ -59,12 +59,13 @@ impl Day {
 
 impl Kept {
     /// Whether a role may say one more key.
-    pub(crate) fn has_room(&self, role: u32, now: Instant) -> bool {
+    #[must_use]
+    pub fn has_room(&self, role: u32, now: Instant) -> bool {
         self.with(role, now, |day, _| day.bytes() < KEYS_BYTES_MAX)
     }
 
     /// Counts a key, and its answer where that may be kept; whether it may.
-    pub(crate) fn take(&self, role: u32, key_bytes: usize, answer_bytes: usize, now: Instant) -> bool {
+    pub fn take(&self, role: u32, key_bytes: usize, answer_bytes: usize, now: Instant) -> bool {
         self.with(role, now, |day, hour| {
             let (key, answer) = (KEY_BYTES + key_bytes as u64, answer_bytes as u64);
             let is_kept = day.bytes() + key + answer <= ANSWERS_BYTES_MAX;

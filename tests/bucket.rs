@@ -1,11 +1,12 @@
-//! An S3 server (moto, as integration/tools puts it down), behind a proxy that breaks requests in the ways that networks and busy
-//! stores do.
+//! A server of an object store, behind a proxy that breaks requests in the ways that networks and busy stores do: of S3 (moto, as
+//! integration/tools puts it down), or of Azure's Blob storage (Azurite, as integration/azure does).
 //!
 //! The proxy knows enough of HTTP for that: one request for each connection, bodies with a length.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,13 +17,25 @@ use tempfile::TempDir;
 
 const BUCKET: &str = "bucket";
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The account that Azurite has, whose key everybody knows; signed with that, leave to make containers.
+const AZURE_ACCOUNT: &str = "devstoreaccount1";
+const AZURE_LEAVE: &str = "sv=2021-08-06&ss=b&srt=c&sp=c&se=2999-12-31T00%3A00%3A00Z&sig=p%2F4x8Lrc7O%2BXE2L0Y%2FWpTSC0EBVgWLvjDOREAook06k%3D";
+
+/// Which kind of store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Played by moto.
+    S3,
+    /// Played by Azurite, which `PERIGEE_AZURITE` says where it is.
+    Azure,
+}
 
 /// How a request is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// 500, without anything done.
     InternalError,
-    /// 503 with S3's code to come more slowly.
+    /// 503 with the service's code to come more slowly.
     SlowDown,
     /// Nothing, until who has asked goes away.
     NoAnswer,
@@ -54,49 +67,55 @@ struct Plan {
 }
 
 /// The server with its proxy.
-pub struct S3 {
+pub struct Bucket {
+    service: Service,
     child: Child,
     folder: TempDir,
     address: SocketAddr,
     plan: Arc<Plan>,
 }
 
-impl S3 {
-    /// Starts one with an empty bucket.
+impl Bucket {
+    /// Starts one that is empty.
     ///
     /// # Panics
-    /// When moto is not installed (`integration/tools moto`) or does not start.
+    /// When what plays the service is not installed (`integration/tools moto`, `integration/azure/run`) or does not start.
     #[must_use]
-    pub fn start() -> Self {
-        let folder = TempDir::with_prefix("perigee-s3-").unwrap();
+    pub fn start(service: Service) -> Self {
+        let folder = TempDir::with_prefix("perigee-bucket-").unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = listener.local_addr().unwrap();
         drop(listener);
-        let mut command = crate::python();
-        command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &server.port().to_string()]);
+        let mut command = service.command(server.port(), folder.path());
         command.current_dir(folder.path()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let child = command.spawn().expect("integration/tools moto");
+        let child = command.spawn().unwrap_or_else(|error| panic!("{service:?}: {error}"));
         let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, plan) = (proxy.local_addr().unwrap(), Arc::<Plan>::default());
-        let mut s3 = Self { child, folder, address, plan: Arc::clone(&plan) };
-        s3.make_bucket(server);
+        let mut bucket = Self { service, child, folder, address, plan: Arc::clone(&plan) };
+        bucket.make(server);
         // They end with the test's process.
         thread::spawn(move || {
             for stream in proxy.incoming().flatten() {
                 let plan = Arc::clone(&plan);
-                thread::spawn(move || drop(carry(stream, server, &plan)));
+                thread::spawn(move || drop(carry(stream, server, service, &plan)));
             }
         });
-        s3
+        bucket
     }
 
-    fn make_bucket(&mut self, server: SocketAddr) {
+    fn make(&mut self, server: SocketAddr) {
         let started = Instant::now();
-        while !http::request(server, "PUT", &format!("/{BUCKET}"), &[], b"").is_ok_and(|answer| answer.status == 200) {
+        let target = match self.service {
+            Service::S3 => format!("/{BUCKET}"),
+            Service::Azure => format!("/{AZURE_ACCOUNT}/{BUCKET}?restype=container&{AZURE_LEAVE}"),
+        };
+        let made = |answer: http::Answer| matches!(answer.status, 200 | 201);
+        while !http::request(server, "PUT", &target, &[], b"").is_ok_and(made) {
             let ended = self.child.try_wait().unwrap().is_some();
             let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(!ended && started.elapsed() < PATIENCE, "moto does not start (integration/tools moto): {}", log());
+            let service = self.service;
+            assert!(!ended && started.elapsed() < PATIENCE, "{service:?} is not there: {}", log());
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -104,23 +123,42 @@ impl S3 {
     /// A folder of the bucket.
     #[must_use]
     pub fn url(&self, folder: &str) -> String {
-        format!("s3://{BUCKET}/{folder}")
+        match self.service {
+            Service::S3 => format!("s3://{BUCKET}/{folder}"),
+            Service::Azure => format!("az://{BUCKET}/{folder}"),
+        }
     }
 
     /// What a process needs to know to get there.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
         let endpoint = format!("http://{}", self.address);
-        let pairs = [
-            ("AWS_ENDPOINT", endpoint.as_str()),
-            ("AWS_ALLOW_HTTP", "true"),
-            ("AWS_REGION", "us-east-1"),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
-            // Within which a busy machine answers, and not so long that waiting for none takes all day.
-            ("AWS_TIMEOUT", "4s"),
-        ];
-        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+        // Within the last of them a busy machine answers, and it is not so long that waiting for no answer takes all day.
+        let pairs = match self.service {
+            Service::S3 => vec![
+                ("AWS_ENDPOINT", endpoint.as_str()),
+                ("AWS_ALLOW_HTTP", "true"),
+                ("AWS_REGION", "us-east-1"),
+                ("AWS_ACCESS_KEY_ID", "test"),
+                ("AWS_SECRET_ACCESS_KEY", "test"),
+                ("AWS_TIMEOUT", "4s"),
+            ],
+            Service::Azure => vec![
+                ("AZURE_STORAGE_USE_EMULATOR", "true"),
+                ("AZURITE_BLOB_STORAGE_URL", endpoint.as_str()),
+                ("AZURE_TIMEOUT", "4s"),
+            ],
+        };
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// What the target of a request has that uploads a part of a long file.
+    #[must_use]
+    pub fn part(&self) -> &'static str {
+        match self.service {
+            Service::S3 => "partNumber=",
+            Service::Azure => "comp=block&",
+        }
     }
 
     /// Breaks each so-manieth request, in all ways one after the other; 0 breaks none.
@@ -145,10 +183,38 @@ impl S3 {
     }
 }
 
-impl Drop for S3 {
+impl Drop for Bucket {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+impl Service {
+    fn command(self, port: u16, folder: &Path) -> Command {
+        let port = port.to_string();
+        match self {
+            Self::S3 => {
+                let mut command = crate::python();
+                command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port]);
+                command
+            }
+            Self::Azure => {
+                let mut command = Command::new("node");
+                command.arg(std::env::var_os("PERIGEE_AZURITE").expect("integration/azure/run says where Azurite is"));
+                command.args(["--silent", "--disableTelemetry", "--skipApiVersionCheck"]);
+                command.args(["--blobHost", "127.0.0.1", "--blobPort", &port]).arg("--location").arg(folder);
+                command
+            }
+        }
+    }
+
+    /// Its code of an error that asks to come more slowly.
+    fn busy(self) -> &'static str {
+        match self {
+            Self::S3 => "SlowDown",
+            Self::Azure => "ServerBusy",
+        }
     }
 }
 
@@ -158,7 +224,14 @@ impl Plan {
         let directed = next.iter().position(|(part, _)| line.contains(part.as_str())).map(|at| next.remove(at).1);
         let number = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
         let every = self.every.load(Ordering::SeqCst);
-        let turn = || FAULTS[self.faults.fetch_add(1, Ordering::SeqCst) % FAULTS.len()];
+        let turn = || {
+            let turn = self.faults.fetch_add(1, Ordering::SeqCst);
+            match FAULTS[turn % FAULTS.len()] {
+                // It costs who asks all of its patience: once in a while will do.
+                Fault::NoAnswer if !(turn / FAULTS.len()).is_multiple_of(4) => Fault::CutRequest,
+                fault => fault,
+            }
+        };
         let fault = directed.or_else(|| (every > 0 && number.is_multiple_of(every)).then(turn))?;
         self.met.lock().unwrap().push((fault, line.to_owned()));
         Some(fault)
@@ -166,7 +239,7 @@ impl Plan {
 }
 
 /// One request and its answer.
-fn carry(mut client: TcpStream, server: SocketAddr, plan: &Plan) -> io::Result<()> {
+fn carry(mut client: TcpStream, server: SocketAddr, service: Service, plan: &Plan) -> io::Result<()> {
     if plan.away.load(Ordering::SeqCst) {
         return client.shutdown(Shutdown::Both);
     }
@@ -184,7 +257,7 @@ fn carry(mut client: TcpStream, server: SocketAddr, plan: &Plan) -> io::Result<(
     match fault {
         Some(Fault::CutRequest) => return client.shutdown(Shutdown::Both),
         Some(Fault::InternalError) => return refuse(&mut client, "500 Internal Server Error", "InternalError"),
-        Some(Fault::SlowDown) => return refuse(&mut client, "503 Slow Down", "SlowDown"),
+        Some(Fault::SlowDown) => return refuse(&mut client, "503 Slow Down", service.busy()),
         Some(Fault::NoAnswer) => return client.read(&mut [0]).map(drop),
         _ => {}
     }
