@@ -12,6 +12,7 @@ pub mod admin;
 pub mod backups;
 pub mod bank;
 pub mod bucket;
+pub mod expectations;
 pub mod grpc;
 
 use std::path::{Path, PathBuf};

@@ -2,14 +2,13 @@
 //! columns, command tags, SQLSTATEs, types of parameters and the transaction's state are the same, unless
 //!
 //! - `expected-failures.txt` has the statement: not built, or a fault. Made by this test, and it only shrinks;
-//! - `by-design.txt` has it: the difference is wanted. Written by hand, each with its reason.
+//! - `expected-differences.txt` has it: the difference is wanted. Written by hand, each with its reason.
 //!
 //! `PERIGEE_DIFFERENTIAL_UPDATE=1` takes statements that are equal now out of the first and writes the score into
 //! docs/COMPAT.md; `=new` also adds the differences of statements that are new. `PERIGEE_DIFFERENTIAL_ONLY=json` runs the
 //! files whose names contain the word and shows all their differences.
 
 mod compare;
-mod lists;
 mod random;
 mod run;
 mod script;
@@ -17,8 +16,7 @@ mod script;
 use std::path::{Path, PathBuf};
 
 use perigee_testkit::postgres::Postgres;
-
-use run::Outcome;
+use perigee_tests::expectations::{self, Lists, Outcome};
 
 /// The issue of a compatible server is decided over no fewer.
 const STATEMENTS_MIN: usize = 1_500;
@@ -54,19 +52,20 @@ fn statements_do_what_postgresql_does() {
     let only = std::env::var("PERIGEE_DIFFERENTIAL_ONLY").unwrap_or_default();
     let update = std::env::var("PERIGEE_DIFFERENTIAL_UPDATE").unwrap_or_default();
     let outcomes = outcomes(&only);
-    let mut lists = lists::Lists::read(&folder());
+    let mut lists = Lists::read(&folder());
     let score = lists.score(&outcomes);
     println!("{score}");
     if !only.is_empty() {
         for outcome in outcomes.iter().filter(|outcome| outcome.difference.is_some()) {
-            println!("{}", lists::describe(outcome));
+            println!("{}", outcome.describe());
         }
     }
     if !update.is_empty() {
         assert!(only.is_empty(), "the lists are made of all files");
         lists.update(&outcomes, update == "new");
-        lists.write(&folder());
-        lists::write_score(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/COMPAT.md"), &score);
+        lists.write();
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/COMPAT.md");
+        expectations::write_score(&page, "tests/differential", &score);
     }
     let faults = lists.faults(&outcomes, only.is_empty());
     assert!(faults.is_empty(), "{} faults\n\n{}", faults.len(), faults.join("\n"));

@@ -4,23 +4,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use perigee_testkit::session::{Answer, Reply, Request, Session};
+use perigee_tests::expectations::Outcome;
 
 use super::{compare, script};
 
 /// A statement that takes longer is a difference.
 const SETTINGS: &[(&str, &str)] = &[("statement_timeout", "15000"), ("TimeZone", "UTC"), ("client_encoding", "UTF8")];
-
-/// How a statement went.
-#[derive(Debug)]
-pub(super) struct Outcome {
-    /// The file's name without its ending.
-    pub(super) area: String,
-    pub(super) line: usize,
-    /// What the lists know it by: the area, its text and, where the same text stands again, which one it is.
-    pub(super) label: String,
-    /// What differs.
-    pub(super) difference: Option<String>,
-}
 
 /// The statements of one file, in order. Both servers must be empty.
 pub(super) fn file(area: &str, text: &str, postgres: SocketAddr, perigee: SocketAddr) -> Result<Vec<Outcome>, String> {

@@ -8,7 +8,7 @@ use perigee_plan::relational::{RowLock, RowLockWait};
 use perigee_plan::{Expr, Query};
 use perigee_query::exec::ReadView;
 use perigee_storage::arrow_value::batch_to_rows;
-use perigee_types::{Row, SqlError, SqlResult, SqlState, Value};
+use perigee_types::{Row, SqlError, SqlResult, SqlState, TableId, Value, Vid};
 
 use crate::error::storage;
 use crate::family::Family;
@@ -152,6 +152,27 @@ impl Session {
         Ok(run)
     }
 
+    /// The version of a family that comes next in a row of the result, and its row; `None` for one that this transaction
+    /// has made, which needs no lock.
+    async fn next_version(
+        &mut self,
+        versions: &mut std::vec::IntoIter<Value>,
+        family: &mut Family,
+    ) -> SqlResult<Option<(TableId, Vid, Option<Row>)>> {
+        let oid = crate::write::pop_oid(versions.next())?;
+        let vid = crate::write::vid_of(versions.next().unwrap_or(Value::Null))?;
+        if vid.is_local() {
+            return Ok(None);
+        }
+        self.open_member(family, oid).await?;
+        let target = &family.member(oid)?.target;
+        let row = match &target.store {
+            Some(store) => store.row_as(vid, &target.table).map_err(storage)?,
+            None => None,
+        };
+        Ok(Some((oid, vid, row)))
+    }
+
     /// Adds the row versions that one row of the result stands for to those that are to be locked. Whether all are still there.
     async fn find_versions(
         &mut self,
@@ -162,19 +183,9 @@ impl Session {
     ) -> SqlResult<bool> {
         let mut versions = versions.into_iter();
         for (number, family) in families.iter_mut().enumerate() {
-            let oid = crate::write::pop_oid(versions.next())?;
-            let vid = crate::write::vid_of(versions.next().unwrap_or(Value::Null))?;
-            if vid.is_local() {
-                continue;
-            }
-            self.open_member(family, oid).await?;
-            let target = &family.member(oid)?.target;
-            let full = match &target.store {
-                Some(store) => store.row_as(vid, &target.table).map_err(storage)?,
-                None => None,
-            };
-            let Some(full) = full else { return Ok(false) };
-            to_lock.push((number, &*family), (oid, vid), &full, mode)?;
+            let Some((oid, vid, row)) = self.next_version(&mut versions, family).await? else { continue };
+            let Some(row) = row else { return Ok(false) };
+            to_lock.push((number, &*family), (oid, vid), &row, mode)?;
         }
         Ok(true)
     }
@@ -184,19 +195,10 @@ impl Session {
         let mode = mode_of(lock);
         let mut versions = versions.into_iter();
         for family in families {
-            let oid = crate::write::pop_oid(versions.next())?;
-            let vid = crate::write::vid_of(versions.next().unwrap_or(Value::Null))?;
-            if vid.is_local() {
-                continue;
-            }
-            self.open_member(family, oid).await?;
+            let Some((oid, vid, row)) = self.next_version(&mut versions, family).await? else { continue };
+            let Some(row) = row else { return Ok(Found::Changed) };
             let target = &family.member(oid)?.target;
-            let full = match &target.store {
-                Some(store) => store.row_as(vid, &target.table).map_err(storage)?,
-                None => None,
-            };
-            let Some(full) = full else { return Ok(Found::Changed) };
-            match self.transaction()?.lock_row(target, vid, &full, mode).await {
+            match self.transaction()?.lock_row(target, vid, &row, mode).await {
                 Ok(Locked::Unchanged) => {}
                 Ok(Locked::Changed) => return Ok(Found::Changed),
                 Err(error) if error.state() == SqlState::LockNotAvailable => match lock.wait {

@@ -15,6 +15,7 @@
 //! - [`bucket`]: ranges of time
 //! - [`rights`]: what a role may do
 //! - [`catalog`]: schemas, tables, indexes, sequences, views, roles, and their versions
+//! - [`opaque`]: where constants and comments of a text of SQL end
 //! - [`text`]: the text form of values, in and out
 //! - [`error`]: SQLSTATE and the error that reaches a client
 
@@ -31,6 +32,7 @@ pub mod key;
 pub mod multirange;
 pub mod network;
 pub mod numeric;
+pub mod opaque;
 pub mod partition;
 pub mod range;
 pub mod rights;

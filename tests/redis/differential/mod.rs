@@ -13,7 +13,6 @@
 //! listens there: how scripts are written (the same server twice), and how a door is worked on.
 
 mod compare;
-mod lists;
 mod run;
 mod script;
 
@@ -22,9 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use perigee_testkit::redis::Redis;
-
-use lists::Lists;
-use run::Outcome;
+use perigee_tests::expectations::{self, Lists, Outcome};
 
 /// The issue of a compatible server is decided over no fewer.
 const LINES_MIN: usize = 1_500;
@@ -52,7 +49,7 @@ fn outcomes(only: &str, redis: SocketAddr, perigee: SocketAddr, patience: Durati
         let text = std::fs::read_to_string(&file).expect("a script");
         let found = run::file(&name, &text, redis, perigee, patience).expect("the script runs");
         for outcome in found.iter().filter(|outcome| shown && outcome.difference.is_some()) {
-            println!("{}", lists::describe(outcome));
+            println!("{}", outcome.describe());
         }
         outcomes.extend(found);
     }
@@ -94,9 +91,9 @@ fn lists(only: &str, update: &str, outcomes: &[Outcome]) -> Lists {
     if !update.is_empty() {
         assert!(only.is_empty(), "the lists are made of all files");
         lists.update(outcomes, update == "new");
-        lists.write(&folder());
+        lists.write();
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/COMPAT.md");
-        lists::write_score(&page, &lists.score(outcomes));
+        expectations::write_score(&page, "tests/redis", &lists.score(outcomes));
     }
     lists
 }

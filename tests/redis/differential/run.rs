@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use perigee_testkit::resp::{Connection, Value, command};
+use perigee_tests::expectations::Outcome;
 
 use super::compare;
 use super::script::{self, Action, How, Part, Step, Word};
@@ -17,18 +18,6 @@ const SILENCE: Duration = Duration::from_millis(150);
 /// So long a command has to reach the server when nothing tells that it did.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
 const SCAN_CALLS_MAX: usize = 20_000;
-
-/// How a line went.
-#[derive(Debug)]
-pub(super) struct Outcome {
-    /// The file's name up to a `-`.
-    pub(super) group: String,
-    pub(super) line: usize,
-    /// What the lists know it by: the file, its text and, where the same text stands again, which one it is.
-    pub(super) label: String,
-    /// What differs, and in which protocol.
-    pub(super) difference: Option<String>,
-}
 
 /// The lines of one file, in order, in both protocols. A reply of Perigee's that takes longer than `patience` is a difference.
 pub(super) fn file(
@@ -64,8 +53,8 @@ pub(super) fn file(
         if *count > 1 {
             label.push_str(&format!(" #{count}"));
         }
-        let group = name.split('-').next().unwrap_or(name).to_owned();
-        Outcome { group, line: step.line, label, difference }
+        let area = name.split('-').next().unwrap_or(name).to_owned();
+        Outcome { area, line: step.line, label, difference }
     };
     Ok(differences.into_iter().map(outcome).collect())
 }

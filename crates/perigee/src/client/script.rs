@@ -1,5 +1,7 @@
 //! Where statements of a text end, as PostgreSQL reads quotes and comments.
 
+use perigee_types::opaque::{self, Opaque};
+
 /// A part of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
@@ -33,11 +35,11 @@ fn blank(text: &str) -> usize {
         let rest = &text[at..];
         let trimmed = rest.trim_start();
         at += rest.len() - trimmed.len();
-        match comment(trimmed) {
-            Some(Some(bytes)) => at += bytes,
-            // One without an end belongs to what is still to come.
-            Some(None) => return text.len(),
-            None => return at,
+        match opaque::comment(trimmed) {
+            Opaque::Bytes(bytes) => at += bytes,
+            // It belongs to what is still to come.
+            Opaque::Open => return text.len(),
+            Opaque::No => return at,
         }
     }
 }
@@ -45,86 +47,17 @@ fn blank(text: &str) -> usize {
 /// The byte of the semicolon that ends the statement which a text begins with.
 fn end(text: &str) -> Option<usize> {
     let mut at = 0;
-    let mut word_before = false;
     while let Some(c) = text[at..].chars().next() {
-        let rest = &text[at..];
         if c == ';' {
             return Some(at);
         }
-        let bytes = match c {
-            '\'' => quoted(rest, '\'', escapes(&text[..at]))?,
-            '"' => quoted(rest, '"', false)?,
-            // As in a$b, which is a name.
-            '$' if !word_before => dollar(rest)?,
-            _ => match comment(rest) {
-                Some(bytes) => bytes?,
-                None => c.len_utf8(),
-            },
+        at += match opaque::at(&text[at..], &text[..at]) {
+            Opaque::No => c.len_utf8(),
+            Opaque::Bytes(bytes) => bytes,
+            Opaque::Open => return None,
         };
-        word_before = c.is_alphanumeric() || c == '_' || c == '$';
-        at += bytes;
     }
     None
-}
-
-/// Whether backslashes escape in the constant behind a text: `E'…'`.
-fn escapes(before: &str) -> bool {
-    let mut back = before.chars().rev();
-    back.next().is_some_and(|c| c.eq_ignore_ascii_case(&'e'))
-        && !back.next().is_some_and(|c| c.is_alphanumeric() || c == '_')
-}
-
-/// Bytes of what stands in quotes; a quote that is doubled is two of them side by side.
-fn quoted(text: &str, quote: char, escapes: bool) -> Option<usize> {
-    let mut chars = text.char_indices().skip(1);
-    while let Some((at, c)) = chars.next() {
-        if c == '\\' && escapes {
-            chars.next();
-        } else if c == quote {
-            return Some(at + 1);
-        }
-    }
-    None
-}
-
-/// Bytes of `$tag$…$tag$`, or of a dollar that begins no constant.
-fn dollar(text: &str) -> Option<usize> {
-    let behind = &text[1..];
-    let tag = behind.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(behind.len());
-    if !behind[tag..].starts_with('$') || behind.starts_with(|c: char| c.is_ascii_digit()) {
-        return Some(1);
-    }
-    let tag = &text[..tag + 2];
-    text[tag.len()..].find(tag).map(|found| tag.len() * 2 + found)
-}
-
-/// Bytes of a comment: `None` where there is none, nothing within where it has no end. Those in `/* */` nest.
-fn comment(text: &str) -> Option<Option<usize>> {
-    if text.starts_with("--") {
-        return Some(text.find('\n').map(|end| end + 1));
-    }
-    if !text.starts_with("/*") {
-        return None;
-    }
-    let (mut at, mut depth) = (0, 0usize);
-    loop {
-        let rest = &text[at..];
-        let (open, close) = (rest.find("/*"), rest.find("*/"));
-        match (open, close) {
-            (Some(open), Some(close)) if open < close => {
-                depth += 1;
-                at += open + 2;
-            }
-            (_, Some(close)) => {
-                depth -= 1;
-                at += close + 2;
-                if depth == 0 {
-                    return Some(Some(at));
-                }
-            }
-            (_, None) => return Some(None),
-        }
-    }
 }
 
 #[cfg(test)]

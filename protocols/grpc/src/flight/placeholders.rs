@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use perigee_types::opaque::{self, Opaque};
+
 /// The text with `$1`, `$2`, … in place of each `?`, and `?` in place of `??`; `None` where there is none, or where parameters have
 /// numbers already.
 pub(crate) fn numbered(sql: &str) -> Option<String> {
@@ -25,79 +27,16 @@ pub(crate) fn numbered(sql: &str) -> Option<String> {
         if c == '$' && rest[1..].starts_with(|c: char| c.is_ascii_digit()) {
             return None;
         }
-        let (whole, behind) = rest.split_at(length(rest, c, &out).unwrap_or(rest.len()));
+        let bytes = match opaque::at(rest, &out) {
+            Opaque::No => c.len_utf8(),
+            Opaque::Bytes(bytes) => bytes,
+            Opaque::Open => rest.len(),
+        };
+        let (whole, behind) = rest.split_at(bytes);
         out.push_str(whole);
         rest = behind;
     }
     (count > 0).then_some(out)
-}
-
-/// Bytes of the constant, name in quotes, comment or character that a text begins with; `None` for one without an end.
-fn length(text: &str, first: char, before: &str) -> Option<usize> {
-    match first {
-        '\'' => quoted(text, '\'', escapes(before)),
-        '"' => quoted(text, '"', false),
-        '-' if text.starts_with("--") => text.find('\n'),
-        '/' if text.starts_with("/*") => comment(text),
-        '$' if !before.ends_with(is_of_name) => dollar(text),
-        c => Some(c.len_utf8()),
-    }
-}
-
-fn is_of_name(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '$')
-}
-
-/// Whether backslashes escape in the constant behind a text: `E'…'`.
-fn escapes(before: &str) -> bool {
-    before.strip_suffix(['e', 'E']).is_some_and(|before| !before.ends_with(is_of_name))
-}
-
-fn quoted(text: &str, quote: char, escapes: bool) -> Option<usize> {
-    let mut chars = text.char_indices().skip(1);
-    while let Some((at, c)) = chars.next() {
-        if c == '\\' && escapes {
-            chars.next();
-        } else if c == quote {
-            // One that is doubled begins the next constant, side by side with this.
-            return Some(at + 1);
-        }
-    }
-    None
-}
-
-/// `$tag$…$tag$`, or a dollar that begins no constant.
-fn dollar(text: &str) -> Option<usize> {
-    let behind = &text[1..];
-    let tag = behind.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(behind.len());
-    if !behind[tag..].starts_with('$') {
-        return Some(1);
-    }
-    let tag = &text[..tag + 2];
-    text[tag.len()..].find(tag).map(|found| tag.len() * 2 + found)
-}
-
-/// `/* … */`, which nests.
-fn comment(text: &str) -> Option<usize> {
-    let (mut at, mut depth) = (0, 0_usize);
-    loop {
-        let rest = &text[at..];
-        let next = rest.find(['/', '*'])?;
-        match &rest.as_bytes()[next..] {
-            [b'/', b'*', ..] => {
-                depth += 1;
-                at += next + 2;
-            }
-            [b'*', b'/', ..] => {
-                depth -= 1;
-                at += next + 2;
-                if depth == 0 {
-                    return Some(at);
-                }
-            }
-            _ => at += next + 1,
-        }
-    }
 }
 
 #[cfg(test)]

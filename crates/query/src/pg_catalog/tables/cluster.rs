@@ -1,10 +1,11 @@
 //! Databases, settings, sessions.
 
-use perigee_types::Value;
 use perigee_types::catalog::READ_ALL_STATS;
 use perigee_types::rights::Rights;
+use perigee_types::{Oid, Value};
 
 use super::roles::acl_of;
+use crate::exec::SessionActivity;
 use crate::pg_catalog::builder::{Rows, bool, int8, oid, text};
 use crate::pg_catalog::scope::Scope;
 
@@ -88,16 +89,25 @@ pub(super) fn prepared_statements(scope: &Scope, rows: &mut Rows) {
     }
 }
 
-/// `pg_stat_activity`. Who is neither the session's role nor a member of it nor of `pg_read_all_stats` sees that it is
-/// there, and not what it does.
-pub(super) fn activity(scope: &Scope, rows: &mut Rows) {
+/// The sessions of all doors: each with the oid of its role and whether all of it may be seen. Who is neither its role nor a
+/// member of it nor of `pg_read_all_stats` sees that it is there, and not what it does.
+fn session_activity(scope: &Scope) -> impl Iterator<Item = (SessionActivity, Option<Oid>, bool)> {
     let facts = scope.session();
     let rights = Rights::of(scope.catalog(), facts.role, facts.tenant);
-    let time = |micros: Option<i64>| micros.map_or(Value::Null, Value::Timestamptz);
-    for session in facts.services.iter().flat_map(|services| services.activity()) {
+    facts.services.iter().flat_map(|services| services.activity()).map(move |session| {
         let role = scope.catalog().role(&session.user).map(|role| role.oid);
         let seen = rights.is(READ_ALL_STATS) || role.is_some_and(|role| rights.is(role));
+        (session, role, seen)
+    })
+}
+
+/// `pg_stat_activity`
+pub(super) fn activity(scope: &Scope, rows: &mut Rows) {
+    for (session, role, seen) in session_activity(scope) {
         let shown = |value: Value| if seen { value } else { Value::Null };
+        let time = |micros: Option<i64>| shown(micros.map_or(Value::Null, Value::Timestamptz));
+        let address = session.peer.map_or(Value::Null, |peer| text(peer.ip().to_canonical().to_string()));
+        let port = session.peer.map_or(Value::Null, |peer| Value::Int4(i32::from(peer.port())));
         let waits =
             if session.state == "active" { (Value::Null, Value::Null) } else { (text("Client"), text("ClientRead")) };
         rows.push([
@@ -107,11 +117,11 @@ pub(super) fn activity(scope: &Scope, rows: &mut Rows) {
             ("usesysid", role.map_or(Value::Null, |role| oid(role.0))),
             ("usename", text(session.user)),
             ("application_name", text(session.application_name)),
-            ("client_addr", shown(session.peer.map_or(Value::Null, |peer| text(peer.ip().to_canonical().to_string())))),
-            ("client_port", shown(session.peer.map_or(Value::Null, |peer| Value::Int4(i32::from(peer.port()))))),
+            ("client_addr", shown(address)),
+            ("client_port", shown(port)),
             ("backend_start", shown(Value::Timestamptz(session.connected_micros))),
-            ("xact_start", shown(time(session.transaction_start_micros))),
-            ("query_start", shown(time(session.query_start_micros))),
+            ("xact_start", time(session.transaction_start_micros)),
+            ("query_start", time(session.query_start_micros)),
             ("state_change", shown(Value::Timestamptz(session.state_change_micros))),
             ("wait_event_type", shown(waits.0)),
             ("wait_event", shown(waits.1)),
@@ -122,25 +132,23 @@ pub(super) fn activity(scope: &Scope, rows: &mut Rows) {
     }
 }
 
-/// `perigee.sessions`: the sessions of all doors; of others' only who, but for members of `pg_read_all_stats`.
+/// `perigee.sessions`
 pub(super) fn sessions(scope: &Scope, rows: &mut Rows) {
-    let facts = scope.session();
-    let rights = Rights::of(scope.catalog(), facts.role, facts.tenant);
-    let time = |micros: Option<i64>| micros.map_or(Value::Null, Value::Timestamptz);
-    for session in facts.services.iter().flat_map(|services| services.activity()) {
-        let role = scope.catalog().role(&session.user).map(|role| role.oid);
-        let seen = rights.is(READ_ALL_STATS) || role.is_some_and(|role| rights.is(role));
+    for (session, _, seen) in session_activity(scope) {
         let shown = |value: Value| if seen { value } else { Value::Null };
+        let time = |micros: Option<i64>| shown(micros.map_or(Value::Null, Value::Timestamptz));
+        let address = session.peer.map_or(Value::Null, |peer| text(peer.ip().to_canonical().to_string()));
+        let port = session.peer.map_or(Value::Null, |peer| Value::Int4(i32::from(peer.port())));
         rows.push([
             ("process_id", Value::Int4(session.process_id)),
             ("role", text(session.user)),
             ("database", text(session.database)),
             ("application_name", text(session.application_name)),
-            ("address", shown(session.peer.map_or(Value::Null, |peer| text(peer.ip().to_canonical().to_string())))),
-            ("port", shown(session.peer.map_or(Value::Null, |peer| Value::Int4(i32::from(peer.port()))))),
+            ("address", shown(address)),
+            ("port", shown(port)),
             ("connected_at", shown(Value::Timestamptz(session.connected_micros))),
-            ("transaction_started_at", shown(time(session.transaction_start_micros))),
-            ("statement_started_at", shown(time(session.query_start_micros))),
+            ("transaction_started_at", time(session.transaction_start_micros)),
+            ("statement_started_at", time(session.query_start_micros)),
             ("state_changed_at", shown(Value::Timestamptz(session.state_change_micros))),
             ("state", shown(text(session.state))),
             ("statement", shown(text(session.query.as_ref()))),
