@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 };
 use perigee_types::{SqlError, SqlState};
 
-use super::function::{is_unknown, type_name};
+use super::function::{is_unknown, is_untyped, type_name};
 use crate::exec::error::from_sql;
 use crate::exec::rewrite::{AS_IT_IS, NEGATE};
 
@@ -145,8 +145,9 @@ impl ScalarUDFImpl for Choice {
         let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
         let ty = common(&types)?;
         // An argument that has the type already says which SQL type it is.
-        let like = args.arg_fields.iter().find(|f| *f.data_type() == ty);
-        let metadata = like.map(|f| f.metadata().clone()).unwrap_or_default();
+        let mut typed = args.arg_fields.iter().zip(args.scalar_arguments).filter(|(_, value)| !is_untyped(**value));
+        let like = typed.find(|(field, _)| *field.data_type() == ty);
+        let metadata = like.map(|(field, _)| field.metadata().clone()).unwrap_or_default();
         Ok(Arc::new(arrow::datatypes::Field::new(self.name(), ty, true).with_metadata(metadata)))
     }
 

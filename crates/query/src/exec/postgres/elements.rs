@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
 use perigee_types::SqlType;
 
 use super::common_type::without_modifier;
-use super::function::is_unknown;
+use super::function::{is_unknown, is_untyped};
 
 /// `array[place]`
 pub(super) const ELEMENT: &str = "array_element";
@@ -96,8 +96,9 @@ impl ScalarUDFImpl for Typed {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let known = args.arg_fields.iter().filter(|field| !is_unknown(field.data_type()));
-        let types: Vec<SqlType> = known.map(|field| SqlType::of_field(field)).collect();
+        let known = args.arg_fields.iter().zip(args.scalar_arguments);
+        let known = known.filter(|(field, constant)| !is_unknown(field.data_type()) && !is_untyped(**constant));
+        let types: Vec<SqlType> = known.map(|(field, _)| SqlType::of_field(field)).collect();
         let field = self.inner.return_field_from_args(args)?;
         let dimensions = SqlType::of_arrow(field.data_type()).map_or(0, |ty| ty.dimensions());
         let ty = self.gives(&types).map(|ty| if dimensions == 0 { ty } else { ty.with_dimensions(dimensions) });

@@ -339,6 +339,12 @@ pub(in crate::exec) fn is_unknown(ty: &DataType) -> bool {
     matches!(ty, DataType::Utf8 | DataType::Null)
 }
 
+/// Whether a constant argument has no type of its own: NULL, or a literal in quotes. Its field has the type that the function
+/// takes it as, without what a field says of an SQL type.
+pub(super) fn is_untyped(constant: Option<&ScalarValue>) -> bool {
+    constant.is_some_and(|value| value.is_null() || matches!(value, ScalarValue::Utf8(_)))
+}
+
 /// Whether a type is an enumerated one.
 pub(in crate::exec) fn is_enum(ty: &DataType) -> bool {
     matches!(ty, DataType::Timestamp(TimeUnit::Second, Some(_)))

@@ -398,9 +398,10 @@ pub(super) fn cast_assigned(
             Some(into) => {
                 changed = true;
                 let from = SqlType::of_field(plan.schema().field(at));
-                let assigned = match behind.get(at).filter(|ty| ty.arrow() != from.arrow()) {
-                    Some(from) => super::assign::assign_analyzed(expr, from, into)?,
-                    None => super::assign::assign(expr, &from, into, at, &plan)?,
+                let assigned = match behind.get(at) {
+                    Some(ty) if ty.arrow() != from.arrow() => super::assign::assign_analyzed(expr, ty, into)?,
+                    Some(ty) if is_form(&from) && !is_form(ty) => super::assign::assign(expr, ty, into, at, &plan)?,
+                    _ => super::assign::assign(expr, &from, into, at, &plan)?,
                 };
                 assigned.alias(column.name)
             }
@@ -411,6 +412,12 @@ pub(super) fn cast_assigned(
         return Ok(plan);
     }
     LogicalPlanBuilder::from(plan).project(expressions).and_then(LogicalPlanBuilder::build).map_err(sql_error)
+}
+
+/// Whether a type, or the type of an array's elements, is what an Arrow type says alone: a choice or an array may be known to
+/// be of jsonb, say, only behind the analysis.
+fn is_form(ty: &SqlType) -> bool {
+    matches!(ty.element(), SqlType::Text | SqlType::Bytea)
 }
 
 /// What a column gets when nothing is given for it, as syntax.

@@ -192,7 +192,7 @@ impl Rewriter<'_> {
             let today = cast::rewrite(Cast::new_from_field(Box::new(today), midnight), self.schema)?;
             call.args.insert(0, today);
         }
-        self.type_enum_elements(&mut call)?;
+        self.type_elements(&mut call)?;
         if call.func.name() == "array_has"
             && let [array, value] = call.args.as_slice()
             && let (Some(SqlType::Array(of)), Some(ty)) = (self.known(array)?, self.known(value)?)
@@ -381,8 +381,9 @@ impl Rewriter<'_> {
         ))
     }
 
-    /// Literals in quotes beside an array of an enumerated type are labels, beside one of addresses addresses.
-    fn type_enum_elements(&self, call: &mut ScalarFunction) -> Result<()> {
+    /// Literals in quotes beside an array of an enumerated type are labels, beside one of addresses addresses. NULL is an
+    /// element where the Arrow type alone does not say of which type.
+    fn type_elements(&self, call: &mut ScalarFunction) -> Result<()> {
         const FUNCTIONS: &[&str] = &[
             "array_append",
             "array_has",
@@ -400,15 +401,20 @@ impl Rewriter<'_> {
         let mut element = None;
         for arg in &call.args {
             if let Some(SqlType::Array(of)) = self.known(arg)?
-                && (is_enum(&of.arrow()) || of.is_kept_as_bytes())
+                && (is_enum(&of.arrow()) || of.is_kept_as_bytes() || has_label(&of))
             {
                 element = Some(*of);
             }
         }
         let Some(element) = element else { return Ok(()) };
+        let reads = is_enum(&element.arrow()) || element.is_kept_as_bytes();
         for arg in &mut call.args {
-            if matches!(arg, Expr::Literal(ScalarValue::Utf8(Some(_)), _)) {
-                *arg = adopt(std::mem::take(arg), &element)?;
+            match arg {
+                Expr::Literal(ScalarValue::Utf8(Some(_)), _) if reads => *arg = adopt(std::mem::take(arg), &element)?,
+                Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(None), _) => {
+                    *arg = cast::literal(ScalarValue::try_from(&element.arrow())?, &element.field("element", true));
+                }
+                _ => {}
             }
         }
         Ok(())
