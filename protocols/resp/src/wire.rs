@@ -22,6 +22,8 @@ pub(crate) const OUTPUT_BYTES_READING: usize = 8 << 20;
 /// Space for input that a read is given: more for those who fill it, so that ten thousand quiet clients hold little.
 const READ_BYTES_MIN: usize = 1 << 10;
 const READ_BYTES_MAX: usize = 64 << 10;
+/// As much is left at least when a read goes into the space that there is.
+const ROOM_BYTES_MIN: usize = READ_BYTES_MIN / 4;
 /// Input that is still read while a command runs, to see the end of a connection.
 const INPUT_BYTES_WAITING: usize = 1 << 20;
 /// Buffers that have grown beyond this are given back.
@@ -51,8 +53,10 @@ pub(crate) struct Wire {
     /// What of it was written.
     written: usize,
     must_flush: bool,
-    /// Space for the next read.
+    /// Space for the next read, where there must be more.
     ahead: usize,
+    /// Bytes of the last read.
+    last_read: usize,
     /// The most that `input` held since it was new.
     input_peak: usize,
     /// The client sends no more.
@@ -68,6 +72,7 @@ impl Wire {
             written: 0,
             must_flush: false,
             ahead: READ_BYTES_MIN,
+            last_read: 0,
             input_peak: 0,
             is_over: false,
         }
@@ -175,11 +180,16 @@ impl Wire {
             self.input = BytesMut::new();
             self.input_peak = 0;
         }
-        self.input.reserve(self.ahead);
+        // Commands that are small come into the space behind those before them: new memory for each would cost more than its parse.
+        let wanted = (self.last_read * 2).clamp(ROOM_BYTES_MIN, self.ahead);
+        if self.input.capacity() - self.input.len() < wanted {
+            self.input.reserve(self.ahead);
+        }
         let room = self.input.capacity() - self.input.len();
         match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input) {
             Poll::Ready(Ok(read)) => {
                 self.is_over |= read == 0;
+                self.last_read = read;
                 self.input_peak = self.input_peak.max(self.input.len());
                 if read == room {
                     self.ahead = (self.ahead * 2).min(READ_BYTES_MAX);
