@@ -256,8 +256,9 @@ impl EntryRun<'_> {
     fn all(&mut self, submitted: Vec<Submitted>) -> Result<(), StorageFault> {
         for Submitted { item, answer } in submitted {
             match item {
-                Item::Unit(unit) => {
-                    let result = self.unit(&unit)?;
+                Item::Unit(mut unit) => {
+                    let replies = std::mem::take(&mut unit.replies);
+                    let result = self.unit(&unit, replies)?;
                     if let Some(answer) = answer {
                         let answered = Answered { answer: result, commands: unit.commands };
                         self.keyspace.finished.lock().push(Finished::Unit(answer, Ok(answered)));
@@ -300,7 +301,7 @@ impl EntryRun<'_> {
             }
         }
         for unit in units().filter(|unit| !unit.commands.is_empty()) {
-            if let Answer::Replies(replies) = self.unit(unit)?
+            if let Answer::Replies(replies) = self.unit(unit, Vec::new())?
                 && let Some(error) = replies.iter().find(|reply| reply.is_error())
             {
                 // It ran over copies of the same objects.
@@ -310,19 +311,26 @@ impl EntryRun<'_> {
         Ok(true)
     }
 
-    fn unit(&mut self, unit: &Unit) -> Result<Answer, StorageFault> {
+    /// Runs a unit; its replies go into `replies`.
+    fn unit(&mut self, unit: &Unit, replies: Vec<Reply>) -> Result<Answer, StorageFault> {
         if !self.watched(unit)? {
             return Ok(Answer::Replies(vec![Reply::NullArray]));
         }
         let mut effects = std::mem::take(&mut self.effects);
-        let answer = self.commands(unit, &mut effects)?;
+        let answer = self.commands(unit, replies, &mut effects)?;
         self.effects = effects;
         Ok(answer)
     }
 
-    fn commands(&mut self, unit: &Unit, effects: &mut Effects) -> Result<Answer, StorageFault> {
+    fn commands(
+        &mut self,
+        unit: &Unit,
+        mut replies: Vec<Reply>,
+        effects: &mut Effects,
+    ) -> Result<Answer, StorageFault> {
         let client = self.own.then_some(unit.client);
-        let mut replies = Vec::with_capacity(unit.commands.len());
+        replies.clear();
+        replies.reserve(unit.commands.len());
         let mut waits = None;
         // A transaction may choose another database on its way.
         let mut db = unit.db;

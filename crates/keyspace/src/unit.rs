@@ -7,11 +7,11 @@ use bytes::Bytes;
 use perigee_types::Oid;
 use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
 
-use crate::Permit;
 use crate::db::Position;
 use crate::effects::Observed;
 use crate::spec::{Flags, Spec};
 use crate::state::DbId;
+use crate::{Permit, Reply};
 
 /// A command with its arguments, the name first.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ pub struct Unit {
     pub observed: Observed,
     /// The commands. Those that only read are not logged.
     pub commands: Vec<Command>,
+    /// Where their replies go, with the memory that it has; not logged.
+    pub replies: Vec<Reply>,
 }
 
 const TRANSACTION: u64 = 1;
@@ -157,6 +159,7 @@ impl Unit {
             permit,
             observed: Observed::empty(),
             commands,
+            replies: Vec::new(),
         })
     }
 }

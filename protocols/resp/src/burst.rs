@@ -18,12 +18,16 @@ const LARGE_READS: usize = 2;
 const LARGE_READS_MAX: usize = 4;
 /// Bytes of their arguments, about.
 const BYTES_MAX: usize = 256 << 10;
+/// Vectors with room for so many commands are used again; those of longer bursts would be a quiet connection's for ever.
+const COMMANDS_KEPT: usize = 32;
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Burst {
     commands: Vec<Command>,
     entries: Vec<&'static Entry>,
+    /// For the replies; empty.
+    replies: Vec<Reply>,
     bytes: usize,
     /// Commands that read and whose replies may be large.
     large_reads: usize,
@@ -75,7 +79,7 @@ impl Session {
         if self.burst.commands.is_empty() {
             return Ok(());
         }
-        let Burst { commands, mut entries, writes, waits, .. } = std::mem::take(&mut self.burst);
+        let Burst { mut commands, mut entries, mut replies, writes, waits, .. } = std::mem::take(&mut self.burst);
         if self.shared.monitors.is_any() {
             for (command, entry) in commands.iter().zip(&entries) {
                 self.monitor(&command.args, entry);
@@ -84,42 +88,45 @@ impl Session {
         self.track(&commands);
         if writes {
             let began = Instant::now();
-            let unit = self.unit(commands);
+            let unit = Unit { replies, ..self.unit(commands) };
             if waits {
                 self.show();
                 if let Some(last) = entries.last() {
                     self.client.view.lock().runs(last.spec.name);
                 }
             }
-            let (replies, commands) = self.submit(unit, waits, entries.len()).await?;
-            self.answer(replies, &entries, commands.iter().map(|command| command.args.as_slice()), began).await?;
+            (replies, commands) = self.submit(unit, waits, entries.len()).await?;
+            let args = commands.iter().map(|command| command.args.as_slice());
+            self.answer(&mut replies, &entries, args, began).await?;
         } else {
             if let Some(error) = self.catch_up().await? {
-                let replies = vec![error; commands.len()];
+                replies.resize(commands.len(), error);
                 let args = commands.iter().map(|command| command.args.as_slice());
-                return self.answer(replies, &entries, args, Instant::now()).await;
+                return self.answer(&mut replies, &entries, args, Instant::now()).await;
             }
             // Some at a time: their replies may be large, and a client may ask faster than it reads.
             let mut from = 0;
             while let Some(rest) = commands.get(from..).filter(|rest| !rest.is_empty()) {
                 let began = Instant::now();
-                let replies = self.read(&rest[..turn(rest)]);
+                let mut replies = self.read(&rest[..turn(rest)]);
                 let count = replies.len().max(1);
                 let args = rest[..count].iter().map(|command| command.args.as_slice());
-                self.answer(replies, &entries[from..from + count], args, began).await?;
+                self.answer(&mut replies, &entries[from..from + count], args, began).await?;
                 from += count;
             }
         }
-        // The vectors are used again.
-        entries.clear();
-        self.burst.entries = entries;
+        if entries.capacity().max(commands.capacity()).max(replies.capacity()) <= COMMANDS_KEPT {
+            entries.clear();
+            commands.clear();
+            (self.burst.entries, self.burst.commands, self.burst.replies) = (entries, commands, replies);
+        }
         Ok(())
     }
 
-    /// Writes replies, no faster than the client takes them, and counts their commands.
+    /// Writes replies, no faster than the client takes them, and counts their commands; leaves none.
     async fn answer<'a>(
         &mut self,
-        replies: Vec<Reply>,
+        replies: &mut Vec<Reply>,
         entries: &[&'static Entry],
         mut args: impl Iterator<Item = &'a [Bytes]>,
         began: Instant,
@@ -127,7 +134,7 @@ impl Session {
         let ended = Instant::now();
         let took = (ended - began) / u32::try_from(entries.len()).unwrap_or(1).max(1);
         // One that is written is of no more use: those behind it may wait for the client for long.
-        for (number, reply) in replies.into_iter().enumerate() {
+        for (number, reply) in replies.drain(..).enumerate() {
             self.write(&reply);
             if let Some(entry) = entries.get(number) {
                 // Those of commands that were refused have gone.
