@@ -163,7 +163,7 @@ impl Consensus {
     }
 
     /// Runs a task on the threads of core and apply, for who feeds them: neither waits to be woken by the other. It must not
-    /// block for long, as nothing is committed meanwhile.
+    /// block for long, as nothing is committed meanwhile, and has no sockets: where the node is alone nobody there looks at them.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.inner.handle.spawn(task);
     }

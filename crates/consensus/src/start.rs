@@ -76,15 +76,17 @@ pub(crate) async fn start(
 
     let threads = match options.threads {
         0 => None,
-        workers => Some(
-            tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(workers)
-                .thread_name("consensus")
-                .thread_stack_size(perigee_runtime::STACK_BYTES)
-                .enable_all()
-                .build()
-                .map_err(ConsensusError::Threads)?,
-        ),
+        workers => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(workers).thread_name("consensus").thread_stack_size(perigee_runtime::STACK_BYTES);
+            builder.enable_time();
+            // A node that is alone has no sockets here: without them a turn of its tasks asks the system nothing, and who wakes a
+            // thread wakes it and not its look at them.
+            if cluster.is_some() {
+                builder.enable_io();
+            }
+            Some(builder.build().map_err(ConsensusError::Threads)?)
+        }
     };
     let handle = threads.as_ref().map_or_else(Handle::current, |threads| threads.handle().clone());
     let queue = spawn_writer(&options, &runtime, &shared, Arc::clone(&meta));
