@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use tokio::sync::mpsc;
 
+use crate::line::Line;
 use crate::payload::{self, GONE, Header, Item, PART, SWEEP, UNITS, WHOLE};
-use crate::service::{Keyspace, Line, Proposer, SubmitError, Submitted};
+use crate::service::{Keyspace, Proposer, SubmitError, Submitted};
 
 /// Turns of other tasks that the line waits for as long as each brings more: clients that were just answered come back, and
 /// an entry costs as much as dozens of its commands. Where nobody comes it is one turn.
@@ -27,9 +27,8 @@ const SWEEP_AGAIN: Duration = Duration::from_millis(100);
 const SWEEP_KEYS: usize = 20_000;
 
 impl Keyspace {
-    /// Takes what doors submit to the log, until the keyspace is dropped.
-    pub async fn run(self: Arc<Self>, line: Line, proposer: Arc<dyn Proposer>) {
-        let mut line = line.0;
+    /// Takes what doors submit to the log, until it is dropped.
+    pub async fn run(self: Arc<Self>, mut line: Line, proposer: Arc<dyn Proposer>) {
         let mut on_their_way: FuturesUnordered<BoxFuture<'static, (u64, Result<(), SubmitError>)>> =
             FuturesUnordered::new();
         let mut number = 0_u64;
@@ -45,10 +44,7 @@ impl Keyspace {
                     sweeping = sweeping.filter(|sweep| *sweep != number);
                     self.ended(number, result);
                 }
-                count = line.recv_many(&mut gathered, GATHERED_ITEMS), if free => {
-                    if count == 0 {
-                        return;
-                    }
+                _ = line.wait(&mut gathered, GATHERED_ITEMS), if free => {
                     gather(&mut line, &mut gathered).await;
                     proposer.relieved().await;
                     for batch in divide(std::mem::take(&mut gathered)) {
@@ -152,16 +148,10 @@ impl Keyspace {
 }
 
 /// Lets those run who may have more for this entry.
-async fn gather(line: &mut mpsc::UnboundedReceiver<Submitted>, gathered: &mut Vec<Submitted>) {
+async fn gather(line: &mut Line, gathered: &mut Vec<Submitted>) {
     for _ in 0..TURNS_MAX {
-        let before = gathered.len();
         tokio::task::yield_now().await;
-        while gathered.len() < GATHERED_ITEMS
-            && let Ok(submitted) = line.try_recv()
-        {
-            gathered.push(submitted);
-        }
-        if gathered.len() == before {
+        if line.take(gathered, GATHERED_ITEMS) == 0 {
             return;
         }
     }

@@ -18,10 +18,11 @@ use parking_lot::{Mutex, RwLock};
 use perigee_runtime::{Clock, Passing};
 use perigee_storage::budget::{Guard, MemoryBudget, OutOfMemory, Pool};
 use rustc_hash::FxHashMap;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::db::Position;
 use crate::error::Block;
+use crate::line::{Closed, First, Line, Queue};
 use crate::payload::Item;
 use crate::room::REPLIES_BYTES_MAX;
 use crate::state::{DbId, State};
@@ -121,7 +122,7 @@ pub struct Keyspace {
     pub(crate) passing: Passing,
     /// Tells this process's entries from others'.
     pub(crate) origin: u64,
-    line: mpsc::UnboundedSender<Submitted>,
+    line: Arc<Queue>,
     room: Semaphore,
     /// Units of entries on their way, by number.
     pub(crate) on_their_way: Mutex<FxHashMap<u64, Vec<Submitted>>>,
@@ -146,14 +147,11 @@ pub(crate) enum Finished {
     Waiter(oneshot::Sender<Result<Reply, SubmitError>>, Result<Reply, SubmitError>),
 }
 
-/// The end of the line that the proposer task takes from.
-pub struct Line(pub(crate) mpsc::UnboundedReceiver<Submitted>);
-
 impl Keyspace {
     /// An empty keyspace; give the [`Line`] to [`Keyspace::run`].
     #[must_use]
     pub fn new(state: State, load: Box<dyn Load + Send + Sync>, clock: Arc<dyn Clock>) -> (Arc<Self>, Line) {
-        let (line, rest) = mpsc::unbounded_channel();
+        let (line, rest) = Line::new();
         let keyspace = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             state: RwLock::new(state),
@@ -171,7 +169,7 @@ impl Keyspace {
             listener: RwLock::default(),
             counted: Mutex::default(),
         });
-        (keyspace, Line(rest))
+        (keyspace, rest)
     }
 
     /// Counts its bytes in the node's budget from now on.
@@ -318,7 +316,12 @@ impl Keyspace {
         };
         let _growing = self.grow(&unit)?;
         let (answer, answered) = oneshot::channel();
-        self.put(Submitted { item: Item::Unit(unit), answer: Some(answer) })?;
+        let first = self.put(Submitted { item: Item::Unit(unit), answer: Some(answer) })?;
+        if first.is_some() {
+            // Those that were read together with this one put theirs.
+            tokio::task::yield_now().await;
+        }
+        drop(first);
         let Answered { answer, commands } = answered.await.unwrap_or(Err(SubmitError::Unknown))?;
         Ok(match answer {
             Answer::Replies(replies) => Started::Replies(replies, commands),
@@ -357,9 +360,10 @@ impl Keyspace {
         }
     }
 
-    fn put(&self, submitted: Submitted) -> Result<(), SubmitError> {
-        let closed = |_| SubmitError::Refused("ERR the node is stopping".to_owned());
-        self.line.send(submitted).map_err(closed)
+    /// Puts something into the line. The proposer is woken when what this gives drops.
+    fn put(&self, submitted: Submitted) -> Result<Option<First<'_>>, SubmitError> {
+        let closed = |Closed| SubmitError::Refused("ERR the node is stopping".to_owned());
+        self.line.put(submitted).map_err(closed)
     }
 }
 
@@ -397,7 +401,7 @@ impl Waiting {
                 served = &mut self.served => reply = Some(served.unwrap_or_else(unknown)),
                 () = keyspace.clock.sleep(Duration::from_millis(self.timeout_ms)) => {
                     // It may be served before the log knows that its time is over.
-                    keyspace.put(Submitted { item: Item::Unblock(self.at), answer: None })?;
+                    drop(keyspace.put(Submitted { item: Item::Unblock(self.at), answer: None })?);
                 }
             }
         }
