@@ -166,23 +166,6 @@ impl Keyspace {
         }
     }
 
-    /// Answers the clients of all entries applied so far; the end of a batch.
-    pub fn publish(&self) {
-        for finished in std::mem::take(&mut *self.finished.lock()) {
-            // A client that has gone is no error; but it must not wait on for what others could have.
-            match finished {
-                Finished::Unit(answer, result) => {
-                    if let Err(Ok(Answered { answer: Answer::Waits { at, .. }, .. })) = answer.send(result) {
-                        self.end_wait(at);
-                    }
-                }
-                Finished::Waiter(answer, result) => drop(answer.send(result)),
-            }
-        }
-        // Now that nobody waits for it.
-        crate::script::clean_spent();
-    }
-
     /// Tells the clients of an entry of this process that it had no effect.
     fn refuse_own(&self, own: bool, number: u64) {
         let waiting = if own { self.on_their_way.lock().remove(&number) } else { None };
@@ -254,6 +237,7 @@ struct EntryRun<'a> {
 
 impl EntryRun<'_> {
     fn all(&mut self, submitted: Vec<Submitted>) -> Result<(), StorageFault> {
+        self.keyspace.finished.lock().reserve(submitted.len());
         for Submitted { item, answer } in submitted {
             match item {
                 Item::Unit(mut unit) => {

@@ -14,6 +14,7 @@
 //!
 //! Knows no wire: replies are values, which `protocols/resp` writes as RESP2 or RESP3.
 
+mod answers;
 mod apply;
 pub mod args;
 pub mod command;

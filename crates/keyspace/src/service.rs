@@ -20,6 +20,7 @@ use perigee_storage::budget::{Guard, MemoryBudget, OutOfMemory, Pool};
 use rustc_hash::FxHashMap;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::answers::Answers;
 use crate::db::Position;
 use crate::error::Block;
 use crate::line::{Closed, First, Line, Queue};
@@ -131,6 +132,8 @@ pub struct Keyspace {
     pub(crate) unended: Mutex<Vec<Position>>,
     /// Answers that go out when the batch is published.
     pub(crate) finished: Mutex<Vec<Finished>>,
+    /// Those that did, on their way to a door.
+    pub(crate) answers: Answers,
     pub(crate) listener: RwLock<Option<Arc<dyn Listener>>>,
     counted: Mutex<Option<Counted>>,
 }
@@ -166,6 +169,7 @@ impl Keyspace {
             local_waiters: Mutex::default(),
             unended: Mutex::default(),
             finished: Mutex::default(),
+            answers: Answers::default(),
             listener: RwLock::default(),
             counted: Mutex::default(),
         });

@@ -95,6 +95,8 @@ impl RespServer {
 
     async fn run(self: Arc<Self>, listener: TcpListener, tls: Option<ServerTls>, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
+        let mut answers = JoinSet::new();
+        answers.spawn(Arc::clone(&self.shared.keyspace).hand_out());
         let mut tick = tokio::time::interval(TICK);
         let mut last = (0, tokio::time::Instant::now());
         loop {
@@ -141,6 +143,7 @@ impl RespServer {
             tracing::warn!(connections = tasks.len(), "Redis connections did not end in time");
             tasks.shutdown().await;
         }
+        answers.shutdown().await;
         self.close();
     }
 
