@@ -21,7 +21,6 @@ const FIXED: &[(&str, &str)] = &[
     ("pg_am", include_str!("data/pg_am.tsv")),
     ("pg_cast", include_str!("data/pg_cast.tsv")),
     ("pg_collation", include_str!("data/pg_collation.tsv")),
-    ("pg_description", include_str!("data/pg_description.tsv")),
     ("pg_language", include_str!("data/pg_language.tsv")),
     ("pg_opclass", include_str!("data/pg_opclass.tsv")),
     ("pg_operator", include_str!("data/pg_operator.tsv")),

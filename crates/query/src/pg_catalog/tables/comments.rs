@@ -1,21 +1,16 @@
-//! `pg_description`.
+//! `pg_description`. Built-in functions, operators, types and languages carry no comments.
 
+use perigee_types::Value;
 use perigee_types::catalog::EXTENSIONS;
-use perigee_types::{Row, Value};
 
 use super::constraints::constraints_of;
 use crate::pg_catalog::builder::{Rows, oid, text};
-use crate::pg_catalog::definition;
 use crate::pg_catalog::scope::{Relation, Scope};
 
 /// Oid of `pg_class` as the class of an object.
 const PG_CLASS: u32 = 1259;
 /// Oid of `pg_proc` as the class of an object.
 const PG_PROC: u32 = 1255;
-/// Oid of `pg_operator` as the class of an object.
-const PG_OPERATOR: u32 = 2617;
-/// Oid of `pg_language` as the class of an object.
-const PG_LANGUAGE: u32 = 2612;
 /// Oid of `pg_extension` as the class of an object.
 const PG_EXTENSION: u32 = 3079;
 /// Oid of `pg_type` as the class of an object.
@@ -25,28 +20,9 @@ const PG_CONSTRAINT: u32 = 2606;
 /// Oid of `pg_namespace` as the class of an object.
 const PG_NAMESPACE: u32 = 2615;
 
-/// Comments on what is built in: class, oid, text.
-const BUILT_IN: &[(u32, u32, &str)] = &[
-    (PG_LANGUAGE, 12, "built-in functions"),
-    (PG_LANGUAGE, 13, "dynamically-loaded C functions"),
-    (PG_LANGUAGE, 14, "SQL-language functions"),
-    (PG_LANGUAGE, 13_563, "PL/pgSQL procedural language"),
-];
-
 /// The comment on an object of a class, other than a relation, by the class's name.
 pub(in crate::pg_catalog) fn of_object(scope: &Scope, class: &str, object: u32) -> Option<String> {
-    let built_in = |class: u32| {
-        let found = BUILT_IN.iter().find(|(of, oid, _)| (*of, *oid) == (class, object));
-        found.map(|(_, _, comment)| (*comment).to_owned())
-    };
-    let fixed = |class: u32| {
-        let rows = definition::find("pg_catalog", "pg_description")?.fixed_rows();
-        let is_it = |row: &&Row| row.starts_with(&[Value::Oid(object), Value::Oid(class)]);
-        rows.iter().find(is_it)?.last()?.as_str().map(str::to_owned)
-    };
     match class {
-        "pg_language" => built_in(PG_LANGUAGE),
-        "pg_operator" => fixed(PG_OPERATOR),
         "pg_namespace" => scope
             .schemas()
             .find(|schema| schema.oid.0 == object)
@@ -54,10 +30,9 @@ pub(in crate::pg_catalog) fn of_object(scope: &Scope, class: &str, object: u32) 
         "pg_extension" => {
             EXTENSIONS.iter().find(|extension| extension.oid == object).map(|extension| extension.comment.to_owned())
         }
-        "pg_proc" => match scope.functions().find(|function| function.oid.0 == object) {
-            Some(function) => function.comment.clone(),
-            None => fixed(PG_PROC),
-        },
+        "pg_proc" => {
+            scope.functions().find(|function| function.oid.0 == object).and_then(|function| function.comment.clone())
+        }
         "pg_type" => scope.user_types().find(|ty| ty.oid.0 == object).and_then(|ty| ty.comment.clone()),
         _ => None,
     }
@@ -77,9 +52,6 @@ pub(super) fn fill(scope: &Scope, rows: &mut Rows) {
         if let Some(comment) = schema.described() {
             push(PG_NAMESPACE, schema.oid.0, 0, comment);
         }
-    }
-    for (class, object, comment) in BUILT_IN {
-        push(*class, *object, 0, comment);
     }
     for extension in EXTENSIONS {
         push(PG_EXTENSION, extension.oid, 0, extension.comment);
