@@ -6,8 +6,8 @@ use perigee_plan::ddl::{AlterTable, ColumnDefinition, ColumnType, InheritedColum
 use perigee_types::catalog::{Catalog, CatalogChange, Column, ColumnDefault, Index, Object, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, Value};
 
-use super::Oids;
 use super::create::new_key;
+use super::{Oids, names};
 use crate::family::key_columns;
 use crate::session::Session;
 
@@ -258,6 +258,7 @@ impl Session {
             AlterTable::AddForeignKey(key) => self.add_foreign_key(table, key).await,
             AlterTable::ValidateConstraint { name } => self.validate_constraint(table, name).await,
             AlterTable::RenameColumn { from, to } => {
+                names::check_column(to)?;
                 if table.column_position(to).is_some() {
                     return Err(SqlError::new(
                         SqlState::DuplicateColumn,
@@ -443,6 +444,7 @@ impl Session {
         definition: &ColumnDefinition,
         if_not_exists: bool,
     ) -> SqlResult<()> {
+        names::check_column(&definition.name)?;
         if table.column_position(&definition.name).is_some() {
             let text = format!("column \"{}\" of relation \"{}\" already exists", definition.name, table.name);
             if !if_not_exists {

@@ -102,6 +102,7 @@ impl Session {
         };
         let mut others = Vec::new();
         for definition in columns {
+            names::check_column(&definition.name)?;
             if table.column_position(&definition.name).is_some() {
                 return Err(SqlError::new(
                     SqlState::DuplicateColumn,

@@ -1,12 +1,29 @@
-//! Names that PostgreSQL makes for what has none.
+//! Names that PostgreSQL makes for what has none, and those that no column may have.
 
 use std::collections::HashSet;
 
-use perigee_types::Oid;
 use perigee_types::catalog::{Catalog, Object, Table};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 
 /// Bytes of an identifier.
 const NAME_BYTES_MAX: usize = 63;
+
+/// Names that stand for what each row has besides its columns.
+const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"];
+
+/// Refuses names of system columns.
+///
+/// # Errors
+/// `42701`
+pub(super) fn check_column(name: &str) -> SqlResult<()> {
+    match SYSTEM_COLUMNS.contains(&name) {
+        true => Err(SqlError::new(
+            SqlState::DuplicateColumn,
+            format!("column name \"{name}\" conflicts with a system column name"),
+        )),
+        false => Ok(()),
+    }
+}
 
 /// `first_second_label`, shortened to fit and numbered until it is free in the schema.
 pub(super) fn choose(

@@ -57,12 +57,13 @@ pub mod view;
 pub use error::{from_sql, sql_error};
 pub(crate) use pending::pending_filter;
 pub use planning::{
-    ONLY_MARK, Planning, PlanningOptions, RESTRICTED, TABLE_OID_MARK, ViewPlanner, optimize, types_behind_analysis,
+    ONLY_MARK, Planning, PlanningOptions, RESTRICTED, TABLE_OID_MARK, TID_MARK, ViewPlanner, optimize,
+    types_behind_analysis,
 };
 pub(crate) use postgres::{
     ALL, ANY, BIT_NOT, BOUND_LEFT_OUT, BUCKETS, DOMAIN_VALUE, JSON_ROW, ORDINALITY, PLACES, RECORD, RECORD_SET, ROW,
-    SLICE, SUBSCRIPTED, UNNEST, VARIADIC, VECTOR_SUBSCRIPTS, WITH_TIES, common_of, each_named, is_oid, object_named,
-    parameter_types, plain_object, plain_object_named, record_columns, without_modifier,
+    ROW_TID, SLICE, SUBSCRIPTED, UNNEST, VARIADIC, VECTOR_SUBSCRIPTS, WITH_TIES, common_of, each_named, is_oid,
+    object_named, parameter_types, plain_object, plain_object_named, record_columns, without_modifier,
 };
 pub use rewrite::rewrite_expression;
 pub use runtime::{QueryOptions, QueryRuntime};

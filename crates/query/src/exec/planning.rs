@@ -71,6 +71,8 @@ pub struct PlanningOptions<'a> {
 pub const ONLY_MARK: &str = "\u{1}only";
 /// Behind a table's name: its scan ends with [`perigee_plan::relational::TABLE_OID_COLUMN`].
 pub const TABLE_OID_MARK: &str = "\u{1}oid";
+/// Behind a table's name and the marks above: its scan has the hidden column that `ctid` is made of.
+pub const TID_MARK: &str = "\u{1}tid";
 
 /// A [`ContextProvider`] over a catalog. Serves one statement.
 pub struct Planning<'a> {
@@ -170,10 +172,11 @@ impl<'a> Planning<'a> {
             Some((name, of)) => (name, Some(of)),
             None => (name, None),
         };
+        let (name, tid) = name.strip_suffix(TID_MARK).map_or((name, false), |name| (name, true));
         let (name, shape) = match (name.strip_suffix(ONLY_MARK), name.strip_suffix(TABLE_OID_MARK)) {
-            (Some(name), _) => (name, Shape { only: true, ..Shape::default() }),
-            (None, Some(name)) => (name, Shape { oid: true, ..Shape::default() }),
-            (None, None) => (name, Shape::default()),
+            (Some(name), _) => (name, Shape { only: true, tid, ..Shape::default() }),
+            (None, Some(name)) => (name, Shape { oid: true, tid, ..Shape::default() }),
+            (None, None) => (name, Shape { tid, ..Shape::default() }),
         };
         match catalog.relation(schema.oid, name) {
             Some(Object::Table(table)) => {
@@ -264,7 +267,7 @@ pub(super) fn optimize_plan(plan: &LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn undefined_table(name: &TableReference) -> SqlError {
-    let name = name.to_string().replace(ONLY_MARK, "").replace(TABLE_OID_MARK, "");
+    let name = name.to_string().replace(ONLY_MARK, "").replace(TABLE_OID_MARK, "").replace(TID_MARK, "");
     SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
 }
 

@@ -8,7 +8,9 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Arr
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::collect_columns;
 use parking_lot::Mutex;
+use perigee_plan::relational::VID_COLUMN;
 use perigee_storage::arrow_value::rows_to_batch;
 use perigee_types::catalog::Table;
 use perigee_types::{Row, TableId};
@@ -139,6 +141,10 @@ impl ScanRead {
     ) -> Option<bool> {
         let live = &self.table.columns;
         if rows.iter().any(|row| row.len() != live.len()) {
+            return None;
+        }
+        // Which versions these rows are is not known here.
+        if filters.iter().flat_map(collect_columns).any(|column| column.name() == VID_COLUMN) {
             return None;
         }
         let fields: Vec<_> = live.iter().map(|c| (c.number, &c.ty, c.name.as_str())).collect();

@@ -25,11 +25,18 @@ pub struct Shape {
     pub only: bool,
     /// The schema ends with [`VID_COLUMN`], behind which only the next may stand.
     pub vid: bool,
+    /// As well, where rows are only read: `ctid` is made of it.
+    pub tid: bool,
     /// The schema ends with [`TABLE_OID_COLUMN`].
     pub oid: bool,
 }
 
 impl Shape {
+    /// Whether the schema has [`VID_COLUMN`].
+    pub(super) fn has_vid(self) -> bool {
+        self.vid || self.tid
+    }
+
     /// The columns of the table that the schema begins with: who writes rows needs the hidden ones too.
     pub(super) fn columns(self, table: &Table) -> &[Column] {
         if self.vid { &table.columns } else { table.visible_columns() }
@@ -103,7 +110,7 @@ impl CatalogTable {
     pub(super) fn new(table: Arc<Table>, unique: &[Arc<Index>], shape: Shape) -> Self {
         let mut fields: Vec<Field> =
             shape.columns(&table).iter().map(|c| c.ty.field(c.name.clone(), !c.not_null)).collect();
-        if shape.vid {
+        if shape.has_vid() {
             fields.push(Field::new(VID_COLUMN, DataType::UInt64, false));
         }
         if shape.oid {

@@ -1,5 +1,5 @@
-//! Types whose values are kept as bytes in a code of their own: bit strings, points and their like, `pg_lsn`, and the types of
-//! the extensions hstore and ltree.
+//! Types whose values are kept as bytes in a code of their own: bit strings, points and their like, `pg_lsn`, `tid`, and the types
+//! of the extensions hstore and ltree.
 //!
 //! Where a type has an order the bytes have it too, and equal values are equal bytes.
 
@@ -11,6 +11,7 @@ pub mod ltree;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{SqlError, SqlResult, SqlState};
+use crate::ids::Vid;
 use crate::text::{OutputSettings, invalid_syntax};
 
 pub use bits::Bits;
@@ -35,6 +36,8 @@ pub enum CodedType {
     Lquery,
     /// ltxtquery: words that a path has
     Ltxtquery,
+    /// tid: the place of a row version, its block in 4 bytes and its number there in 2
+    Tid,
 }
 
 /// The version of the binary formats of ltree's types.
@@ -42,7 +45,7 @@ const LTREE_VERSION: u8 = 1;
 
 impl CodedType {
     /// All of them, without modifiers.
-    pub const ALL: [CodedType; 14] = [
+    pub const ALL: [CodedType; 15] = [
         CodedType::Bit(None),
         CodedType::VarBit(None),
         CodedType::Lsn,
@@ -57,6 +60,7 @@ impl CodedType {
         CodedType::Ltree,
         CodedType::Lquery,
         CodedType::Ltxtquery,
+        CodedType::Tid,
     ];
 
     /// `typname`
@@ -71,6 +75,7 @@ impl CodedType {
             CodedType::Ltree => "ltree",
             CodedType::Lquery => "lquery",
             CodedType::Ltxtquery => "ltxtquery",
+            CodedType::Tid => "tid",
         }
     }
 
@@ -104,6 +109,7 @@ impl CodedType {
             CodedType::Ltree => (16_172, 16_173),
             CodedType::Lquery => (16_174, 16_175),
             CodedType::Ltxtquery => (16_176, 16_177),
+            CodedType::Tid => (27, 1010),
         }
     }
 
@@ -112,6 +118,7 @@ impl CodedType {
     pub fn type_length(self) -> i16 {
         match self {
             CodedType::Lsn => 8,
+            CodedType::Tid => 6,
             CodedType::Shape(of) => of.type_length(),
             _ => -1,
         }
@@ -162,6 +169,7 @@ impl CodedType {
             CodedType::Ltree => ltree::parse(text),
             CodedType::Lquery => ltree::LevelQuery::parse(text).map(|_| text.trim_ascii().as_bytes().to_vec()),
             CodedType::Ltxtquery => ltree::WordQuery::parse(text).map(|query| query.to_string().into_bytes()),
+            CodedType::Tid => parse_tid(text).map(|(block, number)| tid_at(block, number)),
         }
     }
 
@@ -203,6 +211,11 @@ impl CodedType {
             CodedType::Hstore => hstore::format(kept),
             CodedType::Ltree => ltree::format(kept),
             CodedType::Lquery | CodedType::Ltxtquery => String::from_utf8_lossy(kept).into_owned(),
+            CodedType::Tid => {
+                let (block, number) = kept.split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
+                let number = number.try_into().map_or(0, u16::from_be_bytes);
+                format!("({},{number})", u32::from_be_bytes(*block))
+            }
         }
     }
 
@@ -211,7 +224,7 @@ impl CodedType {
     pub fn to_wire(self, kept: &[u8]) -> Vec<u8> {
         match self {
             CodedType::Bit(_) | CodedType::VarBit(_) => Bits::decode(kept).to_wire(),
-            CodedType::Lsn | CodedType::Shape(_) | CodedType::Hstore => kept.to_vec(),
+            CodedType::Lsn | CodedType::Tid | CodedType::Shape(_) | CodedType::Hstore => kept.to_vec(),
             CodedType::Ltree => [&[LTREE_VERSION], ltree::format(kept).as_bytes()].concat(),
             CodedType::Lquery | CodedType::Ltxtquery => [&[LTREE_VERSION], kept].concat(),
         }
@@ -228,7 +241,8 @@ impl CodedType {
                 self.fit(bits.encode(), false)
             }
             CodedType::Lsn if wire.len() == 8 => Ok(wire.to_vec()),
-            CodedType::Lsn => Err(bad_binary(self)),
+            CodedType::Tid if wire.len() == 6 => Ok(wire.to_vec()),
+            CodedType::Lsn | CodedType::Tid => Err(bad_binary(self)),
             CodedType::Shape(of) => of.read_wire(wire).ok_or_else(|| bad_binary(self)),
             CodedType::Hstore => hstore::from_wire(wire),
             CodedType::Ltree | CodedType::Lquery | CodedType::Ltxtquery => match wire {
@@ -254,6 +268,33 @@ fn parse_lsn(text: &str) -> SqlResult<u64> {
     halves.map(|(high, low)| high << 32 | low).ok_or_else(|| invalid_syntax("pg_lsn", text))
 }
 
+/// `(block,number)`, each in digits.
+fn parse_tid(text: &str) -> SqlResult<(u32, u16)> {
+    let inner = text.trim_ascii().strip_prefix('(').and_then(|text| text.strip_suffix(')'));
+    let halves = inner.and_then(|text| text.split_once(','));
+    let halves =
+        halves.and_then(|(block, number)| Some((block.trim_ascii().parse().ok()?, number.trim_ascii().parse().ok()?)));
+    halves.ok_or_else(|| invalid_syntax("tid", text))
+}
+
+fn tid_at(block: u32, number: u16) -> Vec<u8> {
+    [&block.to_be_bytes()[..], &number.to_be_bytes()].concat()
+}
+
+/// The place, as bytes that are kept, that stands for the version of a row with this number: one each, in the same order, the numbers
+/// within a block from 1 on as in PostgreSQL. Rows of an open transaction stand behind all others.
+#[must_use]
+pub fn tid_of(vid: Vid) -> Vec<u8> {
+    const BLOCKS: u32 = 1 << 31;
+    let in_block = u64::from(u16::MAX);
+    let (first, place) = match vid.0.checked_sub(Vid::LOCAL_FIRST.0) {
+        Some(local) => (BLOCKS, local),
+        None => (0, vid.0),
+    };
+    let block = u32::try_from(place / in_block).map_or(BLOCKS - 1, |block| block.min(BLOCKS - 1));
+    tid_at(first + block, u16::try_from(place % in_block + 1).unwrap_or(u16::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,6 +313,19 @@ mod tests {
         assert_eq!(state("G/0"), "22P02");
         assert_eq!(state("123456789/0"), "22P02");
         assert!(CodedType::Lsn.parse("1/0").unwrap() > CodedType::Lsn.parse("0/FFFFFFFF").unwrap());
+    }
+
+    #[test]
+    fn places_of_rows() {
+        assert_eq!(there_and_back(CodedType::Tid, " ( 7, 12 ) "), "(7,12)");
+        assert_eq!(there_and_back(CodedType::Tid, "(4294967295,65535)"), "(4294967295,65535)");
+        for text in ["", "(1)", "1,2", "(1,2", "(-1,2)", "(1,65536)", "(4294967296,1)"] {
+            assert_eq!(CodedType::Tid.parse(text).unwrap_err().state().code(), "22P02", "{text}");
+        }
+        let shown = |vid: u64| CodedType::Tid.format(&tid_of(Vid(vid)), &OutputSettings::DEFAULT);
+        assert_eq!([shown(0), shown(1), shown(65_534), shown(65_535)], ["(0,1)", "(0,2)", "(0,65535)", "(1,1)"]);
+        assert!(tid_of(Vid(65_534)) < tid_of(Vid(65_535)));
+        assert_eq!(shown(Vid::LOCAL_FIRST.0 + 1), "(2147483648,2)");
     }
 
     #[test]

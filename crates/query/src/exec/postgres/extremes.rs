@@ -14,7 +14,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
-use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
+use perigee_types::{CodedType, SqlError, SqlResult, SqlState, SqlType};
 
 /// The aggregate of that name over floats; `None` for every other name.
 pub(super) fn of_floats(name: &str) -> Option<Arc<AggregateUDF>> {
@@ -45,7 +45,7 @@ pub(super) fn of_type(name: &str, ty: &SqlType) -> SqlResult<Option<Arc<Aggregat
                 "No function matches the given name and argument types. You might need to add explicit type casts.",
             ))
         }
-        SqlType::Array(_) | SqlType::Char(_) => {
+        SqlType::Array(_) | SqlType::Char(_) | SqlType::Coded(CodedType::Lsn | CodedType::Tid) => {
             let signature = Signature::any(1, Volatility::Immutable);
             Ok(Some(Arc::new(AggregateUDF::new_from_impl(OfType { inner, signature }))))
         }

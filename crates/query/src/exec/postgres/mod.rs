@@ -80,6 +80,7 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(crate) use catalog::{each_named, is_oid, object_named, plain_object, plain_object_named};
+pub(crate) use coded::ROW_TID;
 pub(crate) use common_type::{common_of, without_modifier};
 pub(crate) use datetime::BUCKETS;
 pub(crate) use domains::DOMAIN_VALUE;

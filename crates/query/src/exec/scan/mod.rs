@@ -126,7 +126,7 @@ fn member(
     let places = columns.iter().map(|column| match shown.get(*column) {
         Some(column) => table.column_position(&column.name).ok_or_else(|| gone(table)),
         // The hidden columns: the version, and behind it the table.
-        None if shape.vid && *column == shown.len() => Ok(live),
+        None if shape.has_vid() && *column == shown.len() => Ok(live),
         None => Ok(live + 1),
     });
     let places = places.collect::<Result<Vec<_>>>()?;

@@ -268,6 +268,7 @@ pub(super) fn plain_strings(tokens: &mut Vec<TokenWithSpan>) {
             "macaddr",
             "macaddr8",
             "pg_lsn",
+            "tid",
             "hstore",
             "ltree",
             "lquery",

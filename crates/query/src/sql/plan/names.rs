@@ -6,7 +6,7 @@ use perigee_types::catalog::{Object, TEMPORARY_PREFIX, TEMPORARY_SCHEMA, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState};
 use sqlparser::ast::{Ident, ObjectName};
 
-use crate::exec::{LATEST_MARK, ONLY_MARK, TABLE_OID_MARK};
+use crate::exec::{LATEST_MARK, ONLY_MARK, TABLE_OID_MARK, TID_MARK};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -19,13 +19,15 @@ pub(super) type Qualified = (Option<String>, String);
 /// `0A000` where it names another database, `42601` where it has too many parts.
 pub(super) fn qualified(name: &ObjectName, context: &PlanContext) -> SqlResult<Qualified> {
     let mut parts = name.0.iter().map(|part| part.as_ident().map(fold)).collect::<Option<Vec<_>>>();
-    if let Some(last) = parts.as_mut().and_then(|parts| parts.last_mut())
-        && let Some(plain) = last
+    if let Some(last) = parts.as_mut().and_then(|parts| parts.last_mut()) {
+        let unmarked = last.strip_suffix(TID_MARK).unwrap_or(last.as_str());
+        let plain = unmarked
             .strip_suffix(ONLY_MARK)
-            .or_else(|| last.strip_suffix(TABLE_OID_MARK))
-            .or_else(|| last.split_once(LATEST_MARK).map(|(plain, _)| plain))
-    {
-        *last = plain.to_owned();
+            .or_else(|| unmarked.strip_suffix(TABLE_OID_MARK))
+            .or_else(|| unmarked.split_once(LATEST_MARK).map(|(plain, _)| plain))
+            .unwrap_or(unmarked);
+        let length = plain.len();
+        last.truncate(length);
     }
     let schema_of = |schema: &str| Some(if schema == "pg_temp" { context.temporary.name } else { schema }.to_owned());
     match parts.as_deref() {
@@ -49,8 +51,17 @@ pub(super) fn has_table_oid(name: &ObjectName) -> bool {
     has_mark(name, TABLE_OID_MARK)
 }
 
+/// Whether the scan of the name has the column that `ctid` is made of.
+pub(super) fn has_tid(name: &ObjectName) -> bool {
+    last_part(name).is_some_and(|last| last.ends_with(TID_MARK))
+}
+
 fn has_mark(name: &ObjectName, mark: &str) -> bool {
-    name.0.last().and_then(|part| part.as_ident()).is_some_and(|ident| ident.value.ends_with(mark))
+    last_part(name).is_some_and(|last| last.strip_suffix(TID_MARK).unwrap_or(last).ends_with(mark))
+}
+
+fn last_part(name: &ObjectName) -> Option<&str> {
+    Some(name.0.last()?.as_ident()?.value.as_str())
 }
 
 /// The relation of this name, by the search path where it names no schema.

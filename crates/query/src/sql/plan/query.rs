@@ -222,9 +222,16 @@ fn with_extra(
     Ok(base)
 }
 
+/// Whether a name stands for a scan that has the hidden columns.
+pub(super) fn is_target(name: &ast::ObjectName) -> bool {
+    let [part] = name.0.as_slice() else { return false };
+    let place = part.as_ident().and_then(|ident| ident.value.strip_prefix(TARGET));
+    place.is_some_and(|place| place.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
 /// The scan of a table that ends with the hidden columns.
 fn with_hidden(table: &Arc<Table>, only: bool, planning: &Planning, context: &PlanContext) -> SqlResult<LogicalPlan> {
-    let source = planning.source(table, Shape { only, vid: true, oid: true });
+    let source = planning.source(table, Shape { only, vid: true, tid: false, oid: true });
     LogicalPlanBuilder::scan(table_reference(table, context), source, None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(sql_error)

@@ -81,6 +81,7 @@ fn relational(
     context: &PlanContext,
 ) -> SqlResult<Option<Returned>> {
     let Some(items) = &returning.items else { return Ok(None) };
+    super::rewrite::refuse_tid(items, "RETURNING")?;
     let scan = LogicalPlanBuilder::scan(RETURNING_TABLE, rows::source_with(&target.table, &returning.fields()), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(sql_error)?;

@@ -6,6 +6,7 @@ mod bits;
 mod hstores;
 mod ltrees;
 mod shapes;
+mod tids;
 
 use std::sync::Arc;
 
@@ -15,10 +16,13 @@ use sqlparser::ast::BinaryOperator;
 
 use super::function::{Call, Eval, Function, overload};
 
+pub(crate) use tids::ROW_TID;
+
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let mut all = hstores::functions();
     all.extend(ltrees::functions());
     all.extend(shapes::functions());
+    all.push(tids::function());
     all.extend(operations().iter().map(Operation::udf));
     all
 }

@@ -55,13 +55,13 @@ pub(super) fn expression(expr: &mut Expr, context: &PlanContext) -> SqlResult<()
     run(expr, context)
 }
 
-pub(super) use system_columns::hide as hide_table_oid;
+pub(super) use system_columns::{hide as hide_table_oid, refuse_tid};
 
 fn run<N: Visit + VisitMut>(node: &mut N, context: &PlanContext) -> SqlResult<()> {
     size::check_text(node)?;
     let mut rewrite = Rewrite {
         context,
-        names_table_oid: system_columns::is_named(node),
+        named: system_columns::named(node),
         relations: Vec::new(),
         rows: Vec::new(),
         joins: joins::Joins::default(),
@@ -84,8 +84,8 @@ fn flow(result: SqlResult<()>) -> ControlFlow<SqlError> {
 
 struct Rewrite<'a> {
     context: &'a PlanContext<'a>,
-    /// Whether `tableoid` stands anywhere in it.
-    names_table_oid: bool,
+    /// Which columns that need another scan stand anywhere in it.
+    named: system_columns::Named,
     /// The tables that each SELECT around reads, innermost last.
     relations: Vec<system_columns::Relations>,
     joins: joins::Joins,
@@ -156,8 +156,8 @@ impl VisitorMut for Rewrite<'_> {
         functions::from(&mut select.from);
         literals::in_select_list(&mut select.projection);
         system_columns::name_only(&mut select.from);
-        if self.names_table_oid {
-            let marked = system_columns::mark(&mut select.from, self.context);
+        if self.named.any() {
+            let marked = system_columns::mark(&mut select.from, self.named, self.context);
             if let Err(error) = system_columns::hide_in(select, &marked) {
                 return ControlFlow::Break(error);
             }

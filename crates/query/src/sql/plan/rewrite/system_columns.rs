@@ -1,12 +1,15 @@
 //! `tableoid`: the same for all rows of a table, so it is known where the table is. Rows of a table with partitions, or
 //! that others inherit from, have it in a hidden column: its scan is asked for it by a mark behind the table's name.
 //!
+//! `ctid`: made of the number of the row's version, which the scan gives in another hidden column, asked for in the same way.
+//!
 //! `xmin` of the system catalogs, whose rows are computed from a version of the catalog, not written by a transaction: it is
 //! the frozen transaction's for all of them.
 
 use std::ops::ControlFlow;
 
-use perigee_types::catalog::Object;
+use perigee_plan::relational::VID_COLUMN;
+use perigee_types::catalog::{Object, Table};
 use perigee_types::{Oid, SqlError, SqlResult};
 use sqlparser::ast::{
     CastKind, DataType, ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
@@ -15,28 +18,81 @@ use sqlparser::ast::{
 };
 
 use super::super::names;
-use crate::exec::{ONLY_MARK, TABLE_OID_MARK, system_table_oid};
+use super::super::query::is_target;
+use super::functions;
+use crate::exec::{ONLY_MARK, ROW_TID, TABLE_OID_MARK, TID_MARK, system_table_oid};
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
 const TABLE_OID: &str = "tableoid";
+const TID: &str = "ctid";
 const XMIN: &str = "xmin";
 /// What rows have that were there before all transactions that are.
 const FROZEN_TRANSACTION: u32 = 2;
 /// Oids of system tables are below this, those of views over them above.
 const SYSTEM_TABLES_END: u32 = 10_000;
 
-/// The names of a SELECT's tables, and the tables' oids where all rows have the same.
-pub(super) type Relations = Vec<(String, Option<Oid>)>;
+/// The tables of a SELECT.
+pub(super) type Relations = Vec<Relation>;
 
-/// Whether the column stands anywhere in a statement.
-pub(super) fn is_named(node: &impl Visit) -> bool {
-    let found = visit_expressions(node, |expr| match expr {
-        Expr::Identifier(column) if is_table_oid(column) => ControlFlow::Break(()),
-        Expr::CompoundIdentifier(parts) if parts.last().is_some_and(is_table_oid) => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
+/// A table of a SELECT.
+pub(super) struct Relation {
+    name: String,
+    /// Its oid, where all rows have the same.
+    oid: Option<Oid>,
+    /// Whether its scan has the hidden column that `ctid` is made of.
+    tid: bool,
+}
+
+/// Which of the columns that need another scan stand anywhere in a statement.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Named {
+    table_oid: bool,
+    tid: bool,
+}
+
+impl Named {
+    /// Whether one of them does.
+    pub(super) fn any(self) -> bool {
+        self.table_oid || self.tid
+    }
+}
+
+/// A table whose scan was asked for hidden columns.
+pub(super) struct Marked {
+    name: String,
+    hidden: Vec<&'static str>,
+}
+
+/// Which of these columns stand in a statement.
+pub(super) fn named(node: &impl Visit) -> Named {
+    let mut named = Named::default();
+    let all: ControlFlow<()> = visit_expressions(node, |expr| {
+        let column = match expr {
+            Expr::Identifier(column) => Some(column),
+            Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        match column.map(fold).as_deref() {
+            Some(TABLE_OID) => named.table_oid = true,
+            Some(TID) => named.tid = true,
+            _ => {}
+        }
+        ControlFlow::Continue(())
     });
-    found.is_break()
+    debug_assert!(all.is_continue());
+    named
+}
+
+/// Refuses `ctid` where the version of a row has no number yet.
+///
+/// # Errors
+/// `0A000`
+pub(in crate::sql::plan) fn refuse_tid(node: &impl Visit, place: &str) -> SqlResult<()> {
+    match named(node).tid {
+        true => Err(SqlError::unsupported(format_args!("{TID} in {place}"))),
+        false => Ok(()),
+    }
 }
 
 fn factors(from: &mut [TableWithJoins]) -> Vec<&mut TableFactor> {
@@ -74,54 +130,76 @@ pub(super) fn name_only(from: &mut [TableWithJoins]) {
     }
 }
 
-/// Has the scans of tables with partitions or heirs end with the column. Gives the names of these tables.
-pub(super) fn mark(from: &mut [TableWithJoins], context: &PlanContext) -> Vec<String> {
+/// Has the scans of tables end with the columns that are named: of tables with partitions or heirs with their oids. Gives these
+/// tables.
+pub(super) fn mark(from: &mut [TableWithJoins], named: Named, context: &PlanContext) -> Vec<Marked> {
     let mut marked = Vec::new();
     for factor in factors(from) {
         let TableFactor::Table { name, alias, args: None, .. } = factor else { continue };
         let Ok(qualified) = names::qualified(name, context) else { continue };
         let Some(Object::Table(table)) = names::find(&qualified, context) else { continue };
-        if names::is_only(name) || !context.catalog.has_children(table.oid) {
+        let only = names::is_only(name);
+        let oid = named.table_oid && !only && context.catalog.has_children(table.oid);
+        let tid = named.tid && has_versions(table);
+        let mut hidden = Vec::new();
+        hidden.extend(tid.then_some(VID_COLUMN));
+        hidden.extend(oid.then_some(TABLE_OID));
+        if hidden.is_empty() {
             continue;
         }
         let Some(ObjectNamePart::Identifier(last)) = name.0.last_mut() else { continue };
-        *last = Ident::with_quote('"', format!("{}{TABLE_OID_MARK}", qualified.1));
+        let marks = [(only, ONLY_MARK), (oid, TABLE_OID_MARK), (tid, TID_MARK)];
+        let marks: String = marks.iter().filter(|(asked, _)| *asked).map(|(_, mark)| *mark).collect();
+        *last = Ident::with_quote('"', format!("{}{marks}", qualified.1));
         let alias = alias.get_or_insert_with(|| self::alias(qualified.1));
-        marked.push(fold(&alias.name));
+        marked.push(Marked { name: fold(&alias.name), hidden });
     }
     marked
 }
 
-/// Leaves the column out of `*`.
+/// Whether the rows that a statement sees of a table are versions of its own, and none of its columns has the name.
+fn has_versions(table: &Table) -> bool {
+    let computed = table.materialized.as_deref().is_some_and(|view| view.continuous.is_some());
+    !computed && table.column_position(TID).is_none()
+}
+
+/// Leaves the tables' oids out of `*`.
 pub(in crate::sql::plan) fn hide(items: &mut [SelectItem]) {
     for item in items {
         if let SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) = item {
-            options.opt_exclude = Some(without());
+            options.opt_exclude = Some(without(&[TABLE_OID]));
         }
     }
 }
 
-fn without() -> ExcludeSelectItem {
-    ExcludeSelectItem::Single(ObjectName::from(vec![Ident::new(TABLE_OID)]))
+fn without(columns: &[&str]) -> ExcludeSelectItem {
+    ExcludeSelectItem::Multiple(columns.iter().map(|column| ObjectName::from(vec![Ident::new(*column)])).collect())
 }
 
-/// Leaves the column of `marked` tables out of the select list's `*`.
+fn hidden_of(marked: &[Marked], name: &Ident) -> Option<ExcludeSelectItem> {
+    let name = fold(name);
+    marked.iter().find(|marked| marked.name == name).map(|marked| without(&marked.hidden))
+}
+
+/// Leaves the columns of `marked` tables out of the select list's `*`.
 ///
 /// # Errors
 /// `0A000` where `*` cannot be written out.
-pub(super) fn hide_in(select: &mut Select, marked: &[String]) -> SqlResult<()> {
+pub(super) fn hide_in(select: &mut Select, marked: &[Marked]) -> SqlResult<()> {
     if marked.is_empty() {
         return Ok(());
     }
     let mut items = Vec::with_capacity(select.projection.len());
     for mut item in std::mem::take(&mut select.projection) {
         match &mut item {
-            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
-                if names::last_ident(name).is_ok_and(|name| marked.contains(&fold(name))) =>
-            {
-                options.opt_exclude = Some(without());
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                if let Some(hidden) = hidden_of(marked, names::last_ident(name)?) {
+                    options.opt_exclude = Some(hidden);
+                }
             }
-            SelectItem::Wildcard(options) if marked.len() == 1 => options.opt_exclude = Some(without()),
+            SelectItem::Wildcard(options) if let [marked] = marked => {
+                options.opt_exclude = Some(without(&marked.hidden));
+            }
             SelectItem::Wildcard(_) => {
                 items.extend(written_out(select, marked)?);
                 continue;
@@ -135,8 +213,8 @@ pub(super) fn hide_in(select: &mut Select, marked: &[String]) -> SqlResult<()> {
 }
 
 /// `*` as one `t.*` for each table.
-fn written_out(select: &mut Select, marked: &[String]) -> SqlResult<Vec<SelectItem>> {
-    let refused = || SqlError::unsupported("tableoid beside * over tables that are joined like this");
+fn written_out(select: &mut Select, marked: &[Marked]) -> SqlResult<Vec<SelectItem>> {
+    let refused = || SqlError::unsupported("tableoid or ctid beside * over tables that are joined like this");
     let merges = |operator: &JoinOperator| match operator {
         JoinOperator::Join(constraint)
         | JoinOperator::Inner(constraint)
@@ -161,7 +239,7 @@ fn written_out(select: &mut Select, marked: &[String]) -> SqlResult<Vec<SelectIt
             TableFactor::Table { name, .. } => names::last_ident(name)?.clone(),
             _ => return Err(refused()),
         };
-        let opt_exclude = marked.contains(&fold(&name)).then(without);
+        let opt_exclude = hidden_of(marked, &name);
         let options = WildcardAdditionalOptions { opt_exclude, ..WildcardAdditionalOptions::default() };
         let of = SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(vec![name]));
         items.push(SelectItem::QualifiedWildcard(of, options));
@@ -183,9 +261,11 @@ fn collect(table: &TableWithJoins, context: &PlanContext, found: &mut Relations)
         match factor {
             TableFactor::Table { name, alias, args: None, .. } => {
                 let Ok(qualified) = names::qualified(name, context) else { continue };
-                if names::has_table_oid(name) {
+                let known_as = alias.as_ref().map_or_else(|| qualified.1.clone(), |alias| fold(&alias.name));
+                let tid = names::has_tid(name) || is_target(name);
+                if names::has_table_oid(name) || is_target(name) {
                     // Its column says it.
-                    found.push((alias.as_ref().map_or(qualified.1, |alias| fold(&alias.name)), None));
+                    found.push(Relation { name: known_as, oid: None, tid });
                     continue;
                 }
                 let own = || names::find(&qualified, context).map(|object| object.oid());
@@ -194,7 +274,7 @@ fn collect(table: &TableWithJoins, context: &PlanContext, found: &mut Relations)
                     None => system_table_oid("pg_catalog", &qualified.1),
                 };
                 let Some(oid) = system.or_else(own) else { continue };
-                found.push((alias.as_ref().map_or(qualified.1, |alias| fold(&alias.name)), Some(oid)));
+                found.push(Relation { name: known_as, oid: Some(oid), tid });
             }
             TableFactor::NestedJoin { table_with_joins, .. } => collect(table_with_joins, context, found),
             _ => {}
@@ -202,7 +282,7 @@ fn collect(table: &TableWithJoins, context: &PlanContext, found: &mut Relations)
     }
 }
 
-/// What an expression `tableoid`, `t.tableoid` or `t.xmin` is.
+/// What an expression `tableoid`, `t.tableoid`, `t.ctid` or `t.xmin` is.
 pub(super) fn value(expr: &Expr, scopes: &[Relations]) -> Option<Expr> {
     let (table, column) = match expr {
         Expr::Identifier(column) => (None, fold(column)),
@@ -215,13 +295,19 @@ pub(super) fn value(expr: &Expr, scopes: &[Relations]) -> Option<Expr> {
     if !is_known(&column) {
         return None;
     }
-    let oid = match table {
+    let relation = match table {
         None => match scopes.last()?.as_slice() {
-            [(_, oid)] => (*oid)?,
+            [relation] => relation,
             _ => return None,
         },
-        Some(table) => scopes.iter().rev().flatten().find(|(known, _)| *known == table)?.1?,
+        Some(table) => scopes.iter().rev().flatten().find(|known| known.name == table)?,
     };
+    if column == TID {
+        let quoted = |name: &str| Ident::with_quote('"', name);
+        let version = Expr::CompoundIdentifier(vec![quoted(&relation.name), quoted(VID_COLUMN)]);
+        return relation.tid.then(|| functions::call(ROW_TID, vec![version]));
+    }
+    let oid = relation.oid?;
     let (number, ty) = match column.as_str() {
         XMIN if oid.0 < SYSTEM_TABLES_END => (FROZEN_TRANSACTION, "xid"),
         XMIN => return None,
@@ -237,11 +323,7 @@ pub(super) fn value(expr: &Expr, scopes: &[Relations]) -> Option<Expr> {
 }
 
 fn is_known(column: &str) -> bool {
-    matches!(column, TABLE_OID | XMIN)
-}
-
-fn is_table_oid(column: &Ident) -> bool {
-    fold(column) == TABLE_OID
+    matches!(column, TABLE_OID | TID | XMIN)
 }
 
 /// Keeps the column's name, which the number does not have.
