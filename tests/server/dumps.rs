@@ -91,6 +91,12 @@ fn a_dump_makes_the_same_again() {
     }
     // Texts of views and expressions have other blanks and brackets than where they were written by hand.
     assert_eq!(dump(&second), dump(&third));
+    // Several connections read at one moment.
+    let folder = first.scratch().join("parallel");
+    worked(tool("pg_dump", &first, &["-Fd", "--jobs", "3", "-f", folder.to_str().unwrap()]));
+    let fourth = perigee_tests::server();
+    worked(tool("pg_restore", &fourth, &["--exit-on-error", "--jobs", "2", folder.to_str().unwrap()]));
+    assert_eq!(psql(&fourth, &["-c", question]), answer);
     let schema = worked(tool("pg_dump", &first, &["--schema-only", "--table", "app.child"]));
     assert!(schema.contains("CREATE TABLE app.child") && !schema.contains("COPY"), "{schema}");
 }

@@ -112,6 +112,33 @@ async fn a_snapshot_does_not_move() {
 }
 
 #[tokio::test]
+async fn a_snapshot_is_shown_to_others() {
+    let server = perigee_tests::server();
+    let (first, second) = (server.client().await.unwrap(), server.client().await.unwrap());
+    first.batch_execute("CREATE TABLE shown (a int); INSERT INTO shown VALUES (1)").await.unwrap();
+    first.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; INSERT INTO shown VALUES (2)").await.unwrap();
+    let name = first.value("SELECT pg_export_snapshot()").await.unwrap();
+    second.batch_execute("INSERT INTO shown VALUES (3)").await.unwrap();
+    let take = format!("SET TRANSACTION SNAPSHOT '{name}'");
+    assert_eq!(code(&second, &take).await, "0A000", "READ COMMITTED");
+    second.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM shown").await.unwrap();
+    assert_eq!(code(&second, &take).await, "25001");
+    second.batch_execute("ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    second.batch_execute(&take).await.unwrap();
+    assert_eq!(
+        second.value("SELECT sum(a) FROM shown").await.unwrap(),
+        "1",
+        "neither what is open nor what came later"
+    );
+    first.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(second.value("SELECT sum(a) FROM shown").await.unwrap(), "1", "it stays with who has it");
+    second.batch_execute("COMMIT; BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    assert_eq!(code(&second, &take).await, "22023", "it went with its transaction");
+    second.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(second.value("SELECT sum(a) FROM shown").await.unwrap(), "6");
+}
+
+#[tokio::test]
 async fn a_waiting_update_sees_what_it_waited_for() {
     let server = perigee_tests::server();
     let (one, two) = (server.client().await.unwrap(), server.client().await.unwrap());

@@ -38,6 +38,7 @@ use crate::registry::Registry;
 use crate::sequences::Sequences;
 use crate::serializable::Serializable;
 use crate::session::Session;
+use crate::shared_snapshots::SharedSnapshots;
 
 /// What an engine is told when it starts.
 #[derive(Clone, Debug)]
@@ -116,6 +117,7 @@ pub struct Engine {
     pub(crate) metrics: std::sync::OnceLock<Box<dyn Fn() -> String + Send + Sync>>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) listeners: Listeners,
+    pub(crate) shared_snapshots: SharedSnapshots,
     pub(crate) aggregates: Aggregates,
     pub(crate) large_entries: LargeEntries,
     pub(crate) keyspace: Option<Arc<Keyspace>>,
@@ -171,6 +173,7 @@ impl Engine {
             metrics: std::sync::OnceLock::new(),
             feed,
             listeners: Listeners::default(),
+            shared_snapshots: SharedSnapshots::default(),
             aggregates: Aggregates::default(),
             large_entries,
             keyspace,

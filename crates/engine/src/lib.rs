@@ -91,6 +91,7 @@ mod session_statements;
 mod session_told;
 mod session_transaction;
 pub mod settings;
+mod shared_snapshots;
 mod slow;
 mod stage;
 mod temporary;

@@ -10,9 +10,10 @@ use perigee_query::exec::{
     SessionSignal,
 };
 use perigee_storage::entry::SequenceChange;
+use perigee_storage::store::Snapshot;
 use perigee_types::acl::Privileges;
 use perigee_types::catalog::{Object, SIGNAL_BACKEND, Sequence};
-use perigee_types::{Oid, SqlError, SqlResult, SqlState};
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, TenantId};
 use rustc_hash::FxHashMap;
 
 use crate::advisory::{self, Advisory};
@@ -31,6 +32,7 @@ pub(crate) struct Services {
     has_settings: AtomicBool,
     has_own: AtomicBool,
     has_notifications: AtomicBool,
+    has_exported: AtomicBool,
     process_id: i32,
     /// The session never writes.
     reads_only: bool,
@@ -82,6 +84,7 @@ impl Services {
             has_settings: AtomicBool::new(false),
             has_own: AtomicBool::new(false),
             has_notifications: AtomicBool::new(false),
+            has_exported: AtomicBool::new(false),
             process_id,
             reads_only,
             read_only: AtomicBool::new(reads_only),
@@ -125,6 +128,15 @@ impl Services {
             return Vec::new();
         }
         std::mem::take(&mut self.state.lock().notifications)
+    }
+
+    /// The transaction ends, and nobody takes its snapshots over any more.
+    pub(crate) fn end_exports(&self) {
+        if self.has_exported.swap(false, Ordering::Relaxed)
+            && let Some(engine) = self.engine.upgrade()
+        {
+            engine.shared_snapshots.end(self.process_id);
+        }
     }
 
     /// The statement that begins runs with these rights, and perhaps may write nothing.
@@ -427,6 +439,11 @@ impl SessionServices for Services {
         state.notifications.push((channel.to_owned(), payload.to_owned()));
         self.has_notifications.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn export_snapshot(&self, tenant: TenantId, snapshot: &Arc<Snapshot>) -> SqlResult<String> {
+        self.has_exported.store(true, Ordering::Relaxed);
+        self.engine()?.shared_snapshots.export(self.process_id, tenant, snapshot)
     }
 
     fn listening_channels(&self) -> Vec<String> {

@@ -716,6 +716,7 @@ impl Drop for Session {
         }
         self.services.advisory.end_transaction();
         self.services.advisory.give_all_back();
+        self.services.end_exports();
         self.engine.listeners.leave(self.entry.process_id);
         self.engine.sessions.leave(self.entry.process_id);
     }

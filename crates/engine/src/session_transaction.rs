@@ -124,6 +124,10 @@ impl Session {
                 transaction.deferrable = modes.deferrable.unwrap_or(transaction.deferrable);
                 tag("SET")
             }
+            TransactionCommand::SetSnapshot(name) => {
+                self.set_snapshot(name)?;
+                tag("SET")
+            }
             TransactionCommand::SetDefault(modes) => {
                 if let Some(isolation) = modes.isolation {
                     let name = isolation_name(isolation, modes.uncommitted);
@@ -135,6 +139,36 @@ impl Session {
                 tag("SET")
             }
         }
+    }
+
+    /// SET TRANSACTION SNAPSHOT
+    fn set_snapshot(&mut self, name: &str) -> SqlResult<()> {
+        let is_block = self.transaction.as_ref().is_some_and(|t| t.explicit);
+        if !is_block {
+            let text = "SET TRANSACTION can only be used in transaction blocks";
+            self.warn(SqlState::NoActiveSqlTransaction, text);
+        }
+        let tenant = self.tenant;
+        let engine = self.engine.clone();
+        let transaction = self.transaction()?;
+        if is_block && transaction.has_run {
+            let text = "SET TRANSACTION SNAPSHOT must be called before any query";
+            return Err(SqlError::new(SqlState::ActiveSqlTransaction, text));
+        }
+        match transaction.isolation {
+            Isolation::ReadCommitted => {
+                let text = "a snapshot-importing transaction must have isolation level SERIALIZABLE or REPEATABLE READ";
+                return Err(SqlError::new(SqlState::FeatureNotSupported, text));
+            }
+            // What was written since the snapshot would have to be kept for it.
+            Isolation::Serializable => {
+                return Err(SqlError::unsupported("SET TRANSACTION SNAPSHOT in a serializable transaction"));
+            }
+            Isolation::RepeatableRead => {}
+        }
+        transaction.snapshot = Some(engine.shared_snapshots.get(name, tenant)?);
+        transaction.has_run = true;
+        Ok(())
     }
 
     /// Takes back what the open transaction has done behind its savepoint at `place`, which stays.
@@ -236,6 +270,7 @@ impl Session {
         self.engine.locks.unlink(transaction.holder);
         drop(transaction);
         self.services.advisory.end_transaction();
+        self.services.end_exports();
         self.portals.end_transaction(result.is_ok());
         self.end_settings(result.is_ok());
         result.map(|()| committed)
@@ -249,6 +284,7 @@ impl Session {
             self.drop_staged(staging);
         }
         self.services.advisory.end_transaction();
+        self.services.end_exports();
         self.services.take_own_sequences();
         self.portals.end_transaction(false);
         self.end_settings(false);

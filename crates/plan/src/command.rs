@@ -63,6 +63,8 @@ pub enum TransactionCommand {
     },
     /// SET TRANSACTION
     Set(TransactionModes),
+    /// SET TRANSACTION SNAPSHOT
+    SetSnapshot(String),
     /// SET SESSION CHARACTERISTICS AS TRANSACTION
     SetDefault(TransactionModes),
 }

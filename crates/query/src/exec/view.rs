@@ -182,6 +182,13 @@ pub trait SessionServices: Send + Sync {
     fn notify(&self, channel: &str, payload: &str) -> SqlResult<()>;
     /// A number for a transaction that has none yet: above all that were given before, and above the log's last entry.
     fn number_transaction(&self) -> i64;
+    /// `pg_export_snapshot`: shows the statement's snapshot to others, under the name that it gives.
+    ///
+    /// # Errors
+    /// `54000` for too many of one transaction.
+    fn export_snapshot(&self, _tenant: TenantId, _snapshot: &Arc<Snapshot>) -> SqlResult<String> {
+        Err(perigee_types::SqlError::unsupported("exporting a snapshot here"))
+    }
     /// `pg_listening_channels`
     fn listening_channels(&self) -> Vec<String> {
         Vec::new()

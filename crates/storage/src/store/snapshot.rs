@@ -47,6 +47,12 @@ impl Snapshot {
         Arc::new(Self { index: self.index, catalog, store: Arc::clone(&self.store), base: Some(Arc::clone(self)) })
     }
 
+    /// The view with the catalog that all see.
+    #[must_use]
+    pub fn committed(self: &Arc<Self>) -> Arc<Self> {
+        Arc::clone(self.base.as_ref().unwrap_or(self))
+    }
+
     /// A table of this view's catalog by storage oid, also one that was dropped since. `None` for a table that the
     /// view's index does not know.
     #[must_use]

@@ -101,6 +101,15 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         )
         .volatile()
         .udf(),
+        Function::new(
+            "pg_export_snapshot",
+            vec![overload(&[], T::Text, |_, c| {
+                let view = c.view()?;
+                services(c)?.export_snapshot(view.session.tenant, &view.snapshot).map(Value::Text)
+            })],
+        )
+        .volatile()
+        .udf(),
         // Nothing is queued: the log is the queue.
         Function::new("pg_notification_queue_usage", vec![overload(&[], T::Float8, |_, _| Ok(Value::Float8(0.0)))])
             .volatile()

@@ -41,8 +41,7 @@ fn set(tokens: &mut Tokens) -> SqlResult<Ast> {
     }
     if tokens.accept_words(&["transaction"]) {
         if tokens.accept_words(&["snapshot"]) {
-            tokens.string()?;
-            return Ok(Ast::Unsupported("SET TRANSACTION SNAPSHOT"));
+            return Ok(Ast::Transaction(TransactionCommand::SetSnapshot(tokens.string()?)));
         }
         return Ok(Ast::Transaction(TransactionCommand::Set(modes(tokens)?)));
     }

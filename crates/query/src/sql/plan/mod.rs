@@ -342,7 +342,7 @@ fn transaction_tag(command: &TransactionCommand) -> &'static str {
         TransactionCommand::Savepoint(_) => "SAVEPOINT",
         TransactionCommand::Release(_) => "RELEASE",
         TransactionCommand::SetConstraints { .. } => "SET CONSTRAINTS",
-        TransactionCommand::Set(_) | TransactionCommand::SetDefault(_) => "SET",
+        TransactionCommand::Set(_) | TransactionCommand::SetSnapshot(_) | TransactionCommand::SetDefault(_) => "SET",
     }
 }
 
