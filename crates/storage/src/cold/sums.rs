@@ -106,34 +106,56 @@ impl FileSums {
         from..to
     }
 
-    /// Compares whole blocks, the first of which begins at `from`, and gives what of them is in `range`.
-    fn checked(&self, file: &ColdFile, range: &Range<u64>, from: u64, bytes: &Bytes) -> Result<Bytes, ColdError> {
-        let damaged = |at: u64| ColdError::Damaged {
-            path: file.path.clone(),
-            what: format!("what begins at byte {at} does not have its checksum"),
-        };
+    /// Compares whole blocks, the first of which begins at `from`.
+    fn compare(&self, file: &ColdFile, from: u64, bytes: &Bytes) -> Result<(), ColdError> {
         let (mut at, mut rest) = (from, &bytes[..]);
         while !rest.is_empty() {
             if at >= self.tail.from {
                 if xxh3_64(rest) != self.tail.checksum {
-                    return Err(damaged(at));
+                    return Err(wrong_from(file, at));
                 }
                 break;
             }
             let length = (at + BLOCK_BYTES).min(self.tail.from) - at;
-            let (block, behind) = rest.split_at_checked(length as usize).ok_or_else(|| damaged(at))?;
+            let (block, behind) = rest.split_at_checked(length as usize).ok_or_else(|| wrong_from(file, at))?;
             if self.blocks.get((at / BLOCK_BYTES) as usize) != Some(&of_block(block)) {
-                return Err(damaged(at));
+                return Err(wrong_from(file, at));
             }
             (at, rest) = (at + length, behind);
         }
-        let first = (range.start - from) as usize;
-        let last = first + (range.end - range.start) as usize;
-        if last > bytes.len() {
-            return Err(damaged(from));
-        }
-        Ok(bytes.slice(first..last))
+        Ok(())
     }
+
+    /// Compares whole blocks, the first of which begins at `from`, and gives what of them is in `range`.
+    fn checked(&self, file: &ColdFile, range: &Range<u64>, from: u64, bytes: &Bytes) -> Result<Bytes, ColdError> {
+        self.compare(file, from, bytes)?;
+        cut(range, from, bytes).ok_or_else(|| wrong_from(file, from))
+    }
+
+    /// The blocks that some ranges lie in, each once and neighbours together, ascending.
+    fn around_all(&self, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+        let mut all: Vec<Range<u64>> = ranges.iter().filter(|r| !r.is_empty()).map(|r| self.around(r)).collect();
+        all.sort_unstable_by_key(|blocks| blocks.start);
+        all.dedup_by(|next, before| {
+            let together = next.start <= before.end;
+            if together {
+                before.end = before.end.max(next.end);
+            }
+            together
+        });
+        all
+    }
+}
+
+/// What of `bytes`, which begin at `from`, is in `range`; `None` where they end before it does.
+fn cut(range: &Range<u64>, from: u64, bytes: &Bytes) -> Option<Bytes> {
+    let first = usize::try_from(range.start.checked_sub(from)?).ok()?;
+    let last = usize::try_from(range.end.checked_sub(from)?).ok()?;
+    (first <= last && last <= bytes.len()).then(|| bytes.slice(first..last))
+}
+
+fn wrong_from(file: &ColdFile, at: u64) -> ColdError {
+    ColdError::Damaged { path: file.path.clone(), what: format!("what begins at byte {at} does not have its checksum") }
 }
 
 impl ColdStore {
@@ -225,6 +247,28 @@ impl ObjectStore for CheckedFiles {
         Ok(GetResult { payload, meta, range, attributes })
     }
 
+    /// Columns of a row group lie side by side: what several of them share is read, and compared, once.
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> ObjectResult<Vec<Bytes>> {
+        let objects = self.store.objects();
+        let known = self.files.get(location).and_then(|file| Some((file, file.tail?)));
+        let Some((file, tail)) = known else { return objects.get_ranges(location, ranges).await };
+        let sums = self.sums(location, file, tail).await?;
+        let blocks = sums.around_all(ranges);
+        let read = objects.get_ranges(location, &blocks).await?;
+        for (blocks, bytes) in blocks.iter().zip(&read) {
+            sums.compare(file, blocks.start, bytes).map_err(not_as_written)?;
+        }
+        let found = ranges.iter().map(|range| {
+            if range.is_empty() {
+                return Ok(Bytes::new());
+            }
+            let place = blocks.partition_point(|blocks| blocks.start <= range.start).checked_sub(1);
+            let found = place.and_then(|place| cut(range, blocks.get(place)?.start, read.get(place)?));
+            found.ok_or_else(|| not_as_written(wrong_from(file, range.start)))
+        });
+        found.collect()
+    }
+
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> ObjectResult<PutResult> {
         self.store.objects().put_opts(location, payload, options).await
     }
@@ -260,6 +304,7 @@ impl ObjectStore for CheckedFiles {
 #[cfg(test)]
 mod tests {
     use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+    use futures::executor::block_on;
     use perigee_types::{Row, SqlType, Value};
 
     use super::*;
@@ -303,12 +348,22 @@ mod tests {
             let read = whole.get_checked(&file, range.clone()).unwrap();
             assert_eq!(read, bytes.slice(range.start as usize..range.end as usize));
         }
+        // As Parquet's reader asks: several at once, in any order.
+        let several =
+            [tail.from - 9..tail.from, 7..7, 3..BLOCK_BYTES + 3, BLOCK_BYTES..BLOCK_BYTES + 8, length - 1..length];
+        let place = Path::from(file.path.as_str());
+        let read = block_on(whole.checked([&file]).get_ranges(&place, &several)).unwrap();
+        let cut = |range: &Range<u64>| bytes.slice(range.start as usize..range.end as usize);
+        assert_eq!(read, several.iter().map(cut).collect::<Vec<_>>());
         for at in [0, 3, BLOCK_BYTES - 1, BLOCK_BYTES, tail.from - 1, tail.from, length - 9, length - 1] {
             let mut flipped = bytes.to_vec();
             flipped[at as usize] ^= 16;
             std::fs::write(folder.path().join(&file.path), flipped).unwrap();
+            // Nothing is known of the file yet.
+            let store = ColdStore::in_folder(folder.path(), "a/1", 1 << 20).unwrap();
+            let error = block_on(store.checked([&file]).get_ranges(&place, &several)).unwrap_err();
+            assert!(error.to_string().contains("damaged"), "{error}");
             for range in &ranges {
-                // Nothing is known of the file yet.
                 let store = ColdStore::in_folder(folder.path(), "a/1", 1 << 20).unwrap();
                 match store.get_checked(&file, range.clone()) {
                     Ok(read) => {
