@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, LargeBinaryArray, ListArray};
 use arrow::buffer::OffsetBuffer;
+use arrow::compute::sum_checked;
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -222,9 +223,12 @@ impl Accumulator for Numbers {
         if let (DataType::Decimal128(_, scale), Kind::Sum, None) = (array.data_type(), self.kind, &self.distinct)
             && let Ok(scale) = u32::try_from(*scale)
         {
-            for value in array.as_primitive::<Decimal128Type>().iter().flatten() {
-                self.count += 1;
-                self.sum.add_small(value, scale);
+            let decimals = array.as_primitive::<Decimal128Type>();
+            self.count += i64::try_from(decimals.len() - decimals.null_count()).unwrap_or(i64::MAX);
+            match sum_checked(decimals) {
+                Ok(total) => self.sum.add_small(total.unwrap_or(0), scale),
+                // They need more than 128 bits.
+                Err(_) => decimals.iter().flatten().for_each(|value| self.sum.add_small(value, scale)),
             }
             return Ok(());
         }

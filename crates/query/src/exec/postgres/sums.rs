@@ -62,14 +62,21 @@ impl GroupsAccumulator for DecimalSums {
         self.resize(total_num_groups);
         let [values] = values else { return Err(wrong_state()) };
         let values = values.as_primitive::<Decimal128Type>();
-        for (row, (group, value)) in group_indices.iter().zip(values.values()).enumerate() {
-            if values.is_null(row) || opt_filter.is_some_and(|filter| filter.is_null(row) || !filter.value(row)) {
-                continue;
+        let mut add = |group: usize, value: i128| {
+            self.seen[group] = true;
+            match self.sums[group].checked_add(value) {
+                Some(sum) => self.sums[group] = sum,
+                None => self.beyond.entry(group).or_default().add_small(value, self.scale),
             }
-            self.seen[*group] = true;
-            match self.sums[*group].checked_add(*value) {
-                Some(sum) => self.sums[*group] = sum,
-                None => self.beyond.entry(*group).or_default().add_small(*value, self.scale),
+        };
+        let rows = group_indices.iter().zip(values.values());
+        if values.null_count() == 0 && opt_filter.is_none() {
+            rows.for_each(|(group, value)| add(*group, *value));
+            return Ok(());
+        }
+        for (row, (group, value)) in rows.enumerate() {
+            if values.is_valid(row) && opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)) {
+                add(*group, *value);
             }
         }
         Ok(())
