@@ -37,6 +37,25 @@ fn reads_rows_by_filter_order_and_limit() {
 }
 
 #[test]
+fn counts_of_what_is_never_null_are_one() {
+    let mut fixture = Fixture::new();
+    items(&mut fixture, 100);
+    fixture.check("SELECT avg(id), count(id), count(*) FROM items", &["49.5000000000000000|100|100"]);
+    fixture.check("SELECT count(id) FILTER (WHERE id < 3), count(*) FROM items", &["3|100"]);
+    let outer = "SELECT count(b.id), count(*) FROM items a LEFT JOIN items b ON b.id = a.id AND b.id < 10";
+    fixture.check(outer, &["10|100"]);
+    let aggregates = |sql: &str| {
+        let plan = fixture.plan(sql).unwrap().display_indent().to_string();
+        plan.lines().find(|line| line.contains("Aggregate:")).unwrap().to_owned()
+    };
+    let line = aggregates("SELECT avg(id), count(id), count(*) FROM items");
+    assert_eq!(line.matches("count(Int64(1))").count(), 1, "{line}");
+    let line = aggregates("SELECT avg(price), count(*) FROM items");
+    let counted: Vec<&str> = line.split("count(").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    assert!(counted.iter().any(|of| of.ends_with("price")), "{line}");
+}
+
+#[test]
 fn parameters_are_bound_into_a_cached_plan() {
     let mut fixture = Fixture::new();
     items(&mut fixture, 100);

@@ -6,6 +6,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::logical_expr::expr::{AggregateFunction, InSubquery, WindowFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{
     AggregateUDF, Case, Expr, ExprSchemable, LogicalPlanBuilder, SortExpr, Subquery, WindowFrameBound, WindowFrameUnits,
 };
@@ -90,6 +91,14 @@ pub(super) fn aggregate(mut call: AggregateFunction, schema: &DFSchema) -> Resul
     }
     if let Some(extreme) = extreme_of_type(call.func.name(), &call.params.args, schema)? {
         call.func = extreme;
+    }
+    if call.func.name() == "count"
+        && !call.params.distinct
+        && let [arg @ Expr::Column(_)] = call.params.args.as_mut_slice()
+        && !arg.nullable(schema)?
+    {
+        // All rows count: what several averages count is one number.
+        *arg = Expr::Literal(COUNT_STAR_EXPANSION, None);
     }
     if call.params.distinct {
         for arg in &mut call.params.args {
