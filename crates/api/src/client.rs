@@ -296,6 +296,54 @@ impl Admin {
         Ok(rows)
     }
 
+    /// What of each table is in which tier, or of one that is named as `schema.table`.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn tiers(&mut self, request: v1::TiersRequest) -> Result<Vec<v1::TableTier>, ClientError> {
+        let request = self.request(request);
+        self.client.tiers(request).await.map(|response| response.into_inner().tiers).map_err(refused)
+    }
+
+    /// Moves a table's rows to another tier, and says where they are then.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn migrate_tier(&mut self, request: v1::MigrateTierRequest) -> Result<Vec<v1::TableTier>, ClientError> {
+        let request = self.request(request);
+        self.client.migrate_tier(request).await.map(|response| response.into_inner().tiers).map_err(refused)
+    }
+
+    /// The statements that make what there is anew.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn schema(&mut self, request: v1::SchemaRequest) -> Result<Vec<v1::SchemaObject>, ClientError> {
+        let request = self.request(request);
+        self.client.schema(request).await.map(|response| response.into_inner().objects).map_err(refused)
+    }
+
+    /// Runs the statements of a migration, unless that was done before.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn apply_migration(
+        &mut self,
+        request: v1::ApplyMigrationRequest,
+    ) -> Result<v1::ApplyMigrationResponse, ClientError> {
+        let request = self.request(request);
+        self.client.apply_migration(request).await.map(tonic::Response::into_inner).map_err(refused)
+    }
+
+    /// What helps to find out what is the matter with the node, as files.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]
+    pub async fn diagnostics(&mut self) -> Result<Vec<v1::DiagnosticsFile>, ClientError> {
+        let request = self.request(v1::DiagnosticsRequest {});
+        self.client.diagnostics(request).await.map(|response| response.into_inner().files).map_err(refused)
+    }
+
     /// Changes who is a member, or who leads.
     ///
     /// # Errors

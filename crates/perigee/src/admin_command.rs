@@ -4,9 +4,10 @@ use perigee_api::client::{Access, Admin, ClientError};
 use perigee_api::v1;
 use perigee_api::v1::change_cluster_request::Change;
 
-use crate::cli::{AdminArguments, AdminCommand, ClusterCommand, NodePlace};
+use crate::admin_json;
+use crate::cli::{AdminArguments, AdminCommand, AnswerForm, ClusterCommand, DiagnosticsCommand, NodePlace};
 use crate::failure::Failure;
-use crate::{health_command, key_command};
+use crate::{diagnostics_command, health_command, key_command, schema_command};
 
 /// Runs the command and prints what the node answers.
 pub(crate) fn run(arguments: &AdminArguments) -> Result<(), Failure> {
@@ -18,27 +19,53 @@ pub(crate) fn run(arguments: &AdminArguments) -> Result<(), Failure> {
         if let AdminCommand::Cluster(ClusterCommand::WaitHealthy { timeout }) = &arguments.command {
             return health_command::wait(&arguments.node, timeout).await;
         }
-        let mut admin = connect(&arguments.node).await?;
+        let (mut admin, form) = (connect(&arguments.node).await?, arguments.format);
         match &arguments.command {
-            AdminCommand::Status => print_status(&admin.status().await.map_err(failure)?),
+            AdminCommand::Status => {
+                let status = admin.status().await.map_err(failure)?;
+                answer(form, || admin_json::status(&status), || print_status(&status));
+            }
             AdminCommand::Verify { cluster: true, .. } => {
-                print_compared(&admin.verify_cluster().await.map_err(failure)?)?;
+                let compared = admin.verify_cluster().await.map_err(failure)?;
+                answer(form, || admin_json::compared(&compared), || print_compared(&compared));
+                check_compared(form, &compared)?;
             }
             AdminCommand::Verify { table, skip_log, .. } => {
                 let request = v1::VerifyRequest { tables: table.clone(), skip_log: *skip_log };
-                print_verified(&admin.verify(request).await.map_err(failure)?)?;
+                let verified = admin.verify(request).await.map_err(failure)?;
+                answer(form, || admin_json::verified(&verified), || print_verified(&verified));
+                check_verified(form, &verified)?;
             }
-            AdminCommand::Cluster(ClusterCommand::Ping) => health_command::ping(&mut admin).await?,
+            AdminCommand::Cluster(ClusterCommand::Ping) => health_command::ping(&mut admin, form).await?,
             AdminCommand::Cluster(command) => {
                 if let Some(change) = change(command) {
                     admin.change_cluster(change).await.map_err(failure)?;
                 }
-                print_cluster(&admin.cluster().await.map_err(failure)?);
+                let cluster = admin.cluster().await.map_err(failure)?;
+                answer(form, || admin_json::cluster(&cluster), || print_cluster(&cluster));
             }
-            AdminCommand::Key(command) => key_command::run(&mut admin, command).await?,
+            AdminCommand::Key(command) => key_command::run(&mut admin, command, form).await?,
+            AdminCommand::Tier { database, command } => {
+                schema_command::tier(&mut admin, database.as_deref(), command.as_ref(), form).await?;
+            }
+            AdminCommand::Schema(command) => schema_command::schema(&mut admin, command, form).await?,
+            AdminCommand::Migrate { file, database } => {
+                schema_command::migrate(&mut admin, file, database.as_deref(), form).await?;
+            }
+            AdminCommand::Diagnostics(DiagnosticsCommand::Export { file }) => {
+                diagnostics_command::export(&mut admin, file, form).await?;
+            }
         }
         Ok(())
     })
+}
+
+/// Prints an answer as it was asked for.
+pub(crate) fn answer(form: AnswerForm, json: impl FnOnce() -> serde_json::Value, text: impl FnOnce()) {
+    match form {
+        AnswerForm::Text => text(),
+        AnswerForm::Json => println!("{}", json()),
+    }
 }
 
 /// Who the arguments and the environment name.
@@ -107,7 +134,7 @@ fn print_status(status: &v1::StatusResponse) {
     println!("  applied {}, checkpoint {}", status.applied, status.checkpoint);
 }
 
-fn print_verified(verified: &v1::VerifyResponse) -> Result<(), Failure> {
+fn print_verified(verified: &v1::VerifyResponse) {
     println!("read at entry {}", verified.index);
     for table in &verified.tables {
         println!("  {}.{}: {} rows", table.schema, table.name, table.rows);
@@ -123,28 +150,44 @@ fn print_verified(verified: &v1::VerifyResponse) -> Result<(), Failure> {
             index => println!("    agrees with the attestation of entry {index}"),
         }
     }
+}
+
+fn check_verified(form: AnswerForm, verified: &v1::VerifyResponse) -> Result<(), Failure> {
     if verified.faults.is_empty() {
-        println!("all is well");
+        all_is_well(form);
         return Ok(());
     }
     Err(Failure::Damaged(format!("{} faults:\n  {}", verified.faults.len(), verified.faults.join("\n  "))))
 }
 
-fn print_compared(compared: &v1::VerifyClusterResponse) -> Result<(), Failure> {
+fn all_is_well(form: AnswerForm) {
+    if form == AnswerForm::Text {
+        println!("all is well");
+    }
+}
+
+fn print_compared(compared: &v1::VerifyClusterResponse) {
     println!("compared at entry {}: {} parts", compared.index, compared.parts);
+    for member in &compared.members {
+        if member.error.is_empty() && member.differs.is_empty() {
+            println!("  {} has what most have", member.name);
+        }
+    }
+}
+
+fn check_compared(form: AnswerForm, compared: &v1::VerifyClusterResponse) -> Result<(), Failure> {
     let mut faults = Vec::new();
     for member in &compared.members {
-        match (&*member.error, &*member.differs) {
-            ("", []) => println!("  {} has what most have", member.name),
-            ("", differs) => faults.extend(differs.iter().map(|part| format!("{} differs: {part}", member.name))),
-            (error, _) => faults.push(format!("{} was not compared: {error}", member.name)),
+        match &*member.error {
+            "" => faults.extend(member.differs.iter().map(|part| format!("{} differs: {part}", member.name))),
+            error => faults.push(format!("{} was not compared: {error}", member.name)),
         }
     }
     if !compared.majority {
         faults.push("no majority of the members has the same: nothing here says who is right".to_owned());
     }
     if faults.is_empty() {
-        println!("all is well");
+        all_is_well(form);
         return Ok(());
     }
     let text = format!("{} faults:\n  {}", faults.len(), faults.join("\n  "));

@@ -223,7 +223,8 @@ fn time_of(text: &str) -> Result<u64, Failure> {
     u64::try_from(micros).map_err(|_| refused("is before 1970"))
 }
 
-fn text_of(micros: i64) -> String {
+/// A time for people.
+pub(crate) fn text_of(micros: i64) -> String {
     let mut out = Vec::new();
     datetime_out::format_timestamptz(&mut out, micros, &OutputSettings::default());
     String::from_utf8_lossy(&out).into_owned()

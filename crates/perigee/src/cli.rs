@@ -271,9 +271,22 @@ pub(crate) struct AdminArguments {
     #[command(flatten)]
     pub(crate) node: NodePlace,
 
+    /// How the answer is shown: for people, or as JSON.
+    #[arg(long, value_enum, global = true, default_value_t = AnswerForm::Text)]
+    pub(crate) format: AnswerForm,
+
     /// What to ask.
     #[command(subcommand)]
     pub(crate) command: AdminCommand,
+}
+
+/// `perigee admin --format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AnswerForm {
+    /// Lines for people.
+    Text,
+    /// One JSON value.
+    Json,
 }
 
 /// `perigee admin …`
@@ -299,6 +312,70 @@ pub(crate) enum AdminCommand {
     /// API keys, which prove roles over REST and gRPC.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// What of each table is in memory, in the LSM and in the object store. With `migrate`: move a table's rows.
+    Tier {
+        /// The database.
+        #[arg(long, short = 'd', value_name = "NAME", global = true)]
+        database: Option<String>,
+        #[command(subcommand)]
+        command: Option<TierCommand>,
+    },
+    /// What is defined in a database.
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// Run files of statements, each in one transaction and once. Which were applied stands in table `perigee_migrations`.
+    Migrate {
+        /// The file; its name is what it is known by. May be given several times: they run in this order.
+        #[arg(long, value_name = "FILE", required = true)]
+        file: Vec<PathBuf>,
+        /// The database.
+        #[arg(long, short = 'd', value_name = "NAME")]
+        database: Option<String>,
+    },
+    /// What helps to find out what is the matter with a node.
+    #[command(subcommand)]
+    Diagnostics(DiagnosticsCommand),
+}
+
+/// `perigee admin … tier …`
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum TierCommand {
+    /// The tiers of one table.
+    Show {
+        /// As schema.table.
+        table: String,
+    },
+    /// Move the rows that a table has so far. Only cold is taken: between hot and warm they go by themselves.
+    Migrate {
+        /// As schema.table.
+        table: String,
+        /// hot, warm or cold.
+        tier: String,
+    },
+}
+
+/// `perigee admin … schema …`
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum SchemaCommand {
+    /// The statements that make it anew: types, sequences, tables, views, functions, indexes, constraints.
+    Show {
+        /// Only this table or view, as schema.table.
+        table: Option<String>,
+        /// The database.
+        #[arg(long, short = 'd', value_name = "NAME")]
+        database: Option<String>,
+    },
+}
+
+/// `perigee admin … diagnostics …`
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DiagnosticsCommand {
+    /// Write an archive (tar, gzip): configuration without secrets, version, status, metrics, members, tiers, sessions, statements, gaps, and
+    /// the end of the log lines where they go to a file.
+    Export {
+        /// Where to; a file that is not there yet.
+        file: PathBuf,
+    },
 }
 
 /// `perigee admin … key …`
@@ -576,6 +653,22 @@ mod tests {
         assert_eq!(asks("cluster wait-healthy --timeout 2min"), "Cluster(WaitHealthy { timeout: \"2min\" })");
         assert!(asks("verify --cluster").contains("cluster: true"));
         assert!(parse("verify --cluster --table t").is_err());
+    }
+
+    #[test]
+    fn operators_ask_for_tables_and_migrations() {
+        let parse = |line: &str| Cli::try_parse_from(format!("perigee admin --address h:1 {line}").split_whitespace());
+        let asks = |line: &str| match parse(line).map(|cli| cli.command) {
+            Ok(Command::Admin(arguments)) => (arguments.format, format!("{:?}", arguments.command)),
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(asks("tier"), (AnswerForm::Text, "Tier { database: None, command: None }".to_owned()));
+        assert_eq!(asks("tier --format json").0, AnswerForm::Json);
+        assert!(asks("tier migrate s.t cold -d sales").1.contains("database: Some(\"sales\")"));
+        assert!(asks("schema show").1.contains("table: None") && asks("schema show s.t").1.contains("Some(\"s.t\")"));
+        assert!(asks("migrate --file a.sql --file b.sql").1.contains("[\"a.sql\", \"b.sql\"]"));
+        assert!(asks("diagnostics export x.tar.gz").1.contains("x.tar.gz"));
+        assert!(parse("migrate").is_err() && parse("tier migrate s.t").is_err() && parse("tier --format xml").is_err());
     }
 
     #[test]

@@ -6,40 +6,43 @@ use perigee_api::client::Admin;
 use perigee_api::v1::{PingClusterResponse, PingedMember};
 use perigee_config::Span;
 
-use crate::admin_command::{connect, failure};
-use crate::cli::NodePlace;
+use crate::admin_command::{answer, connect, failure};
+use crate::admin_json;
+use crate::cli::{AnswerForm, NodePlace};
 use crate::failure::Failure;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(200);
 
 /// Asks each member and prints what it says.
-pub(crate) async fn ping(admin: &mut Admin) -> Result<(), Failure> {
+pub(crate) async fn ping(admin: &mut Admin, form: AnswerForm) -> Result<(), Failure> {
     let pinged = admin.ping_cluster().await.map_err(failure)?;
-    let mut away = Vec::new();
-    for member in &pinged.members {
-        let PingedMember { name, address, error, .. } = member;
-        let place = if address.is_empty() { String::new() } else { format!(" at {address}") };
-        if error.is_empty() {
-            let role = match (member.role.as_str(), member.voter) {
-                ("leader", _) => "leader",
-                (_, true) => "voter",
-                (_, false) => "learner",
-            };
-            println!(
-                "{name} {role}{place}: answered in {}, perigee {}, term {}, has applied entry {} of {}",
-                milliseconds(member.round_trip_micros),
-                member.version,
-                member.term,
-                member.applied,
-                member.committed
-            );
-        } else {
-            println!("{name}{place}: {error}");
-            away.push(name.as_str());
-        }
-    }
+    answer(form, || admin_json::pinged(&pinged), || pinged.members.iter().for_each(print));
+    let away = pinged.members.iter().filter(|member| !member.error.is_empty());
+    let away: Vec<&str> = away.map(|member| member.name.as_str()).collect();
     if away.is_empty() { Ok(()) } else { Err(Failure::Fatal(format!("no answer of {}", away.join(", ")))) }
+}
+
+fn print(member: &PingedMember) {
+    let PingedMember { name, address, error, .. } = member;
+    let place = if address.is_empty() { String::new() } else { format!(" at {address}") };
+    if !error.is_empty() {
+        println!("{name}{place}: {error}");
+        return;
+    }
+    let role = match (member.role.as_str(), member.voter) {
+        ("leader", _) => "leader",
+        (_, true) => "voter",
+        (_, false) => "learner",
+    };
+    println!(
+        "{name} {role}{place}: answered in {}, perigee {}, term {}, has applied entry {} of {}",
+        milliseconds(member.round_trip_micros),
+        member.version,
+        member.term,
+        member.applied,
+        member.committed
+    );
 }
 
 fn milliseconds(micros: u64) -> String {

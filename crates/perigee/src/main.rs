@@ -3,22 +3,25 @@
 //! - `cli`: the command line; scripts depend on it
 //! - `node`: the life of a node, from its data directory to its last fsync
 //! - `assembly`: log, consensus, storage, engine and doors, put together
-//! - `admin_command`: asks a running node over its gRPC door
+//! - `admin_command`: asks a running node over its gRPC door; `admin_json`: its answers for scripts
 //! - `backup_command`: backups, and restores from them
 //! - `client`: statements over the same door, from a prompt or a script
 //! - `cert_command`: certificates for the members of a cluster
 //! - `gateway`, `inquiry`: to the doors of other members, and what members ask each other for operators
 //! - `health_command`: whether a cluster is healthy, over the same door
-//! - `key_command`: API keys, over the same door
+//! - `key_command`, `schema_command`, `diagnostics_command`: API keys; tiers, definitions and migrations; an archive for who
+//!   helps; over the same door
 //! - `full_disk`: a leader without room lets another one lead
 //! - `repair`: a member whose data is damaged begins anew
 //! - `ready_command`: whether a node can serve
+//! - `report`: what of a node is in that archive and is not the engine's
 //! - `reload`: what SIGHUP reads again
 //! - `open_files`: how many connections leave files for the data
 //! - `ops`: health, readiness, metrics over HTTP
 //! - `failure`: why the process ends, and with which exit code
 
 mod admin_command;
+mod admin_json;
 mod assembly;
 mod backup_command;
 mod banner;
@@ -28,6 +31,7 @@ mod cli;
 mod client;
 mod config_command;
 mod data_dir;
+mod diagnostics_command;
 mod failure;
 mod full_disk;
 mod gateway;
@@ -43,6 +47,8 @@ mod ready_command;
 mod redis_door;
 mod reload;
 mod repair;
+mod report;
+mod schema_command;
 mod shutdown;
 mod single_node;
 mod status;

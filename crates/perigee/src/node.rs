@@ -35,6 +35,7 @@ use crate::ops;
 use crate::redis_door::RedisHost;
 use crate::reload::{self, DoorsTls, Reload};
 use crate::repair;
+use crate::report::Report;
 use crate::shutdown::StopSignals;
 use crate::status::Status;
 use crate::traces::Receiver;
@@ -216,7 +217,10 @@ async fn live(
     let grpc_door = match grpc_listener {
         Some(listener) => {
             let listening = (listener, tls.grpc.clone());
-            Some(tokio::spawn(serve_grpc(config, listening, &assembly, shared, closing.clone(), &doors).await))
+            let report = Report::new(config, &status);
+            Some(tokio::spawn(
+                serve_grpc(config, listening, &assembly, (shared, report), closing.clone(), &doors).await,
+            ))
         }
         None => None,
     };
@@ -342,7 +346,7 @@ async fn serve_grpc(
     config: &Config,
     (listener, tls): (TcpListener, Option<ServerTls>),
     assembly: &Arc<Assembly>,
-    shared: Arc<Door>,
+    (shared, report): (Arc<Door>, Arc<Report>),
     closing: CancellationToken,
     doors: &OpenDoors,
 ) -> impl Future<Output = ()> + Send + 'static {
@@ -353,7 +357,7 @@ async fn serve_grpc(
         drain_timeout: RestOptions::default().drain_timeout,
     };
     let members = Arc::new(assembly.gateway().clone());
-    let server = perigee_grpc::server(shared, config.node.id.clone(), members, options, closing).await;
+    let server = perigee_grpc::server(shared, config.node.id.clone(), members, report, options, closing).await;
     drop(doors.grpc.set(Arc::clone(&server)));
     server.serve(listener)
 }

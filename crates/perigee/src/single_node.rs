@@ -24,6 +24,7 @@ use crate::config_command;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::node::threads;
+use crate::report::Report;
 
 /// Log lines where nobody has asked for others: a person reads results.
 const QUIET: &str = "warn,audit=off";
@@ -85,7 +86,8 @@ async fn start(
     };
     let door = Door::new(Arc::clone(assembly.engine()), &options);
     let members = Arc::new(assembly.gateway().clone());
-    let server = perigee_grpc::server(door, config.node.id.clone(), members, GrpcOptions::default(), closing).await;
+    let (report, options) = (Report::alone(config), GrpcOptions::default());
+    let server = perigee_grpc::server(door, config.node.id.clone(), members, report, options, closing).await;
     Ok((assembly, server))
 }
 

@@ -2,37 +2,43 @@
 
 use std::sync::Arc;
 
-use perigee_engine::Engine;
+use futures::FutureExt as _;
+use perigee_door::Door;
+use perigee_door::script::perform;
 use perigee_engine::compare::MemberState;
 use perigee_engine::verify::{Verified, VerifyOptions};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
+use crate::caller::{caller_of, lease_with};
+use crate::diagnostics::{self, NodeFiles};
 use crate::error;
 use crate::members::{ClusterChange, Members, PingedMember};
 use crate::v1;
 use crate::v1::change_cluster_request::Change;
+use crate::{migration, schema, tiers};
 
 /// The service.
 pub(crate) struct AdminService {
-    engine: Arc<Engine>,
+    door: Arc<Door>,
     /// The node's name.
     node: String,
     /// One check at a time: each reads everything.
     verifying: Semaphore,
     members: Arc<dyn Members>,
+    files: Arc<dyn NodeFiles>,
 }
 
 impl AdminService {
-    pub(crate) fn new(engine: Arc<Engine>, node: String, members: Arc<dyn Members>) -> Self {
-        Self { engine, node, verifying: Semaphore::new(1), members }
+    pub(crate) fn new(door: Arc<Door>, node: String, members: Arc<dyn Members>, files: Arc<dyn NodeFiles>) -> Self {
+        Self { door, node, verifying: Semaphore::new(1), members, files }
     }
 }
 
 #[tonic::async_trait]
 impl v1::admin_server::Admin for AdminService {
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
-        let status = self.engine.status();
+        let status = self.door.engine.status();
         Ok(Response::new(v1::StatusResponse {
             node: self.node.clone(),
             version: status.version,
@@ -61,12 +67,12 @@ impl v1::admin_server::Admin for AdminService {
         };
         let options = VerifyOptions { tables: request.tables.iter().map(named).collect(), skip_log: request.skip_log };
         let _turn = self.verifying.try_acquire().map_err(|_| Status::resource_exhausted("a check is running"))?;
-        let verified = self.engine.verify(options).await.map_err(|e| error::status(&e))?;
+        let verified = self.door.engine.verify(options).await.map_err(|e| error::status(&e))?;
         Ok(Response::new(response(verified)))
     }
 
     async fn cluster(&self, _: Request<v1::ClusterRequest>) -> Result<Response<v1::ClusterResponse>, Status> {
-        let state = self.engine.cluster_state();
+        let state = self.door.engine.cluster_state();
         let members = state.members.into_iter().map(|member| v1::ClusterMember {
             name: member.name,
             incarnation: member.incarnation,
@@ -130,10 +136,58 @@ impl v1::admin_server::Admin for AdminService {
     }
 
     async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<v1::BackupResponse>, Status> {
-        let (engine, url) = (Arc::clone(&self.engine), request.into_inner().url);
+        let (engine, url) = (Arc::clone(&self.door.engine), request.into_inner().url);
         let made = tokio::task::spawn_blocking(move || engine.back_up((!url.is_empty()).then_some(url.as_str())));
         let base = made.await.map_err(|e| Status::internal(e.to_string()))?.map_err(|e| error::status(&e))?;
         Ok(Response::new(backup_response(base)))
+    }
+
+    async fn tiers(&self, request: Request<v1::TiersRequest>) -> Result<Response<v1::TiersResponse>, Status> {
+        let caller = caller_of(&request)?;
+        let v1::TiersRequest { database, table } = request.into_inner();
+        let tiers = tiers::tiers(&self.door, &caller, &database, &table).await.map_err(|e| error::status(&e))?;
+        Ok(Response::new(v1::TiersResponse { tiers }))
+    }
+
+    async fn migrate_tier(
+        &self,
+        request: Request<v1::MigrateTierRequest>,
+    ) -> Result<Response<v1::MigrateTierResponse>, Status> {
+        let caller = caller_of(&request)?;
+        let tiers = tiers::migrate(&self.door, &caller, request.into_inner()).await?;
+        Ok(Response::new(v1::MigrateTierResponse { tiers }))
+    }
+
+    async fn schema(&self, request: Request<v1::SchemaRequest>) -> Result<Response<v1::SchemaResponse>, Status> {
+        let caller = caller_of(&request)?;
+        let v1::SchemaRequest { database, table } = request.into_inner();
+        let lease = lease_with(&self.door, &caller, "", &database, 0).await?;
+        let objects =
+            perform(&self.door, lease, move |session| async move { schema::objects(session, &table).await }.boxed());
+        let objects = objects.await.map_err(|e| error::status(&e))?;
+        Ok(Response::new(v1::SchemaResponse { objects }))
+    }
+
+    async fn apply_migration(
+        &self,
+        request: Request<v1::ApplyMigrationRequest>,
+    ) -> Result<Response<v1::ApplyMigrationResponse>, Status> {
+        let caller = caller_of(&request)?;
+        let v1::ApplyMigrationRequest { database, name, sql } = request.into_inner();
+        let lease = lease_with(&self.door, &caller, "", &database, 0).await?;
+        let applied = perform(&self.door, lease, move |session| {
+            async move { migration::apply(session, &name, &sql).await }.boxed()
+        });
+        Ok(Response::new(applied.await.map_err(|e| error::status(&e))?))
+    }
+
+    async fn diagnostics(
+        &self,
+        request: Request<v1::DiagnosticsRequest>,
+    ) -> Result<Response<v1::DiagnosticsResponse>, Status> {
+        let caller = caller_of(&request)?;
+        let files = diagnostics::files(&self.door, &caller, &self.members, Arc::clone(&self.files)).await;
+        Ok(Response::new(v1::DiagnosticsResponse { files }))
     }
 }
 

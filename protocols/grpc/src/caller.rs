@@ -18,7 +18,7 @@ const APPLICATION: &str = "grpc";
 /// The paths of what is Perigee's own, of Flight, and of what only superusers may ask.
 pub(crate) const OWN: &str = "/perigee.v1.";
 pub(crate) const FLIGHT: &str = "/arrow.flight.protocol.FlightService/";
-const ADMIN: &str = "/perigee.v1.Admin/";
+pub(crate) const ADMIN: &str = "/perigee.v1.Admin/";
 
 /// Lets calls through or not: those of programs that speak gRPC, which no web page can send, and that prove who they are. Health
 /// and reflection are everybody's.

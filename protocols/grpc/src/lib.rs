@@ -10,6 +10,7 @@
 //!   key_value, time_series  the keyspace, through its tables in SQL
 //!   flight        Arrow Flight SQL
 //!   admin         what operators ask
+//!     tiers, schema, migration, diagnostics
 //!     stream      results as streams of messages
 //! ```
 //!
@@ -18,19 +19,24 @@
 
 mod admin;
 mod caller;
+mod diagnostics;
 mod error;
 mod flight;
 mod key_value;
 mod members;
+mod migration;
 mod once;
+mod schema;
 mod server;
 mod sql;
 mod stream;
+mod tiers;
 mod time_series;
 mod value;
 
 pub(crate) use perigee_api::v1;
 
+pub use diagnostics::NodeFiles;
 pub use error::detail;
 pub use members::{Asking, ClusterChange, MemberHealth, Members, PingedMember};
 pub use server::{GrpcOptions, server};

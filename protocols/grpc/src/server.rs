@@ -23,7 +23,8 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 
 use crate::admin::AdminService;
-use crate::caller::{FLIGHT, OWN, guard};
+use crate::caller::{ADMIN, FLIGHT, OWN, guard};
+use crate::diagnostics::NodeFiles;
 use crate::error::status;
 use crate::flight::FlightSql;
 use crate::key_value::KeyValueService;
@@ -61,6 +62,7 @@ pub async fn server(
     door: Arc<Door>,
     node: String,
     members: Arc<dyn Members>,
+    files: Arc<dyn NodeFiles>,
     options: GrpcOptions,
     shutdown: CancellationToken,
 ) -> Arc<HttpServer> {
@@ -70,7 +72,7 @@ pub async fn server(
     health.set_serving::<KeyValueServer<KeyValueService>>().await;
     health.set_serving::<TimeSeriesServer<TimeSeriesService>>().await;
     health.set_serving::<FlightServiceServer<FlightSql>>().await;
-    let admin = AdminService::new(Arc::clone(&door.engine), node, members);
+    let admin = AdminService::new(Arc::clone(&door), node, members, files);
     let sql = SqlServer::new(SqlService::new(Arc::clone(&door)));
     let keys = KeyValueServer::new(KeyValueService::new(Arc::clone(&door)));
     let series = TimeSeriesServer::new(TimeSeriesService::new(Arc::clone(&door)));
@@ -139,10 +141,14 @@ impl Service<http::Request<Body>> for Flight {
     }
 }
 
-/// What each node answers for itself: operators, health, reflection.
+/// What each node answers for itself: operators but for some, health, reflection.
 fn runs_anywhere(request: &Request) -> bool {
     let path = request.uri().path();
-    path.starts_with("/perigee.v1.Admin/") || !path.starts_with(OWN) && !path.starts_with(FLIGHT)
+    match path.strip_prefix(ADMIN) {
+        // What is written, and what is to be told as of now.
+        Some(call) => !["MigrateTier", "Schema", "ApplyMigration"].contains(&call),
+        None => !path.starts_with(OWN) && !path.starts_with(FLIGHT),
+    }
 }
 
 /// What a client streams may come slowly, and goes on at once.

@@ -161,6 +161,130 @@ pub struct BackupResponse {
     #[prost(uint64, tag = "5")]
     pub cold_files: u64,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TiersRequest {
+    /// The default one when empty.
+    #[prost(string, tag = "1")]
+    pub database: ::prost::alloc::string::String,
+    /// As "schema.table"; all of them when empty.
+    #[prost(string, tag = "2")]
+    pub table: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TiersResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub tiers: ::prost::alloc::vec::Vec<TableTier>,
+}
+/// What of a table is in one tier.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TableTier {
+    #[prost(string, tag = "1")]
+    pub schema: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub table: ::prost::alloc::string::String,
+    /// "hot", "warm" or "cold".
+    #[prost(string, tag = "3")]
+    pub tier: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "4")]
+    pub rows: u64,
+    #[prost(uint64, tag = "5")]
+    pub bytes: u64,
+    /// Objects of the cold tier.
+    #[prost(uint64, tag = "6")]
+    pub files: u64,
+    /// The times that the rows are between, microseconds since 1970 UTC, where the table has a column with one.
+    #[prost(int64, optional, tag = "7")]
+    pub oldest_micros: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "8")]
+    pub newest_micros: ::core::option::Option<i64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MigrateTierRequest {
+    /// The default one when empty.
+    #[prost(string, tag = "1")]
+    pub database: ::prost::alloc::string::String,
+    /// As "schema.table".
+    #[prost(string, tag = "2")]
+    pub table: ::prost::alloc::string::String,
+    /// "cold": the only one that rows are moved to; between hot and warm they go by themselves.
+    #[prost(string, tag = "3")]
+    pub tier: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MigrateTierResponse {
+    /// What of the table is where now, at the leader.
+    #[prost(message, repeated, tag = "1")]
+    pub tiers: ::prost::alloc::vec::Vec<TableTier>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SchemaRequest {
+    /// The default one when empty.
+    #[prost(string, tag = "1")]
+    pub database: ::prost::alloc::string::String,
+    /// As "schema.table"; all there is when empty.
+    #[prost(string, tag = "2")]
+    pub table: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SchemaResponse {
+    /// Each behind what it needs.
+    #[prost(message, repeated, tag = "1")]
+    pub objects: ::prost::alloc::vec::Vec<SchemaObject>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SchemaObject {
+    #[prost(string, tag = "1")]
+    pub schema: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// "schema", "type", "sequence", "table", "view", "materialized view", "constraint" or "index".
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// Without semicolons.
+    #[prost(string, repeated, tag = "4")]
+    pub statements: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyMigrationRequest {
+    /// The default one when empty.
+    #[prost(string, tag = "1")]
+    pub database: ::prost::alloc::string::String,
+    /// What the migration is called: it is applied once.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Statements, with semicolons between them.
+    #[prost(string, tag = "3")]
+    pub sql: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyMigrationResponse {
+    /// Else it was applied before, with the same statements.
+    #[prost(bool, tag = "1")]
+    pub applied: bool,
+    /// How many statements it has.
+    #[prost(uint64, tag = "2")]
+    pub statements: u64,
+    /// SHA-256 of its text, as hexadecimal digits.
+    #[prost(string, tag = "3")]
+    pub sha256: ::prost::alloc::string::String,
+    /// When it was applied, microseconds since 1970 UTC.
+    #[prost(int64, tag = "4")]
+    pub applied_micros: i64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiagnosticsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DiagnosticsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub files: ::prost::alloc::vec::Vec<DiagnosticsFile>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiagnosticsFile {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub content: ::prost::alloc::vec::Vec<u8>,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatusRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -438,6 +562,81 @@ pub mod admin_client {
             req.extensions_mut().insert(GrpcMethod::new("perigee.v1.Admin", "Backup"));
             self.inner.unary(req, path, codec).await
         }
+        /// What of each table is in memory, in the LSM and in the object store, at the node that is asked.
+        pub async fn tiers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TiersRequest>,
+        ) -> std::result::Result<tonic::Response<super::TiersResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/perigee.v1.Admin/Tiers");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("perigee.v1.Admin", "Tiers"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Moves the rows that a table has so far to another tier. The leader does it.
+        pub async fn migrate_tier(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MigrateTierRequest>,
+        ) -> std::result::Result<tonic::Response<super::MigrateTierResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/perigee.v1.Admin/MigrateTier");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("perigee.v1.Admin", "MigrateTier"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The statements that make types, sequences, tables and views anew.
+        pub async fn schema(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SchemaRequest>,
+        ) -> std::result::Result<tonic::Response<super::SchemaResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/perigee.v1.Admin/Schema");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("perigee.v1.Admin", "Schema"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Runs statements in one transaction, once for each name.
+        pub async fn apply_migration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyMigrationRequest>,
+        ) -> std::result::Result<tonic::Response<super::ApplyMigrationResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/perigee.v1.Admin/ApplyMigration");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("perigee.v1.Admin", "ApplyMigration"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What helps to find out what is the matter with the node that is asked. Has no passwords and no keys.
+        pub async fn diagnostics(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DiagnosticsRequest>,
+        ) -> std::result::Result<tonic::Response<super::DiagnosticsResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/perigee.v1.Admin/Diagnostics");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("perigee.v1.Admin", "Diagnostics"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -482,6 +681,31 @@ pub mod admin_server {
             &self,
             request: tonic::Request<super::BackupRequest>,
         ) -> std::result::Result<tonic::Response<super::BackupResponse>, tonic::Status>;
+        /// What of each table is in memory, in the LSM and in the object store, at the node that is asked.
+        async fn tiers(
+            &self,
+            request: tonic::Request<super::TiersRequest>,
+        ) -> std::result::Result<tonic::Response<super::TiersResponse>, tonic::Status>;
+        /// Moves the rows that a table has so far to another tier. The leader does it.
+        async fn migrate_tier(
+            &self,
+            request: tonic::Request<super::MigrateTierRequest>,
+        ) -> std::result::Result<tonic::Response<super::MigrateTierResponse>, tonic::Status>;
+        /// The statements that make types, sequences, tables and views anew.
+        async fn schema(
+            &self,
+            request: tonic::Request<super::SchemaRequest>,
+        ) -> std::result::Result<tonic::Response<super::SchemaResponse>, tonic::Status>;
+        /// Runs statements in one transaction, once for each name.
+        async fn apply_migration(
+            &self,
+            request: tonic::Request<super::ApplyMigrationRequest>,
+        ) -> std::result::Result<tonic::Response<super::ApplyMigrationResponse>, tonic::Status>;
+        /// What helps to find out what is the matter with the node that is asked. Has no passwords and no keys.
+        async fn diagnostics(
+            &self,
+            request: tonic::Request<super::DiagnosticsRequest>,
+        ) -> std::result::Result<tonic::Response<super::DiagnosticsResponse>, tonic::Status>;
     }
     /// What operators ask of a node.
     #[derive(Debug)]
@@ -741,6 +965,146 @@ pub mod admin_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BackupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
+                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/perigee.v1.Admin/Tiers" => {
+                    #[allow(non_camel_case_types)]
+                    struct TiersSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::TiersRequest> for TiersSvc<T> {
+                        type Response = super::TiersResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::TiersRequest>) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Admin>::tiers(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TiersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
+                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/perigee.v1.Admin/MigrateTier" => {
+                    #[allow(non_camel_case_types)]
+                    struct MigrateTierSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::MigrateTierRequest> for MigrateTierSvc<T> {
+                        type Response = super::MigrateTierResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::MigrateTierRequest>) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Admin>::migrate_tier(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MigrateTierSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
+                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/perigee.v1.Admin/Schema" => {
+                    #[allow(non_camel_case_types)]
+                    struct SchemaSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::SchemaRequest> for SchemaSvc<T> {
+                        type Response = super::SchemaResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::SchemaRequest>) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Admin>::schema(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SchemaSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
+                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/perigee.v1.Admin/ApplyMigration" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplyMigrationSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::ApplyMigrationRequest> for ApplyMigrationSvc<T> {
+                        type Response = super::ApplyMigrationResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::ApplyMigrationRequest>) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Admin>::apply_migration(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplyMigrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
+                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/perigee.v1.Admin/Diagnostics" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiagnosticsSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::DiagnosticsRequest> for DiagnosticsSvc<T> {
+                        type Response = super::DiagnosticsResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::DiagnosticsRequest>) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Admin>::diagnostics(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiagnosticsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(accept_compression_encodings, send_compression_encodings)
