@@ -65,6 +65,7 @@ pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings
             Value::Bytea(kept) => text::parse_with(&hstore::to_json(kept), to, &settings),
             _ => Err(no_cast(from, to)),
         },
+        SqlType::Timetz(_) if matches!(value, Value::Timestamptz(i64::MAX | i64::MIN)) => Ok(Value::Null),
         SqlType::Timetz(_) => to_timetz(&value, from, &settings)
             .map(|time| Value::Bytea(time.rounded(to).encode()))
             .ok_or_else(|| no_cast(from, to)),
@@ -117,6 +118,9 @@ pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings
                 .map_err(|_| SqlError::new(SqlState::NumericValueOutOfRange, "OID out of range")),
             None => Err(no_cast(from, to)),
         },
+        SqlType::Timestamp(_) | SqlType::Timestamptz(_) if matches!(value, Value::Date(days) if is_beyond(days)) => {
+            Err(SqlError::new(SqlState::DatetimeFieldOverflow, "date out of range for timestamp"))
+        }
         SqlType::Date
         | SqlType::Time(_)
         | SqlType::Timestamp(_)
@@ -312,6 +316,11 @@ fn to_timetz(value: &Value, from: &SqlType, settings: &OutputSettings) -> Option
     }
 }
 
+/// Whether a date has no midnight that is a timestamp. An infinite one has.
+fn is_beyond(days: i32) -> bool {
+    !matches!(days, i32::MAX | i32::MIN) && i64::from(days).checked_mul(DAY_MICROS).is_none()
+}
+
 /// Casts among dates, times and intervals; `None` where there is none.
 fn datetime(value: Value, to: &SqlType, settings: &OutputSettings) -> Option<Value> {
     let zone = settings.time_zone;
@@ -342,6 +351,7 @@ fn datetime(value: Value, to: &SqlType, settings: &OutputSettings) -> Option<Val
         (Value::Timestamptz(v), SqlType::Timestamp(_)) => Value::Timestamp(to_local(v)),
         (Value::Timestamptz(v), SqlType::Date) => Value::Date(day(to_local(v))),
         (Value::Timestamptz(v), SqlType::Time(_)) if finite(v) => Value::Time(to_local(v).rem_euclid(DAY_MICROS)),
+        (Value::Timestamp(_) | Value::Timestamptz(_), SqlType::Time(_)) => Value::Null,
         (Value::Time(v), SqlType::Time(_)) => Value::Time(v),
         (Value::Time(v), SqlType::Interval | SqlType::IntervalOf(_)) => {
             Value::Interval(Interval { months: 0, days: 0, micros: v })

@@ -5,7 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Date32Type, Field, FieldRef, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::DFSchema;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::error::Result;
@@ -19,6 +20,7 @@ use perigee_plan::evaluate::cast as cast_value;
 use perigee_types::range::RangeType;
 use perigee_types::sql_type::FIELD_METADATA_KEY;
 use perigee_types::text::array::{DIMENSIONS_MAX, dimensions};
+use perigee_types::text::calendar::{DATE_INFINITY, DATE_MINUS_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY};
 use perigee_types::text::{ByteaOutput, DateStyle, IntervalStyle, OutputSettings, TimeZone};
 use perigee_types::{SqlError, SqlResult, SqlState, SqlType, Value};
 
@@ -126,8 +128,8 @@ pub(super) fn widened(call: &ScalarFunction) -> Option<&DataType> {
 /// The Arrow type of timestamps without a time zone.
 const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
-/// A comparison of a date or a timestamp, as a time of UTC, with a constant as one of the date or timestamp itself, which
-/// statistics and indexes know; `None` where it is another.
+/// A comparison of a date or a timestamp, as a time of UTC, or of a date as a timestamp, with a constant as one of the date or
+/// timestamp itself, which statistics and indexes know; `None` where it is another.
 ///
 /// The session's zone is known only once a plan runs.
 pub(in crate::exec) fn utc_comparison(left: &Expr, op: Operator, right: &Expr) -> Option<Expr> {
@@ -135,16 +137,27 @@ pub(in crate::exec) fn utc_comparison(left: &Expr, op: Operator, right: &Expr) -
     if !matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
         return None;
     }
-    let (value, at, flipped) = match (left, right) {
-        (value, Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), Some(_)), _)) => (value, *at, false),
-        (Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), Some(_)), _), value) => (value, *at, true),
+    let (value, at, zoned, flipped) = match (left, right) {
+        (value, Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), zone), _)) => {
+            (value, *at, zone.is_some(), false)
+        }
+        (Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), zone), _), value) => {
+            (value, *at, zone.is_some(), true)
+        }
         _ => return None,
     };
     let Expr::ScalarFunction(call) = value else { return None };
-    let [of, Expr::Literal(ScalarValue::Utf8View(Some(zone)), _)] = call.args.as_slice() else { return None };
     let cast = call.func.inner().downcast_ref::<CastTo>()?;
-    let is_whole = SqlType::of_field(&cast.target) == SqlType::Timestamptz(None);
-    if !is_whole || !matches!(time_zone(zone), Ok(TimeZone::Utc)) {
+    let (of, whole) = match call.args.as_slice() {
+        [of, Expr::Literal(ScalarValue::Utf8View(Some(zone)), _)]
+            if zoned && matches!(time_zone(zone), Ok(TimeZone::Utc)) =>
+        {
+            (of, SqlType::Timestamptz(None))
+        }
+        [of] if !zoned => (of, SqlType::Timestamp(None)),
+        _ => return None,
+    };
+    if SqlType::of_field(&cast.target) != whole {
         return None;
     }
     let op = if flipped { op.swap()? } else { op };
@@ -210,7 +223,8 @@ pub(super) fn text_literal(text: &str, to: &SqlType, explicit: bool) -> Result<E
         }
         // What the text means depends on the session.
         SqlType::Date | SqlType::Time(_) | SqlType::Timetz(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_)
-            if matches!(to, SqlType::Timetz(_) | SqlType::Timestamptz(_)) || !is_plain(text) =>
+            if (matches!(to, SqlType::Timetz(_) | SqlType::Timestamptz(_)) || !is_plain(text))
+                && !is_infinity(text) =>
         {
             let text = Expr::Literal(ScalarValue::Utf8View(Some(text.to_owned())), None);
             let session = [SessionValue::TimeZone, SessionValue::Formats, SessionValue::TransactionTime];
@@ -239,6 +253,12 @@ fn is_plain(text: &str) -> bool {
     let year_first = digits >= 4 && text.as_bytes().get(digits) == Some(&b'-');
     let hour_first = text.as_bytes().get(digits) == Some(&b':');
     (year_first || hour_first) && !text.bytes().any(|b| b.is_ascii_alphabetic() && b != b'T')
+}
+
+/// Whether a text is one of the infinities, which mean the same in every zone.
+fn is_infinity(text: &str) -> bool {
+    let text = text.trim();
+    text.strip_prefix('-').unwrap_or(text).eq_ignore_ascii_case("infinity")
 }
 
 /// Whether a cast reads or writes text whose form the session decides.
@@ -271,8 +291,7 @@ fn arrow_agrees(from: &SqlType, to: &SqlType) -> bool {
         | (T::Float4 | T::Float8, T::Float4 | T::Float8)
         | (T::Bool, T::Int4)
         | (T::Int4, T::Bool)
-        | (T::Date, T::Timestamp(None))
-        | (T::Timestamp(_), T::Date | T::Timestamp(None))
+        | (T::Timestamp(_), T::Timestamp(None))
         | (T::Timestamptz(_), T::Timestamptz(None))
         | (T::Time(_), T::Time(None))
         | (T::Int4 | T::Int8, T::Oid | T::Regclass | T::Regtype | T::Regproc | T::Regnamespace | T::Regrole)
@@ -337,7 +356,10 @@ impl ScalarUDFImpl for CastTo {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let nullable = args.arg_fields.iter().any(|f| f.is_nullable());
+        // An infinity has no time of day, and what is null in jsonb is NULL.
+        let of_day = matches!(SqlType::of_field(&self.target), SqlType::Time(_) | SqlType::Timetz(_));
+        let of_json = args.arg_fields.first().is_some_and(|f| SqlType::of_field(f) == SqlType::Jsonb);
+        let nullable = of_day || of_json || args.arg_fields.iter().any(|f| f.is_nullable());
         Ok(Arc::new(self.target.as_ref().clone().with_nullable(nullable)))
     }
 
@@ -354,6 +376,11 @@ impl ScalarUDFImpl for CastTo {
             _ => SqlType::of_field(&self.target),
         };
         let from = types.first().cloned().unwrap_or(SqlType::Unknown);
+        if let [ColumnarValue::Array(array)] = args.args.as_slice()
+            && let Some(times) = between_days_and_times(array, self.target.data_type())
+        {
+            return Ok(ColumnarValue::Array(times));
+        }
         each_row(&args, &types, true, |values| {
             let settings = settings(values.get(1..).unwrap_or_default())?;
             match values.first() {
@@ -361,6 +388,33 @@ impl ScalarUDFImpl for CastTo {
                 None => Err(SqlError::internal("a cast of nothing")),
             }
         })
+    }
+}
+
+/// Dates as timestamps at midnight, or timestamps as their dates, all rows at once; `None` for other types, and where a date is no
+/// timestamp.
+fn between_days_and_times(array: &ArrayRef, to: &DataType) -> Option<ArrayRef> {
+    let midnight = |day: i32| match day {
+        DATE_INFINITY => Some(TIMESTAMP_INFINITY),
+        DATE_MINUS_INFINITY => Some(TIMESTAMP_MINUS_INFINITY),
+        day => i64::from(day).checked_mul(DAY),
+    };
+    let day = |at: i64| match at {
+        TIMESTAMP_INFINITY => DATE_INFINITY,
+        TIMESTAMP_MINUS_INFINITY => DATE_MINUS_INFINITY,
+        at => i32::try_from(at.div_euclid(DAY)).unwrap_or(DATE_INFINITY),
+    };
+    match (array.data_type(), to) {
+        (DataType::Date32, to) if *to == TIMESTAMP => {
+            let days = array.as_primitive::<Date32Type>();
+            let times = days.try_unary::<_, TimestampMicrosecondType, ()>(|of| midnight(of).ok_or(()));
+            times.ok().map(|times| Arc::new(times) as ArrayRef)
+        }
+        (from, DataType::Date32) if *from == TIMESTAMP => {
+            let times = array.as_primitive::<TimestampMicrosecondType>();
+            Some(Arc::new(times.unary::<_, Date32Type>(day)))
+        }
+        _ => None,
     }
 }
 

@@ -32,6 +32,8 @@ use crate::pg_catalog::VECTOR_METADATA_KEY;
 pub(in crate::exec) struct Call<'a> {
     /// Types of the arguments, in order.
     pub(in crate::exec) types: &'a [SqlType],
+    /// The Arrow type of the result.
+    pub(in crate::exec) returned: &'a DataType,
     /// The statement's view, for functions that ask the catalog or the session.
     pub(in crate::exec) view: Option<&'a Arc<ReadView>>,
 }
@@ -269,7 +271,7 @@ impl Function {
     }
 
     /// The types that arguments of a call with these types are cast to where DataFusion has no cast for them, as for wide
-    /// numerics, or another than PostgreSQL, as from a date to a time in the session's zone.
+    /// numerics, or another than PostgreSQL, as from a date to a time in the session's zone, or from an infinite one.
     pub(in crate::exec) fn cast_types(&self, types: &[DataType]) -> Vec<Option<SqlType>> {
         let Some((overload, _)) = self.resolve(types) else { return Vec::new() };
         let of = |(at, ty): (usize, &DataType)| match overload.parameter(at) {
@@ -277,6 +279,7 @@ impl Function {
                 Some(wanted.clone())
             }
             Some(Parameter::Of(wanted @ SqlType::Timestamptz(_))) if is_unzoned(ty) => Some(wanted.clone()),
+            Some(Parameter::Of(wanted @ SqlType::Timestamp(_))) if *ty == DataType::Date32 => Some(wanted.clone()),
             _ => None,
         };
         types.iter().enumerate().map(of).collect()
@@ -504,7 +507,7 @@ impl ScalarUDFImpl for Function {
             return Err(from_sql(SqlError::new(SqlState::FeatureNotSupported, message)));
         }
         let view = crate::exec::view::view_of(&args.config_options);
-        let call = Call { types: &types, view: view.as_ref() };
+        let call = Call { types: &types, returned: args.return_field.data_type(), view: view.as_ref() };
         let once = self.signature.volatility != Volatility::Volatile;
         rows(&args, &types, overload.strict, once, |values| (overload.eval)(values, &call))
     }

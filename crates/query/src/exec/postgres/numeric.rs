@@ -151,7 +151,7 @@ pub(super) fn comparable(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr
     if common(types.iter()) == Some(SqlType::Float8) {
         return as_floats(exprs, &types, schema);
     }
-    if let Some(to) = meeting::zoned(types.iter()) {
+    if let Some(to) = meeting::times(types.iter()) {
         return exprs.into_iter().map(|e| brought(e, &to, schema)).collect();
     }
     if !types.iter().any(is_wide) {

@@ -360,7 +360,7 @@ impl ScalarUDFImpl for BoundOrCase {
         if !matches!(types.first(), Some(SqlType::Range(_))) {
             return self.inner.invoke_with_args(args);
         }
-        let call = Call { types: &types, view: None };
+        let call = Call { types: &types, returned: &DataType::Null, view: None };
         super::function::each_row(&args, &types, true, |values| {
             Ok(match range(values, &call, 0)?.0 {
                 Range::Empty => Value::Null,

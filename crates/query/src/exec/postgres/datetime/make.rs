@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 use perigee_types::bucket::{BucketWidth, micros};
-use perigee_types::text::calendar::{days_from_civil, days_in_month};
+use perigee_types::text::calendar::{TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, days_from_civil, days_in_month};
 use perigee_types::{Interval, SqlError, SqlResult, SqlState, SqlType, Value};
 
-use super::calculate::{interval, interval_overflow};
+use super::calculate::{interval, interval_overflow, is_endless};
 use super::{DAY, SECOND, out_of_range};
 use crate::exec::postgres::cast::time_zone;
 use crate::exec::postgres::function::{Call, Function, overload};
@@ -180,7 +180,15 @@ fn time(args: &[Value]) -> SqlResult<i64> {
 }
 
 fn seconds(value: &Value) -> SqlResult<Value> {
-    let micros = (value.as_f64().unwrap_or(f64::NAN) * SECOND as f64).round();
+    let seconds = value.as_f64().unwrap_or(f64::NAN);
+    if seconds.is_nan() {
+        return Err(SqlError::new(SqlState::DatetimeFieldOverflow, "timestamp cannot be NaN"));
+    }
+    if seconds.is_infinite() {
+        let end = if seconds > 0.0 { TIMESTAMP_INFINITY } else { TIMESTAMP_MINUS_INFINITY };
+        return Ok(Value::Timestamptz(end));
+    }
+    let micros = (seconds * SECOND as f64).round();
     if !micros.is_finite() || micros.abs() >= i64::MAX as f64 {
         return Err(out_of_range("timestamp"));
     }
@@ -195,6 +203,8 @@ fn in_zone(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
     let shift =
         |at: i64, seconds: i32| at.checked_add(i64::from(seconds) * SECOND).ok_or_else(|| out_of_range("timestamp"));
     match &args[1] {
+        Value::Timestamptz(at) if is_endless(*at) => Ok(Value::Timestamp(*at)),
+        Value::Timestamp(at) if is_endless(*at) => Ok(Value::Timestamptz(*at)),
         Value::Timestamptz(at) => shift(*at, zone.offset_at(*at)).map(Value::Timestamp),
         Value::Timestamp(at) => shift(*at, -zone.offset_of_local(*at)).map(Value::Timestamptz),
         _ => Err(SqlError::internal("a zone for something without a time")),
@@ -333,6 +343,10 @@ fn bin(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
         at.checked_sub(origin).map(|d| origin + d.div_euclid(stride) * stride).ok_or_else(|| out_of_range("timestamp"))
     };
     match (&args[1], &args[2]) {
+        (Value::Timestamp(at) | Value::Timestamptz(at), _) if is_endless(*at) => Ok(args[1].clone()),
+        (_, Value::Timestamp(origin) | Value::Timestamptz(origin)) if is_endless(*origin) => {
+            Err(out_of_range("origin"))
+        }
         (Value::Timestamp(at), Value::Timestamp(origin)) => down(*at, *origin).map(Value::Timestamp),
         (Value::Timestamptz(at), Value::Timestamptz(origin)) => down(*at, *origin).map(Value::Timestamptz),
         _ => Err(SqlError::internal("a bin for something without a time")),

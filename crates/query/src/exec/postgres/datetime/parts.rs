@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 use perigee_types::numeric::Numeric;
 use perigee_types::text::TimeZone;
@@ -67,9 +68,12 @@ fn sources() -> [SqlType; 5] {
 
 /// EXTRACT: a numeric.
 pub(super) fn extract() -> Arc<ScalarUDF> {
-    // Parts of a date are whole; a point in time may be infinite, of which a decimal has none.
-    fn returns(types: &[SqlType], _: &[Option<Value>]) -> SqlType {
-        if types.get(1) == Some(&T::Date) { T::Numeric(Some((38, 0))) } else { T::Numeric(None) }
+    // Parts of a date are whole; a point in time may be infinite, of which a decimal has none. So may a date be: where it is
+    // a constant that is known, and costs columns nothing.
+    fn returns(types: &[SqlType], constants: &[Option<Value>]) -> SqlType {
+        let endless = matches!(constants.get(1), Some(Some(Value::Date(DATE_INFINITY | DATE_MINUS_INFINITY))));
+        let is_whole = types.get(1) == Some(&T::Date) && !endless;
+        if is_whole { T::Numeric(Some((38, 0))) } else { T::Numeric(None) }
     }
     let overloads: Vec<Overload> = sources()
         .into_iter()
@@ -92,14 +96,20 @@ fn unsupported_field(field: &str, what: &str) -> SqlError {
 }
 
 /// One field of a value: arguments are the field's name, the value, perhaps the zone.
-fn part(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+fn part(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
     let field = args[0].as_str().unwrap_or_default().to_lowercase();
     let field = canonical(&field);
     match &args[1] {
-        Value::Date(days @ (DATE_INFINITY | DATE_MINUS_INFINITY)) => match infinite(field, *days > 0, "date")? {
-            Value::Null => Ok(Value::Null),
-            _ => Err(SqlError::unsupported("parts of an infinite date").hint("Cast it to timestamp.")),
-        },
+        Value::Date(days @ (DATE_INFINITY | DATE_MINUS_INFINITY)) => {
+            // What a date has not is refused as it is of any date.
+            of_date(field, 0)?;
+            match infinite(field, *days > 0, "date")? {
+                Value::Wide(_) if matches!(call.returned, DataType::Decimal128(..)) => {
+                    Err(SqlError::unsupported("parts of an infinite date").hint("Cast it to timestamp."))
+                }
+                value => Ok(value),
+            }
+        }
         Value::Date(days) => of_date(field, i64::from(*days)),
         Value::Timestamp(at @ (i64::MAX | i64::MIN)) => infinite(field, *at > 0, "timestamp without time zone"),
         Value::Timestamptz(at @ (i64::MAX | i64::MIN)) => infinite(field, *at > 0, "timestamp with time zone"),

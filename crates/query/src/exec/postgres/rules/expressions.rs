@@ -14,6 +14,7 @@ use datafusion::logical_expr::{Case, Cast, Expr, ExprSchemable, LogicalPlanBuild
 use datafusion::scalar::ScalarValue;
 use perigee_types::network::AddressType;
 use perigee_types::numeric::Numeric;
+use perigee_types::text::calendar::{DATE_INFINITY, DATE_MINUS_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY};
 use perigee_types::{CodedType, SqlError, SqlState, SqlType};
 
 use super::super::choice::Choice;
@@ -441,7 +442,7 @@ impl Rewriter<'_> {
     fn meet_elements(&self, call: &mut ScalarFunction) -> Result<()> {
         if call.func.name() == "make_array" {
             let types = call.args.iter().map(|arg| arg.get_type(self.schema)).collect::<Result<Vec<_>>>()?;
-            let to = meeting::zoned(types.iter())
+            let to = meeting::times(types.iter())
                 .or_else(|| wide::choice(types.iter()).filter(|_| types.iter().any(wide::is_wide)));
             let Some(to) = to else { return Ok(()) };
             for arg in &mut call.args {
@@ -520,13 +521,10 @@ impl Rewriter<'_> {
         let (left, right) = match (&left_type, &right_type) {
             (DataType::Date32, DataType::Timestamp(_, None)) => (left, Box::new(midnight_as_date(*right))),
             (DataType::Timestamp(_, None), DataType::Date32) => (Box::new(midnight_as_date(*left)), right),
-            _ => {
-                let sides = wide::comparable(vec![*left, *right], self.schema)?;
-                let [left, right] = pair(sides)?;
-                (Box::new(left), Box::new(right))
-            }
+            _ => (left, right),
         };
-        Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+        let [left, right] = pair(wide::comparable(vec![*left, *right], self.schema)?)?;
+        Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })))
     }
 
     fn between(&self, between: Between) -> Result<Transformed<Expr>> {
@@ -737,7 +735,7 @@ fn lost() -> DataFusionError {
     DataFusionError::Internal("the sides of a comparison have been lost".to_owned())
 }
 
-/// A constant timestamp at midnight as that date; anything else as it is.
+/// A constant timestamp at midnight, or an infinite one, as that date; anything else as it is.
 fn midnight_as_date(expr: Expr) -> Expr {
     let constant = match &expr {
         Expr::Literal(..) => Some(expr.clone()),
@@ -747,6 +745,12 @@ fn midnight_as_date(expr: Expr) -> Expr {
         _ => None,
     };
     match constant {
+        Some(Expr::Literal(ScalarValue::TimestampMicrosecond(Some(TIMESTAMP_INFINITY), None), _)) => {
+            Expr::Literal(ScalarValue::Date32(Some(DATE_INFINITY)), None)
+        }
+        Some(Expr::Literal(ScalarValue::TimestampMicrosecond(Some(TIMESTAMP_MINUS_INFINITY), None), _)) => {
+            Expr::Literal(ScalarValue::Date32(Some(DATE_MINUS_INFINITY)), None)
+        }
         Some(Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), None), _)) if at % datetime::DAY == 0 => {
             match i32::try_from(at / datetime::DAY) {
                 Ok(days) => Expr::Literal(ScalarValue::Date32(Some(days)), None),
