@@ -32,6 +32,7 @@ pub mod error;
 pub mod explain;
 mod family;
 mod one_by_one;
+mod own_names;
 pub mod pending;
 pub mod planning;
 mod postgres;

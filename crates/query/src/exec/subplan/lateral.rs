@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
 };
 
 use super::{Parameterized, function, is_aggregate, keeps_left, parameterized, pulls_up};
+use crate::exec::own_names::OwnNames;
 use crate::exec::postgres::labeled;
 
 /// Name of the column of rows while they stand in it.
@@ -161,8 +162,8 @@ pub(super) fn rows(join: Join) -> Result<LogicalPlan> {
     let Parameterized { plan: body, arguments, types } = parameterized(body, left, None)?;
     let fields: Vec<_> = body.schema().inner().fields().iter().cloned().collect();
     let udf = Arc::new(function::rows(body, types, keeps_left(join.join_type)));
-    let mut inner = columns_of(left);
-    let mut outer = inner.clone();
+    let own = OwnNames::of(left);
+    let (mut inner, mut outer) = (own.below(), own.above());
     inner.push(Expr::ScalarFunction(ScalarFunction::new_udf(udf, arguments)).alias(ROWS));
     for (place, (field, (qualifier, name))) in fields.iter().zip(names).enumerate() {
         let row = Expr::Column(Column::new_unqualified(ROWS));

@@ -20,6 +20,7 @@ use super::super::numeric::brought;
 use super::super::{cast, sets};
 use super::{keys, set_operation, ties};
 use crate::exec::error::from_sql;
+use crate::exec::own_names::OwnNames;
 
 /// A node whose expressions have been rewritten, with its schema made anew.
 pub(super) fn rewrite(plan: Transformed<LogicalPlan>) -> Result<LogicalPlan> {
@@ -185,6 +186,12 @@ fn has_series(expr: &Expr) -> bool {
     expr.exists(|e| Ok(is_series(e))).unwrap_or(false)
 }
 
+fn has_subquery(expr: &Expr) -> bool {
+    use Expr::{Exists, InSubquery, ScalarSubquery, SetComparison};
+    let is_one = |e: &Expr| matches!(e, ScalarSubquery(_) | Exists(_) | InSubquery(_) | SetComparison(_));
+    expr.exists(|e| Ok(is_one(e))).unwrap_or(true)
+}
+
 fn is_series(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call)
         if call.func.inner().downcast_ref::<Function>().is_some_and(Function::returns_set))
@@ -195,9 +202,17 @@ fn is_series(expr: &Expr) -> bool {
 fn series(projection: Projection) -> Result<LogicalPlan> {
     let input = projection.input;
     let schema = Arc::clone(input.schema());
+    // A subquery calls what it reads of this one by its name.
+    let is_read = projection.expr.iter().any(has_subquery);
+    let names = if is_read { OwnNames::unchanged(&schema) } else { OwnNames::of(&schema) };
     let mut calls: Vec<Expr> = Vec::new();
     let mut replace = |expr: Expr| {
         expr.transform_down(|e| {
+            if let Expr::Column(column) = &e
+                && let Some(other) = names.other(column)
+            {
+                return Ok(Transformed::yes(Expr::Column(other.clone())));
+            }
             if !is_series(&e) {
                 return Ok(Transformed::no(e));
             }
@@ -214,16 +229,16 @@ fn series(projection: Projection) -> Result<LogicalPlan> {
         })
         .map(|t| t.data)
     };
-    let names = NamePreserver::new_for_projection();
+    let preserver = NamePreserver::new_for_projection();
     let outer = projection
         .expr
         .into_iter()
         .map(|expr| {
-            let name = names.save(&expr);
+            let name = preserver.save(&expr);
             replace(expr).map(|e| name.restore(e))
         })
         .collect::<Result<Vec<_>>>()?;
-    let mut inner: Vec<Expr> = schema.iter().map(|(q, f)| Expr::Column(Column::from((q, f)))).collect();
+    let mut inner = names.below();
     let arrays: Vec<Column> = (0..calls.len()).map(|at| Column::new_unqualified(format!("__series_{at}"))).collect();
     inner.extend(calls.into_iter().enumerate().map(|(at, call)| call.alias(format!("__series_{at}"))));
     let options = UnnestOptions::new().with_preserve_nulls(false);
