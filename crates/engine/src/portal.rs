@@ -7,18 +7,21 @@
 //!    `-------> Done   (a command that gives no rows)
 //! ```
 //!
+//! A portal that Bind made reads what was there then: where the session writes before anybody takes its rows, its query begins
+//! before the write does.
+//!
 //! A portal ends with its transaction. A cursor WITH HOLD goes on: it reads the snapshot that it was declared at, which
 //! a commit does not change, so nothing needs to be copied.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use perigee_plan::ResultColumn;
+use perigee_plan::{Plan, Point, ResultColumn};
 use perigee_types::{SqlError, SqlResult, SqlState, Value};
 use tokio::sync::Mutex;
 
 use crate::Statement;
-use crate::api::{CommandTag, CopyIn, CopyOut, Outcome, RowBlock};
+use crate::api::{CommandTag, CopyIn, CopyOut, Outcome, RowBlock, RowStream};
 use crate::row_source::RowSource;
 use crate::session::Session;
 
@@ -125,6 +128,15 @@ impl Portals {
         self.0.clear();
     }
 
+    /// Names of those whose query has not begun.
+    fn bound(&self) -> Vec<String> {
+        let is_bound = |portal: &Portal| {
+            let plan = portal.statement.as_ref().map(|statement| &statement.prepared.plan);
+            matches!(portal.progress, Progress::New) && plan.is_some_and(reads_only)
+        };
+        self.0.iter().filter(|(_, portal)| is_bound(portal)).map(|(name, _)| name.clone()).collect()
+    }
+
     /// The transaction has ended: what does not outlive it is dropped.
     pub(crate) fn end_transaction(&mut self, committed: bool) {
         if self.0.is_empty() {
@@ -195,7 +207,7 @@ impl Session {
                 None => PortalRun::Empty,
                 Some(statement) => {
                     let run = self.start(&mut portal, &statement).await?;
-                    if matches!(statement.prepared.plan, perigee_plan::Plan::Transaction(_)) {
+                    if matches!(statement.prepared.plan, Plan::Transaction(_)) {
                         // Its transaction has ended, and it with it.
                         return Ok(run);
                     }
@@ -225,6 +237,34 @@ impl Session {
         Ok(PortalRun::Rows { columns, formats: portal.formats.clone(), rows })
     }
 
+    /// Begins the queries that Bind has made portals of and nobody has taken rows of: what the statement `plan` is going to write
+    /// is not in them.
+    pub(crate) async fn begin_bound(&mut self, plan: &Plan) -> SqlResult<()> {
+        if self.portals.0.is_empty() || reads_only(plan) || matches!(plan, Plan::Transaction(_)) {
+            return Ok(());
+        }
+        for name in self.portals.bound() {
+            let Some(mut portal) = self.portals.remove(&name) else { continue };
+            let Some(statement) = portal.statement.clone() else { continue };
+            let literals = &statement.literals;
+            let parameters = if literals.is_empty() { &portal.parameters } else { literals };
+            let (columns, stream) = match Box::pin(self.run(&statement.prepared, parameters)).await {
+                Ok(Outcome::Rows(columns, stream)) => (columns, stream),
+                Ok(_) => return Err(SqlError::internal("a query gave no rows")),
+                // It is an error of who takes its rows.
+                Err(error) => {
+                    let stream = futures::stream::iter([Err(error)]);
+                    let columns = statement.prepared.columns.clone().unwrap_or_else(|| Vec::new().into());
+                    (columns, RowStream::stream(statement.prepared.tag, Box::pin(stream)))
+                }
+            };
+            let rows = RowSource::new(stream, &statement.prepared.text);
+            portal.progress = Progress::Rows(columns, Arc::new(Mutex::new(rows)));
+            self.portals.insert(&name, portal);
+        }
+        Ok(())
+    }
+
     /// More rows are taken from what a statement before has begun: time limits and cancellation are this one's.
     async fn resume(&mut self, rows: &SharedRows) -> SqlResult<()> {
         if self.transaction.as_ref().is_some_and(|t| t.failed) {
@@ -241,7 +281,7 @@ impl Session {
         let unknown = || SqlError::new(SqlState::InvalidCursorName, format!("cursor \"{name}\" does not exist"));
         let portal = self.portals.get(name).ok_or_else(unknown)?;
         // A portal that fetches from another one would nest as deep as a client likes.
-        if portal.statement.as_ref().is_some_and(|s| matches!(s.prepared.plan, perigee_plan::Plan::Session(_))) {
+        if portal.statement.as_ref().is_some_and(|s| matches!(s.prepared.plan, Plan::Session(_))) {
             return Err(cannot_run(name));
         }
         if let Progress::Rows(columns, rows) = &portal.progress {
@@ -262,6 +302,15 @@ impl Session {
             PortalRun::Rows { columns, rows, .. } => Ok((columns, rows)),
             _ => Err(cannot_run(name)),
         }
+    }
+}
+
+/// Whether a statement only reads, and locks no row.
+fn reads_only(plan: &Plan) -> bool {
+    match plan {
+        Plan::Query(query) => query.row_lock.is_none(),
+        Plan::Point(point) => matches!(point, Point::Select { for_update: false, .. }),
+        _ => false,
     }
 }
 

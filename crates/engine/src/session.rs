@@ -430,7 +430,10 @@ impl Session {
                 let kind = kind_of(&statement.prepared.plan);
                 let started = std::time::Instant::now();
                 let step = self.traced.step("execute");
-                let result = Box::pin(self.run(&statement.prepared, parameters)).await;
+                let result = match self.begin_bound(&statement.prepared.plan).await {
+                    Ok(()) => Box::pin(self.run(&statement.prepared, parameters)).await,
+                    Err(error) => Err(error),
+                };
                 drop(step);
                 let took = started.elapsed();
                 measured::statement(kind).record(took);
