@@ -488,7 +488,7 @@ impl Session {
         self.traced.end();
         self.cancel = self.entry.begin_statement();
         self.timer = None;
-        if let Some(limit) = self.settings.duration("statement_timeout") {
+        if let Some(limit) = self.statement_timeout() {
             self.timed_out = Arc::default();
             let (cancel, timed_out) = (self.cancel.clone(), self.timed_out.clone());
             self.timer = Some(AbortOnDropHandle::new(tokio::spawn(async move {
@@ -506,6 +506,12 @@ impl Session {
             activity.query_start_micros = now;
         }
         activity.state_change_micros = now;
+    }
+
+    /// How long a statement may run, where that is limited.
+    #[must_use]
+    pub fn statement_timeout(&self) -> Option<std::time::Duration> {
+        self.settings.duration("statement_timeout")
     }
 
     fn end_activity(&mut self) {

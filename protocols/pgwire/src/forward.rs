@@ -15,7 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures::StreamExt as _;
 use perigee_engine::{Answers, CommitFate, NamedCommit, Place, SessionChanges, SessionDoor};
 use perigee_telemetry::trace::{self, Step};
-use perigee_types::{SqlError, SqlState, Term};
+use perigee_types::{SqlError, SqlResult, SqlState, Term};
 use tokio::sync::mpsc;
 
 use crate::backend;
@@ -47,6 +47,16 @@ pub(crate) struct Gateway {
     pub(crate) doomed: bool,
     /// Since when no leader has answered.
     trying_since: Option<Instant>,
+    /// Since when the statement waits that is to run: its time limit counts while a leader is looked for, too.
+    asked_since: Option<Instant>,
+}
+
+impl Gateway {
+    /// A leader was found, or the client was told that there is none.
+    fn stop_trying(&mut self) {
+        self.trying_since = None;
+        self.asked_since = None;
+    }
 }
 
 /// A session at the leader.
@@ -103,18 +113,26 @@ impl Client {
 
     /// Where a message runs that begins a turn.
     pub(crate) async fn place(&mut self, tag: u8, body: &[u8]) -> Handled<Place> {
+        self.gateway.asked_since.get_or_insert_with(Instant::now);
+        let place = self.find_place(tag, body).await;
+        if !matches!(place, Ok(Place::There)) {
+            self.gateway.stop_trying();
+        }
+        place
+    }
+
+    async fn find_place(&mut self, tag: u8, body: &[u8]) -> Handled<Place> {
         let engine = Arc::clone(self.session.engine());
         loop {
             let place = engine.place();
             if place == Place::Here {
                 if !engine.reads_are_current() {
                     if self.runs_here(tag, body) {
-                        self.session.wait_until_fresh().await?;
+                        within(self.time_left(), self.session.wait_until_fresh()).await?;
                     } else {
-                        engine.confirm_reads().await?;
+                        within(self.time_left(), engine.confirm_reads()).await?;
                     }
                 }
-                self.gateway.trying_since = None;
                 self.leave_remote(None);
                 return Ok(Place::Here);
             }
@@ -123,7 +141,7 @@ impl Client {
                 return Err(Failure::Io(std::io::ErrorKind::ConnectionAborted.into()));
             }
             if self.runs_here(tag, body) {
-                self.session.wait_until_fresh().await?;
+                within(self.time_left(), self.session.wait_until_fresh()).await?;
                 return Ok(Place::Here);
             }
             if place == Place::There {
@@ -133,14 +151,25 @@ impl Client {
         }
     }
 
+    /// What is left of the time that a statement may run.
+    fn time_left(&self) -> Option<Duration> {
+        let limit = self.session.statement_timeout()?;
+        let waited = self.gateway.asked_since.map_or(Duration::ZERO, |since| since.elapsed());
+        Some(limit.saturating_sub(waited))
+    }
+
     /// Waits a moment for a leader.
     ///
     /// # Errors
-    /// `57P03` when it was long enough.
+    /// `57P03` when it was long enough, `57014` when the statement may run no longer.
     async fn keep_trying(&mut self, why: &str) -> Handled<()> {
         let since = *self.gateway.trying_since.get_or_insert_with(Instant::now);
+        if self.time_left().is_some_and(|left| left.is_zero()) {
+            self.gateway.stop_trying();
+            return Err(timed_out().into());
+        }
         if since.elapsed() > LEADER_PATIENCE {
-            self.gateway.trying_since = None;
+            self.gateway.stop_trying();
             let message = "no leader takes statements: a majority of the cluster is needed; nothing was written";
             return Err(SqlError::new(SqlState::CannotConnectNow, message).detail(why).into());
         }
@@ -398,7 +427,7 @@ impl Client {
                     turn.status = body.first().copied().unwrap_or(b'I');
                     turn.copying = false;
                     turn.segments.pop_front();
-                    self.gateway.trying_since = None;
+                    self.gateway.stop_trying();
                 }
                 _ => segment.into_iter().for_each(|segment| segment.relayed = true),
             }
@@ -436,13 +465,17 @@ impl Client {
             // Nothing was written and nothing was said: the next leader gets the same.
             let sent: Vec<u8> =
                 turn.segments.iter().filter_map(|segment| segment.sent.as_deref()).flatten().copied().collect();
-            self.connection.unread(&sent);
             return match self.keep_trying("the leader was lost").await {
-                Ok(()) => Ok(()),
+                Ok(()) => {
+                    self.connection.unread(&sent);
+                    Ok(())
+                }
+                Err(Failure::Sql(error)) if turn.segments.len() == 1 => self.tell_lost(is_open, error).await,
                 Err(Failure::Sql(error)) => Err(Failure::Fatal(error)),
                 Err(failure) => Err(failure),
             };
         }
+        self.gateway.stop_trying();
         let error = if never { leader_lost() } else { unknown() };
         if turn.segments.len() > 1 {
             return Err(Failure::Fatal(error));
@@ -463,12 +496,29 @@ impl Client {
         if first.in_block && !first.commits && never {
             self.session.continue_failed();
         }
+        self.tell_lost(is_open, error).await
+    }
+
+    /// An error instead of the answer to a segment, whose end has come unless it is open.
+    async fn tell_lost(&mut self, is_open: bool, error: SqlError) -> Handled<()> {
         if is_open {
             return self.refuse_extended(b'E', error).await;
         }
         self.error(error)?;
         self.ready().await
     }
+}
+
+/// Waits no longer than there is time left.
+async fn within(left: Option<Duration>, wait: impl Future<Output = SqlResult<()>>) -> SqlResult<()> {
+    match left {
+        Some(left) => tokio::time::timeout(left, wait).await.unwrap_or_else(|_| Err(timed_out())),
+        None => wait.await,
+    }
+}
+
+fn timed_out() -> SqlError {
+    SqlError::new(SqlState::QueryCanceled, "canceling statement due to statement timeout")
 }
 
 /// Waits for room; `false` when nobody takes anything any more.
