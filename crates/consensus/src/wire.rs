@@ -82,6 +82,9 @@ impl In {
             return Ok(None);
         }
         let (term, index) = (self.u64()?, self.u64()?);
+        if index == u64::MAX {
+            return Err(damaged("a position in a message of another member has none behind it".to_owned()));
+        }
         Ok(Some(LogId::new(LeaderId::new(term), index)))
     }
 
@@ -163,13 +166,14 @@ pub(crate) fn decode_append(bytes: Bytes) -> io::Result<AppendEntriesRequest<Typ
     let (vote, prev_log_id, leader_commit) = (fields.vote()?, fields.log_id()?, fields.log_id()?);
     let count = fields.u32()? as usize;
     let mut entries: Vec<Entry> = Vec::with_capacity(count.min(1024));
-    let mut next = prev_log_id.map(|id| id.index + 1);
+    // Behind nothing comes the very first: a leader whose log was cut meanwhile must not make a hole of what it has no more.
+    let mut next = prev_log_id.map_or(0, |id| id.index + 1);
     for _ in 0..count {
         let entry = fields.entry()?;
-        if next.is_some_and(|next| entry.id.index != next) {
+        if entry.id.index != next {
             return Err(damaged("the entries of an append do not follow each other".to_owned()));
         }
-        next = Some(entry.id.index + 1);
+        next += 1;
         entries.push(entry);
     }
     if !fields.0.is_empty() {
@@ -432,6 +436,19 @@ mod tests {
     fn a_gap_between_entries_is_refused() {
         let mut request = append();
         request.entries.remove(1);
+        assert!(decode_append(encode_append(&request).unwrap()).is_err());
+        let mut request = append();
+        request.prev_log_id = None;
+        assert!(decode_append(encode_append(&request).unwrap()).is_err(), "behind nothing");
+        request.entries = vec![Entry::new_blank(id(3, 1))];
+        assert!(decode_append(encode_append(&request).unwrap()).is_ok(), "the first of all");
+    }
+
+    #[test]
+    fn a_position_that_has_none_behind_it_is_refused() {
+        let mut request = append();
+        request.entries.clear();
+        request.prev_log_id = Some(LogId::new(LeaderId::new(2), u64::MAX));
         assert!(decode_append(encode_append(&request).unwrap()).is_err());
     }
 

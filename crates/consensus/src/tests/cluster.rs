@@ -29,6 +29,7 @@ const EVERYTHING: Faults = Faults {
     replaced: true,
     slow: true,
     hasty: true,
+    still: false,
     gateways: true,
 };
 
@@ -75,6 +76,12 @@ fn acknowledged_entries_survive_power_loss() {
 fn a_leader_cannot_count_on_who_has_forgotten() {
     let sum = all(Faults { hasty: true, ..Faults::default() }, 4);
     assert!(sum.crashes > 0);
+}
+
+#[test]
+fn a_leader_cannot_count_on_answers_that_lay_unread() {
+    let sum = all(Faults { still: true, ..Faults::default() }, 4);
+    assert!(sum.outlived > 0, "another one led and wrote meanwhile: {sum:?}");
 }
 
 #[test]

@@ -25,6 +25,8 @@ struct State {
     services: BTreeMap<u64, PeerService>,
     /// Ways, from and to, that lose everything.
     cut: BTreeSet<(String, String)>,
+    /// Ways whose messages lie unread in a socket of who they are for.
+    held: BTreeSet<(String, String)>,
     /// Members whose every message takes this much longer.
     slow: BTreeMap<String, Duration>,
     random: SimRandom,
@@ -33,8 +35,8 @@ struct State {
 impl Net {
     pub(super) fn new(seed: u64, trace: Trace) -> Self {
         let random = SimRandom::new(seed ^ 0x6e65_7477_6f72_6b00);
-        let (leaders, services, cut, slow) = Default::default();
-        Self(Arc::new(Mutex::new(State { leaders, services, cut, slow, random })), trace)
+        let (leaders, services, cut, held, slow) = Default::default();
+        Self(Arc::new(Mutex::new(State { leaders, services, cut, held, slow, random })), trace)
     }
 
     /// `id` leads in `term`, which nobody else ever does.
@@ -77,6 +79,18 @@ impl Net {
         self.0.lock().cut.insert((from.to_owned(), to.to_owned()));
     }
 
+    /// `to` reads nothing of `from` for now.
+    pub(super) fn hold(&self, from: &str, to: &str) {
+        self.1.note(format_args!("{from} -> {to} is held"));
+        self.0.lock().held.insert((from.to_owned(), to.to_owned()));
+    }
+
+    /// `to` reads what has come of `from`.
+    pub(super) fn release(&self, from: &str, to: &str) {
+        self.1.note(format_args!("{from} -> {to} is read"));
+        self.0.lock().held.remove(&(from.to_owned(), to.to_owned()));
+    }
+
     pub(super) fn slow(&self, name: &str, by: Duration) {
         self.1.note(format_args!("{name} is slow by {by:?}"));
         self.0.lock().slow.insert(name.to_owned(), by);
@@ -87,6 +101,7 @@ impl Net {
         self.1.note("all is well");
         let mut state = self.0.lock();
         state.cut.clear();
+        state.held.clear();
         state.slow.clear();
     }
 
@@ -102,7 +117,12 @@ impl Net {
             delay + [from, to].iter().filter_map(|name| state.slow.get(*name)).sum::<Duration>()
         };
         tokio::time::sleep(delay).await;
-        let comes = !self.0.lock().cut.contains(&(from.to_owned(), to.to_owned()));
+        let way = (from.to_owned(), to.to_owned());
+        let comes = !self.0.lock().cut.contains(&way);
+        // What has come is not lost by a way that is cut behind it.
+        while comes && self.0.lock().held.contains(&way) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         self.1.note(format_args!("{from} -> {to} {} {what}", if comes { "comes" } else { "is lost" }));
         comes
     }

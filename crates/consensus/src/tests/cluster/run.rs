@@ -33,6 +33,8 @@ pub(super) struct Faults {
     pub(super) slow: bool,
     /// A leader is cut off while a voter that it counts on starts again at once.
     pub(super) hasty: bool,
+    /// A leader stands still and is cut off, with answers unread, and goes on when another one leads.
+    pub(super) still: bool,
     /// Not a fault: clients of any member write.
     pub(super) gateways: bool,
 }
@@ -49,6 +51,8 @@ pub(super) struct Run {
     pub(super) crashes: usize,
     pub(super) snapshots: usize,
     pub(super) replaced: usize,
+    /// Leaders that stood still until another one had written.
+    pub(super) outlived: usize,
     pub(super) last: LogIndex,
     /// All that happened, as one number.
     pub(super) digest: u64,
@@ -64,6 +68,7 @@ impl Run {
         self.crashes += other.crashes;
         self.snapshots += other.snapshots;
         self.replaced += other.replaced;
+        self.outlived += other.outlived;
         self.last = self.last.max(other.last);
         self.digest = self.digest.wrapping_add(other.digest);
     }
@@ -193,6 +198,9 @@ impl World {
         if faults.hasty && self.random.one_in(40) {
             self.hasten().await;
         }
+        if faults.still && self.random.one_in(20) {
+            self.stand_still().await;
+        }
         if self.random.one_in(5) {
             self.admit().await;
         }
@@ -282,28 +290,33 @@ impl World {
         });
     }
 
+    /// Clients of all who lead, or think so, write.
     fn propose(&mut self) {
         for at in 0..self.members.len() {
-            let Some(life) = &self.members[at].life else { continue };
-            let Some(term) = life.consensus.leader_term() else { continue };
-            for _ in 0..=self.random.below(8) {
-                let number = self.next;
-                self.next += 1;
-                let proposal = life.consensus.propose(term, Bytes::copy_from_slice(&number.to_le_bytes()));
-                let books = Arc::clone(&self.books);
-                tokio::spawn(async move {
-                    match proposal.await {
-                        Ok(committed) if committed.outcome == Outcome::Applied => {
-                            books.lock().acknowledge(number, committed);
-                        }
-                        Ok(_) | Err(ProposeError::NotLeader | ProposeError::Stopped) => {
-                            books.lock().refused.push(number);
-                        }
-                        // Perhaps, perhaps not.
-                        Err(_) => {}
+            self.propose_at(at);
+        }
+    }
+
+    fn propose_at(&mut self, at: usize) {
+        let Some(life) = &self.members[at].life else { return };
+        let Some(term) = life.consensus.leader_term() else { return };
+        for _ in 0..=self.random.below(8) {
+            let number = self.next;
+            self.next += 1;
+            let proposal = life.consensus.propose(term, Bytes::copy_from_slice(&number.to_le_bytes()));
+            let books = Arc::clone(&self.books);
+            tokio::spawn(async move {
+                match proposal.await {
+                    Ok(committed) if committed.outcome == Outcome::Applied => {
+                        books.lock().acknowledge(number, committed);
                     }
-                });
-            }
+                    Ok(_) | Err(ProposeError::NotLeader | ProposeError::Stopped) => {
+                        books.lock().refused.push(number);
+                    }
+                    // Perhaps, perhaps not.
+                    Err(_) => {}
+                }
+            });
         }
     }
 
@@ -371,6 +384,42 @@ impl World {
             self.propose();
             tokio::time::sleep(Duration::from_millis(5)).await;
             self.look().await;
+        }
+    }
+
+    /// The leader stands still: its followers take entries, and their answers lie unread in its sockets. It is cut off, another one leads
+    /// and writes, then it goes on. It learns that its entries are committed and tells so, which nobody hears; an old answer that it
+    /// reads now is not one to that.
+    async fn stand_still(&mut self) {
+        let Some(still) = self.leader() else { return };
+        let name = |number: usize| self.members[number % 3].node.name.clone();
+        let (leader, others) = (name(still), [name(still + 1), name(still + 2)]);
+        for other in &others {
+            self.net.hold(other, &leader);
+        }
+        self.propose_at(still);
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        for other in &others {
+            self.net.cut(&leader, other);
+            self.net.cut(other, &leader);
+        }
+        let before = self.books.lock().last;
+        for _ in 0..300 {
+            self.look().await;
+            self.propose_at((still + 1) % 3);
+            self.propose_at((still + 2) % 3);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            if self.books.lock().last > before {
+                self.run.outlived += 1;
+                break;
+            }
+        }
+        for other in &others {
+            self.net.release(other, &leader);
+            for _ in 0..50 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                self.look().await;
+            }
         }
     }
 
