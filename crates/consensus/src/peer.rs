@@ -95,9 +95,7 @@ impl PeerService {
                     Err(error) => Err(PeerError::Refused(error.to_string())),
                 }
             }
-            Call::SnapshotBegin => self.begin(body).await,
-            Call::SnapshotPiece => self.piece(body).await,
-            Call::SnapshotEnd => self.end(body).await,
+            Call::SnapshotBegin | Call::SnapshotPiece | Call::SnapshotEnd => self.snapshot(call, body).await,
             Call::Barrier => self.barrier(body).await,
             Call::ReadIndex => {
                 let index = self.read_index().await?;
@@ -160,6 +158,20 @@ impl PeerService {
         newer.then(|| wire::encode_snapshot_answer(&own, 0))
     }
 
+    /// A step of taking in a snapshot. It goes on when who asks goes away: one that was put in its place by a node that then ran on would
+    /// take the place of all that this node has learned, and acknowledged, by its next start.
+    async fn snapshot(&self, call: Call, body: Bytes) -> Result<Bytes, PeerError> {
+        let service = self.clone();
+        let step = async move {
+            match call {
+                Call::SnapshotBegin => service.begin(body).await,
+                Call::SnapshotPiece => service.piece(body).await,
+                _ => service.end(body).await,
+            }
+        };
+        tokio::spawn(step).await.map_err(stopped)?
+    }
+
     async fn begin(&self, body: Bytes) -> Result<Bytes, PeerError> {
         let (vote, id, position) = wire::decode_snapshot_begin(body).map_err(malformed)?;
         let inner = &self.consensus.inner;
@@ -167,9 +179,16 @@ impl PeerService {
             return Ok(answer);
         }
         if self.consensus.applied_index() >= position.applied.index {
+            // The leader is about to count on it, and entries are applied when others have them on disk.
+            if self.consensus.synced_index() < position.applied.index {
+                return Err(PeerError::Refused("what the snapshot holds is not durable here yet".to_owned()));
+            }
             return Ok(wire::encode_snapshot_answer(&vote, NOT_NEEDED));
         }
         let mut receiving = inner.receiving.lock().await;
+        if self.consensus.wants_restart() {
+            return Err(stopped("it starts again over a snapshot"));
+        }
         match &*receiving {
             Some(known) if known.id == id && known.writer.is_some() => {
                 return Ok(wire::encode_snapshot_answer(&vote, known.next));

@@ -85,9 +85,13 @@ pub trait SnapshotWriter: Send + 'static {
 /// Brings the log behind an installed snapshot, when it is not: called with the log open and before consensus starts.
 ///
 /// # Errors
-/// What the log gives; it is poisoned then.
+/// [`LogError::Purged`] when the log was cut behind the snapshot: this node knew more once. Else what the log gives; it is poisoned
+/// then.
 pub fn adopt(log: &Log, position: &SnapshotPosition) -> Result<(), LogError> {
     let (index, term) = (position.applied.index.0, position.applied.term.0);
+    if log.last_purged().is_some_and(|(_, purged)| purged > index) {
+        return Err(LogError::Purged { index, first: log.first_index() });
+    }
     // Entries behind a snapshot of the same history stay: they were acknowledged.
     if log.term_at(index) == Some(term) {
         return Ok(());

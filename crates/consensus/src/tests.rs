@@ -5,6 +5,7 @@ mod faults;
 mod propose;
 mod restart;
 mod sim;
+mod snapshots;
 mod suite;
 mod support;
 pub(crate) mod watch;
