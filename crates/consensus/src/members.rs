@@ -333,7 +333,7 @@ impl Consensus {
 
     /// Whether no other member can lead: this is the only voter, or a leader whom a majority has heard of so recently that no
     /// other can have been elected.
-    fn surely_leads(&self) -> bool {
+    pub(crate) fn surely_leads(&self) -> bool {
         let Some(term) = self.leader_term() else { return false };
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -347,6 +347,14 @@ impl Consensus {
         let lease = self.inner.election_max * 3 / 4;
         // Before the lease could have run out once after the start nothing is long ago.
         let since = self.inner.clock.monotonic().saturating_sub(lease);
+        drop(metrics);
+        self.is_followed_since(term, since)
+    }
+
+    /// Whether a majority has taken what this leader of `term` has sent since then, of the monotonic clock.
+    pub(crate) fn is_followed_since(&self, term: Term, since: Duration) -> bool {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
         let voters = metrics.membership_config.membership().get_joint_config();
         self.inner.shared.promises.are_of_majorities(voters, self.inner.node.id(), term.0, since)
     }
@@ -364,9 +372,6 @@ impl Consensus {
     }
 
     async fn ask_index(&self, patience: Duration) -> Result<LogIndex, Option<String>> {
-        if self.surely_leads() {
-            return Ok(self.committed_index());
-        }
         if self.leader_term().is_some() {
             let index = self.peer_service().read_index().await;
             return index.map(LogIndex).map_err(|error| Some(error.to_string()));

@@ -133,18 +133,27 @@ impl PeerService {
         answers.chain(last).boxed()
     }
 
-    /// The index, behind a check that this node still leads.
+    /// The index, behind a check that this node still leads: its lease, or a majority that says so now.
     pub(crate) async fn read_index(&self) -> Result<u64, PeerError> {
         let inner = &self.consensus.inner;
+        if self.consensus.surely_leads() {
+            return Ok(self.consensus.committed_index().0);
+        }
         let refused = |reason: &str| Err(PeerError::Refused(reason.to_owned()));
+        let asked = inner.clock.monotonic();
         // Before its first entry is applied a leader does not know what its predecessor has answered.
-        if self.consensus.leader_term().is_none() {
+        let Some(term) = self.consensus.leader_term() else {
             return refused("this node does not lead");
+        };
+        let index = match inner.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => to_index(linearizer.read_log_id().index()).0,
+            Err(error) => return refused(&format!("this node cannot tell whether it still leads: {error}")),
+        };
+        // openraft has asked them all, and may take an answer to what was sent before for one to that: see `promises`.
+        if !self.consensus.is_followed_since(term, asked) {
+            return refused("this node cannot tell whether it still leads: what it was answered is old");
         }
-        match inner.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
-            Ok(linearizer) => Ok(to_index(linearizer.read_log_id().index()).0),
-            Err(error) => refused(&format!("this node cannot tell whether it still leads: {error}")),
-        }
+        Ok(index)
     }
 
     fn vote(&self) -> Vote {

@@ -277,6 +277,10 @@ impl World {
     /// A client of any member reads, and sees what was acknowledged to anybody before.
     fn read(&mut self) {
         let at = self.any();
+        self.read_at(at);
+    }
+
+    fn read_at(&self, at: usize) {
         let Some(life) = &self.members[at].life else { return };
         let (last, consensus, state) = (self.books.lock().last, life.consensus.clone(), Arc::clone(&life.state));
         let (trace, name) = (self.trace.clone(), self.members[at].node.name.clone());
@@ -388,8 +392,8 @@ impl World {
     }
 
     /// The leader stands still: its followers take entries, and their answers lie unread in its sockets. It is cut off, another one leads
-    /// and writes, then it goes on. It learns that its entries are committed and tells so, which nobody hears; an old answer that it
-    /// reads now is not one to that.
+    /// and writes, then it goes on and is asked for a read. It learns that its entries are committed and tells so, which nobody hears; an
+    /// old answer that it reads now is not one to that.
     async fn stand_still(&mut self) {
         let Some(still) = self.leader() else { return };
         let name = |number: usize| self.members[number % 3].node.name.clone();
@@ -415,6 +419,7 @@ impl World {
             }
         }
         for other in &others {
+            self.read_at(still);
             self.net.release(other, &leader);
             for _ in 0..50 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
