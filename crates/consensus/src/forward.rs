@@ -371,8 +371,11 @@ impl PeerService {
             let mut closed = inner.forwarder.closed.lock();
             let last = closed.entry(origin).or_default();
             *last = stream.max(*last);
-            while closed.len() > CLOSED_MAX {
-                closed.pop_first();
+            // Never this one: it is told that nothing more is taken.
+            while closed.len() > CLOSED_MAX
+                && let Some(other) = closed.keys().copied().find(|other| *other != origin)
+            {
+                closed.remove(&other);
             }
         }
         // Core takes this behind all that was proposed before.

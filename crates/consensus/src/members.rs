@@ -337,8 +337,10 @@ impl Consensus {
         let Some(term) = self.leader_term() else { return false };
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
-        if metrics.membership_config.membership().voter_ids().take(2).count() == 1 {
-            return true;
+        let membership = metrics.membership_config.membership();
+        if membership.voter_ids().take(2).count() == 1 {
+            // A voter that is alone leads at once, whatever it has promised to a leader that only learns.
+            return membership.voter_ids().eq([self.inner.node.id()]);
         }
         if self.inner.handing_over.load(Ordering::Acquire) == term.0 {
             return false;
@@ -367,7 +369,7 @@ impl Consensus {
         }
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
-        metrics.membership_config.membership().voter_ids().take(2).count() == 1
+        metrics.membership_config.membership().voter_ids().eq([self.inner.node.id()])
             || metrics.last_quorum_acked.is_some_and(|acked| acked.into_inner().elapsed() < self.inner.election_max * 3)
     }
 

@@ -30,6 +30,7 @@ const EVERYTHING: Faults = Faults {
     slow: true,
     hasty: true,
     still: false,
+    operator: false,
     gateways: true,
 };
 
@@ -82,6 +83,13 @@ fn a_leader_cannot_count_on_who_has_forgotten() {
 fn a_leader_cannot_count_on_answers_that_lay_unread() {
     let sum = all(Faults { still: true, ..Faults::default() }, 4);
     assert!(sum.outlived > 0, "another one led and wrote meanwhile: {sum:?}");
+}
+
+#[test]
+fn acknowledged_entries_survive_an_operator() {
+    let faults = Faults { operator: true, gateways: true, partitions: true, ..Faults::default() };
+    let sum = all(faults, 6);
+    assert!(sum.terms > sum.runs, "leaders change: {sum:?}");
 }
 
 #[test]

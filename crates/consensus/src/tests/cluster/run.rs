@@ -35,6 +35,8 @@ pub(super) struct Faults {
     pub(super) hasty: bool,
     /// A leader stands still and is cut off, with answers unread, and goes on when another one leads.
     pub(super) still: bool,
+    /// Not a fault: an operator lets others lead, and takes votes for a while.
+    pub(super) operator: bool,
     /// Not a fault: clients of any member write.
     pub(super) gateways: bool,
 }
@@ -197,6 +199,9 @@ impl World {
         }
         if faults.hasty && self.random.one_in(40) {
             self.hasten().await;
+        }
+        if faults.operator && self.random.one_in(12) {
+            self.operate();
         }
         if faults.still && self.random.one_in(20) {
             self.stand_still().await;
@@ -426,6 +431,29 @@ impl World {
                 self.look().await;
             }
         }
+    }
+
+    /// An operator's word to who leads: another one shall lead, or only learn until it is admitted again, or be the only voter.
+    fn operate(&mut self) {
+        let (at, word) = (self.any(), self.random.below(3));
+        let Some(leader) = self.leader() else { return };
+        let Some(life) = &self.members[leader].life else { return };
+        let consensus = life.consensus.clone();
+        let id = |at: usize| self.members[at % 3].node.id();
+        let (named, others) = (id(at), [id(leader + 1), id(leader + 2), id(leader)]);
+        self.trace.note(format_args!("an operator says {word} of {}", self.members[at].node.name));
+        tokio::spawn(async move {
+            match word {
+                0 => drop(consensus.transfer(named).await),
+                1 => drop(consensus.demote(named).await),
+                // Who leads goes last, and leads on until another one does.
+                _ => {
+                    for other in others.into_iter().filter(|other| *other != named) {
+                        drop(consensus.demote(other).await);
+                    }
+                }
+            }
+        });
     }
 
     async fn start_next(&mut self) {
