@@ -72,8 +72,7 @@ impl Keyspace {
             batch = self.answers.put(batch);
         }
         batch.into_iter().for_each(|finished| self.hand(finished));
-        // Now that nobody waits for it.
-        crate::script::clean_spent();
+        crate::script::clean_later();
     }
 
     fn hand(&self, finished: Finished) {

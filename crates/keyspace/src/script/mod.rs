@@ -31,7 +31,9 @@ mod store;
 mod tests;
 mod vm;
 
-pub(crate) use self::pool::{Luas, clean_spent};
+#[cfg(test)]
+pub(crate) use self::pool::clean_spent;
+pub(crate) use self::pool::{Luas, clean_later};
 pub(crate) use self::sha1::sha1_hex;
 pub(crate) use self::shebang::ScriptFlags;
 pub use self::store::ScriptStore;

@@ -8,8 +8,9 @@
 //! Behind the entry everything that a Lua was given is taken back and garbage is collected. It is used again only when
 //! exactly as many bytes are in use as when it was new.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::thread::Thread;
 
 use bytes::Bytes;
 use mlua::{Function as LuaFunction, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
@@ -86,7 +87,30 @@ impl Luas {
     }
 }
 
-/// Cleans the Luas of entries that are over. When nobody waits: it takes longer than a small script.
+/// Lets a thread clean the Luas of entries that are over: it takes longer than many small scripts, and apply has the next
+/// entry, for which there are others.
+pub(crate) fn clean_later() {
+    static CLEANER: LazyLock<Option<Thread>> = LazyLock::new(|| {
+        let cleaner = std::thread::Builder::new().name("scripts".to_owned()).spawn(clean_always);
+        cleaner.ok().map(|cleaner| cleaner.thread().clone())
+    });
+    if SPENT.lock().is_empty() {
+        return;
+    }
+    match &*CLEANER {
+        Some(cleaner) => cleaner.unpark(),
+        None => clean_spent(),
+    }
+}
+
+fn clean_always() {
+    loop {
+        clean_spent();
+        std::thread::park();
+    }
+}
+
+/// Cleans the Luas of entries that are over.
 pub(crate) fn clean_spent() {
     loop {
         let next = SPENT.lock().pop();
