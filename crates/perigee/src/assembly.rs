@@ -50,7 +50,7 @@ use crate::repair;
 const HAND_OVER: Duration = Duration::from_secs(2);
 /// Up to so many, core and apply of a node that is alone share one thread: nobody waits for its heartbeats, and the other
 /// core has the doors' work.
-const SHARED_CORES: usize = 2;
+pub(crate) const SHARED_CORES: usize = 2;
 /// The life of a cluster, counted from one. A restored one is a cluster of its own, with other ids.
 const LINEAGE: u32 = 1;
 /// The fact in `meta` that says whether the log is still to be brought behind an installed snapshot.

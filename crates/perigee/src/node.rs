@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::assembly::{Assembly, Overrides};
+use crate::assembly::{Assembly, Overrides, SHARED_CORES};
 use crate::banner;
 use crate::cli::NodeArguments;
 use crate::config_command;
@@ -60,6 +60,7 @@ pub(crate) fn run(arguments: &NodeArguments) -> Result<(), Failure> {
         skip_entries: arguments.skip_entry.iter().copied().map(LogIndex).collect(),
     };
     let network = threads()?;
+    let redis = redis_threads()?;
     let receiver = config.telemetry.receiver().map_err(Failure::Refused)?;
     let result = network.block_on(async {
         let ended = CancellationToken::new();
@@ -68,7 +69,7 @@ pub(crate) fn run(arguments: &NodeArguments) -> Result<(), Failure> {
             let receiver = Receiver { authority, path, node: config.node.id.clone() };
             tokio::spawn(receiver.run(ended.clone()))
         });
-        let result = live(&config, layers, &dir, metrics, lines, &overrides).await;
+        let result = live(&config, layers, &dir, metrics, lines, &overrides, redis.handle()).await;
         ended.cancel();
         if let Some(telling) = telling {
             let _ = tokio::time::timeout(LAST_TRACES, telling).await;
@@ -77,16 +78,33 @@ pub(crate) fn run(arguments: &NodeArguments) -> Result<(), Failure> {
     });
     // Connections that a client keeps open must not keep the process.
     network.shutdown_background();
+    redis.shutdown_background();
     match result? {
         Ending::Stopped => Ok(()),
         Ending::Restart => Err(start_again()),
     }
 }
 
-/// The doors' own threads. Queries, consensus and the log writer have theirs.
+/// The doors' own threads. The Redis door, queries, consensus and the log writer have theirs.
 pub(crate) fn threads() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .thread_name("network")
+    start_threads("network", None)
+}
+
+/// The Redis door's threads. A command takes less there than it costs to hand it to another thread: where cores are few there
+/// is one, and consensus, which applies, has the other core.
+fn redis_threads() -> Result<tokio::runtime::Runtime, Failure> {
+    let are_few = std::thread::available_parallelism().is_ok_and(|cores| cores.get() <= SHARED_CORES);
+    start_threads("redis", are_few.then_some(1))
+}
+
+/// So many threads, or one for each core.
+fn start_threads(name: &str, count: Option<usize>) -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(count) = count {
+        builder.worker_threads(count);
+    }
+    builder
+        .thread_name(name)
         .thread_stack_size(perigee_runtime::STACK_BYTES)
         .enable_all()
         .build()
@@ -129,6 +147,7 @@ async fn live(
     metrics: Metrics,
     lines: LogLevel,
     overrides: &Overrides,
+    redis_threads: &tokio::runtime::Handle,
 ) -> Result<Ending, Failure> {
     let plan = config.memory_plan()?;
     let mut signals = StopSignals::new()?;
@@ -194,7 +213,7 @@ async fn live(
             let total = plan.root.bytes();
             let listening = (listener, tls.redis.clone());
             let serving = serve_redis(config, listening, &assembly, total, &shutdown, closing.clone(), &doors)?;
-            Some(tokio::spawn(serving))
+            Some(redis_threads.spawn(serving))
         }
         None => None,
     };
