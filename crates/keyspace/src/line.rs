@@ -1,15 +1,18 @@
 //! The line in which units wait for the next entry of the log.
 //!
-//! Who puts the first one into it wakes the proposer, and not before those have had a turn that run on the same thread: a
-//! connection that was read from has others beside it that were too, and all of them go into one entry, with one wake-up. Of a
-//! thread that others may be slow on nobody else depends: who finds that the first one came from another thread wakes at once.
+//! Who puts the first one into it wakes the proposer. Where a door has one thread, not before those have had a turn that are
+//! ready on it: a connection that was read from has others beside it that were too, and all of them go into one entry, with one
+//! wake-up. On a thread that something holds up nobody else depends: who finds that the first one came from another thread wakes
+//! at once, and where there are several threads so does the first one.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::ThreadId;
 
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use crate::service::Submitted;
 
@@ -36,6 +39,26 @@ pub(crate) struct Closed;
 /// Wakes the proposer when it drops.
 #[must_use = "nobody else wakes the proposer"]
 pub(crate) struct First<'a>(&'a Queue);
+
+impl First<'_> {
+    /// Wakes the proposer, behind the tasks that are ready where this is the only thread.
+    pub(crate) async fn wake(self) {
+        if !Handle::try_current().is_ok_and(|handle| handle.metrics().num_workers() == 1) {
+            return;
+        }
+        let mut is_behind = false;
+        // To the end of the line of tasks, from where another thread can take it should this one be held up. `yield_now` waits
+        // on this very thread.
+        poll_fn(|context| {
+            if std::mem::replace(&mut is_behind, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+}
 
 impl Drop for First<'_> {
     fn drop(&mut self) {
@@ -99,7 +122,7 @@ impl Line {
 
     /// The same once there is something to take.
     pub(crate) async fn wait(&mut self, gathered: &mut Vec<Submitted>, count_max: usize) -> usize {
-        std::future::poll_fn(|context| self.poll(context, gathered, count_max)).await
+        poll_fn(|context| self.poll(context, gathered, count_max)).await
     }
 
     fn poll(&mut self, context: &Context<'_>, gathered: &mut Vec<Submitted>, count_max: usize) -> Poll<usize> {

@@ -320,12 +320,9 @@ impl Keyspace {
         };
         let _growing = self.grow(&unit)?;
         let (answer, answered) = oneshot::channel();
-        let first = self.put(Submitted { item: Item::Unit(unit), answer: Some(answer) })?;
-        if first.is_some() {
-            // Those that were read together with this one put theirs.
-            tokio::task::yield_now().await;
+        if let Some(first) = self.put(Submitted { item: Item::Unit(unit), answer: Some(answer) })? {
+            first.wake().await;
         }
-        drop(first);
         let Answered { answer, commands } = answered.await.unwrap_or(Err(SubmitError::Unknown))?;
         Ok(match answer {
             Answer::Replies(replies) => Started::Replies(replies, commands),
