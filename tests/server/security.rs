@@ -1,10 +1,15 @@
 //! Passwords and TLS.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 use perigee_testkit::{Client, Server, binary};
 use perigee_tests::options;
+use rustls_pki_types::{CertificateDer, ServerName};
 
 const PASSWORD: &str = "correct horse";
 
@@ -119,6 +124,78 @@ async fn connections_are_encrypted_when_there_is_a_certificate() {
     // Without encryption there is nothing to bind to.
     let output = psql("sslmode=disable channel_binding=require");
     assert!(!output.status.success());
+}
+
+type Encrypted = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
+
+/// A connection that begins with TLS, as libpq's `sslnegotiation=direct` does.
+fn direct(address: SocketAddr, certificate: &CertificateDer<'static>, protocols: &[&str]) -> Encrypted {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let session = rustls::ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    rustls::StreamOwned::new(session, stream)
+}
+
+/// A message without a type: its length, a number, and what follows.
+fn packet(code: u32, rest: &[u8]) -> Vec<u8> {
+    [&(rest.len() as u32 + 8).to_be_bytes()[..], &code.to_be_bytes(), rest].concat()
+}
+
+/// The messages up to one of `last`.
+fn messages(stream: &mut impl Read, last: u8) -> Vec<(u8, Vec<u8>)> {
+    let mut all = Vec::new();
+    loop {
+        let mut head = [0; 5];
+        stream.read_exact(&mut head).unwrap();
+        let mut body = vec![0; u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4];
+        stream.read_exact(&mut body).unwrap();
+        all.push((head[0], body));
+        if head[0] == last {
+            return all;
+        }
+    }
+}
+
+#[tokio::test]
+async fn clients_may_begin_with_tls() {
+    const START_UP: &[u8] = b"user\0postgres\0database\0postgres\0\0";
+    let folder = tempfile::tempdir().unwrap();
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("server.crt"), folder.path().join("server.key"));
+    std::fs::write(&certificate, pair.cert.pem()).unwrap();
+    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+    let server = options()
+        .env("PERIGEE_SECURITY__TLS_CERTIFICATE", certificate.to_str().unwrap())
+        .env("PERIGEE_SECURITY__TLS_KEY", key.to_str().unwrap())
+        .start()
+        .unwrap();
+    let certificate = pair.cert.der();
+    let mut client = direct(server.pg(), certificate, &["postgresql"]);
+    client.write_all(&packet(0x0003_0002, START_UP)).unwrap();
+    let started = messages(&mut client, b'Z');
+    let (_, secret) = started.iter().find(|(kind, _)| *kind == b'K').unwrap();
+    client.write_all(b"Q\0\0\0\x19SELECT pg_sleep(600)\0").unwrap();
+    // A request to cancel comes over TLS as well. What is not running yet is not canceled: it is asked for again.
+    let canceled = std::thread::spawn(move || messages(&mut client, b'Z'));
+    while !canceled.is_finished() {
+        direct(server.pg(), certificate, &["postgresql"]).write_all(&packet(80_877_102, secret)).unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let answers = canceled.join().unwrap();
+    let is_canceled = |(kind, body): &(u8, Vec<u8>)| *kind == b'E' && body.windows(6).any(|part| part == b"C57014");
+    assert!(answers.iter().any(is_canceled), "{answers:?}");
+    // Who does not say which protocol it speaks may have been led here from elsewhere.
+    for protocols in [&[][..], &["h2"]] {
+        let mut client = direct(server.pg(), certificate, protocols);
+        drop(client.write_all(&packet(0x0003_0000, START_UP)));
+        assert!(!matches!(client.read(&mut [0; 1]), Ok(1..)), "{protocols:?}");
+    }
 }
 
 /// A certificate for `localhost`, and its key.
