@@ -16,7 +16,7 @@ use crate::connection::Connection;
 use crate::error::{self, Failure, Handled};
 use crate::extended::State;
 use crate::forward::Gateway;
-use crate::frontend::Message;
+use crate::frontend::{Message, is_whole};
 
 /// The door, as traces call it.
 pub(crate) const DOOR: &str = "PostgreSQL";
@@ -108,7 +108,7 @@ impl Client {
                 }
             }
             self.in_batch =
-                !matches!(tag, b'Q' | b'S') && (self.in_batch || matches!(tag, b'P' | b'B' | b'D' | b'E' | b'C'));
+                !is_whole(tag) && tag != b'S' && (self.in_batch || matches!(tag, b'P' | b'B' | b'D' | b'E' | b'C'));
         }
         match Message::read(tag, &body) {
             Ok(Message::Terminate) => Err(Failure::Io(std::io::ErrorKind::UnexpectedEof.into())),
@@ -116,7 +116,7 @@ impl Client {
             Ok(Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_)) => Ok(()),
             Ok(Message::Query(sql)) => self.simple_query(sql).await,
             Ok(message) => self.extended(message).await,
-            Err(error) if tag == b'Q' => self.refuse_query(error).await,
+            Err(error) if is_whole(tag) => self.refuse_query(error).await,
             Err(error) => self.refuse_extended(tag, error).await,
         }
     }

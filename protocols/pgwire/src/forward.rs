@@ -24,7 +24,7 @@ use crate::connection::OUTPUT_BYTES;
 use crate::error::{Failure, Handled};
 use crate::extended::State;
 use crate::foreign::{CANCEL, CHANGES, COMMIT_NAME, DATA, Opening, PROVISIONAL, TRACE};
-use crate::frontend::{Message, Target};
+use crate::frontend::{Message, Target, is_whole};
 
 /// How long a message waits for a leader.
 const LEADER_PATIENCE: Duration = Duration::from_secs(10);
@@ -202,7 +202,7 @@ impl Client {
 
     /// Tells the client of an error of a message that was not handled.
     pub(crate) async fn refuse(&mut self, tag: u8, error: SqlError) -> Handled<()> {
-        if tag == b'Q' { self.refuse_query(error).await } else { self.refuse_extended(tag, error).await }
+        if is_whole(tag) { self.refuse_query(error).await } else { self.refuse_extended(tag, error).await }
     }
 
     /// The first statement in a block whose leader was lost; `None` where it may run.
@@ -343,7 +343,7 @@ impl Client {
                 provisional: None,
                 commits: false,
                 in_block: turn.status != b'I',
-                extended: tag != b'Q',
+                extended: !is_whole(tag),
                 _step: step,
             });
         }
@@ -368,7 +368,7 @@ impl Client {
         }
         match tag {
             b'c' | b'f' => turn.copying = false,
-            b'Q' => turn.segments.extend(turn.open.take()),
+            tag if is_whole(tag) => turn.segments.extend(turn.open.take()),
             // During a COPY the leader ignores it.
             b'S' if !turn.copying => turn.segments.extend(turn.open.take()),
             _ => {}

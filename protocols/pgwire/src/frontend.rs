@@ -49,6 +49,11 @@ pub(crate) fn bytes_max(tag: u8, large: usize) -> Option<usize> {
     }
 }
 
+/// Whether a message is answered up to ReadyForQuery by itself, without a Sync behind it.
+pub(crate) fn is_whole(tag: u8) -> bool {
+    matches!(tag, b'Q' | b'F')
+}
+
 impl<'a> Message<'a> {
     /// Reads a message's body.
     ///
@@ -80,6 +85,7 @@ impl<'a> Message<'a> {
             b'd' => Message::CopyData(std::mem::take(&mut reader.0)),
             b'c' => Message::CopyDone,
             b'f' => Message::CopyFail(reader.string()?),
+            b'F' => return Err(SqlError::unsupported("the message FunctionCall")),
             _ => return Err(violation(format!("invalid frontend message type {tag}"))),
         };
         if reader.0.is_empty() { Ok(message) } else { Err(violation("invalid message format")) }
@@ -210,6 +216,7 @@ mod tests {
             (b'D', b"Xx\0", "08P01"),
             (b'E', b"\0", "08P01"),
             (b'~', b"", "08P01"),
+            (b'F', b"\0\0\x03\xbd\0\0\0\0\0\0", "0A000"),
         ] {
             assert_eq!(state(tag, body), Some(want), "{} {body:?}", char::from(tag));
         }
