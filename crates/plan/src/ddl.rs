@@ -600,6 +600,8 @@ pub enum Ddl {
         include: Vec<String>,
         /// UNIQUE
         unique: bool,
+        /// The access method that was asked for, where it is another one that is made.
+        instead_of: Option<&'static str>,
         /// IF NOT EXISTS
         if_not_exists: bool,
     },

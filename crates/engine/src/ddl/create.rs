@@ -147,7 +147,8 @@ impl Session {
         for index in indexes {
             let PlainIndex { keys, predicate, include, unique } = index.clone();
             let table = table.clone();
-            let index = Ddl::CreateIndex { table, name: None, keys, predicate, include, unique, if_not_exists: false };
+            let (name, instead_of, if_not_exists) = (None, None, false);
+            let index = Ddl::CreateIndex { table, name, keys, predicate, include, unique, instead_of, if_not_exists };
             self.create_index(&index).await?;
         }
         let Some(source) = source else { return Ok(None) };

@@ -88,7 +88,7 @@ pub(super) fn narrowed(before: &Table, after: &Table) -> impl Fn(Row) -> Row + u
 
 impl Session {
     pub(super) async fn create_index(&mut self, ddl: &Ddl) -> SqlResult<()> {
-        let Ddl::CreateIndex { table, name, keys, predicate, include, unique, if_not_exists } = ddl else {
+        let Ddl::CreateIndex { table, name, keys, predicate, include, unique, instead_of, if_not_exists } = ddl else {
             return Err(SqlError::internal("not CREATE INDEX"));
         };
         let current = self.lock_table(table.oid, &table.name).await?;
@@ -97,6 +97,9 @@ impl Session {
             && self.name_is_taken(&catalog, current.schema, name, *if_not_exists)?
         {
             return Ok(());
+        }
+        if let Some(method) = instead_of {
+            self.notify(format!("substituting access method \"btree\" for access method \"{method}\""));
         }
         let number = |name: &String| {
             let found = current.visible_columns().iter().find(|column| column.name == *name);

@@ -21,6 +21,30 @@ const NOTHING: &str = "-";
 /// Oid of `character(n)`.
 const BPCHAR: u32 = 1042;
 
+/// Types of text with a length, and those of bits.
+const CHARACTERS: [u32; 2] = [BPCHAR, 1043];
+const BITS: [u32; 2] = [1560, 1562];
+
+/// `_pg_char_max_length(type, modifier)` of information_schema
+fn characters_max(_: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let modifier = values.get(1).and_then(Value::as_i64).and_then(|modifier| i32::try_from(modifier).ok());
+    let Some(modifier) = modifier.filter(|modifier| *modifier >= 0) else { return Ok(Value::Null) };
+    Ok(match oid_at(values, 0).0 {
+        ty if CHARACTERS.contains(&ty) => Value::Int4(modifier - 4),
+        ty if BITS.contains(&ty) => Value::Int4(modifier),
+        _ => Value::Null,
+    })
+}
+
+/// `_pg_index_position(index, column)` of information_schema: which key of the index the column is.
+fn index_position(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let (oid, number) = (oid_at(values, 0), values.get(1).and_then(Value::as_i64));
+    let found = scope.indexes().find(|(_, index)| index.oid == oid);
+    let place = found.and_then(|(_, index)| index.key_columns().iter().position(|key| Some(i64::from(*key)) == number));
+    let place = place.and_then(|place| i32::try_from(place + 1).ok());
+    Ok(place.map_or(Value::Null, Value::Int4))
+}
+
 pub(super) fn all() -> Vec<SystemFunction> {
     let visible_always = |name| function(name, 1..=1, SqlType::Bool, |_, _| Ok(Value::Bool(true)));
     let mut all = vec![
@@ -33,6 +57,8 @@ pub(super) fn all() -> Vec<SystemFunction> {
             Ok(Value::Bool(row("pg_proc", oid).is_some() || user()))
         }),
         function("pg_type_is_visible", 1..=1, SqlType::Bool, type_is_visible),
+        function("_pg_char_max_length", 2..=2, SqlType::Int4, characters_max),
+        function("_pg_index_position", 2..=2, SqlType::Int4, index_position),
         function("regclass", 1..=1, SqlType::Regclass, regclass),
         function("regtype", 1..=1, SqlType::Regtype, regtype),
         function("regproc", 1..=1, SqlType::Regproc, regproc),
@@ -62,6 +88,11 @@ pub(super) fn all() -> Vec<SystemFunction> {
         }),
         function("regroleout", 1..=1, SqlType::Text, |s, v| {
             Ok(Value::Text(plain_text(s.catalog(), oid_at(v, 0), &SqlType::Regrole)))
+        }),
+        function("oidvectortypes", 1..=1, SqlType::Text, |s, v| {
+            let Some(Value::Array(types)) = v.first() else { return Ok(Value::Null) };
+            let types: Vec<String> = types.iter().filter_map(oid_of).map(|oid| formatted(s, oid, -1)).collect();
+            Ok(Value::Text(types.join(", ")))
         }),
         function("int2vectorout", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(vector_text(v)))),
         function("regclassout", 1..=1, SqlType::Text, |s, v| Ok(Value::Text(class_text(s, oid_at(v, 0))))),

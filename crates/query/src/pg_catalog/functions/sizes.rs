@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use perigee_storage::store::TableStatistics;
 use perigee_types::catalog::Table;
 use perigee_types::numeric::Numeric;
 use perigee_types::{Oid, SqlResult, SqlType, Value};
@@ -18,6 +19,8 @@ pub(super) fn all() -> Vec<SystemFunction> {
         of_table("pg_indexes_size", 1..=1, indexes_size),
         of_table("pg_database_size", 1..=1, database_size),
         of_table("pg_tablespace_size", 1..=1, |s, _| Ok(sum(s, |_| true, true))),
+        of_table("pg_stat_get_live_tuples", 1..=1, |s, v| rows(s, v, |t| t.rows)),
+        of_table("pg_stat_get_dead_tuples", 1..=1, |s, v| rows(s, v, |t| t.dead_rows)),
         function("pg_size_pretty", 1..=1, SqlType::Text, size_pretty),
     ]
 }
@@ -38,6 +41,14 @@ fn table_of<'a>(scope: &Scope<'a>, values: &[Value]) -> SqlResult<Option<Option<
         Some(_) => Some(None),
         None => None,
     })
+}
+
+/// What the store counts of a table's rows.
+fn rows(scope: &Scope, values: &[Value], count: fn(&TableStatistics) -> u64) -> SqlResult<Value> {
+    let Some(Some(table)) = table_of(scope, values)? else { return Ok(Value::Int8(0)) };
+    let statistics = scope.view().snapshot.store().statistics();
+    let rows = statistics.tables.iter().find(|t| t.storage == table.storage).map_or(0, count);
+    Ok(Value::Int8(i64::try_from(rows).unwrap_or(i64::MAX)))
 }
 
 fn relation_size(scope: &Scope, values: &[Value]) -> SqlResult<Value> {

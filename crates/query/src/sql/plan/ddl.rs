@@ -72,15 +72,26 @@ fn no_extension(name: &str) -> SqlError {
 }
 
 fn create_index(create: &CreateIndex, context: &PlanContext) -> SqlResult<Ddl> {
-    if let Some(using) = &create.using
-        && !matches!(using, IndexType::BTree | IndexType::Hash)
-    {
-        return Err(SqlError::unsupported(format_args!("access method \"{}\"", using.to_string().to_lowercase())));
+    let instead_of = match &create.using {
+        None | Some(IndexType::BTree | IndexType::Hash) => None,
+        Some(IndexType::GIN) => Some("gin"),
+        Some(IndexType::GiST) => Some("gist"),
+        Some(IndexType::SPGiST) => Some("spgist"),
+        Some(IndexType::BRIN) => Some("brin"),
+        Some(other) => {
+            let name = other.to_string().to_lowercase();
+            return Err(SqlError::unsupported(format_args!("access method \"{name}\"")));
+        }
+    };
+    if let Some(method) = instead_of.filter(|_| create.unique) {
+        let message = format!("access method \"{method}\" does not support unique indexes");
+        return Err(SqlError::new(SqlState::FeatureNotSupported, message));
     }
     refuse(create.nulls_distinct == Some(false), "NULLS NOT DISTINCT")?;
     let table = names::table(&create.table_name, context)?;
     refuse(table.materialized.as_ref().is_some_and(|m| m.continuous.is_some()), "an index on a continuous aggregate")?;
-    let keys = create.columns.iter().map(|key| index_key(key, &table, context)).collect::<SqlResult<Vec<_>>>()?;
+    let key = |key| index_key(key, &table, instead_of.is_some(), context);
+    let keys = create.columns.iter().map(key).collect::<SqlResult<Vec<_>>>()?;
     let predicate = match &create.predicate {
         Some(predicate) => Some(checks::index_predicate(&table, predicate, context)?),
         None => None,
@@ -96,7 +107,7 @@ fn create_index(create: &CreateIndex, context: &PlanContext) -> SqlResult<Ddl> {
         name => name.as_ref().map(names::last_ident).transpose()?.map(fold),
     };
     let (unique, if_not_exists) = (create.unique, create.if_not_exists);
-    Ok(Ddl::CreateIndex { table, name, keys, predicate, include, unique, if_not_exists })
+    Ok(Ddl::CreateIndex { table, name, keys, predicate, include, unique, instead_of, if_not_exists })
 }
 
 fn index_column<'a>(table: &'a Table, name: &str) -> SqlResult<&'a Column> {
@@ -104,8 +115,15 @@ fn index_column<'a>(table: &'a Table, name: &str) -> SqlResult<&'a Column> {
     found.ok_or_else(|| SqlError::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist")))
 }
 
-fn index_key(key: &IndexColumn, table: &Arc<Table>, context: &PlanContext) -> SqlResult<IndexKeyDefinition> {
-    if let Some(class) = &key.operator_class {
+/// `substituted`: another access method was asked for, for which a type need not have an order. Of one without it the index says
+/// which values are NULL.
+fn index_key(
+    key: &IndexColumn,
+    table: &Arc<Table>,
+    substituted: bool,
+    context: &PlanContext,
+) -> SqlResult<IndexKeyDefinition> {
+    if let Some(class) = key.operator_class.as_ref().filter(|_| !substituted) {
         // Text orders by bytes, which is what these classes ask for.
         let class = class.to_string().to_lowercase();
         let known = ["text_ops", "varchar_ops", "bpchar_ops", "text_pattern_ops", "varchar_pattern_ops"];
@@ -118,14 +136,24 @@ fn index_key(key: &IndexColumn, table: &Arc<Table>, context: &PlanContext) -> Sq
     }
     let descending = key.column.options.asc == Some(false);
     let nulls_first = key.column.options.nulls_first.unwrap_or(descending);
+    let mut name = index_expression_name(expr);
+    let is_null = Expr::IsNull(Box::new(match expr {
+        Expr::Identifier(_) => expr.clone(),
+        other => Expr::Nested(Box::new(other.clone())),
+    }));
     if let Expr::Identifier(ident) = expr {
-        let name = fold(ident);
-        check_key_type(&index_column(table, &name)?.ty, &name)?;
-        return Ok(IndexKeyDefinition { name, expression: None, descending, nulls_first });
+        name = fold(ident);
+        match check_key_type(&index_column(table, &name)?.ty, &name) {
+            Ok(()) => return Ok(IndexKeyDefinition { name, expression: None, descending, nulls_first }),
+            Err(_) if substituted => expr = &is_null,
+            Err(error) => return Err(error),
+        }
     }
-    let (text, ty) = checks::index_expression(table, expr, context)?;
-    check_key_type(&ty, "expr")?;
-    let name = index_expression_name(expr);
+    let (mut text, mut ty) = checks::index_expression(table, expr, context)?;
+    match check_key_type(&ty, "expr") {
+        Err(_) if substituted => (text, ty) = checks::index_expression(table, &is_null, context)?,
+        checked => checked?,
+    }
     Ok(IndexKeyDefinition { name, expression: Some((text, ty)), descending, nulls_first })
 }
 

@@ -4,10 +4,12 @@ mod arguments;
 mod array_queries;
 mod asof;
 mod domains;
+mod escapes;
 mod expanded;
 mod functions;
 mod gapfill;
 mod groups;
+mod information;
 mod joins;
 mod latest;
 mod literals;
@@ -199,12 +201,18 @@ impl VisitorMut for Rewrite<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        if let Expr::Function(function) = expr
+            && let Some(rewritten) = information::called(function)
+        {
+            *expr = rewritten;
+        }
         if let Err(error) = self.calls.enter(expr, &self.rows, self.context) {
             return ControlFlow::Break(error);
         }
         if let Some(field) = self.expanded.field(expr) {
             *expr = field;
         }
+        escapes::plain(expr);
         // With its sign, before the sign alone becomes something else.
         if let Some(number) = literals::long_number(expr) {
             *expr = number;

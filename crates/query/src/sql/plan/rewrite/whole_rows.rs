@@ -439,6 +439,12 @@ pub(super) fn counted(function: &mut Function, scopes: &[Relations]) -> SqlResul
             let [part] = name.0.as_slice() else { return Err(SqlError::unsupported("count of this row")) };
             let Some(ident) = part.as_ident() else { return Err(SqlError::unsupported("count of this row")) };
             let wanted = fold(ident);
+            let own = scopes.last().and_then(|scope| scope.iter().find(|relation| relation.name == wanted));
+            if own.is_some_and(|relation| !relation.outer) && list.duplicate_treatment.is_none() {
+                // Each row is one, whatever is in it.
+                *arg = FunctionArgExpr::Wildcard;
+                return Ok(());
+            }
             let found = scopes.iter().rev().flatten().find(|relation| relation.name == wanted);
             let Some((relation, columns)) = found.and_then(|found| Some((&found.name, found.columns.as_ref()?))) else {
                 return Err(SqlError::unsupported("count of a row whose columns are not known"));
