@@ -2,7 +2,7 @@
 //! of the checkpoint that takes rows out of the LSM, of the removal of what is replaced; and at any time besides.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use perigee_testkit::{Client, Server};
 use perigee_tests::backups::cold_files;
@@ -178,4 +178,41 @@ async fn kills_at_any_time_of_a_migration_lose_and_double_nothing() {
     }
     assert!(steps > 0, "the load did nothing");
     nothing_is_left(&server).await;
+}
+
+/// What age moves is under way when the node is told to stop, each time at another moment of it, with syncs that take their time: what
+/// manifests name is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_in_the_middle_of_a_migration_by_age_loses_nothing() {
+    let options = perigee_tests::options().env("PERIGEE_COLD__ICEBERG", "false");
+    let mut server = options.env("PERIGEE_FAULTS_SLOW_SYNC_MS", "60").with_faults().start().unwrap();
+    let client = server.client().await.unwrap();
+    let table = "CREATE TABLE t (id int8 PRIMARY KEY, v int8 NOT NULL) WITH (warm_retention = '1s')";
+    client.batch_execute(table).await.unwrap();
+    let cold = server.data_dir().join("cold");
+    let seed = rand::random::<u64>();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    for n in 1..=5_i64 {
+        let client = server.client().await.unwrap();
+        let before = cold_files(&cold).len();
+        let (first, last) = (n * 9_000 - 8_999, n * 9_000);
+        let rows = format!("INSERT INTO t SELECT g, {n} FROM generate_series({first}, {last}) g");
+        client.batch_execute(&rows).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while cold_files(&cold).len() <= before {
+            assert!(Instant::now() < deadline, "no row becomes cold");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..700))).await;
+        tokio::task::block_in_place(|| server.stop()).unwrap();
+        tokio::task::block_in_place(|| server.restart()).unwrap();
+        let client = server.client().await.unwrap();
+        nothing_is_idle(&server, &client).await;
+        let found = client.value("SELECT count(*) || ' ' || sum(id) || ' ' || max(v) FROM t").await.unwrap();
+        assert_eq!(found, format!("{last} {} {n}", last * (last + 1) / 2));
+    }
+    let client = server.client().await.unwrap();
+    client.batch_execute("DROP TABLE t").await.unwrap();
+    nothing_is_idle(&server, &client).await;
 }

@@ -8,7 +8,7 @@
 //! Before the manifest is committed nothing has happened: what was uploaded is removed at once, or by [`collect`] when the
 //! node has stopped in between. From its commit on every node finds the rows in the files, or still has them itself.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use perigee_storage::cold::{
     ColdColumn, ColdFile, ColdStore, ColdWriter, FinishedFile, LoggedManifest, Manifest, WriteOptions,
 };
 use perigee_storage::entry::Entry;
-use perigee_storage::store::{Export, file_path};
+use perigee_storage::store::{Export, Snapshot, file_path};
 use perigee_storage::table::VID_COLUMN;
 use perigee_types::catalog::{Object, Table};
 use perigee_types::{LogIndex, Oid, SqlError, SqlResult, SqlState, Term};
@@ -38,29 +38,29 @@ const BACKUP_WAIT: Duration = Duration::from_secs(10);
 pub(crate) struct Migrations {
     /// Tables, by storage oid.
     tables: Mutex<HashSet<Oid>>,
-    /// Files that no manifest names yet, and whose manifest may still come.
-    uploads: Mutex<HashSet<String>>,
+    /// Files that no manifest names yet, and whose manifest may still come, each with the term that made it.
+    uploads: Mutex<HashMap<String, Term>>,
 }
 
 /// A table that is being exported, until this is dropped.
-struct Running<'a> {
-    migrations: &'a Migrations,
+struct Running {
+    engine: Arc<Engine>,
     storage: Oid,
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
-        self.migrations.tables.lock().remove(&self.storage);
+        self.engine.migrations.tables.lock().remove(&self.storage);
     }
 }
 
-impl Migrations {
-    fn begin(&self, table: &Table) -> SqlResult<Running<'_>> {
-        if !self.tables.lock().insert(table.storage) {
+impl Running {
+    fn begin(engine: &Arc<Engine>, table: &Table) -> SqlResult<Self> {
+        if !engine.migrations.tables.lock().insert(table.storage) {
             let text = format!("table \"{}\" is on its way to the cold tier already", table.name);
             return Err(SqlError::new(SqlState::ObjectInUse, text));
         }
-        Ok(Running { migrations: self, storage: table.storage })
+        Ok(Self { engine: Arc::clone(engine), storage: table.storage })
     }
 }
 
@@ -77,13 +77,12 @@ pub(crate) async fn migrate(
 ) -> SqlResult<u64> {
     let term = engine.consensus.leader_term().ok_or_else(crate::transaction::no_leader)?;
     let cold = Arc::clone(usable(engine)?);
-    let running = engine.migrations.begin(table)?;
+    let running = Running::begin(engine, table)?;
     let (store, exported) = (Arc::clone(&engine.store), Arc::clone(table));
     let export = blocking(move || store.export(&exported, upto).map_err(crate::error::storage)).await?;
     let Some(export) = export else { return Ok(0) };
     check_current(engine, table)?;
-    let count = upload(engine, table, term, cold, export, cancel).await?;
-    drop(running);
+    let count = upload(running, table, term, cold, export, cancel).await?;
     let (store, storage) = (Arc::clone(&engine.store), table.storage);
     let chunks = blocking(move || Ok(store.settle_cold(Some(storage)))).await?;
     tracing::info!(table = %table.name, rows = count, chunks, "rows are cold");
@@ -103,11 +102,11 @@ pub(crate) async fn compact(
 ) -> SqlResult<u64> {
     let term = engine.consensus.leader_term().ok_or_else(crate::transaction::no_leader)?;
     let cold = Arc::clone(usable(engine)?);
-    let _running = engine.migrations.begin(table)?;
+    let running = Running::begin(engine, table)?;
     let export = engine.store.export_again(table, manifests).map_err(crate::error::storage)?;
     let Some(export) = export else { return Ok(0) };
     check_current(engine, table)?;
-    let count = upload(engine, table, term, cold, export, cancel).await?;
+    let count = upload(running, table, term, cold, export, cancel).await?;
     tracing::info!(table = %table.name, rows = count, manifests = manifests.len(), "cold files are compacted");
     Ok(count)
 }
@@ -126,13 +125,14 @@ fn check_current(engine: &Engine, table: &Table) -> SqlResult<()> {
 
 /// Makes files of what was exported, and logs their manifest. Gives the count of rows.
 async fn upload(
-    engine: &Arc<Engine>,
+    running: Running,
     table: &Arc<Table>,
     term: Term,
     cold: Arc<ColdStore>,
     export: Export,
     cancel: &CancellationToken,
 ) -> SqlResult<u64> {
+    let engine = Arc::clone(&running.engine);
     let catalog = engine.store.catalog();
     let keys = match table.primary_key.and_then(|index| catalog.index(index)) {
         Some(index) => index.columns.clone(),
@@ -143,37 +143,43 @@ async fn upload(
         catalog.indexes_of(table).filter(|index| index.unique).flat_map(|index| index.columns.clone()).collect();
     let Export { snapshot, after, horizon, scan } = export;
     let mut rows = engine.query.ordered(table, scan, &cold, &keys, cancel.clone());
-    let mut upload = Upload::new(engine, cold, table, term, &unique);
+    let mut upload = Upload::new(&engine, cold, table, term, &unique);
     let files = tokio::task::spawn_blocking(move || {
         let read = || futures::executor::block_on(rows.next());
-        upload.all(read).map(|files| (files, upload))
+        upload.all(read).map(|files| (files, upload, running))
     });
-    let (files, upload) = files.await.map_err(SqlError::internal)??;
+    let (files, upload, running) = files.await.map_err(SqlError::internal)??;
     let count = files.iter().map(|file| file.rows).sum();
     let manifest = Manifest { after, horizon, columns: columns(table), files };
+    // Who waits may go away, at the node's stop: the manifest comes all the same.
+    tokio::spawn(log(upload, manifest, snapshot, running)).await.map_err(SqlError::internal)??;
+    Ok(count)
+}
+
+/// Logs the manifest of files that are there. The snapshot is held until then: what it sees stays.
+async fn log(mut upload: Upload, manifest: Manifest, snapshot: Arc<Snapshot>, running: Running) -> SqlResult<()> {
+    let (engine, table) = (Arc::clone(&upload.engine), Arc::clone(&upload.table));
     let entry = Entry::Manifest { storage: table.storage, manifest: manifest.clone() };
-    let logged = engine.propose(term, &entry).await;
-    match logged {
-        Ok(_) => {}
-        Err(error) => {
-            let unknown = [SqlState::TransactionResolutionUnknown, SqlState::IoError, SqlState::AdminShutdown];
-            if unknown.contains(&error.state()) {
-                // The manifest may still come: what it names must stay.
-                upload.keep();
-            }
-            return Err(error);
-        }
+    // From here on it may come, whatever becomes of this task: what it names must stay.
+    upload.kept = true;
+    if let Err(error) = engine.propose(upload.term, &entry).await {
+        let unknown = [SqlState::TransactionResolutionUnknown, SqlState::IoError, SqlState::AdminShutdown];
+        upload.kept = unknown.contains(&error.state());
+        return Err(error);
     }
     drop(snapshot);
-    let named = engine.store.manifests(table.storage).iter().any(|logged| logged.manifest == manifest);
+    let manifests = engine.store.manifests(table.storage);
+    let named = manifests.iter().flat_map(|logged| logged.with_replaced()).any(|logged| logged.manifest == manifest);
     if !named {
+        upload.kept = false;
         return Err(SqlError::new(
             SqlState::ObjectNotInPrerequisiteState,
             format!("table \"{}\" was dropped or emptied on its way to the cold tier", table.name),
         ));
     }
     upload.named();
-    Ok(count)
+    drop(running);
+    Ok(())
 }
 
 /// Removes files of this cluster in the object store that nothing needs. Gives how many. With `waited` only those that were
@@ -192,7 +198,9 @@ pub(crate) async fn collect(engine: &Arc<Engine>, waited: Option<&mut HashSet<St
         let Some(_alone) = engine.backups.collecting.try_write_for(BACKUP_WAIT) else {
             return Err(SqlError::new(SqlState::ObjectInUse, "files of the cold tier are being backed up"));
         };
-        let uploading = |path: &str| engine.migrations.uploads.lock().contains(path);
+        // No manifest of an earlier term can still come.
+        engine.migrations.uploads.lock().retain(|_, made| *made >= term);
+        let uploading = |path: &str| engine.migrations.uploads.lock().contains_key(path);
         let failed = |error| perigee_query::exec::error::cold_error(&error);
         let found = engine.store.idle_cold(term, uploading).map_err(failed)?;
         let has_waited = |path: &&String| before.as_ref().is_none_or(|before| before.contains(*path));
@@ -273,7 +281,7 @@ struct Upload {
     term: Term,
     writer: ColdWriter,
     paths: Vec<String>,
-    /// They must stay.
+    /// Their manifest was proposed: they must stay unless it surely does not come.
     kept: bool,
 }
 
@@ -316,7 +324,7 @@ impl Upload {
         if self.cold.is_local() {
             self.engine.check_disk(bytes.len())?;
         }
-        self.engine.migrations.uploads.lock().insert(path.clone());
+        self.engine.migrations.uploads.lock().insert(path.clone(), self.term);
         self.paths.push(path.clone());
         let (length, tail) = (bytes.len() as u64, Some(tail));
         let file = ColdFile { path, rows, bytes: length, checksum, tail, vid_first, vid_last };
@@ -327,17 +335,11 @@ impl Upload {
     }
 
     /// Their manifest is applied.
-    fn named(mut self) {
-        self.kept = true;
+    fn named(self) {
         let mut uploads = self.engine.migrations.uploads.lock();
         for path in &self.paths {
             uploads.remove(path);
         }
-    }
-
-    /// Their manifest may still be applied.
-    fn keep(mut self) {
-        self.kept = true;
     }
 }
 
