@@ -20,6 +20,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -185,6 +186,38 @@ impl ColdStore {
         u64::try_from(bytes).ok()?.checked_div(file.rows)
     }
 
+    /// How many rows of a file, at most `rows_max`, may be in memory at a time with some of its columns: so many that neighbours
+    /// have at most about `bytes_max` in each. Blocking.
+    #[must_use]
+    pub fn rows_at_once(
+        self: &Arc<Self>,
+        file: &ColdFile,
+        columns: &[usize],
+        bytes_max: u64,
+        rows_max: usize,
+    ) -> usize {
+        // Who reads it finds out what is wrong with it.
+        let Ok(footer) = self.footer(file) else { return rows_max };
+        let index = footer.metadata().offset_index();
+        let mut rows_at_once = rows_max.max(1);
+        for (number, group) in footer.metadata().row_groups().iter().enumerate() {
+            for column in columns {
+                // Each column has one leaf.
+                let Some(chunk) = group.columns().get(*column) else { continue };
+                let bytes = u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
+                if bytes <= bytes_max {
+                    continue;
+                }
+                let pages = index.and_then(|index| index.get(number)?.get(*column));
+                let pages = pages_of(pages, u64::try_from(group.num_rows()).unwrap_or(0), bytes);
+                while rows_at_once > 1 && heaviest(&pages, rows_at_once as u64) > bytes_max {
+                    rows_at_once /= 2;
+                }
+            }
+        }
+        rows_at_once
+    }
+
     /// Reads all bytes of a file and compares their checksum. Blocking.
     ///
     /// # Errors
@@ -339,6 +372,34 @@ impl ColdStore {
     }
 }
 
+/// The rows and the bytes of each page of a column of a row group, which has so many of them.
+fn pages_of(index: Option<&OffsetIndexMetaData>, rows: u64, bytes: u64) -> Vec<(u64, u64)> {
+    let all = || vec![(rows, bytes)];
+    let Some(index) = index else { return all() };
+    let Some(bytes) = index.unencoded_byte_array_data_bytes() else { return all() };
+    let firsts = index.page_locations().iter().map(|page| u64::try_from(page.first_row_index).unwrap_or(0));
+    let ends = firsts.clone().skip(1).chain([rows]);
+    let counts = firsts.zip(ends).map(|(first, end)| end.saturating_sub(first));
+    counts.zip(bytes.iter().map(|bytes| u64::try_from(*bytes).unwrap_or(0))).collect()
+}
+
+/// The most bytes that so many neighbours have, from the beginning of any page on.
+fn heaviest(pages: &[(u64, u64)], rows: u64) -> u64 {
+    let (mut most, mut end, mut covered, mut sum) = (0, 0, 0_u64, 0_u64);
+    for (first_rows, first_bytes) in pages {
+        while let Some((page_rows, page_bytes)) = pages.get(end).filter(|_| covered < rows) {
+            (covered, sum, end) = (covered + page_rows, sum.saturating_add(*page_bytes), end + 1);
+        }
+        let last = end.checked_sub(1).and_then(|at| pages.get(at)).copied().unwrap_or_default();
+        // Of the last page a part.
+        let beyond = covered.saturating_sub(rows).min(last.0);
+        let outside = u128::from(last.1) * u128::from(beyond) / u128::from(last.0.max(1));
+        most = most.max(sum.saturating_sub(outside as u64));
+        (covered, sum) = (covered.saturating_sub(*first_rows), sum.saturating_sub(*first_bytes));
+    }
+    most
+}
+
 /// The row groups that hold some rows of a file, and the rows within these.
 fn select(footer: &ArrowReaderMetadata, rows: &[u32]) -> (Vec<usize>, RowSelection) {
     let (mut groups, mut ranges): (Vec<usize>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
@@ -397,6 +458,24 @@ fn external(file: &ColdFile, error: Box<dyn std::error::Error + Send + Sync>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_heaviest_neighbours_are_found_wherever_they_are() {
+        let small = (1_000, 1_000);
+        let cases: [(&[(u64, u64)], u64, u64); 8] = [
+            (&[], 10, 0),
+            (&[(100, 1_000)], 10, 100),
+            (&[(100, 1_000)], 1_000, 1_000),
+            (&[small, (1, 500), small], 1, 500),
+            (&[small, (1, 500), small], 11, 510),
+            (&[small, (2, 500), (2, 600), (2, 10), small], 4, 1_100),
+            (&[small, (2, 500), (2, 600), (2, 10), small], 2, 600),
+            (&[small, small, (10, 100_000)], 2_000, 101_000),
+        ];
+        for (pages, rows, bytes) in cases {
+            assert_eq!(heaviest(pages, rows), bytes, "{rows} of {pages:?}");
+        }
+    }
 
     #[test]
     fn each_vid_is_found_at_its_row_however_they_lie() {

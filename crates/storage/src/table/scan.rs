@@ -164,6 +164,15 @@ impl ChunkScan {
         }
     }
 
+    /// Bytes of its rows as Arrow, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.part {
+            Part::Chunk(chunk) => chunk.bytes(),
+            Part::Open(open) => open.bytes,
+        }
+    }
+
     /// Where its columns are now.
     #[must_use]
     pub fn tier(&self) -> Tier {

@@ -40,6 +40,9 @@ const STORE_URL: &str = "cold://store";
 /// Bytes of a value, on average and without compression, from which on it is worth to leave values out.
 const LONG_VALUE_BYTES: u64 = 16;
 
+/// Bytes of one column that neighbouring rows may have in a batch, about.
+const BATCH_BYTES_MAX: u64 = 128 << 20;
+
 /// What the files of a scan's snapshot hold.
 pub(in crate::exec) struct ColdPart {
     rows: ColdRows,
@@ -147,7 +150,9 @@ impl ColdPart {
             let place = number % groups.len();
             groups[place].push(PartitionedFile::new(self.store.place(&file.path), file.bytes));
         }
+        let batch_rows = self.batch_rows(&read, &schema, files, context.session_config().batch_size());
         let config = FileScanConfigBuilder::new(url.clone(), Arc::new(source))
+            .with_batch_size(Some(batch_rows))
             .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
             .with_projection_indices(Some(read))?
             .build();
@@ -179,6 +184,18 @@ impl ColdPart {
                 variable && known().is_none_or(|bytes| bytes >= LONG_VALUE_BYTES)
             },
         )
+    }
+
+    /// Rows of a batch, at most `rows_max`: fewer where they are long, as a batch is in memory whole.
+    fn batch_rows(&self, read: &[usize], schema: &SchemaRef, files: &[&ColdFile], rows_max: usize) -> usize {
+        let long =
+            |column: &&usize| schema.fields().get(**column).is_some_and(|field| !field.data_type().is_primitive());
+        let long: Vec<usize> = read.iter().filter(long).copied().collect();
+        // The file with the longest rows tells of all.
+        match files.iter().max_by_key(|file| file.bytes / file.rows.max(1)) {
+            Some(file) if !long.is_empty() => self.store.rows_at_once(file, &long, BATCH_BYTES_MAX, rows_max),
+            _ => rows_max,
+        }
     }
 
     /// The visible rows of what an operator gave, with the columns of the scan.

@@ -23,7 +23,10 @@ use super::exec::{ScanExec, Source};
 use crate::exec::error::sql_error;
 use crate::exec::runtime::QueryRuntime;
 use crate::exec::stream::BatchStream;
+use crate::exec::template::BATCH_ROWS;
 
+/// Bytes of a batch, about, of the sort and of what comes out of it; one row may have more.
+const BATCH_BYTES: usize = 16 << 20;
 /// Batches between the sort and its reader.
 const BATCHES_WAITING: usize = 2;
 
@@ -44,6 +47,8 @@ impl QueryRuntime {
         fields.push(Field::new(VID_COLUMN, DataType::UInt64, false));
         let live = fields.len();
         fields.push(SqlType::Oid.field(TABLE_OID_COLUMN, false));
+        let (rows, bytes) = chunks.iter().fold((0, 0), |(rows, bytes), c| (rows + c.rows_max(), bytes + c.bytes()));
+        let batch_rows = (BATCH_BYTES / (bytes / rows.max(1)).max(1)).clamp(1, BATCH_ROWS);
         let source = Source {
             table: Arc::clone(table),
             schema: Arc::new(Schema::new(fields)),
@@ -60,10 +65,14 @@ impl QueryRuntime {
         let schema = scan.schema();
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
         let plan = sorted(scan, table, keys);
-        let runtime = Arc::clone(self);
+        let mut state = self.sorting().clone();
+        if batch_rows < BATCH_ROWS {
+            let config = std::mem::take(state.config_mut());
+            *state.config_mut() = config.with_batch_size(batch_rows);
+        }
         let task = self.spawn(async move {
             let run = async {
-                let mut batches = execute_stream(plan?, runtime.sorting().task_ctx())?;
+                let mut batches = execute_stream(plan?, state.task_ctx())?;
                 while let Some(batch) = batches.next().await {
                     let batch = batch?;
                     if batch.num_rows() > 0 && sender.send(Ok(batch)).await.is_err() {

@@ -27,6 +27,8 @@ use crate::exec::template::BATCH_ROWS;
 
 /// Batches from here on are handed over as they are; smaller ones are gathered.
 const BATCH_ROWS_MIN: usize = BATCH_ROWS / 4;
+/// Bytes of long values that are gathered at most: a batch is in memory whole.
+const GATHERED_BYTES_MAX: usize = 8 << 20;
 /// A dynamic filter that keeps more than this share of the rows is not worth its time.
 const HINT_KEEPS_MAX: f64 = 0.7;
 /// Of so many rows one is few: the next filter is asked of those alone that have passed.
@@ -102,6 +104,8 @@ pub(super) struct Reader {
     filters: Vec<(Need, Arc<dyn PhysicalExpr>)>,
     hints: Vec<Hint>,
     pending: BatchCoalescer,
+    /// Bytes of long values in `pending`, about.
+    pending_bytes: usize,
     left: usize,
     own_first: bool,
     done: bool,
@@ -155,6 +159,7 @@ impl Reader {
         Self {
             pending: BatchCoalescer::new(Arc::clone(&output_schema), BATCH_ROWS)
                 .with_biggest_coalesce_batch_size(Some(BATCH_ROWS_MIN)),
+            pending_bytes: 0,
             output_schema,
             with_vid: ends_rows || scan.columns.contains(&live),
             numbers,
@@ -185,6 +190,7 @@ impl Reader {
     async fn gather(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             if let Some(batch) = self.pending.next_completed_batch() {
+                self.pending_bytes = 0;
                 return Ok(Some(batch));
             }
             if self.done {
@@ -216,9 +222,10 @@ impl Reader {
                         return Ok(Some(batch));
                     }
                     if batch.num_rows() > 0 {
+                        self.pending_bytes = self.pending_bytes.saturating_add(long_bytes(&batch));
                         self.pending.push_batch(batch)?;
                     }
-                    if self.done {
+                    if self.done || self.pending_bytes > GATHERED_BYTES_MAX {
                         self.pending.finish_buffered_batch()?;
                     }
                 }
@@ -371,6 +378,21 @@ impl Reader {
             None => Ok(batch),
         }
     }
+}
+
+/// Bytes of a batch's values that may be long.
+fn long_bytes(batch: &RecordBatch) -> usize {
+    /// The length of a view is in its lowest quarter.
+    fn lengths(views: &[u128]) -> usize {
+        views.iter().map(|view| *view as u32 as usize).sum()
+    }
+    let columns = batch.columns().iter().map(|column| match column.data_type() {
+        DataType::Utf8View => lengths(column.as_string_view().views()),
+        DataType::BinaryView => lengths(column.as_binary_view().views()),
+        ty if ty.is_nested() => column.get_array_memory_size(),
+        _ => 0,
+    });
+    columns.sum()
 }
 
 /// The rows that have passed, where they are few or where the next filter must see no others.

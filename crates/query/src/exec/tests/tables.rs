@@ -56,6 +56,21 @@ fn counts_of_what_is_never_null_are_one() {
 }
 
 #[test]
+fn batches_of_long_rows_are_short() {
+    let mut fixture = Fixture::new();
+    let table = fixture.table("documents", &[("id", SqlType::Int4), ("body", SqlType::Text)]);
+    for id in 0..40 {
+        fixture.insert(&table, vec![vec![Value::Int4(id), Value::Text("x".repeat(1 << 20))]]);
+    }
+    let query = query_of(fixture.plan("SELECT id, body FROM documents").unwrap());
+    let batches = fixture.block_on(fixture.runtime.fetch_batches(&query, &[], fixture.view())).unwrap();
+    let rows: Vec<usize> = batches.iter().map(arrow::array::RecordBatch::num_rows).collect();
+    assert_eq!(rows.iter().sum::<usize>(), 40);
+    // 8 MB are gathered, and what goes beyond them.
+    assert!(rows.iter().all(|rows| *rows <= 16), "{rows:?}");
+}
+
+#[test]
 fn parameters_are_bound_into_a_cached_plan() {
     let mut fixture = Fixture::new();
     items(&mut fixture, 100);
