@@ -30,6 +30,9 @@ use crate::engine::Engine;
 /// the leader, which removes them, longer than where nobody asks for them any more.
 const REPLACED_KEPT: u64 = 900_000_000;
 const REPLACED_KEPT_LEADER: u64 = 3_600_000_000;
+/// Files of one size: a manifest is one entry of the log, so where there are more the next ones are larger. Up to 4,000 fit, of
+/// a terabyte in all.
+const FILES_ALIKE: usize = 1_000;
 /// How long the removal of files waits for a backup that copies some.
 const BACKUP_WAIT: Duration = Duration::from_secs(10);
 
@@ -308,6 +311,9 @@ impl Upload {
         while let Some(batch) = read() {
             if let Some(finished) = self.writer.push(&batch?).map_err(failed)? {
                 files.push(self.put(finished)?);
+                if files.len().is_multiple_of(FILES_ALIKE) {
+                    self.writer.double_files();
+                }
             }
         }
         if let Some(finished) = self.writer.finish().map_err(failed)? {

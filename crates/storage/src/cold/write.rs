@@ -157,6 +157,11 @@ impl ColdWriter {
         Ok(None)
     }
 
+    /// Files are twice as large from here on.
+    pub fn double_files(&mut self) {
+        self.options.file_bytes = self.options.file_bytes.saturating_mul(2);
+    }
+
     /// Ends the file that is open, if there is one.
     ///
     /// # Errors
@@ -259,5 +264,37 @@ impl super::Manifest {
     #[must_use]
     pub fn file_schema(&self) -> SchemaRef {
         file_schema(&self.columns, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, UInt64Array};
+
+    use super::*;
+
+    /// Rows of the next file.
+    fn rows_of_file(writer: &mut ColdWriter) -> u64 {
+        for block in 0_u64.. {
+            let vids = block * 100..block * 100 + 100;
+            let numbers: Int64Array = vids.clone().map(|vid| vid.wrapping_mul(0x9E37_79B9_7F4A_7C15) as i64).collect();
+            let arrays: [(&str, ArrayRef); 2] =
+                [("n", Arc::new(numbers)), ("v", Arc::new(vids.collect::<UInt64Array>()))];
+            if let Some(file) = writer.push(&RecordBatch::try_from_iter(arrays).unwrap()).unwrap() {
+                return file.rows;
+            }
+        }
+        0
+    }
+
+    #[test]
+    fn files_are_as_large_as_they_shall_be() {
+        let column = ColdColumn { number: 1, name: "n".to_owned(), ty: SqlType::Int8 };
+        let mut writer = ColdWriter::new(&[column], &[], WriteOptions { file_bytes: 20_000, group_rows: 100 });
+        let rows = rows_of_file(&mut writer);
+        assert_eq!(rows_of_file(&mut writer), rows);
+        writer.double_files();
+        let more = rows_of_file(&mut writer);
+        assert!((rows * 3 / 2..=rows * 5 / 2).contains(&more), "{rows} rows, then {more}");
     }
 }
