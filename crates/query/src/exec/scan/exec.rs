@@ -184,10 +184,11 @@ impl ScanExec {
             return Ok(Arc::clone(planned));
         }
         let cold = self.source.cold.as_ref().filter(|_| {
-            let mut chunks = self.source.chunks.iter().enumerate();
-            let may = |at: usize| self.matching().is_none_or(|chunks| chunks.get(at).copied().unwrap_or(true));
-            let chosen = |at: usize| self.chosen(at).is_none_or(|vids| !vids.is_empty());
-            chunks.any(|(at, chunk)| chunk.is_cold() && may(at) && chosen(at))
+            let mut chunks = self.source.chunks.iter().enumerate().filter(|(_, chunk)| chunk.is_cold());
+            if self.chosen(0).is_some() {
+                return chunks.any(|(at, _)| self.chosen(at).is_none_or(|vids| !vids.is_empty()));
+            }
+            prune::any_matches(&self.source, &self.read_schema, &self.filters, chunks.map(|(_, chunk)| chunk))
         });
         let files = match cold {
             Some(cold) => cold.plan(self, context)?,

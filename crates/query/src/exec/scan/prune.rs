@@ -20,6 +20,9 @@ use perigee_types::Value;
 
 use super::exec::{ScanExec, Source};
 
+/// Chunks that are asked at a time whether any of them matters.
+const CHUNKS_ASKED: usize = 64;
+
 /// Chunks that may hold a row for which all `filters`, over `schema`, are true; `None` where that may be any.
 pub(super) fn matching(source: &Source, schema: &SchemaRef, filters: &[Arc<dyn PhysicalExpr>]) -> Option<Vec<bool>> {
     if filters.is_empty() || source.chunks.is_empty() {
@@ -27,6 +30,26 @@ pub(super) fn matching(source: &Source, schema: &SchemaRef, filters: &[Arc<dyn P
     }
     // A predicate that cannot be evaluated prunes nothing.
     predicate(schema, filters)?.prune(&Statistics { source, chunks: &source.chunks }).ok()
+}
+
+/// Whether some of `chunks` may hold a row for which all `filters`, over `schema`, are true. Mostly the first ones tell.
+pub(super) fn any_matches<'a>(
+    source: &Source,
+    schema: &SchemaRef,
+    filters: &[Arc<dyn PhysicalExpr>],
+    chunks: impl Iterator<Item = &'a ChunkScan>,
+) -> bool {
+    let mut chunks = chunks.cloned().peekable();
+    let predicate = if filters.is_empty() { None } else { predicate(schema, filters) };
+    let Some(predicate) = predicate else { return chunks.peek().is_some() };
+    while chunks.peek().is_some() {
+        let some: Vec<ChunkScan> = chunks.by_ref().take(CHUNKS_ASKED).collect();
+        let matching = predicate.prune(&Statistics { source, chunks: &some });
+        if matching.map_or(true, |matching| matching.contains(&true)) {
+            return true;
+        }
+    }
+    false
 }
 
 fn predicate(schema: &SchemaRef, filters: &[Arc<dyn PhysicalExpr>]) -> Option<Arc<PruningPredicate>> {

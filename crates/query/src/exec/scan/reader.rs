@@ -273,13 +273,14 @@ impl Reader {
             }
         }
         let source = Arc::clone(&self.scan.source);
-        let place = self.scan.queue().fetch_add(1, Ordering::Relaxed);
-        let Some(chunk) = source.chunks.get(place) else {
-            return Ok(None);
+        let (place, chunk) = loop {
+            let place = self.scan.queue().fetch_add(1, Ordering::Relaxed);
+            match source.chunks.get(place) {
+                None => return Ok(None),
+                Some(chunk) if chunk.is_cold() => {}
+                Some(chunk) => break (place, chunk),
+            }
         };
-        if chunk.is_cold() {
-            return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.output_schema))));
-        }
         let excluded = match self.scan.chosen(place) {
             Some(vids) => vids.is_empty(),
             None => {
