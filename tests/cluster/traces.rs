@@ -113,7 +113,8 @@ fn is_one_tree(spans: &[Span], outside: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_is_one_trace_through_all_members() {
     let (receiver, address) = Receiver::start();
-    let options = options().with_rest().env("PERIGEE_TELEMETRY__OTLP_ENDPOINT", format!("http://{address}"));
+    let options =
+        options().with_rest().with_redis().env("PERIGEE_TELEMETRY__OTLP_ENDPOINT", format!("http://{address}"));
     let cluster = Cluster::start(&options).unwrap();
     let leader = cluster.leader().unwrap();
     let name = |number: usize| format!("n{}", number % 3 + 1);
@@ -131,6 +132,25 @@ async fn a_statement_is_one_trace_through_all_members() {
     let forwarded: Vec<String> = write.iter().cloned().chain([format!("{one} forward")]).collect();
     until("the follower's statement is a trace", || async { !receiver.with(&forwarded).is_empty() }).await;
     is_one_tree(&receiver.with(&forwarded)[0], "");
+
+    // Redis, at the leader and at a follower, which proposes by itself: a command, and a transaction.
+    let at = |node: &str, names: &[&str]| names.iter().map(|name| format!("{node} {name}")).collect::<Vec<_>>();
+    let redis = |number: usize, commands: &[u8], replies: &str| {
+        let mut stream = TcpStream::connect(cluster.servers()[number % 3].redis()).unwrap();
+        stream.write_all(commands).unwrap();
+        let mut answer = vec![0; replies.len()];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), replies);
+    };
+    redis(leader, b"SET a 1\r\n", "+OK\r\n");
+    let followers = [at(&one, &["replicate", "apply"]), at(&two, &["replicate", "apply"])].concat();
+    let set = [at(&leads, &["SET", "propose", "append", "apply"]), followers.clone()].concat();
+    until("the leader's command is a trace", || async { !receiver.with(&set).is_empty() }).await;
+    is_one_tree(&receiver.with(&set)[0], "");
+    redis(leader + 1, b"MULTI\r\nINCR a\r\nINCR a\r\nEXEC\r\n", "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:2\r\n:3\r\n");
+    let multi = [at(&one, &["MULTI", "propose"]), at(&leads, &["append", "apply"]), followers].concat();
+    until("the follower's commands are a trace", || async { !receiver.with(&multi).is_empty() }).await;
+    is_one_tree(&receiver.with(&multi)[0], "");
 
     // REST at a follower, of a client that has a trace of its own.
     let trace = "0af7651916cd43dd8448eb211c80319c";

@@ -20,6 +20,7 @@ use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
+use perigee_telemetry::trace::{self, Parent};
 use perigee_types::{LogIndex, Term};
 use tokio::sync::mpsc;
 
@@ -79,17 +80,21 @@ struct Attempt {
 impl Consensus {
     /// Proposes `payload`, which depends on nothing that was evaluated, here or through the leader. Calls made one after the other stand
     /// in the log in that order while the leader stays. Where a leader is lost and it is certain that nothing was written, it is proposed
-    /// to the next.
+    /// to the next. `traced`: the step of a trace that the entry is a part of.
     ///
     /// # Errors
     /// See [`ProposeError`]; [`ProposeError::NotLeader`] when there was no leader for some time.
-    pub fn submit(&self, payload: Bytes) -> BoxFuture<'static, Result<Committed, ProposeError>> {
+    pub fn submit(
+        &self,
+        payload: Bytes,
+        traced: Option<Parent>,
+    ) -> BoxFuture<'static, Result<Committed, ProposeError>> {
         let inner = &self.inner;
         if payload.len() > inner.entry_bytes_max {
             let error = ProposeError::TooLarge { bytes: payload.len(), max: inner.entry_bytes_max };
             return std::future::ready(Err(error)).boxed();
         }
-        let first = self.attempt(&payload);
+        let first = self.attempt(&payload, traced);
         let consensus = self.clone();
         async move {
             let clock = Arc::clone(&consensus.inner.clock);
@@ -105,7 +110,7 @@ impl Consensus {
                     ended => return ended,
                 }
                 clock.sleep(RETRY).await;
-                attempt = consensus.attempt(&payload);
+                attempt = consensus.attempt(&payload, traced);
             }
         }
         .boxed()
@@ -128,7 +133,7 @@ impl Consensus {
         Some((node, Term(metrics.vote.leader_id.term)))
     }
 
-    fn attempt(&self, payload: &Bytes) -> Option<Attempt> {
+    fn attempt(&self, payload: &Bytes, traced: Option<Parent>) -> Option<Attempt> {
         let fates = &self.inner.state.fates;
         if let Some(term) = self.leader_term() {
             // What nobody else takes would only wait.
@@ -136,6 +141,7 @@ impl Consensus {
                 return None;
             }
             let expected = fates.expect(term, 0);
+            note(expected.id(), traced);
             let own = self.propose_as(term, Some(expected.id()), payload);
             return Some(Attempt { term, expected, own: Some(own), rest: None });
         }
@@ -144,11 +150,9 @@ impl Consensus {
         let (stream, queue) = self.way(&mut way, &leader);
         // Still under the lock: what a stream was given is known before it is asked for.
         let expected = fates.expect(term, stream);
-        let mut frame = BytesMut::with_capacity(16 + payload.len());
-        frame.put_u64_le(expected.id().number);
-        frame.put_u64_le(term.0);
-        frame.put_slice(payload);
-        let rest = match queue.try_send(frame.freeze()) {
+        note(expected.id(), traced);
+        let frame = encode_proposal(expected.id().number, term, traced, payload);
+        let rest = match queue.try_send(frame) {
             Ok(()) => None,
             Err(mpsc::error::TrySendError::Full(frame)) => Some((queue, frame)),
             Err(mpsc::error::TrySendError::Closed(_)) => return None,
@@ -429,14 +433,15 @@ impl Taking {
     }
 
     fn take(&mut self, mut frame: Bytes) -> Result<(), PeerError> {
-        if frame.len() < 16 {
-            return Err(PeerError::Malformed("a proposal ends early".to_owned()));
-        }
-        let (first, second) = (frame.get_u64_le(), frame.get_u64_le());
+        let early = || PeerError::Malformed("a proposal ends early".to_owned());
         let Some((origin, stream)) = self.stream else {
-            self.stream = Some((first, second));
+            if frame.len() < 16 {
+                return Err(early());
+            }
+            self.stream = Some((frame.get_u64_le(), frame.get_u64_le()));
             return Ok(());
         };
+        let (first, second, traced) = decode_proposal(&mut frame).ok_or_else(early)?;
         let consensus = self.service.consensus();
         // Under the lock: behind a barrier nothing more comes into the log.
         let closed = consensus.inner.forwarder.closed.lock();
@@ -444,11 +449,51 @@ impl Taking {
             return Err(PeerError::Refused("the stream was closed".to_owned()));
         }
         let id = ProposalId { origin, number: first };
-        let proposal = consensus.propose_as(Term(second), Some(id), &frame);
+        note(id, traced);
+        let proposal = consensus.propose_as(second, Some(id), &frame);
         drop(closed);
         self.taken.push(async move { (first, proposal.await) }.boxed());
         Ok(())
     }
+}
+
+/// Whoever writes and applies the entry of a proposal knows by its name which trace it belongs to.
+fn note(id: ProposalId, traced: Option<Parent>) {
+    if let Some(parent) = traced {
+        trace::note_entry((id.origin, id.number), trace::Entry { parent, received_nanos: None });
+    }
+}
+
+/// A bit of a proposal's number: behind its term stands the step that it is a part of.
+const TRACED: u64 = 1 << 63;
+
+/// As bytes: number | term | trace and step, if flagged | payload.
+fn encode_proposal(number: u64, term: Term, traced: Option<Parent>, payload: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(40 + payload.len());
+    out.put_u64_le(number | if traced.is_some() { TRACED } else { 0 });
+    out.put_u64_le(term.0);
+    if let Some(parent) = traced {
+        out.put_u128_le(parent.trace);
+        out.put_u64_le(parent.span);
+    }
+    out.put_slice(payload);
+    out.freeze()
+}
+
+/// Reads what stands before the payload; `None` where that ends early.
+fn decode_proposal(frame: &mut Bytes) -> Option<(u64, Term, Option<Parent>)> {
+    if frame.len() < 16 {
+        return None;
+    }
+    let (number, term) = (frame.get_u64_le(), Term(frame.get_u64_le()));
+    if number & TRACED == 0 {
+        return Some((number, term, None));
+    }
+    if frame.len() < 24 {
+        return None;
+    }
+    let parent = Parent { trace: frame.get_u128_le(), span: frame.get_u64_le() };
+    Some((number & !TRACED, term, Some(parent)))
 }
 
 /// Refusals that a follower is told: nothing was written. An outcome that is not known here is known in its log.
@@ -490,6 +535,17 @@ fn decode_refusal(mut bytes: Bytes) -> Option<(u64, ProposeError)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proposal_survives_a_round_trip() {
+        for traced in [None, Some(Parent { trace: u128::MAX, span: 7 })] {
+            let mut frame = encode_proposal(3, Term(5), traced, b"payload");
+            let head = frame.len() - 7;
+            assert!((0..head).all(|end| decode_proposal(&mut frame.slice(..end)).is_none()));
+            assert_eq!(decode_proposal(&mut frame), Some((3, Term(5), traced)));
+            assert_eq!(frame, b"payload"[..]);
+        }
+    }
 
     #[test]
     fn a_refusal_survives_a_round_trip() {

@@ -10,6 +10,7 @@ use perigee_keyspace::{Proposer, SubmitError};
 use perigee_storage::budget::{MemoryBudget, Pressure};
 use perigee_storage::disk::{DiskReserve, Room};
 use perigee_storage::entry::Entry;
+use perigee_telemetry::trace::{Parent, Step};
 
 /// Takes entries of the keyspace to consensus.
 pub struct KeyspaceLog {
@@ -27,9 +28,22 @@ impl KeyspaceLog {
 }
 
 impl Proposer for KeyspaceLog {
-    fn propose(&self, payload: Bytes) -> BoxFuture<'static, Result<(), SubmitError>> {
-        let outcome_of = self.consensus.submit(Entry::Companion(payload).encode());
-        async move { outcome(outcome_of.await) }.boxed()
+    fn propose(&self, payload: Bytes, traced: &[Parent]) -> BoxFuture<'static, Result<(), SubmitError>> {
+        let payload = Entry::Companion(payload).encode();
+        let mut steps = proposals(traced, payload.len());
+        let outcome_of = self.consensus.submit(payload, steps.first().map(Step::parent));
+        async move {
+            let ended = outcome_of.await;
+            for step in &mut steps {
+                match &ended {
+                    Ok(committed) => step.tell("perigee.entry.index", committed.index.to_string()),
+                    Err(error) => step.fail("proposal", &error.to_string()),
+                }
+            }
+            drop(steps);
+            outcome(ended)
+        }
+        .boxed()
     }
 
     /// Two where an entry goes to other nodes: the way there is long, and they write one while the next comes.
@@ -58,6 +72,19 @@ impl Proposer for KeyspaceLog {
         }
         .boxed()
     }
+}
+
+/// A step of each trace that has a part in an entry. The entry itself is told of in the first one; the others name that.
+fn proposals(traced: &[Parent], bytes: usize) -> Vec<Step> {
+    let proposal = |parent: &Parent| {
+        let mut step = Step::of(*parent, "propose");
+        step.tell("perigee.entry.bytes", bytes.to_string());
+        if let Some(first) = traced.first().filter(|first| first.trace != parent.trace) {
+            step.tell("perigee.entry.trace", format!("{:032x}", first.trace));
+        }
+        step
+    };
+    traced.iter().map(proposal).collect()
 }
 
 fn refused(text: &str) -> SubmitError {

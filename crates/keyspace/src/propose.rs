@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use perigee_telemetry::trace::{self, Parent};
 
 use crate::line::Line;
 use crate::payload::{self, GONE, Header, Item, PART, SWEEP, UNITS, WHOLE};
@@ -57,7 +58,7 @@ impl Keyspace {
                 _ = sweep.tick(), if free && sweeping.is_none() => {
                     for number in self.given_up() {
                         let header = Header { origin: self.origin, number, kind: GONE };
-                        let proposal = proposer.propose(payload::entry(header, &[]));
+                        let proposal = proposer.propose(payload::entry(header, &[]), &[]);
                         on_their_way.push(Box::pin(async move { (number, proposal.await) }));
                     }
                     let unended = std::mem::take(&mut *self.unended.lock());
@@ -75,7 +76,7 @@ impl Keyspace {
                             sweep.reset_after(SWEEP_AGAIN);
                         }
                         let header = Header { origin: self.origin, number, kind: SWEEP };
-                        let proposal = proposer.propose(payload::entry(header, &payload::sweep(due)));
+                        let proposal = proposer.propose(payload::entry(header, &payload::sweep(due)), &[]);
                         on_their_way.push(Box::pin(async move { (number, proposal.await) }));
                     }
                 }
@@ -99,20 +100,21 @@ impl Keyspace {
             self.refuse(batch, SubmitError::Refused(text));
             return None;
         }
+        let traced = traced(&batch);
         self.on_their_way.lock().insert(number, batch);
         let origin = self.origin;
         let header = move |kind| Header { origin, number, kind };
         if fields.len() <= ENTRY_BYTES_MAX {
-            return Some(proposer.propose(payload::entry(header(UNITS), &fields)));
+            return Some(proposer.propose(payload::entry(header(UNITS), &fields), &traced));
         }
         // One after the other: hundreds at once would fill the way to the log for everybody.
         let proposer = Arc::clone(proposer);
         Some(Box::pin(async move {
             for (number, part) in fields.chunks(ENTRY_BYTES_MAX).enumerate() {
                 let part = payload::part(number * ENTRY_BYTES_MAX, part);
-                proposer.propose(payload::entry(header(PART), &part)).await?;
+                proposer.propose(payload::entry(header(PART), &part), &[]).await?;
             }
-            proposer.propose(payload::entry(header(WHOLE), &payload::part(fields.len(), &[]))).await
+            proposer.propose(payload::entry(header(WHOLE), &payload::part(fields.len(), &[])), &traced).await
         }))
     }
 
@@ -155,6 +157,18 @@ async fn gather(line: &mut Line, gathered: &mut Vec<Submitted>) {
             return;
         }
     }
+}
+
+/// The steps of traces that these are parts of.
+fn traced(batch: &[Submitted]) -> Vec<Parent> {
+    if !trace::is_on() {
+        return Vec::new();
+    }
+    let of_unit = |submitted: &Submitted| match &submitted.item {
+        Item::Unit(unit) => unit.traced,
+        Item::Unblock(_) => None,
+    };
+    batch.iter().filter_map(of_unit).collect()
 }
 
 /// Bytes that it has in an entry, about.

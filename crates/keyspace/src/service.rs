@@ -17,6 +17,7 @@ use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use perigee_runtime::{Clock, Passing};
 use perigee_storage::budget::{Guard, MemoryBudget, OutOfMemory, Pool};
+use perigee_telemetry::trace::Parent;
 use rustc_hash::FxHashMap;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -48,8 +49,9 @@ pub enum SubmitError {
 
 /// Who takes entries to the log.
 pub trait Proposer: Send + Sync + 'static {
-    /// Proposes an entry; calls made one after the other stand in the log in that order. Completes once it is applied here.
-    fn propose(&self, payload: Bytes) -> BoxFuture<'static, Result<(), SubmitError>>;
+    /// Proposes an entry; calls made one after the other stand in the log in that order. Completes once it is applied here. `traced`: the
+    /// steps that it is a part of.
+    fn propose(&self, payload: Bytes, traced: &[Parent]) -> BoxFuture<'static, Result<(), SubmitError>>;
 
     /// Entries on their way at a time. What comes meanwhile goes into the next one, so fewer are larger.
     fn on_their_way_max(&self) -> usize {

@@ -200,7 +200,11 @@ impl AtOnce {
 }
 
 impl crate::Proposer for AtOnce {
-    fn propose(&self, payload: Bytes) -> futures::future::BoxFuture<'static, Result<(), crate::SubmitError>> {
+    fn propose(
+        &self,
+        payload: Bytes,
+        _traced: &[perigee_telemetry::trace::Parent],
+    ) -> futures::future::BoxFuture<'static, Result<(), crate::SubmitError>> {
         let applied = self.keyspace.upgrade().map(|keyspace| {
             let index = 1 + self.index.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let time = Hlc::from_micros(u64::try_from(keyspace.now_ms()).unwrap_or(0) * 1_000);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bitflags::bitflags;
 use bytes::Bytes;
+use perigee_telemetry::trace::Parent;
 use perigee_types::Oid;
 use perigee_types::row::{get_bytes, get_varint, put_bytes, put_varint};
 
@@ -63,6 +64,8 @@ pub struct Unit {
     pub permit: Option<Arc<Permit>>,
     /// What of its scripts the door of this node wants to know; not logged.
     pub observed: Observed,
+    /// The step of a trace that it is a part of; not logged.
+    pub traced: Option<Parent>,
     /// The commands. Those that only read are not logged.
     pub commands: Vec<Command>,
     /// Where their replies go, with the memory that it has; not logged.
@@ -158,6 +161,7 @@ impl Unit {
             refuse,
             permit,
             observed: Observed::empty(),
+            traced: None,
             commands,
             replies: Vec::new(),
         })

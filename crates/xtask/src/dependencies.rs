@@ -34,7 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("storage", &["types", "runtime", "telemetry"]),
     ("backup", &["types", "runtime", "log", "consensus", "storage"]),
     ("streams", &["types", "storage"]),
-    ("keyspace", &["types", "runtime", "storage"]),
+    ("keyspace", &["types", "runtime", "storage", "telemetry"]),
     ("plan", &["types"]),
     ("iceberg", &[]),
     ("query", &["types", "runtime", "storage", "keyspace", "plan", "telemetry"]),

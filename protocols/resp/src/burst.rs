@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use perigee_keyspace::{Command, Context, Flags, Reply, Run, Started, SubmitError, Unit};
+use perigee_telemetry::trace::Step;
 
 use crate::command::Entry;
 use crate::session::{Ended, Session};
+use crate::traces::tell_errors;
 
 /// Commands of a burst.
 const COMMANDS_MAX: usize = 512;
@@ -88,7 +90,8 @@ impl Session {
         self.track(&commands);
         if writes {
             let began = Instant::now();
-            let unit = Unit { replies, ..self.unit(commands) };
+            let mut step = self.begin_trace(entries.first().map_or("", |entry| entry.spec.name), entries.len());
+            let unit = Unit { replies, traced: step.as_ref().map(Step::parent), ..self.unit(commands) };
             if waits {
                 self.show();
                 if let Some(last) = entries.last() {
@@ -96,9 +99,12 @@ impl Session {
                 }
             }
             (replies, commands) = self.submit(unit, waits, entries.len()).await?;
+            tell_errors(&mut step, &replies);
+            drop(step);
             let args = commands.iter().map(|command| command.args.as_slice());
             self.answer(&mut replies, &entries, args, began).await?;
         } else {
+            let mut step = self.begin_trace(entries.first().map_or("", |entry| entry.spec.name), entries.len());
             if let Some(error) = self.catch_up().await? {
                 replies.resize(commands.len(), error);
                 let args = commands.iter().map(|command| command.args.as_slice());
@@ -109,6 +115,7 @@ impl Session {
             while let Some(rest) = commands.get(from..).filter(|rest| !rest.is_empty()) {
                 let began = Instant::now();
                 let mut replies = self.read(&rest[..turn(rest)]);
+                tell_errors(&mut step, &replies);
                 let count = replies.len().max(1);
                 let args = rest[..count].iter().map(|command| command.args.as_slice());
                 self.answer(&mut replies, &entries[from..from + count], args, began).await?;

@@ -6,6 +6,7 @@
 //! - `dispatch`, `burst`, `transaction`: from a command to who runs it, together with its neighbours
 //! - `command`: the commands that are about the connection or this server, a family in each file
 //! - `pubsub`, `tracking`, `monitor`: what connections hear of others
+//! - `traces`: what of them traces tell
 //! - `acl`, `config`, `info`, `stats`, `slowlog`, `latency`: what administrators set and read
 //!
 //! Commands on keys are the keyspace's ([`perigee_keyspace`]); what this door needs of the rest of the server comes
@@ -31,6 +32,7 @@ mod session;
 mod shared;
 mod slowlog;
 mod stats;
+mod traces;
 mod tracking;
 mod transaction;
 #[doc(hidden)]

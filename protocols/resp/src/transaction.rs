@@ -7,10 +7,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use perigee_keyspace::{Command, Reply, Run, Spec, Unit, too_many_replies};
+use perigee_telemetry::trace::Step;
 
 use crate::codec::reply;
 use crate::command::Entry;
 use crate::session::{Ended, Replies, Session};
+use crate::traces::tell_errors;
 
 /// See the module.
 #[derive(Default)]
@@ -71,6 +73,7 @@ impl Session {
             commands.extend(nothing());
         }
         let submitted = commands.len();
+        let mut step = self.begin_transaction_trace(multi.commands.len());
         let replies = if count == 0 && watches.is_empty() {
             Vec::new()
         } else if reads {
@@ -82,7 +85,8 @@ impl Session {
             replies
         } else {
             let watches = watches.into_iter().map(|((db, key), version)| (db, key, version)).collect();
-            let unit = Unit { transaction: true, watches, ..self.unit(commands) };
+            let traced = step.as_ref().map(Step::parent);
+            let unit = Unit { transaction: true, watches, traced, ..self.unit(commands) };
             let (replies, _) = self.submit(unit, false, submitted).await?;
             if replies.len() != submitted {
                 // A watched key has changed.
@@ -90,6 +94,8 @@ impl Session {
             }
             replies
         };
+        tell_errors(&mut step, &replies);
+        drop(step);
         let took = began.elapsed() / u32::try_from(count).unwrap_or(1).max(1);
         let mut replies = replies.into_iter();
         if self.replies == Replies::On {

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use perigee_keyspace::twin::NothingCold;
 use perigee_keyspace::{Keyspace, Proposer, Reply, State, SubmitError};
 use perigee_runtime::{Clock, SystemClock};
+use perigee_telemetry::trace::Parent;
 use perigee_types::catalog::RedisUser;
 use perigee_types::{Hlc, LogIndex, Oid};
 use tokio_util::sync::CancellationToken;
@@ -142,7 +143,7 @@ struct AtOnce {
 }
 
 impl Proposer for AtOnce {
-    fn propose(&self, payload: Bytes) -> BoxFuture<'static, Result<(), SubmitError>> {
+    fn propose(&self, payload: Bytes, _traced: &[Parent]) -> BoxFuture<'static, Result<(), SubmitError>> {
         let index = self.index.fetch_add(1, Ordering::Relaxed) + 1;
         let time = Hlc::from_micros(self.clock.now_micros());
         let applied = self.keyspace.apply(LogIndex(index), time, &payload);

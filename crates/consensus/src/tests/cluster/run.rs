@@ -336,7 +336,7 @@ impl World {
         for _ in 0..=self.random.below(4) {
             let number = self.next;
             self.next += 1;
-            let outcome = life.consensus.submit(Bytes::copy_from_slice(&number.to_le_bytes()));
+            let outcome = life.consensus.submit(Bytes::copy_from_slice(&number.to_le_bytes()), None);
             let (books, trace) = (Arc::clone(&self.books), self.trace.clone());
             tokio::spawn(async move {
                 match outcome.await {
