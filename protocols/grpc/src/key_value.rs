@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use perigee_door::keys::{self, Condition, Found, Held, Scan, Written};
 use perigee_door::run::for_rows;
 use perigee_door::script::perform;
-use perigee_door::{Door, Query};
+use perigee_door::{Caller, Door, Query};
 use perigee_engine::RowBlock;
 use perigee_types::{SqlError, SqlResult, Value};
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use crate::caller::{caller_of, lease, said};
 use crate::error::{lease_status, status};
+use crate::once::{Call, key_of, once};
 use crate::stream::{Encode, Messages, stream};
 use crate::v1;
 
@@ -55,44 +58,13 @@ impl v1::key_value_server::KeyValue for KeyValueService {
     }
 
     async fn set(&self, request: Request<v1::SetRequest>) -> Result<Response<v1::SetResponse>, Status> {
-        let caller = caller_of(&request)?;
-        let v1::SetRequest { key, db, transaction, value, ttl_ms, condition } = request.into_inner();
-        let db = database(db)?;
-        let condition = match condition.try_into() {
-            Ok(v1::SetCondition::Always) => Condition::Always,
-            Ok(v1::SetCondition::IfAbsent) => Condition::IfAbsent,
-            Ok(v1::SetCondition::IfPresent) => Condition::IfPresent,
-            Err(_) => return Err(Status::invalid_argument("there is no such condition")),
-        };
-        let value = value.ok_or_else(|| Status::invalid_argument("there is no value"))?;
-        let written = Written::new(held(value));
-        let written = written.ok_or_else(|| Status::invalid_argument("an empty value is no value: delete the key"))?;
-        let ttl_ms = Some(ttl_ms).filter(|ms| *ms > 0);
-        let lease = lease(&self.door, &caller, &transaction).await?;
-        let write = perform(&self.door, lease, move |session| {
-            async move { keys::write(session, db, &key, &written, ttl_ms, condition).await }.boxed()
-        });
-        let set = write.await.map_err(|error| status(&error))?;
-        Ok(Response::new(v1::SetResponse { set }))
+        let (caller, key) = (caller_of(&request)?, key_of(request.metadata())?);
+        Ok(Response::new(once(&self.door, caller, key, request.into_inner()).await?))
     }
 
     async fn delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {
-        let caller = caller_of(&request)?;
-        let v1::DeleteRequest { keys, db, transaction } = request.into_inner();
-        let db = database(db)?;
-        let lease = lease(&self.door, &caller, &transaction).await?;
-        let delete = perform(&self.door, lease, move |session| {
-            async move {
-                let mut deleted = 0;
-                for key in &keys {
-                    deleted += u64::from(keys::delete(session, db, key).await?);
-                }
-                Ok(deleted)
-            }
-            .boxed()
-        });
-        let deleted = delete.await.map_err(|error| status(&error))?;
-        Ok(Response::new(v1::DeleteResponse { deleted }))
+        let (caller, key) = (caller_of(&request)?, key_of(request.metadata())?);
+        Ok(Response::new(once(&self.door, caller, key, request.into_inner()).await?))
     }
 
     async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
@@ -111,6 +83,99 @@ impl v1::key_value_server::KeyValue for KeyValueService {
         let lease = lease(&self.door, &caller, &request.transaction).await?;
         let query = Query { sql, parameters, rows_max: None };
         Ok(Response::new(stream(&self.door, lease, query, Keys)))
+    }
+}
+
+/// Sets a key.
+async fn set(door: &Arc<Door>, caller: &Caller, request: v1::SetRequest) -> Result<v1::SetResponse, Status> {
+    let v1::SetRequest { key, db, transaction, value, ttl_ms, condition } = request;
+    let db = database(db)?;
+    let condition = match condition.try_into() {
+        Ok(v1::SetCondition::Always) => Condition::Always,
+        Ok(v1::SetCondition::IfAbsent) => Condition::IfAbsent,
+        Ok(v1::SetCondition::IfPresent) => Condition::IfPresent,
+        Err(_) => return Err(Status::invalid_argument("there is no such condition")),
+    };
+    let value = value.ok_or_else(|| Status::invalid_argument("there is no value"))?;
+    let written = Written::new(held(value));
+    let written = written.ok_or_else(|| Status::invalid_argument("an empty value is no value: delete the key"))?;
+    let ttl_ms = Some(ttl_ms).filter(|ms| *ms > 0);
+    let lease = lease(door, caller, &transaction).await?;
+    let write = perform(door, lease, move |session| {
+        async move { keys::write(session, db, &key, &written, ttl_ms, condition).await }.boxed()
+    });
+    let set = write.await.map_err(|error| status(&error))?;
+    Ok(v1::SetResponse { set })
+}
+
+/// Deletes keys.
+async fn delete(door: &Arc<Door>, caller: &Caller, request: v1::DeleteRequest) -> Result<v1::DeleteResponse, Status> {
+    let v1::DeleteRequest { keys, db, transaction } = request;
+    let db = database(db)?;
+    let lease = lease(door, caller, &transaction).await?;
+    let delete = perform(door, lease, move |session| {
+        async move {
+            let mut deleted = 0;
+            for key in &keys {
+                deleted += u64::from(keys::delete(session, db, key).await?);
+            }
+            Ok(deleted)
+        }
+        .boxed()
+    });
+    let deleted = delete.await.map_err(|error| status(&error))?;
+    Ok(v1::DeleteResponse { deleted })
+}
+
+impl Call for v1::SetRequest {
+    type Answer = v1::SetResponse;
+
+    const KIND: &'static str = "Set";
+
+    fn transaction(&self) -> &str {
+        &self.transaction
+    }
+
+    fn said(&self) -> Vec<u8> {
+        let Some(v1::set_request::Value::Hash(hash)) = &self.value else { return self.encode_to_vec() };
+        // A map has no order.
+        let mut fields: Vec<_> = hash.fields.iter().collect();
+        fields.sort();
+        let empty = v1::set_request::Value::Hash(v1::Hash::default());
+        let mut said = v1::SetRequest { value: Some(empty), ..self.clone() }.encode_length_delimited_to_vec();
+        for (name, value) in fields {
+            for text in [name, value] {
+                said.extend((text.len() as u64).to_le_bytes());
+                said.extend(text.as_bytes());
+            }
+        }
+        said
+    }
+
+    fn within(self, transaction: &str) -> Self {
+        Self { transaction: transaction.to_owned(), ..self }
+    }
+
+    fn run<'a>(self, door: &'a Arc<Door>, caller: &'a Caller) -> BoxFuture<'a, Result<v1::SetResponse, Status>> {
+        async move { set(door, caller, self).await }.boxed()
+    }
+}
+
+impl Call for v1::DeleteRequest {
+    type Answer = v1::DeleteResponse;
+
+    const KIND: &'static str = "Delete";
+
+    fn transaction(&self) -> &str {
+        &self.transaction
+    }
+
+    fn within(self, transaction: &str) -> Self {
+        Self { transaction: transaction.to_owned(), ..self }
+    }
+
+    fn run<'a>(self, door: &'a Arc<Door>, caller: &'a Caller) -> BoxFuture<'a, Result<v1::DeleteResponse, Status>> {
+        async move { delete(door, caller, self).await }.boxed()
     }
 }
 

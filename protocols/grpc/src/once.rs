@@ -1,25 +1,24 @@
 //! Idempotency keys: a call that a client makes again, as it has not heard the answer, is done once.
 //!
-//! The metadata `idempotency-key` of `Sql.Execute`. It is what `Idempotency-Key` is at the REST door: the key and the answer stand in the
-//! entry of what the statement does; of two calls with one key at a time one is committed, and the other gets its answer. What fails
-//! has written nothing and is not kept.
+//! The metadata `idempotency-key` of what writes: `Sql.Execute`, `KeyValue.Set` and `Delete`, each message of `TimeSeries.Add`. It is
+//! what `Idempotency-Key` is at the REST door: the key and the answer stand in the entry of what the call does; of two calls with one
+//! key at a time one is committed, and the other gets its answer. What fails has written nothing and is not kept.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use futures::future::BoxFuture;
 use perigee_door::transactions::TIME_MAX;
 use perigee_door::{BeginOptions, Caller, Door, LeaseError};
 use perigee_keyspace::Reply;
 use perigee_keyspace::command::{GRPC, KEY_BYTES_MAX, Once, REPLY_BYTES_MAX};
 use perigee_telemetry::names;
-use prost::Message as _;
+use prost::Message;
 use sha2::{Digest as _, Sha256};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
-use crate::caller::said;
 use crate::error::{lease_status, status};
-use crate::v1;
 
 /// The metadata with the key.
 const KEY: &str = "idempotency-key";
@@ -37,22 +36,70 @@ pub(crate) fn key_of(metadata: &MetadataMap) -> Result<Option<String>, Status> {
     key.map(|key| Some(key.to_owned())).ok_or_else(wrong)
 }
 
-/// A statement that is to be done once.
-pub(crate) struct Work {
+/// A call that writes.
+pub(crate) trait Call: Message + Clone + Default + 'static {
+    /// What it answers.
+    type Answer: Message + Default + 'static;
+
+    /// What tells it from calls of other kinds, whose bytes may be the same.
+    const KIND: &'static str;
+
+    /// The transaction that it names.
+    fn transaction(&self) -> &str;
+
+    /// The same call in a transaction that has begun as [`Call::begin`] says.
+    fn within(self, transaction: &str) -> Self;
+
+    /// How the transaction is to begin that it runs in.
+    fn begin(&self) -> BeginOptions {
+        BeginOptions::default()
+    }
+
+    /// All that it says: the same bytes whenever it says the same.
+    fn said(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
+    /// Does it.
+    fn run<'a>(self, door: &'a Arc<Door>, caller: &'a Caller) -> BoxFuture<'a, Result<Self::Answer, Status>>;
+}
+
+/// Does a call once where its key says so, else each time that it comes.
+///
+/// # Errors
+/// The call's, and those of [`Work`].
+pub(crate) async fn once<C: Call>(
+    door: &Arc<Door>,
+    caller: Caller,
+    key: Option<String>,
+    call: C,
+) -> Result<C::Answer, Status> {
+    // Who only reads writes nothing that could be written twice.
+    let Some(key) = key.filter(|_| !caller.read_only) else {
+        return call.run(door, &caller).await;
+    };
+    // In a task of its own: a client that goes away comes again, and wants to know what was done.
+    let work = Work::new(Arc::clone(door), caller, &key, call)?;
+    let done = tokio::spawn(async move { work.run().await });
+    done.await.map_err(|_| Status::internal("the call's task has ended"))?
+}
+
+/// A call that is to be done once.
+struct Work<C> {
     door: Arc<Door>,
     caller: Caller,
     role: u32,
     /// With the role before it: keys are those of their role, whatever that is called.
     key: String,
     digest: u128,
-    statement: v1::Statement,
+    call: C,
 }
 
-impl Work {
+impl<C: Call> Work<C> {
     /// # Errors
     /// `INVALID_ARGUMENT` in a transaction, which ends by itself; `RESOURCE_EXHAUSTED` where the role keeps too many keys.
-    pub(crate) fn new(door: Arc<Door>, caller: Caller, key: &str, statement: v1::Statement) -> Result<Self, Status> {
-        if !statement.transaction.is_empty() {
+    fn new(door: Arc<Door>, caller: Caller, key: &str, call: C) -> Result<Self, Status> {
+        if !call.transaction().is_empty() {
             return Err(Status::invalid_argument("a transaction over several calls takes no idempotency keys"));
         }
         let role = door.engine.store().catalog().role(&caller.user).map_or(0, |role| role.oid.0);
@@ -60,16 +107,16 @@ impl Work {
             let message = "the role keeps too many idempotency keys: a key is kept for a day";
             return Err(Status::resource_exhausted(message));
         }
-        let hash: [u8; 32] = Sha256::digest(statement.encode_to_vec()).into();
+        let hash: [u8; 32] = Sha256::new().chain_update(C::KIND).chain_update(call.said()).finalize().into();
         let digest = hash.iter().take(16).fold(0, |digest, byte| digest << 8 | u128::from(*byte));
-        Ok(Self { key: format!("{role}:{key}"), door, caller, role, digest, statement })
+        Ok(Self { key: format!("{role}:{key}"), door, caller, role, digest, call })
     }
 
     /// Does it, or gives the answer of the first time.
     ///
     /// # Errors
-    /// The statement's; `FAILED_PRECONDITION` for a key that was said with another one; `ABORTED` where the answer was not kept.
-    pub(crate) async fn run(self) -> Result<v1::ExecuteResponse, Status> {
+    /// The call's; `FAILED_PRECONDITION` for a key that was said with another one; `ABORTED` where the answer was not kept.
+    async fn run(self) -> Result<C::Answer, Status> {
         match self.attempt().await {
             Err(failed) if matches!(failed.code(), Code::Aborted | Code::AlreadyExists) => {
                 // Another call with this key may have been faster.
@@ -82,7 +129,7 @@ impl Work {
         }
     }
 
-    async fn attempt(&self) -> Result<v1::ExecuteResponse, Status> {
+    async fn attempt(&self) -> Result<C::Answer, Status> {
         let id = self.begin().await?;
         let done = self.within(&id).await;
         if done.is_err() {
@@ -91,26 +138,20 @@ impl Work {
         done
     }
 
-    async fn within(&self, id: &str) -> Result<v1::ExecuteResponse, Status> {
+    async fn within(&self, id: &str) -> Result<C::Answer, Status> {
         if let Some(known) = self.look(id).await? {
             self.undo(id).await;
             return self.replay(known);
         }
-        // Before the statement: one that ends the transaction by itself is not done again either.
+        // Before the call: one that ends the transaction by itself is not done again either.
         self.keep(id, None).await.map_err(|error| lease_status(&error))?;
-        let statement = v1::Statement {
-            transaction: id.to_owned(),
-            database: String::new(),
-            timeout_ms: 0,
-            ..self.statement.clone()
-        };
-        let response = crate::sql::execute(&self.door, &self.caller, statement).await?;
+        let response = self.call.clone().within(id).run(&self.door, &self.caller).await?;
         let answer = response.encode_to_vec();
         let held = Some(answer.len()).filter(|bytes| *bytes <= REPLY_BYTES_MAX).unwrap_or_default();
         let has_room = self.door.idempotency.take(self.role, self.key.len(), held, Instant::now());
         match self.keep(id, has_room.then_some(Reply::Bulk(answer.into()))).await {
             Ok(()) => self.door.commit(&self.caller, id).await.map_err(|error| lease_status(&error))?,
-            // The statement has ended the transaction. By COMMIT that it was done is kept; by ROLLBACK it is not yet.
+            // A statement has ended the transaction. By COMMIT that it was done is kept; by ROLLBACK it is not yet.
             Err(LeaseError::Missing) => {
                 if self.known().await?.is_none() {
                     let again = self.begin().await?;
@@ -127,9 +168,7 @@ impl Work {
         let options = BeginOptions {
             // It is ended here, whatever comes.
             time_ms: u64::try_from(TIME_MAX.as_millis()).ok(),
-            timeout_ms: Some(self.statement.timeout_ms).filter(|ms| *ms > 0),
-            database: said(&self.statement.database).map(str::to_owned),
-            ..BeginOptions::default()
+            ..self.call.begin()
         };
         let begun = self.door.begin(&self.caller, options).await;
         begun.map(|begun| begun.id).map_err(|error| lease_status(&error))
@@ -162,16 +201,16 @@ impl Work {
         drop(self.door.rollback(&self.caller, id).await);
     }
 
-    fn replay(&self, known: Once) -> Result<v1::ExecuteResponse, Status> {
+    fn replay(&self, known: Once) -> Result<C::Answer, Status> {
         if known.door != GRPC || known.digest != self.digest {
-            return Err(Status::failed_precondition(format!("the {KEY} was said with another statement")));
+            return Err(Status::failed_precondition(format!("the {KEY} was said with another call")));
         }
         metrics::counter!(names::GRPC_REPLAYS_TOTAL).increment(1);
         let answer = match known.reply {
-            Some(Reply::Bulk(answer)) => v1::ExecuteResponse::decode(answer).ok(),
+            Some(Reply::Bulk(answer)) => C::Answer::decode(answer).ok(),
             _ => None,
         };
-        let gone = "the statement was done, and its answer was not kept: too large, too many, or secret";
+        let gone = "the call was done, and its answer was not kept: too large, too many, or secret";
         answer.ok_or_else(|| Status::aborted(gone))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use perigee_door::arrow::ArrowStream;
 use perigee_door::run::for_rows;
 use perigee_door::script::{describe, perform};
@@ -15,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::caller::{caller_of, lease_with, said};
 use crate::error::{lease_status, status};
-use crate::once::{Work, key_of};
+use crate::once::{Call, key_of, once};
 use crate::stream::{Encode, Messages, run, stream};
 use crate::v1;
 use crate::v1::query_response::Part;
@@ -64,6 +65,33 @@ pub(crate) async fn execute(
     Ok(v1::ExecuteResponse { summary: Some(summary(end)) })
 }
 
+impl Call for v1::Statement {
+    type Answer = v1::ExecuteResponse;
+
+    const KIND: &'static str = "";
+
+    fn transaction(&self) -> &str {
+        &self.transaction
+    }
+
+    fn begin(&self) -> BeginOptions {
+        BeginOptions {
+            timeout_ms: Some(self.timeout_ms).filter(|ms| *ms > 0),
+            database: said(&self.database).map(str::to_owned),
+            ..BeginOptions::default()
+        }
+    }
+
+    fn within(self, transaction: &str) -> Self {
+        // The transaction has its own.
+        Self { transaction: transaction.to_owned(), database: String::new(), timeout_ms: 0, ..self }
+    }
+
+    fn run<'a>(self, door: &'a Arc<Door>, caller: &'a Caller) -> BoxFuture<'a, Result<v1::ExecuteResponse, Status>> {
+        async move { execute(door, caller, self).await }.boxed()
+    }
+}
+
 #[tonic::async_trait]
 impl v1::sql_server::Sql for SqlService {
     type QueryStream = Messages<v1::QueryResponse>;
@@ -72,17 +100,7 @@ impl v1::sql_server::Sql for SqlService {
         let caller = caller_of(&request)?;
         let key = key_of(request.metadata())?;
         let statement = request.into_inner().statement.ok_or_else(no_statement)?;
-        // Who only reads writes nothing that could be written twice.
-        let response = match key.filter(|_| !caller.read_only) {
-            None => execute(&self.door, &caller, statement).await?,
-            Some(key) => {
-                // In a task of its own: a client that goes away comes again, and wants to know what was done.
-                let work = Work::new(Arc::clone(&self.door), caller, &key, statement)?;
-                let done = tokio::spawn(async move { work.run().await });
-                done.await.map_err(|_| Status::internal("the call's task has ended"))??
-            }
-        };
-        Ok(Response::new(response))
+        Ok(Response::new(once(&self.door, caller, key, statement).await?))
     }
 
     async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {

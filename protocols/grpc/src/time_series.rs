@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use perigee_door::run::for_rows;
 use perigee_door::script::perform;
 use perigee_door::series::{self, Aggregate, Moment, Range, Which};
-use perigee_door::{Door, Query};
+use perigee_door::{Caller, Door, Query};
 use perigee_engine::RowBlock;
 use perigee_types::{SqlError, SqlResult, Value};
 use tonic::{Request, Response, Status, Streaming};
@@ -15,6 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::caller::{caller_of, lease};
 use crate::error::status;
 use crate::key_value::database;
+use crate::once::{Call, key_of, once};
 use crate::stream::{Encode, Messages, stream};
 use crate::v1;
 
@@ -78,29 +80,19 @@ impl v1::time_series_server::TimeSeries for TimeSeriesService {
     type QuerySeriesStream = Messages<v1::QuerySeriesResponse>;
 
     async fn add(&self, request: Request<Streaming<v1::AddRequest>>) -> Result<Response<v1::AddResponse>, Status> {
-        let caller = caller_of(&request)?;
+        let (caller, key) = (caller_of(&request)?, key_of(request.metadata())?);
         let mut messages = request.into_inner();
-        let mut added = 0;
+        let (mut added, mut number) = (0, 0_u64);
         loop {
             let next = tokio::time::timeout(PATIENCE, messages.message()).await;
             let late = |_| Status::deadline_exceeded("the next message did not come in time");
-            let Some(v1::AddRequest { samples, transaction, db }) = next.map_err(late)?? else {
+            let Some(message) = next.map_err(late)?? else {
                 return Ok(Response::new(v1::AddResponse { added }));
             };
-            let db = database(db)?;
-            let moments: Vec<Moment> = samples.iter().map(|sample| moment(sample.ts_ms)).collect::<Result<_, _>>()?;
-            let lease = lease(&self.door, &caller, &transaction).await?;
-            let add = perform(&self.door, lease, move |session| {
-                async move {
-                    let pairs = samples.iter().zip(&moments);
-                    let samples: Vec<_> = pairs
-                        .map(|(sample, ts)| series::Sample { key: &sample.key, ts, value: sample.value })
-                        .collect();
-                    series::add(session, db, &samples).await
-                }
-                .boxed()
-            });
-            added += add.await.map_err(|error| status(&error))?;
+            // Each message is written by itself, so each has a key: where it stands tells it from the others.
+            number += 1;
+            let key = key.as_ref().map(|key| format!("{key}#{number}"));
+            added += once(&self.door, caller.clone(), key, message).await?.added;
         }
     }
 
@@ -121,6 +113,42 @@ impl v1::time_series_server::TimeSeries for TimeSeriesService {
         let query = query(&range(Which::Labels(labels.into_iter().collect()), db, window, 0)?)?;
         let lease = lease(&self.door, &caller, &transaction).await?;
         Ok(Response::new(stream(&self.door, lease, query, OfMany)))
+    }
+}
+
+/// Adds the samples of a message.
+async fn add(door: &Arc<Door>, caller: &Caller, request: v1::AddRequest) -> Result<v1::AddResponse, Status> {
+    let v1::AddRequest { samples, transaction, db } = request;
+    let db = database(db)?;
+    let moments: Vec<Moment> = samples.iter().map(|sample| moment(sample.ts_ms)).collect::<Result<_, _>>()?;
+    let lease = lease(door, caller, &transaction).await?;
+    let add = perform(door, lease, move |session| {
+        async move {
+            let pairs = samples.iter().zip(&moments);
+            let samples: Vec<_> =
+                pairs.map(|(sample, ts)| series::Sample { key: &sample.key, ts, value: sample.value }).collect();
+            series::add(session, db, &samples).await
+        }
+        .boxed()
+    });
+    Ok(v1::AddResponse { added: add.await.map_err(|error| status(&error))? })
+}
+
+impl Call for v1::AddRequest {
+    type Answer = v1::AddResponse;
+
+    const KIND: &'static str = "Add";
+
+    fn transaction(&self) -> &str {
+        &self.transaction
+    }
+
+    fn within(self, transaction: &str) -> Self {
+        Self { transaction: transaction.to_owned(), ..self }
+    }
+
+    fn run<'a>(self, door: &'a Arc<Door>, caller: &'a Caller) -> BoxFuture<'a, Result<v1::AddResponse, Status>> {
+        async move { add(door, caller, self).await }.boxed()
     }
 }
 

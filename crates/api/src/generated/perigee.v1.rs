@@ -1439,7 +1439,7 @@ pub mod key_value_client {
             req.extensions_mut().insert(GrpcMethod::new("perigee.v1.KeyValue", "Get"));
             self.inner.unary(req, path, codec).await
         }
-        /// Sets a key, whatever it held before.
+        /// Sets a key, whatever it held before. With metadata `idempotency-key` once, and so is Delete.
         pub async fn set(
             &mut self,
             request: impl tonic::IntoRequest<super::SetRequest>,
@@ -1498,7 +1498,7 @@ pub mod key_value_server {
             &self,
             request: tonic::Request<super::GetRequest>,
         ) -> std::result::Result<tonic::Response<super::GetResponse>, tonic::Status>;
-        /// Sets a key, whatever it held before.
+        /// Sets a key, whatever it held before. With metadata `idempotency-key` once, and so is Delete.
         async fn set(
             &self,
             request: tonic::Request<super::SetRequest>,
