@@ -15,6 +15,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
 use perigee_door::Peer;
 use perigee_telemetry::names;
 
@@ -75,6 +76,8 @@ pub(crate) async fn guard(State(door): State<Arc<Door>>, request: Request, next:
     } else if let Err(refusal) = door.shared.admit(peer, APPLICATION) {
         metrics::counter!(names::REST_DENIALS_TOTAL).increment(1);
         Problem::from(refusal).into_response()
+    } else if percent_decode_str(request.uri().path()).decode_utf8().is_err() {
+        Problem::bad("the path is not UTF-8").into_response()
     } else if allowed.is_some() && asks_whether(&request) {
         told()
     } else {

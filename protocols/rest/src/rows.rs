@@ -22,7 +22,7 @@ use crate::identity::Caller;
 use crate::precondition::{Preconditions, failed, tagged};
 use crate::run::{Parameter, Query, respond};
 use crate::script::{Fetched, Given, fetch, json_bytes, object, perform, style_of};
-use crate::server::{Door, read_body};
+use crate::server::{Door, object, read_body};
 use crate::sql::{content_type, format};
 use crate::tables::{TableName, primary_key};
 
@@ -110,7 +110,7 @@ pub(crate) async fn query(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let wanted = parse(&read_body(&door, &headers, body).await?)?;
+    let wanted = object(&read_body(&door, &headers, body).await?)?;
     select(&door, &caller, &table, wanted, &headers).await
 }
 
@@ -407,7 +407,7 @@ pub(crate) async fn update_all(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let change: Change = parse(&read_body(&door, &headers, body).await?)?;
+    let change: Change = object(&read_body(&door, &headers, body).await?)?;
     if change.updates.is_empty() {
         return Err(Problem::bad("there is no column to change"));
     }
@@ -430,7 +430,7 @@ pub(crate) async fn delete_all(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let change: Change = parse(&read_body(&door, &headers, body).await?)?;
+    let change: Change = object(&read_body(&door, &headers, body).await?)?;
     let mut parameters = Vec::new();
     let mut sql = format!("DELETE FROM {} WHERE ", TableName::new(&table).sql());
     change.filter.write(&mut sql, &mut parameters)?;

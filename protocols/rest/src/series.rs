@@ -19,7 +19,7 @@ use crate::error::{Answer, Problem};
 use crate::identity::Caller;
 use crate::run::{Query, respond};
 use crate::script::perform;
-use crate::server::{Door, read_body};
+use crate::server::{Door, object, read_body};
 use crate::sql::format as format_of;
 
 /// A moment: milliseconds since 1970 as a number, or the text of a timestamp.
@@ -62,8 +62,7 @@ pub(crate) async fn add(
     let db = address.read::<i32>("db")?.unwrap_or(0);
     address.end()?;
     let body = read_body(&door, &headers, body).await?;
-    let samples: Samples =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad(format!("the body is not right: {error}")))?;
+    let samples: Samples = object(&body)?;
     let mut rows = Vec::new();
     for sample in samples.samples {
         rows.push((moment(sample.ts.get(), 1_000)?, sample.value));

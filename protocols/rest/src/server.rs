@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
@@ -15,6 +15,7 @@ use perigee_door::http::{HttpOptions, HttpServer};
 use perigee_engine::{Engine, SessionDoor};
 use perigee_security::{ServerTls, TrustedProxies};
 use perigee_telemetry::names;
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Answer, Problem};
@@ -153,6 +154,10 @@ fn router(door: Arc<Door>) -> Router {
 /// The whole body of a request, unpacked.
 pub(crate) async fn read_body(door: &Door, headers: &HeaderMap, body: Body) -> Answer<Bytes> {
     let most = door.options.body_bytes_max;
+    // Who asks first is told before all of it is on its way.
+    if headers.contains_key(header::EXPECT) && body.size_hint().lower() > most as u64 {
+        return Err(too_large(most));
+    }
     let packed = read_packed(door, body).await?;
     let coding = headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
     match coding.map(str::trim).unwrap_or("identity") {
@@ -160,6 +165,15 @@ pub(crate) async fn read_body(door: &Door, headers: &HeaderMap, body: Body) -> A
         "gzip" | "x-gzip" => unpack(Ok(flate2::read::MultiGzDecoder::new(&packed[..])), most),
         "zstd" => unpack(zstd::Decoder::new(&packed[..]), most),
         other => Err(Problem::packed_by(other)),
+    }
+}
+
+/// A body that is one object. serde takes the values of a struct's fields as an array, too, which nobody means.
+pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Answer<T> {
+    let wrong = |what: &dyn std::fmt::Display| Problem::bad(format!("the body is not right: {what}"));
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => serde_json::from_slice(body).map_err(|error| wrong(&error)),
+        _ => Err(wrong(&"it is no object")),
     }
 }
 

@@ -15,12 +15,12 @@ use perigee_types::{Row, SqlError, SqlResult, SqlState, Value};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::error::{Answer, Problem};
+use crate::error::Answer;
 use crate::filter::quoted;
 use crate::identity::Caller;
 use crate::run::{Query, respond};
 use crate::script::{Given, fetch, perform};
-use crate::server::{Door, read_body};
+use crate::server::{Door, object, read_body};
 use crate::sql::format as format_of;
 
 /// A table by the name in an address: `orders`, or `sales.orders`.
@@ -170,8 +170,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Answer<Response> {
     let body = read_body(&door, &headers, body).await?;
-    let wanted: Definition =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad(format!("the body is not right: {error}")))?;
+    let wanted: Definition = object(&body)?;
     let table = TableName::new(&wanted.name);
     let mut parts = Vec::new();
     for column in &wanted.columns {

@@ -14,9 +14,9 @@ use perigee_door::{BeginOptions, Lease, LeaseError};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::error::{Answer, Problem};
+use crate::error::Answer;
 use crate::identity::Caller;
-use crate::server::{Door, read_body};
+use crate::server::{Door, object, read_body};
 
 /// The header that names a transaction.
 pub(crate) const TRANSACTION: &str = "perigee-transaction";
@@ -88,9 +88,7 @@ pub(crate) async fn begin(
     let body = read_body(&door, &headers, body).await?;
     let begin: Begin = match body.is_empty() {
         true => Begin::default(),
-        false => {
-            serde_json::from_slice(&body).map_err(|error| Problem::bad(format!("the body is not right: {error}")))?
-        }
+        false => object(&body)?,
     };
     let begun = door.shared.begin(&caller, begin.into()).await?;
     let body = json!({"id": begun.id, "time_ms": begun.time.as_millis() as u64});

@@ -50,6 +50,40 @@ async fn what_is_too_large_is_refused() {
 }
 
 #[tokio::test]
+async fn a_body_is_the_object_that_it_should_be() {
+    let server = asking().start().unwrap();
+    let owner = basic("postgres", PASSWORD);
+    let post = |path: &str, body: &str| {
+        let headers = [("Authorization", owner.as_str()), ("Content-Type", "application/json")];
+        let answer = http::request(server.rest(), "POST", path, &headers, body.as_bytes()).unwrap();
+        (answer.status, answer.json()["detail"].as_str().unwrap_or_default().to_owned())
+    };
+    for (path, body) in [
+        ("/v1/sql", "[\"CREATE TABLE made (a int)\"]"),
+        ("/v1/transactions", " []"),
+        ("/v1/series/s", "[[]]"),
+        ("/v1/tables", "[\"made\", [[\"a\", \"int\"]]]"),
+        ("/v1/tables/made/query", "[null, []]"),
+        ("/v1/metrics", "[]"),
+        ("/v1/sql", "\"SELECT 1\""),
+        ("/v1/sql", ""),
+    ] {
+        let (status, detail) = post(path, body);
+        assert!(status == 400 && detail.contains("no object"), "{path} {body}: {status} {detail}");
+    }
+    let made = ask(&server, &owner, "SELECT count(*) FROM pg_class WHERE relname = 'made'");
+    assert_eq!(made.json()["rows"][0]["count"], 0);
+    // Nobody sends a gigabyte to hear that it is too much.
+    let head = format!(
+        "POST /v1/sql HTTP/1.1\r\nHost: localhost\r\nAuthorization: {owner}\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\n\
+         Connection: close\r\nContent-Length: 1000000000\r\n\r\n"
+    );
+    assert!(told(&server, head.as_bytes()).contains(" 413 "), "it is waited for");
+    let answer = http::request(server.rest(), "GET", "/v1/tables/%ff", &[("Authorization", &owner)], b"").unwrap();
+    assert_eq!((answer.status, &answer.json()["detail"]), (400, &"the path is not UTF-8".into()));
+}
+
+#[tokio::test]
 async fn paths_lead_only_where_they_say() {
     let server = asking().start().unwrap();
     for path in [

@@ -75,7 +75,7 @@ pub fn parse(sql: &str) -> SqlResult<Vec<Statement>> {
 /// The tokens without white space and comments. String constants with a line's end between them are one.
 ///
 /// # Errors
-/// `42601` for two string constants side by side, and for parameters of other dialects.
+/// `42601` for two string constants side by side, for parameters of other dialects, and for names in quotes that have nothing between them.
 fn without_space(text: &Text, tokens: Vec<TokenWithSpan>) -> SqlResult<Vec<TokenWithSpan>> {
     let mut kept: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut new_line = false;
@@ -87,6 +87,9 @@ fn without_space(text: &Text, tokens: Vec<TokenWithSpan>) -> SqlResult<Vec<Token
             Token::Whitespace(Whitespace::Newline | Whitespace::SingleLineComment { .. }) => new_line = true,
             Token::Whitespace(_) => {}
             Token::Placeholder(name) if !name.starts_with('$') => return Err(at_or_near(text, &token)),
+            Token::Word(word) if word.value.is_empty() && word.quote_style.is_some() => {
+                return Err(position::zero_length(text, &token));
+            }
             Token::SingleQuotedString(more) => {
                 match kept.last_mut() {
                     Some(TokenWithSpan {

@@ -69,6 +69,14 @@ pub(in crate::sql) fn at_or_near(text: &Text, token: &TokenWithSpan) -> SqlError
     text.near(text.range(std::slice::from_ref(token)))
 }
 
+/// The error of a name in quotes that has nothing between them.
+pub(super) fn zero_length(text: &Text, token: &TokenWithSpan) -> SqlError {
+    let range = text.range(std::slice::from_ref(token));
+    let position = text.characters_before(range.start).saturating_add(1);
+    SqlError::syntax(format!("zero-length delimited identifier at or near \"{}\"", text.slice(range)))
+        .position(position)
+}
+
 /// What the tokenizer refuses, in PostgreSQL's words.
 pub(super) fn tokenizer_error(text: &Text, error: &TokenizerError) -> SqlError {
     let start = text.offset(error.location);

@@ -31,6 +31,9 @@ fn errors_name_their_place() {
     check("insert into t values (1", Err(("42601", "syntax error at end of input", Some(24))));
     check("begin foo", Err(("42601", "syntax error at or near \"foo\"", Some(7))));
     check("set x", Err(("42601", "syntax error at end of input", Some(6))));
+    let nameless = "zero-length delimited identifier at or near \"\"\"\"";
+    check("create table \"\" ()", Err(("42601", nameless, Some(14))));
+    check("select 1 as \"\"", Err(("42601", nameless, Some(13))));
     check("select 'abc", Err(("42601", "unterminated quoted string at or near \"'abc\"", Some(8))));
 }
 
