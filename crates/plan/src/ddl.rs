@@ -468,6 +468,15 @@ pub enum TypeDefinition {
     Enum(Vec<String>),
     /// AS (…): names and types of its attributes.
     Composite(Vec<(String, SqlType)>),
+    /// AS RANGE
+    Range {
+        /// The type of the bounds.
+        subtype: SqlType,
+        /// The function that measures how far two bounds are apart.
+        subtype_diff: Option<Oid>,
+        /// The name of the type of several ranges, where it is given.
+        multirange: Option<String>,
+    },
     /// CREATE DOMAIN
     Domain {
         /// The type of its values.

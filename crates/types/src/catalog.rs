@@ -352,10 +352,7 @@ impl Catalog {
     /// A domain and those that it is made from, itself first; nothing for what is no domain.
     pub fn domains(&self, oid: Option<Oid>) -> impl Iterator<Item = (&Arc<UserType>, &Domain)> {
         let domain = |oid: Oid| match self.objects.get(&oid) {
-            Some(Object::Type(ty)) => match &ty.kind {
-                TypeKind::Domain(domain) => Some((ty, domain)),
-                TypeKind::Enum(_) | TypeKind::Composite(_) => None,
-            },
+            Some(Object::Type(ty)) => Some((ty, ty.kind.as_domain()?)),
             _ => None,
         };
         std::iter::successors(oid.and_then(domain), move |(_, below)| below.of.and_then(domain))

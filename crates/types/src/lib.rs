@@ -8,6 +8,7 @@
 //! - [`interval_type`]: intervals of fields and digits
 //! - [`value`]: one datum outside of Arrow
 //! - [`key`]: order-preserving key encoding
+//! - [`range`], [`multirange`]: ranges
 //! - [`network`]: internet and hardware addresses
 //! - [`partition`]: which partition a row belongs to
 //! - [`row`]: compact row encoding, as it stands in the log
@@ -35,6 +36,7 @@ pub mod numeric;
 pub mod opaque;
 pub mod partition;
 pub mod range;
+mod range_type;
 pub mod rights;
 pub mod row;
 pub mod sql_type;

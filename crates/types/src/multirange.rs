@@ -1,4 +1,4 @@
-//! Multiranges: ranges that lie apart from each other, in order. `int4multirange` and its like, one for each range type.
+//! Multiranges: ranges that lie apart from each other, in order. `int4multirange` and its like, one for each type of ranges.
 //!
 //! A value is kept as its ranges' bytes one behind the other, as keys of several columns are: their order is PostgreSQL's.
 
@@ -13,37 +13,11 @@ const END: u8 = 0;
 const RANGE: u8 = 1;
 
 impl RangeType {
-    /// The name of the type of several such ranges.
-    #[must_use]
-    pub fn multirange_name(self) -> &'static str {
-        match self {
-            RangeType::Int4 => "int4multirange",
-            RangeType::Int8 => "int8multirange",
-            RangeType::Num => "nummultirange",
-            RangeType::Timestamp => "tsmultirange",
-            RangeType::Timestamptz => "tstzmultirange",
-            RangeType::Date => "datemultirange",
-        }
-    }
-
-    /// The oid of the type of several such ranges, and that of its arrays.
-    #[must_use]
-    pub fn multirange_oids(self) -> (u32, u32) {
-        match self {
-            RangeType::Int4 => (4451, 6150),
-            RangeType::Num => (4532, 6151),
-            RangeType::Timestamp => (4533, 6152),
-            RangeType::Timestamptz => (4534, 6153),
-            RangeType::Date => (4535, 6155),
-            RangeType::Int8 => (4536, 6157),
-        }
-    }
-
     /// Reads a multirange's text as the bytes that are kept.
     ///
     /// # Errors
     /// `22P02` for what is no multirange, and what its ranges refuse.
-    pub fn parse_multirange(self, text: &str, settings: &OutputSettings) -> SqlResult<Vec<u8>> {
+    pub fn parse_multirange(&self, text: &str, settings: &OutputSettings) -> SqlResult<Vec<u8>> {
         let malformed = |detail: &str| {
             let message = format!("malformed multirange literal: \"{text}\"");
             SqlError::new(SqlState::InvalidTextRepresentation, message).detail(detail)
@@ -71,7 +45,7 @@ impl RangeType {
 
     /// The text of bytes that are kept.
     #[must_use]
-    pub fn format_multirange(self, kept: &[u8], settings: &OutputSettings) -> String {
+    pub fn format_multirange(&self, kept: &[u8], settings: &OutputSettings) -> String {
         let ranges = decode(self, kept).unwrap_or_default();
         let texts: Vec<String> = ranges.iter().map(|range| self.format(&range.encode(self), settings)).collect();
         format!("{{{}}}", texts.join(","))
@@ -103,7 +77,7 @@ fn range_length(text: &str) -> Option<usize> {
 ///
 /// # Errors
 /// None that a range of its type has not had before.
-pub fn apart(ty: RangeType, mut ranges: Vec<Range>) -> SqlResult<Vec<Range>> {
+pub fn apart(ty: &RangeType, mut ranges: Vec<Range>) -> SqlResult<Vec<Range>> {
     ranges.retain(|range| *range != Range::Empty);
     ranges.sort_by(|left, right| {
         if left.begins_within(right) && !right.begins_within(left) { Ordering::Greater } else { Ordering::Less }
@@ -120,7 +94,7 @@ pub fn apart(ty: RangeType, mut ranges: Vec<Range>) -> SqlResult<Vec<Range>> {
 
 /// The bytes that are kept of ranges that lie apart.
 #[must_use]
-pub fn encode(ty: RangeType, ranges: &[Range]) -> Vec<u8> {
+pub fn encode(ty: &RangeType, ranges: &[Range]) -> Vec<u8> {
     let mut kept = Vec::new();
     for range in ranges {
         kept.push(RANGE);
@@ -132,7 +106,7 @@ pub fn encode(ty: RangeType, ranges: &[Range]) -> Vec<u8> {
 
 /// Of the bytes that are kept; `None` where they are none.
 #[must_use]
-pub fn decode(ty: RangeType, kept: &[u8]) -> Option<Vec<Range>> {
+pub fn decode(ty: &RangeType, kept: &[u8]) -> Option<Vec<Range>> {
     let mut rest = kept.iter().copied();
     let mut ranges = Vec::new();
     while rest.next()? == RANGE {
@@ -157,7 +131,7 @@ pub fn decode(ty: RangeType, kept: &[u8]) -> Option<Vec<Range>> {
 mod tests {
     use super::*;
 
-    fn shown(ty: RangeType, text: &str) -> SqlResult<String> {
+    fn shown(ty: &RangeType, text: &str) -> SqlResult<String> {
         let settings = &OutputSettings::DEFAULT;
         ty.parse_multirange(text, settings).map(|kept| ty.format_multirange(&kept, settings))
     }
@@ -176,10 +150,10 @@ mod tests {
             (Date, "{[2023-06-01,2023-06-06)}", "{[2023-06-01,2023-06-06)}"),
             (Timestamp, "{[\"2001-02-03 04:05\",2023-02-03)}", "{[\"2001-02-03 04:05:00\",\"2023-02-03 00:00:00\")}"),
         ] {
-            assert_eq!(shown(ty, text).unwrap(), want, "{text}");
+            assert_eq!(shown(&ty, text).unwrap(), want, "{text}");
         }
         for malformed in ["", "{", "[1,2)", "{[1,2)", "{[1,2),}", "{[1,2)}x", "{1}"] {
-            let state = shown(Int4, malformed).map_err(|error| error.state());
+            let state = shown(&Int4, malformed).map_err(|error| error.state());
             assert_eq!(state, Err(SqlState::InvalidTextRepresentation), "{malformed}");
         }
     }
@@ -194,7 +168,7 @@ mod tests {
     #[test]
     fn bytes_that_are_none_give_nothing() {
         for bytes in [&[][..], &[1], &[1, 1, 0, 0, 0], &[1, 1, 5, 0]] {
-            assert_eq!(decode(RangeType::Int4, bytes), None, "{bytes:?}");
+            assert_eq!(decode(&RangeType::Int4, bytes), None, "{bytes:?}");
         }
     }
 }

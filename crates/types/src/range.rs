@@ -1,4 +1,4 @@
-//! Ranges: `int4range`, `int8range`, `numrange`, `tsrange`, `tstzrange`, `daterange`.
+//! Ranges: values of `int4range` and its like, and of types that CREATE TYPE … AS RANGE makes.
 //!
 //! A value is kept as bytes whose order is PostgreSQL's: the empty range first, then by the lower bound, then by the upper one. Behind
 //! what orders them stands what the bounds are read from, and how long the first part is:
@@ -10,15 +10,14 @@
 //! the length of what stands before the flags (4 bytes)
 //! ```
 //!
-//! Bounds of `numrange` keep the places as written, so ranges that differ in places alone are equal in the first part alone.
+//! Bounds of `numrange` keep the places as written, so ranges that differ in places alone are equal in the first part alone
+//! ([`RangeType::has_forms`]).
 
 use std::cmp::Ordering;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{SqlError, SqlResult, SqlState};
 use crate::key;
-use crate::sql_type::SqlType;
+pub use crate::range_type::{RangeType, UserRange};
 use crate::text::calendar::{DATE_INFINITY, DATE_MINUS_INFINITY};
 use crate::text::{self, OutputSettings};
 use crate::value::Value;
@@ -37,78 +36,16 @@ pub mod flags {
     pub const UPPER_INFINITE: u8 = 0x10;
 }
 
-/// Which of these types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum RangeType {
-    /// int4range
-    Int4,
-    /// int8range
-    Int8,
-    /// numrange
-    Num,
-    /// tsrange
-    Timestamp,
-    /// tstzrange
-    Timestamptz,
-    /// daterange
-    Date,
-}
-
 impl RangeType {
-    /// All of them.
-    pub const ALL: [RangeType; 6] = [
-        RangeType::Int4,
-        RangeType::Int8,
-        RangeType::Num,
-        RangeType::Timestamp,
-        RangeType::Timestamptz,
-        RangeType::Date,
-    ];
-
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            RangeType::Int4 => "int4range",
-            RangeType::Int8 => "int8range",
-            RangeType::Num => "numrange",
-            RangeType::Timestamp => "tsrange",
-            RangeType::Timestamptz => "tstzrange",
-            RangeType::Date => "daterange",
-        }
-    }
-
-    /// Its oid, and that of its arrays.
-    #[must_use]
-    pub fn oids(self) -> (u32, u32) {
-        match self {
-            RangeType::Int4 => (3904, 3905),
-            RangeType::Num => (3906, 3907),
-            RangeType::Timestamp => (3908, 3909),
-            RangeType::Timestamptz => (3910, 3911),
-            RangeType::Date => (3912, 3913),
-            RangeType::Int8 => (3926, 3927),
-        }
-    }
-
-    /// The type of its bounds.
-    #[must_use]
-    pub fn subtype(self) -> SqlType {
-        match self {
-            RangeType::Int4 => SqlType::Int4,
-            RangeType::Int8 => SqlType::Int8,
-            RangeType::Num => SqlType::Numeric(None),
-            RangeType::Timestamp => SqlType::Timestamp(None),
-            RangeType::Timestamptz => SqlType::Timestamptz(None),
-            RangeType::Date => SqlType::Date,
-        }
-    }
-
-    /// The value behind another one, where there is one: those of the other types lie close together.
+    /// The value behind another one, where there is one: those of the other types lie close together, and types that users
+    /// made say nothing of it.
     ///
     /// # Errors
     /// `22003`, `22008` beyond the last value.
-    fn next(self, value: &Value) -> SqlResult<Option<Value>> {
+    fn next(&self, value: &Value) -> SqlResult<Option<Value>> {
+        if let RangeType::User(_) = self {
+            return Ok(None);
+        }
         let beyond = |what: &str| SqlError::new(SqlState::NumericValueOutOfRange, format!("{what} out of range"));
         Ok(match value {
             Value::Int4(v) => Some(Value::Int4(v.checked_add(1).ok_or_else(|| beyond("integer"))?)),
@@ -127,7 +64,7 @@ impl RangeType {
     ///
     /// # Errors
     /// `22P02` for what is no range, `22000` where the bounds are the wrong way round, and what the bounds' type refuses.
-    pub fn parse(self, text: &str, settings: &OutputSettings) -> SqlResult<Vec<u8>> {
+    pub fn parse(&self, text: &str, settings: &OutputSettings) -> SqlResult<Vec<u8>> {
         let parts = literal::split(text)?;
         let Some((lower, upper, edges)) = parts else { return Ok(Range::Empty.encode(self)) };
         let value = |bound: Option<String>| bound.map(|b| text::parse_with(&b, &self.subtype(), settings)).transpose();
@@ -136,7 +73,7 @@ impl RangeType {
 
     /// The text of bytes that are kept.
     #[must_use]
-    pub fn format(self, kept: &[u8], settings: &OutputSettings) -> String {
+    pub fn format(&self, kept: &[u8], settings: &OutputSettings) -> String {
         match Range::decode(self, kept) {
             None | Some(Range::Empty) => "empty".to_owned(),
             Some(Range::Bounds { lower, upper, edges }) => {
@@ -229,7 +166,7 @@ impl Range {
     ///
     /// # Errors
     /// `22000` where the lower one is above the upper one; `22003`, `22008` where the type has no value behind a bound.
-    pub fn new(ty: RangeType, lower: Option<Value>, upper: Option<Value>, edges: Edges) -> SqlResult<Self> {
+    pub fn new(ty: &RangeType, lower: Option<Value>, upper: Option<Value>, edges: Edges) -> SqlResult<Self> {
         let mut edges = Edges { lower: edges.lower && lower.is_some(), upper: edges.upper && upper.is_some() };
         if let (Some(from), Some(to)) = (&lower, &upper) {
             match from.sql_cmp(to) {
@@ -279,7 +216,7 @@ impl Range {
 
     /// The bytes that are kept.
     #[must_use]
-    pub fn encode(&self, ty: RangeType) -> Vec<u8> {
+    pub fn encode(&self, ty: &RangeType) -> Vec<u8> {
         let mut kept = Vec::with_capacity(48);
         match self {
             Range::Empty => kept.push(0),
@@ -310,7 +247,7 @@ impl Range {
 
     /// Of the bytes that are kept; `None` where they are none.
     #[must_use]
-    pub fn decode(ty: RangeType, kept: &[u8]) -> Option<Self> {
+    pub fn decode(ty: &RangeType, kept: &[u8]) -> Option<Self> {
         let (front, length) = kept.split_last_chunk::<4>()?;
         let (flags, mut rest) = front.get(u32::from_be_bytes(*length) as usize..)?.split_first()?;
         if flags & flags::EMPTY != 0 {
@@ -346,7 +283,7 @@ impl Range {
         ))
     }
 
-    fn of_bounds(ty: RangeType, lower: Bound, upper: Bound) -> SqlResult<Self> {
+    fn of_bounds(ty: &RangeType, lower: Bound, upper: Bound) -> SqlResult<Self> {
         let edges = Edges { lower: lower.inclusive, upper: upper.inclusive };
         Self::new(ty, lower.value.cloned(), upper.value.cloned(), edges)
     }
@@ -417,7 +354,7 @@ impl Range {
     ///
     /// # Errors
     /// `22000` where something lies between them, unless `gaps` are taken in.
-    pub fn union(&self, other: &Range, ty: RangeType, gaps: bool) -> SqlResult<Self> {
+    pub fn union(&self, other: &Range, ty: &RangeType, gaps: bool) -> SqlResult<Self> {
         let (Some((lower, upper)), Some((other_lower, other_upper))) = (self.ends(), other.ends()) else {
             return Ok(if *self == Range::Empty { other.clone() } else { self.clone() });
         };
@@ -434,7 +371,7 @@ impl Range {
     ///
     /// # Errors
     /// None that a range of its type has not had before.
-    pub fn intersection(&self, other: &Range, ty: RangeType) -> SqlResult<Self> {
+    pub fn intersection(&self, other: &Range, ty: &RangeType) -> SqlResult<Self> {
         let (Some((lower, upper)), Some((other_lower, other_upper))) = (self.ends(), other.ends()) else {
             return Ok(Range::Empty);
         };
@@ -450,7 +387,7 @@ impl Range {
     ///
     /// # Errors
     /// `22000` where that would be two ranges.
-    pub fn difference(&self, other: &Range, ty: RangeType) -> SqlResult<Self> {
+    pub fn difference(&self, other: &Range, ty: &RangeType) -> SqlResult<Self> {
         let (Some((lower, upper)), Some((other_lower, other_upper))) = (self.ends(), other.ends()) else {
             return Ok(self.clone());
         };
@@ -566,11 +503,11 @@ mod literal {
 mod tests {
     use super::*;
 
-    fn of(ty: RangeType, text: &str) -> Range {
+    fn of(ty: &RangeType, text: &str) -> Range {
         Range::decode(ty, &ty.parse(text, &OutputSettings::DEFAULT).unwrap()).unwrap()
     }
 
-    fn text(ty: RangeType, range: &Range) -> String {
+    fn text(ty: &RangeType, range: &Range) -> String {
         ty.format(&range.encode(ty), &OutputSettings::DEFAULT)
     }
 
@@ -596,7 +533,7 @@ mod tests {
                 "[\"2020-01-01 00:00:00\",\"2020-01-02 10:00:00\")",
             ),
         ] {
-            assert_eq!(text(ty, &of(ty, given)), want, "{given}");
+            assert_eq!(text(&ty, &of(&ty, given)), want, "{given}");
         }
         let error = |text: &str| Int4.parse(text, &OutputSettings::DEFAULT).unwrap_err().state();
         for malformed in ["", "1,2", "[1", "[1,2", "[1,2,3)", "[1 2)", "[1,2)x", "emptyx", "[a,2)"] {
@@ -617,13 +554,13 @@ mod tests {
     #[test]
     fn bytes_that_are_none_give_nothing() {
         for bytes in [&[][..], &[0], &[1, 2, 3, 4], &[255; 9], &[0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0]] {
-            assert_eq!(Range::decode(RangeType::Int4, bytes), None, "{bytes:?}");
+            assert_eq!(Range::decode(&RangeType::Int4, bytes), None, "{bytes:?}");
         }
     }
 
     #[test]
     fn operators() {
-        let of = |text| of(RangeType::Num, text);
+        let of = |text| of(&RangeType::Num, text);
         assert!(of("[1,5)").contains(&of("[1,4]")));
         assert!(!of("[1,5)").contains(&of("[1,5]")));
         assert!(of("[1,5)").contains(&of("empty")));
@@ -639,8 +576,8 @@ mod tests {
         assert!(!of("[1,5]").is_before(&of("[5,6]")));
         assert!(of("(,5)").ends_within(&of("[1,5]")));
         assert!(of("[3,)").begins_within(&of("[1,5]")));
-        let show = |range: SqlResult<Range>| range.map(|range| text(RangeType::Num, &range)).map_err(|e| e.state());
-        let ty = RangeType::Num;
+        let show = |range: SqlResult<Range>| range.map(|range| text(&RangeType::Num, &range)).map_err(|e| e.state());
+        let ty = &RangeType::Num;
         assert_eq!(show(of("[1,3)").union(&of("[3,5)"), ty, false)).unwrap(), "[1,5)");
         assert_eq!(show(of("[1,2)").union(&of("[3,5)"), ty, false)), Err(SqlState::DataException));
         assert_eq!(show(of("[1,2)").union(&of("[3,5)"), ty, true)).unwrap(), "[1,5)");

@@ -96,7 +96,7 @@ pub enum SqlType {
     Vector(Option<u16>),
     /// inet, cidr, macaddr, macaddr8
     Address(AddressType),
-    /// int4range, int8range, numrange, tsrange, tstzrange, daterange
+    /// int4range, int8range, numrange, tsrange, tstzrange, daterange, and those that users make
     Range(RangeType),
     /// int4multirange and its like
     Multirange(RangeType),
@@ -386,7 +386,7 @@ impl SqlType {
             SqlType::Address(AddressType::Mac),
             SqlType::Address(AddressType::Mac8),
         ];
-        let ranges = RangeType::ALL.into_iter().flat_map(|of| [SqlType::Range(of), SqlType::Multirange(of)]);
+        let ranges = RangeType::ALL.into_iter().flat_map(|of| [SqlType::Range(of.clone()), SqlType::Multirange(of)]);
         let coded = CodedType::ALL.into_iter().map(SqlType::Coded);
         let all: Vec<SqlType> = simple.into_iter().chain(ranges).chain(coded).collect();
         if let Some(found) = all.iter().find(|t| t.oid() == oid) {
@@ -573,6 +573,8 @@ impl SqlType {
         match self {
             SqlType::Enum(of) => Some(of.oid()),
             SqlType::Composite(of) => Some(of.oid),
+            SqlType::Range(of) => of.user_type(),
+            SqlType::Multirange(of) => of.user_multirange(),
             SqlType::Array(of) => of.user_type(),
             _ => None,
         }
@@ -661,6 +663,8 @@ impl fmt::Display for SqlType {
             SqlType::Enum(of) => f.write_str(&of.display_name()),
             SqlType::Coded(of) => f.write_str(&of.display_name()),
             SqlType::Composite(of) => f.write_str(&of.display_name()),
+            SqlType::Range(of) => f.write_str(&of.display_name()),
+            SqlType::Multirange(of) => f.write_str(&of.multirange_display_name()),
             other => f.write_str(&other.internal_name()),
         }
     }

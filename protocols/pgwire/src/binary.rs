@@ -44,8 +44,8 @@ pub(crate) fn encode(out: &mut Vec<u8>, value: &Value, ty: &SqlType) {
             SqlType::Address(of) => out.extend_from_slice(&of.to_wire(v)),
             SqlType::Coded(of) => out.extend_from_slice(&of.to_wire(v)),
             SqlType::Composite(of) => encode_fields(out, &of.decode(v).unwrap_or_default(), &of.attributes),
-            SqlType::Range(of) => encode_range(out, &range(v, *of), *of),
-            SqlType::Multirange(of) => encode_multirange(out, v, *of),
+            SqlType::Range(of) => encode_range(out, &range(v, of), of),
+            SqlType::Multirange(of) => encode_multirange(out, v, of),
             _ => out.extend_from_slice(v),
         },
         Value::Date(v) => encode_date(out, *v),
@@ -161,7 +161,7 @@ pub(crate) fn encode_interval(out: &mut Vec<u8>, interval: Interval) {
 }
 
 /// Appends a range: its flags, and the bounds that there are.
-pub(crate) fn encode_range(out: &mut Vec<u8>, range: &Range, of: RangeType) {
+pub(crate) fn encode_range(out: &mut Vec<u8>, range: &Range, of: &RangeType) {
     out.push(range.flags());
     for bound in range.bounds() {
         length_prefixed(out, 0, |out| encode(out, bound, &of.subtype()));
@@ -169,12 +169,12 @@ pub(crate) fn encode_range(out: &mut Vec<u8>, range: &Range, of: RangeType) {
 }
 
 /// The range that bytes of a column are.
-pub(crate) fn range(kept: &[u8], of: RangeType) -> Range {
+pub(crate) fn range(kept: &[u8], of: &RangeType) -> Range {
     Range::decode(of, kept).unwrap_or(Range::Empty)
 }
 
 /// Appends a multirange: the count of its ranges, and each with its length.
-pub(crate) fn encode_multirange(out: &mut Vec<u8>, kept: &[u8], of: RangeType) {
+pub(crate) fn encode_multirange(out: &mut Vec<u8>, kept: &[u8], of: &RangeType) {
     let ranges = multirange::decode(of, kept).unwrap_or_default();
     int32(out, ranges.len() as i32);
     for range in ranges {
@@ -182,7 +182,7 @@ pub(crate) fn encode_multirange(out: &mut Vec<u8>, kept: &[u8], of: RangeType) {
     }
 }
 
-fn decode_multirange(reader: &mut Reader, of: RangeType) -> SqlResult<Vec<u8>> {
+fn decode_multirange(reader: &mut Reader, of: &RangeType) -> SqlResult<Vec<u8>> {
     let mut ranges = Vec::new();
     for _ in 0..reader.int32()? {
         let Some(bytes) = reader.field()? else { return Err(invalid("a multirange with a NULL in it")) };
@@ -195,7 +195,7 @@ fn decode_multirange(reader: &mut Reader, of: RangeType) -> SqlResult<Vec<u8>> {
     Ok(multirange::encode(of, &multirange::apart(of, ranges)?))
 }
 
-fn decode_range(reader: &mut Reader, of: RangeType) -> SqlResult<Range> {
+fn decode_range(reader: &mut Reader, of: &RangeType) -> SqlResult<Range> {
     let given = reader.bytes(1)?[0];
     if given & flags::EMPTY != 0 {
         return Ok(Range::Empty);
@@ -279,8 +279,8 @@ pub(crate) fn decode(bytes: &[u8], ty: &SqlType) -> SqlResult<Value> {
         SqlType::Address(of) => return Ok(Value::Bytea(of.from_wire(bytes)?)),
         SqlType::Coded(of) => return Ok(Value::Bytea(of.from_wire(bytes)?)),
         SqlType::Composite(of) => Value::Bytea(decode_composite(&mut reader, of)?),
-        SqlType::Range(of) => Value::Bytea(decode_range(&mut reader, *of)?.encode(*of)),
-        SqlType::Multirange(of) => Value::Bytea(decode_multirange(&mut reader, *of)?),
+        SqlType::Range(of) => Value::Bytea(decode_range(&mut reader, of)?.encode(of)),
+        SqlType::Multirange(of) => Value::Bytea(decode_multirange(&mut reader, of)?),
         SqlType::Text
         | SqlType::Varchar(_)
         | SqlType::Char(_)

@@ -135,6 +135,15 @@ impl Session {
             if kind == DropKind::Domain && found.as_ref().is_some_and(|ty| !is_domain(ty)) {
                 return Err(SqlError::new(SqlState::WrongObjectType, format!("\"{name}\" is not a domain")));
             }
+            if let Some(ty) = &found
+                && let TypeKind::Multirange(of) = &ty.kind
+            {
+                return Err(SqlError::new(
+                    SqlState::DependentObjectsStillExist,
+                    format!("cannot drop type {name} because type {} requires it", of.name),
+                )
+                .hint(format!("You can drop type {} instead.", of.name)));
+            }
             return Ok(found.map(Object::Type));
         }
         for schema in path {
@@ -199,6 +208,11 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
                     gone.contains(&index.table) || index.parent.is_some_and(|parent| gone.contains(&parent))
                 }
                 Object::Sequence(sequence) => sequence.owned_by.is_some_and(|(table, _)| gone.contains(&table)),
+                // The type of several ranges of a type.
+                Object::Type(ty) => match &ty.kind {
+                    TypeKind::Multirange(of) => gone.contains(&of.oid),
+                    _ => false,
+                },
                 _ => false,
             };
             let uses = match object {
@@ -213,11 +227,8 @@ fn closure(catalog: &Catalog, wanted: &[Object], cascade: bool) -> SqlResult<(BT
                 }
                 Object::Sequence(sequence) => gone.get(&sequence.schema),
                 Object::Type(ty) => {
-                    let below = match &ty.kind {
-                        TypeKind::Domain(domain) => domain.of.or(domain.base.user_type()),
-                        TypeKind::Enum(_) | TypeKind::Composite(_) => None,
-                    };
-                    below.and_then(|oid| gone.get(&oid)).or(gone.get(&ty.schema))
+                    let below = ty.below().into_iter().chain(ty.calls());
+                    below.chain([ty.schema]).find_map(|oid| gone.get(&oid))
                 }
                 Object::Function(function) => {
                     function.user_types().chain([function.schema]).find_map(|oid| gone.get(&oid))

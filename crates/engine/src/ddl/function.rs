@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use perigee_plan::ddl::{FunctionChange, FunctionName};
 use perigee_types::acl::{AclKind, Privileges};
-use perigee_types::catalog::{AmbiguousFunction, Catalog, CatalogChange, ColumnDefault, Function, Object, TypeKind};
+use perigee_types::catalog::{AmbiguousFunction, Catalog, CatalogChange, ColumnDefault, Domain, Function, Object};
 use perigee_types::{SqlError, SqlResult, SqlState};
 
 use super::Oids;
@@ -184,12 +184,12 @@ fn user_of(catalog: &Catalog, function: &Function) -> Option<String> {
                     .chain(query)
                     .any(|text| calls(text))
             }
-            Object::Type(ty) => match &ty.kind {
-                TypeKind::Domain(domain) => {
+            Object::Type(ty) => {
+                let of_domain = |domain: &Domain| {
                     domain.checks.iter().map(|check| &check.expression).chain(&domain.default).any(|text| calls(text))
-                }
-                TypeKind::Enum(_) | TypeKind::Composite(_) => false,
-            },
+                };
+                ty.calls() == Some(function.oid) || ty.kind.as_domain().is_some_and(of_domain)
+            }
             Object::Function(other) => {
                 other.parameters.iter().filter_map(|parameter| parameter.default.as_ref()).any(|text| calls(text))
             }

@@ -25,7 +25,7 @@ mod user_type;
 use std::sync::Arc;
 
 use perigee_plan::{Ddl, Prepared, RoleChange};
-use perigee_types::catalog::{Catalog, CatalogChange, Object, Table, TypeKind};
+use perigee_types::catalog::{Catalog, CatalogChange, Object, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, Value};
 
 use crate::api::{CommandTag, Outcome, RowBlock, RowStream, Severity};
@@ -251,10 +251,7 @@ fn refuse_temporary_types(object: &Object, catalog: &Catalog) -> SqlResult<()> {
         }
         Object::View(view) => view.columns.iter().filter_map(|(_, ty)| ty.user_type()).any(is_temporary),
         Object::Function(function) => function.user_types().any(is_temporary),
-        Object::Type(ty) => match &ty.kind {
-            TypeKind::Domain(domain) => domain.of.or(domain.base.user_type()).is_some_and(is_temporary),
-            TypeKind::Enum(_) | TypeKind::Composite(_) => false,
-        },
+        Object::Type(ty) => ty.below().is_some_and(is_temporary),
         _ => false,
     };
     if found { Err(SqlError::unsupported("a temporary type in what is not temporary")) } else { Ok(()) }

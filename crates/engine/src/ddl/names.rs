@@ -77,6 +77,13 @@ pub(super) fn choose_constraint(
     unreachable!("numbers do not end")
 }
 
+/// The name of the type of several ranges of a type.
+pub(super) fn multirange(range: &str) -> String {
+    let Some((front, behind)) = range.split_once("range") else { return make(range, "", "multirange") };
+    let name = format!("{front}multirange{behind}");
+    name[..name.floor_char_boundary(NAME_BYTES_MAX)].to_owned()
+}
+
 /// Shortens the longer of the two parts first, as PostgreSQL's makeObjectName does.
 fn make(first: &str, second: &str, label: &str) -> String {
     let overhead = usize::from(!second.is_empty()) + 1 + label.len();
@@ -104,6 +111,15 @@ fn make(first: &str, second: &str, label: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn multiranges_are_named_as_in_postgresql() {
+        assert_eq!(multirange("floatrange"), "floatmultirange");
+        assert_eq!(multirange("ranges"), "multiranges");
+        assert_eq!(multirange("span"), "span_multirange");
+        assert_eq!(multirange(&"x".repeat(63)), format!("{}_multirange", "x".repeat(52)));
+        assert_eq!(multirange(&format!("{}range", "x".repeat(58))), format!("{}multi", "x".repeat(58)));
+    }
 
     #[test]
     fn names_are_postgresqls() {

@@ -11,6 +11,7 @@ use perigee_types::catalog::{
     Catalog, CatalogChange, Check, ColumnDefault, Domain, Index, Object, Table, TypeKind, UserType, View,
 };
 use perigee_types::enum_type::EnumType;
+use perigee_types::range::UserRange;
 use perigee_types::{CompositeType, Oid, SqlError, SqlResult, SqlState, SqlType};
 
 use super::Oids;
@@ -23,6 +24,7 @@ impl Session {
         refuse_taken(&catalog, schema, name)?;
         let mut oids = Oids::new(&catalog);
         let (oid, array) = (oids.next(), oids.next());
+        let mut others = Vec::new();
         let kind = match definition {
             TypeDefinition::Enum(labels) => {
                 let labels: Vec<_> = labels.iter().map(|label| (oids.next(), label.clone())).collect();
@@ -31,6 +33,33 @@ impl Session {
             TypeDefinition::Composite(attributes) => {
                 let (name, attributes) = (name.to_owned(), attributes.clone());
                 TypeKind::Composite(Arc::new(CompositeType { oid, array, relation: oids.next(), name, attributes }))
+            }
+            TypeDefinition::Range { subtype, subtype_diff, multirange } => {
+                let several = match multirange {
+                    Some(given) => given.clone(),
+                    None => super::names::multirange(name),
+                };
+                if several == name {
+                    return Err(taken(name));
+                }
+                refuse_taken(&catalog, schema, &several).map_err(|error| match multirange {
+                    Some(_) => error,
+                    None => error
+                        .detail(format!("It would be the name of the multirange type of type \"{name}\"."))
+                        .hint("Give it another one with multirange_type_name."),
+                })?;
+                let of = Arc::new(UserRange {
+                    oid,
+                    array,
+                    name: name.to_owned(),
+                    multirange: oids.next(),
+                    multirange_array: oids.next(),
+                    multirange_name: several.clone(),
+                    subtype: subtype.clone(),
+                    subtype_diff: *subtype_diff,
+                });
+                others.push((of.multirange, of.multirange_array, several, TypeKind::Multirange(Arc::clone(&of))));
+                TypeKind::Range(of)
             }
             TypeDefinition::Domain { base, of, default, not_null, checks } => {
                 let mut domain = Domain {
@@ -47,8 +76,12 @@ impl Session {
             }
         };
         let (tenant, owner) = (self.tenant, self.current_role());
-        let ty = UserType { oid, array, tenant, schema, name: name.to_owned(), owner, kind, comment: None };
-        self.change(vec![CatalogChange::Put(Object::Type(Arc::new(ty)))])
+        let made =
+            std::iter::once((oid, array, name.to_owned(), kind)).chain(others).map(|(oid, array, name, kind)| {
+                let ty = UserType { oid, array, tenant, schema, name, owner, kind, comment: None };
+                CatalogChange::Put(Object::Type(Arc::new(ty)))
+            });
+        self.change(made.collect())
     }
 
     pub(super) async fn alter_type(&mut self, oid: Oid, action: &AlterType) -> SqlResult<()> {
@@ -60,7 +93,16 @@ impl Session {
         let of = match &old.kind {
             TypeKind::Enum(of) => of,
             TypeKind::Domain(_) => return self.alter_domain(&catalog, new, action).await,
-            TypeKind::Composite(_) => return self.alter_composite(new, action),
+            TypeKind::Composite(_) | TypeKind::Range(_) => return self.alter_owner(&catalog, new, action),
+            TypeKind::Multirange(_) => {
+                let text = format!("{} is not an enum", old.name);
+                return Err(match action {
+                    AlterType::AddValue { .. } | AlterType::RenameValue { .. } => {
+                        SqlError::new(SqlState::WrongObjectType, text)
+                    }
+                    _ => SqlError::unsupported("ALTER TYPE of a multirange type"),
+                });
+            }
         };
         match action {
             AlterType::AddValue { label, if_not_exists, place } => {
@@ -103,19 +145,30 @@ impl Session {
         }
     }
 
-    fn alter_composite(&mut self, mut new: UserType, action: &AlterType) -> SqlResult<()> {
+    /// What can be altered of composite types and of ranges.
+    fn alter_owner(&mut self, catalog: &Catalog, mut new: UserType, action: &AlterType) -> SqlResult<()> {
+        let mut several = None;
         match action {
             AlterType::Owner(role) => {
-                new.owner = self.latest_catalog().role(role).map(|role| role.oid).ok_or_else(|| {
+                new.owner = catalog.role(role).map(|role| role.oid).ok_or_else(|| {
                     SqlError::new(SqlState::UndefinedObject, format!("role \"{role}\" does not exist"))
                 })?;
+                if let TypeKind::Range(of) = &new.kind
+                    && let Some(Object::Type(ty)) = catalog.object(of.multirange)
+                {
+                    several = Some(UserType { owner: new.owner, ..UserType::clone(ty) });
+                }
             }
             AlterType::AddValue { .. } | AlterType::RenameValue { .. } => {
                 return Err(SqlError::new(SqlState::WrongObjectType, format!("{} is not an enum", new.name)));
             }
-            _ => return Err(SqlError::unsupported("ALTER TYPE of a composite type, other than its owner,")),
+            _ => {
+                let what = format!("ALTER TYPE of {}, other than its owner,", described(&new.kind));
+                return Err(SqlError::unsupported(what));
+            }
         }
-        self.change(vec![CatalogChange::Put(Object::Type(Arc::new(new)))])
+        let changed = [Some(new), several].into_iter().flatten();
+        self.change(changed.map(|ty| CatalogChange::Put(Object::Type(Arc::new(ty)))).collect())
     }
 
     async fn alter_domain(&mut self, catalog: &Catalog, mut new: UserType, action: &AlterType) -> SqlResult<()> {
@@ -366,8 +419,13 @@ fn add_check(domain: &mut Domain, name: &str, check: &CheckConstraint, oid: Oid)
 /// Types and relations share their names: a relation's rows are of a type of its name.
 fn refuse_taken(catalog: &Catalog, schema: Oid, name: &str) -> SqlResult<()> {
     let is_row_type = matches!(catalog.relation(schema, name), Some(Object::Table(_) | Object::View(_)));
-    if is_row_type || catalog.user_type(schema, name).is_some() {
-        return Err(SqlError::new(SqlState::DuplicateObject, format!("type \"{name}\" already exists")));
-    }
-    Ok(())
+    if is_row_type || catalog.user_type(schema, name).is_some() { Err(taken(name)) } else { Ok(()) }
+}
+
+fn taken(name: &str) -> SqlError {
+    SqlError::new(SqlState::DuplicateObject, format!("type \"{name}\" already exists"))
+}
+
+fn described(kind: &TypeKind) -> &'static str {
+    if matches!(kind, TypeKind::Range(_)) { "a range type" } else { "a composite type" }
 }

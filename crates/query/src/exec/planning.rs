@@ -25,9 +25,11 @@ use perigee_types::catalog::{Catalog, Continuous, Materialized, Object, Sequence
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, TableId, TenantId};
 
 use super::error::{from_sql, sql_error};
+use super::postgres::constructor_of;
 use super::system::SystemTables;
 use super::table::{CatalogTable, LATEST_MARK, NewestOf, Shape};
-use super::template;
+use super::{template, type_names};
+use crate::pg_catalog::deparse::parse_ident;
 use crate::pg_catalog::{SEQUENCE_CALLED, SEQUENCE_VALUE};
 
 /// System tables that hold passwords: only superusers read them.
@@ -242,6 +244,12 @@ impl<'a> Planning<'a> {
     }
 }
 
+/// The function that makes ranges of a type that a user made, by its name as the planner writes it.
+fn constructor(name: &str) -> Option<Arc<ScalarUDF>> {
+    let parts = if name.contains('.') { parse_ident(name)? } else { vec![name.to_owned()] };
+    constructor_of(&type_names::find(&parts)?.kind)
+}
+
 /// Analyzes and optimizes a plan for the statement cache: placeholders and session values stay in it.
 ///
 /// # Errors
@@ -309,7 +317,8 @@ impl ContextProvider for Planning<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.state.scalar_functions().get(name).cloned()
+        let known = self.state.scalar_functions().get(name).cloned();
+        known.or_else(|| if self.get_aggregate_meta(name).is_some() { None } else { constructor(name) })
     }
 
     fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {

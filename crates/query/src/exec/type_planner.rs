@@ -250,8 +250,8 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
 
 fn range_type(name: &str) -> Option<SqlType> {
     let named = |ty: &RangeType| match name {
-        name if name == ty.name() => Some(SqlType::Range(*ty)),
-        name if name == ty.multirange_name() => Some(SqlType::Multirange(*ty)),
+        name if name == ty.name() => Some(SqlType::Range(ty.clone())),
+        name if name == ty.multirange_name() => Some(SqlType::Multirange(ty.clone())),
         _ => None,
     };
     RangeType::ALL.iter().find_map(named)
@@ -261,7 +261,7 @@ fn range_type(name: &str) -> Option<SqlType> {
 fn plain(ty: &UserType) -> SqlResult<SqlType> {
     match &ty.kind {
         TypeKind::Domain(_) => Err(SqlError::unsupported(format_args!("domain {} here", ty.name))),
-        TypeKind::Enum(_) | TypeKind::Composite(_) => Ok(ty.sql_type()),
+        TypeKind::Enum(_) | TypeKind::Composite(_) | TypeKind::Range(_) | TypeKind::Multirange(_) => Ok(ty.sql_type()),
     }
 }
 

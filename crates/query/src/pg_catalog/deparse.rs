@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use perigee_types::catalog::{Check, Deferral, ForeignKey, Index, Object, ReferentialAction, Table, TypeKind};
+use perigee_types::catalog::{Check, Deferral, ForeignKey, Index, Object, ReferentialAction, Table};
 use perigee_types::partition::{Datum, PartitionBound, PartitionKey};
 use perigee_types::text::OutputSettings;
 use perigee_types::{Oid, SqlType, Value};
@@ -538,10 +538,8 @@ pub(super) fn constraint(scope: &Scope, oid: Oid, pretty: bool) -> Option<String
         let table = scope.catalog().table(index.table)?;
         return index.constraint.then(|| index_constraint(table, index));
     }
-    let of_domains = scope.user_types().filter_map(|ty| match &ty.kind {
-        TypeKind::Domain(domain) => domain.checks.iter().find(|check| check.oid == oid),
-        TypeKind::Enum(_) | TypeKind::Composite(_) => None,
-    });
+    let of_domains =
+        scope.user_types().filter_map(|ty| ty.kind.as_domain()?.checks.iter().find(|check| check.oid == oid));
     let of_tables = scope.tables().flat_map(|table| table.checks.iter().map(move |check| (Some(&**table), check)));
     let mut checks = of_tables.chain(of_domains.map(|check| (None, check)));
     if let Some((table, found)) = checks.find(|(_, check)| check.oid == oid) {
@@ -572,7 +570,7 @@ pub(crate) fn columns_in(table: &Table, expression: &str) -> Vec<u16> {
 }
 
 /// Splits `a`, `a.b`, `"A"."b"` as PostgreSQL reads a name in a string; `None` where it is no name.
-pub(super) fn parse_ident(text: &str) -> Option<Vec<String>> {
+pub(crate) fn parse_ident(text: &str) -> Option<Vec<String>> {
     let mut parts = Vec::new();
     let mut rest = text.trim();
     loop {

@@ -35,7 +35,7 @@ use perigee_types::{Oid, SqlError, SqlResult, SqlType, TenantId, Value};
 
 use crate::exec::SystemTables;
 
-pub(crate) use functions::{SEQUENCE_CALLED, SEQUENCE_VALUE, kind_of_function};
+pub(crate) use functions::{SEQUENCE_CALLED, SEQUENCE_VALUE, built_in_function, kind_of_function};
 pub(crate) use keys::key_table;
 pub(crate) use provider::{is_system_table, reads_keys};
 pub(crate) use rewrite::{is_vector, rewrite};

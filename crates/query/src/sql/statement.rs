@@ -165,6 +165,13 @@ pub enum Ast {
         /// Names and types of its attributes.
         attributes: Vec<(Ident, DataType)>,
     },
+    /// CREATE TYPE … AS RANGE
+    CreateRangeType {
+        /// Its name.
+        name: ObjectName,
+        /// What is said of it; names too are read as types are.
+        options: Vec<(Ident, DataType)>,
+    },
     /// CREATE DOMAIN, read as a table of one column, `value`.
     CreateDomain(Box<sqlparser::ast::Statement>),
     /// DROP DOMAIN

@@ -17,7 +17,6 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 use perigee_plan::evaluate::cast as cast_value;
-use perigee_types::range::RangeType;
 use perigee_types::sql_type::FIELD_METADATA_KEY;
 use perigee_types::text::array::{DIMENSIONS_MAX, dimensions};
 use perigee_types::text::calendar::{DATE_INFINITY, DATE_MINUS_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY};
@@ -215,8 +214,7 @@ pub(super) fn text_literal(text: &str, to: &SqlType, explicit: bool) -> Result<E
     let to = &nested;
     let field = to.field(to.internal_name(), true);
     match to {
-        SqlType::Range(RangeType::Date | RangeType::Timestamp | RangeType::Timestamptz)
-        | SqlType::Multirange(RangeType::Date | RangeType::Timestamp | RangeType::Timestamptz) => {
+        SqlType::Range(of) | SqlType::Multirange(of) if depends_on_session(&of.subtype()) => {
             let text = Expr::Literal(ScalarValue::Utf8View(Some(text.to_owned())), None);
             let session = [SessionValue::TimeZone, SessionValue::Formats, SessionValue::TransactionTime];
             return Ok(call(field, std::iter::once(text).chain(session.map(SessionValue::expr)).collect()));
@@ -244,6 +242,12 @@ pub(super) fn text_literal(text: &str, to: &SqlType, explicit: bool) -> Result<E
     }
     let value = cast_value(Value::Text(text.to_owned()), &SqlType::Unknown, to, explicit, OutputSettings::DEFAULT);
     Ok(literal(scalar(&value.map_err(from_sql)?, field.data_type())?, &field))
+}
+
+/// Whether the text of a bound of a range means what the session says.
+fn depends_on_session(subtype: &SqlType) -> bool {
+    use SqlType::{Date, Time, Timestamp, Timestamptz, Timetz};
+    matches!(subtype, Date | Time(_) | Timetz(_) | Timestamp(_) | Timestamptz(_))
 }
 
 /// Whether a date or time means the same in every session: it begins with the year, or with the hour, and names nothing.
@@ -305,11 +309,14 @@ fn arrow_agrees(from: &SqlType, to: &SqlType) -> bool {
 }
 
 fn needs_zone(from: &SqlType, to: &SqlType) -> bool {
+    let is_zoned = |ty: &SqlType| matches!(ty, SqlType::Timestamptz(_));
     let zoned = |ty: &SqlType| match ty {
-        SqlType::Timestamptz(_) => true,
-        SqlType::Range(of) | SqlType::Multirange(of) => *of == RangeType::Timestamptz,
-        SqlType::Array(of) => matches!(of.element(), SqlType::Timestamptz(_) | SqlType::Range(RangeType::Timestamptz)),
-        _ => false,
+        SqlType::Range(of) | SqlType::Multirange(of) => is_zoned(&of.subtype()),
+        SqlType::Array(of) => match of.element() {
+            SqlType::Range(of) => is_zoned(&of.subtype()),
+            element => is_zoned(element),
+        },
+        ty => is_zoned(ty),
     };
     zoned(from) != zoned(to) || matches!(to, SqlType::Timetz(_))
 }

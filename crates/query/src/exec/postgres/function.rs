@@ -34,6 +34,8 @@ pub(in crate::exec) struct Call<'a> {
     pub(in crate::exec) types: &'a [SqlType],
     /// The Arrow type of the result.
     pub(in crate::exec) returned: &'a DataType,
+    /// The type of the result as the signature has it, where it says one.
+    pub(in crate::exec) declared: Option<&'a SqlType>,
     /// The statement's view, for functions that ask the catalog or the session.
     pub(in crate::exec) view: Option<&'a Arc<ReadView>>,
 }
@@ -507,7 +509,12 @@ impl ScalarUDFImpl for Function {
             return Err(from_sql(SqlError::new(SqlState::FeatureNotSupported, message)));
         }
         let view = crate::exec::view::view_of(&args.config_options);
-        let call = Call { types: &types, returned: args.return_field.data_type(), view: view.as_ref() };
+        let declared = match &overload.returns {
+            Returns::Type(ty) => Some(ty),
+            Returns::Derived(_) => None,
+        };
+        let returned = args.return_field.data_type();
+        let call = Call { types: &types, returned, declared, view: view.as_ref() };
         let once = self.signature.volatility != Volatility::Volatile;
         rows(&args, &types, overload.strict, once, |values| (overload.eval)(values, &call))
     }

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, pattern: &str, wanted: bool) {
-        let call = Call { types: &[], returned: &arrow::datatypes::DataType::Null, view: None };
+        let call = Call { types: &[], returned: &arrow::datatypes::DataType::Null, declared: None, view: None };
         assert_eq!(matches(text, pattern, &call).unwrap(), wanted, "{text:?} LIKE {pattern:?}");
     }
 
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_nobody_could_cancel_is_refused() {
-        let call = Call { types: &[], returned: &arrow::datatypes::DataType::Null, view: None };
+        let call = Call { types: &[], returned: &arrow::datatypes::DataType::Null, declared: None, view: None };
         let pattern = format!("%{}b%", "_".repeat(10_000));
         let error = matches(&"a".repeat(30_000), &pattern, &call).unwrap_err();
         assert_eq!(error.state(), SqlState::ProgramLimitExceeded);

@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn elements_are_counted_before_there_are_too_many() {
-        let call = Call { types: &[], returned: &arrow::datatypes::DataType::Null, view: None };
+        let call = Call { types: &[], returned: &arrow::datatypes::DataType::Null, declared: None, view: None };
         let endless = std::iter::repeat_with(|| Value::Null);
         // Other tests of the process may have made its memory small.
         let refused = |state| matches!(state, SqlState::ProgramLimitExceeded | SqlState::OutOfMemory);

@@ -89,6 +89,7 @@ pub(crate) use json::{JSON_ROW, RECORD, RECORD_SET};
 pub(crate) use math::BIT_NOT;
 pub(super) use operators::{PostgresOperators, adopt, shrink};
 pub(crate) use quantified::{ALL, ANY};
+pub(super) use ranges::constructor_of;
 pub(crate) use records::ROW;
 pub(super) use rules::PostgresSemantics;
 pub(super) use rules::guards::is_total;

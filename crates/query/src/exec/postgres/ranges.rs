@@ -8,6 +8,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use perigee_types::catalog::TypeKind;
 use perigee_types::multirange;
 use perigee_types::numeric::Numeric;
 use perigee_types::range::{Edges, Range, RangeType};
@@ -20,7 +21,8 @@ use super::function::{Call, Eval, Function, Parameter, Returns, overload, overlo
 const ANY: SqlType = SqlType::Range(RangeType::Int4);
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    let mut all: Vec<Arc<ScalarUDF>> = RangeType::ALL.into_iter().flat_map(constructors).collect();
+    let of_type = |ty: RangeType| [constructor(&ty), multirange_constructor(&ty)];
+    let mut all: Vec<Arc<ScalarUDF>> = RangeType::ALL.into_iter().flat_map(of_type).collect();
     let test = |name: &str, eval: Eval| Function::new(name, vec![overload(&[ANY], SqlType::Bool, eval)]).udf();
     all.extend([
         test("isempty", |a, c| Ok(Value::Bool(range(a, c, 0)?.0 == Range::Empty))),
@@ -33,35 +35,62 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         bound_or_case(datafusion::functions::string::upper(), |_, upper| upper),
     ]);
     all.push(key_function());
+    all.extend(DISTANCES.iter().map(|(name, of)| {
+        Function::new(name, vec![overload(&[of.clone(), of.clone()], SqlType::Float8, distance)]).udf()
+    }));
     all.extend(OPERATIONS.iter().map(Operation::udf));
     all
 }
 
-/// `int4range(lower, upper [, bounds])` and its like, where NULL is no bound; `int4multirange(range, …)` and its like.
-fn constructors(ty: RangeType) -> [Arc<ScalarUDF>; 2] {
-    // Each type has evaluations of its own: it is what the call does not say.
-    let (eval, of_several): (Eval, Eval) = match ty {
-        RangeType::Int4 => (|a, _| made(a, RangeType::Int4), |a, c| several(a, c, RangeType::Int4)),
-        RangeType::Int8 => (|a, _| made(a, RangeType::Int8), |a, c| several(a, c, RangeType::Int8)),
-        RangeType::Num => (|a, _| made(a, RangeType::Num), |a, c| several(a, c, RangeType::Num)),
-        RangeType::Timestamp => (|a, _| made(a, RangeType::Timestamp), |a, c| several(a, c, RangeType::Timestamp)),
-        RangeType::Timestamptz => {
-            (|a, _| made(a, RangeType::Timestamptz), |a, c| several(a, c, RangeType::Timestamptz))
-        }
-        RangeType::Date => (|a, _| made(a, RangeType::Date), |a, c| several(a, c, RangeType::Date)),
-    };
-    let (of, returns) = (ty.subtype(), SqlType::Range(ty));
+/// `int4range(lower, upper [, bounds])` and its like, where NULL is no bound.
+fn constructor(ty: &RangeType) -> Arc<ScalarUDF> {
+    let (of, returns) = (ty.subtype(), SqlType::Range(ty.clone()));
     let overloads = vec![
-        overload(&[of.clone(), of.clone()], returns.clone(), eval).called_on_null(),
-        overload(&[of.clone(), of, SqlType::Text], returns, eval).called_on_null(),
+        overload(&[of.clone(), of.clone()], returns.clone(), made).called_on_null(),
+        overload(&[of.clone(), of, SqlType::Text], returns, made).called_on_null(),
     ];
-    let ranges = overload(&[SqlType::Range(ty)], SqlType::Multirange(ty), of_several).variadic();
-    [Function::new(ty.name(), overloads).udf(), Function::new(ty.multirange_name(), vec![ranges]).udf()]
+    Function::new(ty.name(), overloads).udf()
+}
+
+/// `int4multirange(range, …)` and its like.
+fn multirange_constructor(ty: &RangeType) -> Arc<ScalarUDF> {
+    let ranges = overload(&[SqlType::Range(ty.clone())], SqlType::Multirange(ty.clone()), several).variadic();
+    Function::new(ty.multirange_name(), vec![ranges]).udf()
+}
+
+/// The constructor of a type of ranges, or of several of them, that a user made; `None` for another type.
+pub(in crate::exec) fn constructor_of(kind: &TypeKind) -> Option<Arc<ScalarUDF>> {
+    match kind {
+        TypeKind::Range(of) => Some(constructor(&RangeType::User(Arc::clone(of)))),
+        TypeKind::Multirange(of) => Some(multirange_constructor(&RangeType::User(Arc::clone(of)))),
+        TypeKind::Enum(_) | TypeKind::Domain(_) | TypeKind::Composite(_) => None,
+    }
+}
+
+/// How far apart two values are, as types of ranges are declared with it.
+const DISTANCES: [(&str, SqlType); 7] = [
+    ("float8mi", SqlType::Float8),
+    ("int4range_subdiff", SqlType::Int4),
+    ("int8range_subdiff", SqlType::Int8),
+    ("numrange_subdiff", SqlType::Numeric(None)),
+    ("daterange_subdiff", SqlType::Date),
+    ("tsrange_subdiff", SqlType::Timestamp(None)),
+    ("tstzrange_subdiff", SqlType::Timestamptz(None)),
+];
+
+/// In days between dates, in seconds between moments.
+fn distance(args: &[Value], _: &Call<'_>) -> SqlResult<Value> {
+    let as_number = |at: usize| match element(args, at) {
+        Value::Date(days) => Some(f64::from(*days)),
+        Value::Timestamp(micros) | Value::Timestamptz(micros) => Some(*micros as f64 / 1e6),
+        value => value.as_f64(),
+    };
+    Ok(as_number(0).zip(as_number(1)).map_or(Value::Null, |(left, right)| Value::Float8(left - right)))
 }
 
 /// Whether equal ranges of a type may be kept as several bytes.
 pub(super) fn has_key(ty: &SqlType) -> bool {
-    *ty == SqlType::Range(RangeType::Num)
+    matches!(ty, SqlType::Range(of) if of.has_forms())
 }
 
 /// What such a range compares by.
@@ -79,11 +108,12 @@ fn key_function() -> Arc<ScalarUDF> {
     Function::new("__range_key", vec![overload(&[SqlType::Range(RangeType::Num)], SqlType::Bytea, eval)]).udf()
 }
 
-fn several(args: &[Value], call: &Call<'_>, ty: RangeType) -> SqlResult<Value> {
+fn several(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    let Some(SqlType::Multirange(ty)) = call.declared else { return Err(no_type()) };
     let mut ranges = Vec::with_capacity(args.len());
     for at in 0..args.len() {
         let (range, of) = range(args, call, at)?;
-        if of != ty {
+        if of != *ty {
             let message = format!("function {}({}) does not exist", ty.multirange_name(), of.name());
             return Err(SqlError::new(SqlState::UndefinedFunction, message));
         }
@@ -92,7 +122,8 @@ fn several(args: &[Value], call: &Call<'_>, ty: RangeType) -> SqlResult<Value> {
     Ok(Value::Bytea(multirange::encode(ty, &multirange::apart(ty, ranges)?)))
 }
 
-fn made(args: &[Value], ty: RangeType) -> SqlResult<Value> {
+fn made(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
+    let Some(SqlType::Range(ty)) = call.declared else { return Err(no_type()) };
     let edges = match args.get(2) {
         None => Edges { lower: true, upper: false },
         Some(Value::Null) => {
@@ -101,13 +132,28 @@ fn made(args: &[Value], ty: RangeType) -> SqlResult<Value> {
         }
         Some(flags) => Edges::parse(flags.as_str().unwrap_or_default())?,
     };
+    let subtype = ty.subtype();
+    // All that is kept as bytes has one Arrow type.
+    let is_other = |(value, given): (&Value, &SqlType)| {
+        matches!(value, Value::Bytea(_)) && given.without_second_digits() != subtype
+    };
+    if args.iter().zip(call.types).take(2).any(is_other) {
+        let types: Vec<String> = call.types.iter().map(ToString::to_string).collect();
+        let message = format!("function {}({}) does not exist", ty.name(), types.join(", "));
+        return Err(SqlError::new(SqlState::UndefinedFunction, message));
+    }
+    let is_exact = matches!(subtype, SqlType::Numeric(_));
     let bound = |at: usize| {
         let value = args.get(at).filter(|value| !value.is_null())?;
         // Exact numbers come as they are; those of a range are numerics.
-        let number = if ty == RangeType::Num { Numeric::of(value).map(Numeric::into_value) } else { None };
+        let number = if is_exact { Numeric::of(value).map(Numeric::into_value) } else { None };
         Some(number.unwrap_or_else(|| value.clone()))
     };
     Ok(Value::Bytea(Range::new(ty, bound(0), bound(1), edges)?.encode(ty)))
+}
+
+fn no_type() -> SqlError {
+    SqlError::internal("a constructor of ranges does not know its type")
 }
 
 /// A function that gives a range of its first argument's type.
@@ -129,7 +175,7 @@ fn edge(args: &[Value], call: &Call<'_>, test: fn(&Option<Value>, &Option<Value>
 
 fn merged(args: &[Value], call: &Call<'_>) -> SqlResult<Value> {
     let (left, right, ty) = both(args, call)?;
-    Ok(Value::Bytea(left.union(&right, ty, true)?.encode(ty)))
+    Ok(Value::Bytea(left.union(&right, &ty, true)?.encode(&ty)))
 }
 
 /// A function behind an operator.
@@ -201,10 +247,10 @@ pub(super) fn operator(
 ) -> Option<(Arc<ScalarUDF>, SqlType, SqlType)> {
     let ty = match (left, right) {
         (SqlType::Range(left), SqlType::Range(right)) if left != right => return None,
-        (SqlType::Range(ty), _) | (_, SqlType::Range(ty)) => *ty,
+        (SqlType::Range(ty), _) | (_, SqlType::Range(ty)) => ty,
         _ => return None,
     };
-    let own = SqlType::Range(ty);
+    let own = SqlType::Range(ty.clone());
     let is_own = |side: &SqlType| *side == own || *side == SqlType::Unknown;
     let is_element = |side: &SqlType| match (ty.subtype(), side) {
         (SqlType::Timestamp(_), SqlType::Timestamp(_)) | (SqlType::Timestamptz(_), SqlType::Timestamptz(_)) => true,
@@ -212,6 +258,7 @@ pub(super) fn operator(
         (SqlType::Int8, side) => side.is_integer(),
         // An integer literal is a bigint until analysis looks at its size.
         (SqlType::Int4, side) => side.is_integer(),
+        (SqlType::Text | SqlType::Varchar(_), side) => matches!(side, SqlType::Text | SqlType::Varchar(_)),
         (of, side) => of == *side,
     };
     let operation = match op {
@@ -238,16 +285,16 @@ pub(super) fn operator(
 fn range(args: &[Value], call: &Call<'_>, at: usize) -> SqlResult<(Range, RangeType)> {
     // A literal in quotes was given the type of the other side.
     let ty = match call.types.get(at) {
-        Some(SqlType::Range(ty)) => Some(*ty),
+        Some(SqlType::Range(ty)) => Some(ty.clone()),
         Some(SqlType::Unknown | SqlType::Text | SqlType::Bytea) => call.types.iter().find_map(|ty| match ty {
-            SqlType::Range(ty) => Some(*ty),
+            SqlType::Range(ty) => Some(ty.clone()),
             _ => None,
         }),
         _ => None,
     };
     match (args.get(at), ty) {
         (Some(Value::Bytea(kept)), Some(ty)) => {
-            let range = Range::decode(ty, kept).ok_or_else(|| SqlError::internal("a range is not kept as one"))?;
+            let range = Range::decode(&ty, kept).ok_or_else(|| SqlError::internal("a range is not kept as one"))?;
             Ok((range, ty))
         }
         _ => {
@@ -279,10 +326,10 @@ fn compare(args: &[Value], call: &Call<'_>, test: fn(&Range, &Range) -> bool) ->
 fn combine(
     args: &[Value],
     call: &Call<'_>,
-    combined: fn(&Range, &Range, RangeType) -> SqlResult<Range>,
+    combined: fn(&Range, &Range, &RangeType) -> SqlResult<Range>,
 ) -> SqlResult<Value> {
     let (left, right, ty) = both(args, call)?;
-    Ok(Value::Bytea(combined(&left, &right, ty)?.encode(ty)))
+    Ok(Value::Bytea(combined(&left, &right, &ty)?.encode(&ty)))
 }
 
 /// `lower` and `upper`: of a text DataFusion's own, of a range its bound.
@@ -360,7 +407,7 @@ impl ScalarUDFImpl for BoundOrCase {
         if !matches!(types.first(), Some(SqlType::Range(_))) {
             return self.inner.invoke_with_args(args);
         }
-        let call = Call { types: &types, returned: &DataType::Null, view: None };
+        let call = Call { types: &types, returned: &DataType::Null, declared: None, view: None };
         super::function::each_row(&args, &types, true, |values| {
             Ok(match range(values, &call, 0)?.0 {
                 Range::Empty => Value::Null,

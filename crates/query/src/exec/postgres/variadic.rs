@@ -45,5 +45,6 @@ fn spread(args: &[Value], call: &Call<'_>, eval: Eval) -> SqlResult<Value> {
     let Value::Array(elements) = last else { return Ok(Value::Null) };
     let args: Vec<Value> = front.iter().chain(elements).cloned().collect();
     let types: Vec<T> = call.types[..front.len()].iter().chain(elements.iter().map(|_| of)).cloned().collect();
-    eval(&args, &Call { types: &types, returned: call.returned, view: call.view })
+    let call = Call { types: &types, returned: call.returned, declared: call.declared, view: call.view };
+    eval(&args, &call)
 }

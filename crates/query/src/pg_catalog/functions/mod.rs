@@ -56,8 +56,8 @@ pub(super) fn functions() -> &'static [Arc<ScalarUDF>] {
     &FUNCTIONS
 }
 
-pub(crate) use names::kind_of_function;
 pub(super) use names::{Callable, callables, object_text};
+pub(crate) use names::{built_in_function, kind_of_function};
 pub(crate) use sequences::{SEQUENCE_CALLED, SEQUENCE_VALUE};
 
 /// A function of this module by name.

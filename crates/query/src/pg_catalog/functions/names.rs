@@ -307,6 +307,17 @@ pub(crate) fn kind_of_function(name: &str) -> Option<char> {
     KINDS.get(name).copied()
 }
 
+/// PostgreSQL's own function of this name whose parameters have these types.
+pub(crate) fn built_in_function(name: &str, parameters: &[SqlType]) -> Option<Oid> {
+    let definition = definition::find("pg_catalog", "pg_proc")?;
+    let (at_name, at_types) = (definition.position("proname")?, definition.position("proargtypes")?);
+    let wanted = Value::Array(parameters.iter().map(|ty| Value::Oid(ty.oid())).collect());
+    let mut rows = definition.fixed_rows().iter();
+    let found =
+        rows.find(|row| row.get(at_name).and_then(Value::as_str) == Some(name) && row.get(at_types) == Some(&wanted));
+    oid_of(found?.first()?)
+}
+
 /// What a function takes and gives, as oids of types.
 pub(in crate::pg_catalog) struct Callable {
     /// Its name as it is printed.

@@ -3,6 +3,7 @@
 use perigee_types::catalog::{
     ColumnDefault, Deferral, ForeignKey, IndexState, OWN_EXTENSION, ReferentialAction, Table, TypeKind,
 };
+use perigee_types::network::AddressType;
 use perigee_types::{Oid, SqlType, Value};
 
 use super::relations::default_oid;
@@ -17,6 +18,10 @@ const PG_CLASS: u32 = 1259;
 const PG_ATTRDEF: u32 = 2604;
 /// Oid of `pg_constraint` as the class of an object.
 const PG_CONSTRAINT: u32 = 2606;
+/// Oid of `pg_type` as the class of an object.
+const PG_TYPE: u32 = 1247;
+/// Oid of `pg_proc` as the class of an object.
+const PG_PROC: u32 = 1255;
 /// Oid of `pg_extension` as the class of an object.
 const PG_EXTENSION: u32 = 3079;
 /// Oid of `pg_namespace` as the class of an object.
@@ -68,10 +73,11 @@ pub(super) fn indexes(scope: &Scope, rows: &mut Rows) {
 }
 
 /// The default btree operator class of a type.
-fn operator_class(ty: &SqlType) -> u32 {
+pub(super) fn operator_class(ty: &SqlType) -> u32 {
     let wanted = match ty {
         // Both use text's.
         SqlType::Varchar(_) => SqlType::Text.oid(),
+        SqlType::Address(AddressType::Cidr) => SqlType::Address(AddressType::Inet).oid(),
         _ => ty.oid(),
     };
     let Some(classes) = definition::find("pg_catalog", "pg_opclass") else { return 0 };
@@ -267,6 +273,14 @@ pub(super) fn dependencies(scope: &Scope, rows: &mut Rows) {
     for table in scope.tables() {
         for parent in &table.parents {
             push(PG_CLASS, table.oid.0, (PG_CLASS, parent.0, 0), if table.is_partition() { "a" } else { "n" });
+        }
+    }
+    for ty in scope.user_types() {
+        if let TypeKind::Multirange(of) = &ty.kind {
+            push(PG_TYPE, ty.oid.0, (PG_TYPE, of.oid.0, 0), "i");
+        }
+        if let Some(function) = ty.calls() {
+            push(PG_TYPE, ty.oid.0, (PG_PROC, function.0, 0), "n");
         }
     }
     let views = scope.views().map(|view| (view.oid, &view.depends_on));

@@ -175,13 +175,12 @@ impl TypeFacts {
             SqlType::Char(_) => "character".to_owned(),
             SqlType::Array(_) => "ARRAY".to_owned(),
             // As are those of extensions.
-            SqlType::Enum(_)
-            | SqlType::Composite(_)
-            | SqlType::Citext
+            SqlType::Citext
             | SqlType::Vector(_)
             | SqlType::Coded(CodedType::Hstore | CodedType::Ltree | CodedType::Lquery | CodedType::Ltxtquery) => {
                 "USER-DEFINED".to_owned()
             }
+            ty if ty.user_type().is_some() => "USER-DEFINED".to_owned(),
             other => other.without_second_digits().to_string(),
         };
         let null = Value::Null;

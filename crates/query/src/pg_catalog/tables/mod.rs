@@ -66,6 +66,7 @@ pub(super) fn rows(definition: &'static Definition, scope: &Scope) -> Rows {
         "pg_sequence" => relations::sequences(scope, &mut rows),
         "pg_type" => types::types(scope, &mut rows),
         "pg_enum" => types::enums(scope, &mut rows),
+        "pg_range" => types::ranges(scope, &mut rows),
         "pg_proc" => functions::procedures(scope, &mut rows),
         "pg_extension" => types::extensions(&mut rows),
         "pg_available_extensions" => types::available_extensions(&mut rows),

@@ -1,8 +1,10 @@
 //! `pg_type` and `pg_enum`: the types that users made. PostgreSQL's own are rows that never change.
 
 use perigee_types::catalog::{BOOTSTRAP_ROLE, Domain, EXTENSIONS, PG_CATALOG_SCHEMA, TypeKind, UserType};
+use perigee_types::range::UserRange;
 use perigee_types::{CompositeType, Oid, Value};
 
+use super::constraints::operator_class;
 use crate::pg_catalog::builder::{Rows, bool, oid, text, text_or_null};
 use crate::pg_catalog::functions::type_cell;
 use crate::pg_catalog::scope::Scope;
@@ -29,6 +31,11 @@ const RECORD_OUT: u32 = 2291;
 const RECORD_RECV: u32 = 2402;
 const RECORD_SEND: u32 = 2403;
 
+/// Oids of the functions of ranges: in, out, receive, send, analyze.
+const RANGE_FUNCTIONS: [u32; 5] = [3834, 3835, 3836, 3837, 3916];
+/// Oids of the functions of several ranges, as well.
+const MULTIRANGE_FUNCTIONS: [u32; 5] = [4231, 4232, 4233, 4234, 4242];
+
 /// `pg_type`
 pub(super) fn types(scope: &Scope, rows: &mut Rows) {
     for ty in scope.user_types() {
@@ -36,6 +43,8 @@ pub(super) fn types(scope: &Scope, rows: &mut Rows) {
             TypeKind::Enum(_) => enumerated(ty, rows),
             TypeKind::Domain(domain) => self::domain(ty, domain, rows),
             TypeKind::Composite(of) => composite(ty, of, rows),
+            TypeKind::Range(of) => of_ranges(ty, of, false, rows),
+            TypeKind::Multirange(of) => of_ranges(ty, of, true, rows),
         }
         array(scope, ty, rows);
     }
@@ -112,6 +121,50 @@ fn composite(ty: &UserType, of: &CompositeType, rows: &mut Rows) {
         ("typstorage", text("x")),
         ("typtypmod", Value::Int4(-1)),
     ]);
+}
+
+/// A type of ranges, or of several of them.
+fn of_ranges(ty: &UserType, of: &UserRange, several: bool, rows: &mut Rows) {
+    let [input, output, receive, send, analyze] = if several { MULTIRANGE_FUNCTIONS } else { RANGE_FUNCTIONS };
+    // Bounds of eight bytes stand where such values do.
+    let align = type_cell(Oid(of.subtype.oid()), "typalign");
+    let is_wide = align.as_ref().and_then(Value::as_str) == Some("d");
+    rows.push([
+        ("oid", oid(ty.oid.0)),
+        ("typname", text(ty.name.as_str())),
+        ("typnamespace", oid(ty.schema.0)),
+        ("typowner", oid(ty.owner.0)),
+        ("typlen", Value::Int2(-1)),
+        ("typbyval", bool(false)),
+        ("typtype", text(if several { "m" } else { "r" })),
+        ("typcategory", text("R")),
+        ("typisdefined", bool(true)),
+        ("typdelim", text(",")),
+        ("typarray", oid(ty.array.0)),
+        ("typinput", oid(input)),
+        ("typoutput", oid(output)),
+        ("typreceive", oid(receive)),
+        ("typsend", oid(send)),
+        ("typanalyze", oid(analyze)),
+        ("typalign", text(if is_wide { "d" } else { "i" })),
+        ("typstorage", text("x")),
+        ("typtypmod", Value::Int4(-1)),
+    ]);
+}
+
+/// `pg_range`: the types that users made. Those that are built in are rows that never change.
+pub(super) fn ranges(scope: &Scope, rows: &mut Rows) {
+    for ty in scope.user_types() {
+        let TypeKind::Range(of) = &ty.kind else { continue };
+        rows.push([
+            ("rngtypid", oid(of.oid.0)),
+            ("rngsubtype", oid(of.subtype.oid())),
+            ("rngmultitypid", oid(of.multirange.0)),
+            ("rngcollation", type_cell(Oid(of.subtype.oid()), "typcollation").unwrap_or(Value::Oid(0))),
+            ("rngsubopc", oid(operator_class(&of.subtype))),
+            ("rngsubdiff", oid(of.subtype_diff.map_or(0, |function| function.0))),
+        ]);
+    }
 }
 
 fn domain(ty: &UserType, domain: &Domain, rows: &mut Rows) {

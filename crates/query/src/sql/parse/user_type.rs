@@ -34,6 +34,9 @@ fn create(tokens: &mut Tokens) -> SqlResult<Ast> {
     if is_as && tokens.accept(&Token::LParen) {
         return composite(tokens, name);
     }
+    if is_as && tokens.accept_words(&["range"]) {
+        return range(tokens, name);
+    }
     if !is_as || !tokens.accept_words(&["enum"]) {
         return Ok(Ast::Unsupported("CREATE TYPE of this kind"));
     }
@@ -65,6 +68,23 @@ fn composite(tokens: &mut Tokens, name: ObjectName) -> SqlResult<Ast> {
     }
     tokens.expect_end()?;
     Ok(Ast::CreateCompositeType { name, attributes })
+}
+
+/// `CREATE TYPE t AS RANGE (option = value, …)`, behind RANGE.
+fn range(tokens: &mut Tokens, name: ObjectName) -> SqlResult<Ast> {
+    tokens.expect(&Token::LParen)?;
+    let mut options = Vec::new();
+    loop {
+        let option = tokens.ident()?;
+        tokens.expect(&Token::Eq)?;
+        let (value, closed) = tokens.type_of_list()?;
+        options.push((option, value));
+        if closed {
+            break;
+        }
+    }
+    tokens.expect_end()?;
+    Ok(Ast::CreateRangeType { name, options })
 }
 
 fn alter(tokens: &mut Tokens) -> SqlResult<Ast> {

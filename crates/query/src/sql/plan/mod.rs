@@ -210,6 +210,7 @@ fn dispatch(statement: &Statement, context: &PlanContext) -> SqlResult<Planned> 
         Ast::Session(command) => Ok(session(command)),
         Ast::Prepare { name, parameters, statement } => prepare::prepare(name, parameters, statement),
         Ast::CreateCompositeType { name, attributes } => user_type::create_composite(name, attributes, context),
+        Ast::CreateRangeType { name, options } => user_type::create_range(name, options, context),
         Ast::CreateType { name, labels } => user_type::create_enum(name, labels, context),
         Ast::AlterType { name, domain, action } => user_type::alter(name, *domain, action, context),
         Ast::CreateDomain(create) => user_type::create_domain(create, context),

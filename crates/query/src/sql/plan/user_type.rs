@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use perigee_plan::ddl::{AlterType, CheckConstraint, ColumnDefinition, DropKind, TypeDefinition};
 use perigee_plan::{Ddl, Plan};
-use perigee_types::catalog::{TEMPORARY_SCHEMA, TypeKind, UserType};
-use perigee_types::{SqlError, SqlResult, SqlState, SqlType};
+use perigee_types::catalog::{Function, Returns, TEMPORARY_SCHEMA, TypeKind, UserType, Volatility};
+use perigee_types::range::RangeType;
+use perigee_types::{CodedType, Oid, SqlError, SqlResult, SqlState, SqlType};
 use sqlparser::ast::{self, ColumnOption, DataType, Ident, ObjectName};
 
 use super::table::default_of;
@@ -56,6 +57,124 @@ pub(super) fn create_composite(
     }
     let definition = TypeDefinition::Composite(found);
     Ok(Planned::command(Plan::Ddl(Ddl::CreateType { schema, name: name.1, definition }), "CREATE TYPE"))
+}
+
+/// What may be said of a range type.
+const RANGE_OPTIONS: [&str; 6] =
+    ["subtype", "subtype_diff", "multirange_type_name", "subtype_opclass", "collation", "canonical"];
+
+/// CREATE TYPE … AS RANGE
+///
+/// # Errors
+/// `3F000`, `42501`; `42601` for an option that is not there, missing or given twice, `42704` for an unknown type or one without
+/// an order, `42883` for an unknown function, `0A000` for what is not supported.
+pub(super) fn create_range(
+    name: &ObjectName,
+    options: &[(Ident, DataType)],
+    context: &PlanContext,
+) -> SqlResult<Planned> {
+    let name = names::qualified(name, context)?;
+    let schema = names::creation_schema(&name, false, context)?;
+    let mut given: [Option<&DataType>; 6] = [None; 6];
+    for (option, value) in options {
+        let option = fold(option);
+        let Some(at) = RANGE_OPTIONS.iter().position(|known| *known == option) else {
+            return Err(SqlError::syntax(format!("type attribute \"{option}\" not recognized")));
+        };
+        if given[at].replace(value).is_some() {
+            return Err(SqlError::syntax("conflicting or redundant options"));
+        }
+    }
+    let [subtype, subtype_diff, multirange, class, collation, canonical] = given;
+    refuse(class.is_some(), "the operator class of a range type")?;
+    refuse(canonical.is_some(), "the canonical function of a range type")?;
+    if let Some(collation) = collation {
+        let bare = object_name(collation)?.0.pop().and_then(|part| part.as_ident().map(fold)).unwrap_or_default();
+        refuse(!matches!(bare.as_str(), "C" | "POSIX" | "default"), "a collation other than C of a range type")?;
+    }
+    let Some(subtype) = subtype else { return Err(SqlError::syntax("type attribute \"subtype\" is required")) };
+    let subtype = range_subtype(subtype)?;
+    let subtype_diff = subtype_diff.map(|function| distance(&object_name(function)?, &subtype, context)).transpose()?;
+    let multirange = match multirange {
+        Some(multirange) => {
+            let multirange = names::qualified(&object_name(multirange)?, context)?;
+            let is_elsewhere = names::creation_schema(&multirange, false, context)? != schema;
+            refuse(is_elsewhere, "a multirange type in another schema than its range type")?;
+            Some(multirange.1)
+        }
+        None => None,
+    };
+    let definition = TypeDefinition::Range { subtype, subtype_diff, multirange };
+    Ok(Planned::command(Plan::Ddl(Ddl::CreateType { schema, name: name.1, definition }), "CREATE TYPE"))
+}
+
+/// The name that was read as one of a type.
+fn object_name(read: &DataType) -> SqlResult<ObjectName> {
+    match read {
+        DataType::Custom(name, modifiers) if modifiers.is_empty() => Ok(name.clone()),
+        other => Err(SqlError::syntax(format!("syntax error at or near \"{other}\""))),
+    }
+}
+
+/// A type as that of a range's bounds, without a modifier.
+fn range_subtype(ty: &DataType) -> SqlResult<SqlType> {
+    refuse(domain_of(ty).is_some(), "a domain as the subtype of a range type")?;
+    let ty = match sql_type(ty)?.without_second_digits() {
+        SqlType::Numeric(_) => SqlType::Numeric(None),
+        SqlType::Varchar(_) => SqlType::Varchar(None),
+        other => other,
+    };
+    let is_shape = matches!(ty, SqlType::Coded(CodedType::Shape(_)));
+    if matches!(ty, SqlType::Unknown | SqlType::Void) {
+        let text = format!("range subtype cannot be {ty}");
+        return Err(SqlError::new(SqlState::DatatypeMismatch, text));
+    }
+    if is_shape || matches!(ty, SqlType::Json | SqlType::JsonPath | SqlType::Xid) {
+        let text = format!("data type {ty} has no default operator class for access method \"btree\"");
+        return Err(SqlError::new(SqlState::UndefinedObject, text));
+    }
+    if !RangeType::takes(&ty) {
+        return Err(SqlError::unsupported(format_args!("ranges of {ty}")));
+    }
+    Ok(ty)
+}
+
+/// The function that a range type names to measure how far two bounds are apart.
+fn distance(name: &ObjectName, subtype: &SqlType, context: &PlanContext) -> SqlResult<Oid> {
+    let (schema, name) = names::qualified(name, context)?;
+    let fits = |function: &&Arc<Function>| {
+        function.parameters.len() == 2 && function.parameters.iter().all(|parameter| parameter.ty == *subtype)
+    };
+    let within = |schema: &str| {
+        let schema = context.catalog.schema(context.tenant, schema)?.oid;
+        context.catalog.functions(schema, &name).find(fits)
+    };
+    let built_in = || crate::pg_catalog::built_in_function(&name, &[subtype.clone(), subtype.clone()]);
+    let found = match schema.as_deref() {
+        Some("pg_catalog") => return built_in().ok_or_else(|| undefined_distance(&name, subtype)),
+        Some(schema) => within(schema),
+        None => match built_in() {
+            Some(oid) => return Ok(oid),
+            None => context.search_path.iter().find_map(|schema| within(schema)),
+        },
+    };
+    let function = found.ok_or_else(|| undefined_distance(&name, subtype))?;
+    let refused = |why: &str| {
+        let text = format!("range subtype diff function {name}({subtype}, {subtype}) must {why}");
+        Err(SqlError::new(SqlState::InvalidObjectDefinition, text))
+    };
+    if function.returns != Returns::Value(SqlType::Float8) {
+        return refused("return type double precision");
+    }
+    if function.volatility != Volatility::Immutable {
+        return refused("be immutable");
+    }
+    Ok(function.oid)
+}
+
+fn undefined_distance(name: &str, subtype: &SqlType) -> SqlError {
+    let text = format!("function {name}({subtype}, {subtype}) does not exist");
+    SqlError::new(SqlState::UndefinedFunction, text)
 }
 
 /// ALTER TYPE

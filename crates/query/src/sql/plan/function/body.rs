@@ -268,7 +268,7 @@ pub(in crate::sql::plan) fn data_type(ty: &SqlType, catalog: &Catalog) -> SqlRes
             let of = data_type(of, catalog)?;
             return Ok(DataType::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(of), None)));
         }
-        SqlType::Enum(_) | SqlType::Composite(_) => {
+        ty if ty.user_type().is_some() => {
             let Some(Object::Type(ty)) = ty.user_type().and_then(|oid| catalog.object(oid)) else {
                 return Err(SqlError::internal("a type that a user made is not there"));
             };

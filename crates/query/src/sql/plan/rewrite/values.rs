@@ -61,6 +61,10 @@ pub(in crate::sql::plan) fn assigned(
         let to = match target.element() {
             // Rows and texts have no other type in common.
             SqlType::Composite(_) => Some(data_type(target, context.catalog)?),
+            // Nor have ranges and texts; those that are built in have names that mean the same everywhere.
+            ty @ (SqlType::Range(_) | SqlType::Multirange(_)) if ty.user_type().is_some() => {
+                Some(data_type(target, context.catalog)?)
+            }
             _ => name_of(&without_modifier(target)),
         };
         let Some(to) = to.filter(|_| !is_uniform(&kinds)) else { continue };
