@@ -359,11 +359,17 @@ async fn temporary_objects_end_with_their_session() {
 async fn parameters_of_domains_are_told_as_such() {
     let server = perigee_tests::server();
     let client = server.client().await.unwrap();
-    let made = "CREATE DOMAIN code AS text CHECK (length(VALUE) = 3); CREATE TABLE codes (c code, n int)";
+    let made = "CREATE DOMAIN code AS text CHECK (length(VALUE) = 3); CREATE TABLE codes (c code, n int);
+        CREATE VIEW seen AS SELECT n, c FROM codes";
     client.batch_execute(made).await.unwrap();
-    for sql in
-        ["SELECT $1::code, $2::int", "INSERT INTO codes VALUES ($1, $2)", "INSERT INTO codes (c, n) VALUES ($1, $2)"]
-    {
+    for sql in [
+        "SELECT $1::code, $2::int",
+        "INSERT INTO codes VALUES ($1, $2)",
+        "INSERT INTO codes (c, n) VALUES ($1, $2)",
+        "UPDATE codes SET c = $1, n = $2",
+        "UPDATE codes SET (c, n) = ($1, $2)",
+        "UPDATE seen SET c = $1 WHERE n = $2",
+    ] {
         let statement = client.prepare(sql).await.unwrap();
         let names: Vec<&str> = statement.params().iter().map(|ty| ty.name()).collect();
         assert_eq!(names, ["code", "int4"], "{sql}");

@@ -16,7 +16,7 @@ use super::parameters::Parameters;
 use super::point::{self, Target};
 use super::query::{self, relational};
 use super::scalar::{Scope, Stop, assignable, type_mismatch};
-use super::update::{cast_assigned, default_expression, default_value, is_default, query_of};
+use super::update::{assignments, cast_assigned, default_expression, default_value, is_default, of_domains, query_of};
 use super::view_target::Verb;
 use super::{Planned, names, refuse, returning, rewrite};
 use crate::exec::sql_error;
@@ -124,17 +124,24 @@ fn resolve<'a>(insert: &'a Insert, context: &PlanContext) -> SqlResult<Resolved<
     Ok(Resolved { insert, target, columns, conflict, overriding })
 }
 
-/// The values in VALUES that are given to columns of domains, each with its column's domain; none where INSERT is refused.
-pub(super) fn values_of_domains<'a>(insert: &'a Insert, context: &PlanContext) -> Vec<(&'a ast::Expr, Oid)> {
+/// The values in VALUES, and those that DO UPDATE assigns, that columns of domains get, each with its column's domain; none where
+/// INSERT is refused.
+pub(super) fn values_of_domains(insert: &Insert, context: &PlanContext) -> Vec<(ast::Expr, Oid)> {
     let Ok(Resolved { target, columns, .. }) = resolve(insert, context) else { return Vec::new() };
     let rows = insert.source.as_deref().and_then(plain_values).map_or(&[][..], |values| values.rows.as_slice());
     let mut found = Vec::new();
     for row in rows {
         for (place, value) in columns.iter().zip(&row.content) {
             if let Some(domain) = target.table.columns.get(*place).and_then(|column| column.domain) {
-                found.push((value, domain));
+                found.push((value.clone(), domain));
             }
         }
+    }
+    if let Some(ast::OnInsert::OnConflict(on)) = &insert.on
+        && let ast::OnConflictAction::DoUpdate(update) = &on.action
+        && let Ok(assigned) = assignments(&target.table, &update.assignments)
+    {
+        found.extend(of_domains(&target.table, assigned));
     }
     found
 }

@@ -12,8 +12,8 @@ use super::types::domain_of;
 use crate::sql::context::PlanContext;
 use crate::sql::statement::{Ast, Statement};
 
-/// Places of such parameters, from 0, each with its domain: those that are cast to one, and those that INSERT gives a column of one.
-/// What the client has declared by itself is none.
+/// Places of such parameters, from 0, each with its domain: those that are cast to one, and those that INSERT or UPDATE
+/// gives a column of one. What the client has declared by itself is none.
 pub(super) fn of_statement(statement: &Statement, context: &PlanContext) -> Vec<(usize, Oid)> {
     let Ast::Sql(ast) = &statement.ast else { return Vec::new() };
     if !context.catalog.user_types().any(|ty| matches!(ty.kind, TypeKind::Domain(_))) {
@@ -36,10 +36,13 @@ pub(super) fn of_statement(statement: &Statement, context: &PlanContext) -> Vec<
         }
         ControlFlow::Continue(())
     });
-    if let ast::Statement::Insert(insert) = &**ast {
-        for (value, domain) in super::insert::values_of_domains(insert, context) {
-            add(value, domain);
-        }
+    let given = match &**ast {
+        ast::Statement::Insert(insert) => super::insert::values_of_domains(insert, context),
+        ast::Statement::Update(update) => super::update::values_of_domains(update, context),
+        _ => Vec::new(),
+    };
+    for (value, domain) in &given {
+        add(value, *domain);
     }
     found.sort_unstable();
     found

@@ -82,6 +82,19 @@ fn resolve<'a>(update: &'a Update, context: &PlanContext) -> SqlResult<(Target, 
     Ok((target, assignments))
 }
 
+/// What is assigned to columns of domains, each with its column's domain; none where UPDATE is refused.
+pub(super) fn values_of_domains(update: &Update, context: &PlanContext) -> Vec<(ast::Expr, Oid)> {
+    let Ok(update) = over_table(update, context) else { return Vec::new() };
+    let Ok((target, assigned)) = resolve(&update, context) else { return Vec::new() };
+    of_domains(&target.table, assigned)
+}
+
+/// Of assigned values those that columns of domains get, each with its column's domain.
+pub(super) fn of_domains(table: &Table, assigned: Vec<Assigned>) -> Vec<(ast::Expr, Oid)> {
+    let of_domain = |(place, value): Assigned| Some((value.into_owned(), table.columns.get(place)?.domain?));
+    assigned.into_iter().filter_map(of_domain).collect()
+}
+
 /// The one table that UPDATE or DELETE names.
 pub(super) fn table_of<'a>(
     table: &'a TableWithJoins,
