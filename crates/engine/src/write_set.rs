@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use perigee_storage::entry::OldRow;
 use perigee_storage::store::{Overlay, TableOverlay};
 use perigee_types::catalog::{Catalog, CatalogChange, Deferral, Index, Table};
-use perigee_types::{IndexId, LogIndex, Oid, Row, Value, Vid, key};
+use perigee_types::{IndexId, LogIndex, Oid, Row, SqlType, Value, Vid, key};
 use rustc_hash::FxHashMap;
 
 /// The unique indexes of a table: their oids and the places of their columns in the table's columns.
@@ -23,6 +23,8 @@ pub struct UniqueKey {
     pub index: Arc<Index>,
     /// Places of its columns in `table.columns`.
     pub positions: Vec<usize>,
+    /// Their types.
+    types: Vec<SqlType>,
 }
 
 impl UniqueKeys {
@@ -33,8 +35,9 @@ impl UniqueKeys {
             .indexes_of(table)
             .filter(|index| index.unique)
             .filter_map(|index| {
-                let positions = index.columns.iter().map(|n| table.number_position(*n)).collect::<Option<_>>()?;
-                Some(UniqueKey { index: index.clone(), positions })
+                let positions = index.columns.iter().map(|n| table.number_position(*n)).collect::<Option<Vec<_>>>()?;
+                let types = positions.iter().map(|place| Some(table.columns.get(*place)?.ty.clone()));
+                Some(UniqueKey { index: index.clone(), types: types.collect::<Option<_>>()?, positions })
             })
             .collect();
         keys.sort_by_key(|k| (Some(k.index.oid) != table.primary_key, k.index.oid));
@@ -59,12 +62,12 @@ impl UniqueKey {
     #[must_use]
     pub fn of_row(&self, row: &[Value]) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(16);
-        for position in &self.positions {
+        for (position, ty) in self.positions.iter().zip(&self.types) {
             let value = row.get(*position)?;
             if value.is_null() {
                 return None;
             }
-            key::encode_value(value, &mut out);
+            key::encode_as(value, ty, &mut out);
         }
         Some(out)
     }

@@ -8,11 +8,13 @@
 //! | oid, enumerated types | as integers |
 //! | floats | 8, big endian, IEEE order made total; NaN last, both zeros alike |
 //! | numeric | the key of [`crate::numeric`]'s form |
-//! | text, bytea | bytes with `00` as `00 ff`, then `00 00` |
+//! | text, bytea | bytes with `00` as `00 ff`, then `00 00`; of citext those of its lower case |
 //! | boolean | 1 |
 //! | uuid | 16 |
 //! | interval | 16, its length as PostgreSQL compares it |
 //! | arrays | elements, then `00` |
+
+use std::borrow::Cow;
 
 use crate::error::{SqlError, SqlResult, SqlState};
 use crate::numeric;
@@ -79,6 +81,23 @@ pub fn encode_value(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(0);
         }
+    }
+}
+
+/// Appends the key of a value of a column of type `ty`: equal values have one key, whatever forms they are kept in.
+pub fn encode_as(value: &Value, ty: &SqlType, out: &mut Vec<u8>) {
+    encode_value(&comparable(value, ty), out);
+}
+
+/// What a value of a type compares by: that of citext by its lower case.
+#[must_use]
+pub fn comparable<'v>(value: &'v Value, ty: &SqlType) -> Cow<'v, Value> {
+    match (value, ty) {
+        (Value::Text(text), SqlType::Citext) => Cow::Owned(Value::Text(text.to_lowercase())),
+        (Value::Array(items), SqlType::Array(of)) if *of.element() == SqlType::Citext => {
+            Cow::Owned(Value::Array(items.iter().map(|item| comparable(item, of).into_owned()).collect()))
+        }
+        _ => Cow::Borrowed(value),
     }
 }
 

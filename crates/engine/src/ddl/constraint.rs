@@ -140,9 +140,11 @@ pub(super) fn new_foreign_key(
 fn refuse_incomparable(table: &Table, key: &ForeignKey, parent: &Table) -> SqlResult<()> {
     for (from, to) in key.columns.iter().zip(&key.referenced) {
         let column = |table: &'_ Table, number: u16| table.columns.iter().find(|c| c.number == number).cloned();
-        if let (Some(from), Some(to)) = (column(table, *from), column(parent, *to))
-            && !comparable(&from.ty, &to.ty)
-        {
+        let (Some(from), Some(to)) = (column(table, *from), column(parent, *to)) else { continue };
+        if [&from, &to].iter().any(|column| column.ty == SqlType::Citext) {
+            return Err(SqlError::unsupported(format_args!("a foreign key of citext, \"{}\",", key.name)));
+        }
+        if !comparable(&from.ty, &to.ty) {
             return Err(SqlError::new(
                 SqlState::DatatypeMismatch,
                 format!("foreign key constraint \"{}\" cannot be implemented", key.name),

@@ -1,5 +1,7 @@
 //! Index keys of rows that stand in Arrow columns.
 
+use std::borrow::Cow;
+
 use arrow::array::LargeBinaryArray;
 use arrow::array::types::{Date32Type, Decimal128Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Int16Array, Int32Array, Int64Array};
@@ -13,7 +15,7 @@ use super::value_at;
 pub struct KeyColumn<'a>(Form<'a>);
 
 enum Form<'a> {
-    Constant(&'a Value),
+    Constant(Cow<'a, Value>),
     Int16(&'a Int16Array),
     Int32(&'a Int32Array),
     Int64(&'a Int64Array),
@@ -39,15 +41,15 @@ impl<'a> KeyColumn<'a> {
             }
             DataType::Decimal128(_, scale) => Form::Numeric(array.as_primitive::<Decimal128Type>(), *scale),
             DataType::LargeBinary => Form::Wide(array.as_binary::<i64>()),
-            DataType::Utf8View => Form::Text(array.as_string_view()),
+            DataType::Utf8View if *ty != SqlType::Citext => Form::Text(array.as_string_view()),
             _ => Form::Other(array, ty),
         })
     }
 
-    /// The same value for all rows.
+    /// The same value of type `ty` for all rows.
     #[must_use]
-    pub fn constant(value: &'a Value) -> Self {
-        Self(Form::Constant(value))
+    pub fn constant(value: &'a Value, ty: &SqlType) -> Self {
+        Self(Form::Constant(key::comparable(value, ty)))
     }
 
     /// Appends the key of a row; `false` where it is NULL.
@@ -81,7 +83,7 @@ impl<'a> KeyColumn<'a> {
             Form::Numeric(array, scale) => key::encode_numeric(array.value(row), *scale, out),
             Form::Wide(array) => key::encode_numeric_form(array.value(row), out),
             Form::Text(array) => key::encode_bytes(array.value(row).as_bytes(), out),
-            Form::Other(array, ty) => key::encode_value(&value_at(array, row, ty), out),
+            Form::Other(array, ty) => key::encode_as(&value_at(array, row, ty), ty, out),
         }
         true
     }

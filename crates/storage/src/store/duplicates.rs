@@ -8,7 +8,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
 use perigee_types::catalog::Table;
-use perigee_types::{Oid, Row, TransactionId, Vid, key};
+use perigee_types::{Oid, Row, SqlType, TransactionId, Value, Vid, key};
 use rustc_hash::FxHasher;
 
 use super::{Snapshot, Store, StoreError};
@@ -50,7 +50,7 @@ impl Store {
         let mut bytes = Vec::new();
         for (vid, row) in (Vid::LOCAL_FIRST.0..).zip(&own.inserted) {
             bytes.clear();
-            key::encode(row, &mut bytes);
+            encode(row, &types, &mut bytes);
             if row.iter().all(|value| !value.is_null()) {
                 hashes.push((hash(&bytes), vid));
             }
@@ -64,7 +64,7 @@ impl Store {
                 for (array, ty) in batch.columns().iter().zip(&types) {
                     let value = value_at(array, row, ty);
                     has_null |= value.is_null();
-                    key::encode_value(&value, &mut bytes);
+                    key::encode_as(&value, ty, &mut bytes);
                 }
                 if !has_null && !own.ended.contains(&Vid(*vid)) {
                     hashes.push((hash(&bytes), *vid));
@@ -73,7 +73,7 @@ impl Store {
         }
         hashes.sort_unstable();
         for alike in hashes.chunk_by(|a, b| a.0 == b.0).filter(|alike| alike.len() > 1) {
-            if let Some(row) = collision(&table, columns, alike, own)? {
+            if let Some(row) = collision(&table, (columns, types.as_slice()), alike, own)? {
                 return Ok(Some(row));
             }
         }
@@ -90,7 +90,7 @@ fn hash(bytes: &[u8]) -> u64 {
 
 fn collision(
     table: &TableStore,
-    columns: &[u16],
+    (columns, types): (&[u16], &[SqlType]),
     alike: &[(u64, u64)],
     own: &OwnRows,
 ) -> Result<Option<Row>, StoreError> {
@@ -102,11 +102,15 @@ fn collision(
         };
         let Some(row) = row else { continue };
         let mut bytes = Vec::new();
-        key::encode(&row, &mut bytes);
+        encode(&row, types, &mut bytes);
         seen.push((bytes, row));
     }
     seen.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(seen.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| pair[0].1.clone()))
+}
+
+fn encode(row: &[Value], types: &[SqlType], bytes: &mut Vec<u8>) {
+    row.iter().zip(types).for_each(|(value, ty)| key::encode_as(value, ty, bytes));
 }
 
 pub(super) fn vid_values(batch: &RecordBatch) -> Vec<u64> {

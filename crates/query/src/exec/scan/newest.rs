@@ -152,6 +152,10 @@ fn index_of<'a>(
         }
         let places: Option<Vec<usize>> = index.columns.iter().map(|number| table.number_position(*number)).collect();
         let places = places?;
+        let is_folded = |place: &usize| table.columns.get(*place).is_none_or(|c| *c.ty.element() == SqlType::Citext);
+        if places.iter().any(is_folded) {
+            return None;
+        }
         let leading = places.get(..wanted.len())?;
         let fits = wanted.iter().all(|place| leading.contains(place)) && leading.iter().all(|p| wanted.contains(p));
         (fits && places.get(wanted.len()) == Some(&time)).then(|| (index.as_ref(), leading.to_vec()))

@@ -296,6 +296,7 @@ pub(super) fn partition_by(clause_of: &ast::Expr, table: &Arc<Table>, context: &
                     .detail(format!("Column \"{name}\" is a generated column.")));
             }
             super::table::check_key_type(&column.ty, &name)?;
+            super::refuse(matches!(column.ty, SqlType::Citext), "a citext column as a partition key")?;
             found.push((Some(name), None, column.ty.clone()));
             continue;
         }

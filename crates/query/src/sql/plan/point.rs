@@ -243,7 +243,11 @@ fn covered_index(table: &Table, equal: &[(usize, Bound, usize)], context: &PlanC
             && index.state == IndexState::Valid
             && !index.columns.is_empty()
             && index.columns.iter().all(|number| {
-                table.number_position(*number).is_some_and(|place| equal.iter().any(|(p, ..)| *p == place))
+                table.number_position(*number).is_some_and(|place| {
+                    // A key of citext is not the value that is looked up.
+                    table.columns.get(place).is_some_and(|column| *column.ty.element() != SqlType::Citext)
+                        && equal.iter().any(|(p, ..)| *p == place)
+                })
             })
     };
     let primary = table.primary_key.and_then(|oid| context.catalog.index(oid)).filter(covered);

@@ -559,10 +559,6 @@ pub(super) fn check_key_type(ty: &SqlType, column: &str) -> SqlResult<()> {
             format!("data type {ty} has no default operator class for access method \"btree\""),
         ));
     }
-    if matches!(ty, SqlType::Citext) {
-        return Err(SqlError::unsupported(format_args!("a key of the citext column \"{column}\""))
-            .hint("A unique index on lower(column::text) tells its values apart."));
-    }
     if matches!(ty, SqlType::Composite(_)) {
         return Err(SqlError::unsupported(format_args!("an index on the column \"{column}\" of a composite type")));
     }

@@ -19,12 +19,13 @@ pub(crate) fn row_entry(
     let mut bytes = Vec::with_capacity(24);
     let mut has_null = false;
     for number in index.columns.iter() {
+        let known = schema.column(*number).ok_or_else(|| unknown(index, *number))?;
         let value = match columns.iter().position(|c| c == number) {
             Some(at) => &row[at],
-            None => missing(index, schema, *number)?,
+            None => &known.missing,
         };
         has_null |= value.is_null();
-        key::encode_value(value, &mut bytes);
+        key::encode_as(value, &known.ty, &mut bytes);
     }
     index.finish_entry(&mut bytes, has_null, vid);
     Ok(KeyBytes::from_slice(&bytes))
@@ -40,12 +41,10 @@ pub(crate) fn array_entries(
     let arrays = index.columns.iter().map(|number| column(*number)).collect::<Result<Vec<_>, StoreError>>()?;
     let mut columns = Vec::with_capacity(arrays.len());
     for (number, array) in index.columns.iter().zip(&arrays) {
+        let known = schema.column(*number).ok_or_else(|| unknown(index, *number))?;
         columns.push(match array {
-            Some(array) => {
-                let known = schema.column(*number).ok_or_else(|| unknown(index, *number))?;
-                KeyColumn::new(array, &known.ty)
-            }
-            None => KeyColumn::constant(missing(index, schema, *number)?),
+            Some(array) => KeyColumn::new(array, &known.ty),
+            None => KeyColumn::constant(&known.missing, &known.ty),
         });
     }
     let mut bytes = Vec::with_capacity(64);
@@ -57,10 +56,6 @@ pub(crate) fn array_entries(
         entries.push((KeyBytes::from_slice(&bytes), vid));
     }
     Ok(entries)
-}
-
-fn missing<'a>(index: &TableIndex, schema: &'a TableSchema, number: u16) -> Result<&'a Value, StoreError> {
-    schema.column(number).map(|known| &known.missing).ok_or_else(|| unknown(index, number))
 }
 
 fn unknown(index: &TableIndex, column: u16) -> StoreError {
