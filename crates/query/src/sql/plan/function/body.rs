@@ -17,6 +17,7 @@ use sqlparser::ast::{
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
+use super::super::types::sql_type;
 use super::super::{columns, names};
 use super::volatile::is_volatile;
 use crate::sql::context::PlanContext;
@@ -43,10 +44,16 @@ pub(in crate::sql::plan) fn find(name: &ObjectName, arguments: usize, context: &
     };
     let found = match &schema {
         Some(schema) => within(schema),
-        None if crate::pg_catalog::kind_of_function(&name).is_some() => None,
+        // A function of a type's name is a cast: users' come first, as those of other types do in PostgreSQL.
+        None if crate::pg_catalog::kind_of_function(&name).is_some() && !is_type(&name) => None,
         None => context.search_path.iter().find_map(|schema| within(schema)),
     };
     found.cloned()
+}
+
+fn is_type(name: &str) -> bool {
+    let name = ObjectName::from(vec![Ident::with_quote('"', name)]);
+    sql_type(&DataType::Custom(name, Vec::new())).is_ok()
 }
 
 /// Refuses users' functions without a schema in an expression that the catalog keeps as text: with another search path it
