@@ -166,7 +166,9 @@ impl RangeType {
             | SqlType::Uuid
             | SqlType::Oid
             | SqlType::Address(_) => true,
-            SqlType::Coded(of) => matches!(of, CodedType::Bit(_) | CodedType::VarBit(_) | CodedType::Lsn),
+            SqlType::Coded(of) => {
+                matches!(of, CodedType::Bit(_) | CodedType::VarBit(_) | CodedType::Lsn | CodedType::Money)
+            }
             _ => false,
         }
     }

@@ -1,6 +1,6 @@
 //! Casts between types, as PostgreSQL's assignment and explicit casts do them.
 
-use perigee_types::coded::{Bits, CodedType, hstore};
+use perigee_types::coded::{Bits, CodedType, hstore, money};
 use perigee_types::network::{AddressType, Network};
 use perigee_types::numeric::Numeric;
 use perigee_types::sql_type::short_numeric;
@@ -92,6 +92,10 @@ pub fn cast(value: Value, from: &SqlType, to: &SqlType, explicit: bool, settings
             _ => Err(no_cast(from, to)),
         },
         SqlType::Int2 | SqlType::Int4 | SqlType::Int8 => to_integer(&value, from, to),
+        SqlType::Numeric(modifier) if *from == SqlType::Coded(CodedType::Money) => match &value {
+            Value::Bytea(kept) => fit_numeric(Numeric::small(i128::from(money::decode(kept)), 2), *modifier),
+            _ => Err(no_cast(from, to)),
+        },
         SqlType::Numeric(modifier) => to_numeric(&value, *modifier).unwrap_or_else(|| Err(no_cast(from, to))),
         SqlType::Float4 => match value.as_f64() {
             Some(wide) => {
@@ -225,6 +229,12 @@ fn to_coded(value: &Value, from: &SqlType, to: CodedType, explicit: bool) -> Sql
             to.fit(kept.clone(), explicit).map(Value::Bytea)
         }
         (Value::Bytea(_), SqlType::Coded(of)) if *of == to => Ok(value.clone()),
+        (_, SqlType::Int4 | SqlType::Int8 | SqlType::Numeric(_)) if to == CodedType::Money => {
+            let out_of_range = || SqlError::new(SqlState::NumericValueOutOfRange, "bigint out of range");
+            let number = Numeric::of(value).filter(Numeric::is_finite).ok_or_else(out_of_range)?;
+            let hundredths = number.round(2).exactly_at(2).and_then(|number| i64::try_from(number).ok());
+            hundredths.map(|hundredths| Value::Bytea(money::encode(hundredths))).ok_or_else(out_of_range)
+        }
         (_, SqlType::Int4 | SqlType::Int8) if explicit => match (value.as_i64(), to) {
             (Some(number), CodedType::Bit(length)) => {
                 Ok(Value::Bytea(Bits::of_integer(number, length.unwrap_or(1) as usize).encode()))

@@ -234,7 +234,7 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
         "unknown" => SqlType::Unknown,
         "void" => SqlType::Void,
         "citext" => SqlType::Citext,
-        "money" | "xml" | "tsvector" | "tsquery" | "cid" | "record" => {
+        "xml" | "tsvector" | "tsquery" | "cid" | "record" => {
             return Err(SqlError::unsupported(format_args!("type {bare}")));
         }
         other => match (type_names::find(&[other.to_owned()]), other.strip_prefix('_')) {

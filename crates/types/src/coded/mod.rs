@@ -1,5 +1,5 @@
-//! Types whose values are kept as bytes in a code of their own: bit strings, points and their like, `pg_lsn`, `tid`, and the types
-//! of the extensions hstore and ltree.
+//! Types whose values are kept as bytes in a code of their own: bit strings, points and their like, `pg_lsn`, `tid`, `money`, and the
+//! types of the extensions hstore and ltree.
 //!
 //! Where a type has an order the bytes have it too, and equal values are equal bytes.
 
@@ -7,6 +7,7 @@ mod bits;
 mod geometry;
 pub mod hstore;
 pub mod ltree;
+pub mod money;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,8 @@ pub enum CodedType {
     Ltxtquery,
     /// tid: the place of a row version, its block in 4 bytes and its number there in 2
     Tid,
+    /// money: hundredths, 8 bytes
+    Money,
 }
 
 /// The version of the binary formats of ltree's types.
@@ -45,7 +48,7 @@ const LTREE_VERSION: u8 = 1;
 
 impl CodedType {
     /// All of them, without modifiers.
-    pub const ALL: [CodedType; 15] = [
+    pub const ALL: [CodedType; 16] = [
         CodedType::Bit(None),
         CodedType::VarBit(None),
         CodedType::Lsn,
@@ -61,6 +64,7 @@ impl CodedType {
         CodedType::Lquery,
         CodedType::Ltxtquery,
         CodedType::Tid,
+        CodedType::Money,
     ];
 
     /// `typname`
@@ -76,6 +80,7 @@ impl CodedType {
             CodedType::Lquery => "lquery",
             CodedType::Ltxtquery => "ltxtquery",
             CodedType::Tid => "tid",
+            CodedType::Money => "money",
         }
     }
 
@@ -110,6 +115,7 @@ impl CodedType {
             CodedType::Lquery => (16_174, 16_175),
             CodedType::Ltxtquery => (16_176, 16_177),
             CodedType::Tid => (27, 1010),
+            CodedType::Money => (790, 791),
         }
     }
 
@@ -117,7 +123,7 @@ impl CodedType {
     #[must_use]
     pub fn type_length(self) -> i16 {
         match self {
-            CodedType::Lsn => 8,
+            CodedType::Lsn | CodedType::Money => 8,
             CodedType::Tid => 6,
             CodedType::Shape(of) => of.type_length(),
             _ => -1,
@@ -170,6 +176,7 @@ impl CodedType {
             CodedType::Lquery => ltree::LevelQuery::parse(text).map(|_| text.trim_ascii().as_bytes().to_vec()),
             CodedType::Ltxtquery => ltree::WordQuery::parse(text).map(|query| query.to_string().into_bytes()),
             CodedType::Tid => parse_tid(text).map(|(block, number)| tid_at(block, number)),
+            CodedType::Money => money::parse(text).map(money::encode),
         }
     }
 
@@ -216,6 +223,7 @@ impl CodedType {
                 let number = number.try_into().map_or(0, u16::from_be_bytes);
                 format!("({},{number})", u32::from_be_bytes(*block))
             }
+            CodedType::Money => money::format(kept),
         }
     }
 
@@ -225,6 +233,7 @@ impl CodedType {
         match self {
             CodedType::Bit(_) | CodedType::VarBit(_) => Bits::decode(kept).to_wire(),
             CodedType::Lsn | CodedType::Tid | CodedType::Shape(_) | CodedType::Hstore => kept.to_vec(),
+            CodedType::Money => money::decode(kept).to_be_bytes().to_vec(),
             CodedType::Ltree => [&[LTREE_VERSION], ltree::format(kept).as_bytes()].concat(),
             CodedType::Lquery | CodedType::Ltxtquery => [&[LTREE_VERSION], kept].concat(),
         }
@@ -242,6 +251,9 @@ impl CodedType {
             }
             CodedType::Lsn if wire.len() == 8 => Ok(wire.to_vec()),
             CodedType::Tid if wire.len() == 6 => Ok(wire.to_vec()),
+            CodedType::Money => {
+                wire.try_into().map(|wire| money::encode(i64::from_be_bytes(wire))).map_err(|_| bad_binary(self))
+            }
             CodedType::Lsn | CodedType::Tid => Err(bad_binary(self)),
             CodedType::Shape(of) => of.read_wire(wire).ok_or_else(|| bad_binary(self)),
             CodedType::Hstore => hstore::from_wire(wire),
@@ -345,6 +357,7 @@ mod tests {
         assert_eq!(there_and_back(CodedType::VarBit(None), "0110"), "0110");
         assert_eq!(there_and_back(CodedType::Hstore, "b=>NULL, a=>\"x y\""), "\"a\"=>\"x y\", \"b\"=>NULL");
         assert_eq!(there_and_back(CodedType::Ltree, "a.b_1.c"), "a.b_1.c");
+        assert_eq!(there_and_back(CodedType::Money, "-1234.5"), "-$1,234.50");
         assert_eq!(there_and_back(CodedType::Lquery, "b.*{1,2}.d|e"), "b.*{1,2}.d|e");
         assert_eq!(there_and_back(CodedType::Ltxtquery, "b@*&!c"), "b@* & !c");
         for damaged in [&[][..], &[2, b'a'], &[0xff, 0xff, 0xff, 0xff]] {

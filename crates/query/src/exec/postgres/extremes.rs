@@ -45,7 +45,7 @@ pub(super) fn of_type(name: &str, ty: &SqlType) -> SqlResult<Option<Arc<Aggregat
                 "No function matches the given name and argument types. You might need to add explicit type casts.",
             ))
         }
-        SqlType::Array(_) | SqlType::Char(_) | SqlType::Coded(CodedType::Lsn | CodedType::Tid) => {
+        SqlType::Array(_) | SqlType::Char(_) | SqlType::Coded(CodedType::Lsn | CodedType::Tid | CodedType::Money) => {
             let signature = Signature::any(1, Volatility::Immutable);
             Ok(Some(Arc::new(AggregateUDF::new_from_impl(OfType { inner, signature }))))
         }

@@ -415,6 +415,7 @@ fn plan_containers(raw: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr
             | B::Plus
             | B::Minus
             | B::Multiply
+            | B::Divide
             | B::LtDashGt
             | B::Spaceship
             | B::Custom(_)

@@ -5,6 +5,7 @@
 mod bits;
 mod hstores;
 mod ltrees;
+mod moneys;
 mod shapes;
 mod tids;
 
@@ -23,6 +24,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     all.extend(ltrees::functions());
     all.extend(shapes::functions());
     all.push(tids::function());
+    all.push(moneys::function());
     all.extend(operations().iter().map(Operation::udf));
     all
 }
@@ -64,6 +66,7 @@ impl Operation {
             (SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name, SqlType::Text) => true,
             (SqlType::Array(side), SqlType::Array(wanted)) if **wanted == SqlType::Text => side.is_string(),
             (side, wanted) if wanted.is_integer() => side.is_integer(),
+            (side, SqlType::Float8) => side.is_number() && !side.is_integer(),
             (side, wanted) => side == wanted,
         };
         is(left, &self.left) && is(right, &self.right)
@@ -71,10 +74,9 @@ impl Operation {
 }
 
 fn operations() -> Vec<Operation> {
-    [hstores::operations(), ltrees::operations(), bits::operations(), shapes::operations()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let all =
+        [hstores::operations(), ltrees::operations(), bits::operations(), shapes::operations(), moneys::operations()];
+    all.into_iter().flatten().collect()
 }
 
 fn symbol(op: &BinaryOperator) -> Option<&str> {
@@ -86,7 +88,10 @@ fn symbol(op: &BinaryOperator) -> Option<&str> {
         BinaryOperator::AtArrow => "@>",
         BinaryOperator::ArrowAt => "<@",
         BinaryOperator::StringConcat => "||",
+        BinaryOperator::Plus => "+",
         BinaryOperator::Minus => "-",
+        BinaryOperator::Multiply => "*",
+        BinaryOperator::Divide => "/",
         BinaryOperator::PGRegexMatch => "~",
         BinaryOperator::BitwiseAnd => "&",
         BinaryOperator::BitwiseOr => "|",

@@ -203,6 +203,8 @@ pub(in crate::sql::plan) fn assignable(from: &SqlType, to: &SqlType) -> bool {
             let is_bits = |ty: &CodedType| matches!(ty, CodedType::Bit(_) | CodedType::VarBit(_));
             from.without_modifier() == to.without_modifier() || is_bits(from) && is_bits(to)
         }
+        (SqlType::Int4 | SqlType::Int8 | SqlType::Numeric(_), SqlType::Coded(CodedType::Money))
+        | (SqlType::Coded(CodedType::Money), SqlType::Numeric(_)) => true,
         (SqlType::Record(from), SqlType::Composite(to)) => from.len() == to.attributes.len(),
         (SqlType::Vector(_), SqlType::Vector(_))
         | (SqlType::Address(AddressType::Mac), SqlType::Address(AddressType::Mac8)) => true,
