@@ -8,6 +8,9 @@ use perigee_types::{SqlType, Value};
 
 use super::function::{Function, overload};
 
+/// The function that values compare by.
+pub(in crate::exec) const KEY: &str = "__citext_key";
+
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let cast = overload(&[SqlType::Text], SqlType::Citext, |args, _| Ok(args[0].clone()));
     vec![Function::new("citext", vec![cast]).udf(), key_function()]
@@ -19,7 +22,7 @@ pub(super) fn key(value: Expr) -> Expr {
 }
 
 fn key_function() -> Arc<ScalarUDF> {
-    static KEY: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
+    static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
         let key = overload(&[SqlType::Text], SqlType::Text, |args, _| Ok(lower(&args[0])));
         let texts = SqlType::Array(Box::new(SqlType::Text));
         let keys = overload(std::slice::from_ref(&texts), texts.clone(), |args, _| {
@@ -28,9 +31,9 @@ fn key_function() -> Arc<ScalarUDF> {
                 _ => Value::Null,
             })
         });
-        Function::new("__citext_key", vec![key, keys]).udf()
+        Function::new(KEY, vec![key, keys]).udf()
     });
-    Arc::clone(&KEY)
+    Arc::clone(&FUNCTION)
 }
 
 fn lower(value: &Value) -> Value {

@@ -80,6 +80,7 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(crate) use catalog::{each_named, is_oid, object_named, plain_object, plain_object_named};
+pub(super) use citext::KEY as CITEXT_KEY;
 pub(crate) use coded::ROW_TID;
 pub(crate) use common_type::{common_of, without_modifier};
 pub(crate) use datetime::BUCKETS;

@@ -8,7 +8,7 @@ use std::ops::{Bound, RangeBounds as _};
 use std::sync::Arc;
 
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::expressions::{BinaryExpr, Column, InListExpr, Literal};
+use datafusion::physical_expr::expressions::{BinaryExpr, InListExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use datafusion::physical_expr_common::physical_expr::snapshot_physical_expr;
 use perigee_storage::arrow_value::value_at;
@@ -17,7 +17,7 @@ use perigee_types::catalog::{Index, Table};
 use perigee_types::{IndexId, LogIndex, SqlType, Value, Vid, key};
 
 use super::exec::ScanExec;
-use super::newest::comparison;
+use super::newest::{column_of, comparison};
 use crate::exec::view::ReadView;
 
 /// A table of fewer rows is read whole.
@@ -231,7 +231,7 @@ fn known(scan: &ScanExec, filters: &[Arc<dyn PhysicalExpr>]) -> HashMap<usize, K
 /// `c = 1`, `c IN (1, 2)`, `c = 1 OR c = 2`: a column and its values.
 fn one_of(scan: &ScanExec, filter: &Arc<dyn PhysicalExpr>) -> Option<(usize, Vec<Value>)> {
     if let Some(list) = filter.downcast_ref::<InListExpr>() {
-        let place = *scan.columns.get(list.expr().downcast_ref::<Column>()?.index())?;
+        let place = column_of(scan, list.expr())?;
         let ty = &scan.source.table.columns.get(place)?.ty;
         if list.negated() || list.list().len() > RANGES_MAX {
             return None;
@@ -260,5 +260,5 @@ fn one_of(scan: &ScanExec, filter: &Arc<dyn PhysicalExpr>) -> Option<(usize, Vec
 fn is_ordered(ty: &SqlType) -> bool {
     matches!(ty, SqlType::Bool | SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Oid | SqlType::Date)
         || matches!(ty, SqlType::Timestamp(_) | SqlType::Timestamptz(_) | SqlType::Uuid)
-        || matches!(ty, SqlType::Text | SqlType::Varchar(_))
+        || matches!(ty, SqlType::Text | SqlType::Varchar(_) | SqlType::Citext)
 }

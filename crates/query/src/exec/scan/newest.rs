@@ -8,13 +8,14 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, IsNotNullExpr, Literal};
-use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, split_conjunction};
 use perigee_storage::arrow_value::value_at;
 use perigee_storage::table::{ChunkScan, NewestRequest, TableStore};
 use perigee_types::catalog::{Catalog, Table};
 use perigee_types::{IndexId, SqlType, Value, key};
 
 use super::exec::ScanExec;
+use crate::exec::postgres::CITEXT_KEY;
 use crate::exec::table::NewestOf;
 use crate::exec::view::ReadView;
 
@@ -205,17 +206,28 @@ fn is_lower_bound(filter: &Arc<dyn PhysicalExpr>) -> bool {
 /// A column, an operator and a constant of the column's type.
 pub(super) fn comparison(scan: &ScanExec, filter: &Arc<dyn PhysicalExpr>) -> Option<(usize, Operator, Value)> {
     let binary = filter.downcast_ref::<BinaryExpr>()?;
-    let (column, operator, constant) = match binary.left().downcast_ref::<Column>() {
-        Some(column) => (column, *binary.op(), binary.right()),
-        None => (binary.right().downcast_ref::<Column>()?, binary.op().swap()?, binary.left()),
+    let (place, operator, constant) = match column_of(scan, binary.left()) {
+        Some(place) => (place, *binary.op(), binary.right()),
+        None => (column_of(scan, binary.right())?, binary.op().swap()?, binary.left()),
     };
     let constant = constant.downcast_ref::<Literal>()?.value();
-    let place = *scan.columns.get(column.index())?;
     let known = scan.source.table.columns.get(place)?;
     if constant.is_null() || constant.data_type() != known.ty.arrow() {
         return None;
     }
     Some((place, operator, value_at(&constant.to_array().ok()?, 0, &known.ty)))
+}
+
+/// The place of the table's column that an expression is as keys have it: of citext its lower case.
+pub(super) fn column_of(scan: &ScanExec, expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+    let call = expr.downcast_ref::<ScalarFunctionExpr>().filter(|call| call.name() == CITEXT_KEY);
+    let column = match call {
+        Some(call) => call.args().first()?,
+        None => expr,
+    };
+    let place = *scan.columns.get(column.downcast_ref::<Column>()?.index())?;
+    let is_folded = scan.source.table.columns.get(place).is_some_and(|column| column.ty == SqlType::Citext);
+    (is_folded == call.is_some()).then_some(place)
 }
 
 /// Whether two values of a type are equal only where their keys are the same.
