@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perigee_types::catalog::{ColumnDefault, Table};
+use perigee_types::catalog::{ColumnDefault, EXTENSIONS, Table};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
 use super::names::{cell, formatted};
@@ -79,6 +79,7 @@ pub(super) fn all() -> Vec<SystemFunction> {
         function("obj_description", 1..=2, SqlType::Text, comment),
         function("shobj_description", 2..=2, SqlType::Text, |_, _| Ok(Value::Null)),
         function("col_description", 2..=2, SqlType::Text, column_comment),
+        function("pg_describe_object", 3..=3, SqlType::Text, described),
         function("quote_ident", 1..=1, SqlType::Text, |_, v| Ok(Value::Text(deparse::quote_ident(text_at(v, 0))))),
     ]
 }
@@ -207,6 +208,67 @@ fn comment(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
         other => comment_of(scope, other, oid.0),
     };
     Ok(comment.map_or(Value::Null, Value::Text))
+}
+
+/// `pg_describe_object(class, object, part)`: what an object is, and its name; NULL for what is not there, and for other classes.
+fn described(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
+    let object = oid_at(values, 1);
+    let part = values.get(2).and_then(Value::as_i64).unwrap_or_default();
+    let of_relation = |relation: Relation| {
+        let noun = match relation.kind_in(scope) {
+            "i" | "I" => "index",
+            "S" => "sequence",
+            "v" => "view",
+            "m" => "materialized view",
+            _ => "table",
+        };
+        format!("{noun} {}", deparse::short(scope, relation))
+    };
+    // By the oids of the classes in `pg_class`.
+    let text = match oid_at(values, 0).0 {
+        1_247 => {
+            let is_there = scope.user_type(object).is_some() || cell("pg_type", object, "typname").is_some();
+            is_there.then(|| format!("type {}", formatted(scope, object, -1)))
+        }
+        1_255 => match scope.function(object) {
+            Some(function) => {
+                let types: Vec<String> =
+                    function.parameters.iter().map(|p| formatted(scope, Oid(p.ty.oid()), -1)).collect();
+                Some(format!("function {}({})", deparse::quote_ident(&function.name), types.join(",")))
+            }
+            None => match cell("pg_proc", object, "proargtypes") {
+                Some(Value::Array(types)) => {
+                    let name = cell("pg_proc", object, "proname");
+                    let types: Vec<String> =
+                        types.iter().filter_map(oid_of).map(|ty| formatted(scope, ty, -1)).collect();
+                    let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
+                    Some(format!("function {}({})", deparse::quote_ident(name), types.join(",")))
+                }
+                _ => None,
+            },
+        },
+        1_259 => scope.relation(object).and_then(|relation| match part {
+            0 => Some(of_relation(relation)),
+            part => {
+                let columns = relation.columns(scope);
+                let (_, name, _) = columns.iter().find(|(number, ..)| i64::from(*number) == part)?;
+                Some(format!("column {name} of {}", of_relation(relation)))
+            }
+        }),
+        1_260 => scope.roles().find(|role| role.oid == object).map(|role| format!("role {}", role.name)),
+        1_262 => scope.databases().find(|of| of.oid == object).map(|of| format!("database {}", of.name)),
+        2_606 => scope.tables().find_map(|table| {
+            let check = table.checks.iter().find(|check| check.oid == object).map(|check| &check.name);
+            let key = table.foreign_keys.iter().find(|key| key.oid == object).map(|key| &key.name);
+            let index = scope.catalog().indexes_of(table).find(|index| index.constraint && index.oid == object);
+            let name = check.or(key).or(index.map(|index| &index.name))?;
+            Some(format!("constraint {name} on {}", of_relation(Relation::Table(table))))
+        }),
+        2_615 => scope.schemas().find(|schema| schema.oid == object).map(|schema| format!("schema {}", schema.name)),
+        3_079 => EXTENSIONS.iter().find(|of| of.oid == object.0).map(|of| format!("extension {}", of.name)),
+        _ => None,
+    };
+    Ok(text.map_or(Value::Null, Value::Text))
 }
 
 fn column_comment(scope: &Scope, values: &[Value]) -> SqlResult<Value> {
