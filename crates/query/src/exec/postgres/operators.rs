@@ -137,7 +137,7 @@ pub(in crate::exec) fn adopt(expr: Expr, ty: &SqlType) -> Result<Expr> {
     }
 }
 
-/// The elements of an array; literals in quotes beside elements that all have one type are of that type.
+/// The elements of an array; literals in quotes and NULLs beside elements that all have one type are of that type.
 fn adopt_elements(exprs: Vec<Expr>, types: &[DataType], schema: &DFSchema) -> Result<Vec<Expr>> {
     let is_literal = |e: &Expr| matches!(e, Expr::Literal(ScalarValue::Utf8(Some(_)), _));
     let mut typed = exprs.iter().zip(types).filter(|(e, ty)| !is_literal(e) && !is_unknown(ty));
@@ -147,7 +147,8 @@ fn adopt_elements(exprs: Vec<Expr>, types: &[DataType], schema: &DFSchema) -> Re
         return Ok(exprs);
     }
     let element = SqlType::of_field(&first.to_field(schema)?.1);
-    exprs.into_iter().map(|e| if is_literal(&e) { adopt(e, &element) } else { Ok(e) }).collect()
+    let is_null = |e: &Expr| matches!(e, Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(None), _));
+    exprs.into_iter().map(|e| if is_literal(&e) || is_null(&e) { adopt(e, &element) } else { Ok(e) }).collect()
 }
 
 /// A parameter without a type as one of type `ty`; anything else, also a literal in quotes, as it is.
