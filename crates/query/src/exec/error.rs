@@ -76,8 +76,11 @@ fn external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> SqlError
     if let Some(ours) = error.downcast_ref::<SqlError>() {
         return ours.clone();
     }
-    if error.is::<regex::Error>() {
-        return SqlError::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {error}"));
+    let text = error.to_string();
+    // Arrow has a version of its own of what reads them.
+    if error.is::<regex::Error>() || text.contains("regex parse error") {
+        let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        return SqlError::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {reason}"));
     }
     match error.downcast_ref::<StoreError>() {
         Some(StoreError::Damaged { .. } | StoreError::Column { .. }) => {

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
 };
 use perigee_types::{SqlError, SqlState, SqlType};
 
-use super::function::type_name;
+use super::function::{Function, overload, type_name};
 use super::numeric::WIDE;
 use crate::exec::error::from_sql;
 
@@ -29,6 +29,21 @@ pub(super) fn sum_argument(arg: Expr) -> Expr {
 /// As [`sum_argument`], of an average: reals are added up as what their average is.
 pub(super) fn double_argument(arg: Expr) -> Expr {
     sum_argument(sum_argument(arg))
+}
+
+/// The arguments of an aggregate over pairs of numbers as doubles, which PostgreSQL has it of alone: DataFusion has no cast from
+/// numerics of any count of digits.
+pub(super) fn pair_arguments(name: &str, args: &mut [Expr]) {
+    let is_of_pairs = matches!(name, "corr" | "covar" | "covar_pop" | "covar_samp") || name.starts_with("regr_");
+    if !is_of_pairs || args.len() != 2 {
+        return;
+    }
+    let as_it_is = overload(&[SqlType::Float8], SqlType::Float8, |args, _| Ok(args[0].clone()));
+    let double = Function::new(name, vec![as_it_is]).udf();
+    for arg in args {
+        let of = std::mem::take(arg);
+        *arg = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&double), vec![of]));
+    }
 }
 
 /// Whether `arg` is what a sum of reals adds up.

@@ -41,6 +41,7 @@ mod extremes;
 mod floats;
 mod forms;
 pub(super) mod function;
+mod hashes;
 mod json;
 mod keywords;
 pub(super) mod like;
@@ -110,6 +111,7 @@ pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all.retain(|f| !LEFT_OUT.contains(&f.name()));
     all.extend(datetime::functions());
     all.extend(text::functions());
+    all.extend(hashes::functions());
     all.extend(strings::functions());
     all.extend(math::functions());
     all.extend(trigonometry::functions());

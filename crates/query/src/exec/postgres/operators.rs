@@ -694,10 +694,11 @@ impl ExprPlanner for PostgresOperators {
         Ok(PlannerResult::Planned(call(super::json::subscript(), vec![container.expr, key.expr])))
     }
 
-    fn plan_aggregate(&self, raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+    fn plan_aggregate(&self, mut raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
         if let Some(planned) = super::json::aggregate(&raw) {
             return Ok(PlannerResult::Planned(planned));
         }
+        super::aggregate::pair_arguments(raw.func.name(), &mut raw.args);
         let [arg] = raw.args.as_slice() else { return Ok(PlannerResult::Original(raw)) };
         let call = |udf: Arc<datafusion::logical_expr::AggregateUDF>, arg: Expr| {
             Expr::AggregateFunction(AggregateFunction::new_udf(
@@ -724,7 +725,10 @@ impl ExprPlanner for PostgresOperators {
         }
     }
 
-    fn plan_window(&self, raw: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+    fn plan_window(&self, mut raw: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+        if let WindowFunctionDefinition::AggregateUDF(udaf) = &raw.func_def {
+            super::aggregate::pair_arguments(udaf.name(), &mut raw.args);
+        }
         let call = |fun: WindowFunctionDefinition, args: Vec<Expr>| {
             Expr::WindowFunction(Box::new(WindowFunction {
                 fun,

@@ -1,5 +1,6 @@
 //! SELECT … FOR UPDATE and FOR SHARE: the query yields the hidden columns of the tables whose rows are locked.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use perigee_plan::relational::{RowLockWait, TABLE_OID_COLUMN, VID_COLUMN};
@@ -12,6 +13,7 @@ use sqlparser::ast::{
 
 use super::names;
 use super::query::TARGET;
+use crate::exec::is_aggregate;
 use crate::sql::context::PlanContext;
 use crate::sql::parse::fold;
 
@@ -220,8 +222,44 @@ fn check(select: &Select, word: &str) -> SqlResult<()> {
         return Err(refused(word, "HAVING clause"));
     }
     match &select.group_by {
-        GroupByExpr::Expressions(list, _) if list.is_empty() => Ok(()),
-        _ => Err(refused(word, "GROUP BY clause")),
+        GroupByExpr::Expressions(list, _) if list.is_empty() => {}
+        _ => return Err(refused(word, "GROUP BY clause")),
+    }
+    let mut calls = Calls { depth: 0, with: None };
+    let _ = ast::Visit::visit(&select.projection, &mut calls);
+    calls.with.map_or(Ok(()), |with| Err(refused(word, with)))
+}
+
+/// Looks in a select list, but not in its subqueries, for what makes its rows others than the table's.
+struct Calls {
+    depth: usize,
+    with: Option<&'static str>,
+}
+
+impl ast::Visitor for Calls {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+        if self.depth == 0
+            && let ast::Expr::Function(function) = expr
+        {
+            if function.over.is_some() {
+                self.with = Some("window functions");
+            } else if names::last_ident(&function.name).is_ok_and(|name| is_aggregate(&fold(name))) {
+                self.with = Some("aggregate functions");
+            }
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -29,8 +29,11 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
 use datafusion::optimizer::analyzer::AnalyzerRule;
+use perigee_types::{SqlError, SqlState};
 
 use expressions::Rewriter;
+
+use crate::exec::error::from_sql;
 
 /// Rewrites every expression of a plan. Runs before type coercion.
 #[derive(Debug)]
@@ -84,7 +87,12 @@ fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let shrinks = !matches!(plan, LogicalPlan::Limit(_));
     let filters = matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Join(_));
     let names = NamePreserver::new(&plan);
+    let place = if matches!(plan, LogicalPlan::Join(_)) { "JOIN conditions" } else { "WHERE" };
     let plan = plan.map_expressions(|expr| {
+        if filters && expr.exists(|e| Ok(matches!(e, Expr::WindowFunction(_))))? {
+            let text = format!("window functions are not allowed in {place}");
+            return Err(from_sql(SqlError::new(SqlState::WindowingError, text)));
+        }
         let name = names.save(&expr);
         let rewritten = expr.rewrite(&mut Rewriter { schema: &schema, shrinks })?;
         let guarded = rewritten.transform_data(|e| guards::guard(e, filters, &schema))?;

@@ -144,6 +144,7 @@ impl VisitorMut for Rewrite<'_> {
         if let Err(error) = checked {
             return ControlFlow::Break(error);
         }
+        group_of_nothing(select);
         having_of_one_group(select);
         if let Err(error) = row_types::define(&mut select.from, self.context) {
             return ControlFlow::Break(error);
@@ -542,6 +543,16 @@ fn catalog_vector(expr: &mut Expr) -> Option<Expr> {
     }
     let of = std::mem::replace(of.as_mut(), Expr::value(ast::Value::Null));
     Some(functions::call(&name, vec![of]))
+}
+
+/// `GROUP BY ()` is a group of all rows: what HAVING makes. Beside other keys it says nothing.
+fn group_of_nothing(select: &mut Select) {
+    let GroupByExpr::Expressions(by, _) = &mut select.group_by else { return };
+    let count = by.len();
+    by.retain(|key| !matches!(key, Expr::Tuple(of) if of.is_empty()));
+    if by.is_empty() && count > 0 {
+        select.having.get_or_insert_with(|| Expr::value(ast::Value::Boolean(true)));
+    }
 }
 
 /// HAVING makes one group of all rows, also where neither it nor the select list aggregates anything: an aggregate that

@@ -242,6 +242,14 @@ fn show(field: Field, fill: bool, at: &Shown) -> SqlResult<String> {
             Some((name, _)) => name.to_lowercase(),
             None => String::new(),
         },
+        Field::ZoneHour => {
+            let offset = at.zone.as_ref().map_or(0, |(_, offset)| *offset);
+            format!("{}{:02}", if offset < 0 { '-' } else { '+' }, offset.abs() / 3600)
+        }
+        Field::ZoneMinute => {
+            let offset = at.zone.as_ref().map_or(0, |(_, offset)| *offset);
+            format!("{:02}", offset.abs() % 3600 / 60)
+        }
         Field::ZoneOffset => match &at.zone {
             Some((_, offset)) => offset_text(*offset),
             None => "+00".to_owned(),

@@ -41,6 +41,8 @@ pub(super) enum Field {
     Meridiem { upper: bool, dots: bool },
     Era { upper: bool, dots: bool },
     ZoneName(bool),
+    ZoneHour,
+    ZoneMinute,
     ZoneOffset,
 }
 
@@ -107,6 +109,8 @@ const KEYWORDS: &[(&str, Field)] = &[
     ("B.C.", Field::Era { upper: true, dots: true }),
     ("AD", Field::Era { upper: true, dots: false }),
     ("BC", Field::Era { upper: true, dots: false }),
+    ("TZH", Field::ZoneHour),
+    ("TZM", Field::ZoneMinute),
     ("TZ", Field::ZoneName(true)),
     ("OF", Field::ZoneOffset),
 ];
