@@ -19,7 +19,7 @@ use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
 };
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
-use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::projection::{EmbeddedProjection, ProjectionExec, try_embed_projection};
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
@@ -289,6 +289,16 @@ impl DisplayAs for ScanExec {
     }
 }
 
+impl EmbeddedProjection for ScanExec {
+    fn with_projection(&self, projection: Option<Vec<usize>>) -> Result<Self> {
+        let Some(places) = projection else { return Ok(self.clone()) };
+        let output = places.iter().map(|place| self.output.get(*place).copied()).collect::<Option<Vec<usize>>>();
+        let output =
+            output.ok_or_else(|| DataFusionError::Internal(format!("columns {places:?} of a scan of fewer")))?;
+        Ok(self.with_output(output))
+    }
+}
+
 impl ExecutionPlan for ScanExec {
     fn name(&self) -> &'static str {
         "ScanExec"
@@ -400,7 +410,8 @@ impl ExecutionPlan for ScanExec {
         for expr in projection.expr() {
             match expr.expr.downcast_ref::<Column>() {
                 Some(column) if column.name() == expr.alias => output.push(self.output[column.index()]),
-                _ => return Ok(None),
+                // What it computes stays above; what only filters here have named is not handed over.
+                _ => return try_embed_projection(projection, self),
             }
         }
         Ok(Some(Arc::new(self.with_output(output))))

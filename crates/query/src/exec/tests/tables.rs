@@ -56,6 +56,17 @@ fn counts_of_what_is_never_null_are_one() {
 }
 
 #[test]
+fn what_only_filters_name_is_not_handed_over() {
+    let mut fixture = Fixture::new();
+    items(&mut fixture, 100);
+    fixture.check("SELECT id + 1, price * 2 FROM items WHERE name = 'item 7'", &["8|14.00"]);
+    let query = query_of(fixture.plan("SELECT price * 2 FROM items WHERE name LIKE 'item 1%' AND id > 5").unwrap());
+    let explain = fixture.runtime.explain(&query, &[], fixture.view(), ExplainOptions::default());
+    let lines = fixture.block_on(explain).unwrap();
+    assert!(lines.iter().any(|line| line.contains("columns=[price]")), "{lines:?}");
+}
+
+#[test]
 fn batches_of_long_rows_are_short() {
     let mut fixture = Fixture::new();
     let table = fixture.table("documents", &[("id", SqlType::Int4), ("body", SqlType::Text)]);
