@@ -240,6 +240,12 @@ impl Objects {
         }
     }
 
+    /// The folder, of a local store.
+    #[must_use]
+    pub fn folder(&self) -> Option<&FilePath> {
+        self.folder.as_deref()
+    }
+
     /// Whether only this machine can read it.
     #[must_use]
     pub fn is_local(&self) -> bool {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -111,6 +111,11 @@ impl ColdStore {
     #[must_use]
     pub fn objects(&self) -> &Arc<dyn ObjectStore> {
         self.objects.store()
+    }
+
+    /// A file at its [`place`](Self::place) in a local folder; `None` in another store.
+    pub(super) fn local_file(&self, place: &str) -> Option<PathBuf> {
+        self.objects.folder().map(|folder| folder.join(place))
     }
 
     /// Where it is, for people.

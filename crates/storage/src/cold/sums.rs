@@ -13,7 +13,10 @@
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
+use std::fs::File;
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -27,6 +30,7 @@ use object_store::{
 };
 use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{ColdError, ColdFile, ColdStore};
@@ -214,11 +218,58 @@ impl CheckedFiles {
         self.store.sums.insert(file.path.clone(), Arc::clone(&sums));
         Ok(sums)
     }
+
+    /// Blocks of a file, compared.
+    async fn blocks(
+        &self,
+        location: &Path,
+        file: &ColdFile,
+        sums: Arc<FileSums>,
+        blocks: &[Range<u64>],
+    ) -> ObjectResult<Vec<Bytes>> {
+        let Some(path) = self.store.local_file(location.as_ref()) else {
+            let read = self.store.objects().get_ranges(location, blocks).await?;
+            for (blocks, bytes) in blocks.iter().zip(&read) {
+                sums.compare(file, blocks.start, bytes).map_err(not_as_written)?;
+            }
+            return Ok(read);
+        };
+        let (file, blocks) = (file.clone(), blocks.to_vec());
+        let read = move || read_local(&path, &file, &sums, &blocks);
+        match Handle::try_current() {
+            Ok(handle) => handle.spawn_blocking(read).await.map_err(|error| generic(Box::new(error)))?,
+            Err(_) => read(),
+        }
+    }
+}
+
+/// Blocks of a file of a folder, each compared while the processor has it at hand.
+fn read_local(path: &FilePath, file: &ColdFile, sums: &FileSums, blocks: &[Range<u64>]) -> ObjectResult<Vec<Bytes>> {
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => Error::NotFound { path: path.display().to_string(), source: Box::new(error) },
+        _ => generic(Box::new(error)),
+    };
+    let mut open = File::open(path).map_err(failed)?;
+    let mut read = Vec::with_capacity(blocks.len());
+    for range in blocks {
+        let length = range.end - range.start;
+        open.seek(SeekFrom::Start(range.start)).map_err(failed)?;
+        // Nobody fills it with zeros first, as would be done for a slice.
+        let mut bytes = Vec::with_capacity(length as usize);
+        (&open).take(length).read_to_end(&mut bytes).map_err(failed)?;
+        let bytes = Bytes::from(bytes);
+        sums.compare(file, range.start, &bytes).map_err(not_as_written)?;
+        read.push(bytes);
+    }
+    Ok(read)
+}
+
+fn generic(source: Box<dyn StdError + Send + Sync>) -> Error {
+    Error::Generic { store: "cold", source }
 }
 
 fn not_as_written(error: ColdError) -> Error {
-    let source: Box<dyn StdError + Send + Sync> = Box::new(error);
-    Error::Generic { store: "cold", source }
+    generic(Box::new(error))
 }
 
 #[async_trait]
@@ -254,10 +305,7 @@ impl ObjectStore for CheckedFiles {
         let Some((file, tail)) = known else { return objects.get_ranges(location, ranges).await };
         let sums = self.sums(location, file, tail).await?;
         let blocks = sums.around_all(ranges);
-        let read = objects.get_ranges(location, &blocks).await?;
-        for (blocks, bytes) in blocks.iter().zip(&read) {
-            sums.compare(file, blocks.start, bytes).map_err(not_as_written)?;
-        }
+        let read = self.blocks(location, file, sums, &blocks).await?;
         let found = ranges.iter().map(|range| {
             if range.is_empty() {
                 return Ok(Bytes::new());
