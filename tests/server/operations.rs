@@ -56,6 +56,17 @@ async fn a_node_says_how_it_is() {
     }
 }
 
+#[test]
+fn threads_say_what_they_do() {
+    let server = perigee_tests::server();
+    let (code, body) = get(&server, "/debug/threads?seconds=1");
+    let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let threads = told["threads"].as_array().unwrap();
+    assert!(code == 200 && threads.iter().any(|thread| thread["name"] == "network"), "{told}");
+    assert!(threads.iter().all(|thread| thread["cpu_seconds"].is_f64() && thread["cores"].is_f64()), "{told}");
+    assert_eq!(get(&server, "/debug/threads?seconds=3600").0, 400);
+}
+
 #[tokio::test]
 async fn lock_waits_deadlocks_and_errors_are_counted() {
     let server = perigee_tests::server();

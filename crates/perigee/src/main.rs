@@ -17,7 +17,7 @@
 //! - `report`: what of a node is in that archive and is not the engine's
 //! - `reload`: what SIGHUP reads again
 //! - `open_files`: how many connections leave files for the data
-//! - `ops`: health, readiness, metrics over HTTP
+//! - `ops`, `threads`: health, readiness, metrics over HTTP; what threads do
 //! - `failure`: why the process ends, and with which exit code
 
 mod admin_command;
@@ -52,6 +52,7 @@ mod schema_command;
 mod shutdown;
 mod single_node;
 mod status;
+mod threads;
 mod traces;
 
 use std::process::ExitCode;

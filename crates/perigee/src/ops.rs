@@ -7,6 +7,7 @@
 //! | `/metrics` | Prometheus text |
 //! | `/cluster/status` | term, leader, members, positions of the log |
 //! | `/cluster/replication` | how far each member is behind, at the leader |
+//! | `/debug/threads` | what the node's threads do in a second, or in `?seconds=N` |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checks::{Check, State as Condition};
 use crate::open_files;
 use crate::status::{Phase, Status};
+use crate::threads;
 
 /// How long a request may come, or an answer go.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -55,6 +57,7 @@ fn router(status: Arc<Status>) -> Router {
         .route("/metrics", get(metrics))
         .route("/cluster/status", get(cluster_status))
         .route("/cluster/replication", get(replication))
+        .route("/debug/threads", get(debug_threads))
         .with_state(status)
 }
 
@@ -108,6 +111,13 @@ async fn replication(State(status): State<Arc<Status>>) -> (StatusCode, Json<Val
 
 async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], status.metrics())
+}
+
+async fn debug_threads(RawQuery(query): RawQuery) -> (StatusCode, Json<Value>) {
+    match threads::seconds(query.as_deref()) {
+        Ok(time) => (StatusCode::OK, Json(threads::observe(time).await)),
+        Err(error) => (StatusCode::BAD_REQUEST, Json(json!({"error": error}))),
+    }
 }
 
 async fn cluster_status(State(status): State<Arc<Status>>) -> (StatusCode, Json<Value>) {
