@@ -238,6 +238,17 @@ def prepared():
         assert run("INSERT INTO prepared VALUES ($1)", one, []) == 0
         assert run("INSERT INTO prepared VALUES ($1)", one, [pyarrow.record_batch([pyarrow.array([3, 4], pyarrow.int32())], schema=one)]) == 2
         assert rows(cursor, "SELECT array_agg(a ORDER BY a)::text FROM prepared") == [("{1,2,3,4}",)]
+    client = pyarrow.flight.connect(address)
+    for nothing in (
+        lambda: client.do_get(pyarrow.flight.Ticket(b"")).read_all(),
+        lambda: client.get_flight_info(pyarrow.flight.FlightDescriptor.for_path("t")),
+    ):
+        try:
+            nothing()
+        except pyarrow.lib.ArrowInvalid as error:
+            assert "no command" in str(error), error
+        else:
+            raise AssertionError("it was done")
 
 
 def rights(password, token):

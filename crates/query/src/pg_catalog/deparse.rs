@@ -607,6 +607,11 @@ pub(crate) fn parse_ident(text: &str) -> Option<Vec<String>> {
     }
 }
 
+/// A name in a string as messages tell it, `A.b`: without its quotes, folded where it has none.
+pub(crate) fn told_name(text: &str) -> String {
+    parse_ident(text).map_or_else(|| text.to_owned(), |parts| parts.join("."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -633,5 +638,6 @@ mod tests {
         check("a b", None);
         check("", None);
         check("a.", None);
+        assert_eq!([told_name("\"A\".B"), told_name("a b")], ["A.b", "a b"]);
     }
 }

@@ -193,6 +193,9 @@ impl FlightSql {
 
 /// The command that some bytes are.
 fn command(bytes: &[u8]) -> Result<Command, Status> {
+    if bytes.is_empty() {
+        return Err(Status::invalid_argument("no command: a descriptor of a path, or a ticket of nothing"));
+    }
     let any = Any::decode(bytes).map_err(|error| Status::invalid_argument(format!("no command: {error}")))?;
     Command::try_from(any).map_err(|error| Status::invalid_argument(error.to_string()))
 }

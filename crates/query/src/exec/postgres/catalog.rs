@@ -13,6 +13,7 @@ use sqlparser::parser::Parser;
 use super::function::{Call, Eval, Function, overload};
 use crate::exec::error::from_sql;
 use crate::exec::view::ReadView;
+use crate::pg_catalog::deparse::told_name;
 
 /// The call that turns a name, or the text of an array of names, into what a `reg…` type or an array of it holds.
 pub(super) fn registered(to: &SqlType, name: Expr) -> Result<Expr> {
@@ -87,9 +88,9 @@ fn regtypes() -> Arc<ScalarUDF> {
 }
 
 fn class_named(name: &str, call: &Call<'_>) -> SqlResult<u32> {
-    relation(name, call.view()?)
-        .map(|oid| oid.0)
-        .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")))
+    relation(name, call.view()?).map(|oid| oid.0).ok_or_else(|| {
+        SqlError::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", told_name(name)))
+    })
 }
 
 /// The text of an array whose elements are numbers, `-` for none, or names, as an array of oids.
@@ -169,8 +170,9 @@ pub(crate) fn object_named(
     match ty {
         SqlType::Regclass => {
             let temporary = path.iter().find(|schema| schema.starts_with("pg_temp_")).map_or("", String::as_str);
-            relation_in(text, catalog, tenant, temporary, path)
-                .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, format!("relation \"{text}\" does not exist")))
+            relation_in(text, catalog, tenant, temporary, path).ok_or_else(|| {
+                SqlError::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", told_name(text)))
+            })
         }
         SqlType::Regtype => match user_type(text, catalog, tenant, path) {
             Some(oid) => Ok(oid),

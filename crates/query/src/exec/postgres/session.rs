@@ -10,6 +10,7 @@ use super::function::{Call, Eval, Function, Parameter, Returns, overload, overlo
 use crate::exec::error::canceled;
 use crate::exec::values::SessionValue;
 use crate::exec::view::{AdvisoryLock, ReadView, SessionServices, SessionSignal};
+use crate::pg_catalog::deparse::told_name;
 
 use SqlType as T;
 
@@ -313,8 +314,9 @@ fn oid(value: &Value) -> SqlResult<Oid> {
 
 /// A sequence by name, perhaps with its schema.
 fn sequence(name: &str, call: &Call<'_>) -> SqlResult<Oid> {
-    super::catalog::relation(name, call.view()?)
-        .ok_or_else(|| SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")))
+    super::catalog::relation(name, call.view()?).ok_or_else(|| {
+        SqlError::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", told_name(name)))
+    })
 }
 
 fn must_be_sequence(sequence: Oid, view: &ReadView) -> SqlResult<()> {

@@ -31,7 +31,7 @@ use datafusion::scalar::ScalarValue;
 use perigee_storage::arrow_value::{ColumnBuilder, value_at};
 use perigee_types::{Oid, SqlError, SqlResult, SqlState, SqlType, Value};
 
-use super::deparse::parse_ident;
+use super::deparse::{parse_ident, told_name};
 use super::scope::{Relation, Scope};
 use crate::exec::error::from_sql;
 use crate::exec::view::view_of;
@@ -219,7 +219,10 @@ fn relation_of<'a>(scope: &Scope<'a>, value: &Value) -> SqlResult<Option<Relatio
     let Some(text) = value.as_str() else { return Ok(None) };
     match named(scope, text)? {
         Some(relation) => Ok(Some(relation)),
-        None => Err(SqlError::new(SqlState::UndefinedTable, format!("relation \"{text}\" does not exist"))),
+        None => {
+            let name = told_name(text);
+            Err(SqlError::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")))
+        }
     }
 }
 
