@@ -67,12 +67,14 @@ pub(crate) async fn stream(
         }
     };
     let cursor = feed.cursor(from, Wanted::table(oid));
+    // Where a client goes on that is cut off before its first event: what is read next has not come to it.
+    let begin = cursor.position();
     // What is no longer kept is said by the status; later it could only be said in the stream.
     let (cursor, first) = read(cursor).await?;
     let first = first.map_err(gone)?;
     let (parts, rest) = mpsc::channel(PARTS);
     let events = Events { door: door.clone(), caller, name, oid, parts, style: Style::new(OutputSettings::default()) };
-    tokio::spawn(events.run(cursor, first));
+    tokio::spawn(events.run(begin, cursor, first));
     let mut response = Response::new(Body::from_stream(ReceiverStream::new(rest)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -134,11 +136,11 @@ struct Events {
 }
 
 impl Events {
-    async fn run(self, mut cursor: Cursor, mut batch: Read) {
+    async fn run(self, begin: Position, mut cursor: Cursor, mut batch: Read) {
         let engine = self.door.engine.clone();
         let mut version = engine.store().catalog_version();
         let mut table = definition(&engine, self.oid);
-        if self.send(format!("retry: 1000\nid: {}\n\n", text_of(cursor.position()))).await.is_none() {
+        if self.send(format!("retry: 1000\nid: {}\n\n", text_of(begin))).await.is_none() {
             return;
         }
         loop {

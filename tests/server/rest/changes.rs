@@ -71,6 +71,13 @@ async fn changes_come_in_order_and_go_on_where_they_were() {
     drop(events);
     // Behind the first one.
     let mut again = Events::open(&server, "/v1/changes/t", &format!("Last-Event-ID: {first}\r\n"));
+    // Who is cut off behind the opening has seen nothing yet, and goes on at the same place.
+    let opening = loop {
+        if let Some(id) = again.line().strip_prefix("id: ") {
+            break id.to_owned();
+        }
+    };
+    assert_eq!(opening, first);
     assert_eq!(again.next().2["new"]["id"], 2);
     let mut again = Events::open(&server, &format!("/v1/changes/t?from={last}"), "");
     sql(&server, "INSERT INTO t VALUES (3, NULL)");
