@@ -322,7 +322,7 @@ async fn a_leader_that_applies_later_than_a_follower_does_not_read_what_is_old()
     follower.consensus.read_index(PATIENCE).await.unwrap();
     assert!(leader.consensus.is_current());
     leader.recorder.1.store(true, Ordering::Release);
-    let written = follower.consensus.submit(Bytes::from_static(b"x")).await.unwrap();
+    let written = follower.consensus.submit(Bytes::from_static(b"x"), None).await.unwrap();
     assert!(!leader.consensus.is_current());
     assert!(
         leader.consensus.read_index(Duration::from_millis(100)).await.is_err(),
