@@ -265,7 +265,7 @@ impl Session {
                         format!("column \"{to}\" of relation \"{}\" already exists", table.name),
                     ));
                 }
-                self.refuse_dependent_views(table, from)?;
+                let views = self.views_of(table);
                 let mut changed = Table::clone(table);
                 for check in &mut changed.checks {
                     check.expression =
@@ -277,7 +277,13 @@ impl Session {
                     }
                 }
                 self.edit_column(&changed, from, |column| column.name.clone_from(to))?;
-                self.rename_in_indexes(table, from, to)
+                self.rename_in_indexes(table, from, to)?;
+                // Views are kept as text, and none that names the column can be read any more.
+                match self.broken(views).first() {
+                    Some(view) => Err(depends_on_column(&format!("cannot change {from}"), from, table, view)
+                        .hint("drop the view first")),
+                    None => Ok(()),
+                }
             }
             AlterTable::Rename { to } => {
                 let catalog = self.latest_catalog();
@@ -491,9 +497,6 @@ impl Session {
             self.notify(format!("{text}, skipping"));
             return Ok(());
         };
-        if !cascade {
-            self.refuse_dependent_views(table, name)?;
-        }
         let views = self.views_of(table);
         let number = number_of(table, name)?;
         if key_columns(table).contains(&number) {
@@ -543,9 +546,18 @@ impl Session {
         }
         let narrowed = super::index::narrowed(table, &changed);
         self.change_table(Arc::new(changed), others, narrowed)?;
-        let used = views.into_iter().filter(|(view, width)| self.width_of(view) != Some(*width));
-        let used: Vec<Object> = used.map(|(view, _)| view).collect();
+        let used = self.broken(views);
+        if !cascade && let Some(view) = used.first() {
+            return Err(depends_on_column(&format!("cannot drop {what}"), name, table, view)
+                .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        }
         self.drop_dependents(&used).await
+    }
+
+    /// Those of the views of a table that cannot be read as before, now that it has changed.
+    fn broken(&self, views: Vec<(Object, usize)>) -> Vec<Object> {
+        let broken = views.into_iter().filter(|(view, width)| self.width_of(view) != Some(*width));
+        broken.map(|(view, _)| view).collect()
     }
 
     /// The views that read a table, and how many columns their queries have.
@@ -614,6 +626,17 @@ impl Session {
             None => Ok(()),
         }
     }
+}
+
+/// `2BP01` for a column that a view reads.
+fn depends_on_column(cannot: &str, column: &str, table: &Table, view: &Object) -> SqlError {
+    let kind = if matches!(view, Object::Table(_)) { "materialized view" } else { "view" };
+    let text = format!("{cannot} because other objects depend on it");
+    SqlError::new(SqlState::DependentObjectsStillExist, text).detail(format!(
+        "{kind} {} depends on column {column} of table {}",
+        view.name(),
+        table.name
+    ))
 }
 
 /// Whether an index goes with a column.
