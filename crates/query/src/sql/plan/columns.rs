@@ -10,8 +10,8 @@ use perigee_plan::ResultColumn;
 use perigee_types::catalog::Object;
 use perigee_types::{Oid, SqlType};
 use sqlparser::ast::{
-    AccessExpr, CastKind, Expr, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    Value,
+    AccessExpr, BinaryOperator, CastKind, Expr, Ident, ObjectName, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, Value,
 };
 
 use super::names;
@@ -233,7 +233,8 @@ fn name_of(expr: &Expr) -> Option<(String, bool)> {
             Some((name, true)) => Some((name, true)),
             _ => Some(("case".to_owned(), false)),
         },
-        Expr::Exists { .. } => good("exists"),
+        Expr::Exists { negated: false, .. } => good("exists"),
+        Expr::BinaryOp { op: BinaryOperator::Overlaps, .. } => good("overlaps"),
         Expr::Array(_) => good("array"),
         Expr::Extract { .. } => good("extract"),
         Expr::Substring { shorthand, .. } => good(if *shorthand { "substr" } else { "substring" }),
