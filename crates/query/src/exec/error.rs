@@ -183,6 +183,7 @@ fn schema_error(error: &SchemaError) -> SqlError {
 
 /// What planning refuses, by its words: DataFusion has one kind for all of it.
 fn plan_error(message: &str) -> SqlError {
+    const UNMATCHED: &str = " cannot be matched";
     let text = tidy(message);
     let has = |part: &str| text.contains(part);
     if let Some(known) = clause_error(&text) {
@@ -195,6 +196,16 @@ fn plan_error(message: &str) -> SqlError {
         }
         return SqlError::new(SqlState::UndefinedFunction, format!("function {name} does not exist"))
             .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    }
+    // What a choice says of its arguments comes in what DataFusion says of its call.
+    if let (Some(at), Some(end)) = (text.find(" types "), text.find(UNMATCHED)) {
+        let start = text.get(..at).and_then(|before| before.rfind(' ')).map_or(0, |blank| blank + 1);
+        let message = text.get(start..end + UNMATCHED.len()).unwrap_or(&text);
+        return SqlError::new(SqlState::DatatypeMismatch, message.to_owned());
+    }
+    if let Some(name) = text.strip_prefix("Invalid qualifier ") {
+        let message = format!("missing FROM-clause entry for table \"{name}\"");
+        return SqlError::new(SqlState::UndefinedTable, message);
     }
     if has("No function matches") || has("does not support zero arguments") || has("Function '") && has("expects") {
         let name = quoted_after(&text, "No function matches the given name and argument types ")

@@ -102,8 +102,8 @@ impl ScalarUDFImpl for Sign {
     }
 }
 
-/// The type that all arguments are brought to; text where none has one.
-fn common(types: &[DataType]) -> Result<DataType> {
+/// The type that all arguments of `name` are brought to; text where none has one.
+fn common(name: &str, types: &[DataType]) -> Result<DataType> {
     let mut known = types.iter().filter(|ty| !is_unknown(ty));
     let Some(first) = known.next() else { return Ok(DataType::Utf8View) };
     if let Some(ty) = super::meeting::chosen(types.iter()) {
@@ -113,7 +113,7 @@ fn common(types: &[DataType]) -> Result<DataType> {
         comparison_coercion(&so_far, ty).ok_or_else(|| {
             from_sql(SqlError::new(
                 SqlState::DatatypeMismatch,
-                format!("types {} and {} cannot be matched", type_name(&so_far), type_name(ty)),
+                format!("{} types {} and {} cannot be matched", name.to_uppercase(), type_name(&so_far), type_name(ty)),
             ))
         })
     })
@@ -129,7 +129,7 @@ impl ScalarUDFImpl for Choice {
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        let ty = common(arg_types)?;
+        let ty = common(self.name(), arg_types)?;
         // Arrow has no cast to and from numerics of any count of digits: analysis puts ours.
         if arg_types.iter().chain([&ty]).any(super::numeric::is_wide) {
             return Ok(arg_types.to_vec());
@@ -138,12 +138,12 @@ impl ScalarUDFImpl for Choice {
     }
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        common(arg_types)
+        common(self.name(), arg_types)
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
-        let ty = common(&types)?;
+        let ty = common(self.name(), &types)?;
         // An argument that has the type already says which SQL type it is.
         let mut typed = args.arg_fields.iter().zip(args.scalar_arguments).filter(|(_, value)| !is_untyped(**value));
         let like = typed.find(|(field, _)| *field.data_type() == ty);

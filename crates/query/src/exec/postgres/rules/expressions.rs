@@ -28,7 +28,7 @@ use super::super::{
     arithmetic, cast, citext, coded, datetime, forms, json, like, meeting, numeric as wide, quantified, ranges,
     session, sets,
 };
-use super::numeric;
+use super::{conditions, numeric};
 use crate::exec::bind::evaluate_constant;
 use crate::exec::error::from_sql;
 use crate::exec::rewrite::{AS_IT_IS, NEGATE};
@@ -61,6 +61,7 @@ impl TreeNodeRewriter for Rewriter<'_> {
         if matches!(expr, Expr::AggregateFunction(_) | Expr::WindowFunction(_)) {
             self.refuse_gathered(&expr)?;
         }
+        conditions::check(&expr, self.schema)?;
         match expr {
             Expr::Literal(ScalarValue::Int64(Some(_)) | ScalarValue::UInt64(Some(_)), None) if self.shrinks => {
                 Ok(Transformed::yes(shrink(expr)))

@@ -1,5 +1,6 @@
 //! What DataFusion's SQL planner leaves as its own, made PostgreSQL's before types are coerced.
 //!
+//! - [`conditions`]: what is no truth value where one is wanted
 //! - [`expressions`]: literals, casts, session values, operators without a hook in the planner
 //! - [`frames`]: windows that go by distance
 //! - [`grouping_sets`]: expressions in GROUPING SETS
@@ -10,6 +11,7 @@
 //! - [`ties`]: FETCH FIRST … WITH TIES
 //! - [`plans`]: what takes more than one expression: set-returning functions, recursive queries, untyped columns
 
+mod conditions;
 mod expressions;
 mod frames;
 mod grouping_sets;
