@@ -206,9 +206,9 @@ fn any_signature() -> Signature {
 
 /// A literal in quotes as a value of a type. `explicit`: a cast stands there, which may cut text.
 pub(super) fn text_literal(text: &str, to: &SqlType, explicit: bool) -> Result<Expr> {
-    // An array has the dimensions of its text, whatever the type says.
+    // An array has the dimensions of its text, whatever the type says; one without elements has none.
     let nested = match to {
-        SqlType::Array(_) => to.with_dimensions(dimensions(text).min(DIMENSIONS_MAX)),
+        SqlType::Array(_) if text.trim() != "{}" => to.with_dimensions(dimensions(text).min(DIMENSIONS_MAX)),
         _ => to.clone(),
     };
     let to = &nested;
