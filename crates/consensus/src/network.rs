@@ -29,8 +29,9 @@ use crate::wire;
 /// How long an append may stay without an answer: a member with a slow disk is slow, not gone. Whether it is there at all
 /// heartbeats tell, and the transport's own pings.
 const APPEND_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a member may take for a piece of a snapshot.
-const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a step of a snapshot may stay without an answer, beside its time on the way. The step goes on there, and who asks again waits
+/// for its end: a message that was lost costs no more than that.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two tries to reach a member.
 const BACKOFF: Duration = Duration::from_millis(50);
 

@@ -30,6 +30,8 @@ pub(crate) const NOT_NEEDED: u64 = u64::MAX;
 /// The largest piece, unpacked.
 const PIECE_BYTES_MAX: usize = 64 << 20;
 const COMPRESSION: i32 = 1;
+/// Bytes of a piece that any way carries in a second.
+const SLOWEST: u64 = 64 << 10;
 
 /// Where in the log a snapshot stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +198,8 @@ impl Sending {
 
 impl Sender<'_> {
     async fn ask(&self, call: Call, body: Bytes) -> Result<(Vote, u64), SendError> {
-        let answer = self.link.call(call, body, self.patience).await.map_err(SendError::Link)?;
+        let patience = self.patience + Duration::from_secs(body.len() as u64 / SLOWEST);
+        let answer = self.link.call(call, body, patience).await.map_err(SendError::Link)?;
         let (vote, next) = wire::decode_snapshot_answer(answer).map_err(SendError::Read)?;
         if vote > self.vote { Err(SendError::Higher(vote)) } else { Ok((vote, next)) }
     }
