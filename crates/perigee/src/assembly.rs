@@ -21,7 +21,7 @@ use perigee_engine::backup::{self, BackupOptions};
 use perigee_engine::compare::StateHolder;
 use perigee_engine::{Divergence, Engine, EngineOptions, KeyspaceLog, Machine, maintenance};
 use perigee_keyspace::{Keyspace, StorageFault, persist};
-use perigee_log::{Log, LogOptions, Meta, NodeIdentity};
+use perigee_log::{Log, LogError, LogOptions, Meta, NodeIdentity};
 use perigee_query::exec::{QueryOptions, QueryRuntime};
 use perigee_runtime::Runtime;
 use perigee_security::scram::ScramVerifier;
@@ -493,7 +493,11 @@ fn adopt_snapshot(meta: &Meta, log: &Log, restored: &Applied, chain_hash: [u8; 3
     if meta.fact(INSTALLED)?.is_none_or(|fact| fact != [1]) {
         return Ok(());
     }
-    adopt(log, &SnapshotPosition { applied: restored.clone(), chain_hash })?;
+    adopt(log, &SnapshotPosition { applied: restored.clone(), chain_hash }).map_err(|error| match error {
+        // What lies between the two is nowhere any more, and this node may have acknowledged it.
+        LogError::Purged { .. } => Failure::Damaged(format!("the snapshot that was installed is too old: {error}")),
+        error => error.into(),
+    })?;
     meta.save_fact(INSTALLED, &[0])?;
     Ok(())
 }
