@@ -216,6 +216,32 @@ mod tests {
         assert_eq!(numbers(&gathered), [1, 2, 3, 4]);
     }
 
+    /// How often the proposer was woken when the first one was polled once, and twice.
+    async fn woken_by_first() -> [usize; 2] {
+        let (queue, mut line) = Line::new();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(line.poll(&Context::from_waker(&waker), &mut Vec::new(), 10).is_pending());
+        let mut first = Box::pin(queue.put(item(1)).unwrap().unwrap().wake());
+        let once = futures::poll!(&mut first).is_ready();
+        let count = woken.count();
+        assert_eq!(once, count == 1);
+        if !once {
+            assert!(futures::poll!(&mut first).is_ready());
+        }
+        [count, woken.count()]
+    }
+
+    #[tokio::test]
+    async fn where_there_is_one_thread_the_first_one_waits_for_its_other_tasks() {
+        assert_eq!(woken_by_first().await, [0, 1]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn where_there_are_several_the_first_one_wakes_at_once() {
+        assert_eq!(woken_by_first().await, [1, 1]);
+    }
+
     #[test]
     fn nothing_is_put_behind_the_end() {
         let (queue, line) = Line::new();
