@@ -1,6 +1,6 @@
 //! What the node's threads do in some seconds, for `/debug/threads`: time on a core and time in wait for one, by the threads' names.
 //!
-//! The names say which part of the node it is: doors (`network`), queries, consensus, the log's writer, checkpoints. It costs what reading a few files
+//! The names say which part of the node it is: doors (`network`, and `redis`), queries, consensus, the log's writer, checkpoints. It costs what reading a few files
 //! costs, so it can be asked of a node that is busy; which function it is, `perf` says.
 
 use std::collections::BTreeMap;
