@@ -3,15 +3,19 @@
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use perigee_types::{SqlError, SqlResult, SqlType, Value};
+use perigee_types::{CodedType, SqlError, SqlResult, SqlType, Value};
 
 use super::{SystemFunction, bool_at, function};
 use crate::pg_catalog::scope::Scope;
+
+const LSN: SqlType = SqlType::Coded(CodedType::Lsn);
 
 pub(super) fn all() -> Vec<SystemFunction> {
     vec![
         function("current_schemas", 1..=1, SqlType::Array(Box::new(SqlType::Text)), current_schemas),
         function("pg_is_in_recovery", 0..=0, SqlType::Bool, |_, _| Ok(Value::Bool(false))),
+        function("pg_last_wal_receive_lsn", 0..=0, LSN, |_, _| Ok(Value::Null)),
+        function("pg_last_wal_replay_lsn", 0..=0, LSN, |_, _| Ok(Value::Null)),
         function("pg_is_wal_replay_paused", 0..=0, SqlType::Bool, |_, _| Ok(Value::Bool(false))),
         function("pg_postmaster_start_time", 0..=0, SqlType::Timestamptz(None), |_, _| {
             Ok(Value::Timestamptz(*STARTED))

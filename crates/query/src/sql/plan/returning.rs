@@ -1,5 +1,6 @@
 //! RETURNING: over one row as expressions, over a write's rows as a plan.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
@@ -7,10 +8,12 @@ use perigee_plan::relational::{RETURNING_TABLE, WriteKind};
 use perigee_plan::{Expr, Plan, ResultColumn, Write};
 use perigee_types::{Oid, SqlResult, SqlType};
 use sqlparser::ast::{
-    self, GroupByExpr, Ident, ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, TableWithJoins,
+    self, GroupByExpr, Ident, ObjectName, Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, TableFactor, TableWithJoins, visit_expressions_mut,
 };
 
 use super::Planned;
+use super::names;
 use super::others::Returning;
 use super::parameters::Parameters;
 use super::point::{self, Target};
@@ -18,6 +21,7 @@ use super::query::{self, Extra, TARGET};
 use super::scalar::{Scope, Stop};
 use crate::exec::{optimize, returning as rows, sql_error};
 use crate::sql::context::PlanContext;
+use crate::sql::parse::fold;
 
 /// Expressions over a row, and what their columns are called.
 type Outputs = (Vec<Expr>, Vec<ResultColumn>);
@@ -69,6 +73,28 @@ pub(super) fn write(
     Ok(Planned { plan: Plan::Write(write), parameters, columns, tag })
 }
 
+/// Leaves the schema before the target's name out, which is an alias here.
+fn without_schema(items: &mut Vec<SelectItem>, target: &str) {
+    for item in items.iter_mut() {
+        if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item
+            && let Ok(last) = names::last_ident(name)
+            && fold(last) == target
+        {
+            *name = ObjectName::from(vec![last.clone()]);
+        }
+    }
+    let all: ControlFlow<()> = visit_expressions_mut(items, |expr| {
+        if let ast::Expr::CompoundIdentifier(parts) = expr
+            && let [.., table, _] = parts.as_slice()
+            && fold(table) == target
+        {
+            parts.drain(..parts.len() - 2);
+        }
+        ControlFlow::Continue(())
+    });
+    debug_assert!(all.is_continue());
+}
+
 /// Plans RETURNING over the rows that a write makes. `parameters` are those of the statement.
 ///
 /// # Errors
@@ -95,6 +121,7 @@ fn relational(
     };
     let from = TableWithJoins { relation, joins: Vec::new() };
     let mut items = items.clone();
+    without_schema(&mut items, &target.known_as);
     // A view has no such column.
     if target.through.is_none() {
         super::rewrite::hide_table_oid(&mut items);

@@ -30,6 +30,13 @@ struct Output {
     ty: Option<SqlType>,
 }
 
+impl Output {
+    /// Whether it is a column of the relation of this name.
+    fn is_of(&self, relation: &str) -> bool {
+        matches!(&self.expr, Expr::CompoundIdentifier(parts) if parts.first().is_some_and(|part| part.value == relation))
+    }
+}
+
 /// What the common columns of a FROM's joins stand for.
 #[derive(Debug, Default)]
 struct Merged {
@@ -197,6 +204,12 @@ impl Joins {
                                 columns.extend(outputs.into_iter().map(|output| output.name));
                             }
                         }
+                        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                            let wanted = fold(names::last_ident(name).ok()?);
+                            let outputs = self.outputs_of(&select.from, context)?;
+                            let own = outputs.into_iter().filter(|output| output.is_of(&wanted));
+                            columns.extend(own.map(|output| output.name));
+                        }
                         item => columns.push(output_name(item)?),
                     }
                 }
@@ -210,6 +223,20 @@ impl Joins {
             }
             _ => None,
         }
+    }
+
+    /// The columns of a subquery, or of a query of WITH, each with a name of its own; `None` of another relation.
+    pub(super) fn columns_of_query(&self, factor: &TableFactor, context: &PlanContext) -> Option<Vec<String>> {
+        if let TableFactor::Table { name, .. } = factor {
+            let qualified = names::qualified(name, context).ok()?;
+            if qualified.0.is_some() || !self.names_cte(&qualified.1) && returned(&qualified, context).is_none() {
+                return None;
+            }
+        }
+        let columns: Vec<String> =
+            self.factor_outputs(factor, context)?.into_iter().map(|output| output.name).collect();
+        let distinct: HashSet<&String> = columns.iter().collect();
+        (distinct.len() == columns.len()).then_some(columns)
     }
 
     fn outputs_of(&self, from: &[TableWithJoins], context: &PlanContext) -> Option<Vec<Output>> {
@@ -234,7 +261,10 @@ impl Joins {
                 };
                 let columns = match cte {
                     Some(columns) => untyped(columns.clone()?),
-                    None => relation_columns(&qualified, context)?,
+                    None => match returned(&qualified, context) {
+                        Some(columns) => untyped(columns),
+                        None => relation_columns(&qualified, context)?,
+                    },
                 };
                 (Some(qualified.1), columns, alias)
             }
@@ -296,6 +326,13 @@ impl Joins {
     }
 }
 
+/// The columns of what a writing query of WITH returns.
+fn returned(name: &(Option<String>, String), context: &PlanContext) -> Option<Vec<String>> {
+    let (None, name) = name else { return None };
+    let (_, plan) = context.relations.iter().find(|(known, _)| known == name)?;
+    Some(plan.schema().fields().iter().map(|field| field.name().clone()).collect())
+}
+
 /// The columns of a table or view, of the system's too.
 fn relation_columns(name: &(Option<String>, String), context: &PlanContext) -> Option<Vec<(String, Option<SqlType>)>> {
     if let Some(table) = system_tables().table(name.0.as_deref().unwrap_or("pg_catalog"), &name.1) {
@@ -304,7 +341,7 @@ fn relation_columns(name: &(Option<String>, String), context: &PlanContext) -> O
     }
     match names::find(name, context)? {
         Object::Table(table) => {
-            Some(table.columns.iter().map(|column| (column.name.clone(), Some(column.ty.clone()))).collect())
+            Some(table.visible_columns().iter().map(|column| (column.name.clone(), Some(column.ty.clone()))).collect())
         }
         Object::View(view) => Some(view.columns.iter().map(|(name, ty)| (name.clone(), Some(ty.clone()))).collect()),
         _ => None,
@@ -465,7 +502,7 @@ fn has_using(table: &TableWithJoins) -> bool {
         })
 }
 
-fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+pub(super) fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     match operator {
         JoinOperator::Join(constraint)
         | JoinOperator::Inner(constraint)

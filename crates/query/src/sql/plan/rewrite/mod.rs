@@ -3,6 +3,7 @@
 mod arguments;
 mod array_queries;
 mod asof;
+mod conditions;
 mod domains;
 mod escapes;
 mod expanded;
@@ -146,6 +147,7 @@ impl VisitorMut for Rewrite<'_> {
         }
         group_of_nothing(select);
         having_of_one_group(select);
+        conditions::of_select(select);
         if let Err(error) = row_types::define(&mut select.from, self.context) {
             return ControlFlow::Break(error);
         }
@@ -167,7 +169,10 @@ impl VisitorMut for Rewrite<'_> {
         }
         wildcards::named_as_in_from(select, self.context);
         self.relations.push(system_columns::relations(&select.from, self.context));
-        self.rows.push(whole_rows::relations(&select.from, self.context));
+        let (joins, context) = (&self.joins, self.context);
+        let queries = |factor: &TableFactor| joins.columns_of_query(factor, context);
+        let rows = whole_rows::relations_with(&select.from, context, &queries);
+        self.rows.push(rows);
         system_columns::name(&mut select.projection);
         whole_rows::in_select_list(&mut select.projection, &self.rows);
         select.projection.iter_mut().for_each(rows::value);
@@ -214,6 +219,7 @@ impl VisitorMut for Rewrite<'_> {
             *expr = field;
         }
         escapes::plain(expr);
+        conditions::of_operator(expr);
         // With its sign, before the sign alone becomes something else.
         if let Some(number) = literals::long_number(expr) {
             *expr = number;

@@ -31,21 +31,29 @@ pub(super) struct Relation {
 /// The relations of a SELECT.
 pub(super) type Relations = Vec<Relation>;
 
+/// Finds the columns of a relation that is in no catalog.
+type Columns<'a> = &'a dyn Fn(&TableFactor) -> Option<Vec<String>>;
+
 /// The relations of a FROM.
 pub(super) fn relations(from: &[TableWithJoins], context: &PlanContext) -> Relations {
+    relations_with(from, context, &|_| None)
+}
+
+/// The relations of a FROM; `queries` finds the columns of queries.
+pub(super) fn relations_with(from: &[TableWithJoins], context: &PlanContext, queries: Columns<'_>) -> Relations {
     let mut found = Vec::new();
     for table in from {
-        collect(table, context, &mut found);
+        collect(table, context, queries, &mut found);
     }
     found
 }
 
-fn collect(table: &TableWithJoins, context: &PlanContext, found: &mut Relations) {
+fn collect(table: &TableWithJoins, context: &PlanContext, queries: Columns<'_>, found: &mut Relations) {
     let first = found.len();
-    collect_factor(&table.relation, context, found);
+    collect_factor(&table.relation, context, queries, found);
     for join in &table.joins {
         let right = found.len();
-        collect_factor(&join.relation, context, found);
+        collect_factor(&join.relation, context, queries, found);
         let (before, behind) = found.split_at_mut(right);
         let (left_is_outer, right_is_outer) = match join.join_operator {
             JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => (false, true),
@@ -58,19 +66,21 @@ fn collect(table: &TableWithJoins, context: &PlanContext, found: &mut Relations)
     }
 }
 
-fn collect_factor(factor: &TableFactor, context: &PlanContext, found: &mut Relations) {
+fn collect_factor(factor: &TableFactor, context: &PlanContext, queries: Columns<'_>, found: &mut Relations) {
     found.push(match factor {
         TableFactor::Table { name, alias, args: None, .. } => {
             let Ok(qualified) = names::qualified(name, context) else { return };
             let columns = match names::find(&qualified, context) {
                 Some(Object::Table(table)) => Some(table.visible_columns().iter().map(|c| c.name.clone()).collect()),
                 Some(Object::View(view)) => Some(view.columns.iter().map(|(column, _)| column.clone()).collect()),
-                _ => None,
+                _ => queries(factor),
             };
             named(alias.as_ref(), qualified.1, columns)
         }
-        TableFactor::Derived { subquery, alias, .. } => named(alias.as_ref(), String::new(), outputs(&subquery.body)),
-        TableFactor::NestedJoin { table_with_joins, .. } => return collect(table_with_joins, context, found),
+        TableFactor::Derived { subquery, alias, .. } => {
+            named(alias.as_ref(), String::new(), outputs(&subquery.body).or_else(|| queries(factor)))
+        }
+        TableFactor::NestedJoin { table_with_joins, .. } => return collect(table_with_joins, context, queries, found),
         // A series has one column, which is called as it is.
         TableFactor::Table { alias: Some(alias), .. } => {
             let name = fold(&alias.name);
@@ -451,8 +461,12 @@ pub(super) fn counted(function: &mut Function, scopes: &[Relations]) -> SqlResul
             };
             columns_of(relation, columns)
         }
-        FunctionArgExpr::Expr(expr @ Expr::Identifier(_)) => match fields(expr, scopes) {
-            Some(fields) => fields,
+        FunctionArgExpr::Expr(Expr::Identifier(ident)) => match relation_named(ident, scopes) {
+            Some((relation, _)) if !relation.outer && list.duplicate_treatment.is_none() => {
+                *arg = FunctionArgExpr::Wildcard;
+                return Ok(());
+            }
+            Some((relation, columns)) => columns_of(&relation.name, columns),
             None => return Ok(()),
         },
         _ => return Ok(()),
