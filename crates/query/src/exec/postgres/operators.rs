@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{
-    AggregateFunction, ScalarFunction, WindowFunction, WindowFunctionDefinition, WindowFunctionParams,
+    AggregateFunction, Placeholder, ScalarFunction, WindowFunction, WindowFunctionDefinition, WindowFunctionParams,
 };
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr, RawWindowExpr,
@@ -74,8 +74,12 @@ impl Side {
 
     /// This side as a value of `ty`, where it is a literal or parameter without a type.
     fn adopt(self, ty: &SqlType) -> Result<Self> {
-        let field: FieldRef = Arc::new(ty.field(ty.internal_name(), true));
         let expr = adopt(self.expr, ty)?;
+        let field = match &expr {
+            // Beside a numeric(p,s) it is a numeric of any digits.
+            Expr::Placeholder(Placeholder { field: Some(field), .. }) => Arc::clone(field),
+            _ => Arc::new(ty.field(ty.internal_name(), true)),
+        };
         Ok(Self { expr, ty: field.data_type().clone(), field: Some(field) })
     }
 }

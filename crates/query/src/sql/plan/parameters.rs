@@ -445,6 +445,12 @@ impl Visitor for Look<'_> {
                     self.infer(place, &SqlType::Int4)?;
                 }
             }
+            Expr::Substring { expr, substring_from, substring_for, shorthand: true, .. } => {
+                self.infer(expr, &SqlType::Text)?;
+                for place in substring_from.iter().chain(substring_for) {
+                    self.infer(place, &SqlType::Int4)?;
+                }
+            }
             Expr::CompoundFieldAccess { access_chain, .. } => {
                 for access in access_chain {
                     if let AccessExpr::Subscript(Subscript::Index { index }) = access {

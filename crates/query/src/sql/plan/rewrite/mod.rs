@@ -273,6 +273,10 @@ impl VisitorMut for Rewrite<'_> {
             *expr = rewritten;
         }
         match expr {
+            // The parser knows the others that have no parentheses.
+            Expr::Identifier(name) if name.quote_style.is_none() && fold(name) == "current_role" => {
+                *expr = functions::call("current_role", Vec::new());
+            }
             Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr: of } => {
                 *expr = functions::call(BIT_NOT, vec![std::mem::replace(of, Expr::value(ast::Value::Null))]);
             }
