@@ -69,6 +69,28 @@ async fn values_of_all_types_come_back_as_they_were() {
     assert_eq!(client.rows(late).await.unwrap(), expected);
 }
 
+/// Files are read by names: those of hidden columns are taken, and what stands in for them may be, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_that_are_called_as_hidden_ones_are_told_apart() {
+    let server = tokio::task::block_in_place(perigee_tests::server);
+    let client = server.client().await.unwrap();
+    let create = "CREATE TABLE t (id int PRIMARY KEY, \"_vid\" int, \"_vid_2\" int, \"_vid_2_\" int);
+        INSERT INTO t SELECT g, g * 2, g * 3, g * 5 FROM generate_series(1, 100) g; DELETE FROM t WHERE id = 100";
+    client.batch_execute(create).await.unwrap();
+    let sums = "SELECT sum(id) || ' ' || sum(\"_vid\") || ' ' || sum(\"_vid_2\") || ' ' || sum(\"_vid_2_\") FROM t";
+    let found = "SELECT string_agg(id::text, ',' ORDER BY id) FROM t WHERE \"_vid\" = 20 OR \"_vid_2\" = 33 OR \"_vid_2_\" = 60";
+    for migrated in [false, true] {
+        if migrated {
+            client.batch_execute(MIGRATE).await.unwrap();
+            client.batch_execute("DELETE FROM t WHERE \"_vid_2\" = 297").await.unwrap();
+        }
+        let wanted = if migrated { "4851 9702 14553 24255" } else { "4950 9900 14850 24750" };
+        assert_eq!(client.value(sums).await.unwrap(), wanted);
+        assert_eq!(client.value(found).await.unwrap(), "10,11,12");
+    }
+    assert_eq!(client.value("SELECT \"_vid_2\" FROM t WHERE id = 7").await.unwrap(), "21");
+}
+
 /// A query that has begun over rows in memory goes on over the same rows in files.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cursor_goes_on_over_rows_that_become_cold() {

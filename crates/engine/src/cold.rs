@@ -367,11 +367,18 @@ impl Drop for Upload {
     }
 }
 
-/// The columns of files as the table is now. A column of the table that has the vid's name gets another one there.
+/// The columns of files as the table is now. A column of the table that has the vid's name gets another one there, which no other
+/// has: files are read by names.
 fn columns(table: &Table) -> Vec<ColdColumn> {
-    let name = |name: &str, number: u16| match name == VID_COLUMN {
-        true => format!("{name}_{number}"),
-        false => name.to_owned(),
+    let name = |name: &str, number: u16| {
+        if name != VID_COLUMN {
+            return name.to_owned();
+        }
+        let mut other = format!("{name}_{number}");
+        while table.columns.iter().any(|column| column.name == other) {
+            other.push('_');
+        }
+        other
     };
     table
         .columns
