@@ -123,6 +123,10 @@ async fn what_is_defined_can_be_made_again() {
         CREATE INDEX days_k ON app.days (k);
         CREATE TABLE app.days_2024 PARTITION OF app.days FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
         CREATE TABLE app.days_rest PARTITION OF app.days DEFAULT;
+        CREATE TABLE app.kept (at timestamptz NOT NULL, v float8) WITH (ttl = '30 days');
+        CREATE TABLE app.hyper (at timestamptz NOT NULL, v float8); SELECT create_hypertable('app.hyper', 'at', chunk_time_interval => interval '2 days');
+        INSERT INTO app.hyper VALUES ('2024-01-01', 1);
+        CREATE MATERIALIZED VIEW app.hourly WITH (continuous) AS SELECT time_bucket('1 hour', at) AS hour, max(v) AS v FROM app.kept GROUP BY 1;
         CREATE FUNCTION app.sum(a int, b int DEFAULT 2) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT a + b'";
     first.client().await.unwrap().batch_execute(schema).await.unwrap();
     let (made, code) = admin(&address, &["schema", "show"]);
@@ -136,6 +140,12 @@ async fn what_is_defined_can_be_made_again() {
         .await
         .unwrap();
     assert!(client.batch_execute("INSERT INTO app.child (parent) VALUES (2)").await.is_err());
+    // Partitions of time come with the rows, and an aggregate goes on by itself.
+    client
+        .batch_execute("INSERT INTO app.hyper VALUES ('2030-01-01', 1); INSERT INTO app.kept VALUES (now(), 7)")
+        .await
+        .unwrap();
+    assert_eq!(client.value("SELECT v FROM app.hourly").await.unwrap(), "7");
     assert_eq!(client.value("SELECT concat(email, n, app.sum(1)) FROM app.parent, app.child").await.unwrap(), "a@b73");
     let (one, code) = admin(&address, &["schema", "show", "app.child"]);
     assert!(code == Some(0) && one.contains("CREATE TABLE app.child (") && one.contains("child_note"), "{one}");

@@ -1,11 +1,15 @@
 //! The statements that make what a database has anew, as the system tables tell of it. Comments and privileges are not among them.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use perigee_door::script::fetch;
 use perigee_engine::Session;
-use perigee_types::{SqlError, SqlResult, SqlState, Value};
+use perigee_types::catalog::Table;
+use perigee_types::value::Interval;
+use perigee_types::{Oid, SqlError, SqlResult, SqlState, Value};
 
+use crate::tiers::constant;
 use crate::v1::SchemaObject;
 
 /// What is not the system's. `n` is the schema.
@@ -71,6 +75,8 @@ struct Relation {
     partitioned_by: Option<String>,
     options: Option<String>,
     query: Option<String>,
+    /// What makes it a hypertable, whose partitions come with its rows.
+    hypertable: Option<String>,
 }
 
 fn named(relations: &[Relation], table: &str) -> SqlResult<String> {
@@ -203,8 +209,44 @@ async fn relations(session: &mut Session) -> SqlResult<Vec<Relation>> {
         partitioned_by: some(&mut row, 7),
         options: some(&mut row, 8),
         query: some(&mut row, 9),
+        hypertable: None,
     };
-    Ok(rows(session, &sql).await?.into_iter().map(relation).collect())
+    let mut relations: Vec<Relation> = rows(session, &sql).await?.into_iter().map(relation).collect();
+    let catalog = session.object_names().catalog;
+    let every = |table: &Table| table.partitioning.as_ref().and_then(|partitioning| partitioning.every);
+    let is_chunk = |table: &Arc<Table>| {
+        table.is_partition()
+            && table.parents.iter().any(|oid| catalog.table(*oid).is_some_and(|of| every(of).is_some()))
+    };
+    relations.retain(|relation| !catalog.table(Oid(number(&relation.oid))).is_some_and(is_chunk));
+    for relation in &mut relations {
+        let Some(table) = catalog.table(Oid(number(&relation.oid))) else { continue };
+        relation.options = options(table);
+        if let Some(every) = every(table) {
+            relation.hypertable = hypertable(relation, table, every);
+            relation.partitioned_by = None;
+        }
+    }
+    Ok(relations)
+}
+
+/// What stands in WITH: system tables have no quotes around values, and do not tell of continuous aggregates.
+fn options(table: &Table) -> Option<String> {
+    let is_continuous = table.materialized.as_ref().is_some_and(|materialized| materialized.continuous.is_some());
+    let given = table.options.iter().map(|(name, value)| format!("{name}={}", constant(value)));
+    let all: Vec<String> = is_continuous.then(|| "continuous".to_owned()).into_iter().chain(given).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+fn hypertable(relation: &Relation, table: &Table, every: Interval) -> Option<String> {
+    let key = table.partitioning.as_ref()?.keys.first()?;
+    let column = table.columns.get(table.number_position(key.column?)?)?;
+    let Interval { months, days, micros } = every;
+    Some(format!(
+        "SELECT create_hypertable({}, {}, chunk_time_interval => interval '{months} mons {days} days {micros} microseconds')",
+        constant(&relation.written),
+        constant(&column.name)
+    ))
 }
 
 /// Tables with their columns and constraints, views, composite types.
@@ -282,7 +324,9 @@ fn of_relation(
             ("table", statement + &options)
         }
     };
-    object(schema, name, kind, statement)
+    let mut made = object(schema, name, kind, statement);
+    made.statements.extend(relation.hypertable.clone());
+    made
 }
 
 /// Indexes that no constraint has, with the oid of the table.
@@ -374,6 +418,7 @@ mod tests {
             partitioned_by: None,
             options: None,
             query: Some(" SELECT 1;".to_owned()),
+            hypertable: None,
         }
     }
 
@@ -392,10 +437,16 @@ mod tests {
         check(&partition, &["a int"], &[], &["s.p"], "CREATE TABLE s.t PARTITION OF s.p DEFAULT");
         let parted = Relation {
             partitioned_by: Some("RANGE (a)".to_owned()),
-            options: Some("ttl=1d".to_owned()),
+            options: Some("ttl='1 day'".to_owned()),
             ..relation("p")
         };
-        check(&parted, &["a int"], &[], &[], "CREATE TABLE s.t (\n    a int\n) PARTITION BY RANGE (a) WITH (ttl=1d)");
+        check(
+            &parted,
+            &["a int"],
+            &[],
+            &[],
+            "CREATE TABLE s.t (\n    a int\n) PARTITION BY RANGE (a) WITH (ttl='1 day')",
+        );
         check(&relation("v"), &[], &[], &[], "CREATE VIEW s.t AS SELECT 1");
         check(&relation("c"), &["a int", "b text"], &[], &[], "CREATE TYPE s.t AS (a int, b text)");
     }

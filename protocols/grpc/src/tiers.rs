@@ -105,7 +105,7 @@ fn quoted(schema: &str, name: &str) -> String {
 }
 
 /// A text as a constant.
-fn constant(text: &str) -> String {
+pub(crate) fn constant(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
