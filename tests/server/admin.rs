@@ -97,7 +97,7 @@ async fn an_operator_looks_at_tiers_and_moves_rows() {
     let (text, code) = admin(&address, &["tier", "show", "public.empty"]);
     assert_eq!(code, Some(0), "{text}");
     for (arguments, part) in [
-        (["tier", "migrate", "s.T 1", "warm"], "cold"),
+        (["tier", "migrate", "s.T 1", "warm"], "warm"),
         (["tier", "migrate", "s.T 1", "lukewarm"], "lukewarm"),
         (["tier", "migrate", "s.t", "cold"], "does not exist"),
         (["tier", "show", "nothing", ""], "does not exist"),
