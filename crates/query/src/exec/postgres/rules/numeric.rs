@@ -16,7 +16,7 @@ use perigee_types::{SqlError, SqlState, SqlType};
 use super::super::aggregate::is_widened_real;
 use super::super::extremes;
 use super::super::meeting::compared;
-use super::super::numeric::{brought, canonical, chosen, comparable, is_wide};
+use super::super::numeric::{brought, canonical, chosen, comparable, is_exact, is_wide};
 use super::super::reals;
 use super::super::spread::NumericAggregate;
 use super::frames;
@@ -200,10 +200,13 @@ pub(super) fn window(mut call: WindowFunction, schema: &DFSchema) -> Result<Wind
     }
     if let [value, _, default] = call.params.args.as_mut_slice()
         && matches!(call.fun.name(), "lag" | "lead")
-        && is_wide(&value.get_type(schema)?)
     {
-        // It is a constant when the plan is made: as the form that numerics have.
-        *default = folded(brought(std::mem::take(default), &SqlType::Numeric(None), schema)?)?;
+        let (ty, of_default) = (value.get_type(schema)?, default.get_type(schema)?);
+        if is_wide(&ty) || (is_wide(&of_default) && is_exact(&ty)) {
+            *value = brought(std::mem::take(value), &SqlType::Numeric(None), schema)?;
+            // It is a constant when the plan is made: as the form that numerics have.
+            *default = folded(brought(std::mem::take(default), &SqlType::Numeric(None), schema)?)?;
+        }
     }
     Ok(call)
 }
