@@ -21,7 +21,7 @@ use crate::identity::Caller;
 use crate::precondition::{Preconditions, failed, tagged};
 use crate::run::{Query, respond};
 use crate::script::{fetch, perform};
-use crate::server::{Door, object, read_body};
+use crate::server::{Door, body_object, read_body};
 use crate::sql::{content_type, format as format_of};
 use crate::transactions::TRANSACTION;
 
@@ -181,7 +181,7 @@ pub(crate) async fn put(
     address.end()?;
     let body = read_body(&door, &headers, body).await?;
     let wanted: Wanted = match content_type(&headers) {
-        "application/json" => object(&body)?,
+        "application/json" => body_object(&body)?,
         "text/plain" => {
             let text = String::from_utf8(body.into()).map_err(|_| Problem::bad("the value is not UTF-8"))?;
             Wanted { kind: Some(Kind::String), value: text.into(), ttl_ms: None }

@@ -21,8 +21,8 @@ use crate::filter::{Filter, quoted};
 use crate::identity::Caller;
 use crate::precondition::{Preconditions, failed, tagged};
 use crate::run::{Parameter, Query, respond};
-use crate::script::{Fetched, Given, fetch, json_bytes, object, perform, style_of};
-use crate::server::{Door, object, read_body};
+use crate::script::{Fetched, Given, fetch, json_bytes, perform, row_object, style_of};
+use crate::server::{Door, body_object, read_body};
 use crate::sql::{content_type, format};
 use crate::tables::{TableName, primary_key};
 
@@ -110,7 +110,7 @@ pub(crate) async fn query(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let wanted = object(&read_body(&door, &headers, body).await?)?;
+    let wanted = body_object(&read_body(&door, &headers, body).await?)?;
     select(&door, &caller, &table, wanted, &headers).await
 }
 
@@ -176,7 +176,7 @@ pub(crate) async fn insert(
                 let fetched = insert_rows(session, &table, rows, &how, &key).await?;
                 count += fetched.count;
                 let style = style_of(session);
-                written.extend(fetched.rows.iter().map(|row| object(row, &fetched.columns, &style)));
+                written.extend(fetched.rows.iter().map(|row| row_object(row, &fetched.columns, &style)));
             }
             let mut out = format!("{{\"inserted\":{count}").into_bytes();
             if how.returning {
@@ -301,7 +301,7 @@ pub(crate) async fn get(
             let sql = format!("SELECT * FROM {} WHERE {condition}", table.sql());
             let fetched = fetch(session, &sql, &given).await?;
             let style = style_of(session);
-            Ok(fetched.rows.first().map(|row| object(row, &fetched.columns, &style)))
+            Ok(fetched.rows.first().map(|row| row_object(row, &fetched.columns, &style)))
         }
         .boxed()
     })
@@ -324,7 +324,7 @@ async fn is_as_known(
     let sql = format!("SELECT * FROM {} WHERE {condition} FOR UPDATE", table.sql());
     let fetched = fetch(session, &sql, &given).await?;
     let style = style_of(session);
-    let row = fetched.rows.first().map(|row| object(row, &fetched.columns, &style));
+    let row = fetched.rows.first().map(|row| row_object(row, &fetched.columns, &style));
     Ok(row.is_none_or(|row| asked.hold(Some(&row))))
 }
 
@@ -358,7 +358,7 @@ pub(crate) async fn update(
             given.extend(changes.iter().map(|(_, parameter)| parameter.given.borrowed()));
             let fetched = fetch(session, &sql, &given).await?;
             let style = style_of(session);
-            Ok(fetched.rows.first().map(|row| object(row, &fetched.columns, &style)).ok_or_else(no_row))
+            Ok(fetched.rows.first().map(|row| row_object(row, &fetched.columns, &style)).ok_or_else(no_row))
         }
         .boxed()
     })
@@ -407,7 +407,7 @@ pub(crate) async fn update_all(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let change: Change = object(&read_body(&door, &headers, body).await?)?;
+    let change: Change = body_object(&read_body(&door, &headers, body).await?)?;
     if change.updates.is_empty() {
         return Err(Problem::bad("there is no column to change"));
     }
@@ -430,7 +430,7 @@ pub(crate) async fn delete_all(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let change: Change = object(&read_body(&door, &headers, body).await?)?;
+    let change: Change = body_object(&read_body(&door, &headers, body).await?)?;
     let mut parameters = Vec::new();
     let mut sql = format!("DELETE FROM {} WHERE ", TableName::new(&table).sql());
     change.filter.write(&mut sql, &mut parameters)?;

@@ -29,7 +29,7 @@ pub(crate) async fn perform<T: Send + 'static>(
 }
 
 /// A row as a JSON object.
-pub(crate) fn object(row: &Row, columns: &[ResultColumn], style: &Style) -> Vec<u8> {
+pub(crate) fn row_object(row: &Row, columns: &[ResultColumn], style: &Style) -> Vec<u8> {
     let mut out = vec![b'{'];
     for (at, (value, column)) in row.iter().zip(columns).enumerate() {
         if at > 0 {

@@ -19,7 +19,7 @@ use crate::error::{Answer, Problem};
 use crate::identity::Caller;
 use crate::run::{Query, respond};
 use crate::script::perform;
-use crate::server::{Door, object, read_body};
+use crate::server::{Door, body_object, read_body};
 use crate::sql::format as format_of;
 
 /// A moment: milliseconds since 1970 as a number, or the text of a timestamp.
@@ -62,7 +62,7 @@ pub(crate) async fn add(
     let db = address.read::<i32>("db")?.unwrap_or(0);
     address.end()?;
     let body = read_body(&door, &headers, body).await?;
-    let samples: Samples = object(&body)?;
+    let samples: Samples = body_object(&body)?;
     let mut rows = Vec::new();
     for sample in samples.samples {
         rows.push((moment(sample.ts.get(), 1_000)?, sample.value));

@@ -169,7 +169,7 @@ pub(crate) async fn read_body(door: &Door, headers: &HeaderMap, body: Body) -> A
 }
 
 /// A body that is one object. serde takes the values of a struct's fields as an array, too, which nobody means.
-pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Answer<T> {
+pub(crate) fn body_object<T: DeserializeOwned>(body: &[u8]) -> Answer<T> {
     let wrong = |what: &dyn std::fmt::Display| Problem::bad(format!("the body is not right: {what}"));
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => serde_json::from_slice(body).map_err(|error| wrong(&error)),

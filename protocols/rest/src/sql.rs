@@ -14,7 +14,7 @@ use crate::error::{Answer, Problem};
 use crate::identity::Caller;
 use crate::output::Format;
 use crate::run::{Parameter, Query, respond};
-use crate::server::{Door, object, read_body};
+use crate::server::{Door, body_object, read_body};
 
 /// How the result is wanted; in the address, or in the body where that is JSON.
 #[derive(Debug, Default)]
@@ -100,7 +100,7 @@ pub(crate) async fn post(
     let body = read_body(&door, &headers, body).await?;
     let (sql, parameters) = match content_type(&headers) {
         "application/json" => {
-            let request: Request = object(&body)?;
+            let request: Request = body_object(&body)?;
             wishes.rows = request.rows.or(wishes.rows);
             wishes.bytea = request.bytea.or(wishes.bytea);
             wishes.max_rows = request.max_rows.or(wishes.max_rows);

@@ -20,7 +20,7 @@ use crate::filter::quoted;
 use crate::identity::Caller;
 use crate::run::{Query, respond};
 use crate::script::{Given, fetch, perform};
-use crate::server::{Door, object, read_body};
+use crate::server::{Door, body_object, read_body};
 use crate::sql::format as format_of;
 
 /// A table by the name in an address: `orders`, or `sales.orders`.
@@ -170,7 +170,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Answer<Response> {
     let body = read_body(&door, &headers, body).await?;
-    let wanted: Definition = object(&body)?;
+    let wanted: Definition = body_object(&body)?;
     let table = TableName::new(&wanted.name);
     let mut parts = Vec::new();
     for column in &wanted.columns {

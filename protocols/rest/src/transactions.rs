@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::error::Answer;
 use crate::identity::Caller;
-use crate::server::{Door, object, read_body};
+use crate::server::{Door, body_object, read_body};
 
 /// The header that names a transaction.
 pub(crate) const TRANSACTION: &str = "perigee-transaction";
@@ -88,7 +88,7 @@ pub(crate) async fn begin(
     let body = read_body(&door, &headers, body).await?;
     let begin: Begin = match body.is_empty() {
         true => Begin::default(),
-        false => object(&body)?,
+        false => body_object(&body)?,
     };
     let begun = door.shared.begin(&caller, begin.into()).await?;
     let body = json!({"id": begun.id, "time_ms": begun.time.as_millis() as u64});

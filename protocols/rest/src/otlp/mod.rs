@@ -30,7 +30,7 @@ use crate::address::Address;
 use crate::error::{Answer, Problem};
 use crate::identity::Caller;
 use crate::line::{self, Field, Line};
-use crate::server::{Door, object, read_body};
+use crate::server::{Door, body_object, read_body};
 use crate::sql::content_type;
 use wire::{AnyValue, Export, KeyValue, Metric};
 
@@ -53,7 +53,7 @@ pub(crate) async fn post(
     // The answer of one that has nothing to say, in the form of the request.
     let (export, answer) = match kind.as_str() {
         "application/x-protobuf" => (Export::decode(body).map_err(|error| wrong(error.to_string()))?, ""),
-        "application/json" => (object(&body)?, "{}"),
+        "application/json" => (body_object(&body)?, "{}"),
         other => {
             let detail = format!("the body is {other:?}: send application/x-protobuf or application/json");
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
