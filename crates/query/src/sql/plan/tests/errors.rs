@@ -42,7 +42,7 @@ fn refusals_carry_postgresqls_states() {
         ("create table t (a int default true)", "42804"),
         ("create table t (a int) with (nothing = 1)", "22023"),
         ("create table nothing.t (a int)", "3F000"),
-        ("create index on pairs using gin (a)", "0A000"),
+        ("create unique index on pairs using gin (a)", "0A000"),
         ("create index on pairs (nothing)", "42703"),
         ("alter table nothing add column a int", "42P01"),
         ("alter table pairs drop column nothing", "42703"),
