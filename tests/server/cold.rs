@@ -82,7 +82,7 @@ async fn columns_that_are_called_as_hidden_ones_are_told_apart() {
     for migrated in [false, true] {
         if migrated {
             client.batch_execute(MIGRATE).await.unwrap();
-            client.batch_execute("DELETE FROM t WHERE \"_vid_2\" = 297").await.unwrap();
+            client.batch_execute("DELETE FROM t WHERE id = 99").await.unwrap();
         }
         let wanted = if migrated { "4851 9702 14553 24255" } else { "4950 9900 14850 24750" };
         assert_eq!(client.value(sums).await.unwrap(), wanted);
