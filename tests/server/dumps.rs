@@ -96,7 +96,8 @@ fn a_dump_makes_the_same_again() {
     worked(tool("pg_dump", &first, &["-Fd", "--jobs", "3", "-f", folder.to_str().unwrap()]));
     let fourth = perigee_tests::server();
     worked(tool("pg_restore", &fourth, &["--exit-on-error", "--jobs", "2", folder.to_str().unwrap()]));
-    assert_eq!(psql(&fourth, &["-c", question]), answer);
+    // The sequence has gone on since.
+    assert_eq!(psql(&fourth, &["-c", question]), psql(&first, &["-c", question]));
     let schema = worked(tool("pg_dump", &first, &["--schema-only", "--table", "app.child"]));
     assert!(schema.contains("CREATE TABLE app.child") && !schema.contains("COPY"), "{schema}");
 }
