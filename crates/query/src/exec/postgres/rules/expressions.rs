@@ -58,9 +58,6 @@ impl TreeNodeRewriter for Rewriter<'_> {
     }
 
     fn f_up(&mut self, expr: Expr) -> Result<Transformed<Expr>> {
-        if matches!(expr, Expr::AggregateFunction(_) | Expr::WindowFunction(_)) {
-            self.refuse_gathered(&expr)?;
-        }
         conditions::check(&expr, self.schema)?;
         match expr {
             Expr::Literal(ScalarValue::Int64(Some(_)) | ScalarValue::UInt64(Some(_)), None) if self.shrinks => {
@@ -72,10 +69,10 @@ impl TreeNodeRewriter for Rewriter<'_> {
             Expr::BinaryExpr(binary) if is_comparison(binary.op) => self.comparison(binary),
             Expr::ScalarSubquery(subquery) => maybe_null(subquery).map(Transformed::yes),
             Expr::AggregateFunction(call) => {
-                numeric::aggregate(call, self.schema).map(|c| Transformed::yes(Expr::AggregateFunction(c)))
+                self.gathering(Expr::AggregateFunction(numeric::aggregate(call, self.schema)?))
             }
             Expr::WindowFunction(call) => {
-                numeric::window(*call, self.schema).map(|c| Transformed::yes(Expr::WindowFunction(Box::new(c))))
+                self.gathering(Expr::WindowFunction(Box::new(numeric::window(*call, self.schema)?)))
             }
             Expr::InSubquery(list) => {
                 numeric::in_subquery(list, self.schema).map(|l| Transformed::yes(Expr::InSubquery(l)))
@@ -325,6 +322,12 @@ impl Rewriter<'_> {
         call.args = call.args.into_iter().map(|arg| adopt(arg, of)).collect::<Result<_>>()?;
         let array = SqlType::Array(Box::new(of.clone()));
         Ok(Transformed::yes(sets::labeled(Expr::ScalarFunction(call), Arc::new(array.field("array", true)))))
+    }
+
+    /// An aggregate or a window function that is PostgreSQL's now, where it gives what it has gathered its type.
+    fn gathering(&self, call: Expr) -> Result<Transformed<Expr>> {
+        self.refuse_gathered(&call)?;
+        Ok(Transformed::yes(call))
     }
 
     /// What gathers addresses or ranges would give bytes: DataFusion keeps the Arrow type of a value alone.
