@@ -344,6 +344,7 @@ impl Rewriter<'_> {
         for arg in args {
             if let Some(ty) = self.known(arg)?
                 && has_own_bytes(&ty)
+                && !numeric::has_extreme(name, &ty)
                 && !has_own_bytes(&SqlType::of_field(&call.to_field(self.schema)?.1))
             {
                 return Err(from_sql(SqlError::unsupported(format_args!("{name} of {ty}"))));

@@ -139,6 +139,11 @@ fn distinct_order(call: &AggregateFunction, schema: &DFSchema) -> Result<Option<
     Ok((by_form && ty != SqlType::Jsonb && !ty.is_kept_as_bytes()).then_some(order))
 }
 
+/// Whether `min` or `max` of that name is one that keeps the type of its argument.
+pub(super) fn has_extreme(name: &str, ty: &SqlType) -> bool {
+    extremes::of_type(name, ty).is_ok_and(|extreme| extreme.is_some())
+}
+
 /// `min` or `max` with the type of its argument, where DataFusion's would forget it.
 fn extreme_of_type(name: &str, args: &[Expr], schema: &DFSchema) -> Result<Option<Arc<AggregateUDF>>> {
     let ([arg], "min" | "max") = (args, name) else { return Ok(None) };

@@ -107,6 +107,7 @@ impl VisitorMut for Rewrite<'_> {
         if !query.locks.is_empty() {
             return ControlFlow::Break(SqlError::unsupported("FOR UPDATE in a subquery"));
         }
+        system_columns::in_order(query, self.named, self.context);
         value_columns::name(query, self.context);
         shadowed::rename(query, self.context);
         if let Err(error) = values::in_query(query, self.context) {

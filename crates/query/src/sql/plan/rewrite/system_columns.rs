@@ -13,8 +13,8 @@ use perigee_types::catalog::{Object, Table};
 use perigee_types::{Oid, SqlError, SqlResult};
 use sqlparser::ast::{
     CastKind, DataType, ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableFactor, TableWithJoins, Value, Visit,
-    WildcardAdditionalOptions, visit_expressions,
+    OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor,
+    TableWithJoins, Value, Visit, WildcardAdditionalOptions, visit_expressions,
 };
 
 use super::super::names;
@@ -251,24 +251,56 @@ fn written_out(select: &mut Select, marked: &[Marked]) -> SqlResult<Vec<SelectIt
 pub(super) fn relations(from: &[TableWithJoins], context: &PlanContext) -> Relations {
     let mut found = Vec::new();
     for table in from {
-        collect(table, context, &mut found);
+        collect(table, false, context, &mut found);
     }
     found
 }
 
-fn collect(table: &TableWithJoins, context: &PlanContext, found: &mut Relations) {
+/// Makes `ctid` as a key of ORDER BY what it is: that is visited behind its SELECT, before which it is rewritten. An output column
+/// of that name comes first.
+pub(super) fn in_order(query: &mut Query, named: Named, context: &PlanContext) {
+    let (true, SetExpr::Select(select), Some(order)) = (named.tid, query.body.as_ref(), query.order_by.as_mut()) else {
+        return;
+    };
+    let OrderByKind::Expressions(keys) = &mut order.kind else { return };
+    let is_tid = |name: Option<&Ident>| name.is_some_and(|name| fold(name) == TID);
+    let is_output = select.projection.iter().any(|item| match item {
+        SelectItem::ExprWithAlias { alias, .. } => is_tid(Some(alias)),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => is_tid(Some(name)),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => is_tid(parts.last()),
+        _ => false,
+    });
+    let mut found = Vec::new();
+    select.from.iter().for_each(|table| collect(table, true, context, &mut found));
+    let scopes = [found];
+    for key in keys {
+        let is_key = match &key.expr {
+            Expr::Identifier(name) => !is_output && is_tid(Some(name)),
+            Expr::CompoundIdentifier(parts) => is_tid(parts.last()),
+            _ => false,
+        };
+        if let Some(place) = is_key.then(|| value(&key.expr, &scopes)).flatten() {
+            key.expr = place;
+        }
+    }
+}
+
+/// `marked`: the scans of all tables will be asked for the column that `ctid` is made of.
+fn collect(table: &TableWithJoins, marked: bool, context: &PlanContext, found: &mut Relations) {
     for factor in std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)) {
         match factor {
             TableFactor::Table { name, alias, args: None, .. } => {
                 let Ok(qualified) = names::qualified(name, context) else { continue };
                 let known_as = alias.as_ref().map_or_else(|| qualified.1.clone(), |alias| fold(&alias.name));
-                let tid = names::has_tid(name) || is_target(name);
+                let object = names::find(&qualified, context);
+                let will_have = || matches!(object, Some(Object::Table(table)) if has_versions(table));
+                let tid = names::has_tid(name) || is_target(name) || marked && will_have();
                 if names::has_table_oid(name) || is_target(name) {
                     // Its column says it.
                     found.push(Relation { name: known_as, oid: None, tid });
                     continue;
                 }
-                let own = || names::find(&qualified, context).map(|object| object.oid());
+                let own = || object.map(Object::oid);
                 let system = match &qualified.0 {
                     Some(schema) => system_table_oid(schema, &qualified.1),
                     None => system_table_oid("pg_catalog", &qualified.1),
@@ -276,7 +308,7 @@ fn collect(table: &TableWithJoins, context: &PlanContext, found: &mut Relations)
                 let Some(oid) = system.or_else(own) else { continue };
                 found.push(Relation { name: known_as, oid: Some(oid), tid });
             }
-            TableFactor::NestedJoin { table_with_joins, .. } => collect(table_with_joins, context, found),
+            TableFactor::NestedJoin { table_with_joins, .. } => collect(table_with_joins, marked, context, found),
             _ => {}
         }
     }
