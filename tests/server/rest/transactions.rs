@@ -71,7 +71,7 @@ async fn a_transaction_lives_over_requests() {
 async fn its_time_is_limited() {
     let server = server();
     sql(&server, "CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
-    let id = begin(&server, json!({"time_ms": 500}));
+    let id = begin(&server, json!({"time_ms": 5_000}));
     let within =
         |statement: &str| call(&server, "POST", "/v1/sql", &[("Perigee-Transaction", &id)], &json!({"sql": statement}));
     assert_eq!(within("DELETE FROM t").status, 200);
